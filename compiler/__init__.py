@@ -1,0 +1,1 @@
+"""Compiler: ONNX model to mapped, checked SPU program."""

@@ -1,0 +1,117 @@
+"""Mapping to configuration image: contexts, constants, registers, weights, sequencer."""
+
+import numpy as np
+
+from compiler.errors import CompileError
+from compiler.mapping import HomeSchedule, Mapping
+from compiler.place import Tile
+from spu.arch.bitstream import Image
+from spu.arch.config import ADDRESS_WORDS, SequencerRegister, Space, TileRegister
+from spu.arch.params import CODES_PER_WORD, LANES16_PER_WORD, PROFILES, Architecture
+
+REGION = (0, 0)
+
+
+def assemble(mapping: Mapping, arch: Architecture) -> Image:
+    """The image that a mapping needs; ``CompileError`` if something does not fit its field."""
+    image = Image(arch)
+    try:
+        _contexts(image, mapping)
+        _weights(image, mapping)
+        _constants(image, mapping)
+        _registers(image, mapping)
+        _region(image, mapping)
+    except ValueError as error:
+        raise CompileError(f"{mapping.network.name} does not fit {arch.name}: {error}") from None
+    return image
+
+
+def _contexts(image: Image, mapping: Mapping) -> None:
+    """Merge the actions of each slot; all slots of all tiles are written."""
+    contexts: dict[tuple[Tile, int], dict[str, int]] = {
+        (tile, slot): {} for tile in image.arch.tiles for slot in range(mapping.ii)}
+    for action in mapping.actions:
+        fields = contexts[action.tile, action.time % mapping.ii]
+        for name, value in action.fields:
+            if fields.setdefault(name, value) != value:
+                raise ValueError(f"two values for {name} of tile {action.tile} in slot "
+                                 f"{action.time % mapping.ii}")
+    for (tile, slot), fields in contexts.items():
+        image.write(Space.CONTEXT, tile, slot, fields)
+
+
+def _weights(image: Image, mapping: Mapping) -> None:
+    """Weight rows in the order of the macs' slots, which is how a tile counts them."""
+    arch, rows = image.arch, {}
+    for mac in sorted(mapping.macs, key=lambda m: (m.tile, m.time % mapping.ii)):
+        layer = mapping.network.layers[mac.layer]
+        first = mac.word * CODES_PER_WORD + mac.part * arch.lanes
+        inputs = np.array(mapping.order[mac.layer][first:first + arch.lanes])
+        outputs = slice(mac.group * arch.columns, (mac.group + 1) * arch.columns)
+        block = first // mapping.network.fmt.block
+        row = rows[mac.tile] = rows.get(mac.tile, -1) + 1
+        image.write(Space.WEIGHT, mac.tile, row, {
+            "codes": layer.codes[outputs][:, inputs].tolist(),
+            "beta": layer.beta[outputs, block].tolist(),
+        })
+
+
+def _constants(image: Image, mapping: Mapping) -> None:
+    arch = image.arch
+    for tile, keys in mapping.constants.items():
+        for number, (layer, group, word) in enumerate(keys):
+            first = group * arch.columns + word * LANES16_PER_WORD
+            biases = mapping.network.layers[layer].bias[first:first + arch.drain_lanes]
+            data = sum(int(b) << (16 * i) for i, b in enumerate(biases))
+            image.write(Space.CONSTANT, tile, number, {"data": data, "bias": 0})
+
+
+def _registers(image: Image, mapping: Mapping) -> None:
+    profile = PROFILES.index(mapping.network.fmt)
+    modes = {(mac.tile, mac.layer if mapping.partition.shared else 0, mac.layer)
+             for mac in mapping.macs}
+    for tile, mode, layer in sorted(modes):
+        image.write(Space.REGISTER, tile, TileRegister.MODE + mode, {
+            "offset": mapping.network.layers[layer].offset,
+            "x_profile": profile, "w_profile": profile})
+    for home in mapping.homes.values():
+        image.write(Space.REGISTER, home.tile, TileRegister.REBLOCK_PROFILE, {"profile": profile})
+        _addresses(image, mapping, home)
+
+
+def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
+    """Address generators of a home: words of an iteration in a ring of buffers."""
+    words, slices = len(home.writes), image.arch.slices_per_word
+    last_read = [max(home.reads[i] for i in range(len(home.reads)) if i // slices % words == w)
+                 for w in range(words)]
+    buffers = 1 + max((read - write) // mapping.ii
+                      for read, write in zip(last_read, home.writes, strict=True))
+    if buffers * words > image.arch.memory_words:
+        raise ValueError(f"data memory of tile {home.tile} needs {buffers * words} words")
+    stage, slot = divmod(home.reads[0], mapping.ii)
+    ring = (buffers, words)
+    generators = (
+        (TileRegister.WRITE, {}, [(words, 1), ring]),
+        (TileRegister.READ, {"stage": stage, "slot": slot},
+         [(slices, 0), (words, 1), (home.passes, 0), ring]),
+    )
+    for first, base, loops in generators:
+        image.write(Space.REGISTER, home.tile, first, base)
+        for i in range(ADDRESS_WORDS - 1):
+            count, stride = loops[i] if i < len(loops) else (1, 0)
+            image.write(Space.REGISTER, home.tile, first + 1 + i,
+                        {"count_less_1": count - 1, "stride": stride})
+
+
+def _region(image: Image, mapping: Mapping) -> None:
+    stage, slot = divmod(mapping.span - 1, mapping.ii)
+    image.write(Space.SEQUENCER, REGION, SequencerRegister.II, {"slots_less_1": mapping.ii - 1})
+    image.write(Space.SEQUENCER, REGION, SequencerRegister.SPAN, {"slot": slot, "stage": stage})
+    streams = [{"read": 0, "emit": 0} for _ in range(mapping.ii)]
+    for column, time in mapping.reads:
+        streams[time % mapping.ii]["read"] |= 1 << column
+    for column, words in mapping.emitted.items():
+        for time, _, _ in words:
+            streams[time % mapping.ii]["emit"] |= 1 << column
+    for slot, fields in enumerate(streams):
+        image.write(Space.STREAM, REGION, slot, fields)

@@ -1,0 +1,2 @@
+def check(image, mapping, arch):
+    pass

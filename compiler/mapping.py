@@ -1,0 +1,95 @@
+"""A mapping: what happens where and when, before it becomes context words."""
+
+from dataclasses import dataclass, field, replace
+
+from compiler.graph import QuantisedNetwork
+from compiler.partition import Home, Partition
+from compiler.place import Placement, Tile
+from spu.arch.context import Source
+
+#: Direction of a link: row step, column step, and the side on which the word arrives.
+STEPS = {"north": (-1, 0, Source.SOUTH), "east": (0, 1, Source.WEST),
+         "south": (1, 0, Source.NORTH), "west": (0, -1, Source.EAST)}
+
+
+@dataclass(frozen=True)
+class Action:
+    """Context fields of one tile at one time of iteration 0."""
+
+    tile: Tile
+    time: int
+    fields: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Mac:
+    """One slice into an engine: weight row ``[slice of input word]`` of a group."""
+
+    tile: Tile
+    time: int
+    layer: int
+    group: int
+    word: int    # word of the layer's input, in home order
+    part: int    # slice of the word
+
+
+@dataclass(frozen=True)
+class HomeSchedule:
+    """Times of a home's data memory, in the order of accesses of one iteration."""
+
+    tile: Tile
+    writes: tuple[int, ...]
+    reads: tuple[int, ...]
+    passes: int
+
+
+@dataclass
+class Mapping:
+    """A complete schedule of one iteration, repeated every ``ii`` cycles.
+
+    ``order[layer][k]`` is the element of the layer's input at position ``k`` of the words
+    that homes play: results of a block are stored in the order in which they arrive.
+    ``constants[tile]`` lists the (layer, group, drained word) whose biases a tile holds.
+    ``reads[column, time]`` is the input word that a north stream gives then.
+    ``emitted[column]`` lists (time, group, drained word) of the words of a south stream.
+    """
+
+    network: QuantisedNetwork
+    partition: Partition
+    placement: Placement
+    actions: list[Action] = field(default_factory=list)
+    macs: list[Mac] = field(default_factory=list)
+    homes: dict[Home, HomeSchedule] = field(default_factory=dict)
+    order: dict[int, list[int]] = field(default_factory=dict)
+    constants: dict[Tile, list[tuple[int, int, int]]] = field(default_factory=dict)
+    reads: dict[tuple[int, int], int] = field(default_factory=dict)
+    emitted: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
+    wire: int = 0
+
+    @property
+    def ii(self) -> int:
+        return self.partition.ii
+
+    @property
+    def span(self) -> int:
+        """Cycles of an iteration from slot 0 to its last emitted word."""
+        return 1 + max(time for words in self.emitted.values() for time, _, _ in words)
+
+    def cycles(self, iterations: int) -> int:
+        """Executed cycles of a run without holds."""
+        return (iterations - 1) * self.ii + self.span if iterations else 0
+
+    def constant(self, tile: Tile, key: tuple[int, int, int]) -> int:
+        """Number of the constant of a tile that holds these biases, assigned on first use."""
+        known = self.constants.setdefault(tile, [])
+        if key not in known:
+            known.append(key)
+        return known.index(key)
+
+    def copy(self) -> "Mapping":
+        """A mapping whose containers can change independently."""
+        return replace(
+            self, actions=list(self.actions), macs=list(self.macs), homes=dict(self.homes),
+            order={k: list(v) for k, v in self.order.items()},
+            constants={k: list(v) for k, v in self.constants.items()},
+            reads=dict(self.reads), emitted={k: list(v) for k, v in self.emitted.items()})

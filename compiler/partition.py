@@ -1,0 +1,135 @@
+"""Divide layers into matrix engines and activation homes for one initiation interval.
+
+Vocabulary: an *engine* is a tile's matrix unit working for one layer, on one *group* of
+``columns`` results in each *pass*; the *home* of blocks of a tensor is a memory tile that
+collects them and plays them to the engines once a pass.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.errors import CompileError
+from compiler.graph import QuantisedNetwork
+from spu.arch.params import BLOCK, CODES_PER_WORD, CONSTANTS, MATRIX_MODES, Architecture
+
+
+@dataclass(frozen=True)
+class Home:
+    """Words ``first_word .. first_word + words - 1`` of the input of ``layer``."""
+
+    layer: int
+    first_word: int
+    words: int
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """How a layer is computed: group ``p * engines + e`` on engine ``e`` in pass ``p``."""
+
+    words: int      # words of an input vector
+    groups: int     # groups of results
+    engines: int
+    passes: int
+    pass_cycles: int
+    homes: tuple[Home, ...]
+
+    @property
+    def cycles(self) -> int:
+        """Slots of a matrix unit that all passes take."""
+        return self.passes * self.pass_cycles
+
+    def group(self, engine: int, pass_number: int) -> int | None:
+        """Group that an engine computes in a pass; None if there is none left."""
+        group = pass_number * self.engines + engine
+        return group if group < self.groups else None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Plans of all layers for one II; ``shared``: the layers share the same tiles."""
+
+    ii: int
+    shared: bool
+    layers: tuple[LayerPlan, ...]
+
+
+def bounds(network: QuantisedNetwork, arch: Architecture) -> dict[str, int]:
+    """Lower bounds of the II by resource, in slots."""
+    hidden = network.layers[:-1]
+    work = sum(_words(layer) * arch.slices_per_word * _groups(layer, arch)
+               for layer in network.layers)
+    return {
+        "matrix units": -(-work // len(arch.tiles)),
+        "longest input": max(_words(layer) for layer in network.layers) * arch.slices_per_word,
+        "reblock units": arch.pushes_per_block if hidden else 1,
+    }
+
+
+def partitions(network: QuantisedNetwork, arch: Architecture) -> Iterator[Partition]:
+    """Partitions from the smallest II upward; ``CompileError`` if there can be none."""
+    limits = bounds(network, arch)
+    resource = max(limits, key=lambda name: limits[name])
+    if limits[resource] > arch.contexts:
+        raise CompileError(f"{network.name} does not fit {arch.name}: {resource} need an II of "
+                           f"at least {limits[resource]}, a tile has {arch.contexts} contexts")
+    blocks = 1 + sum(-(-_words(layer) * CODES_PER_WORD // BLOCK) for layer in network.layers[1:])
+    for ii in range(limits[resource], arch.contexts + 1):
+        for shared in (False, True):
+            plan = _plan(network, arch, ii, shared)
+            if plan is not None:
+                yield plan
+    raise CompileError(
+        f"{network.name} does not fit {arch.name}: no schedule up to II {arch.contexts}, the "
+        f"contexts of a tile (bounds: {limits}; {blocks} activation homes at most for "
+        f"{len(arch.memory_tiles)} memory tiles)")
+
+
+def _words(layer: object) -> int:
+    return layer.codes.shape[1] // CODES_PER_WORD
+
+
+def _groups(layer: object, arch: Architecture) -> int:
+    return layer.codes.shape[0] // arch.columns
+
+
+def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, shared: bool
+          ) -> Partition | None:
+    """The partition for an II, or None if tiles, memories or rows do not suffice."""
+    plans, tiles = [], len(arch.tiles)
+    for number, layer in enumerate(network.layers):
+        words, groups = _words(layer), _groups(layer, arch)
+        longest = words * arch.slices_per_word
+        engines = min(groups, tiles) if shared else -(-groups // (ii // longest))
+        homes = _homes(number, words, arch, ii)
+        # Between passes on shared tiles, leave the links a slot for each drained word.
+        gap = arch.words_per_drain if shared else 0
+        # Homes at different distances leave gaps between their words.
+        gap += 2 * (arch.rows + arch.cols) if len(homes) > 1 and groups > engines else 0
+        plans.append(LayerPlan(words, groups, engines, -(-groups // engines), longest + gap,
+                               homes))
+    # Layers on shared tiles begin at different times on tiles at different distances.
+    skew = arch.rows + arch.cols if shared else 0
+    cycles = [p.cycles + skew for p in plans]
+    rows = [p.passes * p.words * arch.slices_per_word for p in plans]
+    drains = [p.passes * arch.words_per_drain for p in plans]
+    constants = sum(drains) if shared else max(drains)
+    homes = sum(len(p.homes) for p in plans)
+    fits = ((sum(cycles) if shared else max(cycles)) <= ii
+            and (sum(rows) if shared else max(rows)) <= arch.weight_rows and homes <= len(arch.memory_tiles)
+            and constants <= CONSTANTS
+            and (sum(p.engines for p in plans) <= tiles if not shared
+                 else len(plans) <= MATRIX_MODES))
+    return Partition(ii, shared, tuple(plans)) if fits else None
+
+
+def _homes(layer: int, words: int, arch: Architecture, ii: int) -> tuple[Home, ...]:
+    """Blocks of a tensor, as many to a home as its reblock unit can take in an II."""
+    block_words = BLOCK // CODES_PER_WORD
+    blocks = -(-words // block_words)
+    a_home = blocks if layer == 0 else max(1, ii // arch.pushes_per_block)
+    return tuple(
+        Home(layer, first * block_words,
+             min(words - first * block_words, a_home * block_words),
+             tuple(range(first, min(first + a_home, blocks))))
+        for first in range(0, blocks, a_home))

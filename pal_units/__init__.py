@@ -1,0 +1,1 @@
+"""PAL (parallel adaptive logarithm) numbers: formats, numpy model and RTL units."""

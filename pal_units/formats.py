@@ -1,0 +1,162 @@
+"""PAL number formats: one frozen description for the numpy model and the RTL.
+
+A tensor is stored in blocks of ``block`` elements that share one *bias*.  An element
+code is ``sign, m[n-2:0]`` and stands for::
+
+    value = (-1)^sign * 2^((T + beta)/8) * 2^(-lambda(m) / 2^F)
+
+``T`` is the tensor bias (int16), ``beta`` the block bias (int8), both in 1/8 octave.
+``lambda`` counts the distance below the block's top in units of ``2^-F`` octave:
+
+* profile ``U`` (uniform): ``lambda = M - m`` with ``M = 2^(n-1) - 1``;
+* profile ``T`` (tapered): with ``k`` leading zeros of ``m`` in ``n-1`` bits,
+  ``lambda = k*2^(n-2) + 2^k*(2^(n-1-k) - 1 - m)`` and ``F = n - 3``.
+
+``m = 0, sign = 0`` is zero, ``m = 0, sign = 1`` is NaN; there are no infinities.
+The units of this package take ``beta <= 0``: the encoder puts the largest block of a
+tensor at ``beta = 0``, and a sum of biases above 0 counts as 0 (saturation at the top).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+#: Block bias that marks a block of zeros (the byte 0x80).
+ZERO_BLOCK = -128
+#: Smallest block bias that still scales values.
+BETA_MIN = -127
+#: Bias units in an octave: biases are stored in 1/8 octave.
+BIAS_PER_OCTAVE = 8
+
+
+@dataclass(frozen=True)
+class Format:
+    """One PAL format.
+
+    Parameters
+    ----------
+    name: name that users and files give it.
+    n: bits of an element code, 3 to 16.
+    profile: ``"U"`` (uniform) or ``"T"`` (tapered).
+    fraction_bits: ``F``, fraction bits of the logarithm.
+    block: elements that share one block bias.
+
+    Raises
+    ------
+    ValueError: a parameter out of range, or ``T`` with ``F != n - 3``.
+    """
+
+    name: str
+    n: int
+    profile: str
+    fraction_bits: int
+    block: int = 32
+
+    def __post_init__(self) -> None:
+        if not 3 <= self.n <= 16:
+            raise ValueError(f"n must be 3 to 16 bits, not {self.n}")
+        if self.profile not in ("U", "T"):
+            raise ValueError(f"profile must be 'U' or 'T', not {self.profile!r}")
+        if self.profile == "T" and self.fraction_bits != self.n - 3:
+            raise ValueError(f"profile T needs fraction_bits = n - 3 = {self.n - 3}, "
+                             f"not {self.fraction_bits}")
+        if self.block < 1:
+            raise ValueError(f"block must be at least 1 element, not {self.block}")
+
+    @property
+    def magnitude_bits(self) -> int:
+        """Bits of ``m``."""
+        return self.n - 1
+
+    @property
+    def m_max(self) -> int:
+        """Largest ``m``: the block's top, ``lambda = 0``."""
+        return (1 << self.magnitude_bits) - 1
+
+    @property
+    def sign_bit(self) -> int:
+        """Mask of the sign bit; as a code it is NaN."""
+        return 1 << self.magnitude_bits
+
+    @cached_property
+    def lambdas(self) -> np.ndarray:
+        """``lambda(m)`` for each ``m`` in ``1..m_max`` at index ``m`` (index 0 unused, 0); int64."""
+        m = np.arange(self.m_max + 1)
+        if self.profile == "U":
+            out = self.m_max - m
+        else:
+            k = self.magnitude_bits - np.array([int(v).bit_length() for v in m])
+            out = (k << (self.n - 2)) + ((1 << k) * ((1 << (self.magnitude_bits - k)) - 1 - m))
+        out[0] = 0
+        return out
+
+    @property
+    def lambda_max(self) -> int:
+        """``lambda`` of the least nonzero level (``m = 1``)."""
+        return int(self.lambdas[1])
+
+    @property
+    def lambda_bits(self) -> int:
+        """Bits that hold any ``lambda``."""
+        return self.lambda_max.bit_length()
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """Magnitude of each ``m`` below a block top of 1.0; ``levels[0] = 0``; float64."""
+        out = np.exp2(-self.lambdas / 2.0**self.fraction_bits)
+        out[0] = 0.0
+        return out
+
+
+PAL8U = Format("PAL8U", 8, "U", 4)
+PAL8T = Format("PAL8T", 8, "T", 5)
+PAL16 = Format("PAL16", 16, "U", 10, block=1)
+
+#: The formats by name.
+FORMATS = {f.name: f for f in (PAL8U, PAL8T, PAL16)}
+
+
+@dataclass(frozen=True)
+class DotParams:
+    """Number of bits kept on the way of a dot product (see ``docs/numerics.md``).
+
+    Parameters
+    ----------
+    fraction_bits: fraction bits of the product's logarithm (``F`` of the operands).
+    antilog_bits: ``L``, output bits of the antilog table.
+    product_bits: ``k``, bits kept below the largest possible product, which is
+        ``2^(k-1)`` in the integer block sum.
+    scale_bits: fraction bits of the 8 block-scale constants, and guard bits of the
+        accumulator: its unit is ``2^-(k - 1 + scale_bits)`` of the largest product.
+    accumulator_bits: width of the two's complement accumulator; it wraps.
+    """
+
+    fraction_bits: int
+    antilog_bits: int
+    product_bits: int = 12
+    scale_bits: int = 8
+    accumulator_bits: int = 32
+
+    def __post_init__(self) -> None:
+        if self.product_bits <= self.antilog_bits:
+            raise ValueError(f"product_bits must exceed antilog_bits, not {self.product_bits} "
+                             f"<= {self.antilog_bits}")
+
+    @property
+    def octaves_below(self) -> int:
+        """Octaves from the largest product down to the accumulator's unit."""
+        return self.product_bits - 1 + self.scale_bits
+
+    def sum_bits(self, lanes: int) -> int:
+        """Signed width of the exact sum of ``lanes`` products."""
+        return self.product_bits + 1 + (lanes - 1).bit_length()
+
+    def max_blocks(self, block: int) -> int:
+        """Blocks of ``block`` elements that no operand values can make overflow."""
+        largest_term = block << self.octaves_below
+        return ((1 << (self.accumulator_bits - 1)) - 1) // largest_term
+
+
+#: Good points measured for each format: enough bits that the tables do not cost accuracy.
+DOT_PARAMS = {"PAL8U": DotParams(4, 5), "PAL8T": DotParams(5, 6)}

@@ -1,0 +1,1 @@
+"""Amaranth units of PAL arithmetic; each is checked against ``pal_units.model``."""

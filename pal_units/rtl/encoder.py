@@ -1,0 +1,62 @@
+"""Magnitude encoder: log distance below the block's top to the nearest code magnitude."""
+
+from amaranth.hdl import Module, Mux
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from pal_units import tables
+from pal_units.formats import Format
+
+
+class MagnitudeEncoder(wiring.Component):
+    """Nearest magnitude ``m`` (in the linear domain) for a log distance ``lam``.
+
+    Combinational: latency 0.  Levels are equally spaced in the log within a zone (two
+    octaves for T, everything for U), so rounding is one constant added per zone, then a
+    fixed shift.  Half of the least level and less gives 0.
+
+    Parameters
+    ----------
+    fmt: format of the result.
+    fraction_bits: fraction bits of ``lam``, at least ``fmt.fraction_bits``.
+    lam_bits: width of ``lam``.
+
+    Members
+    -------
+    lam : In(lam_bits) - distance below the top in units of ``2^-fraction_bits`` octave.
+    magnitude : Out(n - 1)
+    """
+
+    latency = 0
+
+    def __init__(self, fmt: Format, fraction_bits: int, lam_bits: int) -> None:
+        if fraction_bits < fmt.fraction_bits:
+            raise ValueError(f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, "
+                             f"not {fraction_bits}")
+        self.fmt, self.fraction_bits = fmt, fraction_bits
+        super().__init__({"lam": In(lam_bits), "magnitude": Out(fmt.magnitude_bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fmt, octave = self.fmt, 1 << self.fraction_bits
+        unit_bits = self.fraction_bits - fmt.fraction_bits
+
+        def rounded(zone_shift: int, top: int, distance: object) -> object:
+            shift = unit_bits + zone_shift
+            step = 1 << shift
+            return top - ((distance + (step - tables.round_up_from(step, octave))) >> shift)
+
+        least = fmt.lambda_max << unit_bits
+        if fmt.profile == "U":
+            nearest = rounded(0, fmt.m_max, self.lam)
+        else:
+            zone_bits = fmt.n - 2 + unit_bits
+            zone = self.lam >> zone_bits
+            within = self.lam[:zone_bits]
+            nearest = 1
+            for k in reversed(range(fmt.magnitude_bits - 1)):
+                top = (1 << (fmt.magnitude_bits - k)) - 1
+                nearest = Mux(zone == k, rounded(k, top, within), nearest)
+        m.d.comb += self.magnitude.eq(
+            Mux(self.lam >= least + octave, 0, Mux(self.lam >= least, 1, nearest)))
+        return m

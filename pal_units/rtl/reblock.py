@@ -1,0 +1,123 @@
+"""Reblock unit: PAL16 values to a block of element codes with a common bias."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, PAL16, ZERO_BLOCK, Format
+from pal_units.rtl.encoder import MagnitudeEncoder
+
+#: PAL16 log units in one unit of the block bias.
+UNITS_PER_BIAS = (1 << PAL16.fraction_bits) // BIAS_PER_OCTAVE
+
+
+class ReblockUnit(wiring.Component):
+    """Collect a block of PAL16 values, then hand out its codes, ``slice_lanes`` at a time.
+
+    ``push`` takes ``push_lanes`` values; the push that completes a block makes it ready
+    in the next cycle and starts another block in the other of two buffers.  ``pop``
+    gives the next slice of the ready block one cycle later, with ``valid``; a ``pop``
+    with nothing left gives ``valid = 0`` and changes nothing.  A block that completes
+    before the one before it was fully popped replaces it.  Throughput: a push and a pop
+    every cycle.  Arithmetic is that of ``model.reblock``.
+
+    Parameters
+    ----------
+    formats: formats of the same ``n`` and block; ``select`` is an index into them.
+    push_lanes, slice_lanes: values in, codes out; both divide the block.
+
+    Members
+    -------
+    push : In(1); values : In(push_lanes x 16); pop : In(1); select : In
+    codes : Out(slice_lanes x n); bias : Out(signed(8)); valid : Out(1)
+    """
+
+    latency = 1
+
+    def __init__(self, formats: tuple[Format, ...], push_lanes: int, slice_lanes: int) -> None:
+        block = formats[0].block
+        for name, lanes in (("push_lanes", push_lanes), ("slice_lanes", slice_lanes)):
+            if block % lanes:
+                raise ValueError(f"{name} must divide the block of {block}, not {lanes}")
+        self.formats, self.block = formats, block
+        self.push_lanes, self.slice_lanes = push_lanes, slice_lanes
+        super().__init__({
+            "push": In(1),
+            "values": In(data.ArrayLayout(PAL16.n, push_lanes)),
+            "pop": In(1),
+            "select": In(range(max(len(formats), 2))),
+            "codes": Out(data.ArrayLayout(formats[0].n, slice_lanes)),
+            "bias": Out(signed(8)),
+            "valid": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        pushes, slices = self.block // self.push_lanes, self.block // self.slice_lanes
+        values = Array([[Signal(PAL16.n, name=f"value_{bank}_{i}") for i in range(self.block)]
+                        for bank in range(2)])
+        fill_bank, fill = Signal(), Signal(range(pushes))
+        peak, any_nan = Signal(PAL16.magnitude_bits), Signal()
+        left = Signal(range(slices + 1))
+        lam, ready_bias = Signal(PAL16.magnitude_bits), Signal(signed(8))
+
+        # Push side: store, and keep the largest magnitude.
+        pushed_peak, pushed_nan = peak, any_nan
+        for lane in range(self.push_lanes):
+            value = self.values[lane]
+            magnitude = value[:PAL16.magnitude_bits]
+            pushed_peak = Mux(magnitude > pushed_peak, magnitude, pushed_peak)
+            pushed_nan = pushed_nan | (value == PAL16.sign_bit)
+        new_peak, new_nan = Signal.like(peak), Signal()
+        m.d.comb += [
+            new_peak.eq(pushed_peak),
+            new_nan.eq(pushed_nan),
+            lam.eq(PAL16.m_max - new_peak),
+        ]
+        bias_down = lam // UNITS_PER_BIAS
+        with m.If(self.push):
+            for bank in range(2):
+                for i in range(self.block):
+                    with m.If((fill_bank == bank) & (fill == i // self.push_lanes)):
+                        m.d.sync += values[bank][i].eq(self.values[i % self.push_lanes])
+            with m.If(fill == pushes - 1):
+                m.d.sync += [
+                    fill.eq(0), peak.eq(0), any_nan.eq(0), fill_bank.eq(~fill_bank),
+                    ready_bias.eq(Mux(
+                        new_peak == 0, Mux(new_nan, BETA_MIN, ZERO_BLOCK),
+                        Mux(bias_down > -BETA_MIN, BETA_MIN, -bias_down))),
+                ]
+            with m.Else():
+                m.d.sync += [fill.eq(fill + 1), peak.eq(new_peak), any_nan.eq(new_nan)]
+
+        # Pop side: encode one slice of the ready bank.
+        popping = self.pop & (left != 0)
+        with m.If(self.push & (fill == pushes - 1)):
+            m.d.sync += left.eq(slices)
+        with m.Elif(popping):
+            m.d.sync += left.eq(left - 1)
+        m.d.sync += [self.valid.eq(popping), self.bias.eq(ready_bias)]
+        index = Signal(range(slices))
+        m.d.comb += index.eq(slices - left)
+        for lane in range(self.slice_lanes):
+            source = Array([values[bank][s * self.slice_lanes + lane]
+                            for bank in range(2) for s in range(slices)])
+            value = Signal(PAL16.n, name=f"popped_{lane}")
+            relative = Signal(PAL16.magnitude_bits + 1, name=f"relative_{lane}")
+            magnitude = value[:PAL16.magnitude_bits]
+            m.d.comb += [
+                value.eq(source[Mux(fill_bank, 0, slices) + index]),
+                relative.eq(PAL16.m_max - magnitude + ready_bias * UNITS_PER_BIAS),
+            ]
+            encoded = []
+            for f in self.formats:
+                encoder = MagnitudeEncoder(f, PAL16.fraction_bits, len(relative))
+                m.submodules[f"encode_{f.name}_{lane}"] = encoder
+                m.d.comb += encoder.lam.eq(relative)
+                encoded.append(encoder.magnitude)
+            code = Array(encoded)[self.select]
+            negative = value[-1] & (code != 0)
+            m.d.sync += self.codes[lane].eq(Mux(
+                value == PAL16.sign_bit, self.formats[0].sign_bit,
+                Mux(magnitude == 0, 0, Cat(code, negative))))
+        return m

@@ -1,0 +1,45 @@
+"""Emit Verilog: Amaranth to RTLIL, yosys to Verilog, each tile kind once."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from rtl import yosys
+from spu.arch.params import Architecture
+from spu.tile import Tile
+from spu.top import Spu, tile_module
+
+
+def verilog(modules: Mapping[str, wiring.Component]) -> str:
+    """Verilog of components, each under its module name, in one text.
+
+    yosys writes it rather than ``amaranth.back.verilog``: that one leaves combinational
+    outputs X for ever in Icarus when their inputs never change.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        script = []
+        for name, component in modules.items():
+            (directory / f"{name}.il").write_text(
+                rtlil.convert(component, name=name, emit_src=False))
+            script.append(f"read_rtlil {name}.il")
+        script += ["proc", "memory_collect", "write_verilog -noattr out.v"]
+        yosys.run("\n".join(script), directory)
+        return (directory / "out.v").read_text()
+
+
+def spu_modules(arch: Architecture) -> dict[str, wiring.Component]:
+    """The modules of an array: one a tile kind, and the top ``spu``."""
+    modules: dict[str, wiring.Component] = {}
+    for r, c in arch.tiles:
+        modules.setdefault(tile_module(arch, r, c), Tile(arch, arch.kind(r, c)))
+    modules["spu"] = Spu(arch)
+    return modules
+
+
+def spu_verilog(arch: Architecture) -> str:
+    """Verilog of a whole array, top module ``spu``."""
+    return verilog(spu_modules(arch))

@@ -1,0 +1,1 @@
+"""SPU (spatial processing unit): architecture description in ``spu.arch``, RTL beside it."""

@@ -1,0 +1,1 @@
+"""Everything about the architecture that RTL, golden model and compiler must agree on."""

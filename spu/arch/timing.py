@@ -1,0 +1,22 @@
+"""Latencies of a tile in region cycles: operation issued in cycle t, result in t + latency.
+
+The numbers are the contract between RTL, golden model and compiler; a test drives each
+unit and compares.
+"""
+
+#: A word leaves a crossbar in cycle t and arrives at the neighbour in t + 1.
+HOP = 1
+#: VectorUnit operations.
+VECTOR = 3
+#: ALU operations.
+ALU = 1
+#: Register or data memory write to the earliest read that sees it.
+WRITE = 1
+#: Data memory read.
+MEMORY = 1
+#: Reblock pop; the push that completes a block to the earliest pop is also 1.
+REBLOCK = 1
+#: Slice with ``last`` to the earliest drain of its results.
+ACCUMULATE = 5
+#: Drain to the drained word.
+DRAIN = 2

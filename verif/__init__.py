@@ -1,0 +1,1 @@
+"""Verification: golden model, engines, testbenches, tests and the command line."""

@@ -1,0 +1,1 @@
+"""The handwritten digits model: data, training script and the trained ONNX file."""

@@ -1,0 +1,1 @@
+"""Golden model: numpy execution of a decoded bitstream, cycle for cycle."""
