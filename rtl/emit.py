@@ -33,13 +33,15 @@ def verilog(modules: Mapping[str, wiring.Component]) -> str:
 
 def spu_modules(arch: Architecture) -> dict[str, wiring.Component]:
     """The modules of an array: one a tile kind, and the top ``spu``."""
-    modules: dict[str, wiring.Component] = {}
-    for r, c in arch.tiles:
-        modules.setdefault(tile_module(arch, r, c), Tile(arch, arch.kind(r, c)))
-    modules["spu"] = Spu(arch)
-    return modules
+    kinds = {tile_module(arch, r, c): arch.kind(r, c) for r, c in arch.tiles}
+    return {**{name: Tile(arch, kind) for name, kind in kinds.items()}, "spu": Spu(arch)}
 
 
 def spu_verilog(arch: Architecture) -> str:
     """Verilog of a whole array, top module ``spu``."""
     return verilog(spu_modules(arch))
+
+
+def tile_modules(arch: Architecture) -> list[str]:
+    """Names of the modules that are instantiated once a tile."""
+    return sorted({tile_module(arch, r, c) for r, c in arch.tiles})

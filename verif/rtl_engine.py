@@ -1,0 +1,111 @@
+"""Run a program on the RTL: build the simulator, run the testbench, read its results."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import pal_units
+import rtl
+import spu
+from rtl import emit, simulator
+from spu.arch.context import LINKS
+from spu.arch.params import Architecture
+from verif.golden.array import Result, Stream
+
+#: Everything that this project builds.
+BUILD = Path("build")
+
+
+@dataclass(frozen=True)
+class RtlResult:
+    """What the testbench left.
+
+    ``difference`` is the first word on a link that differs from the golden model
+    (cycle, tile, link, expected, got), if links were compared.
+    """
+
+    outputs: dict[int, Stream]
+    counters: dict[str, int]
+    done: bool
+    difference: dict | None
+    compared_cycles: int
+
+
+def rtl_text(arch: Architecture) -> str:
+    """Verilog of an array, cached under ``build/rtl`` by the sources that make it."""
+    digest = hashlib.sha256(arch.canonical_json().encode())
+    for package in (pal_units, spu, rtl):
+        for source in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(source.read_bytes())
+    path = BUILD / "rtl" / f"{arch.name}-{digest.hexdigest()[:16]}.v"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(emit.spu_verilog(arch))
+        temporary.replace(path)
+    return path.read_text()
+
+
+def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
+              verilog: str | None = None) -> simulator.Build:
+    """Simulator of an array, or of other Verilog with the same ports and modules."""
+    return simulator.build(verilog if verilog is not None else rtl_text(arch), "spu",
+                           BUILD / "sim-cache", sim, waves, emit.tile_modules(arch))
+
+
+def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,
+            inputs: Mapping[int, Stream], iterations: int, work: Path, lockstep: bool = True,
+            stall_share: float = 0.0, seed: int = 0,
+            progress: Callable[[int, int], None] = lambda seen, total: None) -> RtlResult:
+    """Run ``iterations`` of a program file.
+
+    ``golden`` tells how many words and cycles to expect and, with ``lockstep``, every
+    word on every link.  ``stall_share`` is the probability of a pause in each cycle at
+    both ends of each stream.  Raises ``simulator.SimulationError``.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    for name in ("links.npy", "result.json", "outputs.npz", "progress"):
+        (work / name).unlink(missing_ok=True)
+    (work / "program.spub").write_bytes(content)
+    (work / "job.json").write_text(json.dumps({
+        "arch": arch.name, "iterations": iterations, "stall_share": stall_share, "seed": seed,
+        "expected_words": [len(golden.outputs[c]) for c in range(arch.cols)],
+        "expected_cycles": golden.cycles}))
+    np.savez(work / "inputs.npz", **{
+        key: array for c in range(arch.cols) for key, array in (
+            (f"data_{c}", np.array([w for w, _ in inputs.get(c, [])], np.uint64)),
+            (f"bias_{c}", np.array([b for _, b in inputs.get(c, [])], np.uint16)))})
+    if lockstep:
+        low = (golden.links & ((1 << 64) - 1)).astype(np.uint64)
+        high = (golden.links >> 64).astype(np.uint64)
+        np.save(work / "links.npy", np.stack([low, high], axis=-1).reshape(
+            golden.cycles, len(arch.tiles) * len(LINKS), 2))
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(work / "progress", stop, progress), daemon=True)
+    watcher.start()
+    try:
+        build.run("verif.bench", work, expected=1, seed=seed,
+                  environment={"SPU_JOB": str(work.resolve())})
+    finally:
+        stop.set()
+        watcher.join()
+    result = json.loads((work / "result.json").read_text())
+    with np.load(work / "outputs.npz") as words:
+        outputs = {c: list(zip(words[f"data_{c}"].tolist(), words[f"bias_{c}"].tolist(),
+                               strict=True)) for c in range(arch.cols)}
+    return RtlResult(outputs, result["counters"], result["done"], result["difference"],
+                     result["compared_cycles"])
+
+
+def _watch(path: Path, stop: threading.Event, progress: Callable[[int, int], None]) -> None:
+    while not stop.wait(0.2):
+        try:
+            seen, total = path.read_text().split()
+        except (OSError, ValueError):
+            continue
+        progress(int(seen), int(total))
