@@ -116,8 +116,8 @@ def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, shared: bool
     constants = sum(drains) if shared else max(drains)
     homes = sum(len(p.homes) for p in plans)
     fits = ((sum(cycles) if shared else max(cycles)) <= ii
-            and (sum(rows) if shared else max(rows)) <= arch.weight_rows and homes <= len(arch.memory_tiles)
-            and constants <= CONSTANTS
+            and (sum(rows) if shared else max(rows)) <= arch.weight_rows
+            and homes <= len(arch.memory_tiles) and constants <= CONSTANTS
             and (sum(p.engines for p in plans) <= tiles if not shared
                  else len(plans) <= MATRIX_MODES))
     return Partition(ii, shared, tuple(plans)) if fits else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from compiler.partition import Home, Partition
-from spu.arch.params import CODES_PER_WORD, LANES16_PER_WORD, BLOCK, Architecture
+from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, Architecture
 
 Tile = tuple[int, int]
 #: Deterministic time that one solve may take; the best placement so far is used then.

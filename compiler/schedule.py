@@ -94,7 +94,7 @@ class _Layer:
     def play(self, start: int, spare: str | None) -> None:
         """Read the homes once a pass and bring every word to every engine, in order."""
         plan = self.plan
-        busy_until = {tile: -1 for tile in self.engines}
+        busy_until = dict.fromkeys(self.engines, -1)
         for home in plan.homes:
             tile = self.mapping.placement.homes[home]
             for first in range(start, start + self.table.ii):
@@ -166,7 +166,8 @@ class _Layer:
         order = self.mapping.order.setdefault(self.number + 1, [])
         groups = [g for g in range(self.plan.groups) if feeds(g, home, self.arch)]
         per_block = len(groups) // len(home.blocks)
-        first, pushed, writes = 1 << 30, -1, []
+        first, pushed = 1 << 30, -1
+        writes: list[int] = []
         for block in range(len(home.blocks)):
             done, arrived = pushed, []
             members = groups[block * per_block:(block + 1) * per_block]
@@ -180,7 +181,7 @@ class _Layer:
                     first, pushed = min(first, time), max(pushed, time)
                     arrived.append((time, group, word))
             arrived.sort()
-            for time, group, word in arrived:
+            for _, group, word in arrived:
                 base = group * self.arch.columns + word * self.arch.drain_lanes
                 order.extend(range(base, base + self.arch.drain_lanes))
             if pushed - first >= self.table.ii:
@@ -198,10 +199,11 @@ class _Layer:
         writes = []
         time = after
         for _ in range(WORDS_PER_BLOCK):
-            time = next((t for t in range(time + 1, time + 1 + self.table.ii)
+            # The next block is complete that many pushes later, and replaces this one.
+            time = next((t for t in range(time + 1, after + 1 + self.arch.pushes_per_block)
                          if self.table.free("pop", tile, [t])
-                         and self.table.free("memory write", tile, [t + timing.REBLOCK])), None)
-            if time is None or time - after > self.arch.pushes_per_block:
+                         and self.table.free("memory write", tile, [t + timing.REBLOCK])), -1)
+            if time < 0:
                 raise Unschedulable(f"memory write of tile {tile}")
             self.table.take("pop", tile, [time])
             self.table.take("memory write", tile, [time + timing.REBLOCK])

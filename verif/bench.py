@@ -8,11 +8,11 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.handle import SimHandleBase
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import (
     AxiLiteBus,
@@ -37,7 +37,7 @@ POLL_CYCLES = 200
 class Host:
     """Bus drivers of one array."""
 
-    def __init__(self, dut: SimHandleBase, arch: Architecture) -> None:
+    def __init__(self, dut: Any, arch: Architecture) -> None:
         self.dut, self.arch, self.map = dut, arch, regmap.register_map(arch)
         self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
         self.load = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_load"), dut.clk, dut.rst,
@@ -98,7 +98,7 @@ def _pauses(seed: int, share: float) -> Iterator[bool]:
 class Lockstep:
     """Compares every link of every tile in every executed cycle with the golden model."""
 
-    def __init__(self, dut: SimHandleBase, arch: Architecture, links: np.ndarray) -> None:
+    def __init__(self, dut: Any, arch: Architecture, links: np.ndarray) -> None:
         self.dut, self.arch = dut, arch
         # Links that leave the grid lead nowhere, but for the south edge's.
         every = [(r, c, link) for r, c in arch.tiles for link in LINKS]
@@ -109,7 +109,7 @@ class Lockstep:
                         for i in chosen]
         self.expected = [[int(low) | int(high) << 64 for low, high in cycle[chosen].tolist()]
                          for cycle in links]
-        self.cycle = 0
+        self.cycle = self.run_cycles = 0
         self.first: dict | None = None
 
     async def watch(self) -> None:
@@ -117,6 +117,7 @@ class Lockstep:
         dut = self.dut
         while True:
             await RisingEdge(dut.clk)
+            self.run_cycles += int(dut.region_running.value)
             if not dut.region_step.value:
                 continue
             if self.first is None and self.cycle < len(self.expected):
@@ -142,7 +143,7 @@ async def _collect(sink: AxiStreamSink, words: list[tuple[int, int]],
 
 
 @cocotb.test()
-async def run_program(dut: SimHandleBase) -> None:
+async def run_program(dut: Any) -> None:
     """Load, run, and leave outputs, counters and the first difference in the job directory."""
     job_directory = Path(os.environ["SPU_JOB"])
     job = json.loads((job_directory / "job.json").read_text())
@@ -166,10 +167,8 @@ async def run_program(dut: SimHandleBase) -> None:
             host.sources[c].set_pause_generator(_pauses(job["seed"] + 2 * c, job["stall_share"]))
             host.sinks[c].set_pause_generator(_pauses(job["seed"] + 2 * c + 1,
                                                       job["stall_share"]))
-    lockstep = None
-    if (job_directory / "links.npy").exists():
-        lockstep = Lockstep(dut, arch, np.load(job_directory / "links.npy"))
-        cocotb.start_soon(lockstep.watch())
+    lockstep = Lockstep(dut, arch, np.load(job_directory / "links.npy"))
+    cocotb.start_soon(lockstep.watch())
     with np.load(job_directory / "inputs.npz") as inputs:
         for c in range(arch.cols):
             for data, bias in zip(inputs[f"data_{c}"].tolist(), inputs[f"bias_{c}"].tolist(),
@@ -197,10 +196,10 @@ async def run_program(dut: SimHandleBase) -> None:
                 if name not in ("CONTROL",)}
     (job_directory / "result.json").write_text(json.dumps({
         "done": bool(status & regmap.STATUS_DONE), "counters": counters,
-        "difference": lockstep.first if lockstep else None,
-        "compared_cycles": lockstep.cycle if lockstep else 0,
+        "difference": lockstep.first, "compared_cycles": lockstep.cycle,
+        "run_cycles": lockstep.run_cycles,
     }))
-    np.savez(job_directory / "outputs.npz", **{
+    np.savez(job_directory / "outputs.npz", allow_pickle=False, **{
         key: array for c, words in enumerate(outputs) for key, array in (
             (f"data_{c}", np.array([w for w, _ in words], np.uint64)),
             (f"bias_{c}", np.array([b for _, b in words], np.uint8)))})

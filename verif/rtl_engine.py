@@ -26,7 +26,8 @@ class RtlResult:
     """What the testbench left.
 
     ``difference`` is the first word on a link that differs from the golden model
-    (cycle, tile, link, expected, got), if links were compared.
+    (cycle, tile, link, expected, got), or None.  ``compared_cycles`` and ``run_cycles``
+    are the executed and all cycles of the run, counted by the testbench.
     """
 
     outputs: dict[int, Stream]
@@ -34,6 +35,7 @@ class RtlResult:
     done: bool
     difference: dict | None
     compared_cycles: int
+    run_cycles: int
 
 
 def rtl_text(arch: Architecture) -> str:
@@ -59,32 +61,31 @@ def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
 
 
 def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,
-            inputs: Mapping[int, Stream], iterations: int, work: Path, lockstep: bool = True,
+            inputs: Mapping[int, Stream], iterations: int, work: Path,
             stall_share: float = 0.0, seed: int = 0,
             progress: Callable[[int, int], None] = lambda seen, total: None) -> RtlResult:
     """Run ``iterations`` of a program file.
 
-    ``golden`` tells how many words and cycles to expect and, with ``lockstep``, every
-    word on every link.  ``stall_share`` is the probability of a pause in each cycle at
-    both ends of each stream.  Raises ``simulator.SimulationError``.
+    ``golden`` tells how many words and cycles to expect, and every word on every link.
+    ``stall_share`` is the probability of a pause in each cycle at both ends of each
+    stream.  Raises ``simulator.SimulationError``.
     """
     work.mkdir(parents=True, exist_ok=True)
-    for name in ("links.npy", "result.json", "outputs.npz", "progress"):
+    for name in ("result.json", "outputs.npz", "progress"):
         (work / name).unlink(missing_ok=True)
     (work / "program.spub").write_bytes(content)
     (work / "job.json").write_text(json.dumps({
         "arch": arch.name, "iterations": iterations, "stall_share": stall_share, "seed": seed,
         "expected_words": [len(golden.outputs[c]) for c in range(arch.cols)],
         "expected_cycles": golden.cycles}))
-    np.savez(work / "inputs.npz", **{
+    np.savez(work / "inputs.npz", allow_pickle=False, **{
         key: array for c in range(arch.cols) for key, array in (
             (f"data_{c}", np.array([w for w, _ in inputs.get(c, [])], np.uint64)),
             (f"bias_{c}", np.array([b for _, b in inputs.get(c, [])], np.uint16)))})
-    if lockstep:
-        low = (golden.links & ((1 << 64) - 1)).astype(np.uint64)
-        high = (golden.links >> 64).astype(np.uint64)
-        np.save(work / "links.npy", np.stack([low, high], axis=-1).reshape(
-            golden.cycles, len(arch.tiles) * len(LINKS), 2))
+    low = (golden.links & ((1 << 64) - 1)).astype(np.uint64)
+    high = (golden.links >> 64).astype(np.uint64)
+    np.save(work / "links.npy", np.stack([low, high], axis=-1).reshape(
+        golden.cycles, len(arch.tiles) * len(LINKS), 2))
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(work / "progress", stop, progress), daemon=True)
     watcher.start()
@@ -99,7 +100,7 @@ def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: 
         outputs = {c: list(zip(words[f"data_{c}"].tolist(), words[f"bias_{c}"].tolist(),
                                strict=True)) for c in range(arch.cols)}
     return RtlResult(outputs, result["counters"], result["done"], result["difference"],
-                     result["compared_cycles"])
+                     result["compared_cycles"], result["run_cycles"])
 
 
 def _watch(path: Path, stop: threading.Event, progress: Callable[[int, int], None]) -> None:

@@ -57,7 +57,8 @@ class Image:
     def write(self, space: Space, tile: tuple[int, int], address: int, value: dict) -> None:
         """Pack ``value`` into a row; ``ValueError`` for addresses or values out of range."""
         if not 0 <= address < depth(space, self.arch):
-            raise ValueError(f"{space.name} row {address} is outside 0..{depth(space, self.arch)-1}")
+            raise ValueError(f"{space.name} row {address} is outside "
+                             f"0..{depth(space, self.arch) - 1}")
         bits = pack(row_layout(space, address, self.arch), value)
         self.rows.setdefault((space, *tile), {})[address] = bits
 

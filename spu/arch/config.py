@@ -1,7 +1,9 @@
 """Configuration spaces: what a program file writes, and the layout of each row."""
 
+from typing import TYPE_CHECKING
+
 from amaranth.hdl import signed
-from amaranth.lib import data, enum
+from amaranth.lib import data
 
 from pal_units.formats import PAL8T
 from spu.arch.context import CONTEXT
@@ -16,8 +18,13 @@ from spu.arch.params import (
     Architecture,
 )
 
+if TYPE_CHECKING:
+    import enum
+else:
+    from amaranth.lib import enum
 
-class Space(enum.Enum, shape=8):
+
+class Space(enum.Enum, shape=8):  # type: ignore[call-arg]
     """Configuration spaces; the first four are in every tile, the last two in the region."""
 
     CONTEXT = 1    #: context words, by slot

@@ -1,14 +1,21 @@
 """The context word: what a tile does in one cycle."""
 
-from amaranth.lib import data, enum
+from typing import TYPE_CHECKING
+
+from amaranth.lib import data
 
 from spu.arch.params import BIAS_BITS, CODES_PER_WORD, CONSTANTS, DATA_BITS, MATRIX_MODES, REGISTERS
+
+if TYPE_CHECKING:
+    import enum
+else:
+    from amaranth.lib import enum
 
 #: A word on a link: a word whose predicate is 0 is all zeros.
 WORD = data.StructLayout({"data": DATA_BITS, "bias": BIAS_BITS, "valid": 1})
 
 
-class Source(enum.Enum, shape=4):
+class Source(enum.Enum, shape=4):  # type: ignore[call-arg]
     """Where a crossbar output takes its word from in this cycle."""
 
     NONE = 0        #: no word: predicate 0
@@ -26,7 +33,7 @@ class Source(enum.Enum, shape=4):
     REBLOCK = 12    #: codes popped from the reblock unit
 
 
-class Op(enum.Enum, shape=4):
+class Op(enum.Enum, shape=4):  # type: ignore[call-arg]
     """Operation of the VectorUnit or the ALU on operands ``a`` and ``b``."""
 
     NOP = 0         #: nothing
@@ -58,7 +65,7 @@ SINKS = (*LINKS, "matrix", "a", "b", "memory", "register")
 
 #: The 64-bit context word.
 CONTEXT = data.StructLayout({
-    **{sink: Source for sink in SINKS},
+    **dict.fromkeys(SINKS, Source),
     "register_write": range(REGISTERS),   # register that takes the `register` word
     "register_a": range(REGISTERS),
     "register_b": range(REGISTERS),

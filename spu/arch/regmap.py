@@ -17,10 +17,10 @@ STATUS_ERROR_SHIFT, STATUS_SECTION_SHIFT = 8, 16
 LOAD_ERRORS = ("none", "bad magic", "bad format version", "wrong architecture", "wrong grid",
                "header CRC", "operation", "address", "section CRC", "total CRC")
 
+#: Counters of a run: CYCLES = ACTIVE + HELD_INPUT + HELD_OUTPUT.  CONFIG_WORDS counts all
+#: words that the loader ever took.
 _FIXED = ("ID", "VERSION", "ARCH_HASH", "GRID", "CONTROL", "STATUS", "ITERATIONS",
           "CYCLES", "ACTIVE", "HELD_INPUT", "HELD_OUTPUT", "CONFIG_WORDS")
-#: Counters of the region: total = ACTIVE + HELD_INPUT + HELD_OUTPUT = CYCLES.
-REGION_COUNTERS = ("CYCLES", "ACTIVE", "HELD_INPUT", "HELD_OUTPUT", "CONFIG_WORDS")
 #: Counters of each stream: words moved, cycles in which it held the region.
 STREAM_COUNTERS = ("INPUT_WORDS", "INPUT_HOLDS", "OUTPUT_WORDS", "OUTPUT_HOLDS")
 

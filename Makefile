@@ -1,0 +1,60 @@
+# Everything runs in .venv, which the first target that needs it creates.
+PYTHON ?= python3
+ARCH   ?= basic
+SIM    ?= verilator
+IMAGES ?=
+WAVES  ?=
+SEED   ?= 0
+# More options of `spu sim`, such as --stall-share 0.3
+SIM_ARGS ?=
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sim test regress lint lock digits clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo "variables of sim: ARCH=basic|tiny SIM=verilator|icarus IMAGES=N WAVES=1 SEED=N"
+
+$(READY): pyproject.toml requirements.lock
+	@echo "== set-up: $(VENV)"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
+	@touch $@
+
+setup: $(READY) ## create .venv with the locked dependencies
+
+sim: $(READY) ## classify the held-out digits in RTL, compare with the golden model
+	$(BIN)/spu sim --arch $(ARCH) --sim $(SIM) --seed $(SEED) $(if $(IMAGES),--images $(IMAGES)) \
+	  $(if $(filter-out 0,$(WAVES)),--waves) $(SIM_ARGS)
+
+test: $(READY) lint ## what CI runs: lint, types, unit and array tests
+	@mkdir -p build
+	$(BIN)/python -m pytest -v -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
+
+regress: $(READY) ## slow suites: all tests, more seeds and images
+	@mkdir -p build
+	$(BIN)/python -m pytest -v --junitxml build/junit-regress.xml $(PYTEST_ARGS)
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+lock: ## resolve the dependencies anew into requirements.lock
+	rm -rf build/lock-venv && $(PYTHON) -m venv build/lock-venv
+	build/lock-venv/bin/pip install --disable-pip-version-check '.[dev]'
+	build/lock-venv/bin/pip freeze --exclude pal-spu | sed "s/^pyosys==.*/&; \
+	sys_platform == 'linux' and platform_machine == 'x86_64'/" > requirements.lock
+	rm -rf build/lock-venv
+
+digits: $(READY) ## train the digits model again, into build/digits.onnx
+	@mkdir -p build
+	$(BIN)/python -m verif.digits.train build/digits.onnx
+
+clean: ## remove build products; keeps .venv
+	rm -rf build

@@ -1,0 +1,237 @@
+"""The ``spu`` command: exit code 0 ok, 1 failed check, 2 usage or bad input."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from compiler.disassemble import disassemble
+from compiler.driver import PROGRAM, REPORT, compile_file, save
+from compiler.errors import CompileError
+from pal_units.formats import FORMATS
+from rtl.simulator import SIMULATORS, SimulationError
+from spu.arch import bitstream
+from spu.arch.params import CONFIGS, PROFILES, Architecture, architecture
+from verif import host
+from verif.golden.array import GoldenArray, Result
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+                  pretty_exceptions_enable=False,
+                  help="Compile, run and inspect programs for the SPU array.")
+console = Console(stderr=True, soft_wrap=True)
+
+EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
+
+ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
+FormatName = StrEnum("FormatName", {f.name: f.name for f in PROFILES})  # type: ignore[misc]
+SimName = StrEnum("SimName", {n: n for n in SIMULATORS})  # type: ignore[misc]
+EngineName = StrEnum("EngineName", ["golden", "rtl"])
+
+Arch = Annotated[ArchName, typer.Option("--arch", help="Architecture to use.")]
+
+
+class _BadInput(ValueError):
+    """A file that is not what it must be."""
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn the errors that users cause into one line and an exit code."""
+    try:
+        yield
+    except (CompileError, bitstream.BitstreamError, host.InputError, _BadInput) as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}", EXIT_BAD_INPUT)
+    except SimulationError as error:
+        _fail(str(error), EXIT_FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    console.print(f"spu: error: {' '.join(message.split())}", style="red", highlight=False,
+                  markup=False)
+    raise typer.Exit(code)
+
+
+def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
+    """Program, report and architecture of a compiled directory."""
+    content = (directory / PROGRAM).read_bytes()
+    try:
+        report = json.loads((directory / REPORT).read_text())
+        arch = architecture(report["arch"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
+    return content, report, arch
+
+
+@app.command("compile")
+def compile_command(
+    model: Annotated[Path, typer.Argument(help="ONNX file.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Directory for the program.")],
+    arch: Arch = ArchName["basic"],
+    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] =
+        FormatName[PROFILES[0].name],
+    input_max: Annotated[float, typer.Option(help="Largest magnitude of any input.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the placement search.")] = 0,
+) -> None:
+    """Map an ONNX model: writes program.spub and report.json.
+
+    Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
+    """
+    with _one_line_errors(), console.status("compiling") as status:
+        compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed,
+                                lambda note: status.update(f"compiling: {note}"))
+        save(compiled, out)
+    report = compiled.report
+    print(f"{out / PROGRAM}: {report['bytes']} bytes, II {report['ii']} "
+          f"(bounds {', '.join(f'{k} {v}' for k, v in report['ii_bounds'].items())}), "
+          f"span {report['span']} cycles, {report['macs_per_cycle']:.1f} of "
+          f"{report['peak_macs_per_cycle']} MACs per cycle")
+
+
+@app.command()
+def run(
+    directory: Annotated[Path, typer.Argument(help="Directory that spu compile wrote.")],
+    inputs: Annotated[Path, typer.Option("--input", help="Input vectors, (n, inputs), .npy.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Output vectors, .npy.")],
+    engine: Annotated[EngineName, typer.Option(help="What executes the program.")] =
+        EngineName.golden,
+    stats: Annotated[Path | None, typer.Option("--json", help="Counters as JSON.")] = None,
+    sim: Annotated[SimName, typer.Option(help="Simulator of the RTL engine.")] =
+        SimName["verilator"],
+) -> None:
+    """Run a compiled program on input vectors.
+
+    The RTL engine also compares every link in every cycle with the golden model; a
+    difference is a failed check (exit code 1) and no output is written.
+
+    Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
+    """
+    with _one_line_errors():
+        content, report, arch = _load(directory)
+        try:
+            x = np.load(inputs, allow_pickle=False)
+        except (ValueError, EOFError):
+            raise _BadInput(f"{inputs}: not an .npy file of numbers") from None
+        image = bitstream.decode(content, arch)
+        words = host.encode_inputs(x, report)
+        golden = GoldenArray(image).run(words, len(x))
+        outputs, counters = golden.outputs, {"CYCLES": golden.cycles, "ACTIVE": golden.cycles}
+        if engine == EngineName.rtl:
+            outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
+        result = host.decode_outputs(outputs, report, arch)
+        _replace(out, lambda sink: np.save(sink, result))
+        if stats:
+            text = json.dumps({"engine": str(engine), "vectors": len(x), **counters}, indent=1)
+            _replace(stats, lambda sink: sink.write(text.encode() + b"\n"))
+    print(f"{out}: {len(result)} vectors in {counters['CYCLES']} cycles")
+
+
+def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, count: int,
+             sim: str) -> tuple[dict, dict]:
+    from verif.rtl_engine import BUILD, build_rtl, run_rtl
+
+    with console.status("building the simulator"):
+        build = build_rtl(arch, sim)
+    with console.status("running the RTL"):
+        result = run_rtl(build, arch, content, golden, words, count, BUILD / "run")
+    if result.difference or not result.done or result.outputs != golden.outputs:
+        raise SimulationError(f"RTL and golden model differ: {result.difference or 'outputs'}")
+    return result.outputs, result.counters
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file completely or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with open(temporary, "wb") as sink:
+            write(sink)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@app.command()
+def disasm(
+    directory: Annotated[Path, typer.Argument(help="Directory that spu compile wrote.")],
+) -> None:
+    """Print a program as text: streams, contexts, registers, constants, weights.
+
+    Example: spu disasm build/digits
+    """
+    with _one_line_errors():
+        content, _, arch = _load(directory)
+        for line in disassemble(bitstream.decode(content, arch)):
+            print(line)
+
+
+@app.command("rtl")
+def rtl_command(
+    out: Annotated[Path, typer.Option("-o", "--output", help="Verilog file to write.")],
+    arch: Arch = ArchName["basic"],
+) -> None:
+    """Emit the Verilog of an array, top module spu.
+
+    Example: spu rtl --arch basic -o spu.v
+    """
+    from rtl.emit import spu_verilog
+
+    with _one_line_errors(), console.status("emitting Verilog"):
+        text = spu_verilog(CONFIGS[arch])
+        _replace(out, lambda sink: sink.write(text.encode()))
+    print(f"{out}: {len(text.splitlines())} lines")
+
+
+@app.command()
+def sim(
+    arch: Arch = ArchName["basic"],
+    simulator: Annotated[SimName, typer.Option("--sim", help="Simulator.")] = SimName["verilator"],
+    images: Annotated[int | None, typer.Option(min=1, max=360, help="Held-out images; all 360 "
+                                               "by default, 4 with Icarus.")] = None,
+    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] =
+        FormatName[PROFILES[0].name],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of placement and stalls.")] = 0,
+    waves: Annotated[bool, typer.Option("--waves", help="Leave run/waves.fst.")] = False,
+    stall_share: Annotated[float, typer.Option(
+        min=0, max=0.99, help="Probability of a pause at both ends of each stream.")] = 0.0,
+    program: Annotated[Path | None, typer.Option(
+        help="Load this .spub instead of the one just compiled.")] = None,
+    verilog: Annotated[Path | None, typer.Option(
+        "--rtl", help="Simulate this Verilog instead of the one just emitted.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--output", help="Directory for results.")] =
+        Path("build/sim"),
+) -> None:
+    """Classify held-out digits on the array in RTL and compare with the golden model.
+
+    Writes summary.json; exit code 1 if anything differs.
+
+    Example: spu sim --arch basic --images 20
+    """
+    from verif.simulate import Job, simulate, table
+
+    job = Job(CONFIGS[arch], str(simulator), images, str(fmt), seed, waves, stall_share, program,
+              verilog, out)
+    with _one_line_errors():
+        outcome = simulate(job, console)
+    Console(soft_wrap=True).print(table(outcome, job))
+    for failure in outcome.failures:
+        console.print(f"FAILED {failure}", style="red", highlight=False, markup=False)
+    if outcome.failures:
+        raise typer.Exit(EXIT_FAILED)
+    console.print("PASSED: RTL, golden model and compiler agree on every word and cycle",
+                  style="green")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
