@@ -42,7 +42,8 @@ def _contexts(image: Image, mapping: Mapping) -> None:
 
 def _weights(image: Image, mapping: Mapping) -> None:
     """Weight rows in the order of the macs' slots, which is how a tile counts them."""
-    arch, rows = image.arch, {}
+    arch = image.arch
+    rows: dict[Tile, int] = {}
     for mac in sorted(mapping.macs, key=lambda m: (m.tile, m.time % mapping.ii)):
         layer = mapping.network.layers[mac.layer]
         first = mac.word * CODES_PER_WORD + mac.part * arch.lanes
@@ -90,7 +91,7 @@ def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
         raise ValueError(f"data memory of tile {home.tile} needs {buffers * words} words")
     stage, slot = divmod(home.reads[0], mapping.ii)
     ring = (buffers, words)
-    generators = (
+    generators: tuple[tuple[int, dict, list[tuple[int, int]]], ...] = (
         (TileRegister.WRITE, {}, [(words, 1), ring]),
         (TileRegister.READ, {"stage": stage, "slot": slot},
          [(slices, 0), (words, 1), (home.passes, 0), ring]),

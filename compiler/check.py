@@ -1,2 +1,255 @@
-def check(image, mapping, arch):
-    pass
+"""Independent check of a program: symbolic execution of its decoded contexts.
+
+Nothing here comes from the passes that made the program.  Tokens stand for words and
+travel through an image, cycle by cycle, for a few iterations; a dot product becomes the
+set of the products in it, each naming the element of the layer's input that the weight
+row's position stands for.  At the south edge every token must be exactly what the network
+asks for: every input of every result once, with its own weight, in order of iterations.
+A word that is missing, late, overwritten, doubled or swapped gives a wrong token.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.errors import CompileError
+from compiler.graph import QuantisedNetwork
+from compiler.mapping import Mapping
+from spu.arch import timing
+from spu.arch.bitstream import Image
+from spu.arch.config import SequencerRegister, Space, TileRegister
+from spu.arch.context import LINKS, Op, Source
+from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, Architecture
+
+#: Iterations that are followed; more than are ever in flight in a buffer ring.
+ITERATIONS = 6
+
+#: A vector of lanes: each lane is a value number or None.
+Token = tuple[int | None, ...]
+
+
+class CheckFailed(CompileError):
+    """The program does not compute what it should; a fault of the compiler."""
+
+
+@dataclass
+class _Values:
+    """Hash-consed symbolic values: equal values have equal numbers."""
+
+    numbers: dict[tuple, int] = field(default_factory=dict)
+
+    def number(self, *value: object) -> int:
+        return self.numbers.setdefault(value, len(self.numbers))
+
+
+def _bag(items: Iterable[Hashable]) -> frozenset:
+    """Multiset: order does not count, repetition does."""
+    return frozenset(Counter(items).items())
+
+
+@dataclass
+class _Tile:
+    """Symbolic state of one tile."""
+
+    out: dict[str, Token | None] = field(default_factory=lambda: dict.fromkeys(LINKS))
+    due: dict[tuple[Source, int], Token | None] = field(default_factory=dict)
+    registers: dict[int, Token | None] = field(default_factory=dict)
+    memory: dict[int, Token] = field(default_factory=dict)
+    accesses: dict[int, int] = field(default_factory=dict)
+    block: list[list[tuple]] = field(default_factory=list)
+    done: list[list[tuple]] = field(default_factory=list)
+    valid: bool = True
+    finished: dict[int, tuple] = field(default_factory=dict)
+    results: list[Token | None] = field(default_factory=list)
+    pushed: list[int | None] = field(default_factory=list)
+    codes: list[Token] = field(default_factory=list)
+    row: int = 0
+
+
+def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
+    """Raise ``CheckFailed`` unless the image computes ``mapping.network``.
+
+    Of the mapping only the network and the claimed places of outputs are used.
+    """
+    machine = _Machine(image, arch)
+    emitted = machine.run(mapping.reads)
+    expected = _expected(machine.values, mapping.network, arch)
+    for column, words in mapping.emitted.items():
+        got = emitted.get(column, [])
+        if len(got) < ITERATIONS * len(words):
+            raise CheckFailed(f"output stream {column} emits {len(got)} words in {ITERATIONS} "
+                              f"iterations, not {ITERATIONS * len(words)}")
+        for i, token in enumerate(got[:ITERATIONS * len(words)]):
+            iteration, position = divmod(i, len(words))
+            _, group, word = words[position]
+            first = group * arch.columns + word * arch.drain_lanes
+            want = tuple(expected[iteration][first:first + arch.drain_lanes])
+            if token[:arch.drain_lanes] != want:
+                raise CheckFailed(f"output stream {column}, iteration {iteration}, word "
+                                  f"{position}: not results {first} and following of the network")
+
+
+def _expected(values: _Values, network: QuantisedNetwork, arch: Architecture) -> list[list[int]]:
+    """Value numbers of the results of each iteration, straight from the network."""
+    out = []
+    for iteration in range(ITERATIONS):
+        inputs = [values.number("input", iteration, k)
+                  for k in range(network.layers[0].codes.shape[1])]
+        for layer in network.layers:
+            results = []
+            for n in range(len(layer.codes)):
+                blocks = []
+                for b in range(0, len(inputs), BLOCK):
+                    products = _bag((value, int(layer.codes[n, b + i])) for i, value
+                                    in enumerate(inputs[b:b + BLOCK]))
+                    blocks.append((products, int(layer.beta[n, b // BLOCK]) & 0xFF))
+                results.append(values.number("sum", values.number(
+                    "dot", _bag(blocks), layer.offset), int(layer.bias[n]), layer.relu))
+            inputs = results
+        out.append(inputs)
+    return out
+
+
+class _Machine:
+    """Executes an image on tokens."""
+
+    def __init__(self, image: Image, arch: Architecture) -> None:
+        self.image, self.arch, self.values = image, arch, _Values()
+        region = (0, 0)
+        self.ii = image.read(Space.SEQUENCER, region, SequencerRegister.II)["slots_less_1"] + 1
+        span = image.read(Space.SEQUENCER, region, SequencerRegister.SPAN)
+        self.cycles = (ITERATIONS - 1 + span["stage"]) * self.ii + span["slot"] + 1
+        self.streams = [image.read(Space.STREAM, region, s) for s in range(self.ii)]
+        self.contexts = {t: [image.read(Space.CONTEXT, t, s) for s in range(self.ii)]
+                         for t in arch.tiles}
+        self.tiles = {t: _Tile() for t in arch.tiles}
+
+    def run(self, reads: dict[tuple[int, int], int]) -> dict[int, list[Token]]:
+        """Tokens that each south stream emits; ``reads`` names the words that are read."""
+        emitted: dict[int, list[Token]] = {}
+        for cycle in range(self.cycles):
+            iteration, slot = divmod(cycle, self.ii)
+            stream = self.streams[slot]
+            north: dict[int, Token] = {}
+            for c in range(self.arch.cols):
+                leaving = self.tiles[self.arch.rows - 1, c].out["south"]
+                if stream["emit"] >> c & 1 and leaving is not None:
+                    emitted.setdefault(c, []).append(leaving)
+                if stream["read"] >> c & 1 and iteration < ITERATIONS:
+                    word = reads[c, slot]
+                    north[c] = tuple(self.values.number("input", iteration,
+                                                        word * CODES_PER_WORD + i)
+                                     for i in range(CODES_PER_WORD))
+            arriving = {t: self._arriving(t, north) for t in self.arch.tiles}
+            for tile in self.arch.tiles:
+                self._step(tile, cycle, iteration, slot, arriving[tile])
+        return emitted
+
+    def _arriving(self, tile: tuple[int, int], north: dict[int, Token]
+                  ) -> dict[Source, Token | None]:
+        r, c = tile
+        around = {Source.NORTH: ((r - 1, c), "south"), Source.SOUTH: ((r + 1, c), "north"),
+                  Source.EAST: ((r, c + 1), "west"), Source.WEST: ((r, c - 1), "east")}
+        words = {source: self.tiles[t].out[link] if t in self.tiles else None
+                 for source, (t, link) in around.items()}
+        if r == 0:
+            words[Source.NORTH] = north.get(c)
+        return words
+
+    def _step(self, tile: tuple[int, int], cycle: int, iteration: int, slot: int,
+              links: dict[Source, Token | None]) -> None:
+        state, context = self.tiles[tile], self.contexts[tile][slot]
+        if slot == 0:
+            state.row = 0
+        if cycle in state.finished:
+            state.results = list(state.finished.pop(cycle))
+
+        def word(sink: str) -> Token | None:
+            source = Source(context[sink])
+            if source in links:
+                return links[source]
+            if source in (Source.REGISTER_A, Source.REGISTER_B):
+                return state.registers.get(context[source.name.lower()])
+            if source is Source.CONSTANT:
+                bits = self.image.read(Space.CONSTANT, tile, context["constant"])["data"]
+                return tuple(bits >> 16 * i & 0xFFFF for i in range(LANES16_PER_WORD))
+            return state.due.get((source, cycle))
+
+        taken = {sink: word(sink) for sink in (*LINKS, "a", "b", "matrix", "memory", "register")}
+        self._vector(state, context, cycle, taken["a"], taken["b"])
+        if context["drain"]:
+            state.due[Source.MATRIX, cycle + timing.DRAIN] = \
+                state.results.pop(0) if state.results else None
+        if context["mac"]:
+            self._mac(tile, state, context, cycle, taken["matrix"])
+        if context["read"]:
+            base = self.image.read(Space.REGISTER, tile, TileRegister.READ)
+            of_iteration = iteration - base["stage"] - (slot < base["slot"])
+            if 0 <= of_iteration < ITERATIONS:
+                address = self._address(tile, state, TileRegister.READ)
+                state.due[Source.MEMORY, cycle + timing.MEMORY] = state.memory.get(address)
+        stored = taken["memory"]
+        if stored is not None:
+            state.memory[self._address(tile, state, TileRegister.WRITE)] = stored
+        if context["register"] != Source.NONE.value:
+            state.registers[context["register_write"]] = taken["register"]
+        state.out = {link: taken[link] for link in LINKS}
+
+    def _vector(self, state: _Tile, context: dict, cycle: int, a: Token | None, b: Token | None
+                ) -> None:
+        if context["pop"]:
+            state.due[Source.REBLOCK, cycle + timing.REBLOCK] = \
+                state.codes.pop(0) if state.codes else None
+        op = Op(context["op"])
+        if op is Op.PUSH and a is not None:
+            state.pushed += a[:self.arch.drain_lanes]
+            if len(state.pushed) == BLOCK:
+                state.codes = [tuple(state.pushed[i:i + CODES_PER_WORD])
+                               for i in range(0, BLOCK, CODES_PER_WORD)]
+                state.pushed = []
+        elif op in (Op.ADD, Op.ADD_RELU) and a is not None and b is not None:
+            state.due[Source.VECTOR, cycle + timing.VECTOR] = tuple(
+                None if x is None else self.values.number("sum", x, y, op is Op.ADD_RELU)
+                for x, y in zip(a, b, strict=False))
+        elif op not in (Op.NOP, Op.PUSH, Op.ADD, Op.ADD_RELU):
+            raise CheckFailed(f"{op.name} is not used by this compiler")
+
+    def _mac(self, tile: tuple[int, int], state: _Tile, context: dict, cycle: int,
+             x: Token | None) -> None:
+        arch = self.arch
+        row = self.image.read(Space.WEIGHT, tile, state.row)
+        state.row += 1
+        state.valid &= x is not None
+        first = context["slice"] * arch.lanes
+        lanes = (x or (None,) * CODES_PER_WORD)[first:first + arch.lanes]
+        state.block.append([tuple(zip(lanes, codes, strict=True)) for codes in row["codes"]])
+        if not context["block_last"]:
+            return
+        state.done.append([(_bag(p for part in state.block for p in part[n]),
+                            row["beta"][n] & 0xFF) for n in range(arch.columns)])
+        state.block = []
+        if context["last"]:
+            offset = self.image.read(Space.REGISTER, tile,
+                                     TileRegister.MODE + context["mode"])["offset"]
+            dots = [self.values.number("dot", _bag(block[n] for block in state.done), offset)
+                    if state.valid else None for n in range(arch.columns)]
+            step = arch.drain_lanes
+            state.finished[cycle + timing.ACCUMULATE] = tuple(
+                tuple(dots[i:i + step]) if state.valid else None
+                for i in range(0, arch.columns, step))
+            state.done, state.valid = [], True
+
+    def _address(self, tile: tuple[int, int], state: _Tile, register: int) -> int:
+        base = self.image.read(Space.REGISTER, tile, register)["base"]
+        rest = state.accesses.get(register, 0)
+        state.accesses[register] = rest + 1
+        return int(base + sum(self._offsets(tile, register, rest))) % self.arch.memory_words
+
+    def _offsets(self, tile: tuple[int, int], register: int, access: int) -> Iterator[int]:
+        loops = [self.image.read(Space.REGISTER, tile, register + 1 + i) for i in range(4)]
+        counts = [loop["count_less_1"] + 1 for loop in loops]
+        for counter, loop in zip(np.unravel_index(access % int(np.prod(counts)), counts,
+                                                  order="F"), loops, strict=True):
+            yield int(counter) * loop["stride"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compiler.errors import CompileError
-from compiler.graph import QuantisedNetwork
+from compiler.graph import QuantisedLayer, QuantisedNetwork
 from spu.arch.params import BLOCK, CODES_PER_WORD, CONSTANTS, MATRIX_MODES, Architecture
 
 
@@ -85,11 +85,11 @@ def partitions(network: QuantisedNetwork, arch: Architecture) -> Iterator[Partit
         f"{len(arch.memory_tiles)} memory tiles)")
 
 
-def _words(layer: object) -> int:
+def _words(layer: QuantisedLayer) -> int:
     return layer.codes.shape[1] // CODES_PER_WORD
 
 
-def _groups(layer: object, arch: Architecture) -> int:
+def _groups(layer: QuantisedLayer, arch: Architecture) -> int:
     return layer.codes.shape[0] // arch.columns
 
 
@@ -114,10 +114,10 @@ def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, shared: bool
     rows = [p.passes * p.words * arch.slices_per_word for p in plans]
     drains = [p.passes * arch.words_per_drain for p in plans]
     constants = sum(drains) if shared else max(drains)
-    homes = sum(len(p.homes) for p in plans)
+    home_count = sum(len(p.homes) for p in plans)
     fits = ((sum(cycles) if shared else max(cycles)) <= ii
             and (sum(rows) if shared else max(rows)) <= arch.weight_rows
-            and homes <= len(arch.memory_tiles) and constants <= CONSTANTS
+            and home_count <= len(arch.memory_tiles) and constants <= CONSTANTS
             and (sum(p.engines for p in plans) <= tiles if not shared
                  else len(plans) <= MATRIX_MODES))
     return Partition(ii, shared, tuple(plans)) if fits else None

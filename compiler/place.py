@@ -9,6 +9,8 @@ from compiler.partition import Home, Partition
 from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, Architecture
 
 Tile = tuple[int, int]
+#: What is placed: a home, or an engine as (layer, engine).
+Item = Home | tuple[int, int]
 #: Deterministic time that one solve may take; the best placement so far is used then.
 SOLVE_LIMIT = 0.2
 
@@ -46,8 +48,9 @@ class _Model:
         plans = partition.layers
         engines = [(n, e) for n, p in enumerate(plans) for e in range(p.engines)]
         homes = [h for p in plans for h in p.homes]
-        self.at: dict[object, dict[Tile, cp_model.IntVar]] = {}
-        for item in (*engines, *homes):
+        self.at: dict[Item, dict[Tile, cp_model.IntVar]] = {}
+        items: list[Item] = [*engines, *homes]
+        for item in items:
             tiles = arch.memory_tiles if isinstance(item, Home) else arch.tiles
             self.at[item] = {t: self.cp.new_bool_var(f"{item}@{t}") for t in tiles}
             self.cp.add_exactly_one(self.at[item].values())
@@ -80,7 +83,7 @@ class _Model:
         col = {i: sum(t[1] * v for t, v in self.at[i].items()) for i in self.at}
         total: list[cp_model.LinearExprT] = []
 
-        def distance(a: object, b: object, words: int) -> None:
+        def distance(a: Item, b: Item, words: int) -> None:
             for axis, size in ((row, arch.rows), (col, arch.cols)):
                 d = self.cp.new_int_var(0, size, "")
                 self.cp.add_abs_equality(d, axis[a] - axis[b])
@@ -110,10 +113,14 @@ class _Model:
         solver.parameters.max_deterministic_time = SOLVE_LIMIT
         if solver.solve(self.cp) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return None
-        where = {item: next(t for t, v in tiles.items() if solver.boolean_value(v))
-                 for item, tiles in self.at.items()}
-        return Placement({i: t for i, t in where.items() if not isinstance(i, Home)},
-                         {i: t for i, t in where.items() if isinstance(i, Home)})
+        placement = Placement({}, {})
+        for item, tiles in self.at.items():
+            tile = next(t for t, v in tiles.items() if solver.boolean_value(v))
+            if isinstance(item, Home):
+                placement.homes[item] = tile
+            else:
+                placement.engines[item] = tile
+        return placement
 
     def exclude(self, placement: Placement) -> None:
         """Forbid the homes' tiles of a placement, which decide most routes."""

@@ -50,7 +50,7 @@ class ReservationTable:
             raise Unschedulable(f"{resource} of tile {tile}")
         self.used |= {(resource, tile, t % self.ii) for t in times}
 
-    def act(self, tile: Tile, time: int, **fields: object) -> None:
+    def act(self, tile: Tile, time: int, **fields: Source | Op | int) -> None:
         """Set context fields of a tile at a time."""
         values = tuple((k, v.value if isinstance(v, (Source, Op)) else int(v))
                        for k, v in fields.items())

@@ -6,6 +6,7 @@ share ``formats`` and ``tables`` and must agree bit for bit.
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +21,7 @@ from pal_units.formats import (
     Format,
 )
 
-Codes = NDArray[np.unsignedinteger]
+Codes = NDArray[np.unsignedinteger[Any]]
 
 
 def _code_dtype(fmt: Format) -> type:
@@ -89,10 +90,11 @@ def encode_blocks(x: ArrayLike, fmt: Format, tensor_bias: int | None = None
         tensor_bias = int(bias[~empty].max()) if (~empty).any() else 0
     if not -(1 << 15) <= tensor_bias < 1 << 15:
         raise ValueError(f"tensor bias must fit int16, not {tensor_bias}")
-    beta = np.clip(bias - tensor_bias, BETA_MIN, 0)
-    codes = nearest_code(blocks * np.exp2(-(tensor_bias + beta) / BIAS_PER_OCTAVE)[..., None], fmt)
-    beta = np.where(empty, ZERO_BLOCK, beta).astype(np.int8)
-    return codes.reshape(x.shape), beta, tensor_bias
+    below_top = np.clip(bias - tensor_bias, BETA_MIN, 0)
+    scale = np.exp2(-(tensor_bias + below_top) / BIAS_PER_OCTAVE)
+    codes = nearest_code(blocks * scale[..., None], fmt)
+    beta = np.where(empty, ZERO_BLOCK, below_top).astype(np.int8)
+    return codes.reshape(x.shape), beta, int(tensor_bias)
 
 
 def decode_blocks(codes: ArrayLike, beta: ArrayLike, tensor_bias: int, fmt: Format
@@ -109,7 +111,10 @@ def mul(a: ArrayLike, b: ArrayLike, fmt: Format) -> Codes:
 
     Exact in the logarithm, then nearest; NaN if either operand is NaN.
     """
-    return nearest_code(value_of(a, fmt) * value_of(b, fmt), fmt)
+    a, b = np.asarray(a), np.asarray(b)
+    distance = fmt.lambdas[a & fmt.m_max] + fmt.lambdas[b & fmt.m_max]
+    signs = np.sign(value_of(a, fmt)) * np.sign(value_of(b, fmt))
+    return nearest_code(signs * np.exp2(-distance / 2.0**fmt.fraction_bits), fmt)
 
 
 @cache
@@ -274,5 +279,8 @@ def reblock(codes16: ArrayLike, fmt: Format) -> tuple[Codes, NDArray[np.int8]]:
     beta = np.clip(bias_for(np.where(amax == 0, 1.0, amax)), BETA_MIN, 0)
     empty = (amax == 0) & ~nan.any(axis=-1)
     beta = np.where(amax == 0, BETA_MIN, beta)
-    codes = nearest_code(values * np.exp2(-beta / BIAS_PER_OCTAVE)[..., None], fmt)
+    # Below the block's top, with one rounding: ties must not be lost in a product.
+    distance = PAL16.lambdas[np.asarray(codes16) & PAL16.m_max] / 1024 \
+        + beta[..., None] / BIAS_PER_OCTAVE
+    codes = nearest_code(np.sign(values) * np.exp2(-distance), fmt)
     return codes, np.where(empty, ZERO_BLOCK, beta).astype(np.int8)

@@ -24,7 +24,7 @@ else:
     from amaranth.lib import enum
 
 
-class Space(enum.Enum, shape=8):  # type: ignore[call-arg]
+class Space(enum.Enum, shape=8):
     """Configuration spaces; the first four are in every tile, the last two in the region."""
 
     CONTEXT = 1    #: context words, by slot

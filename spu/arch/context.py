@@ -15,7 +15,7 @@ else:
 WORD = data.StructLayout({"data": DATA_BITS, "bias": BIAS_BITS, "valid": 1})
 
 
-class Source(enum.Enum, shape=4):  # type: ignore[call-arg]
+class Source(enum.Enum, shape=4):
     """Where a crossbar output takes its word from in this cycle."""
 
     NONE = 0        #: no word: predicate 0
@@ -33,7 +33,7 @@ class Source(enum.Enum, shape=4):  # type: ignore[call-arg]
     REBLOCK = 12    #: codes popped from the reblock unit
 
 
-class Op(enum.Enum, shape=4):  # type: ignore[call-arg]
+class Op(enum.Enum, shape=4):
     """Operation of the VectorUnit or the ALU on operands ``a`` and ``b``."""
 
     NOP = 0         #: nothing

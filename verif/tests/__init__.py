@@ -1,0 +1,1 @@
+"""Tests of everything; `make test` runs all but those marked ``regress``."""

@@ -1,0 +1,141 @@
+"""Error bounds of the model's arithmetic, over all inputs where there are few enough."""
+
+import numpy as np
+import pytest
+
+from pal_units import model
+from pal_units.formats import DOT_PARAMS, PAL8T, PAL8U, PAL16
+
+FORMATS_8 = (PAL8U, PAL8T)
+
+
+def _random_blocks(rng, count, fmt):
+    """Codes with many zeros, extremes and a few NaNs."""
+    codes = rng.integers(0, 256, (count, fmt.block), dtype=np.uint8)
+    corner = rng.choice(np.array([0, 1, 127, 129, 255], np.uint8), codes.shape)
+    codes = np.where(rng.random(codes.shape) < 0.3, corner, codes)
+    return np.where(codes == fmt.sign_bit, 0, codes)
+
+
+@pytest.mark.parametrize("fmt", FORMATS_8)
+def test_product_is_the_nearest_code_for_all_code_pairs(fmt):
+    a, b = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
+    values = model.value_of(np.delete(np.arange(256), fmt.sign_bit), fmt)
+    exact = model.value_of(a, fmt) * model.value_of(b, fmt)
+    product = model.value_of(model.mul(a, b, fmt), fmt)
+    assert np.array_equal(np.isnan(product), np.isnan(exact))
+    finite = ~np.isnan(exact)
+    order = np.sort(values)
+    above = np.clip(np.searchsorted(order, exact[finite]), 1, len(order) - 1)
+    best = np.minimum(np.abs(order[above] - exact[finite]), np.abs(order[above - 1] - exact[finite]))
+    assert np.allclose(np.abs(product[finite] - exact[finite]), best, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("fmt", FORMATS_8)
+def test_block_sum_obeys_the_stated_bound(fmt):
+    """|err| <= 2^-(L+1) * sum|p_i| + N * 2^-(k-1) * p_max."""
+    rng, params = np.random.default_rng(2), DOT_PARAMS[fmt.name]
+    a, b = _random_blocks(rng, 20_000, fmt), _random_blocks(rng, 20_000, fmt)
+    total, _ = model.block_sum(a, b, fmt, params)
+    products = model.value_of(a, fmt) * model.value_of(b, fmt)
+    unit = 2.0 ** -(params.product_bits - 1)
+    error = np.abs(total * unit - products.sum(axis=1))
+    bound = 2.0 ** -(params.antilog_bits + 1) * np.abs(products).sum(axis=1) + fmt.block * unit
+    assert (error <= bound).all()
+    assert (error > 0.2 * bound).any()  # the bound is not idle
+
+
+@pytest.mark.parametrize("fmt", FORMATS_8)
+def test_dot_product_does_not_depend_on_the_order_within_blocks(fmt):
+    rng, params = np.random.default_rng(3), DOT_PARAMS[fmt.name]
+    a, b = (_random_blocks(rng, 2000, fmt).reshape(-1, 128) for _ in range(2))
+    beta_a, beta_b = (rng.integers(-60, 1, (len(a), 4)) for _ in range(2))
+    want = model.dot(a, beta_a, b, beta_b, fmt, params)
+    order = np.concatenate([32 * block + rng.permutation(32) for block in rng.permutation(4)])
+    got = model.dot(a[:, order], beta_a[:, order[::32] // 32], b[:, order],
+                    beta_b[:, order[::32] // 32], fmt, params)
+    assert np.array_equal(want, got)
+
+
+def test_zero_block_hides_its_contents_and_nan_is_sticky():
+    params = DOT_PARAMS["PAL8T"]
+    a = np.full((1, 64), 127, np.uint8)
+    b = a.copy()
+    b[0, 40] = PAL8T.sign_bit
+    acc, nan = model.dot(a, np.array([[0, 0]]), b, np.array([[0, 0]]), PAL8T, params)
+    assert nan.all()
+    acc, nan = model.dot(a, np.array([[0, 0]]), b, np.array([[0, model.ZERO_BLOCK]]), PAL8T, params)
+    assert not nan.any()
+    assert acc[0] == 32 << params.octaves_below
+
+
+def test_accumulator_cannot_overflow_within_the_stated_number_of_blocks():
+    params = DOT_PARAMS["PAL8T"]
+    blocks = params.max_blocks(32)
+    ones = np.full((1, 32 * blocks), 127, np.uint8)
+    zero = np.zeros((1, blocks))
+    acc, _ = model.dot(ones, zero, ones, zero, PAL8T, params)
+    assert acc[0] == blocks * (32 << params.octaves_below)
+    assert params.accumulator_bits == 32
+    assert acc[0] + (32 << params.octaves_below) >= 1 << 31
+
+
+def test_log_of_integers_is_faithful():
+    rng = np.random.default_rng(4)
+    x = np.unique(np.concatenate([np.arange(1, 1 << 16), rng.integers(1, 1 << 31, 200_000),
+                                  (1 << np.arange(1, 31)) - 1]))
+    error = model.log_of_integer(x) - 1024 * np.log2(x.astype(np.float64))
+    assert np.abs(error).max() < 0.8
+
+
+def test_accumulator_encoding_saturates_keeps_the_least_level_and_then_gives_zero():
+    params = DOT_PARAMS["PAL8T"]
+    acc = np.array([1, -1, 0])
+    # 19 octaves below the top; the least level of PAL16 lies 32766/1024 octaves below.
+    offsets = np.array([[-500], [8 * 12], [8 * 14]])
+    codes = model.encode_accumulator(acc, False, offsets, params)
+    assert codes.tolist() == [[32767, 65535, 0], [1023, 33791, 0], [0, 0, 0]]
+    assert model.encode_accumulator(acc, True, 0, params).tolist() == [PAL16.sign_bit] * 3
+
+
+@pytest.mark.parametrize("sign", [0, PAL16.sign_bit])
+def test_pal16_addition_is_faithful_for_every_distance(sign):
+    """All distances of two magnitudes, both signs; the larger one high enough not to underflow."""
+    distance = np.arange(PAL16.m_max)
+    larger = np.full_like(distance, PAL16.m_max)
+    if sign == 0:
+        larger -= 1024  # room above for sums
+    distance = distance[distance < larger]
+    larger = larger[:len(distance)]
+    smaller = (larger - distance) | sign
+    total = model.add16(larger, smaller)
+    exact = model.value_of(larger, PAL16) + model.value_of(smaller, PAL16)
+    nonzero = exact > 0
+    assert (total[~nonzero] == 0).all()
+    log = (PAL16.m_max - total[nonzero].astype(np.int64)) / -1024
+    assert (np.abs(log - np.log2(exact[nonzero])) * 1024).max() < 1
+
+
+def test_pal16_addition_of_special_values():
+    nan, one = PAL16.sign_bit, PAL16.m_max
+    assert model.add16(nan, one) == nan
+    assert model.add16(0, one) == one
+    assert model.add16(one, one | nan) == 0
+    assert model.add16(one, one) == one          # saturates
+    assert model.add16(0, 0) == 0
+    assert model.relu16(nan) == nan
+    assert model.relu16(nan | 5) == 0
+
+
+@pytest.mark.parametrize("fmt", FORMATS_8)
+def test_reblock_equals_encoding_the_values(fmt):
+    rng = np.random.default_rng(5)
+    codes16 = rng.integers(0, 1 << 16, (3000, 32))
+    codes16[codes16 == PAL16.sign_bit] = 0
+    codes16[: 1000, :] &= 0x83FF                  # all small
+    codes16[rng.random(codes16.shape) < 0.2] = 0
+    codes16[0] = 0
+    codes, beta = model.reblock(codes16, fmt)
+    want, want_beta, _ = model.encode_blocks(model.value_of(codes16, PAL16), fmt, tensor_bias=0)
+    assert np.array_equal(beta, want_beta[:, 0])
+    assert np.array_equal(codes, want)
