@@ -21,7 +21,7 @@ from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space, TileRegister
 from spu.arch.context import LINKS, Op, Source
-from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, Architecture
+from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, PROFILES, Architecture
 
 #: Iterations that are followed; more than are ever in flight in a buffer ring.
 ITERATIONS = 6
@@ -94,6 +94,7 @@ def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
 def _expected(values: _Values, network: QuantisedNetwork, arch: Architecture) -> list[list[int]]:
     """Value numbers of the results of each iteration, straight from the network."""
     out = []
+    profile = PROFILES.index(network.fmt)
     for iteration in range(ITERATIONS):
         inputs = [values.number("input", iteration, k)
                   for k in range(network.layers[0].codes.shape[1])]
@@ -106,9 +107,10 @@ def _expected(values: _Values, network: QuantisedNetwork, arch: Architecture) ->
                                     in enumerate(inputs[b:b + BLOCK]))
                     blocks.append((products, int(layer.beta[n, b // BLOCK]) & 0xFF))
                 results.append(values.number("sum", values.number(
-                    "dot", _bag(blocks), layer.offset), int(layer.bias[n]), layer.relu))
-            inputs = results
-        out.append(inputs)
+                    "dot", _bag(blocks), layer.offset, profile, profile),
+                    int(layer.bias[n]), layer.relu))
+            inputs = [values.number("code", value, profile) for value in results]
+        out.append(results)
     return out
 
 
@@ -138,6 +140,8 @@ class _Machine:
                 if stream["emit"] >> c & 1 and leaving is not None:
                     emitted.setdefault(c, []).append(leaving)
                 if stream["read"] >> c & 1 and iteration < ITERATIONS:
+                    if (c, slot) not in reads:
+                        raise CheckFailed(f"slot {slot} reads input stream {c} without need")
                     word = reads[c, slot]
                     north[c] = tuple(self.values.number("input", iteration,
                                                         word * CODES_PER_WORD + i)
@@ -178,7 +182,7 @@ class _Machine:
             return state.due.get((source, cycle))
 
         taken = {sink: word(sink) for sink in (*LINKS, "a", "b", "matrix", "memory", "register")}
-        self._vector(state, context, cycle, taken["a"], taken["b"])
+        self._vector(tile, state, context, cycle, taken["a"], taken["b"])
         if context["drain"]:
             state.due[Source.MATRIX, cycle + timing.DRAIN] = \
                 state.results.pop(0) if state.results else None
@@ -197,14 +201,17 @@ class _Machine:
             state.registers[context["register_write"]] = taken["register"]
         state.out = {link: taken[link] for link in LINKS}
 
-    def _vector(self, state: _Tile, context: dict, cycle: int, a: Token | None, b: Token | None
-                ) -> None:
+    def _vector(self, tile: tuple[int, int], state: _Tile, context: dict, cycle: int,
+                a: Token | None, b: Token | None) -> None:
         if context["pop"]:
             state.due[Source.REBLOCK, cycle + timing.REBLOCK] = \
                 state.codes.pop(0) if state.codes else None
         op = Op(context["op"])
         if op is Op.PUSH and a is not None:
-            state.pushed += a[:self.arch.drain_lanes]
+            profile = self.image.read(Space.REGISTER, tile,
+                                      TileRegister.REBLOCK_PROFILE)["profile"]
+            state.pushed += [None if x is None else self.values.number("code", x, profile)
+                             for x in a[:self.arch.drain_lanes]]
             if len(state.pushed) == BLOCK:
                 state.codes = [tuple(state.pushed[i:i + CODES_PER_WORD])
                                for i in range(0, BLOCK, CODES_PER_WORD)]
@@ -231,9 +238,9 @@ class _Machine:
                             row["beta"][n] & 0xFF) for n in range(arch.columns)])
         state.block = []
         if context["last"]:
-            offset = self.image.read(Space.REGISTER, tile,
-                                     TileRegister.MODE + context["mode"])["offset"]
-            dots = [self.values.number("dot", _bag(block[n] for block in state.done), offset)
+            mode = self.image.read(Space.REGISTER, tile, TileRegister.MODE + context["mode"])
+            dots = [self.values.number("dot", _bag(block[n] for block in state.done),
+                                       *mode.values())
                     if state.valid else None for n in range(arch.columns)]
             step = arch.drain_lanes
             state.finished[cycle + timing.ACCUMULATE] = tuple(

@@ -34,7 +34,9 @@ def quantise(network: Network, arch: Architecture, fmt: Format, input_max: float
         last = position == len(network.layers) - 1
         bound = np.abs(layer.weight).T @ bound + np.abs(layer.bias)
         t_out = int(model.bias_for(max(bound.max(), np.finfo(np.float32).tiny) * BOUND_MARGIN))
-        layers.append(_layer(layer, arch, fmt, t_in, t_out, last))
+        # The words of an input vector; results of a layer come in whole blocks.
+        width = BLOCK if position else CODES_PER_WORD
+        layers.append(_layer(layer, arch, fmt, t_in, t_out, width, last))
         t_in = t_out
     return QuantisedNetwork(network.name, fmt, tuple(layers), network.inputs, float(input_max),
                             network.macs)
@@ -46,9 +48,9 @@ def _pad(x: NDArray[np.float64], axis: int, multiple: int) -> NDArray[np.float64
     return np.pad(x, widths)
 
 
-def _layer(layer: Layer, arch: Architecture, fmt: Format, t_in: int, t_out: int, last: bool
-           ) -> QuantisedLayer:
-    """Inputs padded to blocks; outputs to blocks, or to column groups for the last layer."""
+def _layer(layer: Layer, arch: Architecture, fmt: Format, t_in: int, t_out: int, width: int,
+           last: bool) -> QuantisedLayer:
+    """Inputs padded to ``width``; outputs to blocks, or to column groups for the last layer."""
     outputs = layer.weight.shape[1]
     step = arch.columns if last else max(BLOCK, arch.columns)
     weight = _pad(_pad(layer.weight, 0, BLOCK), 1, step)
@@ -62,6 +64,6 @@ def _layer(layer: Layer, arch: Architecture, fmt: Format, t_in: int, t_out: int,
     if not -limit <= offset < limit:
         raise CompileError(f"layer {layer.name!r}: the ratio of result bound to weight and "
                            f"input bounds is 2^({offset}/8), outside 2^(+-{limit // 8})")
-    words = -(-layer.weight.shape[0] // CODES_PER_WORD)
-    return QuantisedLayer(layer.name, codes[:, :words * CODES_PER_WORD], beta,
+    inputs = -(-layer.weight.shape[0] // width) * width
+    return QuantisedLayer(layer.name, codes[:, :inputs], beta,
                           model.encode16(bias, t_out), layer.relu, outputs, t_in, t_weight, t_out)

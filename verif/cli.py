@@ -199,7 +199,7 @@ def sim(
     seed: Annotated[int, typer.Option(min=0, help="Seed of placement and stalls.")] = 0,
     waves: Annotated[bool, typer.Option("--waves", help="Leave run/waves.fst.")] = False,
     stall_share: Annotated[float, typer.Option(
-        min=0, max=0.99, help="Probability of a pause at both ends of each stream.")] = 0.0,
+        min=0, max=0.99, help="Share of pauses at both ends of each stream.")] = 0.0,
     program: Annotated[Path | None, typer.Option(
         help="Load this .spub instead of the one just compiled.")] = None,
     verilog: Annotated[Path | None, typer.Option(

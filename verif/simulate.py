@@ -34,7 +34,7 @@ ICARUS_IMAGES = 4
 
 @dataclass(frozen=True)
 class Job:
-    """What to simulate; ``program`` and ``verilog`` replace what would be built."""
+    """What to simulate; ``compiled``, ``program`` and ``verilog`` replace what would be made."""
 
     arch: Architecture
     sim: str = "verilator"
@@ -43,6 +43,7 @@ class Job:
     seed: int = 0
     waves: bool = False
     stall_share: float = 0.0
+    compiled: Compiled | None = None
     program: Path | None = None
     verilog: Path | None = None
     out: Path = BUILD / "sim"
@@ -106,8 +107,9 @@ def simulate(job: Job, console: Console) -> Outcome:
     x, labels = split()[2][:images], split()[3][:images]
     with phases.progress:
         with phases.phase("compile the model") as update:
-            compiled = compile_file(MODEL, job.arch, FORMATS[job.fmt], seed=job.seed,
-                                    progress=lambda note: update(None, note))
+            compiled = job.compiled or compile_file(
+                MODEL, job.arch, FORMATS[job.fmt], seed=job.seed,
+                progress=lambda note: update(None, note))
             save(compiled, job.out)
         content = compiled.content
         if job.program:

@@ -78,7 +78,7 @@ class TileModel:
         if context["drain"]:
             self.due[Source.MATRIX, cycle + timing.DRAIN] = self.matrix.drain()
         if context["mac"]:
-            self.matrix.mac(cycle, matrix_in, context["slice"] % (8 // self.matrix.arch.lanes),
+            self.matrix.mac(cycle, matrix_in, context["slice"],
                             self.weights[self.row % len(self.weights)],
                             self.modes[context["mode"]],
                             bool(context["block_last"]), bool(context["last"]))

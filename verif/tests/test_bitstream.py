@@ -1,0 +1,84 @@
+"""Program files: round trip, and refusal of anything that is not one."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spu.arch import bitstream
+from spu.arch.config import Space, row_layout
+from spu.arch.context import CONTEXT
+from spu.arch.packing import from_words, pack, to_words, unpack
+from spu.arch.params import CONFIGS, Architecture
+
+TINY = CONFIGS["tiny"]
+
+
+@given(st.integers(0, (1 << 63) - 1))
+def test_any_context_word_unpacks_and_packs_to_itself(bits):
+    assert pack(CONTEXT, unpack(CONTEXT, bits)) == bits
+    assert from_words(to_words(bits, 2)) == bits
+
+
+@pytest.mark.parametrize(("value", "rule"), [
+    ({"north": 16}, "north: 16 is outside 0..15"), ({"slice": -1}, "slice: -1 is outside 0..3"),
+    ({"nort": 1}, "unknown fields")])
+def test_packing_refuses_what_does_not_fit(value, rule):
+    with pytest.raises(ValueError, match=rule):
+        pack(CONTEXT, value)
+
+
+def test_signed_fields_keep_their_sign():
+    layout = row_layout(Space.REGISTER, 0, TINY)
+    assert unpack(layout, pack(layout, {"offset": -512}))["offset"] == -512
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_program_decodes_to_the_image_it_was_made_from(name, compiled):
+    program = compiled(name)
+    assert bitstream.decode(program.content, program.arch).rows == program.image.rows
+
+
+def test_writing_outside_a_space_is_refused():
+    with pytest.raises(ValueError, match=r"CONTEXT row 256 is outside 0\.\.255"):
+        bitstream.Image(TINY).write(Space.CONTEXT, (0, 0), 256, {})
+
+
+def test_every_truncation_is_refused(compiled):
+    content = compiled("tiny").content
+    for length in [*range(0, 200), *range(200, len(content), 97)]:
+        with pytest.raises(bitstream.BitstreamError):
+            bitstream.decode(content[:length], TINY)
+
+
+def test_every_flipped_word_is_refused(compiled):
+    words = np.frombuffer(compiled("tiny").content, "<u4")
+    rng = np.random.default_rng(0)
+    for i in [*range(40), *rng.integers(40, len(words), 200).tolist()]:
+        changed = words.copy()
+        changed[i] ^= np.uint32(1 << int(rng.integers(32)))
+        with pytest.raises(bitstream.BitstreamError):
+            bitstream.decode(changed.tobytes(), TINY)
+
+
+def test_a_program_for_another_architecture_is_refused_by_name(compiled):
+    with pytest.raises(bitstream.BitstreamError, match="wrong architecture.*basic is 0x"):
+        bitstream.decode(compiled("tiny").content, CONFIGS["basic"])
+
+
+def test_trailing_words_are_refused(compiled):
+    with pytest.raises(bitstream.BitstreamError, match="1 words after the last section"):
+        bitstream.decode(compiled("tiny").content + b"\0\0\0\0", TINY)
+
+
+@pytest.mark.parametrize(("change", "rule"), [
+    ({"pattern": ("MM", "M")}, "equal length"), ({"pattern": ("Mx", "MM")}, "unknown tile kinds"),
+    ({"pattern": ("M" * 17,)}, "1x1 to 16x16"), ({"lanes": 3}, "lanes must be"),
+    ({"columns": 6}, "columns must be"), ({"contexts": 24}, "power of two"),
+    ({"weight_rows": 1}, "power of two")])
+def test_architecture_parameters_out_of_range_are_refused(change, rule):
+    good = {"name": "x", "pattern": ("MM", "MM"), "lanes": 4, "columns": 2, "contexts": 16,
+            "memory_words": 64, "weight_rows": 16}
+    assert Architecture(**good).hash != TINY.hash
+    with pytest.raises(ValueError, match=rule):
+        Architecture(**{**good, **change})

@@ -1,0 +1,202 @@
+"""Compiler: results equal the prediction, the checker finds faults, bad models are refused."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler import check
+from compiler.disassemble import disassemble
+from compiler.driver import compile_file, compile_network
+from compiler.errors import CompileError
+from compiler.graph import Layer, Network
+from compiler.onnx_import import load_network
+from pal_units.formats import PAL8U
+from spu.arch import bitstream
+from spu.arch.config import Space
+from spu.arch.params import CONFIGS, Architecture
+from verif import host
+from verif.digits.data import MODEL, split
+from verif.digits.train import export, train
+from verif.golden.array import GoldenArray, InputExhausted
+from verif.prediction import predict
+from verif.simulate import float_logits
+
+TINY = CONFIGS["tiny"]
+
+
+def _network(sizes, seed=0, relu_last=False):
+    rng = np.random.default_rng(seed)
+    layers = [Layer(f"layer_{i}", rng.normal(0, k**-0.5, (k, n)), rng.normal(0, 0.3, n),
+                    i + 2 < len(sizes) or relu_last)
+              for i, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False))]
+    return Network("random", tuple(layers))
+
+
+def _model(nodes, constants, shape=("n", 8), path=None):
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
+        [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in constants.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
+                                ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(("arch", "sizes"), [
+    (CONFIGS["basic"], (64, 10)), (CONFIGS["basic"], (20, 32, 5)), (CONFIGS["basic"], (8, 40, 9)),
+    (TINY, (16, 8)), (TINY, (33, 32, 32, 3)),
+    (Architecture("odd", ("MmM", "mMm"), 8, 4, 32, 64, 32), (24, 32, 7)),
+    (Architecture("one", ("M",), 8, 8, 32, 64, 32), (16, 12)),
+])
+def test_golden_model_of_a_program_equals_the_prediction(arch, sizes):
+    program = compile_network(_network(sizes, relu_last=len(sizes) == 2), arch)
+    x = np.random.default_rng(1).uniform(-1, 1, (9, sizes[0]))
+    result = GoldenArray(program.image).run(host.encode_inputs(x, program.report), len(x))
+    codes = host.output_codes(result.outputs, program.report, arch)
+    assert np.array_equal(codes, predict(program.quantised, x))
+    assert result.cycles == program.mapping.cycles(len(x))
+    exact, got = program.network.forward(x), host.decode_outputs(result.outputs, program.report,
+                                                                 arch)
+    assert 10 * np.log10((exact**2).sum() / ((got - exact) ** 2).sum()) > 30
+
+
+def test_profile_u_compiles_as_well():
+    program = compile_network(_network((32, 16)), TINY, PAL8U)
+    x = np.random.default_rng(2).uniform(-1, 1, (4, 32))
+    result = GoldenArray(program.image).run(host.encode_inputs(x, program.report), 4)
+    assert np.array_equal(host.output_codes(result.outputs, program.report, TINY),
+                          predict(program.quantised, x))
+
+
+def test_golden_model_says_when_a_stream_runs_dry(compiled):
+    program = compiled("tiny")
+    with pytest.raises(InputExhausted, match="is empty in iteration 1"):
+        GoldenArray(program.image).run(
+            host.encode_inputs(split()[2][:1], program.report), 2)
+
+
+def test_same_input_and_seed_give_the_same_bytes_in_another_process(compiled, tmp_path):
+    for hash_seed in ("1", "2"):
+        subprocess.run([sys.executable, "-m", "verif.cli", "compile", str(MODEL), "--arch", "tiny",
+                        "-o", str(tmp_path / hash_seed)], check=True,
+                       env={"PYTHONHASHSEED": hash_seed, "PATH": ""}, capture_output=True)
+        content = (tmp_path / hash_seed / "program.spub").read_bytes()
+        assert content == compiled("tiny").content
+
+
+def test_quantised_model_is_as_accurate_as_float32(compiled):
+    program = compiled("basic")
+    x, labels = split()[2:]
+    correct = (predict(program.quantised, x).astype(np.int64) ^ 0x8000)
+    codes = np.where(correct & 0x8000, correct, 0x7FFF - (correct & 0x7FFF))  # as ordered integers
+    pal = (codes.argmax(axis=1) == labels).mean()
+    assert abs(pal - (float_logits(x).argmax(axis=1) == labels).mean()) <= 0.01
+
+
+def test_importer_equals_the_reference_evaluator():
+    x = split()[2]
+    assert np.allclose(load_network(MODEL).forward(x), float_logits(x), atol=1e-4)
+
+
+def test_training_script_reproduces_the_committed_model():
+    committed = onnx.load(MODEL)
+    again = export(train())
+    assert [n.op_type for n in again.graph.node] == [n.op_type for n in committed.graph.node]
+    for a, b in zip(again.graph.initializer, committed.graph.initializer, strict=True):
+        assert np.allclose(numpy_helper.to_array(a), numpy_helper.to_array(b), atol=1e-3)
+
+
+@pytest.mark.parametrize("space", [Space.CONTEXT, Space.WEIGHT, Space.CONSTANT, Space.REGISTER,
+                                   Space.STREAM])
+def test_checker_finds_a_changed_row_that_matters(space, compiled):
+    """The value of one row is replaced by that of another row of the same kind."""
+    program = compiled("basic")
+    found = tried = 0
+    for key in [k for k in program.image.rows if k[0] is space]:
+        rows = sorted(program.image.rows[key])
+        for a, b in zip(rows, rows[1:], strict=False):
+            image = bitstream.decode(program.content, program.arch)
+            if image.rows[key][a] == image.rows[key][b] or tried >= 12:
+                continue
+            tried += 1
+            image.rows[key][a], image.rows[key][b] = image.rows[key][b], image.rows[key][a]
+            try:
+                check.check(image, program.mapping, program.arch)
+            except CompileError:
+                found += 1
+    assert tried >= 1
+    assert found >= 0.5 * tried, f"{found} of {tried} swaps found"
+
+
+def test_checker_accepts_the_program_and_only_for_its_network(compiled):
+    program = compiled("tiny")
+    check.check(program.image, program.mapping, program.arch)
+    layers = list(program.quantised.layers)
+    layers[0] = dataclasses.replace(layers[0], relu=False)
+    other = dataclasses.replace(program.mapping, network=dataclasses.replace(
+        program.quantised, layers=tuple(layers)))
+    with pytest.raises(check.CheckFailed, match=r"not results \d+ and following"):
+        check.check(program.image, other, program.arch)
+
+
+def test_disassembly_names_what_every_slot_does(compiled):
+    text = "\n".join(disassemble(compiled("basic").image))
+    for part in ("ii 10", "mac slice=0", "block_last  last", "push", "add_relu",
+                 "memory<-reblock", "read address", "streams read", "emit"):
+        assert part in text
+
+
+GEMM = helper.make_node("Gemm", ["x", "w"], ["y"], "layer")
+
+
+@pytest.mark.parametrize(("nodes", "constants", "shape", "rule"), [
+    ([helper.make_node("Softmax", ["x"], ["y"], "soft")], {}, ("n", 8),
+     "Softmax node 'soft': operator is not supported"),
+    ([GEMM], {"w": np.full((8, 4), np.nan)}, ("n", 8), "weights 'w' hold 32 values that are NaN"),
+    ([GEMM], {"w": np.full((8, 4), np.inf)}, ("n", 8), "NaN or infinite"),
+    ([GEMM], {"w": np.ones((8, 4))}, (None, None), "fixed sizes"),
+    ([helper.make_node("Add", ["x", "b"], ["y"], "plus")], {"b": np.ones(8)}, ("n", 8),
+     "Add node 'plus': an Add must directly follow"),
+    ([helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
+      helper.make_node("Add", ["h", "x"], ["y"], "skip")], {"w": np.ones((8, 8))}, ("n", 8),
+     "Add node 'skip': takes"),
+    ([helper.make_node("Relu", ["x"], ["y"], "r")], {}, ("n", 8), "a Relu must follow"),
+    ([helper.make_node("MatMul", ["w", "x"], ["y"], "mm")], {"w": np.ones((8, 8))}, (8, 8),
+     "the first operand must be the data"),
+    ([helper.make_node("Gemm", ["x", "w"], ["y"], "t", transA=1)], {"w": np.ones((8, 4))}, (8, 8),
+     "transA is not supported"),
+    ([helper.make_node("Identity", ["x"], ["y"], "i")], {}, ("n", 8), "no Gemm or MatMul"),
+])
+def test_models_that_cannot_be_compiled_are_refused(nodes, constants, shape, rule, tmp_path):
+    path = _model(nodes, constants, shape, tmp_path / "m.onnx")
+    with pytest.raises(CompileError, match=rule):
+        compile_file(path, TINY)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an onnx file", b"\x08" * 100])
+def test_a_file_that_is_no_model_is_refused(content, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(CompileError, match="not a valid ONNX model"):
+        compile_file(path, TINY)
+
+
+@pytest.mark.parametrize(("sizes", "rule"), [
+    ((64, 128, 128, 10), "matrix units need an II of at least"),
+    ((200, 8), "longest input need an II of at least 25, a tile has 16 contexts"),
+    ((64, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 10), "does not fit basic"),
+])
+def test_a_shape_that_does_not_fit_names_what_is_short(sizes, rule):
+    with pytest.raises(CompileError, match=rule):
+        compile_network(_network(sizes), CONFIGS["basic"])
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_input_bound_that_is_not_positive_is_refused(bound):
+    with pytest.raises(CompileError, match="positive and finite"):
+        compile_network(_network((8, 4)), TINY, input_max=bound)
