@@ -7,10 +7,19 @@ collects them and plays them to the engines once a pass.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 from compiler.errors import CompileError
 from compiler.graph import QuantisedLayer, QuantisedNetwork
 from spu.arch.params import BLOCK, CODES_PER_WORD, CONSTANTS, MATRIX_MODES, Architecture
+
+
+class Style(Enum):
+    """How a partition uses tiles, in the order in which they are tried."""
+
+    FEW = 0     #: as few engines and homes as the II allows, each with as many passes
+    MANY = 1    #: as many engines as there are tiles, one home a block
+    SHARED = 2  #: all layers on all tiles, one after the other
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,8 @@ def partitions(network: QuantisedNetwork, arch: Architecture) -> Iterator[Partit
                            f"at least {limits[resource]}, a tile has {arch.contexts} contexts")
     blocks = 1 + sum(-(-_words(layer) * CODES_PER_WORD // BLOCK) for layer in network.layers[1:])
     for ii in range(limits[resource], arch.contexts + 1):
-        for shared in (False, True):
-            plan = _plan(network, arch, ii, shared)
+        for style in Style:
+            plan = _plan(network, arch, ii, style)
             if plan is not None:
                 yield plan
     raise CompileError(
@@ -93,15 +102,33 @@ def _groups(layer: QuantisedLayer, arch: Architecture) -> int:
     return layer.codes.shape[0] // arch.columns
 
 
-def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, shared: bool
+def _engines(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style) -> list[int]:
+    """Engines of each layer; ``ii`` slots suffice for the passes of each."""
+    groups = [_groups(layer, arch) for layer in network.layers]
+    if style is Style.SHARED:
+        return [min(g, len(arch.tiles)) for g in groups]
+    pass_slots = [max(_words(layer) * arch.slices_per_word, arch.words_per_drain)
+                  for layer in network.layers]
+    engines = [-(-g // (ii // slots)) for g, slots in zip(groups, pass_slots, strict=True)]
+    while style is Style.MANY and sum(engines) < len(arch.tiles):
+        passes, number = max((-(-g // e), -n) for n, (g, e) in enumerate(
+            zip(groups, engines, strict=True)))
+        if passes == 1:
+            break
+        engines[-number] += 1
+    return engines
+
+
+def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style
           ) -> Partition | None:
     """The partition for an II, or None if tiles, memories or rows do not suffice."""
-    plans, tiles = [], len(arch.tiles)
-    for number, layer in enumerate(network.layers):
+    plans, tiles, shared = [], len(arch.tiles), style is Style.SHARED
+    for number, (layer, engines) in enumerate(zip(
+            network.layers, _engines(network, arch, ii, style), strict=True)):
         words, groups = _words(layer), _groups(layer, arch)
         longest = words * arch.slices_per_word
-        engines = min(groups, tiles) if shared else -(-groups // (ii // longest))
-        homes = _homes(number, words, arch, ii)
+        homes = _homes(number, words, 1 if style is Style.MANY else
+                       max(1, ii // arch.pushes_per_block))
         # Between passes on shared tiles, leave the links a slot for each drained word.
         gap = arch.words_per_drain if shared else 0
         # Homes at different distances leave gaps between their words.
@@ -123,11 +150,11 @@ def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, shared: bool
     return Partition(ii, shared, tuple(plans)) if fits else None
 
 
-def _homes(layer: int, words: int, arch: Architecture, ii: int) -> tuple[Home, ...]:
-    """Blocks of a tensor, as many to a home as its reblock unit can take in an II."""
+def _homes(layer: int, words: int, a_home: int) -> tuple[Home, ...]:
+    """Blocks of a tensor, ``a_home`` to a home; an input stream has one home for all."""
     block_words = BLOCK // CODES_PER_WORD
     blocks = -(-words // block_words)
-    a_home = blocks if layer == 0 else max(1, ii // arch.pushes_per_block)
+    a_home = blocks if layer == 0 else a_home
     return tuple(
         Home(layer, first * block_words,
              min(words - first * block_words, a_home * block_words),
