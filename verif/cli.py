@@ -215,8 +215,8 @@ def sim(
     """
     from verif.simulate import Job, simulate, table
 
-    job = Job(CONFIGS[arch], str(simulator), images, str(fmt), seed, waves, stall_share, program,
-              verilog, out)
+    job = Job(CONFIGS[arch], sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
+              waves=waves, stall_share=stall_share, program=program, verilog=verilog, out=out)
     with _one_line_errors():
         outcome = simulate(job, console)
     Console(soft_wrap=True).print(table(outcome, job))

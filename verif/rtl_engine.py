@@ -67,7 +67,8 @@ def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: 
     """Run ``iterations`` of a program file.
 
     ``golden`` tells how many words and cycles to expect, and every word on every link.
-    ``stall_share`` is the share of cycles in which each end of each stream pauses.  Raises ``simulator.SimulationError``.
+    ``stall_share`` is the share of cycles in which each end of each stream pauses.
+    Raises ``simulator.SimulationError``.
     """
     work.mkdir(parents=True, exist_ok=True)
     for name in ("result.json", "outputs.npz", "progress"):

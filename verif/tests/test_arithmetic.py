@@ -27,8 +27,9 @@ def test_product_is_the_nearest_code_for_all_code_pairs(fmt):
     finite = ~np.isnan(exact)
     order = np.sort(values)
     above = np.clip(np.searchsorted(order, exact[finite]), 1, len(order) - 1)
-    best = np.minimum(np.abs(order[above] - exact[finite]), np.abs(order[above - 1] - exact[finite]))
-    assert np.allclose(np.abs(product[finite] - exact[finite]), best, rtol=1e-12, atol=0)
+    exact = exact[finite]
+    best = np.minimum(np.abs(order[above] - exact), np.abs(order[above - 1] - exact))
+    assert np.allclose(np.abs(product[finite] - exact), best, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("fmt", FORMATS_8)

@@ -46,7 +46,7 @@ def test_writing_outside_a_space_is_refused():
 
 def test_every_truncation_is_refused(compiled):
     content = compiled("tiny").content
-    for length in [*range(0, 200), *range(200, len(content), 97)]:
+    for length in [*range(200), *range(200, len(content), 97)]:
         with pytest.raises(bitstream.BitstreamError):
             bitstream.decode(content[:length], TINY)
 
@@ -62,7 +62,7 @@ def test_every_flipped_word_is_refused(compiled):
 
 
 def test_a_program_for_another_architecture_is_refused_by_name(compiled):
-    with pytest.raises(bitstream.BitstreamError, match="wrong architecture.*basic is 0x"):
+    with pytest.raises(bitstream.BitstreamError, match=r"wrong architecture.*basic is 0x"):
         bitstream.decode(compiled("tiny").content, CONFIGS["basic"])
 
 

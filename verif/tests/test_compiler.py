@@ -1,6 +1,7 @@
 """Compiler: results equal the prediction, the checker finds faults, bad models are refused."""
 
 import dataclasses
+import itertools
 import subprocess
 import sys
 
@@ -33,7 +34,7 @@ def _network(sizes, seed=0, relu_last=False):
     rng = np.random.default_rng(seed)
     layers = [Layer(f"layer_{i}", rng.normal(0, k**-0.5, (k, n)), rng.normal(0, 0.3, n),
                     i + 2 < len(sizes) or relu_last)
-              for i, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False))]
+              for i, (k, n) in enumerate(itertools.pairwise(sizes))]
     return Network("random", tuple(layers))
 
 
@@ -119,7 +120,7 @@ def test_checker_finds_a_changed_row_that_matters(space, compiled):
     found = tried = 0
     for key in [k for k in program.image.rows if k[0] is space]:
         rows = sorted(program.image.rows[key])
-        for a, b in zip(rows, rows[1:], strict=False):
+        for a, b in itertools.pairwise(rows):
             image = bitstream.decode(program.content, program.arch)
             if image.rows[key][a] == image.rows[key][b] or tried >= 12:
                 continue

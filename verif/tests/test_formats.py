@@ -17,7 +17,8 @@ def test_taper_gives_64_codes_to_the_top_two_octaves_and_half_to_each_further_pa
     assert pairs.tolist() == [64, 32, 16, 8, 4, 2, 1]
 
 
-@pytest.mark.parametrize(("fmt", "octaves"), [(PAL8U, 126 / 16), (PAL8T, 12), (PAL16, 32766 / 1024)])
+@pytest.mark.parametrize(("fmt", "octaves"), [
+    (PAL8U, 126 / 16), (PAL8T, 12), (PAL16, 32766 / 1024)])
 def test_range_of_a_format(fmt, octaves):
     assert fmt.lambda_max / 2**fmt.fraction_bits == octaves
     assert (np.diff(fmt.levels[1:]) > 0).all()

@@ -1,0 +1,179 @@
+"""The command line: help, results, exit codes, and nothing left behind on bad input."""
+
+import json
+import re
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from compiler.driver import save
+from verif import simulate
+from verif.cli import app
+from verif.digits.data import MODEL, split
+
+RUN = CliRunner()
+COMMANDS = ("compile", "run", "disasm", "rtl", "sim")
+
+
+@pytest.fixture
+def program(compiled, tmp_path):
+    """Directory with the digits model for ``tiny``, and 3 images beside it."""
+    save(compiled("tiny"), tmp_path / "program")
+    np.save(tmp_path / "x.npy", split()[2][:3])
+    return tmp_path / "program"
+
+
+def _files(path):
+    return sorted(p.name for p in path.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    result = RUN.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: spu {command}" in " ".join(result.output.split())
+
+
+def test_compile_writes_program_and_report(tmp_path):
+    result = RUN.invoke(app, ["compile", str(MODEL), "--arch", "tiny", "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0
+    assert _files(tmp_path / "out") == ["program.spub", "report.json"]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["arch"] == "tiny"
+    assert report["ii"] >= max(report["ii_bounds"].values())
+
+
+@pytest.mark.parametrize("engine", ["golden", "rtl"])
+def test_run_gives_the_same_vectors_on_both_engines(engine, program, tmp_path):
+    result = RUN.invoke(app, ["run", str(program), "--engine", engine, "--input",
+                              str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"),
+                              "--json", str(tmp_path / "stats.json")])
+    assert result.exit_code == 0, result.output
+    y = np.load(tmp_path / "y.npy")
+    assert y.shape == (3, 10)
+    want = simulate.float_logits(split()[2][:3])
+    assert (y.argmax(axis=1) == want.argmax(axis=1)).all()
+    assert 10 * np.log10((want**2).sum() / ((y - want) ** 2).sum()) > 30
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert stats["engine"] == engine
+    assert stats["CYCLES"] == stats["ACTIVE"]
+
+
+def test_disasm_prints_the_program(program):
+    result = RUN.invoke(app, ["disasm", str(program)])
+    assert result.exit_code == 0
+    assert re.search(r"tile 1,1\n", result.output)
+    assert "weight row" in result.output
+
+
+def test_rtl_writes_verilog_with_the_documented_ports(tmp_path):
+    result = RUN.invoke(app, ["rtl", "--arch", "tiny", "-o", str(tmp_path / "spu.v")])
+    assert result.exit_code == 0
+    text = (tmp_path / "spu.v").read_text()
+    for port in ("s_axil_awaddr", "s_axis_load_tdata", "s_axis_1_tuser", "m_axis_0_tdata"):
+        assert re.search(rf"(input|output) (wire )?(\[\d+:0\] )?{port}\b", text), port
+
+
+def _bad(arguments, rule, code=2):
+    result = RUN.invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    text = result.output.strip()
+    assert re.search(rule, text), text
+    assert len(text.splitlines()) == 1, text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(("name", "content", "rule"), [
+    ("m.onnx", b"rubbish", "not a valid ONNX model"), ("m.onnx", None, "No such file"),
+    ("nan.onnx", "nan", "weights 'w2' hold 1 values that are NaN"),
+    ("op.onnx", "op", "Sigmoid node 'relu_1': operator is not supported"),
+    ("shape.onnx", "shape", "does not fit tiny: longest input need an II of at least"),
+])
+def test_compile_refuses_bad_models_and_leaves_nothing(name, content, rule, tmp_path):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        model = onnx.load(MODEL)
+        weights = {t.name: t for t in model.graph.initializer}
+        if content == "nan":
+            values = onnx.numpy_helper.to_array(weights["w2"]).copy()
+            values[0, 0] = np.nan
+            weights["w2"].CopyFrom(onnx.numpy_helper.from_array(values, "w2"))
+        if content == "op":
+            model.graph.node[3].op_type = "Sigmoid"
+        if content == "shape":
+            graph = onnx.helper.make_graph(
+                [onnx.helper.make_node("Gemm", ["x", "w"], ["y"], "wide")], "g",
+                [onnx.helper.make_tensor_value_info("x", 1, ["n", 1200])],
+                [onnx.helper.make_tensor_value_info("y", 1, ["n", 4])],
+                [onnx.numpy_helper.from_array(np.ones((1200, 4), np.float32), "w")])
+            model = onnx.helper.make_model(graph, ir_version=8,
+                                           opset_imports=[onnx.helper.make_opsetid("", 17)])
+        onnx.save(model, path)
+    _bad(["compile", path, "--arch", "tiny", "-o", tmp_path / "out"], rule)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("change", "rule"), [
+    (lambda content: content[:-8], "truncated|CRC"),
+    (lambda content: content[:11], "truncated"),
+    (lambda content: b"XXXX" + content[4:], "not a program file"),
+    (lambda content: content[:100] + b"\1" + content[101:], "CRC does not match"),
+])
+@pytest.mark.parametrize("command", ["run", "disasm"])
+def test_bad_program_files_are_refused(command, change, rule, program, tmp_path):
+    path = program / "program.spub"
+    path.write_bytes(change(path.read_bytes()))
+    arguments = ["--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"] * (command == "run")
+    _bad([command, program, *arguments], rule)
+    assert not (tmp_path / "y.npy").exists()
+
+
+def test_a_program_for_another_architecture_is_refused(compiled, program, tmp_path):
+    (program / "program.spub").write_bytes(compiled("basic").content)
+    _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"],
+         "wrong architecture")
+    assert not (tmp_path / "y.npy").exists()
+
+
+@pytest.mark.parametrize(("x", "rule"), [
+    (np.zeros((3, 63)), r"shape \(n, 64\), not \(3, 63\)"),
+    (np.full((2, 64), 1.5), "exceeds the bound 1 "),
+    (np.full((2, 64), np.nan), "NaN or infinite"),
+    (np.zeros((2, 64), complex), "real numbers"),
+])
+def test_inputs_that_do_not_fit_are_refused(x, rule, program, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"], rule)
+    assert not (tmp_path / "y.npy").exists()
+
+
+@pytest.mark.parametrize(("files", "rule"), [
+    ({"x.npy": b"no array"}, "not an .npy file"), ({"report.json": b"{"}, "not a report"),
+    ({"report.json": b'{"arch": "huge"}'}, "unknown architecture 'huge'"),
+])
+def test_files_that_are_not_what_they_should_be_are_refused(files, rule, program, tmp_path):
+    for name, content in files.items():
+        (program / name if name == "report.json" else tmp_path / name).write_bytes(content)
+    _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"], rule)
+
+
+def test_unknown_architectures_and_directories_are_usage_errors(tmp_path):
+    assert RUN.invoke(app, ["compile", str(MODEL), "--arch", "huge", "-o", "x"]).exit_code == 2
+    _bad(["disasm", tmp_path / "nothing"], "No such file")
+
+
+def test_sim_exits_1_and_names_the_place_when_the_program_was_changed(compiled, tmp_path):
+    from spu.arch import bitstream
+    from spu.arch.config import Space
+
+    image = bitstream.decode(compiled("tiny").content, compiled("tiny").arch)
+    image.rows[Space.WEIGHT, 1, 0][0] ^= 1
+    (tmp_path / "p.spub").write_bytes(bitstream.encode(image))
+    result = RUN.invoke(app, ["sim", "--arch", "tiny", "--images", "1", "--program",
+                              str(tmp_path / "p.spub"), "-o", str(tmp_path / "sim")])
+    assert result.exit_code == 1, result.output
+    assert "FAILED program: tile (1,0) weight row 0 word 0: expected 0x" in result.output

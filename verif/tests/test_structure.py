@@ -1,0 +1,51 @@
+"""Import arrows, and the promises of the repository's layout."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: What each part may import; a longer name wins over its package.
+ALLOWED = {
+    "pal_units": {"pal_units"},
+    "spu.arch": {"pal_units.formats", "spu.arch"},
+    "spu": {"pal_units", "spu"},
+    "rtl": {"pal_units", "spu", "rtl"},
+    "compiler": {"pal_units.formats", "pal_units.model", "spu.arch", "compiler"},
+    "verif": {"pal_units", "spu", "rtl", "compiler", "verif"},
+}
+PACKAGES = {name.split(".")[0] for name in ALLOWED}
+FILES = [p for name in sorted(PACKAGES) for p in sorted((ROOT / name).rglob("*.py"))]
+
+
+def _within(module, names):
+    return any(module == n or module.startswith(f"{n}.") for n in names)
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path):
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    owner = max((n for n in ALLOWED if _within(module, {n})), key=len)
+    wrong = [i for i in _imports(path)
+             if i.split(".")[0] in PACKAGES and not _within(i, ALLOWED[owner])]
+    assert wrong == []
+
+
+def test_the_numpy_model_does_not_need_the_hardware_language():
+    for name in ("formats", "tables", "model"):
+        imports = list(_imports(ROOT / "pal_units" / f"{name}.py"))
+        assert not any(i.startswith("amaranth") for i in imports)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_module_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
