@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spu.arch.config import TILE_SPACES, Space, depth, row_layout, words_per_row
 from spu.arch.packing import from_words, pack, to_words, unpack
@@ -39,7 +40,7 @@ def grid_word(arch: Architecture) -> int:
     return arch.rows | arch.cols << 8
 
 
-def crc(words: Sequence[int]) -> int:
+def crc(words: Sequence[int] | NDArray[np.unsignedinteger]) -> int:
     """CRC-32 of words in file order."""
     return zlib.crc32(np.asarray(words, dtype="<u4").tobytes())
 
