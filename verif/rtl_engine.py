@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def rtl_text(arch: Architecture) -> str:
     path = BUILD / "rtl" / f"{arch.name}-{digest.hexdigest()[:16]}.v"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
+        temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(emit.spu_verilog(arch))
         temporary.replace(path)
     return path.read_text()

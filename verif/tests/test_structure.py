@@ -49,3 +49,9 @@ def test_the_numpy_model_does_not_need_the_hardware_language():
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_reference_page_is_that_of_the_code():
+    from verif import reference
+
+    assert reference.PATH.read_text() == reference.text(), "run python -m verif.reference"
