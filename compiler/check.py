@@ -1,7 +1,7 @@
 """Independent check of a program: symbolic execution of its decoded contexts.
 
 Nothing here comes from the passes that made the program.  Tokens stand for words and
-travel through an image, cycle by cycle, for a few iterations; a dot product becomes the
+travel through an image, cycle by cycle, for some iterations; a dot product becomes the
 set of the products in it, each naming the element of the layer's input that the weight
 row's position stands for.  At the south edge every token must be exactly what the network
 asks for: every input of every result once, with its own weight, in order of iterations.
@@ -23,8 +23,8 @@ from spu.arch.config import SequencerRegister, Space, TileRegister
 from spu.arch.context import LINKS, Op, Source
 from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, PROFILES, Architecture
 
-#: Iterations that are followed; more than are ever in flight in a buffer ring.
-ITERATIONS = 6
+#: Iterations that are followed beyond those in flight: every ring of buffers wraps.
+EXTRA_ITERATIONS = 3
 
 #: A vector of lanes: each lane is a value number or None.
 Token = tuple[int | None, ...]
@@ -74,14 +74,14 @@ def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
     Of the mapping only the network and the claimed places of outputs are used.
     """
     machine = _Machine(image, arch)
-    emitted = machine.run(mapping.reads)
-    expected = _expected(machine.values, mapping.network, arch)
+    emitted, iterations = machine.run(mapping.reads), machine.iterations
+    expected = _expected(machine.values, mapping.network, iterations)
     for column, words in mapping.emitted.items():
         got = emitted.get(column, [])
-        if len(got) < ITERATIONS * len(words):
-            raise CheckFailed(f"output stream {column} emits {len(got)} words in {ITERATIONS} "
-                              f"iterations, not {ITERATIONS * len(words)}")
-        for i, token in enumerate(got[:ITERATIONS * len(words)]):
+        if len(got) != iterations * len(words):
+            raise CheckFailed(f"output stream {column} emits {len(got)} words in {iterations} "
+                              f"iterations, not {iterations * len(words)}")
+        for i, token in enumerate(got):
             iteration, position = divmod(i, len(words))
             _, group, word = words[position]
             first = group * arch.columns + word * arch.drain_lanes
@@ -91,11 +91,11 @@ def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
                                   f"{position}: not results {first} and following of the network")
 
 
-def _expected(values: _Values, network: QuantisedNetwork, arch: Architecture) -> list[list[int]]:
+def _expected(values: _Values, network: QuantisedNetwork, iterations: int) -> list[list[int]]:
     """Value numbers of the results of each iteration, straight from the network."""
     out = []
     profile = PROFILES.index(network.fmt)
-    for iteration in range(ITERATIONS):
+    for iteration in range(iterations):
         inputs = [values.number("input", iteration, k)
                   for k in range(network.layers[0].codes.shape[1])]
         for layer in network.layers:
@@ -119,14 +119,23 @@ class _Machine:
 
     def __init__(self, image: Image, arch: Architecture) -> None:
         self.image, self.arch, self.values = image, arch, _Values()
+        self.rows: dict[tuple[Space, tuple[int, int], int], dict] = {}
         region = (0, 0)
         self.ii = image.read(Space.SEQUENCER, region, SequencerRegister.II)["slots_less_1"] + 1
         span = image.read(Space.SEQUENCER, region, SequencerRegister.SPAN)
-        self.cycles = (ITERATIONS - 1 + span["stage"]) * self.ii + span["slot"] + 1
+        self.iterations = span["stage"] + EXTRA_ITERATIONS
+        self.cycles = (self.iterations - 1 + span["stage"]) * self.ii + span["slot"] + 1
         self.streams = [image.read(Space.STREAM, region, s) for s in range(self.ii)]
         self.contexts = {t: [image.read(Space.CONTEXT, t, s) for s in range(self.ii)]
                          for t in arch.tiles}
         self.tiles = {t: _Tile() for t in arch.tiles}
+
+    def _read(self, space: Space, tile: tuple[int, int], row: int) -> dict:
+        """Unpacked row, kept: macs come back to the same weights in every iteration."""
+        key = (space, tile, row)
+        if key not in self.rows:
+            self.rows[key] = self.image.read(*key)
+        return self.rows[key]
 
     def run(self, reads: dict[tuple[int, int], int]) -> dict[int, list[Token]]:
         """Tokens that each south stream emits; ``reads`` names the words that are read."""
@@ -139,7 +148,7 @@ class _Machine:
                 leaving = self.tiles[self.arch.rows - 1, c].out["south"]
                 if stream["emit"] >> c & 1 and leaving is not None:
                     emitted.setdefault(c, []).append(leaving)
-                if stream["read"] >> c & 1 and iteration < ITERATIONS:
+                if stream["read"] >> c & 1 and iteration < self.iterations:
                     if (c, slot) not in reads:
                         raise CheckFailed(f"slot {slot} reads input stream {c} without need")
                     word = reads[c, slot]
@@ -177,7 +186,7 @@ class _Machine:
             if source in (Source.REGISTER_A, Source.REGISTER_B):
                 return state.registers.get(context[source.name.lower()])
             if source is Source.CONSTANT:
-                bits = self.image.read(Space.CONSTANT, tile, context["constant"])["data"]
+                bits = self._read(Space.CONSTANT, tile, context["constant"])["data"]
                 return tuple(bits >> 16 * i & 0xFFFF for i in range(LANES16_PER_WORD))
             return state.due.get((source, cycle))
 
@@ -189,9 +198,9 @@ class _Machine:
         if context["mac"]:
             self._mac(tile, state, context, cycle, taken["matrix"])
         if context["read"]:
-            base = self.image.read(Space.REGISTER, tile, TileRegister.READ)
+            base = self._read(Space.REGISTER, tile, TileRegister.READ)
             of_iteration = iteration - base["stage"] - (slot < base["slot"])
-            if 0 <= of_iteration < ITERATIONS:
+            if 0 <= of_iteration < self.iterations:
                 address = self._address(tile, state, TileRegister.READ)
                 state.due[Source.MEMORY, cycle + timing.MEMORY] = state.memory.get(address)
         stored = taken["memory"]
@@ -208,7 +217,7 @@ class _Machine:
                 state.codes.pop(0) if state.codes else None
         op = Op(context["op"])
         if op is Op.PUSH and a is not None:
-            profile = self.image.read(Space.REGISTER, tile,
+            profile = self._read(Space.REGISTER, tile,
                                       TileRegister.REBLOCK_PROFILE)["profile"]
             state.pushed += [None if x is None else self.values.number("code", x, profile)
                              for x in a[:self.arch.drain_lanes]]
@@ -226,7 +235,7 @@ class _Machine:
     def _mac(self, tile: tuple[int, int], state: _Tile, context: dict, cycle: int,
              x: Token | None) -> None:
         arch = self.arch
-        row = self.image.read(Space.WEIGHT, tile, state.row)
+        row = self._read(Space.WEIGHT, tile, state.row)
         state.row += 1
         state.valid &= x is not None
         first = context["slice"] * arch.lanes
@@ -238,7 +247,7 @@ class _Machine:
                             row["beta"][n] & 0xFF) for n in range(arch.columns)])
         state.block = []
         if context["last"]:
-            mode = self.image.read(Space.REGISTER, tile, TileRegister.MODE + context["mode"])
+            mode = self._read(Space.REGISTER, tile, TileRegister.MODE + context["mode"])
             dots = [self.values.number("dot", _bag(block[n] for block in state.done),
                                        *mode.values())
                     if state.valid else None for n in range(arch.columns)]
@@ -249,13 +258,13 @@ class _Machine:
             state.done, state.valid = [], True
 
     def _address(self, tile: tuple[int, int], state: _Tile, register: int) -> int:
-        base = self.image.read(Space.REGISTER, tile, register)["base"]
+        base = self._read(Space.REGISTER, tile, register)["base"]
         rest = state.accesses.get(register, 0)
         state.accesses[register] = rest + 1
         return int(base + sum(self._offsets(tile, register, rest))) % self.arch.memory_words
 
     def _offsets(self, tile: tuple[int, int], register: int, access: int) -> Iterator[int]:
-        loops = [self.image.read(Space.REGISTER, tile, register + 1 + i) for i in range(4)]
+        loops = [self._read(Space.REGISTER, tile, register + 1 + i) for i in range(4)]
         counts = [loop["count_less_1"] + 1 for loop in loops]
         for counter, loop in zip(np.unravel_index(access % int(np.prod(counts)), counts,
                                                   order="F"), loops, strict=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from compiler.partition import Home, Partition
-from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, Architecture
+from spu.arch.params import BLOCK, CODES_PER_WORD, Architecture
 
 Tile = tuple[int, int]
 #: What is placed: a home, or an engine as (layer, engine).
@@ -129,8 +129,5 @@ class _Model:
 
 def feeds(group: int, home: Home, arch: Architecture) -> bool:
     """Whether results of a group go to a home of the next layer's input."""
-    return home.first_word * CODES_PER_WORD <= group * arch.columns \
-        < (home.first_word + len(home.blocks) * BLOCK // CODES_PER_WORD) * CODES_PER_WORD
-
-
-assert LANES16_PER_WORD * 2 == CODES_PER_WORD
+    first = home.first_word * CODES_PER_WORD
+    return first <= group * arch.columns < first + len(home.blocks) * BLOCK

@@ -86,7 +86,7 @@ class _Layer:
         self.mapping, self.table, self.number, self.arch = mapping, table, number, arch
         self.plan = mapping.partition.layers[number]
         self.engines = [mapping.placement.engines[number, e] for e in range(self.plan.engines)]
-        #: First and last mac of each group, and the last drain so far.
+        #: First and last mac of each group.
         self.windows: dict[int, tuple[int, int]] = {}
 
     # Homes to engines.

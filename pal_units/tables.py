@@ -1,6 +1,6 @@
 """Table contents that the numpy model and the RTL share: each is computed here, once.
 
-All entries are integers rounded from float64; no entry lies closer than 2^-40 to a
+All entries are integers rounded from float64; no entry lies closer than 2^-30 to a
 rounding boundary (asserted by the tests), so every machine computes the same bits.
 """
 

@@ -154,8 +154,8 @@ class Architecture:
 
 #: Configurations with stable names.
 CONFIGS = {a.name: a for a in (
-    # A quarter of the tiles and an eighth of the multipliers of `basic`: the same model
-    # needs an II about 20 times as long, hence the deep contexts and weight memories.
+    # A quarter of the tiles of `basic`, each with an eighth of the multipliers: the same
+    # model needs an II over 20 times as long, hence deep contexts and weight memories.
     Architecture("tiny", ("MM",) * 2, lanes=4, columns=2, contexts=256, memory_words=64,
                  weight_rows=256),
     Architecture("basic", ("MmmM",) * 4, lanes=8, columns=8, contexts=16, memory_words=64,

@@ -10,7 +10,7 @@ from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import ADDRESS_WORDS, SequencerRegister, Space, TileRegister
 from spu.arch.context import ALU_OPS, LINKS, VECTOR_OPS, Op, Source
-from spu.arch.params import STAGES, Architecture
+from spu.arch.params import CONSTANTS, REGISTERS, STAGES, Architecture
 from verif.golden.units import AddressGenerator, MatrixUnit, Reblock, Word, alu, vector
 
 Tile = tuple[int, int]
@@ -32,7 +32,7 @@ class TileModel:
         self.kind = arch.kind(*tile)
         self.contexts = [image.read(Space.CONTEXT, tile, s) for s in range(ii)]
         self.weights = [image.read(Space.WEIGHT, tile, r) for r in range(arch.weight_rows)]
-        self.constants = [image.read(Space.CONSTANT, tile, i) for i in range(16)]
+        self.constants = [image.read(Space.CONSTANT, tile, i) for i in range(CONSTANTS)]
         registers = [image.read(Space.REGISTER, tile, r) for r in range(TileRegister.COUNT)]
         self.modes = registers[:TileRegister.REBLOCK_PROFILE]
         self.read_base = registers[TileRegister.READ]
@@ -43,7 +43,7 @@ class TileModel:
                              arch.memory_words)
             for first in (TileRegister.READ, TileRegister.WRITE))
         self.memory: list[tuple[int, int]] = [(0, 0)] * arch.memory_words
-        self.registers: list[Word] = [None] * 8
+        self.registers: list[Word] = [None] * REGISTERS
         self.out: dict[str, Word] = dict.fromkeys(LINKS)
         self.due: dict[tuple[Source, int], Word] = {}
         self.row = 0

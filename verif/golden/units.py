@@ -7,14 +7,12 @@ in which they appear, so that every latency is a number from ``timing`` and noth
 import numpy as np
 
 from pal_units import model
-from pal_units.formats import PAL16
 from spu.arch import timing
 from spu.arch.context import Op
 from spu.arch.params import (
     ADDRESS_LOOPS,
     BLOCK,
     CODES_PER_WORD,
-    LANES16_PER_WORD,
     MATRIX_DOT,
     PROFILES,
     WORDS_PER_BLOCK,
@@ -22,8 +20,6 @@ from spu.arch.params import (
 )
 
 Word = tuple[int, int] | None
-
-_MASK64 = (1 << 64) - 1
 
 
 def codes_of(data: int) -> np.ndarray:
@@ -178,5 +174,3 @@ class AddressGenerator:
         self.accesses += 1
         return address % self.words
 
-
-assert LANES16_PER_WORD * PAL16.n == 64
