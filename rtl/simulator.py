@@ -22,6 +22,8 @@ from cocotb_tools.runner import get_runner
 SIMULATORS = ("verilator", "icarus")
 #: Files of Verilator's runtime; compiled once and copied into later builds.
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
+#: Headers that stand in for lz4 and zlib.
+_FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: Bumped when the build below changes, so that cached builds are not reused.
 _RECIPE = "1"
 
@@ -173,12 +175,17 @@ def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[st
     (directory / "blocks.vlt").write_text("`verilator_config\n" + "".join(
         f'hier_block -module "{name}"\n' for name in blocks))
     hierarchical = ["--hierarchical"] if blocks else []
+    # The FST writer wants lz4 and zlib; two small headers of ours take their place.
+    trace = ["--trace-fst", "-CFLAGS", f"-I{_FST_SHIM}", "-LDFLAGS", "-L."] if waves else []
+    if waves:
+        for library in ("liblz4.a", "libz.a"):
+            (directory / library).write_bytes(b"!<arch>\n")  # an empty archive
     # Only the ports and wires of the top are visible to cocotb, the rest is optimised.
     _execute([executable, "-cc", "--exe", "-Mdir", str(directory), "--top-module", top,
               "--vpi", "--public-depth", "1", "--prefix", "Vtop", "-o", top,
               "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
               "-Wno-UNOPTFLAT", "--timescale", "1ns/1ps",
-              *hierarchical, *(["--trace-fst"] if waves else []),
+              *hierarchical, *trace,
               "-LDFLAGS", f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} "
                           "-lcocotbvpi_verilator",
               "blocks.vlt", str(config.share_dir / "lib" / "verilator" / "verilator.cpp"),

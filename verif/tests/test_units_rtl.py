@@ -70,6 +70,16 @@ def test_multiplier_equals_the_model_for_all_65536_code_pairs(fmt, tmp_path):
                       tmp_path) == 65536
 
 
+def test_waves_are_left_as_fst(tmp_path):
+    codes = np.arange(256)
+    check_unit(Multiplier(PAL8U), {"a": codes, "b": codes},
+               {"o": model.mul(codes, codes, PAL8U)}, tmp_path, waves=True)
+    content = (tmp_path / "waves.fst").read_bytes()
+    # Block type 0 (header), then its length of 329 bytes, big-endian.
+    assert content[:9] == bytes([0]) + (329).to_bytes(8, "big")
+    assert len(content) > 1000
+
+
 @pytest.mark.parametrize("fmt", FORMATS_8, ids=lambda f: f.name)
 def test_block_dot_equals_the_model_on_50000_corner_weighted_blocks(fmt, tmp_path):
     """Two formats make 10^5 blocks; dot products are 1 to 4 blocks long."""

@@ -11,7 +11,7 @@ from verif.rtl_engine import BUILD
 
 
 def check_unit(unit: wiring.Component, inputs: dict[str, Any], expected: dict[str, Any],
-               work: Path, checked: Any = None) -> int:
+               work: Path, checked: Any = None, waves: bool = False) -> int:
     """Drive ``unit`` with one value of each input a cycle; every output must be as expected.
 
     Values are integers as wide as the ports, negative ones in two's complement.
@@ -24,7 +24,8 @@ def check_unit(unit: wiring.Component, inputs: dict[str, Any], expected: dict[st
     arrays = {f"in_{k}": np.array([int(x) for x in v], object) for k, v in inputs.items()}
     arrays |= {f"out_{k}": np.array([int(x) for x in v], object) for k, v in expected.items()}
     np.savez(work / "job.npz", allow_pickle=True, latency=unit.latency, checked=checked, **arrays)
-    build = simulator.build(emit.verilog({"unit": unit}), "unit", BUILD / "sim-cache")
+    build = simulator.build(emit.verilog({"unit": unit}), "unit", BUILD / "sim-cache",
+                            waves=waves)
     build.run("verif.unit_bench", work, expected=1,
               environment={"UNIT_JOB": str((work / "job.npz").resolve())})
     return int(checked.sum())
