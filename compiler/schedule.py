@@ -186,7 +186,7 @@ class _Layer:
                 order.extend(range(base, base + self.arch.drain_lanes))
             if pushed - first >= self.table.ii:
                 raise Unschedulable(f"reblock unit of tile {tile}")
-            writes += self._pop(tile, max(pushed, *writes[-1:], 0))
+            writes += self._pop(tile, pushed)
         self.mapping.homes[home] = HomeSchedule(tile, tuple(writes), (), 0)
 
     def _earliest_arrival(self, group: int, tile: Tile) -> int:
@@ -195,11 +195,14 @@ class _Layer:
         return self.windows[group][1] + (abs(r - tile[0]) + abs(c - tile[1])) * timing.HOP
 
     def _pop(self, tile: Tile, after: int) -> list[int]:
-        """Pop the block that is complete after cycle ``after`` and store it; write times."""
+        """Pop the block that is complete after cycle ``after`` and store it; write times.
+
+        The next block is complete ``pushes_per_block`` cycles later at the earliest, and
+        replaces this one; so pops of different blocks never mix.
+        """
         writes = []
         time = after
         for _ in range(WORDS_PER_BLOCK):
-            # The next block is complete that many pushes later, and replaces this one.
             time = next((t for t in range(time + 1, after + 1 + self.arch.pushes_per_block)
                          if self.table.free("pop", tile, [t])
                          and self.table.free("memory write", tile, [t + timing.REBLOCK])), -1)
