@@ -191,24 +191,20 @@ def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[st
               "blocks.vlt", str(config.share_dir / "lib" / "verilator" / "verilator.cpp"),
               f"{top}.v"], directory, environment)
     runtime = directory.parent / f"verilator-runtime{'-fst' if waves else ''}"
-    for name in _RUNTIME:
-        for suffix in (".o", ".d"):
-            if (runtime / f"{name}{suffix}").exists():
-                shutil.copy(runtime / f"{name}{suffix}", directory)
+    runtime.mkdir(exist_ok=True)
+    for kept in runtime.glob("*.[od]"):
+        shutil.copy(kept, directory)
     # The wheel does not know GCC's flag for precompiled headers.
     _execute(["make", "-j", str(os.cpu_count() or 1), "-f",
               "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
               f"VM_TRACE_FST={int(waves)}", "OPT_FAST=-O1", "OPT_SLOW=-O0",
               "CFG_CXXFLAGS_PCH_I=-include"], directory, environment)
-    if not runtime.exists():
-        aside = Path(tempfile.mkdtemp(dir=directory.parent))
-        for name in _RUNTIME:
-            for suffix in (".o", ".d"):
-                shutil.copy(directory / f"{name}{suffix}", aside)
-        try:
-            aside.rename(runtime)
-        except OSError:  # another run was first
-            shutil.rmtree(aside)
+    for name in _RUNTIME:
+        for made in directory.glob(f"{name}.[od]"):  # a small design does not need all
+            if not (runtime / made.name).exists():
+                aside = runtime / f"{made.name}.{os.getpid()}"
+                shutil.copy(made, aside)
+                aside.replace(runtime / made.name)
 
 
 def _tail(log: Path, lines: int = 8) -> str:
