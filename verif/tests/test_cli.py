@@ -120,7 +120,7 @@ def test_compile_refuses_bad_models_and_leaves_nothing(name, content, rule, tmp_
 @pytest.mark.parametrize(("change", "rule"), [
     (lambda content: content[:-8], "truncated|CRC"),
     (lambda content: content[:11], "truncated"),
-    (lambda content: b"XXXX" + content[4:], "not a program file"),
+    (lambda content: b"RIFF" + content[4:], "not a program file"),
     (lambda content: content[:100] + b"\1" + content[101:], "CRC does not match"),
 ])
 @pytest.mark.parametrize("command", ["run", "disasm"])
