@@ -60,7 +60,6 @@ class Build:
     top: str
     directory: Path
     waves: bool
-    cached: bool
 
     def run(self, module: str, work: Path, expected: int, environment: Mapping[str, str] = {},
             seed: int = 0, tests: Sequence[str] = ()) -> None:
@@ -128,10 +127,10 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
          str(cache.resolve())]).encode()).hexdigest()[:16]
     directory = cache.resolve() / f"{simulator}-{top}-{key}"
     if directory.exists():
-        return Build(simulator, top, directory, waves, cached=True)
+        return Build(simulator, top, directory, waves)
     with _lock(directory.with_suffix(".lock")):
         if directory.exists():
-            return Build(simulator, top, directory, waves, cached=True)
+            return Build(simulator, top, directory, waves)
         # Built aside and moved into place: what is there is complete.
         aside = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
         try:
@@ -141,7 +140,7 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
             aside.rename(directory)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return Build(simulator, top, directory, waves, cached=False)
+    return Build(simulator, top, directory, waves)
 
 
 @contextlib.contextmanager

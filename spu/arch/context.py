@@ -56,8 +56,6 @@ class Op(enum.Enum, shape=4):
 VECTOR_OPS = (Op.ADD, Op.ADD_RELU, Op.RELU)
 ALU_OPS = (Op.PASS, Op.INT_ADD, Op.INT_SUB, Op.INT_AND, Op.INT_OR, Op.INT_XOR, Op.INT_SHL,
            Op.INT_SHR, Op.INT_LT, Op.INT_EQ)
-#: Operations that read only ``a``; the others need both operands valid.
-UNARY_OPS = (Op.RELU, Op.PUSH, Op.PASS)
 
 #: Context fields that select a source: links out, then unit and storage inputs.
 LINKS = ("north", "east", "south", "west")
