@@ -1,1 +1,79 @@
-"""PAL (parallel adaptive logarithm) numbers: formats, numpy model and RTL units."""
+"""PAL (parallel adaptive logarithm) numbers: formats, numpy model and RTL units.
+
+    >>> import numpy as np
+    >>> import pal_units as pal
+    >>> a = pal.encode([1.0, -0.5, 0.3, 0.0], pal.PAL8T, block=4)
+    >>> a.decode().round(3).tolist()
+    [1.0, -0.5, 0.297, 0.0]
+    >>> (a * a).decode().round(3).tolist()
+    [1.0, 0.25, 0.088, 0.0]
+    >>> pal.finfo(pal.PAL8T).range_octaves
+    12.0
+"""
+
+from pal_units.array import (
+    PalArray,
+    accumulate,
+    add,
+    decode,
+    divide,
+    dot,
+    encode,
+    exp2,
+    log2,
+    matmul,
+    maximum,
+    minimum,
+    multiply,
+    rsqrt,
+    sqrt,
+    subtract,
+)
+from pal_units.formats import (
+    DOT_PARAMS,
+    FORMATS,
+    PAL4T,
+    PAL4U,
+    PAL6T,
+    PAL6U,
+    PAL8T,
+    PAL8U,
+    PAL16,
+    DotParams,
+    Format,
+    dot_params,
+)
+from pal_units.info import FormatInfo, finfo
+
+__all__ = [
+    "DOT_PARAMS",
+    "FORMATS",
+    "PAL4T",
+    "PAL4U",
+    "PAL6T",
+    "PAL6U",
+    "PAL8T",
+    "PAL8U",
+    "PAL16",
+    "DotParams",
+    "Format",
+    "FormatInfo",
+    "PalArray",
+    "accumulate",
+    "add",
+    "decode",
+    "divide",
+    "dot",
+    "dot_params",
+    "encode",
+    "exp2",
+    "finfo",
+    "log2",
+    "matmul",
+    "maximum",
+    "minimum",
+    "multiply",
+    "rsqrt",
+    "sqrt",
+    "subtract",
+]

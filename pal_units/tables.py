@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from pal_units.formats import BIAS_PER_OCTAVE, PAL16
+from pal_units.formats import BIAS_PER_OCTAVE, PAL16, Format
 
 # Bipartite logarithm (D. Das Sarma, D. W. Matula, "Faithful bipartite ROM reciprocal
 # tables", ARITH-12, 1995): 12 mantissa bits in fields of 4, 4, 4 and 3 guard bits keep
@@ -34,9 +34,9 @@ def antilog(fraction_bits: int, antilog_bits: int) -> np.ndarray:
 
 
 @cache
-def block_scale(scale_bits: int) -> np.ndarray:
-    """``C[j] = round(2^scale_bits * 2^(j/8))`` for ``j`` in ``0..7``; int64."""
-    return _round(2.0**scale_bits * np.exp2(np.arange(BIAS_PER_OCTAVE) / BIAS_PER_OCTAVE))
+def block_scale(scale_bits: int, gain: float = 1.0) -> np.ndarray:
+    """``C[j] = round(gain * 2^scale_bits * 2^(j/8))`` for ``j`` in ``0..7``; int64."""
+    return _round(gain * 2.0**scale_bits * np.exp2(np.arange(BIAS_PER_OCTAVE) / BIAS_PER_OCTAVE))
 
 
 @cache
@@ -74,6 +74,43 @@ def add_antilog() -> np.ndarray:
 
 
 @cache
+def log_add(fraction_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Complete tables of the addition of logarithms ``d`` units of ``2^-F`` octave apart.
+
+    ``grow[d] = round(2^F * log2(1 + 2^(-d/2^F)))`` is what the sum lies above the larger
+    operand, ``shrink[d] = round(-2^F * log2(1 - 2^(-d/2^F)))`` what the difference lies
+    below it (E. E. Swartzlander, A. G. Alexopoulos, "The sign/logarithm number system",
+    IEEE Trans. Computers C-24, 1975).  Both end with their last entry above 0;
+    ``shrink[0]``, exact cancellation, is 0 and means nothing.
+    """
+    unit = 2.0**fraction_bits
+    ratio = np.exp2(-np.arange(1, 16 * unit) / unit)
+    grow = _round(unit * np.log1p(np.append(1.0, ratio)) / np.log(2))
+    shrink = _round(-unit * np.log1p(-ratio) / np.log(2))
+    return grow[:np.count_nonzero(grow)], np.append(0, shrink[:np.count_nonzero(shrink)])
+
+
+#: Fraction bits of a log that holds biases, in 1/8 octave, exactly.
+BIAS_FRACTION_BITS = 3
+#: Bits that the exponential keeps below the unit of the result's logarithm.
+EXP_GUARD_BITS = 3
+#: Integer bits of the exponential's argument: beyond 64 octaves everything saturates.
+EXP_INTEGER_BITS = 6
+
+
+@cache
+def exp_antilog(fraction_bits: int, argument_bits: int) -> np.ndarray:
+    """``round(2^P * 2^(r/2^argument_bits))``, ``P = F + guard + integer bits - 1``.
+
+    ``argument_bits``: fraction bits of the argument's logarithm.  An argument of 32 to 64
+    octaves is the entry itself in units of ``2^-(F + guard)`` octave.
+    """
+    precision = fraction_bits + EXP_GUARD_BITS + EXP_INTEGER_BITS - 1
+    r = np.arange(1 << argument_bits)
+    return _round(2.0**precision * np.exp2(r / 2.0**argument_bits))
+
+
+@cache
 def round_up_from(step: int, per_octave: int) -> int:
     """Least distance, in units of ``1/per_octave`` octave, that rounds to the lower level.
 
@@ -82,3 +119,65 @@ def round_up_from(step: int, per_octave: int) -> int:
     """
     midpoint = -per_octave * np.log2((1 + 2.0 ** (-step / per_octave)) / 2)
     return int(np.ceil(midpoint))
+
+
+#: Fraction bits of the logarithms that conversions round from.
+CONVERT_FRACTION_BITS = 14
+#: Mantissa bits of float32, which conversions see.
+FLOAT_MANTISSA_BITS = 23
+#: Mantissa of 1.5, where spacings of a whole octave tie.
+TIE_MANTISSA = 1 << (FLOAT_MANTISSA_BITS - 1)
+
+
+@cache
+def rounding_thresholds(fmt: Format) -> np.ndarray:
+    """Mantissas (23 bits, ascending) at which rounding to the nearest code can change.
+
+    Arithmetic midpoints of neighbouring levels, shifted by every eighth of an octave that
+    a bias can, modulo octaves.  Entry ``t``: mantissas below ``t`` lie below the midpoint
+    or on it.  On it means a tie, which only 1.0 and 1.5 can: 1.5 gets an entry of its own.
+    """
+    unit = 1 << max(fmt.fraction_bits, BIAS_FRACTION_BITS)
+    lambdas = fmt.lambdas[1:] * (unit >> fmt.fraction_bits)
+    # Gap of each level to the one below; below the least level there is zero.
+    gaps = np.append(1 << 20, lambdas[:-1] - lambdas[1:])
+    phases = {((j * unit // BIAS_PER_OCTAVE - lam) % unit, gap)
+              for lam, gap in zip(lambdas.tolist(), gaps.tolist(), strict=True)
+              for j in range(BIAS_PER_OCTAVE)}
+    middles = np.array([2 ** (phase / unit) * (1 + 2 ** (-gap / unit)) for phase, gap in phases])
+    mantissas = middles / np.exp2(np.floor(np.log2(middles))) - 1
+    above = np.floor(mantissas * 2.0**FLOAT_MANTISSA_BITS).astype(np.int64) + 1
+    return np.unique(np.append(above, TIE_MANTISSA))
+
+
+@cache
+def rounding_logs(fmt: Format) -> np.ndarray:
+    """A logarithm for each interval between the thresholds: any that rounds the same way.
+
+    In units of ``2^-14`` octave, one more entry than ``rounding_thresholds``.
+    """
+    edges = np.concatenate([[0], rounding_thresholds(fmt), [1 << FLOAT_MANTISSA_BITS]])
+    middle = (edges[:-1] + edges[1:] - 1) / 2 / 2.0**FLOAT_MANTISSA_BITS
+    logs = _round(2.0**CONVERT_FRACTION_BITS * np.log2(1 + middle))
+    # 1.5 goes to the upper of two levels an octave apart: up to the distance that does not.
+    octave = 1 << CONVERT_FRACTION_BITS
+    tie = np.searchsorted(rounding_thresholds(fmt), TIE_MANTISSA, side="right")
+    logs[tie] = octave - (round_up_from(octave, octave) - 1)
+    return logs
+
+
+@cache
+def integer_logs(fmt: Format) -> np.ndarray:
+    """``rounding_logs`` of the integers 0 (meaningless) to 128, in units of ``2^-14`` octave."""
+    x = np.arange(1, 129)
+    exponent = np.frexp(x)[1] - 1
+    mantissa = ((x << FLOAT_MANTISSA_BITS) >> exponent) - (1 << FLOAT_MANTISSA_BITS)
+    rank = np.searchsorted(rounding_thresholds(fmt), mantissa, side="right")
+    return np.append(0, (exponent << CONVERT_FRACTION_BITS) + rounding_logs(fmt)[rank])
+
+
+@cache
+def float_mantissas(argument_bits: int, mantissa_bits: int) -> np.ndarray:
+    """``round(2^mantissa_bits * (2^(r/2^argument_bits) - 1))``; may reach ``2^mantissa_bits``."""
+    r = np.arange(1 << argument_bits)
+    return _round(2.0**mantissa_bits * (np.exp2(r / 2.0**argument_bits) - 1))

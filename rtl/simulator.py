@@ -62,7 +62,7 @@ class Build:
     waves: bool
 
     def run(self, module: str, work: Path, expected: int, environment: Mapping[str, str] = {},
-            seed: int = 0, tests: Sequence[str] = ()) -> None:
+            seed: int = 0, tests: Sequence[str] = (), plusargs: Sequence[str] = ()) -> None:
         """Run the cocotb tests of a module in directory ``work``; they must all pass.
 
         ``expected`` is the number of tests that must have run: a filter that matches
@@ -74,11 +74,11 @@ class Build:
         log, results = work / "cocotb.log", work / "results.xml"
         results.unlink(missing_ok=True)
         runner = get_runner(self.simulator)
-        arguments, plusargs = [], []
+        arguments, plusargs = [], list(plusargs)
         if self.waves and self.simulator == "verilator":
             arguments = ["--trace-file", str(work / "waves.fst")]
         if self.waves and self.simulator == "icarus":
-            plusargs = [f"+dumpfile_path={work / 'waves.fst'}"]
+            plusargs.append(f"+dumpfile_path={work / 'waves.fst'}")
         try:
             with _outside_pytest():
                 runner.test(

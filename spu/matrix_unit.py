@@ -4,14 +4,12 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.rtl.decoder import ElementDecoder, element_layout
-from pal_units.rtl.dot import DotColumn
 from pal_units.rtl.log import AccumulatorEncoder
+from pal_units.rtl.matrix import DotMatrix
 from spu.arch import timing
 from spu.arch.config import MATRIX_MODE, OFFSET_BITS, weight_row
 from spu.arch.context import WORD
 from spu.arch.params import (
-    BLOCK,
     CODES_PER_WORD,
     LANES16_PER_WORD,
     MATRIX_DOT,
@@ -52,7 +50,6 @@ class MatrixUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         arch = self.arch
-        element = element_layout(PROFILES, MATRIX_DOT)
 
         # Operand register: the weight row arrives together with it.
         codes = Signal(data.ArrayLayout(PROFILES[0].n, arch.lanes))
@@ -66,32 +63,16 @@ class MatrixUnit(wiring.Component):
             x_profile.eq(self.mode.x_profile), w_profile.eq(self.mode.w_profile),
         ]
 
-        # Decoders at the edge: one a lane for the data, one a weight.
-        decoded = []
-        for lane in range(arch.lanes):
-            m.submodules[f"decode_x_{lane}"] = decoder = ElementDecoder(PROFILES, MATRIX_DOT)
-            m.d.comb += [decoder.code.eq(codes[lane]), decoder.select.eq(x_profile)]
-            decoded.append(decoder.o)
-        results, nans = [], []
-        for column in range(arch.columns):
-            m.submodules[f"column_{column}"] = unit = DotColumn(
-                element, MATRIX_DOT, arch.lanes, BLOCK)
-            for lane in range(arch.lanes):
-                decoder = ElementDecoder(PROFILES, MATRIX_DOT)
-                m.submodules[f"decode_w_{column}_{lane}"] = decoder
-                m.d.comb += [
-                    decoder.code.eq(self.weights.codes[column][lane]),
-                    decoder.select.eq(w_profile),
-                    unit.a[lane].eq(decoded[lane]),
-                    unit.b[lane].eq(decoder.o),
-                ]
-            m.d.comb += [
-                unit.beta_a.eq(beta), unit.beta_b.eq(self.weights.beta[column]),
-                unit.mac.eq(mac), unit.block_last.eq(block_last), unit.last.eq(last),
-            ]
-            results.append(unit.result)
-            nans.append(unit.nan)
-        assert timing.ACCUMULATE == 1 + DotColumn.latency
+        m.submodules.matrix = matrix = DotMatrix(PROFILES, MATRIX_DOT, arch.lanes, arch.columns)
+        m.d.comb += [
+            matrix.x.eq(codes), matrix.x_beta.eq(beta),
+            matrix.x_format.eq(x_profile), matrix.w_format.eq(w_profile),
+            matrix.w.eq(self.weights.codes), matrix.w_beta.eq(self.weights.beta),
+            matrix.mac.eq(mac), matrix.block_last.eq(block_last), matrix.last.eq(last),
+        ]
+        results = [matrix.result[c] for c in range(arch.columns)]
+        nans = [matrix.nan[c] for c in range(arch.columns)]
+        assert timing.ACCUMULATE == 1 + DotMatrix.latency
 
         # Validity of the running dot product, delayed to meet its results.
         so_far, complete = Signal(init=1), Signal()

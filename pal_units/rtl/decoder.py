@@ -4,14 +4,25 @@ from amaranth.hdl import Cat, Const, Module, Mux, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import DotParams, Format
+from pal_units.formats import Format
 
 
-def element_layout(formats: tuple[Format, ...], params: DotParams) -> data.StructLayout:
-    """Decoded element: ``lam`` in units of ``2^-F`` octave of ``params``, and its class."""
-    bits = max((f.lambda_max << (params.fraction_bits - f.fraction_bits)).bit_length()
+def element_layout(formats: tuple[Format, ...], fraction_bits: int) -> data.StructLayout:
+    """Decoded element: ``lam`` in units of ``2^-fraction_bits`` octave, and its class."""
+    bits = max((f.lambda_max << (fraction_bits - f.fraction_bits)).bit_length()
                for f in formats)
     return data.StructLayout({"lam": bits, "negative": 1, "zero": 1, "nan": 1})
+
+
+def check_formats(formats: tuple[Format, ...], fraction_bits: int) -> None:
+    """Raise ``ValueError`` unless one decoder can serve all the formats."""
+    if len({f.n for f in formats}) != 1:
+        raise ValueError("formats must be one or more of the same n, "
+                         f"not {[f.name for f in formats]}")
+    for f in formats:
+        if f.fraction_bits > fraction_bits:
+            raise ValueError(f"{f.name} needs fraction_bits >= {f.fraction_bits}, "
+                             f"not {fraction_bits}")
 
 
 def decode_lambda(m: Module, magnitude: Value, fmt: Format, name: str) -> Value:
@@ -34,13 +45,13 @@ class ElementDecoder(wiring.Component):
     """Decode one element code of any of ``formats``, chosen at run time.
 
     Combinational: latency 0.  A code of zero gives ``zero``, the NaN code ``nan`` (and
-    then ``lam`` is meaningless).  With one format there is nothing to select and
-    ``select`` is ignored.
+    then ``lam`` is meaningless); a format without NaN has two codes of zero.  With one
+    format there is nothing to select and ``select`` is ignored.
 
     Parameters
     ----------
     formats: formats of the same ``n``; ``select`` is an index into them.
-    params: gives the unit of ``lam``; at least as fine as every format's.
+    fraction_bits: of ``lam``; at least those of every format.
 
     Members
     -------
@@ -48,37 +59,32 @@ class ElementDecoder(wiring.Component):
 
     Raises
     ------
-    ValueError: no formats, formats of different ``n``, or of finer logs than ``params``.
+    ValueError: no formats, formats of different ``n``, or of finer logs than ``lam``.
     """
 
     latency = 0
 
-    def __init__(self, formats: tuple[Format, ...], params: DotParams) -> None:
-        if len({f.n for f in formats}) != 1:
-            raise ValueError("formats must be one or more of the same n, "
-                             f"not {[f.name for f in formats]}")
-        for f in formats:
-            if f.fraction_bits > params.fraction_bits:
-                raise ValueError(f"{f.name} needs fraction_bits >= {f.fraction_bits}, "
-                                 f"not {params.fraction_bits}")
-        self.formats, self.params = formats, params
+    def __init__(self, formats: tuple[Format, ...], fraction_bits: int) -> None:
+        check_formats(formats, fraction_bits)
+        self.formats, self.fraction_bits = formats, fraction_bits
         super().__init__({
             "code": In(formats[0].n),
             "select": In(range(max(len(formats), 2))),
-            "o": Out(element_layout(formats, params)),
+            "o": Out(element_layout(formats, fraction_bits)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         magnitude, sign = self.code[:-1], self.code[-1]
+        invalid = sign if self.formats[0].has_nan else 0
         m.d.comb += [
             self.o.negative.eq(sign),
-            self.o.zero.eq(self.code == 0),
-            self.o.nan.eq(sign & (magnitude == 0)),
+            self.o.zero.eq((magnitude == 0) & ~invalid),
+            self.o.nan.eq((magnitude == 0) & invalid),
         ]
         with m.Switch(self.select):
             for i, f in enumerate(self.formats):
                 with m.Case(i) if i + 1 < len(self.formats) else m.Default():
                     lam = decode_lambda(m, magnitude, f, f.name)
-                    m.d.comb += self.o.lam.eq(lam << (self.params.fraction_bits - f.fraction_bits))
+                    m.d.comb += self.o.lam.eq(lam << (self.fraction_bits - f.fraction_bits))
         return m

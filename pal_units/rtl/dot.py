@@ -5,8 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
-from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams, Format
-from pal_units.rtl.decoder import ElementDecoder, element_layout
+from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams
 from pal_units.rtl.rom import rom
 
 
@@ -150,7 +149,7 @@ class DotColumn(wiring.Component):
         ]
 
         # Cycle 3: the block scale, bias = 8 * octaves + eighths.
-        scale = rom(m, "block_scale", bias_2[:3], tables.block_scale(p.scale_bits))
+        scale = rom(m, "block_scale", bias_2[:3], tables.block_scale(p.scale_bits, p.gain))
         assert BIAS_PER_OCTAVE == 8
         term_3 = Signal(signed(sum_bits + p.scale_bits + 1))
         nan_3, close_3, last_3 = Signal(), Signal(), Signal()
@@ -184,48 +183,3 @@ def _tree_sum(terms: list[Signal]) -> object:
     while len(terms) > 1:
         terms = [sum(terms[i:i + 2][1:], terms[i]) for i in range(0, len(terms), 2)]
     return terms[0]
-
-
-class DotUnit(wiring.Component):
-    """Dot products of PAL codes: decoders at the edge and one ``DotColumn``.
-
-    Latency 4, throughput one slice of ``lanes`` code pairs a cycle; see ``DotColumn``
-    for the control inputs.  ``block`` must be a multiple of ``lanes``.
-
-    Members
-    -------
-    a, b : In(lanes x n bits); beta_a, beta_b : In(signed(8)); mac, block_last, last : In(1)
-    result : Out(signed(accumulator_bits)); nan : Out(1)
-    """
-
-    latency = DotColumn.latency
-
-    def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
-        if fmt.block % lanes:
-            raise ValueError(f"lanes must divide the block of {fmt.block}, not {lanes}")
-        self.fmt, self.params, self.lanes = fmt, params, lanes
-        codes = data.ArrayLayout(fmt.n, lanes)
-        super().__init__({
-            "a": In(codes), "b": In(codes),
-            "beta_a": In(signed(8)), "beta_b": In(signed(8)),
-            "mac": In(1), "block_last": In(1), "last": In(1),
-            "result": Out(signed(params.accumulator_bits)), "nan": Out(1),
-        })
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        formats = (self.fmt,)
-        m.submodules.column = column = DotColumn(
-            element_layout(formats, self.params), self.params, self.lanes, self.fmt.block)
-        for lane in range(self.lanes):
-            for operand in ("a", "b"):
-                decoder = ElementDecoder(formats, self.params)
-                m.submodules[f"decode_{operand}_{lane}"] = decoder
-                m.d.comb += [
-                    decoder.code.eq(getattr(self, operand)[lane]),
-                    getattr(column, operand)[lane].eq(decoder.o),
-                ]
-        for name in ("beta_a", "beta_b", "mac", "block_last", "last"):
-            m.d.comb += getattr(column, name).eq(getattr(self, name))
-        m.d.comb += [self.result.eq(column.result), self.nan.eq(column.nan)]
-        return m

@@ -1,7 +1,7 @@
-"""Magnitude encoder: log distance below the block's top to the nearest code magnitude."""
+"""Encoders: log distance below the block's top to the nearest code."""
 
-from amaranth.hdl import Module, Mux
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
@@ -59,4 +59,46 @@ class MagnitudeEncoder(wiring.Component):
                 nearest = Mux(zone == k, rounded(k, top, within), nearest)
         m.d.comb += self.magnitude.eq(
             Mux(self.lam >= least + octave, 0, Mux(self.lam >= least, 1, nearest)))
+        return m
+
+
+def result_layout(lam_bits: int) -> data.StructLayout:
+    """Result of an operation: signed log distance below the top, and its class."""
+    return data.StructLayout({"lam": signed(lam_bits), "negative": 1, "zero": 1, "nan": 1})
+
+
+class ElementEncoder(wiring.Component):
+    """Code of a result: saturates above the top, otherwise the nearest code.
+
+    Combinational: latency 0.  NaN goes before zero, zero before ``lam``; a format without
+    NaN gives zero instead.  There is no negative zero.
+
+    Parameters
+    ----------
+    fmt: format of the code.
+    fraction_bits: fraction bits of ``lam``, at least ``fmt.fraction_bits``.
+    lam_bits: signed width of ``lam``.
+
+    Members
+    -------
+    i : In(result_layout(lam_bits)); o : Out(n)
+    """
+
+    latency = 0
+
+    def __init__(self, fmt: Format, fraction_bits: int, lam_bits: int) -> None:
+        self.fmt, self.fraction_bits = fmt, fraction_bits
+        super().__init__({"i": In(result_layout(lam_bits)), "o": Out(fmt.n)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fmt, i = self.fmt, self.i
+        m.submodules.magnitude = encode = MagnitudeEncoder(fmt, self.fraction_bits,
+                                                           len(i.lam) - 1)
+        magnitude = Signal(fmt.magnitude_bits)
+        m.d.comb += [
+            encode.lam.eq(Mux(i.lam < 0, 0, i.lam)),
+            magnitude.eq(Mux(i.zero | i.nan, 0, encode.magnitude)),
+            self.o.eq(Cat(magnitude, Mux(i.nan, int(fmt.has_nan), i.negative & magnitude.any()))),
+        ]
         return m

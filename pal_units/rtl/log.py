@@ -9,6 +9,8 @@ from pal_units.formats import BIAS_PER_OCTAVE, PAL16, DotParams
 from pal_units.rtl.rom import rom
 
 OCTAVE = 1 << PAL16.fraction_bits
+#: PAL16 log units in one unit of a bias.
+UNITS_PER_BIAS = OCTAVE // BIAS_PER_OCTAVE
 
 
 class IntegerLog(wiring.Component):
@@ -112,7 +114,7 @@ class AccumulatorEncoder(wiring.Component):
         magnitude = Signal(signed(PAL16.n + 3))
         m.d.comb += [
             log.i.eq(absolute),
-            magnitude.eq(log.o + top - offset * (OCTAVE // BIAS_PER_OCTAVE)),
+            magnitude.eq(log.o + top - offset * UNITS_PER_BIAS),
         ]
         code = pal16_code(m, magnitude, negative, "code")
         m.d.sync += self.o.eq(

@@ -1,14 +1,12 @@
 """Reblock unit: PAL16 values to a block of element codes with a common bias."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, PAL16, ZERO_BLOCK, Format
-from pal_units.rtl.encoder import MagnitudeEncoder
-
-#: PAL16 log units in one unit of the block bias.
-UNITS_PER_BIAS = (1 << PAL16.fraction_bits) // BIAS_PER_OCTAVE
+from pal_units.formats import BETA_MIN, PAL16, ZERO_BLOCK, Format
+from pal_units.rtl.encoder import ElementEncoder
+from pal_units.rtl.log import UNITS_PER_BIAS
 
 
 class ReblockUnit(wiring.Component):
@@ -24,6 +22,7 @@ class ReblockUnit(wiring.Component):
     Parameters
     ----------
     formats: formats of the same ``n`` and block; ``select`` is an index into them.
+        The bias comes from the largest magnitude alone, moved by ``reblock_step``.
     push_lanes, slice_lanes: values in, codes out; both divide the block.
 
     Members
@@ -74,7 +73,9 @@ class ReblockUnit(wiring.Component):
             new_nan.eq(pushed_nan),
             lam.eq(PAL16.m_max - new_peak),
         ]
-        bias_down = lam // UNITS_PER_BIAS
+        bias_down = Signal(range(-BETA_MIN + 130))
+        step = -self.formats[0].reblock_step
+        m.d.comb += bias_down.eq(lam // UNITS_PER_BIAS + step)
         with m.If(self.push):
             for bank in range(2):
                 for i in range(self.block):
@@ -103,7 +104,7 @@ class ReblockUnit(wiring.Component):
             source = Array([values[bank][s * self.slice_lanes + lane]
                             for bank in range(2) for s in range(slices)])
             value = Signal(PAL16.n, name=f"popped_{lane}")
-            relative = Signal(PAL16.magnitude_bits + 1, name=f"relative_{lane}")
+            relative = Signal(signed(PAL16.magnitude_bits + 2), name=f"relative_{lane}")
             magnitude = value[:PAL16.magnitude_bits]
             m.d.comb += [
                 value.eq(source[Mux(fill_bank, 0, slices) + index]),
@@ -111,13 +112,14 @@ class ReblockUnit(wiring.Component):
             ]
             encoded = []
             for f in self.formats:
-                encoder = MagnitudeEncoder(f, PAL16.fraction_bits, len(relative))
+                encoder = ElementEncoder(f, PAL16.fraction_bits, len(relative))
                 m.submodules[f"encode_{f.name}_{lane}"] = encoder
-                m.d.comb += encoder.lam.eq(relative)
-                encoded.append(encoder.magnitude)
-            code = Array(encoded)[self.select]
-            negative = value[-1] & (code != 0)
-            m.d.sync += self.codes[lane].eq(Mux(
-                value == PAL16.sign_bit, self.formats[0].sign_bit,
-                Mux(magnitude == 0, 0, Cat(code, negative))))
+                m.d.comb += [
+                    encoder.i.lam.eq(relative),
+                    encoder.i.negative.eq(value[-1]),
+                    encoder.i.zero.eq(value == 0),
+                    encoder.i.nan.eq(value == PAL16.sign_bit),
+                ]
+                encoded.append(encoder.o)
+            m.d.sync += self.codes[lane].eq(Array(encoded)[self.select])
         return m

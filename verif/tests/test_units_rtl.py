@@ -1,73 +1,93 @@
-"""RTL arithmetic units against the numpy model, exhaustively where stated."""
+"""Block units in RTL against the numpy model: decoder, dot products, encoders, reblock."""
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from pal_units import model
-from pal_units.formats import DOT_PARAMS, PAL8T, PAL8U, PAL16, DotParams
+from pal_units.formats import (
+    DOT_PARAMS,
+    PAL4T,
+    PAL4U,
+    PAL6T,
+    PAL6U,
+    PAL8T,
+    PAL8U,
+    PAL16,
+    DotParams,
+    Format,
+)
+from pal_units.rtl.adder import Adder
 from pal_units.rtl.adder16 import Adder16
+from pal_units.rtl.convert import FloatToPal, IntToPal, PalToFloat, Unblock
 from pal_units.rtl.decoder import ElementDecoder
-from pal_units.rtl.dot import DotUnit
-from pal_units.rtl.log import AccumulatorEncoder
-from pal_units.rtl.multiplier import Multiplier
+from pal_units.rtl.elementwise import Divider, Multiplier
+from pal_units.rtl.matrix import DotMatrix, DotUnit
 from pal_units.rtl.reblock import ReblockUnit
 from spu.arch.params import MATRIX_DOT, PROFILES
-from verif.tests.units import check_unit, join, unsigned
+from verif.tests.cases import (
+    SMALL,
+    accumulator_encoder,
+    block_dot,
+    codes_of,
+    corner_codes,
+    random_biases,
+    reblock,
+)
+from verif.vectors import check_unit, join
 
-FORMATS_8 = (PAL8U, PAL8T)
-
-
-def _corner_codes(rng, shape):
-    """PAL8 codes: two thirds uniform, the rest corners; NaN only rarely."""
-    codes = rng.integers(0, 256, shape)
-    corners = rng.choice([0, 1, 2, 63, 64, 126, 127, 129, 254, 255], shape)
-    codes = np.where(rng.random(shape) < 0.35, corners, codes)
-    return np.where((codes == 128) & (rng.random(shape) < 0.95), 0, codes)
-
-
-@pytest.mark.parametrize("select", [0, 1])
-def test_decoder_equals_the_format_for_every_code(select, tmp_path):
-    fmt = PROFILES[select]
-    codes = np.arange(256)
-    lam = fmt.lambdas[codes & 127] << (MATRIX_DOT.fraction_bits - fmt.fraction_bits)
-    unit = ElementDecoder(PROFILES, MATRIX_DOT)
-    bits = len(unit.o.lam)
-    zero, nan = codes == 0, codes == 128
-    want = lam | (codes >> 7) << bits | zero.astype(int) << bits + 1 | nan.astype(int) << bits + 2
-    assert check_unit(unit, {"code": codes, "select": np.full(256, select)}, {"o": want}, tmp_path,
-                      checked=(codes & 127) != 0) == 254
-    # Zero and NaN: only the class bits mean anything.
-    assert check_unit(_class_only(unit), {"code": codes, "select": np.full(256, select)},
-                      {"zero": zero, "nan": nan}, tmp_path) == 256
+by_name = pytest.mark.parametrize("fmt", SMALL, ids=lambda f: f.name)
 
 
-def _class_only(unit):
-    from amaranth.hdl import Module
-    from amaranth.lib import wiring
-    from amaranth.lib.wiring import In, Out
-
-    class ClassOnly(wiring.Component):
-        code: In(8)
-        select: In(1)
-        zero: Out(1)
-        nan: Out(1)
-        latency = 0
-
-        def elaborate(self, platform):
-            m = Module()
-            m.submodules.inner = inner = ElementDecoder(unit.formats, unit.params)
-            m.d.comb += [inner.code.eq(self.code), inner.select.eq(self.select),
-                         self.zero.eq(inner.o.zero), self.nan.eq(inner.o.nan)]
-            return m
-
-    return ClassOnly()
+@pytest.mark.parametrize("formats", [PROFILES, (PAL6T, PAL6U), (PAL4T, PAL4U), (PAL16,)],
+                         ids=lambda v: "-".join(f.name for f in v))
+def test_decoder_equals_the_format_for_every_code(formats, tmp_path, record_property):
+    fraction = max(f.fraction_bits for f in formats)
+    unit = _FlatDecoder(formats, fraction)
+    fmt = formats[0]
+    codes, select = np.tile(codes_of(fmt), len(formats)), np.repeat(
+        np.arange(len(formats)), 1 << fmt.n)
+    lam = np.concatenate([f.lambdas[codes_of(f) & f.m_max] << (fraction - f.fraction_bits)
+                          for f in formats])
+    nan = (codes == fmt.sign_bit) & (fmt.n >= 6)
+    zero = (codes & fmt.m_max == 0) & ~nan
+    # The distance of zero and NaN means nothing: the wrapper hides it.
+    want = {"lam": np.where(zero | nan, 0, lam), "negative": codes >> (fmt.n - 1),
+            "zero": zero, "nan": nan}
+    count = check_unit(unit, {"code": codes, "select": select}, want, tmp_path)
+    record_property("cases", count)
+    assert count == len(formats) << fmt.n
 
 
-@pytest.mark.parametrize("fmt", FORMATS_8, ids=lambda f: f.name)
-def test_multiplier_equals_the_model_for_all_65536_code_pairs(fmt, tmp_path):
-    a, b = (v.ravel() for v in np.meshgrid(np.arange(256), np.arange(256), indexing="ij"))
-    assert check_unit(Multiplier(fmt), {"a": a, "b": b}, {"o": model.mul(a, b, fmt)},
-                      tmp_path) == 65536
+class _FlatDecoder(wiring.Component):
+    """A decoder with plain ports and ``lam`` 0 where it means nothing."""
+
+    latency = 0
+
+    def __init__(self, formats, fraction_bits):
+        self.inner = ElementDecoder(formats, fraction_bits)
+        super().__init__({"code": In(formats[0].n), "select": In(1),
+                          "lam": Out(len(self.inner.o.lam)), "negative": Out(1),
+                          "zero": Out(1), "nan": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.inner = inner = self.inner
+        m.d.comb += [inner.code.eq(self.code), inner.select.eq(self.select)]
+        m.d.comb += [getattr(self, name).eq(inner.o[name]) for name in ("negative", "zero", "nan")]
+        with m.If(~self.zero & ~self.nan):
+            m.d.comb += self.lam.eq(inner.o.lam)
+        return m
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_pipeline_stages_change_only_the_latency(stages, tmp_path):
+    a, b = (v.ravel() for v in np.meshgrid(codes_of(PAL6T), codes_of(PAL6T)))
+    unit = Multiplier(PAL6T, stages)
+    assert unit.latency == stages
+    check_unit(unit, {"a": a, "b": b}, {"o": model.mul(a, b, PAL6T)}, tmp_path)
 
 
 def test_waves_are_left_as_fst(tmp_path):
@@ -80,129 +100,118 @@ def test_waves_are_left_as_fst(tmp_path):
     assert len(content) > 1000
 
 
-@pytest.mark.parametrize("fmt", FORMATS_8, ids=lambda f: f.name)
-def test_block_dot_equals_the_model_on_50000_corner_weighted_blocks(fmt, tmp_path):
-    """Two formats make 10^5 blocks; dot products are 1 to 4 blocks long."""
-    rng, params, lanes, blocks = np.random.default_rng(7), DOT_PARAMS[fmt.name], 32, 50_000
-    a, b = _corner_codes(rng, (blocks, 32)), _corner_codes(rng, (blocks, 32))
-    beta = rng.integers(-127, 1, (2, blocks))
-    beta = np.where(rng.random(beta.shape) < 0.3, rng.choice([0, -1, -8, -127, -128], beta.shape),
-                    beta)
-    beta = np.where(rng.random(beta.shape) < 0.02, rng.integers(1, 128, beta.shape), beta)
-    last = rng.random(blocks) < 0.5
-    last[-1] = True
-    total, nan = model.block_sum(a, b, fmt, params)
-    zero = (beta == model.ZERO_BLOCK).any(axis=0)
-    term = model.scale_block(total, beta[0], beta[1], params)
-    starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
-    result = np.add.reduceat(term, starts)
-    any_nan = np.logical_or.reduceat(nan & ~zero, starts)
-    # Hand each dot product's result to the cycle of its last block.
-    index = np.cumsum(last) - last
-    assert check_unit(
-        DotUnit(fmt, params, lanes),
-        {"a": join(a, 8), "b": join(b, 8), "beta_a": unsigned(beta[0], 8),
-         "beta_b": unsigned(beta[1], 8), "mac": np.ones(blocks), "block_last": np.ones(blocks),
-         "last": last},
-        {"result": unsigned(result[index], 32), "nan": any_nan[index]},
-        tmp_path, checked=last) == last.sum()
+def test_a_difference_is_shown_decoded(tmp_path):
+    from rtl.simulator import SimulationError
+
+    codes = np.arange(256)
+    want = model.mul(codes, codes, PAL8U)
+    want[77] ^= 1
+    with pytest.raises(SimulationError, match=r"1 of 256 vectors differ; vector 77: inputs "
+                       rf"{{'a': '0x4d', 'b': '0x4d'}}, expected {{'o': '{int(want[77]):#x}'}}"):
+        check_unit(Multiplier(PAL8U), {"a": codes, "b": codes}, {"o": want}, tmp_path)
 
 
-@pytest.mark.parametrize("fmt", FORMATS_8, ids=lambda f: f.name)
-def test_block_sum_over_several_slices_ignores_idle_cycles(fmt, tmp_path):
-    rng, params, lanes, count = np.random.default_rng(8), DOT_PARAMS[fmt.name], 8, 4000
-    a, b = _corner_codes(rng, (count, lanes)), _corner_codes(rng, (count, lanes))
+@by_name
+def test_block_dot_equals_the_model_on_corner_weighted_blocks(fmt, tmp_path, record_property):
+    """100,000 blocks at 8 bits."""
+    unit, inputs, expected, checked = block_dot(fmt, 50_000 if fmt.n == 8 else 20_000)
+    assert check_unit(unit, inputs, expected, tmp_path, checked) == checked.sum()
+    record_property("cases", len(checked))
+
+
+@pytest.mark.parametrize(("fmt", "lanes"), [(PAL8T, 8), (PAL8U, 16), (PAL6T.with_block(16), 4),
+                                            (PAL4T.with_block(16), 8)],
+                         ids=lambda v: v.name if isinstance(v, Format) else None)
+def test_block_sum_over_several_slices_ignores_idle_cycles(fmt, lanes, tmp_path, record_property):
+    rng, params, count = np.random.default_rng(8), DOT_PARAMS[fmt.name], 4000
+    a, b = corner_codes(rng, fmt, (2, count, lanes))
     mac = rng.random(count) < 0.8
-    position = np.cumsum(mac) - 1
-    block_last = mac & (position % 4 == 3)
+    slices = fmt.block // lanes
+    block_last = mac & ((np.cumsum(mac) - 1) % slices == slices - 1)
     beta = rng.integers(-40, 1, (2, count))
     products = model.product_table(fmt, fmt, params)[a, b].sum(axis=1) * mac
-    nans = ((a == 128) | (b == 128)).any(axis=1) & mac
+    nans = (model.is_nan(a, fmt) | model.is_nan(b, fmt)).any(axis=1) & mac
     ends = np.flatnonzero(block_last)
     starts = np.concatenate([[0], ends[:-1] + 1])
     term = model.scale_block(np.add.reduceat(products[:ends[-1] + 1], starts), beta[0][ends],
                              beta[1][ends], params)
     want, nan = np.zeros(count, np.int64), np.zeros(count, bool)
     want[ends], nan[ends] = term, np.logical_or.reduceat(nans[:ends[-1] + 1], starts)
+    record_property("cases", count)
     assert check_unit(
         DotUnit(fmt, params, lanes),
-        {"a": join(a, 8), "b": join(b, 8), "beta_a": unsigned(beta[0], 8),
-         "beta_b": unsigned(beta[1], 8), "mac": mac, "block_last": block_last,
-         "last": block_last},
-        {"result": unsigned(want, 32), "nan": nan}, tmp_path, checked=block_last) > 500
+        {"a": join(a, fmt.n), "b": join(b, fmt.n), "beta_a": beta[0], "beta_b": beta[1],
+         "mac": mac, "block_last": block_last, "last": block_last},
+        {"result": want, "nan": nan}, tmp_path, checked=block_last) == len(ends) > 300
 
 
-def test_accumulator_encoder_equals_the_model(tmp_path):
-    rng, params = np.random.default_rng(9), DOT_PARAMS["PAL8T"]
-    powers = np.array([s * ((1 << i) + d) for i in range(31) for d in (-1, 0, 1) for s in (1, -1)])
-    acc = np.concatenate([powers, rng.integers(-(1 << 31), 1 << 31, 10_000),
-                          rng.integers(-(1 << 12), 1 << 12, 5_000), [-(1 << 31)]])
-    offset = np.where(rng.random(len(acc)) < 0.7, rng.integers(-130, 130, len(acc)),
-                      rng.integers(-512, 512, len(acc)))
-    nan = rng.random(len(acc)) < 0.01
-    check_unit(AccumulatorEncoder(params),
-               {"i": unsigned(acc, 32), "nan": nan, "offset": unsigned(offset, 10)},
-               {"o": model.encode_accumulator(acc, nan, offset, params)}, tmp_path)
+def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_property):
+    rng, lanes, columns, blocks = np.random.default_rng(12), 32, 3, 6000
+    x = corner_codes(rng, PAL8T, (blocks, lanes))
+    w = corner_codes(rng, PAL8T, (blocks, columns, lanes))
+    x_beta, w_beta = random_biases(rng, blocks), random_biases(rng, (blocks, columns))
+    x_format, w_format = rng.integers(0, 2, (2, blocks))
+    tables = np.array([[model.product_table(f, g, MATRIX_DOT) for g in PROFILES]
+                       for f in PROFILES])
+    total = tables[x_format[:, None, None], w_format[:, None, None], x[:, None], w].sum(axis=2)
+    nan = ((x == 128)[:, None] | (w == 128)).any(axis=2)
+    zero = (x_beta[:, None] == -128) | (w_beta == -128)
+    want = model.scale_block(total, x_beta[:, None], w_beta, MATRIX_DOT)
+    one = np.ones(blocks)
+    record_property("cases", blocks * columns)
+    check_unit(DotMatrix(PROFILES, MATRIX_DOT, lanes, columns), {
+        "x": join(x, 8), "x_beta": x_beta, "x_format": x_format, "w_format": w_format,
+        "w": join(w.reshape(blocks, -1), 8), "w_beta": join(w_beta & 255, 8),
+        "mac": one, "block_last": one, "last": one},
+        {"result": join(want & 0xFFFF_FFFF, 32), "nan": join(nan & ~zero, 1)}, tmp_path)
 
 
-@pytest.mark.parametrize("relu", [0, 1])
-def test_adder16_equals_the_model(relu, tmp_path):
-    """Every distance with both signs, then random and corner pairs."""
+def test_accumulator_encoder_equals_the_model(tmp_path, record_property):
+    record_property("cases", check_unit(*accumulator_encoder(PAL8T), tmp_path))
+
+
+def test_adder16_with_relu_equals_the_model(tmp_path, record_property):
+    """Every distance with both signs, then random pairs."""
     rng = np.random.default_rng(10)
-    distance = np.arange(0, 32767, 3)
+    distance = np.arange(0, 32767)
     top = np.full_like(distance, 32767)
-    corner = np.array([0, 1, 2, 1023, 1024, 32766, 32767, 32768, 32769, 65535, 65534])
-    pairs = np.array(np.meshgrid(corner, corner)).reshape(2, -1)
-    a = np.concatenate([top, top, rng.integers(0, 65536, 12_000), pairs[0]])
-    b = np.concatenate([top - distance, (top - distance) | 32768, rng.integers(0, 65536, 12_000),
-                        pairs[1]])
-    near = rng.integers(0, 65536, 8_000)
-    a, b = np.append(a, near), np.append(b, near ^ 32768 ^ rng.integers(0, 64, len(near)))
+    pairs = corner_codes(rng, PAL16, (2, 50_000))
+    a = np.concatenate([top, top, pairs[0]])
+    b = np.concatenate([top - distance, (top - distance) | 32768, pairs[1]])
+    relu = rng.integers(0, 2, len(a))
     want = model.add16(a, b)
-    check_unit(Adder16(), {"a": a, "b": b, "relu": np.full(len(a), relu)},
-               {"o": model.relu16(want) if relu else want}, tmp_path)
+    record_property("cases", check_unit(
+        Adder16(), {"a": a, "b": b, "relu": relu},
+        {"o": np.where(relu, model.relu16(want), want)}, tmp_path))
 
 
-@pytest.mark.parametrize("push_lanes", [4, 2])
-@pytest.mark.parametrize("select", [0, 1])
-def test_reblock_unit_equals_the_model(select, push_lanes, tmp_path):
+@pytest.mark.parametrize(("formats", "select", "push_lanes", "slice_lanes"), [
+    (PROFILES, 0, 4, 8), (PROFILES, 1, 2, 8), ((PAL6T,), 0, 4, 8), ((PAL6U,), 0, 8, 8),
+    ((PAL4T, PAL4U), 0, 4, 16), ((PAL4T, PAL4U), 1, 4, 16)],
+    ids=lambda v: "-".join(f.name for f in v) if isinstance(v, tuple) else None)
+def test_reblock_unit_equals_the_model(formats, select, push_lanes, slice_lanes, tmp_path,
+                                       record_property):
     """Blocks pushed back to back while the block before is popped."""
-    rng, blocks = np.random.default_rng(11), 600
-    pushes = 32 // push_lanes
-    values = rng.integers(0, 1 << 16, (blocks, 32))
-    values = np.where((values == PAL16.sign_bit) & (rng.random(values.shape) < 0.9), 0, values)
-    values[rng.random(values.shape) < 0.15] = 0
-    small = rng.random(blocks) < 0.5
-    values[small] &= 0x83FF | rng.integers(0, 32, (small.sum(), 1)) << 10
-    values[5] = 0
-    values[6] = 0
-    values[6, 3] = PAL16.sign_bit
-    codes, beta = model.reblock(values, PROFILES[select])
-    words = codes.reshape(blocks, 4, 8)
-    cycles = (blocks + 1) * pushes
-    push = np.arange(cycles) < blocks * pushes
-    pop = np.zeros(cycles, bool)
-    want_codes, want_bias, valid = [0] * cycles, np.zeros(cycles, np.int64), pop.copy()
-    for n in range(blocks):
-        # Pops of block n while block n + 1 comes in: first in the cycle after its last push.
-        for i, at in enumerate(np.sort(rng.choice(pushes, 4, replace=False))):
-            cycle = (n + 1) * pushes + at
-            pop[cycle] = valid[cycle] = True
-            want_codes[cycle], want_bias[cycle] = join(words[n, i][None], 8)[0], beta[n]
-    lanes = np.zeros((cycles, push_lanes), np.int64)
-    lanes[:blocks * pushes] = values.reshape(-1, push_lanes)
-    check_unit(ReblockUnit(PROFILES, push_lanes, 8),
-               {"push": push, "values": join(lanes, 16), "pop": pop,
-                "select": np.full(cycles, select)},
-               {"codes": want_codes, "bias": unsigned(want_bias, 8), "valid": valid},
-               tmp_path, checked=valid)
+    unit, inputs, expected, checked = reblock(formats, select, push_lanes, slice_lanes)
+    check_unit(unit, inputs, expected, tmp_path, checked)
+    record_property("cases", int(checked.sum()) * slice_lanes)
 
 
 @pytest.mark.parametrize(("make", "rule"), [
-    (lambda: ElementDecoder((), MATRIX_DOT), "one or more"),
-    (lambda: ElementDecoder((PAL8T,), DotParams(4, 5)), "fraction_bits >= 5"),
-    (lambda: DotUnit(PAL8T, MATRIX_DOT, 5), "divide the block of 32"),
+    (lambda: ElementDecoder((), 5), "one or more"),
+    (lambda: ElementDecoder((PAL8T,), 4), "fraction_bits >= 5"),
+    (lambda: DotUnit(PAL8T, MATRIX_DOT, 5), "divide the block of 32, not 5"),
+    (lambda: DotMatrix((PAL8T,), MATRIX_DOT, 8, 0), "columns must be at least 1, not 0"),
+    (lambda: DotUnit(PAL8T, DotParams(4, 5), 8), "PAL8T needs fraction_bits >= 5"),
     (lambda: ReblockUnit(PROFILES, 3, 8), "push_lanes must divide"),
+    (lambda: Multiplier(PAL8T, stages=4), "stages must be 0 to 3, not 4"),
+    (lambda: Divider(PAL8T, headroom=13), "headroom must be 0 to the 12 octaves of PAL8T"),
+    (lambda: Adder(PAL16), "F <= 5, not PAL16 with F = 10"),
+    (lambda: FloatToPal(PAL8T, "float64"), "one of float32, bfloat16, not 'float64'"),
+    (lambda: FloatToPal(Format("wide", 12, "U", 7)), "F <= 5 and PAL16, not wide with F = 7"),
+    (lambda: PalToFloat(PAL8T, "fp32"), "not 'fp32'"),
+    (lambda: IntToPal(Format("powers", 4, "U", 0)), "need F >= 1"),
+    (lambda: Unblock(Format("fine", 14, "T", 11)), "PAL16 has 10 fraction bits"),
 ])
 def test_units_refuse_parameters_out_of_range(make, rule):
     with pytest.raises(ValueError, match=rule):

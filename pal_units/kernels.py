@@ -1,0 +1,156 @@
+"""Compiled loops for large arrays: encoding and exact matrix products.
+
+The arithmetic is that of ``model``, which the tests compare them with; the loops run on
+all cores (numba).
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from pal_units.formats import Format
+
+#: Bits of the float64 1.0.
+_ONE = 1023 << 52
+#: Kinds of blocks that ``biases`` reports.
+EMPTY, NAN_ONLY, FINITE, HAS_NAN, HAS_INFINITY = 0, 1, 2, 3, 4
+
+
+@cache
+def cells(fmt: Format) -> tuple[NDArray[np.int32], int]:
+    """For each cell of magnitudes the index of the first level not below its start.
+
+    A cell is what shares the exponent and the first ``F + 1`` mantissa bits of a float64;
+    also returned is how far its bits are shifted right to number cells, from the first,
+    which lies two octaves below the least level, to the one that starts at the top, 1.0.
+    """
+    shift = 52 - (fmt.fraction_bits + 1)
+    octaves = fmt.lambda_max // (1 << fmt.fraction_bits) + 3
+    first = np.float64(2.0**-octaves).view(np.int64) >> shift
+    last = np.float64(1.0).view(np.int64) >> shift
+    starts = (np.arange(first, last + 1) << shift).view(np.float64)
+    index = np.searchsorted(fmt.levels, starts).astype(np.int32)
+    index[0] = 1  # with everything below
+    return np.maximum(index, 1), shift
+
+
+@njit(cache=True, inline="always")
+def _nearest(a, levels, index, shift):
+    """Index of the level nearest to ``a >= 0``, ties to even, saturating."""
+    last = len(index) - 1
+    cell = (np.float64(a).view(np.int64) >> shift) - (_ONE >> shift) + last
+    above = index[min(max(cell, 0), last)]
+    while above < len(levels) - 1 and levels[above] < a:
+        above += 1
+    up, down = levels[above] - a, a - levels[above - 1]
+    if up < down or (up == down and above % 2 == 0):
+        return above
+    return above - 1
+
+
+@njit(cache=True, inline="always")
+def _power(octaves):
+    """``2^octaves`` as two factors, so that neither over- nor underflows."""
+    half = octaves // 2
+    return math.ldexp(1.0, half), math.ldexp(1.0, octaves - half)
+
+
+@njit(cache=True, parallel=True)
+def biases(x, block, levels, index, shift, eighths, candidates):
+    """Bias of each block of ``x`` (rows, K), and its kind, both (rows, K / block).
+
+    Without candidates the least that does not clip, otherwise the candidate around the
+    nearest to the largest magnitude that has the least squared error.
+    """
+    rows, count = x.shape[0], x.shape[1] // block
+    bias, kind = np.zeros((rows, count), np.int32), np.zeros((rows, count), np.int8)
+    for r in prange(rows):
+        for b in range(count):
+            part = x[r, b * block:(b + 1) * block]
+            amax, nan = 0.0, False
+            for v in part:
+                if np.isnan(v):
+                    nan = True
+                else:
+                    amax = max(amax, abs(np.float64(v)))
+            if amax == 0.0:
+                kind[r, b] = NAN_ONLY if nan else EMPTY
+                continue
+            if np.isinf(amax):
+                kind[r, b] = HAS_INFINITY
+                continue
+            kind[r, b] = HAS_NAN if nan else FINITE
+            mantissa, exponent = math.frexp(amax)
+            if len(candidates) == 0:
+                j = 0
+                while j < 8 and eighths[j] < 2 * mantissa:
+                    j += 1
+                bias[r, b] = 8 * (exponent - 1) + j
+                continue
+            nearest = int(np.floor(8 * np.log2(amax) + 0.5))
+            best = np.inf
+            for step in candidates:
+                p, q = _power(-(nearest + step) // 8)
+                scale = eighths[-(nearest + step) % 8]
+                weight = eighths[(2 * step) % 8] * math.ldexp(1.0, (2 * step) // 8)
+                error = 0.0
+                for v in part:
+                    a = abs(np.float64(v) * scale * p * q)
+                    if not np.isnan(a):
+                        difference = levels[_nearest(a, levels, index, shift)] - a
+                        error += difference * difference
+                        if error * weight >= best:  # it only grows
+                            break
+                if error * weight < best:
+                    best, bias[r, b] = error * weight, nearest + step
+    return bias, kind
+
+
+@njit(cache=True, parallel=True)
+def codes(x, bias, block, levels, index, shift, eighths, sign_bit, out):
+    """Nearest codes of ``x`` (rows, K) under block biases (rows, K / block), into ``out``."""
+    for r in prange(x.shape[0]):
+        for b in range(x.shape[1] // block):
+            octaves, j = -bias[r, b] // 8, -bias[r, b] % 8
+            p, q = _power(octaves)
+            for k in range(b * block, (b + 1) * block):
+                v = np.float64(x[r, k])
+                if np.isnan(v):
+                    out[r, k] = sign_bit
+                    continue
+                m = _nearest(abs(v * eighths[j] * p * q), levels, index, shift)
+                out[r, k] = m | sign_bit if v < 0 and m > 0 else m
+
+
+@njit(cache=True, parallel=True)
+def accumulate(a, beta_a, b, beta_b, products, scales, block, zero_block):
+    """Accumulators (M, N), int64, of codes ``a`` (M, K) and ``b`` (K, N).
+
+    ``products[code_a, code_b]`` are the integer products, ``scales`` the 8 block-scale
+    constants; biases are (M, K / block) and (K / block, N).
+    """
+    rows, columns = a.shape[0], b.shape[1]
+    out = np.zeros((rows, columns), np.int64)
+    for i in prange(rows):
+        total = np.empty(columns, np.int32)
+        for block_index in range(beta_a.shape[1]):
+            if beta_a[i, block_index] == zero_block:
+                continue
+            total[:] = 0
+            for k in range(block_index * block, (block_index + 1) * block):
+                row = products[a[i, k]]
+                for j in range(columns):
+                    total[j] += row[b[k, j]]
+            for j in range(columns):
+                if beta_b[block_index, j] != zero_block:
+                    bias = min(np.int64(beta_a[i, block_index]) + beta_b[block_index, j], 0)
+                    out[i, j] += (total[j] * scales[bias % 8]) >> (-(bias // 8))
+    return out
+
+
+def contiguous(x: NDArray) -> NDArray:
+    """``x`` as the kernels want it: C order, native float32 or float64."""
+    return np.ascontiguousarray(x, dtype=np.float32 if x.dtype == np.float32 else np.float64)

@@ -1,0 +1,124 @@
+"""Matrix of dot products on codes: decoders at the edge and a ``DotColumn`` a column."""
+
+from amaranth.hdl import Module, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from pal_units.formats import DotParams, Format
+from pal_units.rtl.decoder import ElementDecoder, check_formats, element_layout
+from pal_units.rtl.dot import DotColumn
+
+
+class DotMatrix(wiring.Component):
+    """Dot products of one stream of codes with ``columns`` streams of weights.
+
+    Each cycle takes ``lanes`` codes of ``x`` and a row of ``columns x lanes`` weights; the
+    codes of ``x`` are decoded once for all columns.  Latency 4, throughput one slice a
+    cycle; see ``DotColumn`` for the control inputs and the result set.
+
+    Parameters
+    ----------
+    formats: formats of the same ``n`` and block, chosen at run time by ``x_format`` and
+        ``w_format``, which are ignored if there is only one.
+    params: bits kept; its ``fraction_bits`` are at least those of every format.
+    lanes, columns: products a column a cycle, a divisor of the block; columns.
+
+    Members
+    -------
+    x : In(lanes x n); x_beta : In(signed(8)); x_format, w_format : In
+    w : In(columns x lanes x n); w_beta : In(columns x signed(8))
+    mac, block_last, last : In(1)
+    result : Out(columns x signed(accumulator_bits)); nan : Out(columns)
+
+    Raises
+    ------
+    ValueError: formats that one decoder cannot serve, lanes that do not divide the block,
+        or no columns.
+    """
+
+    latency = DotColumn.latency
+
+    def __init__(self, formats: tuple[Format, ...], params: DotParams, lanes: int, columns: int
+                 ) -> None:
+        check_formats(formats, params.fraction_bits)
+        if formats[0].block % lanes:
+            raise ValueError(f"lanes must divide the block of {formats[0].block}, not {lanes}")
+        if columns < 1:
+            raise ValueError(f"columns must be at least 1, not {columns}")
+        self.formats, self.params, self.lanes, self.columns = formats, params, lanes, columns
+        codes = data.ArrayLayout(formats[0].n, lanes)
+        select = range(max(len(formats), 2))
+        super().__init__({
+            "x": In(codes), "x_beta": In(signed(8)),
+            "x_format": In(select), "w_format": In(select),
+            "w": In(data.ArrayLayout(codes, columns)),
+            "w_beta": In(data.ArrayLayout(signed(8), columns)),
+            "mac": In(1), "block_last": In(1), "last": In(1),
+            "result": Out(data.ArrayLayout(signed(params.accumulator_bits), columns)),
+            "nan": Out(columns),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        element = element_layout(self.formats, self.params.fraction_bits)
+
+        def decoded(code: object, select: object, name: str) -> object:
+            m.submodules[name] = unit = ElementDecoder(self.formats, self.params.fraction_bits)
+            m.d.comb += [unit.code.eq(code), unit.select.eq(select)]
+            return unit.o
+
+        x = [decoded(self.x[lane], self.x_format, f"decode_x_{lane}")
+             for lane in range(self.lanes)]
+        for c in range(self.columns):
+            m.submodules[f"column_{c}"] = column = DotColumn(
+                element, self.params, self.lanes, self.formats[0].block)
+            for lane in range(self.lanes):
+                m.d.comb += [
+                    column.a[lane].eq(x[lane]),
+                    column.b[lane].eq(decoded(self.w[c][lane], self.w_format,
+                                              f"decode_w_{c}_{lane}")),
+                ]
+            m.d.comb += [
+                column.beta_a.eq(self.x_beta), column.beta_b.eq(self.w_beta[c]),
+                column.mac.eq(self.mac), column.block_last.eq(self.block_last),
+                column.last.eq(self.last),
+                self.result[c].eq(column.result), self.nan[c].eq(column.nan),
+            ]
+        return m
+
+
+class DotUnit(wiring.Component):
+    """Dot products of two streams of codes of one format, ``lanes`` pairs a cycle.
+
+    A ``DotMatrix`` of one column.  Latency 4, throughput one slice a cycle.
+    ``block`` must be a multiple of ``lanes``.
+
+    Members
+    -------
+    a, b : In(lanes x n bits); beta_a, beta_b : In(signed(8)); mac, block_last, last : In(1)
+    result : Out(signed(accumulator_bits)); nan : Out(1)
+    """
+
+    latency = DotMatrix.latency
+
+    def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
+        self.matrix = DotMatrix((fmt,), params, lanes, 1)
+        codes = data.ArrayLayout(fmt.n, lanes)
+        super().__init__({
+            "a": In(codes), "b": In(codes),
+            "beta_a": In(signed(8)), "beta_b": In(signed(8)),
+            "mac": In(1), "block_last": In(1), "last": In(1),
+            "result": Out(signed(params.accumulator_bits)), "nan": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.matrix = matrix = self.matrix
+        m.d.comb += [
+            matrix.x.eq(self.a), matrix.x_beta.eq(self.beta_a),
+            matrix.w[0].eq(self.b), matrix.w_beta[0].eq(self.beta_b),
+            matrix.mac.eq(self.mac), matrix.block_last.eq(self.block_last),
+            matrix.last.eq(self.last),
+            self.result.eq(matrix.result[0]), self.nan.eq(matrix.nan),
+        ]
+        return m

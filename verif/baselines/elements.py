@@ -1,0 +1,103 @@
+"""Element formats of the peers: tables of levels, and rounding to them.
+
+Rounding is to nearest, ties to the even code, saturating, as in the definitions:
+
+* FP8 E4M3, E5M2: P. Micikevicius et al., "FP8 formats for deep learning", 2022
+  (arXiv:2209.05433); OCP 8-bit Floating Point Specification (OFP8), rev. 1.0, 2023.
+* FP6 E2M3, E3M2, FP4 E2M1, INT8 with 6 fraction bits: OCP Microscaling Formats (MX)
+  Specification, v1.0, 2023, section 5.3.
+* posit<8,2>: Standard for Posit Arithmetic (2022): regime, 2 exponent bits, fraction.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Element:
+    """Element format by its non-negative values, in the order of their codes.
+
+    Parameters
+    ----------
+    name: what tables call it.
+    bits: bits of an element.
+    levels: values of the codes 0, 1, 2, ..., ascending from 0.
+    emax: exponent of the largest power of two, for MX scales.
+    rounds_to_zero: whether values under half of the least level become zero (posits do not).
+    negative_largest: largest magnitude of negative numbers, if it differs (two's complement).
+    """
+
+    name: str
+    bits: int
+    levels: NDArray[np.float64]
+    emax: int
+    rounds_to_zero: bool = True
+    negative_largest: float | None = None
+
+    @property
+    def largest(self) -> float:
+        """Largest value."""
+        return float(self.levels[-1])
+
+    @cached_property
+    def _middles(self) -> NDArray[np.float64]:
+        return (self.levels[1:] + self.levels[:-1]) / 2
+
+    def round(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Nearest values, ties to the even code, saturating; NaN stays."""
+        a = np.abs(np.asarray(x, np.float64))
+        above = np.searchsorted(self._middles, a)
+        # ``above`` takes ties down; an odd code there goes up to the even one.
+        tied = self._middles[np.minimum(above, len(self._middles) - 1)] == a
+        code = above + (tied & (above % 2 == 1))
+        if not self.rounds_to_zero:
+            code = np.where((code == 0) & (a > 0), 1, code)
+        value = np.copysign(self.levels[code], x)
+        if self.negative_largest is not None:
+            lowest = -(self.largest + self.negative_largest) / 2
+            value = np.where(x < lowest, -self.negative_largest, value)
+        return np.where(np.isnan(a), np.nan, value)
+
+
+def _float_levels(exponent_bits: int, mantissa_bits: int, bias: int, codes: int
+                  ) -> NDArray[np.float64]:
+    """Values of the first ``codes`` non-negative codes of a small float format."""
+    code = np.arange(codes)
+    exponent, mantissa = code >> mantissa_bits, code & ((1 << mantissa_bits) - 1)
+    fraction = mantissa / 2.0**mantissa_bits
+    normal = exponent > 0
+    return np.ldexp(np.where(normal, 1 + fraction, fraction),
+                    np.where(normal, exponent, 1) - bias)
+
+
+def _posit_levels(bits: int, exponent_bits: int) -> NDArray[np.float64]:
+    """Non-negative values of a posit: sign, regime run, exponent, fraction."""
+    values = [0.0]
+    for code in range(1, 1 << (bits - 1)):
+        digits = f"{code:0{bits - 1}b}"
+        run = len(digits) - len(digits.lstrip(digits[0]))
+        regime = run - 1 if digits[0] == "1" else -run
+        rest = digits[run + 1:]
+        exponent = int((rest[:exponent_bits]).ljust(exponent_bits, "0"), 2)
+        fraction = rest[exponent_bits:]
+        values.append(2.0 ** (regime * (1 << exponent_bits) + exponent)
+                      * (1 + (int(fraction, 2) / 2.0 ** len(fraction) if fraction else 0)))
+    return np.array(values)
+
+
+#: Code 0x7F of E4M3 is NaN; of E5M2 the codes from 0x7C are infinity and NaN.
+E4M3 = Element("E4M3", 8, _float_levels(4, 3, 7, 127), 8)
+E5M2 = Element("E5M2", 8, _float_levels(5, 2, 15, 124), 15)
+E2M3 = Element("E2M3", 6, _float_levels(2, 3, 1, 32), 2)
+E3M2 = Element("E3M2", 6, _float_levels(3, 2, 3, 32), 4)
+E2M1 = Element("E2M1", 4, _float_levels(2, 1, 1, 8), 2)
+#: Two's complement with 6 fraction bits.
+MXINT8 = Element("INT8", 8, np.arange(128) / 64, 0, negative_largest=2.0)
+INT8 = Element("INT8", 8, np.arange(128.0), 6)
+INT4 = Element("INT4", 4, np.arange(8.0), 2)
+POSIT8 = Element("posit8", 8, _posit_levels(8, 2), 24, rounds_to_zero=False)
+
+ELEMENTS = (E4M3, E5M2, E2M3, E3M2, E2M1, MXINT8, INT8, INT4, POSIT8)

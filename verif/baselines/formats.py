@@ -1,0 +1,133 @@
+"""Peers as quantisers: element formats with their scales, along the last axis.
+
+* MX: one E8M0 scale for 32 elements, ``2^(floor(log2 amax) - emax)`` (OCP MX v1.0,
+  section 6.3); with ``clips=False`` the next power of two if the block would clip.
+* NVFP4: E2M1, one E4M3 scale ``amax / 6`` for 16 elements below a float32 tensor scale
+  ``amax / (6 * 448)`` (NVIDIA, "Pretraining large language models with NVFP4", 2025,
+  arXiv:2509.25149, appendix).
+* INT8, INT4: symmetric, one float16 scale ``amax / 127`` (``amax / 7``) for 32 elements.
+* FP8: one float32 scale a tensor that puts its largest magnitude at the format's.
+* posit8: no scale but a power of two a tensor that puts its root mean square at 1, where
+  posits are finest.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pal_units import encode
+from pal_units.formats import FORMATS, Format
+from verif.baselines.elements import (
+    E2M1,
+    E2M3,
+    E3M2,
+    E4M3,
+    E5M2,
+    INT4,
+    INT8,
+    MXINT8,
+    POSIT8,
+    Element,
+)
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """A format as a function that rounds arrays ``(..., K)`` along their last axis.
+
+    Parameters
+    ----------
+    name: what tables call it.
+    bits_per_element: storage with the share of the scales, tensor scales left out.
+    round: the function; ``K`` must be a multiple of the block.
+    """
+
+    name: str
+    bits_per_element: float
+    round: Callable[[Values], Values]
+
+
+def _blocks(x: Values, block: int) -> tuple[Values, Values]:
+    """Blocks and their largest magnitudes, 1.0 for blocks of zeros."""
+    x = np.asarray(x, np.float64)
+    if x.shape[-1] % block:
+        raise ValueError(f"last axis must be a multiple of the block of {block}, "
+                         f"shape is {x.shape}")
+    blocks = x.reshape(*x.shape[:-1], -1, block)
+    amax = np.abs(blocks).max(axis=-1, keepdims=True)
+    return blocks, np.where(amax == 0, 1.0, amax)
+
+
+def mx(x: Values, element: Element, clips: bool = True) -> Values:
+    """Microscaling: 32 elements below a power of two."""
+    blocks, amax = _blocks(x, 32)
+    exponent = np.frexp(amax)[1] - 1 - element.emax
+    if not clips:
+        exponent = exponent + (amax > np.ldexp(element.largest, exponent))
+    return np.ldexp(element.round(np.ldexp(blocks, -exponent)), exponent).reshape(np.shape(x))
+
+
+def nvfp4(x: Values) -> Values:
+    """E2M1 with an E4M3 scale for 16 elements and a tensor scale."""
+    blocks, amax = _blocks(x, 16)
+    tensor = np.float64(np.float32(np.abs(x).max() / (E2M1.largest * E4M3.largest))) or 1.0
+    scale = E4M3.round(amax / E2M1.largest / tensor) * tensor
+    scale = np.where(scale == 0, 1.0, scale)
+    return (E2M1.round(blocks / scale) * scale).reshape(np.shape(x))
+
+
+def scaled_integer(x: Values, element: Element) -> Values:
+    """Symmetric integers with a float16 scale for 32 elements."""
+    blocks, amax = _blocks(x, 32)
+    scale = np.maximum((amax / element.largest).astype(np.float16).astype(np.float64), 2.0**-24)
+    return (element.round(blocks / scale) * scale).reshape(np.shape(x))
+
+
+def tensor_scaled(x: Values, element: Element) -> Values:
+    """One float32 scale a tensor, from its largest magnitude."""
+    scale = np.float64(np.float32(np.abs(x).max() / element.largest)) or 1.0
+    return element.round(np.asarray(x, np.float64) / scale) * scale
+
+
+def posit(x: Values) -> Values:
+    """posit8 around the root mean square of the tensor."""
+    x = np.asarray(x, np.float64)
+    power = float((x * x).mean())
+    exponent = round(np.log2(power) / 2) if power else 0
+    return np.ldexp(POSIT8.round(np.ldexp(x, -exponent)), exponent)
+
+
+def pal(x: Values, fmt: Format) -> Values:
+    """A PAL format along the last axis."""
+    return encode(x, fmt).decode()
+
+
+def _pal(fmt: Format, block: int) -> Quantiser:
+    fmt = fmt.with_block(block)
+    name = fmt.name if block == FORMATS[fmt.name].block else f"{fmt.name}/{block}"
+    return Quantiser(name, fmt.n + 8 / block, partial(pal, fmt=fmt))
+
+
+#: Every format of the study by name: PAL first, then its peers.
+QUANTISERS = {q.name: q for q in (
+    *(_pal(fmt, 32) for fmt in FORMATS.values() if fmt.n <= 8),
+    *(_pal(fmt, 16) for fmt in FORMATS.values() if fmt.n == 4),
+    Quantiser("FP8-E4M3", 8, partial(tensor_scaled, element=E4M3)),
+    Quantiser("FP8-E5M2", 8, partial(tensor_scaled, element=E5M2)),
+    Quantiser("MXFP8-E4M3", 8.25, partial(mx, element=E4M3)),
+    Quantiser("MXFP8-E4M3-noclip", 8.25, partial(mx, element=E4M3, clips=False)),
+    Quantiser("MXFP8-E5M2", 8.25, partial(mx, element=E5M2)),
+    Quantiser("MXINT8", 8.25, partial(mx, element=MXINT8)),
+    Quantiser("INT8", 8.5, partial(scaled_integer, element=INT8)),
+    Quantiser("posit8", 8, posit),
+    Quantiser("MXFP6-E2M3", 6.25, partial(mx, element=E2M3)),
+    Quantiser("MXFP6-E3M2", 6.25, partial(mx, element=E3M2)),
+    Quantiser("MXFP4-E2M1", 4.25, partial(mx, element=E2M1)),
+    Quantiser("NVFP4", 4.5, nvfp4),
+    Quantiser("INT4", 4.5, partial(scaled_integer, element=INT4)),
+)}

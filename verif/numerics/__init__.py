@@ -1,0 +1,1 @@
+"""The accuracy study: PAL formats and their peers on the same data."""

@@ -1,0 +1,67 @@
+"""Plots of the study; each carries the command that made it."""
+
+from pathlib import Path
+
+from verif.numerics.study import DISTRIBUTIONS
+
+
+def _colour(name: str) -> str:
+    return "tab:red" if name.startswith("PAL") else "tab:blue"
+
+
+def draw(results: dict, folder: Path) -> list[Path]:
+    """Write each plot as PNG and SVG into ``folder``; returns the files."""
+    import matplotlib
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "pal-spu"  # the same bits every time
+    from matplotlib import pyplot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+
+    def save(figure, name: str) -> None:
+        figure.text(0.99, 0.01, results["command"], ha="right", fontsize=7, color="gray")
+        for kind in ("png", "svg"):
+            path = folder / f"{name}.{kind}"
+            figure.savefig(path, dpi=120, bbox_inches="tight",
+                           metadata={"Date": None} if kind == "svg" else None)
+            written.append(path)
+        pyplot.close(figure)
+
+    figure, panels = pyplot.subplots(1, len(DISTRIBUTIONS), figsize=(18, 5), sharey=True)
+    for panel, distribution in zip(panels, DISTRIBUTIONS, strict=True):
+        for row in results["rows"]:
+            if row["distribution"] == distribution:
+                panel.plot(row["bits_per_element"], row["sqnr_db"], "o",
+                           color=_colour(row["format"]))
+                panel.annotate(row["format"], (row["bits_per_element"], row["sqnr_db"]),
+                               fontsize=6, xytext=(3, 2), textcoords="offset points")
+        panel.set(title=distribution, xlabel="bits per element", xlim=(3.8, 9.6))
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("SQNR of values, dB")
+    save(figure, "sqnr")
+
+    figure, panel = pyplot.subplots(figsize=(8, 5))
+    for name in dict.fromkeys(row["format"] for row in results["length_rows"]):
+        rows = [r for r in results["length_rows"] if r["format"] == name]
+        panel.semilogx([r["length"] for r in rows], [r["dot_sqnr_db"] for r in rows], ".-", base=2,
+                       color=_colour(name), alpha=0.8)
+        panel.annotate(name, (rows[-1]["length"], rows[-1]["dot_sqnr_db"]), fontsize=6,
+                       xytext=(4, -2), textcoords="offset points")
+    panel.set(xlabel="length of the dot product", ylabel="SQNR of dot products, dB",
+              title="Gaussian data")
+    panel.grid(alpha=0.3)
+    save(figure, "dot_length")
+
+    if results["network_rows"]:
+        figure, panel = pyplot.subplots(figsize=(8, 5))
+        for row in results["network_rows"]:
+            panel.plot(row["bits_per_element"], row["embedding_sqnr_db"], "o",
+                       color=_colour(row["format"]))
+            panel.annotate(row["format"], (row["bits_per_element"], row["embedding_sqnr_db"]),
+                           fontsize=7, xytext=(4, 2), textcoords="offset points")
+        panel.set(xlabel="bits per element", ylabel="SQNR of sentence embeddings, dB",
+                  title=f"{results['network_rows'][0]['model']}, 36 linear layers", xlim=(3.8, 9.4))
+        panel.grid(alpha=0.3)
+        save(figure, "minilm")
+    return written

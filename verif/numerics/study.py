@@ -1,0 +1,135 @@
+"""Signal-to-quantisation-noise ratios of every format on the same data.
+
+SQNR is ``10 log10(sum x^2 / sum (x - rounded x)^2)`` in dB.  Every random array has a
+seed of its own, so that a row does not depend on which others are computed.
+"""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pal_units import encode, matmul
+from pal_units.formats import FORMATS
+from verif.baselines.formats import QUANTISERS, Quantiser
+from verif.numerics import minilm
+
+Values = NDArray[Any]
+#: Called with what is done and the share of it, 0 to 1.
+Progress = Callable[[str, float], None]
+
+
+def _outliers(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """Standard normal, one value in a hundred times 30."""
+    return rng.standard_normal(shape) * np.where(rng.random(shape) < 0.01, 30.0, 1.0)
+
+
+#: Distributions by name.
+DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Values]] = {
+    "gaussian": lambda rng, shape: rng.standard_normal(shape),
+    "laplace": lambda rng, shape: rng.laplace(size=shape),
+    "student-t3": lambda rng, shape: rng.standard_t(3, shape),
+    "lognormal": lambda rng, shape: rng.lognormal(size=shape) * rng.choice([-1.0, 1.0], shape),
+    "outliers": _outliers,
+}
+#: Lengths of the dot products of the error curve.
+LENGTHS = (32, 128, 512, 2048, 4096)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much data: ``values`` numbers an SQNR, ``dots^2`` dot products of ``length``."""
+
+    values: int = 1 << 20
+    dots: int = 128
+    length: int = 1024
+
+
+def sqnr_db(signal: Values, rounded: Values) -> float:
+    """Signal-to-quantisation-noise ratio in dB; infinite without noise."""
+    noise = float(((signal - rounded) ** 2).sum())
+    return float(10 * np.log10(float((signal**2).sum()) / noise)) if noise else float("inf")
+
+
+def data(distribution: str, shape: tuple[int, ...], seed: int) -> Values:
+    """Numbers of a distribution; the seed and the name make the same ones everywhere."""
+    name = int.from_bytes(distribution.encode(), "little")
+    return DISTRIBUTIONS[distribution](np.random.default_rng([seed, name]), shape)
+
+
+def dots(quantiser: Quantiser, x: Values, w: Values) -> Values:
+    """Dot products of the rows of ``x`` and ``w``.
+
+    PAL sums as its hardware does, with rounded products; peers get exact sums of their
+    rounded values, which flatters them.
+    """
+    name = quantiser.name.split("/")[0]
+    if name not in FORMATS:
+        return quantiser.round(x) @ quantiser.round(w).T
+    block = int(quantiser.name.split("/")[1]) if "/" in quantiser.name else None
+    return matmul(encode(x, FORMATS[name], block=block),
+                  encode(w.T, FORMATS[name], block=block, axis=0))
+
+
+def distribution_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[dict]:
+    """A row a format and distribution: SQNR of values and of dot products."""
+    rows = []
+    for i, distribution in enumerate(DISTRIBUTIONS):
+        x = data(distribution, (sizes.values // 1024, 1024), 1)
+        a, b = (data(distribution, (sizes.dots, sizes.length), seed) for seed in (2, 3))
+        exact = a @ b.T
+        for j, name in enumerate(names):
+            progress(f"{distribution}: {name}", (i + j / len(names)) / len(DISTRIBUTIONS))
+            quantiser = QUANTISERS[name]
+            rows.append({
+                "format": name, "bits_per_element": quantiser.bits_per_element,
+                "distribution": distribution, "sqnr_db": sqnr_db(x, quantiser.round(x)),
+                "dot_sqnr_db": sqnr_db(exact, dots(quantiser, a, b))})
+    return rows
+
+
+def length_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[dict]:
+    """A row a format and length: SQNR of dot products of Gaussian data."""
+    rows = []
+    for i, length in enumerate(LENGTHS):
+        a, b = (data("gaussian", (sizes.dots, length), seed) for seed in (4, 5))
+        exact = a @ b.T
+        for j, name in enumerate(names):
+            progress(f"length {length}: {name}", (i + j / len(names)) / len(LENGTHS))
+            rows.append({"format": name, "distribution": "gaussian", "length": length,
+                         "dot_sqnr_db": sqnr_db(exact, dots(QUANTISERS[name], a, b))})
+    return rows
+
+
+def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
+    """A row a format: sentence embeddings against float32.  Raises ``MissingModel``."""
+    exact = minilm.embeddings()
+    rows = []
+    for i, name in enumerate(names):
+        progress(f"sentence embeddings: {name}", i / len(names))
+        quantiser = QUANTISERS[name]
+        found = minilm.embeddings(quantiser.round)
+        cosine = (exact * found).sum(axis=1)
+        rows.append({
+            "format": name, "bits_per_element": quantiser.bits_per_element,
+            "model": "all-MiniLM-L6-v2", "embedding_sqnr_db": sqnr_db(exact, found),
+            "cosine_mean": float(cosine.mean()), "cosine_min": float(cosine.min())})
+    return rows
+
+
+def study(names: Sequence[str] = tuple(QUANTISERS), sizes: Sizes = Sizes(),
+          network: bool = True, progress: Progress = lambda *_: None) -> dict:
+    """The whole study as one object that JSON holds.  Raises ``MissingModel``."""
+    return {
+        "command": "make numerics",
+        "versions": {"python": platform.python_version(), "numpy": metadata.version("numpy"),
+                     "pal-spu": metadata.version("pal-spu")},
+        "sizes": asdict(sizes),
+        "rows": distribution_rows(names, sizes, progress),
+        "length_rows": length_rows(names, sizes, progress),
+        "network_rows": network_rows(names, progress) if network else [],
+    }
