@@ -14,9 +14,10 @@ JOBS ?= 2
 VENV := .venv
 BIN  := $(VENV)/bin
 READY := $(VENV)/ready
+STUDY := $(VENV)/numerics
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress lint lock digits clean
+.PHONY: help setup sim test regress numerics bench docs lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,9 +40,24 @@ test: $(READY) lint ## what CI runs: lint, types, unit and array tests
 	@mkdir -p build
 	$(BIN)/python -m pytest -v -n $(JOBS) -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
 
-regress: $(READY) ## slow suites: all tests, more seeds and images
+regress: $(READY) $(STUDY) ## slow suites: all tests, more seeds and images, real network
 	@mkdir -p build
 	$(BIN)/python -m pytest -v -n $(JOBS) --junitxml build/junit-regress.xml $(PYTEST_ARGS)
+
+$(STUDY): requirements-numerics.lock $(READY)
+	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-numerics.lock
+	@touch $@
+
+numerics: $(STUDY) ## accuracy of PAL and its peers: build/numerics.json, plots
+	$(BIN)/spu numerics --json build/numerics.json
+
+bench: $(READY) ## speed of the numpy library beside numpy
+	$(BIN)/python -m verif.numerics.bench
+
+docs: $(READY) ## write the generated pages of docs/ (accuracy from build/numerics.json)
+	$(BIN)/python -m verif.reference
+	$(BIN)/python -m verif.unit_pages
+	$(BIN)/python -m verif.numerics.report
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

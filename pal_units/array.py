@@ -157,7 +157,7 @@ def encode(x: ArrayLike, fmt: Format, *, block: int | None = None, axis: int = -
     # Long rows in pieces, so that every core has some.
     piece = fmt.block * max(1, 4096 // fmt.block)
     width = piece if moved.size and moved.shape[-1] % piece == 0 else moved.shape[-1]
-    rows = moved.reshape(-1, width)
+    rows = moved.reshape(moved.size // max(width, 1), width)
     # Elements without a bias of their own need the largest magnitude only.
     together = fmt.block if fmt.block > 1 else max(width, 1)
     levels, (index, shift) = fmt.levels, kernels.cells(fmt)

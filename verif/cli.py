@@ -10,6 +10,8 @@ from typing import Annotated, BinaryIO
 import numpy as np
 import typer
 from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
 from compiler.disassemble import disassemble
 from compiler.driver import PROGRAM, REPORT, compile_file, save
@@ -226,6 +228,41 @@ def sim(
         raise typer.Exit(EXIT_FAILED)
     console.print("PASSED: RTL, golden model and compiler agree on every word and cycle",
                   style="green")
+
+
+@app.command()
+def numerics(
+    json_path: Annotated[Path, typer.Option("--json", help="Results.")] =
+        Path("build/numerics.json"),
+    plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/numerics"),
+    network: Annotated[bool, typer.Option(help="Also run the sentence encoder.")] = True,
+) -> None:
+    """Compare the accuracy of PAL formats and their peers; writes JSON, PNG and SVG.
+
+    Example: spu numerics --json build/numerics.json
+    """
+    from verif.numerics import MissingPackage
+    from verif.numerics.plots import draw
+    from verif.numerics.report import tables
+    from verif.numerics.study import study
+
+    with _one_line_errors(), Progress(console=console, transient=True) as bar:
+        task = bar.add_task("numerics", total=1.0)
+        try:
+            results = study(network=network, progress=lambda what, share: bar.update(
+                task, description=what, completed=share))
+            json_path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(json_path, lambda sink: sink.write(
+                json.dumps(results, indent=1).encode() + b"\n"))
+            draw(results, plots)
+        except MissingPackage as error:
+            raise _BadInput(str(error)) from None
+    for title, rows in tables(results):
+        table = Table(*rows[0], title=title)
+        for row in rows[1:]:
+            table.add_row(*row)
+        Console(width=110).print(table)
+    print(f"{json_path}, {plots}: written by `{results['command']}`")
 
 
 def main() -> None:

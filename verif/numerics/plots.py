@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from verif.numerics import MissingPackage
 from verif.numerics.study import DISTRIBUTIONS
 
 
@@ -10,8 +11,14 @@ def _colour(name: str) -> str:
 
 
 def draw(results: dict, folder: Path) -> list[Path]:
-    """Write each plot as PNG and SVG into ``folder``; returns the files."""
-    import matplotlib
+    """Write each plot as PNG and SVG into ``folder``; returns the files.
+
+    Raises ``MissingPackage``.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingPackage(error.name) from None
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "pal-spu"  # the same bits every time
     from matplotlib import pyplot

@@ -106,7 +106,7 @@ def length_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[
 
 
 def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
-    """A row a format: sentence embeddings against float32.  Raises ``MissingModel``."""
+    """A row a format: sentence embeddings against float32.  Raises ``MissingPackage``."""
     exact = minilm.embeddings()
     rows = []
     for i, name in enumerate(names):
@@ -123,7 +123,7 @@ def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
 
 def study(names: Sequence[str] = tuple(QUANTISERS), sizes: Sizes = Sizes(),
           network: bool = True, progress: Progress = lambda *_: None) -> dict:
-    """The whole study as one object that JSON holds.  Raises ``MissingModel``."""
+    """The whole study as one object that JSON holds.  Raises ``MissingPackage``."""
     return {
         "command": "make numerics",
         "versions": {"python": platform.python_version(), "numpy": metadata.version("numpy"),

@@ -55,6 +55,11 @@ def test_blocks_lie_along_any_axis(fmt):
     assert np.array_equal(along.T.decode(), along.decode().T)
 
 
+def test_empty_arrays_encode():
+    for shape in ((0, 32), (2, 0)):
+        assert pal.encode(np.zeros(shape), pal.PAL8T).decode().shape == shape
+
+
 def test_long_rows_are_the_same_as_short_ones():
     x = np.random.default_rng(3).standard_normal(3 * 4096)
     long = pal.encode(x, pal.PAL8T)

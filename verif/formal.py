@@ -1,0 +1,182 @@
+"""Proofs about PAL16 units by SAT, for all inputs (yosys ``sat``, which is MiniSat).
+
+A property is a circuit with the unit in it and an output ``holds``.  Units are pipelines
+without feedback, so that their registers are replaced by wires first: what is proven is
+the function, for operands of the same cycle.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Module, Mux, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from pal_units.formats import PAL16
+from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16
+from pal_units.rtl.elementwise import Comparator, Divider, Multiplier, SquareRoot
+from rtl import yosys
+
+_TOP, _NAN = PAL16.m_max, PAL16.sign_bit
+
+_SCRIPT = """
+read_rtlil property.il
+hierarchy -top property
+proc -norom
+flatten
+setattr -unset init w:*
+memory -nomap
+memory_map
+opt -full
+alumacc
+techmap
+dfflegalize -cell $_DFF_P_ x
+techmap -map wire.v
+opt_clean
+abc -g AND,XOR,MUX
+opt_clean
+"""
+_WIRE = "module \\$_DFF_P_ (input D, input C, output Q); assign Q = D; endmodule\n"
+
+
+class NotProven(RuntimeError):
+    """A property that does not hold, or that the solver did not settle in time."""
+
+
+def prove(condition: Callable[..., Value], operands: int, timeout: int = 300) -> None:
+    """Prove ``condition(unit, *codes)`` for all PAL16 codes.
+
+    ``unit(component, **inputs)`` adds a unit and gives its output ``o``, or the view of
+    its outputs.  Raises ``NotProven``.
+    """
+
+    class Property(wiring.Component):
+        def __init__(self) -> None:
+            super().__init__({**{f"code_{i}": In(PAL16.n) for i in range(operands)},
+                              "clock": In(1), "holds": Out(1)})
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            # No reset, and a clock that yosys must take to be alive.
+            m.domains.sync = ClockDomain(reset_less=True)
+            m.d.comb += ClockSignal().eq(self.clock)
+
+            def unit(component: Any, **inputs: Any) -> Any:
+                m.submodules += component
+                m.d.comb += [getattr(component, k).eq(v) for k, v in inputs.items()]
+                return getattr(component, "o", component)
+
+            codes = [getattr(self, f"code_{i}") for i in range(operands)]
+            m.d.comb += self.holds.eq(condition(unit, *codes))
+            return m
+
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        (directory / "property.il").write_text(
+            rtlil.convert(Property(), name="property", emit_src=False))
+        (directory / "wire.v").write_text(_WIRE)
+        yosys.run(_SCRIPT + f"tee -q -o sat.log sat -timeout {timeout} -set-def-inputs "
+                  "-prove holds 1 -show-inputs property", directory)
+        log = (directory / "sat.log").read_text()
+    if "SAT proof finished - no model found: SUCCESS!" not in log:
+        raise NotProven(" | ".join(log.splitlines()[-12:]))
+
+
+def _spec(distance: Value, negative: Value, zero: Value, nan: Value) -> Value:
+    """Code of a log distance below the top, from the definition of PAL16."""
+    octave = 1 << PAL16.fraction_bits
+    magnitude = Mux(distance < 0, _TOP, Mux(distance < _TOP, _TOP - distance, Mux(
+        distance < _TOP - 1 + octave, 1, 0)))[:PAL16.magnitude_bits]
+    code = Mux(zero | (magnitude == 0), 0, magnitude | Mux(negative, _NAN, 0))
+    return Mux(nan, _NAN, code)[:PAL16.n]
+
+
+def _distance(code: Value) -> Value:
+    return (Const(_TOP, PAL16.magnitude_bits) - code[:-1]).as_signed()
+
+
+def _zero(code: Value) -> Value:
+    return code == 0
+
+
+def _nan(code: Value) -> Value:
+    return code == _NAN
+
+
+def multiplier_is_its_definition(unit: Any, a: Value, b: Value) -> Value:
+    """``o`` is the code of the sum of distances."""
+    return unit(Multiplier(PAL16), a=a, b=b) == _spec(
+        _distance(a) + _distance(b), a[-1] ^ b[-1], _zero(a) | _zero(b), _nan(a) | _nan(b))
+
+
+def divider_is_its_definition(unit: Any, a: Value, b: Value) -> Value:
+    """``o`` is the code of the difference of distances; by zero it saturates."""
+    by_zero = _zero(b)
+    return unit(Divider(PAL16), a=a, b=b) == _spec(
+        Mux(by_zero, -1, _distance(a) - _distance(b)), a[-1] ^ b[-1], _zero(a),
+        _nan(a) | _nan(b) | (_zero(a) & by_zero))
+
+
+def quotient_undoes_product(unit: Any, a: Value, b: Value) -> Value:
+    """``(a * b) / b`` is ``a`` where the product is in range."""
+    inside = (_distance(a) + _distance(b) < _TOP) & ~_zero(a) & ~_zero(b) & ~_nan(a) & ~_nan(b)
+    product = unit(Multiplier(PAL16), a=a, b=b)
+    return ~inside | (unit(Divider(PAL16), a=product, b=b) == a)
+
+
+def comparator_is_its_definition(unit: Any, a: Value, b: Value) -> Value:
+    """Signs first, then magnitudes; NaN is unordered."""
+    found = unit(Comparator(PAL16), a=a, b=b)
+    nan = _nan(a) | _nan(b)
+    less = Mux(a[-1], ~b[-1] | (a[:-1] > b[:-1]), ~b[-1] & (a[:-1] < b[:-1]))
+    return (found.unordered == nan) & (found.less == (less & ~nan)) \
+        & (found.equal == ((a == b) & ~nan)) \
+        & (found.minimum == Mux(nan, _NAN, Mux(less, a, b))) \
+        & (found.maximum == Mux(nan, _NAN, Mux(less, b, a)))
+
+
+def root_undoes_square(unit: Any, a: Value) -> Value:
+    """``sqrt(a * a)`` is ``|a|`` where the square is in range."""
+    inside = (2 * _distance(a) < _TOP) & ~_zero(a) & ~_nan(a)
+    return ~inside | (unit(SquareRoot(PAL16), a=unit(Multiplier(PAL16), a=a, b=a)) == a[:-1])
+
+
+def addition_commutes(unit: Any, a: Value, b: Value) -> Value:
+    """``a + b`` is ``b + a``."""
+    return unit(Adder16(), a=a, b=b) == unit(Adder16(), a=b, b=a)
+
+
+def zero_is_neutral(unit: Any, a: Value) -> Value:
+    """``a + 0``, ``0 + a`` and ``a - 0`` are ``a``."""
+    return (unit(Adder16(), a=a, b=0) == a) & (unit(Adder16(), a=0, b=a) == a) \
+        & (unit(Adder16(), a=a, b=0, subtract=1) == a)
+
+
+def equal_numbers_cancel(unit: Any, a: Value) -> Value:
+    """``a - a`` is zero, or NaN."""
+    return unit(Adder16(), a=a, b=a, subtract=1) == Mux(_nan(a), _NAN, 0)
+
+
+def sums_have_the_sign_of_the_larger(unit: Any, a: Value, b: Value) -> Value:
+    """And are at least as large if the signs agree."""
+    total = unit(Adder16(), a=a, b=b)
+    usual = ~_nan(a) & ~_nan(b) & (a[:-1] > b[:-1]) & ~_zero(b)
+    grows = (a[-1] != b[-1]) | (total[:-1] >= a[:-1])
+    return ~usual | (((total[-1] == a[-1]) | _zero(total)) & grows)
+
+
+def multiply_add_by_one_is_addition(unit: Any, a: Value, c: Value) -> Value:
+    """``a * 1 + c`` is ``a + c``."""
+    return unit(FusedMultiplyAdd16(), a=a, b=_TOP, c=c) == unit(Adder16(), a=a, b=c)
+
+
+#: Properties with the number of their operands.
+PROPERTIES: dict[Callable[..., Value], int] = {
+    multiplier_is_its_definition: 2, divider_is_its_definition: 2, quotient_undoes_product: 2,
+    comparator_is_its_definition: 2, root_undoes_square: 1, addition_commutes: 2,
+    zero_is_neutral: 1, equal_numbers_cancel: 1, sums_have_the_sign_of_the_larger: 2,
+    multiply_add_by_one_is_addition: 2,
+}
