@@ -30,6 +30,7 @@ opt -full
 alumacc
 techmap
 opt -full
+simplemap
 dfflegalize -cell $_DFF_P_ x
 opt_clean
 abc -g NAND,NOR,AND,OR,XOR,XNOR,MUX

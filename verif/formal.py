@@ -33,6 +33,7 @@ memory_map
 opt -full
 alumacc
 techmap
+simplemap
 dfflegalize -cell $_DFF_P_ x
 techmap -map wire.v
 opt_clean

@@ -72,6 +72,17 @@ class Adder(_TableSum):
     Raises
     ------
     ValueError: more than 5 fraction bits.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(Adder(PAL8T), a=95, b=63)  # 1/2 and 1/4
+    {'o': 114}
+    >>> round(PAL8T.levels[114], 4)
+    np.float64(0.7546)
+    >>> evaluate(Adder(PAL8T), a=95, b=63, subtract=1)
+    {'o': 63}
     """
 
     operands = ("a", "b")
@@ -108,6 +119,13 @@ class FusedMultiplyAdd(_TableSum):
     Raises
     ------
     ValueError: more than 5 fraction bits.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(FusedMultiplyAdd(PAL8T), a=95, b=95, c=63)  # 1/2 times 1/2, and 1/4
+    {'o': 95}
     """
 
     operands = ("a", "b", "c")

@@ -91,6 +91,15 @@ class Adder16(wiring.Component):
     -------
     a, b : In(16); subtract : In(1); relu : In(1) - replace negative sums by zero
     o : Out(16)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL16
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(Adder16(), a=31743, b=30719)  # 1/2 and 1/4
+    {'o': 32342}
+    >>> round(PAL16.levels[32342], 4)
+    np.float64(0.75)
     """
 
     latency = LinearSum.latency
@@ -127,6 +136,15 @@ class FusedMultiplyAdd16(wiring.Component):
     Members
     -------
     a, b, c : In(16); offset : In(signed(17)); o : Out(16)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL16
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(FusedMultiplyAdd16(), a=31743, b=31743, c=30719)  # 1/2 times 1/2, and 1/4
+    {'o': 31743}
+    >>> PAL16.levels[31743]
+    np.float64(0.5)
     """
 
     latency = LinearSum.latency

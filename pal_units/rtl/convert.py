@@ -78,6 +78,15 @@ class FloatToPal(_Converter):
     Raises
     ------
     ValueError: another format or kind.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(FloatToPal(PAL8T), i=0x3F000000)  # 0.5
+    {'o': 95}
+    >>> evaluate(FloatToPal(PAL8T, "bfloat16"), i=0x3F00, bias=8)  # below a top of 2
+    {'o': 63}
     """
 
     def __init__(self, fmt: Format, kind: str = "float32", stages: int = 0) -> None:
@@ -138,6 +147,13 @@ class PalToFloat(_Converter):
     Raises
     ------
     ValueError: another kind.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> hex(evaluate(PalToFloat(PAL8T), i=95)["o"])  # 0.5
+    '0x3f000000'
     """
 
     def __init__(self, fmt: Format, kind: str = "float32", stages: int = 0) -> None:
@@ -180,6 +196,13 @@ class IntToPal(_Converter):
     Members
     -------
     i : In(signed(8)); bias : In(signed(10)), 1/8 octave; o : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(IntToPal(PAL8T), i=64, bias=56)  # 64 below a top of 128
+    {'o': 95}
     """
 
     def __init__(self, fmt: Format, stages: int = 0) -> None:
@@ -213,6 +236,13 @@ class PalToInt(_Converter):
     Members
     -------
     i : In(n); bias : In(signed(10)), 1/8 octave; o : Out(signed(8))
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(PalToInt(PAL8T), i=95 | 128, bias=56)  # -1/2 of 128
+    {'o': -64}
     """
 
     #: Fraction bits of the antilog: enough that no entry rounds across a half.
@@ -263,6 +293,13 @@ class Unblock(wiring.Component):
     Raises
     ------
     ValueError: more fraction bits than PAL16 has.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(Unblock(PAL8T), i=95, beta=-8)  # 1/2, an octave down
+    {'o': 30719}
     """
 
     def __init__(self, fmt: Format, stages: int = 0) -> None:

@@ -60,6 +60,14 @@ class ElementDecoder(wiring.Component):
     Raises
     ------
     ValueError: no formats, formats of different ``n``, or of finer logs than ``lam``.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> decoded = evaluate(ElementDecoder((PAL8T,), 5), code=95 | 128)["o"]
+    >>> decoded.lam, decoded.negative  # 32 units of 1/32 octave below the top
+    (32, 1)
     """
 
     latency = 0

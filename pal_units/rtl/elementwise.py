@@ -96,6 +96,15 @@ class Multiplier(ElementwiseUnit):
     Members
     -------
     a, b : In(n); o : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(Multiplier(PAL8T, stages=2), a=95, b=63)  # 1/2 times 1/4
+    {'o': 47}
+    >>> PAL8T.levels[47]
+    np.float64(0.125)
     """
 
     operands = ("a", "b")
@@ -119,6 +128,13 @@ class Divider(ElementwiseUnit):
     Members
     -------
     a, b : In(n); o : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(Divider(PAL8T, headroom=2), a=95, b=63)  # 1/2 by 1/4, below a top of 4
+    {'o': 95}
     """
 
     operands = ("a", "b")
@@ -147,6 +163,13 @@ class SquareRoot(ElementwiseUnit):
     Members
     -------
     a : In(n); odd : In(1); o : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(SquareRoot(PAL8T), a=63)  # the root of 1/4 is 1/2
+    {'o': 95}
     """
 
     def __init__(self, fmt: Format, stages: int = 0) -> None:
@@ -182,6 +205,13 @@ class ReciprocalSquareRoot(SquareRoot):
     Members
     -------
     a : In(n); odd : In(1); o : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(ReciprocalSquareRoot(PAL8T, headroom=2), a=63)  # 2, below a top of 4
+    {'o': 95}
     """
 
     def __init__(self, fmt: Format, headroom: int = 0, stages: int = 0) -> None:
@@ -219,6 +249,13 @@ class Comparator(wiring.Component):
     Members
     -------
     a, b : In(n); less, equal, unordered : Out(1); minimum, maximum : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(Comparator(PAL8T), a=63, b=95)  # 1/4 and 1/2
+    {'less': 1, 'equal': 0, 'unordered': 0, 'minimum': 63, 'maximum': 95}
     """
 
     def __init__(self, fmt: Format, stages: int = 0) -> None:

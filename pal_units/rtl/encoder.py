@@ -25,6 +25,13 @@ class MagnitudeEncoder(wiring.Component):
     -------
     lam : In(lam_bits) - distance below the top in units of ``2^-fraction_bits`` octave.
     magnitude : Out(n - 1)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(MagnitudeEncoder(PAL8T, 10, 16), lam=1024)  # an octave below the top
+    {'magnitude': 95}
     """
 
     latency = 0
@@ -82,6 +89,13 @@ class ElementEncoder(wiring.Component):
     Members
     -------
     i : In(result_layout(lam_bits)); o : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(ElementEncoder(PAL8T, 10, 17), i={"lam": 1024, "negative": 1})
+    {'o': 223}
     """
 
     latency = 0

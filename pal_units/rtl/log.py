@@ -22,6 +22,15 @@ class IntegerLog(wiring.Component):
     Members
     -------
     i : In(width); o : Out - ``1024 * log2(i)``, rounding up to the next octave included.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL16
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(IntegerLog(16), i=1000)  # 1024 * log2(1000) = 10204.96
+    {'o': 10205}
+    >>> PAL16.fraction_bits
+    10
     """
 
     latency = 0
@@ -84,6 +93,15 @@ class AccumulatorEncoder(wiring.Component):
     -------
     i : In(signed(accumulator_bits)); nan : In(1); offset : In(signed(offset_bits))
     o : Out(16)
+
+    Example
+    -------
+    >>> from pal_units.formats import DOT_PARAMS, PAL16
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(AccumulatorEncoder(DOT_PARAMS["PAL8T"]), i=1 << 18)  # half of the top, 2^19
+    {'o': 31743}
+    >>> PAL16.levels[31743]
+    np.float64(0.5)
     """
 
     latency = 2

@@ -12,6 +12,12 @@ from pal_units.rtl.dot import DotColumn
 class DotMatrix(wiring.Component):
     """Dot products of one stream of codes with ``columns`` streams of weights.
 
+    A block adds ``2^((beta_x + beta_w)/8) * sum_i p_i`` to the accumulator of a column.
+    The sum is exact, so that order does not matter; the product ``p`` is an antilog of
+    ``L`` bits of the exact log, cut to ``k`` bits below the largest possible one:
+    ``|error| <= 2^-(L+1) * sum |p_i| + N * 2^-(k-1) * p_max`` of a block of ``N``; the
+    block scale rounds down to a unit of the accumulator.
+
     Each cycle takes ``lanes`` codes of ``x`` and a row of ``columns x lanes`` weights; the
     codes of ``x`` are decoded once for all columns.  Latency 4, throughput one slice a
     cycle; see ``DotColumn`` for the control inputs and the result set.
@@ -34,6 +40,15 @@ class DotMatrix(wiring.Component):
     ------
     ValueError: formats that one decoder cannot serve, lanes that do not divide the block,
         or no columns.
+
+    Example
+    -------
+    >>> from pal_units.formats import DOT_PARAMS, PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> unit = DotMatrix((PAL8T.with_block(2),), DOT_PARAMS["PAL8T"], lanes=2, columns=2)
+    >>> done = evaluate(unit, x=[95, 95], w=[[127, 127], [95, 0]], mac=1, block_last=1, last=1)
+    >>> [done["result"][i] / 2**DOT_PARAMS["PAL8T"].octaves_below for i in range(2)]
+    [1.0, 0.25]
     """
 
     latency = DotColumn.latency
@@ -90,13 +105,22 @@ class DotMatrix(wiring.Component):
 class DotUnit(wiring.Component):
     """Dot products of two streams of codes of one format, ``lanes`` pairs a cycle.
 
-    A ``DotMatrix`` of one column.  Latency 4, throughput one slice a cycle.
+    A ``DotMatrix`` of one column: ``2^((beta_a + beta_b)/8) * sum_i a_i b_i`` over blocks,
+    with its error bound.  Latency 4, throughput one slice a cycle.
     ``block`` must be a multiple of ``lanes``.
 
     Members
     -------
     a, b : In(lanes x n bits); beta_a, beta_b : In(signed(8)); mac, block_last, last : In(1)
     result : Out(signed(accumulator_bits)); nan : Out(1)
+
+    Example
+    -------
+    >>> from pal_units.formats import DOT_PARAMS, PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> unit = DotUnit(PAL8T.with_block(2), DOT_PARAMS["PAL8T"], lanes=2)
+    >>> evaluate(unit, a=[95, 95], b=[95, 95], mac=1, block_last=1, last=1)  # in 2^-19
+    {'result': 262144, 'nan': 0}
     """
 
     latency = DotMatrix.latency

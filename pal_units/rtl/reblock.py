@@ -17,18 +17,43 @@ class ReblockUnit(wiring.Component):
     gives the next slice of the ready block one cycle later, with ``valid``; a ``pop``
     with nothing left gives ``valid = 0`` and changes nothing.  A block that completes
     before the one before it was fully popped replaces it.  Throughput: a push and a pop
-    every cycle.  Arithmetic is that of ``model.reblock``.
+    every cycle.
+
+    The bias is ``ceil(8 log2 max|x|)``, moved by ``reblock_step``, within -127 and 0; each
+    element becomes the nearest code below it, so that the result is that of encoding the
+    values: half the spacing of the format is the error bound (more for what clips at
+    4 bits and below).  NaN stays.
 
     Parameters
     ----------
     formats: formats of the same ``n`` and block; ``select`` is an index into them.
-        The bias comes from the largest magnitude alone, moved by ``reblock_step``.
     push_lanes, slice_lanes: values in, codes out; both divide the block.
 
     Members
     -------
     push : In(1); values : In(push_lanes x 16); pop : In(1); select : In
     codes : Out(slice_lanes x n); bias : Out(signed(8)); valid : Out(1)
+
+    Example
+    -------
+    A block pushed in one cycle and popped in the next:
+
+    >>> from amaranth.sim import Simulator
+    >>> from pal_units.formats import PAL8T
+    >>> unit = ReblockUnit((PAL8T.with_block(2),), push_lanes=2, slice_lanes=2)
+    >>> async def testbench(ctx):
+    ...     ctx.set(unit.values, [31743, 30719])  # 1/2 and 1/4
+    ...     ctx.set(unit.push, 1)
+    ...     await ctx.tick()
+    ...     ctx.set(unit.push, 0)
+    ...     ctx.set(unit.pop, 1)
+    ...     await ctx.tick()
+    ...     print(ctx.get(unit.codes)[0], ctx.get(unit.codes)[1], ctx.get(unit.bias))
+    >>> simulator = Simulator(unit)
+    >>> simulator.add_clock(1e-6)
+    >>> simulator.add_testbench(testbench)
+    >>> simulator.run()
+    127 95 -8
     """
 
     latency = 1

@@ -42,6 +42,13 @@ class Exponential(_BiasedUnit):
     Members
     -------
     a : In(n); bias, result_bias : In(signed(10)), 1/8 octave; o : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(Exponential(PAL8T), a=95 | 128, bias=8)  # 2^-1: -1/2 under a bias of 2
+    {'o': 95}
     """
 
     @property
@@ -84,6 +91,13 @@ class Logarithm(_BiasedUnit):
     Members
     -------
     a : In(n); bias, result_bias : In(signed(10)), 1/8 octave; o : Out(n)
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(Logarithm(PAL8T), a=95, result_bias=8)  # -1 below a top of 2
+    {'o': 223}
     """
 
     @property

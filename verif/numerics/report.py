@@ -74,14 +74,15 @@ accumulator); peers get exact sums of their rounded values. Definitions and sour
 
 What to read from it:
 
-* PAL8T is the most accurate 8-bit format with blocks of 32 and an 8-bit scale on every distribution;
-  INT8 with a float16 scale (8.5 bits) is 2.1 dB better on Gaussian and 0.6 dB on Laplace values, and
-  worse on heavier tails, outliers and the network.
-* PAL8U pays 5 dB against PAL8T for its simpler decoder, and stays 6 dB above every 8-bit float.
-* At 6 bits the taper is worth 0.5 to 4.5 dB; PAL6T is above E2M3 on all values and on the network, and
-  level with it in Gaussian dot products, where its rounded products cost 0.4 dB.
-* At 4 bits all formats with blocks of 16 are within 1 dB of each other on Gaussian data; PAL4T gains on
-  tails and outliers, PAL4U does not: there NVFP4 is better than PAL4U.
+* PAL8T is the most accurate 8-bit format with blocks of 32 and an 8-bit scale, on every
+  distribution. INT8 with a float16 scale (8.5 bits) is better on Gaussian and Laplace values, worse
+  on heavier tails, on outliers and on the network.
+* PAL8U pays some 5 dB against PAL8T for its simpler decoder, and stays 6 dB above every 8-bit
+  float.
+* PAL6T is above E2M3 on all values and on the network, and level with it in Gaussian dot products,
+  where its rounded products cost 0.4 dB. PAL6U is below it but for outliers.
+* At 4 bits and blocks of 16 all are within 1.3 dB of each other on Gaussian values. PAL4T gains on
+  tails and outliers; PAL4U does not, and NVFP4 is better there.
 
 ![SQNR of values](figures/sqnr.svg)
 ![SQNR of dot products by length](figures/dot_length.svg)

@@ -124,6 +124,7 @@ def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
 def study(names: Sequence[str] = tuple(QUANTISERS), sizes: Sizes = Sizes(),
           network: bool = True, progress: Progress = lambda *_: None) -> dict:
     """The whole study as one object that JSON holds.  Raises ``MissingPackage``."""
+    network_results = network_rows(names, progress) if network else []   # may be missing: first
     return {
         "command": "make numerics",
         "versions": {"python": platform.python_version(), "numpy": metadata.version("numpy"),
@@ -131,5 +132,5 @@ def study(names: Sequence[str] = tuple(QUANTISERS), sizes: Sizes = Sizes(),
         "sizes": asdict(sizes),
         "rows": distribution_rows(names, sizes, progress),
         "length_rows": length_rows(names, sizes, progress),
-        "network_rows": network_rows(names, progress) if network else [],
+        "network_rows": network_results,
     }

@@ -1,6 +1,7 @@
 """Import arrows, and the promises of the repository's layout."""
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,32 @@ def test_reference_page_is_that_of_the_code():
     from verif import reference
 
     assert reference.PATH.read_text() == reference.text(), "run python -m verif.reference"
+
+
+def test_unit_pages_are_those_of_the_code():
+    from verif import unit_pages
+
+    areas = json.loads(unit_pages.AREAS.read_text())
+    pages = unit_pages.texts(areas)
+    for path, text in pages.items():
+        assert path.read_text() == text, f"{path.name}: run make docs"
+    assert {p.name for p in unit_pages.FOLDER.glob("*.md")} == {p.name for p in pages}
+
+
+@pytest.mark.parametrize(("unit", "label"), [("Multiplier", "PAL8T"), ("Adder", "PAL6T"),
+                                             ("Exponential", "PAL16")])
+def test_areas_in_the_pages_are_those_of_the_code(unit, label):
+    from rtl.area import gate_equivalents
+    from verif import unit_pages
+
+    make = next(u for u in unit_pages.UNITS
+                if u.component.__name__ == unit).configurations[label]
+    committed = json.loads(unit_pages.AREAS.read_text())[unit][label]
+    assert gate_equivalents(make()) == pytest.approx(committed, rel=0.02)
+
+
+def test_a_yosys_error_is_an_exception_with_its_text(tmp_path):
+    from rtl import yosys
+
+    with pytest.raises(yosys.YosysError, match="nowhere"):
+        yosys.run("read_rtlil nowhere.il", tmp_path)
