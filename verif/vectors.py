@@ -1,7 +1,6 @@
 """Run one arithmetic unit in a simulator on arrays of vectors, one vector a cycle."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,12 @@ KEPT = 4
 
 
 def check_unit(unit: wiring.Component, inputs: dict[str, Any], expected: dict[str, Any],
-               work: Path, checked: Any = None, waves: bool = False,
-               change: Callable[[str], str] = str) -> int:
+               work: Path, checked: Any = None, waves: bool = False) -> int:
     """Drive ``unit`` with one value of each input a cycle; every output must be as expected.
 
     Values are integers; negative ones are taken in two's complement.  Inputs that are not
-    given stay 0.  ``checked`` marks the vectors whose outputs count; ``change`` edits the
-    Verilog of the unit.  Returns the number of vectors compared; raises
-    ``SimulationError`` with the first differences, decoded.
+    given stay 0.  ``checked`` marks the vectors whose outputs count.  Returns the number
+    of vectors compared; raises ``SimulationError`` with the first differences, decoded.
     """
     count = len(next(iter(inputs.values())))
     checked = np.ones(count, bool) if checked is None else np.asarray(checked, bool)
@@ -35,8 +32,7 @@ def check_unit(unit: wiring.Component, inputs: dict[str, Any], expected: dict[st
     _write(work / "stimulus.hex", inputs, in_ports)
     _write(work / "expected.hex", {**expected, "": checked}, {**out_ports, "": 1})
     depth = 1 << max(16, (count - 1).bit_length())
-    text = change(emit.verilog({"unit": unit})) \
-        + _bench(unit, in_ports, out_ports, depth)
+    text = emit.verilog({"unit": unit}) + _bench(unit, in_ports, out_ports, depth)
     build = simulator.build(text, "bench", BUILD / "sim-cache", waves=waves)
     job = {"count": count, "checked": int(checked.sum()), "inputs": in_ports,
            "outputs": out_ports, "kept": KEPT, "stimulus": str(work / "stimulus.hex"),

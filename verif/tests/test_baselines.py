@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pal_units import model
+from pal_units.formats import FORMATS
 from verif.baselines import formats
 from verif.baselines.elements import (
     E2M1,
@@ -98,6 +100,23 @@ def test_sqnr_reaches_the_bars_and_beats_the_peers(name):
         assert got >= least
         for peer in peers:
             assert got > study.sqnr_db(x, QUANTISERS[peer].round(x))
+
+
+#: Most that the reblock unit's bias, from the maximum alone, may lose against the search, dB.
+REBLOCK_LOSS = {"PAL8T": 0.02, "PAL8U": 0.02, "PAL6T": 0.4, "PAL6U": 5.2, "PAL4T": 0.7,
+                "PAL4U": 0.7}
+
+
+@pytest.mark.parametrize("name", REBLOCK_LOSS)
+@pytest.mark.parametrize("distribution", ["gaussian", "student-t3", "outliers"])
+def test_reblock_stays_close_to_the_encoder(name, distribution):
+    fmt = FORMATS[name]
+    x = study.data(distribution, (500, 1024), 1)
+    bias = int(model.bias_for(np.abs(x).max()))
+    codes, beta = model.reblock(model.encode16(x, bias).reshape(-1, fmt.block), fmt)
+    hardware = model.decode_blocks(codes, beta[:, None], bias, fmt).reshape(x.shape)
+    loss = study.sqnr_db(x, QUANTISERS[name].round(x)) - study.sqnr_db(x, hardware)
+    assert -0.02 <= loss <= REBLOCK_LOSS[name]
 
 
 def test_study_has_a_row_for_everything():

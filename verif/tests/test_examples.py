@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import pal_units
 import pal_units.rtl
 
+ROOT = Path(__file__).parents[2]
 MODULES = ["pal_units", *(f"pal_units.rtl.{m.name}" for m in
                           pkgutil.iter_modules(pal_units.rtl.__path__))]
 
@@ -18,6 +20,11 @@ MODULES = ["pal_units", *(f"pal_units.rtl.{m.name}" for m in
 def test_examples_give_what_they_show(name):
     results = doctest.testmod(importlib.import_module(name), extraglobs={"np": np})
     assert results.failed == 0
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/numerics.md"])
+def test_examples_of_the_pages_give_what_they_show(name):
+    assert doctest.testfile(str(ROOT / name), module_relative=False).failed == 0
 
 
 def test_every_documented_unit_has_an_example():

@@ -86,10 +86,9 @@ def test_addition_tables_are_complete_and_correctly_rounded(fraction):
             exact = sign * unit * mpmath.log(1 + sign * _power(-d, unit), 2)
             entry = int(table[d]) if d < len(table) else 0
             assert abs(entry - exact) < mpf(1) / 2, (fraction, sign, d)
-    sizes = {1: 25, 2: 98, 3: 324, 4: 1061, 5: 2926}   # bits, from the literature of the format
     bits = len(grow) * int(grow.max()).bit_length() \
         + (len(shrink) - 1) * int(shrink.max()).bit_length()
-    assert bits <= 1.05 * sizes.get(fraction, 100)
+    assert bits == {0: 3, 1: 25, 2: 98, 3: 324, 4: 1061, 5: 2926}[fraction]
 
 
 @pytest.mark.parametrize("fmt", [f for f in TABLED if f.n >= 4], ids=lambda f: f.name)
