@@ -1,5 +1,6 @@
 """Arrays in PAL formats, in the manner of numpy: ``encode``, arithmetic, ``decode``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +109,10 @@ class PalArray:
 
     def __matmul__(self, other: "PalArray") -> NDArray[np.float64]:
         return matmul(self, other)
+
+    def dot(self, other: "PalArray") -> Any:
+        """``dot(self, other)``."""
+        return dot(self, other)
 
     def _with_codes(self, codes: NDArray[Any]) -> "PalArray":
         return PalArray(codes, self.biases, self.tensor_bias, self.fmt, self.axis)
@@ -249,13 +254,10 @@ def matmul(a: PalArray, b: PalArray, params: DotParams | None = None) -> NDArray
     return np.where(nan, np.nan, model.scaled(total.astype(np.float64), bias))
 
 
-def dot(a: PalArray, b: PalArray, params: DotParams | None = None) -> float:
-    """Dot product of two vectors; see ``matmul``."""
-    for name, operand in (("a", a), ("b", b)):
-        if isinstance(operand, PalArray) and operand.ndim != 1:
-            raise ValueError(f"{name} must be a vector, its shape is {operand.shape}")
-    if not isinstance(a, PalArray) or not isinstance(b, PalArray):
-        raise TypeError("dot takes two PalArrays")
+def dot(a: PalArray, b: PalArray, params: DotParams | None = None) -> Any:
+    """Dot product of two vectors as a float, otherwise ``matmul``."""
+    if not (isinstance(a, PalArray) and isinstance(b, PalArray) and a.ndim == b.ndim == 1):
+        return matmul(a, b, params)
     row = PalArray(a.codes[None], a.biases[None], a.tensor_bias, a.fmt, 1)
     column = PalArray(b.codes[:, None], b.biases[:, None], b.tensor_bias, b.fmt, 0)
     return float(matmul(row, column, params)[0, 0])
@@ -299,35 +301,31 @@ def divide(a: PalArray, b: PalArray) -> PalArray:
     return _result(code, a.tensor_bias - b.tensor_bias + BIAS_PER_OCTAVE * headroom, a)
 
 
-def _aligned(a: PalArray, b: PalArray) -> tuple[NDArray[np.uint16], NDArray[np.uint16], int]:
-    """Codes with an octave of room for sums, and their tensor bias."""
+def _under_one_top(function: Callable[..., NDArray[Any]], a: PalArray, b: PalArray) -> PalArray:
+    """A function of PAL16 codes under one top, with an octave of room for sums."""
     _check_alike(a, b)
     tensor_bias = max(a.tensor_bias, b.tensor_bias) + BIAS_PER_OCTAVE
-    return a.codes16(tensor_bias), b.codes16(tensor_bias), tensor_bias
+    return _result(function(a.codes16(tensor_bias), b.codes16(tensor_bias), PAL16), tensor_bias, a)
 
 
 def add(a: PalArray, b: PalArray) -> PalArray:
     """``a + b``; under one unit of PAL16's log before the result is encoded."""
-    x, y, tensor_bias = _aligned(a, b)
-    return _result(model.add(x, y, PAL16), tensor_bias, a)
+    return _under_one_top(model.add, a, b)
 
 
 def subtract(a: PalArray, b: PalArray) -> PalArray:
     """``a - b``; see ``add``."""
-    x, y, tensor_bias = _aligned(a, b)
-    return _result(model.sub(x, y, PAL16), tensor_bias, a)
+    return _under_one_top(model.sub, a, b)
 
 
 def minimum(a: PalArray, b: PalArray) -> PalArray:
     """The lesser of each pair; NaN if either is."""
-    x, y, tensor_bias = _aligned(a, b)
-    return _result(model.minimum(x, y, PAL16), tensor_bias, a)
+    return _under_one_top(model.minimum, a, b)
 
 
 def maximum(a: PalArray, b: PalArray) -> PalArray:
     """The greater of each pair; NaN if either is."""
-    x, y, tensor_bias = _aligned(a, b)
-    return _result(model.maximum(x, y, PAL16), tensor_bias, a)
+    return _under_one_top(model.maximum, a, b)
 
 
 def sqrt(a: PalArray) -> PalArray:

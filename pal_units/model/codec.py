@@ -154,6 +154,6 @@ def decode_blocks(codes: ArrayLike, beta: ArrayLike, tensor_bias: int, fmt: Form
                   ) -> NDArray[np.float64]:
     """Values of codes ``(..., K)`` with block biases ``(..., K/block)``."""
     codes, beta = np.asarray(codes), np.asarray(beta, dtype=np.int64)[..., None]
-    blocks = codes.reshape(*codes.shape[:-1], -1, fmt.block)
+    blocks = codes.reshape(*beta.shape[:-1], fmt.block)
     values = np.where(beta == ZERO_BLOCK, 0.0, value_under(blocks, tensor_bias + beta, fmt))
     return values.reshape(codes.shape)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pal_units import model
+from pal_units import model, tables
 from pal_units.formats import DOT_PARAMS, FORMATS, PAL16, Format
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
 from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16
@@ -155,10 +155,8 @@ def logarithm(fmt: Format) -> Case:
             {"o": model.log2(a, bias, top, fmt)})
 
 
-def float_to_pal(fmt: Format, kind: str = "float32") -> Case:
+def float_to_pal(fmt: Format) -> Case:
     """Mantissas around every rounding threshold, ties, special values, random bits."""
-    from pal_units import tables
-
     rng = np.random.default_rng(23)
     around = (tables.rounding_thresholds(fmt)[:, None] + np.arange(-2, 3)).ravel()
     around = np.unique(np.concatenate([around, [0, 1, 1 << 22, (1 << 23) - 1]]))
@@ -174,19 +172,20 @@ def float_to_pal(fmt: Format, kind: str = "float32") -> Case:
     special = np.array([0, 1, 0x7F800000, 0x7F800001, 0x7FC00000, 0x007FFFFF, 0x00800000,
                         0x7F7FFFFF])
     special = np.concatenate([special, special | 1 << 31])
-    bits = np.concatenate([bits, special, rng.integers(0, 1 << 32, 100_000)]).astype(np.uint32)
-    bias = np.concatenate([bias, np.zeros(len(special), int), rng.integers(-512, 512, 100_000)])
-    if kind == "bfloat16":
-        bits &= np.uint32(0xFFFF0000)
+    random = 900_000 if fmt.n == 16 else 100_000
+    bits = np.concatenate([bits, special, rng.integers(0, 1 << 32, random)]).astype(np.uint32)
+    bias = np.concatenate([bias, np.zeros(len(special), int), rng.integers(-512, 512, random)])
     want = model.from_float(bits.view(np.float32), bias, fmt)
-    stages = fmt.n // 4 - 1
-    if kind == "bfloat16":
-        bits >>= np.uint32(16)
-    return FloatToPal(fmt, kind, stages), {"i": bits, "bias": bias}, {"o": want}
+    return FloatToPal(fmt, stages=fmt.n // 4 - 1), {"i": bits, "bias": bias}, {"o": want}
 
 
 def bfloat16_to_pal(fmt: Format) -> Case:
-    return float_to_pal(fmt, "bfloat16")
+    """All patterns, each with 8 biases that differ modulo an octave."""
+    bits, eighth = every(np.arange(1 << 16), np.arange(8))
+    bias = eighth + 8 * np.random.default_rng(23).integers(-20, 20, len(bits))
+    values = (bits << 16).astype(np.uint32).view(np.float32)
+    return (FloatToPal(fmt, "bfloat16", fmt.n // 4 - 1), {"i": bits, "bias": bias},
+            {"o": model.from_float(values, bias, fmt)})
 
 
 def pal_to_float(fmt: Format, kind: str = "float32") -> Case:

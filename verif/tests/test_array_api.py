@@ -87,6 +87,7 @@ def test_matmul_equals_the_model_and_numpy(fmt):
     bound = (2.0 ** -(params.antilog_bits + 1) + abs(params.gain - 1) + 2.0**-8) * size \
         + 97 * 2.0 ** -(params.product_bits - 1) * top
     assert (np.abs((x @ y) - exact) <= bound).all()
+    assert np.array_equal(x.dot(y), x @ y)
     assert pal.dot(pal.encode(a[1], fmt), pal.encode(b[:, 2], fmt)) == pytest.approx(
         exact[1, 2], abs=bound[1, 2] * 2)
 
