@@ -1,4 +1,4 @@
-"""Run one arithmetic unit in a simulator on arrays of vectors, one vector a cycle."""
+"""Run arithmetic units in a simulator on arrays of vectors, one vector a cycle."""
 
 import json
 from pathlib import Path
@@ -15,33 +15,55 @@ from verif.rtl_engine import BUILD
 KEPT = 4
 
 
-def check_unit(unit: wiring.Component, inputs: dict[str, Any], expected: dict[str, Any],
-               work: Path, checked: Any = None, waves: bool = False) -> int:
-    """Drive ``unit`` with one value of each input a cycle; every output must be as expected.
+class Vectors:
+    """A unit with the values of its inputs and what its outputs must be, one a cycle.
 
     Values are integers; negative ones are taken in two's complement.  Inputs that are not
-    given stay 0.  ``checked`` marks the vectors whose outputs count.  Returns the number
-    of vectors compared; raises ``SimulationError`` with the first differences, decoded.
+    given stay 0.  ``checked`` marks the vectors whose outputs count, all by default.
     """
-    count = len(next(iter(inputs.values())))
-    checked = np.ones(count, bool) if checked is None else np.asarray(checked, bool)
-    widths = {name: Shape.cast(member.shape).width
-              for name, member in unit.signature.members.items()}
+
+    def __init__(self, unit: wiring.Component, inputs: dict[str, Any], expected: dict[str, Any],
+                 checked: Any = None) -> None:
+        self.unit, self.inputs, self.expected = unit, inputs, expected
+        self.count = len(next(iter(inputs.values())))
+        self.checked = np.ones(self.count, bool) if checked is None else np.asarray(checked, bool)
+        widths = {name: Shape.cast(member.shape).width
+                  for name, member in unit.signature.members.items()}
+        self.in_ports, self.out_ports = ({k: widths[k] for k in ports}
+                                         for ports in (inputs, expected))
+
+
+def check_units(cases: dict[str, Vectors], work: Path, waves: bool = False) -> dict[str, int]:
+    """Run all vectors in one simulation; every output must be as expected.
+
+    Returns the number of vectors compared of each case.  Raises ``SimulationError`` with
+    the first differences of each, decoded.
+    """
+    work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    in_ports, out_ports = ({k: widths[k] for k in ports} for ports in (inputs, expected))
-    _write(work / "stimulus.hex", inputs, in_ports)
-    _write(work / "expected.hex", {**expected, "": checked}, {**out_ports, "": 1})
-    depth = 1 << max(16, (count - 1).bit_length())
-    text = emit.verilog({"unit": unit}) + _bench(unit, in_ports, out_ports, depth)
-    build = simulator.build(text, "bench", BUILD / "sim-cache", waves=waves)
-    job = {"count": count, "checked": int(checked.sum()), "inputs": in_ports,
-           "outputs": out_ports, "kept": KEPT, "stimulus": str(work / "stimulus.hex"),
-           "expected": str(work / "expected.hex")}
+    text = emit.verilog({f"unit_{i}": v.unit for i, v in enumerate(cases.values())}) + _top(cases)
+    job, plusargs = [], []
+    for i, (name, v) in enumerate(cases.items()):
+        text += _bench(i, v)
+        stimulus, expected = work / f"stimulus_{i}.hex", work / f"expected_{i}.hex"
+        _write(stimulus, v.inputs, v.in_ports)
+        _write(expected, {**v.expected, "": v.checked}, {**v.out_ports, "": 1})
+        job.append({"name": name, "count": v.count, "checked": int(v.checked.sum()),
+                    "inputs": v.in_ports, "outputs": v.out_ports, "kept": KEPT,
+                    "stimulus": str(stimulus), "expected": str(expected)})
+        plusargs += [f"+stimulus_{i}={stimulus}", f"+expected_{i}={expected}",
+                     f"+count_{i}={v.count}"]
     (work / "job.json").write_text(json.dumps(job))
-    build.run("verif.unit_bench", work, expected=1, plusargs=[
-        f"+stimulus={work / 'stimulus.hex'}", f"+expected={work / 'expected.hex'}",
-        f"+count={count}"], environment={"UNIT_JOB": str((work / "job.json").resolve())})
-    return int(checked.sum())
+    build = simulator.build(text, "bench", BUILD / "sim-cache", waves=waves)
+    build.run("verif.unit_bench", work, expected=1, plusargs=plusargs,
+              environment={"UNIT_JOB": str(work / "job.json")})
+    return {name: int(v.checked.sum()) for name, v in cases.items()}
+
+
+def check_unit(unit: wiring.Component, inputs: dict[str, Any], expected: dict[str, Any],
+               work: Path, checked: Any = None, waves: bool = False) -> int:
+    """``check_units`` of one unit; returns the number of vectors compared."""
+    return check_units({"unit": Vectors(unit, inputs, expected, checked)}, work, waves)["unit"]
 
 
 def _write(path: Path, values: dict[str, Any], ports: dict[str, int]) -> None:
@@ -61,55 +83,74 @@ def _write(path: Path, values: dict[str, Any], ports: dict[str, int]) -> None:
     path.write_text("\n".join(map("{:x}".format, total.tolist())) + "\n")
 
 
-def _bench(unit: wiring.Component, inputs: dict[str, int], outputs: dict[str, int], depth: int
-           ) -> str:
-    """Verilog of the module ``bench``: memories of vectors around the unit, and a comparison."""
-    n_in, n_out = sum(inputs.values()), sum(outputs.values())
+def _outputs(i: int, v: Vectors) -> str:
+    """Results of a case as ports of the top: count, differences, the first of them."""
+    n_out = sum(v.out_ports.values())
+    return (f"output done_{i}, output [31:0] errors_{i}, output [31:0] compared_{i}, "
+            f"output [{32 * KEPT - 1}:0] index_{i}, output [{n_out * KEPT - 1}:0] got_{i}")
+
+
+def _top(cases: dict[str, Vectors]) -> str:
+    """Verilog of the module ``bench``: a bench for each case side by side."""
+    ports = ", ".join(_outputs(i, v) for i, v in enumerate(cases.values()))
+    benches = "".join(
+        f"  bench_{i} bench_{i}(clk, done_{i}, errors_{i}, compared_{i}, index_{i}, got_{i});\n"
+        for i in range(len(cases)))
+    done = ", ".join(f"done_{i}" for i in range(len(cases)))
+    return f"""
+module bench(input clk, output done, {ports});
+{benches}  assign done = &{{{done}}};
+endmodule
+"""
+
+
+def _bench(i: int, v: Vectors) -> str:
+    """Verilog of one bench: memories of vectors around the unit, and a comparison."""
+    n_in, n_out = sum(v.in_ports.values()), sum(v.out_ports.values())
+    address = max(16, (v.count - 1).bit_length())
     connections, at = [], 0
-    for name, bits in inputs.items():
+    for name, bits in v.in_ports.items():
         connections.append(f".{name}(vector[{at} +: {bits}])")
         at += bits
-    others = [n for n, m in unit.signature.members.items()
-              if m.flow is wiring.In and n not in inputs]
-    connections += [f".{name}('0)" for name in others]
+    connections += [f".{name}('0)" for name, member in v.unit.signature.members.items()
+                    if member.flow is wiring.In and name not in v.in_ports]
     at = 0
-    for name, bits in outputs.items():
-        connections.append(f".{name}(got[{at} +: {bits}])")
+    for name, bits in v.out_ports.items():
+        connections.append(f".{name}(out[{at} +: {bits}])")
         at += bits
-    if unit.latency:
+    if v.unit.latency:
         connections += [".clk(clk)", ".rst(rst)"]
     return f"""
-module bench(input clk, output reg done, output reg [31:0] errors, output reg [31:0] compared,
-             output reg [{32 * KEPT - 1}:0] error_index,
-             output reg [{n_out * KEPT - 1}:0] error_got);
-  reg [{n_in - 1}:0] stimulus [0:{depth - 1}];
-  reg [{n_out}:0] expected [0:{depth - 1}];
+module bench_{i}(input clk, output reg done, output reg [31:0] errors, output reg [31:0] compared,
+                 output reg [{32 * KEPT - 1}:0] index, output reg [{n_out * KEPT - 1}:0] got);
+  reg [{n_in - 1}:0] stimulus [0:{(1 << address) - 1}];
+  reg [{n_out}:0] expected [0:{(1 << address) - 1}];
   reg [31:0] cycle = 0, count = 0;
   reg [2:0] resetting = 4;
   reg [8*512-1:0] name;
   initial begin
-    done = 0; errors = 0; compared = 0; error_index = 0; error_got = 0;
-    if ($value$plusargs("stimulus=%s", name)) $readmemh(name, stimulus);
-    if ($value$plusargs("expected=%s", name)) $readmemh(name, expected);
-    if (!$value$plusargs("count=%d", count)) $finish;
+    done = 0; errors = 0; compared = 0; index = 0; got = 0;
+    if ($value$plusargs("stimulus_{i}=%s", name)) $readmemh(name, stimulus);
+    if ($value$plusargs("expected_{i}=%s", name)) $readmemh(name, expected);
+    if (!$value$plusargs("count_{i}=%d", count)) $finish;
   end
   wire rst = resetting != 0;
-  wire [31:0] at = cycle - {unit.latency};
-  wire [{n_in - 1}:0] vector = stimulus[cycle[{depth.bit_length() - 2}:0]];
-  wire [{n_out}:0] want = expected[at[{depth.bit_length() - 2}:0]];
-  wire [{n_out - 1}:0] got;
-  unit unit({", ".join(connections)});
+  wire [31:0] at = cycle - {v.unit.latency};
+  wire [{n_in - 1}:0] vector = stimulus[cycle[{address - 1}:0]];
+  wire [{n_out}:0] want = expected[at[{address - 1}:0]];
+  wire [{n_out - 1}:0] out;
+  unit_{i} unit({", ".join(connections)});
   always @(posedge clk) begin
     if (rst) resetting <= resetting - 1;
     else if (!done) begin
       cycle <= cycle + 1;
       if (at < count && want[{n_out}]) begin
         compared <= compared + 1;
-        if (got !== want[{n_out - 1}:0]) begin
+        if (out !== want[{n_out - 1}:0]) begin
           errors <= errors + 1;
           if (errors < {KEPT}) begin
-            error_index[errors * 32 +: 32] <= at;
-            error_got[errors * {n_out} +: {n_out}] <= got;
+            index[errors * 32 +: 32] <= at;
+            got[errors * {n_out} +: {n_out}] <= out;
           end
         end
       end

@@ -68,7 +68,8 @@ def from_float(x: ArrayLike, bias: ArrayLike, fmt: Format) -> Codes:
     Nearest for ``F <= 5``, faithful for PAL16.  Subnormal numbers count as zero,
     infinities saturate, NaN becomes NaN, or zero in a format without.
     """
-    x = np.asarray(x, np.float32).astype(np.float64)
+    with np.errstate(invalid="ignore"):   # signalling NaNs
+        x = np.asarray(x, np.float32).astype(np.float64)
     x = np.where(np.abs(x) < LEAST_NORMAL, 0.0, x)
     if fmt.fraction_bits <= TABLE_FRACTION_BITS:
         return nearest_code(scaled(x, -np.asarray(bias, np.int64)), fmt)

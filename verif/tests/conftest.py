@@ -30,9 +30,13 @@ def console():
 
 def pytest_terminal_summary(terminalreporter):
     """Print how many vectors each RTL unit was compared with the model on."""
-    counts = [(report.nodeid.split("::")[-1], value)
-              for report in terminalreporter.getreports("passed") if report.when == "call"
-              for name, value in report.user_properties if name == "cases"]
+    counts = []
+    for report in terminalreporter.getreports("passed"):
+        test = report.nodeid.split("::")[-1]
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "cases":
+                case, count = value if isinstance(value, (tuple, list)) else ("", value)
+                counts.append((f"{test} {case}", count))
     if counts:
         terminalreporter.section("vectors compared between RTL and model, 0 mismatches")
         for test, count in sorted(counts):

@@ -3,13 +3,12 @@
 import pytest
 
 from verif.tests.cases import CASES
-from verif.vectors import check_unit
-
-PARAMETERS = [pytest.param(make, fmt, id=f"{make.__name__}-{fmt.name}")
-              for make, formats in CASES.items() for fmt in formats]
+from verif.vectors import Vectors, check_units
 
 
-@pytest.mark.parametrize(("make", "fmt"), PARAMETERS)
-def test_unit_equals_the_model(make, fmt, tmp_path, record_property):
-    unit, inputs, expected = make(fmt)
-    record_property("cases", check_unit(unit, inputs, expected, tmp_path))
+@pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
+def test_unit_equals_the_model_in_every_format(make, tmp_path, record_property):
+    """One simulation a unit: all its formats side by side."""
+    counts = check_units({fmt.name: Vectors(*make(fmt)) for fmt in CASES[make]}, tmp_path)
+    for name, count in counts.items():
+        record_property("cases", (name, count))

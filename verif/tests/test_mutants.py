@@ -15,7 +15,7 @@ import pytest
 
 from pal_units.formats import FORMATS
 from rtl.simulator import SimulationError
-from verif.vectors import check_unit
+from verif.vectors import Vectors, check_units
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,13 +142,18 @@ def _mutated(name, old, new):
         sys.modules.update(saved)
 
 
-@pytest.mark.parametrize(("name", "old", "new", "maker", "fmt"),
-                         [pytest.param(*m[1:], id=m[0].replace(" ", "-")) for m in MUTANTS])
-def test_mutant_is_killed(name, old, new, maker, fmt, tmp_path):
-    with _mutated(name, old, new) as cases:
-        unit, inputs, expected, *checked = getattr(cases, maker)(FORMATS[fmt])
-        with pytest.raises(SimulationError, match="vectors differ"):
-            check_unit(unit, inputs, expected, tmp_path, *checked)
+@pytest.mark.parametrize("file", sorted({m[1] for m in MUTANTS}))
+def test_every_mutant_of_a_file_is_killed(file, tmp_path):
+    """One simulation with all mutants side by side; the failure must name each."""
+    cases = {}
+    for what, name, old, new, maker, fmt in MUTANTS:
+        if name == file:
+            with _mutated(name, old, new) as mutated:
+                cases[what] = Vectors(*getattr(mutated, maker)(FORMATS[fmt]))
+    with pytest.raises(SimulationError, match="vectors differ") as error:
+        check_units(cases, tmp_path)
+    survivors = [what for what in cases if f"{what}: " not in str(error.value)]
+    assert survivors == []
 
 
 def test_there_are_at_least_30_mutants_of_all_kinds():
