@@ -81,8 +81,8 @@ What to read from it:
   float.
 * PAL6T is above E2M3 on all values and on the network, and level with it in Gaussian dot products,
   where its rounded products cost 0.4 dB. PAL6U is below it but for outliers.
-* At 4 bits and blocks of 16 all are within 1.3 dB of each other on Gaussian values. PAL4T gains on
-  tails and outliers; PAL4U does not, and NVFP4 is better there.
+* At 4.5 bits all are within 1.3 dB of each other on Gaussian values. PAL4T gains on tails and
+  outliers; PAL4U does not, and NVFP4 is better there.
 
 ![SQNR of values](figures/sqnr.svg)
 ![SQNR of dot products by length](figures/dot_length.svg)
