@@ -92,6 +92,13 @@ def log_add(fraction_bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 #: Fraction bits of a log that holds biases, in 1/8 octave, exactly.
 BIAS_FRACTION_BITS = 3
+
+
+def argument_bits(fmt: Format) -> int:
+    """Fraction bits of a log that holds the codes of a format and biases exactly."""
+    return max(fmt.fraction_bits, BIAS_FRACTION_BITS)
+
+
 #: Bits that the exponential keeps below the unit of the result's logarithm.
 EXP_GUARD_BITS = 3
 #: Integer bits of the exponential's argument: beyond 64 octaves everything saturates.
@@ -137,7 +144,7 @@ def rounding_thresholds(fmt: Format) -> np.ndarray:
     a bias can, modulo octaves.  Entry ``t``: mantissas below ``t`` lie below the midpoint
     or on it.  On it means a tie, which only 1.0 and 1.5 can: 1.5 gets an entry of its own.
     """
-    unit = 1 << max(fmt.fraction_bits, BIAS_FRACTION_BITS)
+    unit = 1 << argument_bits(fmt)
     lambdas = fmt.lambdas[1:] * (unit >> fmt.fraction_bits)
     # Gap of each level to the one below; below the least level there is zero.
     gaps = np.append(1 << 20, lambdas[:-1] - lambdas[1:])

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, ZERO_BLOCK, Format
+from pal_units.tables import argument_bits
 
 Codes = NDArray[np.unsignedinteger[Any]]
 #: ``2^(j/8)`` for ``j`` in ``0..7``: what biases are multiplied out with.
@@ -57,7 +58,7 @@ def value_of(codes: ArrayLike, fmt: Format) -> NDArray[np.float64]:
 def value_under(codes: ArrayLike, bias: ArrayLike, fmt: Format) -> NDArray[np.float64]:
     """Values of codes below the top ``2^(bias/8)``, powers of two exact; NaN for NaN."""
     codes = np.asarray(codes)
-    unit = 1 << max(fmt.fraction_bits, 3)
+    unit = 1 << argument_bits(fmt)
     lam = fmt.lambdas[codes & fmt.m_max] * (unit >> fmt.fraction_bits)
     octaves, rest = np.divmod(np.asarray(bias, np.int64) * (unit // BIAS_PER_OCTAVE) - lam, unit)
     return np.sign(value_of(codes, fmt)) * np.ldexp(np.exp2(rest / unit), octaves)

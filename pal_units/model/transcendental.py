@@ -14,11 +14,6 @@ from pal_units.model.elementwise import fields, rounded
 from pal_units.model.log16 import log_of_integer
 
 
-def argument_bits(fmt: Format) -> int:
-    """Fraction bits of a log that holds codes and biases exactly."""
-    return max(fmt.fraction_bits, 3)
-
-
 def exp2(a: ArrayLike, bias: ArrayLike, result_bias: ArrayLike, fmt: Format) -> Codes:
     """``2^x`` of ``x = value(a) * 2^(bias/8)``, below the top ``2^(result_bias/8)``.
 
@@ -26,7 +21,7 @@ def exp2(a: ArrayLike, bias: ArrayLike, result_bias: ArrayLike, fmt: Format) -> 
     Saturates; NaN stays.
     """
     lam, negative, zero, nan = fields(a, fmt)
-    bits = argument_bits(fmt)
+    bits = tables.argument_bits(fmt)
     log = np.asarray(bias, np.int64) * 2 ** (bits - 3) - lam * 2 ** (bits - fmt.fraction_bits)
     table = tables.exp_antilog(fmt.fraction_bits, bits)
     shift = tables.EXP_INTEGER_BITS - 1 - log // 2**bits
@@ -45,7 +40,7 @@ def log2(a: ArrayLike, bias: ArrayLike, result_bias: ArrayLike, fmt: Format) -> 
     Faithful.  ``log2 0`` saturates at the negative top; of a negative NaN.
     """
     lam, negative, zero, nan = fields(a, fmt)
-    bits = argument_bits(fmt)
+    bits = tables.argument_bits(fmt)
     log = np.asarray(bias, np.int64) * 2 ** (bits - 3) - lam * 2 ** (bits - fmt.fraction_bits)
     fraction = PAL16.fraction_bits
     distance = 128 * np.asarray(result_bias, np.int64) \

@@ -163,7 +163,7 @@ class PalToFloat(_Converter):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         pipe = Pipeline(m, self.steps, self.stages)
-        bits, width = _argument_bits(self.fmt), self.mantissa_bits
+        bits, width = tables.argument_bits(self.fmt), self.mantissa_bits
         log, element = _value_log(m, self.fmt, self.i, self.bias)
         log, element = pipe.step(log, element)
 
@@ -254,7 +254,7 @@ class PalToInt(_Converter):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         pipe = Pipeline(m, self.steps, self.stages)
-        bits = _argument_bits(self.fmt)
+        bits = tables.argument_bits(self.fmt)
         log, element = _value_log(m, self.fmt, self.i, self.bias)
         log, element = pipe.step(log, element)
 
@@ -329,14 +329,9 @@ def _mantissa_bits(kind: str) -> int:
     return FLOAT_MANTISSAS[kind]
 
 
-def _argument_bits(fmt: Format) -> int:
-    """Fraction bits of a log that holds codes and biases exactly."""
-    return max(fmt.fraction_bits, tables.BIAS_FRACTION_BITS)
-
-
 def _value_log(m: Module, fmt: Format, code: Value, bias: Value) -> tuple[Value, Value]:
     """Log of a code's value under a bias, and the decoded element."""
-    bits = _argument_bits(fmt)
+    bits = tables.argument_bits(fmt)
     m.submodules.decode = decode = ElementDecoder((fmt,), bits)
     m.d.comb += decode.code.eq(code)
     return (bias << (bits - tables.BIAS_FRACTION_BITS)) - decode.o.lam, decode.o

@@ -1,5 +1,6 @@
 """Elementwise units: decode, one operation on logarithms, encode."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from amaranth.hdl import Module, Mux, Shape, Signal, Value
@@ -12,7 +13,7 @@ from pal_units.rtl.encoder import ElementEncoder, result_layout
 from pal_units.rtl.pipeline import Pipeline, check_stages
 
 
-class ElementwiseUnit(wiring.Component):
+class ElementwiseUnit(wiring.Component, ABC):
     """Base of the units that take element codes and give one.
 
     A subclass names its operands, says in what unit and width its result is, and computes
@@ -60,9 +61,9 @@ class ElementwiseUnit(wiring.Component):
         """Signed width of the result's log distance."""
         return self.fmt.lambda_bits + 2
 
+    @abstractmethod
     def operate(self, m: Module, pipe: Pipeline, *values: Value) -> dict[str, Value]:
         """``lam``, ``negative``, ``zero`` and ``nan`` from decoded operands and controls."""
-        raise NotImplementedError
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

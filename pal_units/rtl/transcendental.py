@@ -22,7 +22,7 @@ class _BiasedUnit(ElementwiseUnit):
 
     @property
     def decoded_fraction_bits(self) -> int:
-        return max(self.fmt.fraction_bits, tables.BIAS_FRACTION_BITS)
+        return tables.argument_bits(self.fmt)
 
     def argument(self, m: Module, a: data.View, bias: Value) -> Signal:
         """Log of the argument in units of ``2^-decoded_fraction_bits`` octave."""
