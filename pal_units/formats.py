@@ -16,6 +16,8 @@ code is ``sign, m[n-2:0]`` and stands for::
 which no encoder makes, below; there are no infinities.
 The units of this package take ``beta <= 0``: the encoder puts the largest block of a
 tensor at ``beta = 0``, and a sum of biases above 0 counts as 0 (saturation at the top).
+A format may restrict ``beta`` to multiples of a ``bias_step`` (8: whole octaves), which
+makes its dot products smaller.
 """
 
 from dataclasses import dataclass, replace
@@ -29,6 +31,16 @@ ZERO_BLOCK = -128
 BETA_MIN = -127
 #: Bias units in an octave: biases are stored in 1/8 octave.
 BIAS_PER_OCTAVE = 8
+
+#: Resolutions of block biases, in 1/8 octave.
+BIAS_STEPS = (1, 2, 4, 8)
+
+
+def check_bias_step(bias_step: int) -> None:
+    """Raise ``ValueError`` unless block biases can have this resolution."""
+    if bias_step not in BIAS_STEPS:
+        raise ValueError(f"bias_step must be one of {BIAS_STEPS}, not {bias_step}")
+
 
 #: Explicit mantissa bits of the float formats that convert, both with 8 exponent bits.
 FLOAT_MANTISSAS = {"float32": 23, "bfloat16": 7}
@@ -47,6 +59,9 @@ class Format:
     profile: ``"U"`` (uniform) or ``"T"`` (tapered).
     fraction_bits: ``F``, fraction bits of the logarithm, 0 to ``n - 1``.
     block: elements that share one block bias.
+    bias_step: block biases are multiples of it, in 1/8 octave: 1, 2, 4 or 8.  Whole octaves
+        cost profile U nothing, its relative error being the same everywhere below the top;
+        T, finest at its top, loses 1 dB (``docs/area.md``).
 
     Raises
     ------
@@ -59,9 +74,10 @@ class Format:
     profile: str
     fraction_bits: int
     block: int = 32
+    bias_step: int = 1
 
     def __post_init__(self) -> None:
-        for field in ("n", "fraction_bits", "block"):
+        for field in ("n", "fraction_bits", "block", "bias_step"):
             if not isinstance(value := getattr(self, field), int):
                 raise TypeError(f"{field} must be an int, not {value!r}")
         if not 3 <= self.n <= 16:
@@ -76,10 +92,20 @@ class Format:
                              f"not {self.fraction_bits}")
         if self.block < 1:
             raise ValueError(f"block must be at least 1 element, not {self.block}")
+        check_bias_step(self.bias_step)
 
     def with_block(self, block: int) -> "Format":
         """The same element codes in blocks of another size."""
         return replace(self, block=block)
+
+    def with_bias_step(self, bias_step: int) -> "Format":
+        """The same element codes under block biases of another resolution."""
+        return replace(self, bias_step=bias_step)
+
+    @property
+    def beta_min(self) -> int:
+        """Least block bias that still scales values: a multiple of ``bias_step``."""
+        return -(-BETA_MIN // self.bias_step * self.bias_step)
 
     @property
     def magnitude_bits(self) -> int:
@@ -154,7 +180,7 @@ PAL4U = Format("PAL4U", 4, "U", 1)
 PAL4T = Format("PAL4T", 4, "T", 1)
 PAL6U = Format("PAL6U", 6, "U", 2)
 PAL6T = Format("PAL6T", 6, "T", 3)
-PAL8U = Format("PAL8U", 8, "U", 4)
+PAL8U = Format("PAL8U", 8, "U", 4, bias_step=8)
 PAL8T = Format("PAL8T", 8, "T", 5)
 PAL16 = Format("PAL16", 16, "U", 10, block=1)
 
@@ -168,64 +194,76 @@ class DotParams:
 
     Parameters
     ----------
-    fraction_bits: fraction bits of the product's logarithm (``F`` of the operands).
-    antilog_bits: ``L``, output bits of the antilog table.
-    product_bits: ``k``, bits kept below the largest possible product, which is
-        ``2^(k-1)`` in the integer block sum.
-    scale_bits: fraction bits of the 8 block-scale constants, and guard bits of the
-        accumulator: its unit is ``2^-(k - 1 + scale_bits)`` of the largest product.
+    fraction_bits: ``P``, fraction bits of the product's logarithm: those of the operands'
+        and of the block biases'.
+    antilog_bits: ``L``, fraction bits of the antilog table.
+    product_bits: ``k``, bits of a product's magnitude, the least of which is always 1.
+    guard_bits: bits of the accumulator below a product's least bit.
     accumulator_bits: width of the two's complement accumulator; it wraps.
-    gain: factor on all products, folded into the block-scale constants; below 1 it
-        takes out the mean error of a coarse antilog.
+    bias_step: resolution of the block biases in 1/8 octave; finer parts are ignored.
 
     Raises
     ------
-    ValueError: no more ``product_bits`` than ``antilog_bits``, or a gain out of (0, 1].
+    ValueError: no more ``product_bits`` than ``antilog_bits``, or too few ``fraction_bits``
+        for the biases.
     """
 
     fraction_bits: int
     antilog_bits: int
     product_bits: int = 12
-    scale_bits: int = 8
+    guard_bits: int = 8
     accumulator_bits: int = 32
-    gain: float = 1.0
+    bias_step: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.gain <= 1:
-            raise ValueError(f"gain must be above 0 and at most 1, not {self.gain}")
+        check_bias_step(self.bias_step)
         if self.product_bits <= self.antilog_bits:
             raise ValueError(f"product_bits must exceed antilog_bits, not {self.product_bits} "
                              f"<= {self.antilog_bits}")
+        if self.fraction_bits < self.bias_bits:
+            raise ValueError(f"biases in steps of {self.bias_step}/8 octave need fraction_bits "
+                             f">= {self.bias_bits}, not {self.fraction_bits}")
 
     @property
-    def octaves_below(self) -> int:
-        """Octaves from the largest product down to the accumulator's unit."""
-        return self.product_bits - 1 + self.scale_bits
+    def bias_bits(self) -> int:
+        """Fraction bits of a block bias in octaves."""
+        return (BIAS_PER_OCTAVE // self.bias_step).bit_length() - 1
 
-    def sum_bits(self, lanes: int) -> int:
-        """Signed width of the exact sum of ``lanes`` products."""
-        return self.product_bits + 1 + (lanes - 1).bit_length()
+    @property
+    def octaves_below(self) -> float:
+        """Octaves from the product of the tops down to the accumulator's unit.
+
+        A step of the log less than the bits of a product and the guard bits: the antilog
+        of the tops is the largest significand below 2.
+        """
+        return self.product_bits + self.guard_bits - 2.0**-self.fraction_bits
+
+    def sum_bits(self, products: int) -> int:
+        """Signed width of the exact sum of so many products."""
+        return self.product_bits + 1 + (products - 1).bit_length()
 
     def max_blocks(self, block: int) -> int:
         """Blocks of ``block`` elements that no operand values can make overflow."""
-        largest_term = block << self.octaves_below
+        largest_term = block << (self.product_bits + self.guard_bits)
         return ((1 << (self.accumulator_bits - 1)) - 1) // largest_term
 
 
-#: Good points for each format: enough bits that the tables do not cost accuracy.  With one
-#: antilog bit the table of PAL4 is Mitchell's 1, 1.5 (J. N. Mitchell, "Computer
-#: multiplication and division using binary logarithms", IRE Trans. EC-11, 1962); the gain
-#: makes its mean error 0.
+#: Good points for each format: enough bits that products do not cost accuracy, on data with
+#: outliers too.  Leaner ones are in ``docs/area.md``.
 DOT_PARAMS = {
-    "PAL4U": DotParams(1, 1, product_bits=8, gain=0.963),
-    "PAL4T": DotParams(1, 1, product_bits=10, gain=0.963),
-    "PAL6U": DotParams(2, 4),
-    "PAL6T": DotParams(3, 4, product_bits=10),
-    "PAL8U": DotParams(4, 5),
-    "PAL8T": DotParams(5, 6),
+    "PAL4U": DotParams(3, 3, product_bits=9),
+    "PAL4T": DotParams(3, 3, product_bits=10),
+    "PAL6U": DotParams(3, 4),
+    "PAL6T": DotParams(3, 5, product_bits=11),
+    "PAL8U": DotParams(4, 5, bias_step=8),
+    "PAL8T": DotParams(5, 6, product_bits=13),
 }
 
 
 def dot_params(fmt: Format) -> DotParams:
     """Bits for dot products of a format: its good point, or one more antilog bit than ``F``."""
-    return DOT_PARAMS.get(fmt.name) or DotParams(fmt.fraction_bits, fmt.fraction_bits + 1)
+    if fmt.name in DOT_PARAMS:
+        return DOT_PARAMS[fmt.name]
+    bias_bits = (BIAS_PER_OCTAVE // fmt.bias_step).bit_length() - 1
+    return DotParams(max(fmt.fraction_bits, bias_bits), fmt.fraction_bits + 1,
+                     bias_step=fmt.bias_step)

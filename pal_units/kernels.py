@@ -126,28 +126,36 @@ def codes(x, bias, block, levels, index, shift, eighths, sign_bit, out):
 
 
 @njit(cache=True, parallel=True)
-def accumulate(a, beta_a, b, beta_b, products, scales, block, zero_block):
+def accumulate(a, beta_a, b, beta_b, lam_a, lam_b, magnitudes, signs, params, block, zero_block):
     """Accumulators (M, N), int64, of codes ``a`` (M, K) and ``b`` (K, N).
 
-    ``products[code_a, code_b]`` are the integer products, ``scales`` the 8 block-scale
-    constants; biases are (M, K / block) and (K / block, N).
+    ``lam_a[code]`` and ``lam_b[code]`` are the logs that add up to an index of
+    ``magnitudes``; ``signs`` are the sign bits of the codes.  Biases are (M, K / block) and
+    (K / block, N); ``params`` is ``(guard bits, log of an eighth in log steps as numerator
+    and denominator, bias step)``.
     """
+    guard, eighth, eighths, step = params
+    sign_a, sign_b = signs
     rows, columns = a.shape[0], b.shape[1]
     out = np.zeros((rows, columns), np.int64)
     for i in prange(rows):
-        total = np.empty(columns, np.int32)
+        total, bias, down = np.empty((3, columns), np.int32)
         for block_index in range(beta_a.shape[1]):
             if beta_a[i, block_index] == zero_block:
                 continue
-            total[:] = 0
+            for j in range(columns):
+                both = np.int64(beta_a[i, block_index]) + beta_b[block_index, j]
+                bias[j] = -min(both, 0)
+                down[j] = bias[j] % 8 // step * step * eighth // eighths
+                total[j] = 0
             for k in range(block_index * block, (block_index + 1) * block):
-                row = products[a[i, k]]
+                lam, negative = lam_a[a[i, k]], a[i, k] & sign_a != 0
                 for j in range(columns):
-                    total[j] += row[b[k, j]]
+                    p = magnitudes[lam + lam_b[b[k, j]] + down[j]]
+                    total[j] += -p if (b[k, j] & sign_b != 0) != negative else p
             for j in range(columns):
                 if beta_b[block_index, j] != zero_block:
-                    bias = min(np.int64(beta_a[i, block_index]) + beta_b[block_index, j], 0)
-                    out[i, j] += (total[j] * scales[bias % 8]) >> (-(bias // 8))
+                    out[i, j] += (np.int64(total[j]) << guard) >> (bias[j] // 8)
     return out
 
 

@@ -28,15 +28,13 @@ def _round(x: np.ndarray) -> np.ndarray:
 
 @cache
 def antilog(fraction_bits: int, antilog_bits: int) -> np.ndarray:
-    """``A[r] = round(2^L * (2^(r / 2^F) - 1))`` for ``r`` in ``0..2^F - 1``; int64."""
+    """``A[r] = round(2^L * 2^(1 - (r + 1) / 2^P))`` for ``r`` in ``0..2^P - 1``; int64.
+
+    Significands of ``2^(-r / 2^P)`` but for one step of the log, so that all of them lie in
+    one octave, ``2^L..2^(L+1) - 1``.
+    """
     r = np.arange(1 << fraction_bits)
-    return _round(2.0**antilog_bits * (np.exp2(r / 2.0**fraction_bits) - 1))
-
-
-@cache
-def block_scale(scale_bits: int, gain: float = 1.0) -> np.ndarray:
-    """``C[j] = round(gain * 2^scale_bits * 2^(j/8))`` for ``j`` in ``0..7``; int64."""
-    return _round(gain * 2.0**scale_bits * np.exp2(np.arange(BIAS_PER_OCTAVE) / BIAS_PER_OCTAVE))
+    return _round(2.0**antilog_bits * np.exp2(1 - (r + 1) / 2.0**fraction_bits))
 
 
 @cache

@@ -25,7 +25,14 @@ from pal_units.model.convert import (
     to_int8,
     unblock,
 )
-from pal_units.model.dot import block_sum, dot, product_table, scale_block
+from pal_units.model.dot import (
+    block_sum,
+    dot,
+    product_table,
+    product_tables,
+    scale_block,
+    split_bias,
+)
 from pal_units.model.elementwise import (
     absolute,
     add,
@@ -59,6 +66,6 @@ __all__ = [
     "decode_blocks", "div", "dot", "encode16", "encode_accumulator", "encode_blocks", "equal",
     "exp2", "fma", "fma16", "from_float", "from_int8", "is_nan", "less", "log2",
     "log_of_integer", "maximum", "minimum", "mul", "nearest_code", "neg", "product_table",
-    "reblock", "recip", "relu16", "rsqrt", "scale_block", "scaled", "sqrt", "square", "sub",
-    "to_float", "to_int8", "unblock", "value_of", "value_under", "with_nan",
+    "product_tables", "reblock", "recip", "relu16", "rsqrt", "scale_block", "scaled",
+    "split_bias", "sqrt", "square", "sub", "to_float", "to_int8", "unblock", "value_of", "value_under", "with_nan",
 ]

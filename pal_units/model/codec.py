@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, ZERO_BLOCK, Format
+from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, Format
 from pal_units.tables import argument_bits
 
 Codes = NDArray[np.unsignedinteger[Any]]
@@ -100,7 +100,7 @@ def encode_blocks(x: ArrayLike, fmt: Format, tensor_bias: int | None = None
     """Encode ``x`` of shape ``(..., K)``, ``K`` a multiple of ``fmt.block``.
 
     Returns codes ``(..., K)``, block biases ``(..., K/block)`` and the tensor bias ``T``.
-    Without ``tensor_bias`` the largest block is put at bias 0.  With it, values above
+    Block biases round up to a multiple of ``fmt.bias_step``.  Without ``tensor_bias`` the largest block is put at bias 0.  With it, values above
     ``2^(T/8)`` saturate.
 
     Raises ``ValueError`` for a last axis that blocks do not divide, for infinities, for
@@ -147,7 +147,8 @@ def place_biases(bias: NDArray[np.int64], used: NDArray[np.bool_], numbers: NDAr
         raise ValueError(f"tensor bias must fit int16, not {tensor_bias}")
     if fmt.block == 1:
         return int(tensor_bias), np.zeros_like(bias)
-    below_top = np.clip(bias - tensor_bias, BETA_MIN, 0)
+    steps_down = (tensor_bias - bias) // fmt.bias_step
+    below_top = np.clip(-steps_down * fmt.bias_step, fmt.beta_min, 0)
     return int(tensor_bias), np.where(used, below_top, ZERO_BLOCK)
 
 

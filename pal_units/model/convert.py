@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pal_units.formats import (
-    BETA_MIN,
     FLOAT_MANTISSAS,
     PAL16,
     TABLE_FRACTION_BITS,
@@ -31,17 +30,19 @@ LEAST_NORMAL = 2.0**-126
 def reblock(codes16: ArrayLike, fmt: Format) -> tuple[Codes, NDArray[np.int8]]:
     """PAL16 codes ``(..., block)`` to one block of ``fmt`` under the same tensor bias.
 
-    The block bias is the least, in 1/8 octave, that does not clip the largest element,
-    moved by ``fmt.reblock_step`` (at least -127, at most 0); elements round to nearest.
+    The block bias is the least multiple of ``fmt.bias_step`` that does not clip the largest
+    element, in 1/8 octave moved by ``fmt.reblock_step`` (at least ``fmt.beta_min``, at most
+    0); elements round to nearest.
     NaN elements stay NaN.  A block of zeros gets the zero bias.  Returns codes
     ``(..., block)`` and biases ``(...)``.
     """
     values = value_of(codes16, PAL16)
     nan = np.isnan(values)
     amax = np.where(nan, 0.0, np.abs(values)).max(axis=-1)
-    beta = np.clip(bias_for(np.where(amax == 0, 1.0, amax)) + fmt.reblock_step, BETA_MIN, 0)
+    bias = bias_for(np.where(amax == 0, 1.0, amax)) + fmt.reblock_step
+    beta = np.clip(-(-bias // fmt.bias_step * fmt.bias_step), fmt.beta_min, 0)
     empty = (amax == 0) & ~nan.any(axis=-1)
-    beta = np.where(amax == 0, BETA_MIN, beta)
+    beta = np.where(amax == 0, fmt.beta_min, beta)
     # Below the block's top, with one rounding: ties must not be lost in a product.
     lam, negative, zero, nan = fields(codes16, PAL16)
     code = rounded(lam + 128 * beta[..., None], PAL16.fraction_bits, negative, fmt)

@@ -14,9 +14,9 @@ class DotMatrix(wiring.Component):
 
     A block adds ``2^((beta_x + beta_w)/8) * sum_i p_i`` to the accumulator of a column.
     The sum is exact, so that order does not matter; the product ``p`` is an antilog of
-    ``L`` bits of the exact log, cut to ``k`` bits below the largest possible one:
+    ``L`` bits of the exact log, cut to ``k`` bits:
     ``|error| <= 2^-(L+1) * sum |p_i| + N * 2^-(k-1) * p_max`` of a block of ``N``; the
-    block scale rounds down to a unit of the accumulator.
+    octaves of a block's biases shift it down to a unit of the accumulator.
 
     Each cycle takes ``lanes`` codes of ``x`` and a row of ``columns x lanes`` weights; the
     codes of ``x`` are decoded once for all columns.  Latency 4, throughput one slice a
@@ -47,8 +47,9 @@ class DotMatrix(wiring.Component):
     >>> from pal_units.rtl.evaluate import evaluate
     >>> unit = DotMatrix((PAL8T.with_block(2),), DOT_PARAMS["PAL8T"], lanes=2, columns=2)
     >>> done = evaluate(unit, x=[95, 95], w=[[127, 127], [95, 0]], mac=1, block_last=1, last=1)
-    >>> [done["result"][i] / 2**DOT_PARAMS["PAL8T"].octaves_below for i in range(2)]
-    [1.0, 0.25]
+    >>> top = 2**DOT_PARAMS["PAL8T"].octaves_below
+    >>> [round(done["result"][i] / top, 3) for i in range(2)]
+    [0.998, 0.249]
     """
 
     latency = DotColumn.latency
@@ -119,8 +120,10 @@ class DotUnit(wiring.Component):
     >>> from pal_units.formats import DOT_PARAMS, PAL8T
     >>> from pal_units.rtl.evaluate import evaluate
     >>> unit = DotUnit(PAL8T.with_block(2), DOT_PARAMS["PAL8T"], lanes=2)
-    >>> evaluate(unit, a=[95, 95], b=[95, 95], mac=1, block_last=1, last=1)  # in 2^-19
-    {'result': 262144, 'nan': 0}
+    >>> top = 2**DOT_PARAMS["PAL8T"].octaves_below
+    >>> done = evaluate(unit, a=[95, 95], b=[95, 95], mac=1, block_last=1, last=1)
+    >>> round(done["result"] / top, 3), done["nan"]
+    (0.499, 0)
     """
 
     latency = DotMatrix.latency

@@ -19,7 +19,8 @@ class ReblockUnit(wiring.Component):
     before the one before it was fully popped replaces it.  Throughput: a push and a pop
     every cycle.
 
-    The bias is ``ceil(8 log2 max|x|)``, moved by ``reblock_step``, within -127 and 0; each
+    The bias is ``ceil(8 log2 max|x|)``, moved by ``reblock_step`` and rounded up to a
+    multiple of ``bias_step``, within ``beta_min`` and 0; each
     element becomes the nearest code below it, so that the result is that of encoding the
     values: half the spacing of the format is the error bound (more for what clips at
     4 bits and below).  NaN stays.
@@ -99,8 +100,14 @@ class ReblockUnit(wiring.Component):
             lam.eq(PAL16.m_max - new_peak),
         ]
         bias_down = Signal(range(-BETA_MIN + 130))
-        step = -self.formats[0].reblock_step
-        m.d.comb += bias_down.eq(lam // UNITS_PER_BIAS + step)
+        wanted_down = Signal.like(bias_down)
+        limit, unused = Signal(range(-BETA_MIN + 1)), Signal.like(bias_down)
+        m.d.comb += wanted_down.eq(lam // UNITS_PER_BIAS - self.formats[0].reblock_step)
+        with m.Switch(self.select):
+            for i, f in enumerate(self.formats):
+                with m.Case(i) if i + 1 < len(self.formats) else m.Default():
+                    m.d.comb += [limit.eq(-f.beta_min), unused.eq(f.bias_step - 1)]
+        m.d.comb += bias_down.eq(wanted_down & ~unused)
         with m.If(self.push):
             for bank in range(2):
                 for i in range(self.block):
@@ -110,8 +117,8 @@ class ReblockUnit(wiring.Component):
                 m.d.sync += [
                     fill.eq(0), peak.eq(0), any_nan.eq(0), fill_bank.eq(~fill_bank),
                     ready_bias.eq(Mux(
-                        new_peak == 0, Mux(new_nan, BETA_MIN, ZERO_BLOCK),
-                        Mux(bias_down > -BETA_MIN, BETA_MIN, -bias_down))),
+                        new_peak == 0, Mux(new_nan, -limit, ZERO_BLOCK),
+                        Mux(bias_down > limit, -limit, -bias_down))),
                 ]
             with m.Else():
                 m.d.sync += [fill.eq(fill + 1), peak.eq(new_peak), any_nan.eq(new_nan)]

@@ -64,8 +64,10 @@ class MatrixUnit:
         codes = codes_of(data)[part * lanes:(part + 1) * lanes]
         weights = np.array(row["codes"], np.uint8)
         x_format, w_format = PROFILES[mode["x_profile"]], PROFILES[mode["w_profile"]]
-        table = model.product_table(x_format, w_format, MATRIX_DOT)
-        total = self.partial + table[codes[None, :], weights].sum(axis=1)
+        beta = np.array(row["beta"], np.int64)
+        _, eighths = model.split_bias(signed8(bias), beta)
+        table = model.product_tables(x_format, w_format, MATRIX_DOT)
+        total = self.partial + table[eighths[:, None], codes[None, :], weights].sum(axis=1)
         half = 1 << (MATRIX_DOT.sum_bits(BLOCK) - 1)
         total = (total + half) % (2 * half) - half
         nan = self.partial_nan | (codes == x_format.sign_bit).any() \
@@ -74,7 +76,6 @@ class MatrixUnit:
         if not block_last:
             self.partial, self.partial_nan = total, nan
             return
-        beta = np.array(row["beta"], np.int64)
         zero = (beta == model.ZERO_BLOCK) | (signed8(bias) == model.ZERO_BLOCK)
         acc = self.accumulator + model.scale_block(total, signed8(bias), beta, MATRIX_DOT)
         half = 1 << (MATRIX_DOT.accumulator_bits - 1)

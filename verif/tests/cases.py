@@ -234,7 +234,7 @@ def block_dot(fmt: Format, blocks: int = 2000) -> tuple[Any, dict, dict, np.ndar
     beta = random_biases(rng, (2, blocks))
     last = rng.random(blocks) < 0.5
     last[-1] = True
-    total, nan = model.block_sum(a, b, fmt, params)
+    total, nan = model.block_sum(a, b, fmt, params, model.split_bias(*beta)[1])
     zero = (beta == model.ZERO_BLOCK).any(axis=0)
     term = model.scale_block(total, beta[0], beta[1], params)
     starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])

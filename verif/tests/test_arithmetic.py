@@ -81,12 +81,11 @@ def test_block_sum_obeys_the_stated_bound(fmt):
     a, b = _random_blocks(rng, 20_000, fmt), _random_blocks(rng, 20_000, fmt)
     total, _ = model.block_sum(a, b, fmt, params)
     products = model.value_of(a, fmt) * model.value_of(b, fmt)
-    unit = 2.0 ** -(params.product_bits - 1)
+    unit = 2.0 ** (params.guard_bits - params.octaves_below)
     error = np.abs(total * unit - products.sum(axis=1))
     bound = 2.0 ** -(params.antilog_bits + 1) * np.abs(products).sum(axis=1) + fmt.block * unit
     assert (error <= bound).all()
-    share = 0.05 if fmt.n == 4 else 0.2   # PAL4 keeps every bit of its products
-    assert (error > share * bound).any()  # the bound is not idle
+    assert (error > 0.2 * bound).any()  # the bound is not idle
 
 
 @by_name
@@ -110,7 +109,7 @@ def test_zero_block_hides_its_contents_and_nan_is_sticky():
     assert nan.all()
     acc, nan = model.dot(a, np.array([[0, 0]]), b, np.array([[0, model.ZERO_BLOCK]]), PAL8T, params)
     assert not nan.any()
-    assert acc[0] == 32 << params.octaves_below
+    assert acc[0] == 32 * model.product_table(PAL8T, PAL8T, params)[127, 127] << params.guard_bits
 
 
 def test_accumulator_cannot_overflow_within_the_stated_number_of_blocks():
@@ -119,9 +118,8 @@ def test_accumulator_cannot_overflow_within_the_stated_number_of_blocks():
     ones = np.full((1, 32 * blocks), 127, np.uint8)
     zero = np.zeros((1, blocks))
     acc, _ = model.dot(ones, zero, ones, zero, PAL8T, params)
-    assert acc[0] == blocks * (32 << params.octaves_below)
     assert params.accumulator_bits == 32
-    assert acc[0] + (32 << params.octaves_below) >= 1 << 31
+    assert 0.9 * 2**31 < acc[0] < 1 << 31
 
 
 def test_log_of_integers_is_faithful():
@@ -135,10 +133,10 @@ def test_log_of_integers_is_faithful():
 def test_accumulator_encoding_saturates_keeps_the_least_level_and_then_gives_zero():
     params = DOT_PARAMS["PAL8T"]
     acc = np.array([1, -1, 0])
-    # 19 octaves below the top; the least level of PAL16 lies 32766/1024 octaves below.
-    offsets = np.array([[-500], [8 * 12], [8 * 14]])
+    assert params.octaves_below == 21 - 1 / 32  # the least level of PAL16 is at 32766/1024
+    offsets = np.array([[-500], [8 * 11], [8 * 13]])
     codes = model.encode_accumulator(acc, False, offsets, params)
-    assert codes.tolist() == [[32767, 65535, 0], [1023, 33791, 0], [0, 0, 0]]
+    assert codes.tolist() == [[32767, 65535, 0], [31, 32799, 0], [0, 0, 0]]
     assert model.encode_accumulator(acc, True, 0, params).tolist() == [PAL16.sign_bit] * 3
 
 

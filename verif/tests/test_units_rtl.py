@@ -128,8 +128,10 @@ def test_block_sum_over_several_slices_ignores_idle_cycles(fmt, lanes, tmp_path,
     mac = rng.random(count) < 0.8
     slices = fmt.block // lanes
     block_last = mac & ((np.cumsum(mac) - 1) % slices == slices - 1)
-    beta = rng.integers(-40, 1, (2, count))
-    products = model.product_table(fmt, fmt, params)[a, b].sum(axis=1) * mac
+    block = np.cumsum(block_last) - block_last
+    beta = rng.integers(-40, 1, (2, count))[:, block]
+    _, eighths = model.split_bias(*beta)
+    products = model.product_tables(fmt, fmt, params)[eighths[:, None], a, b].sum(axis=1) * mac
     nans = (model.is_nan(a, fmt) | model.is_nan(b, fmt)).any(axis=1) & mac
     ends = np.flatnonzero(block_last)
     starts = np.concatenate([[0], ends[:-1] + 1])
@@ -151,9 +153,11 @@ def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_
     w = corner_codes(rng, PAL8T, (blocks, columns, lanes))
     x_beta, w_beta = random_biases(rng, blocks), random_biases(rng, (blocks, columns))
     x_format, w_format = rng.integers(0, 2, (2, blocks))
-    tables = np.array([[model.product_table(f, g, MATRIX_DOT) for g in PROFILES]
+    tables = np.array([[model.product_tables(f, g, MATRIX_DOT) for g in PROFILES]
                        for f in PROFILES])
-    total = tables[x_format[:, None, None], w_format[:, None, None], x[:, None], w].sum(axis=2)
+    _, eighths = model.split_bias(x_beta[:, None], w_beta)
+    total = tables[x_format[:, None, None], w_format[:, None, None], eighths[..., None],
+                   x[:, None], w].sum(axis=2)
     nan = ((x == 128)[:, None] | (w == 128)).any(axis=2)
     zero = (x_beta[:, None] == -128) | (w_beta == -128)
     want = model.scale_block(total, x_beta[:, None], w_beta, MATRIX_DOT)

@@ -1,0 +1,99 @@
+"""Products of decoded elements and the exact sum of a slice of them."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from pal_units import tables
+from pal_units.formats import DotParams
+from pal_units.rtl.rom import rom
+
+
+class Product(wiring.Component):
+    """Product of two decoded elements: an odd number of ``k`` bits and its sign, or 0.
+
+    Combinational: latency 0.  The magnitude is an antilog of ``lam_a + lam_b + bias``,
+    shifted down by the octaves; its least bit is 1 in place of all bits from there on
+    ("jamming", see ``model.product_table``).  So ``-magnitude`` in two's complement
+    inverts the upper bits and leaves the least one: no carry, and nothing else in a lane
+    depends on the sign.
+
+    Members
+    -------
+    a, b : In(element); bias : In(bias_bits, or 1 that is ignored) - fraction of an octave
+    that the block biases put the product down
+    upper : Out(k - 1) - bits of the magnitude above the least, inverted if negative
+    negative : Out(1); nonzero : Out(1) - and the least bit; nan : Out(1)
+    """
+
+    latency = 0
+
+    def __init__(self, element: data.StructLayout, params: DotParams) -> None:
+        self.params = params
+        super().__init__({"a": In(element), "b": In(element),
+                          "bias": In(max(params.bias_bits, 1)),
+                          "upper": Out(params.product_bits - 1), "negative": Out(1),
+                          "nonzero": Out(1), "nan": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.params
+        log = self.a.lam + self.b.lam + (self.bias[:p.bias_bits] << (p.fraction_bits - p.bias_bits))
+        total = Signal(len(log))
+        significand = rom(m, "antilog", total[:p.fraction_bits],
+                          tables.antilog(p.fraction_bits, p.antilog_bits))
+        magnitude = Signal(p.product_bits)
+        negative = Signal()
+        m.d.comb += [
+            total.eq(log),
+            magnitude.eq((significand << (p.product_bits - 1 - p.antilog_bits))
+                         >> total[p.fraction_bits:]),
+            negative.eq(self.a.negative ^ self.b.negative),
+            self.nan.eq(self.a.nan | self.b.nan),
+            self.nonzero.eq(~(self.a.zero | self.b.zero | self.nan)),
+            self.negative.eq(negative & self.nonzero),
+            self.upper.eq(Mux(self.nonzero, magnitude[1:] ^ negative.replicate(len(self.upper)),
+                              0)),
+        ]
+        return m
+
+
+class SliceSum(wiring.Component):
+    """Exact sum of ``lanes`` products.
+
+    Combinational: latency 0.  One sum of unsigned numbers: the sign of a product is a bit
+    above it that counts ``2^k`` unless negative, and a constant takes all of them off.
+
+    Parameters
+    ----------
+    element: layout of decoded elements; params: bits kept; lanes: products.
+
+    Members
+    -------
+    a, b : In(lanes x element); bias : In(bias_bits) - see ``Product``
+    o : Out(signed(k + 1 + log2(lanes))); nan : Out(1)
+    """
+
+    latency = 0
+
+    def __init__(self, element: data.StructLayout, params: DotParams, lanes: int) -> None:
+        self.element, self.params, self.lanes = element, params, lanes
+        operands = data.ArrayLayout(element, lanes)
+        super().__init__({"a": In(operands), "b": In(operands),
+                          "bias": In(max(params.bias_bits, 1)),
+                          "o": Out(signed(params.sum_bits(lanes))), "nan": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        rows, nans = [], []
+        for lane in range(self.lanes):
+            m.submodules[f"product_{lane}"] = product = Product(self.element, self.params)
+            m.d.comb += [product.a.eq(self.a[lane]), product.b.eq(self.b[lane]),
+                         product.bias.eq(self.bias)]
+            rows.append(Cat(product.nonzero, product.upper, ~product.negative))
+            nans.append(product.nan)
+        m.d.comb += [
+            self.o.eq(sum(rows[1:], rows[0]) - (self.lanes << self.params.product_bits)),
+            self.nan.eq(Cat(*nans).any()),
+        ]
+        return m

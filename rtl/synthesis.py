@@ -1,0 +1,248 @@
+"""Synthesis of a unit to the cells of a library: its area, its netlist and its delay.
+
+One flow for every unit.  Sums stay words until yosys makes one heap of each expression
+(``alumacc``, ``maccmap``), so that all units share the compressor trees and the final
+ripple adder; logic is mapped by abc with several recipes, of which the smallest result
+counts.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from rtl import yosys
+from rtl.liberty import Library
+
+Result = TypeVar("Result")
+#: Full adders as gates or as the library's cell.
+MAPPINGS = ("gates", "adders")
+
+# Areas: what the recipes differ in is how they share logic before the same mapper.
+_AREA_RECIPES = (
+    "strash; dch -f; amap -m",
+    "strash; ifraig; scorr; dc2; dc2; strash; dch -f; amap -m",
+    "strash; ifraig; scorr; dc2; strash; dch -S 2000 -C 2000; amap -m",
+)
+# Delays: mapped for a target in ps, buffered and sized for it.
+_DELAY_RECIPE = ("strash; ifraig; scorr; dc2; dch -f; map -B 0.9 -D {target}; topo; buffer -c; "
+                 "topo; upsize -D {target}; dnsize -D {target}; stime -p")
+
+# ROMs become logic (``proc -norom``, ``memory_map``), never cells that a count would miss.
+_TO_WORDS = """
+read_rtlil unit.il
+hierarchy -top unit
+proc -norom
+flatten
+setattr -unset init w:*
+opt -full
+memory -nomap
+memory_map
+opt -full
+wreduce
+peepopt
+opt_clean
+alumacc
+maccmap
+opt -full
+"""
+_TO_GATES = """
+techmap
+opt -full
+simplemap
+opt -full
+dfflegalize -cell $_DFF_P_ x
+dfflibmap -liberty cells.lib
+opt_clean
+"""
+_RIPPLE = """
+(* techmap_celltype = "$alu" *)
+module ripple(A, B, CI, BI, X, Y, CO);
+  parameter A_SIGNED = 0; parameter B_SIGNED = 0;
+  parameter A_WIDTH = 1; parameter B_WIDTH = 1; parameter Y_WIDTH = 1;
+  input [A_WIDTH-1:0] A; input [B_WIDTH-1:0] B; input CI, BI;
+  output [Y_WIDTH-1:0] X, Y, CO;
+  wire [Y_WIDTH-1:0] a, b0, b = b0 ^ {Y_WIDTH{BI}};
+  generate
+    if (A_WIDTH == 0) assign a = 0;
+    else \\$pos #(.A_SIGNED(A_SIGNED), .A_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH)) pa(.A(A), .Y(a));
+    if (B_WIDTH == 0) assign b0 = 0;
+    else \\$pos #(.A_SIGNED(B_SIGNED), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) pb(.A(B), .Y(b0));
+  endgenerate
+  assign X = a ^ b;
+  genvar i;
+  generate for (i = 0; i < Y_WIDTH; i = i + 1) begin
+    \\$fa #(.WIDTH(1)) fa(.A(a[i]), .B(b[i]), .C(i ? CO[i-1] : CI), .Y(Y[i]), .X(CO[i]));
+  end endgenerate
+endmodule
+"""
+_GATES_ADDER = """
+(* techmap_celltype = "$fa" *)
+module adder(A, B, C, X, Y);
+  parameter WIDTH = 1;
+  input [WIDTH-1:0] A, B, C; output [WIDTH-1:0] X, Y;
+  wire [WIDTH-1:0] p = A ^ B;
+  assign Y = p ^ C, X = (A & B) | (p & C);
+endmodule
+"""
+_CELL_ADDER = """
+(* techmap_celltype = "$fa" *)
+module adder(A, B, C, X, Y);
+  parameter WIDTH = 1;
+  parameter _TECHMAP_CONSTMSK_A_ = 0;
+  parameter _TECHMAP_CONSTMSK_B_ = 0;
+  parameter _TECHMAP_CONSTMSK_C_ = 0;
+  input [WIDTH-1:0] A, B, C; output [WIDTH-1:0] X, Y;
+  genvar i;
+  generate for (i = 0; i < WIDTH; i = i + 1)
+    if (_TECHMAP_CONSTMSK_A_[i] || _TECHMAP_CONSTMSK_B_[i] || _TECHMAP_CONSTMSK_C_[i])
+      assign Y[i] = A[i] ^ B[i] ^ C[i], X[i] = (A[i] & B[i]) | ((A[i] ^ B[i]) & C[i]);
+    else
+      %s fa(.%s(A[i]), .%s(B[i]), .%s(C[i]), .%s(Y[i]), .%s(X[i]));
+  endgenerate
+endmodule
+"""
+
+
+class UnmappedCells(RuntimeError):
+    """Synthesis left something that has no area."""
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """A unit in cells of a library.
+
+    Parameters
+    ----------
+    module: the unit's module as yosys writes it in JSON: ports, cells, netnames.
+    library: whose cells it is made of.
+    """
+
+    module: dict[str, Any]
+    library: Library
+
+    @cached_property
+    def cells(self) -> dict[str, int]:
+        """Number of cells of each type."""
+        counts: dict[str, int] = {}
+        for cell in self.module["cells"].values():
+            counts[cell["type"]] = counts.get(cell["type"], 0) + 1
+        return counts
+
+    @cached_property
+    def area(self) -> float:
+        """Area in the library's unit."""
+        return sum(self.library.cells[name].area * count for name, count in self.cells.items())
+
+    @property
+    def gate_equivalents(self) -> float:
+        """Area in NAND2s of the library."""
+        return self.area / self.library.nand2_area
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A unit mapped for speed: gate equivalents and delay of its slowest path in ns.
+
+    The delay is that of the logic from registers or inputs to registers or outputs,
+    without the flip-flops' own; inputs are ideal and outputs not loaded.
+    """
+
+    target_ns: float
+    gate_equivalents: float
+    delay_ns: float
+
+
+def synthesise(unit: wiring.Component, library: Library, mapping: str = "gates",
+               recipes: int = len(_AREA_RECIPES)) -> Netlist:
+    """Smallest netlist of a unit; every flip-flop, table and gate is a cell of the library.
+
+    Raises ``ValueError`` for a mapping that is none of ``MAPPINGS`` or that the library has
+    no cell for, ``UnmappedCells`` if a cell or memory is left that the library has not.
+    """
+    script = [*_prepared(library, mapping), "design -save words"]
+    for i, recipe in enumerate(_AREA_RECIPES[:recipes]):
+        script += ["design -load words", f"abc -liberty cells.lib -script +{_abc(recipe)}",
+                   "opt_clean -purge", f"write_json netlist{i}.json"]
+
+    def results(folder: Path) -> list[Netlist]:
+        return [_netlist(folder / f"netlist{i}.json", library) for i in range(recipes)]
+
+    return min(_run(unit, library, mapping, script, results), key=lambda n: n.area)
+
+
+def fastest(unit: wiring.Component, library: Library, targets_ns: list[float],
+            mapping: str = "gates") -> list[Timing]:
+    """The unit mapped for each delay target, with adders in logarithmic depth."""
+    script = [*_prepared(library, mapping, fast=True), "design -save words"]
+    for i, target in enumerate(targets_ns):
+        picoseconds = 1000 * target
+        recipe = _abc(_DELAY_RECIPE.format(target=f"{picoseconds:.0f}"))
+        script += ["design -load words",
+                   f"tee -o abc{i}.log abc -liberty cells.lib -script +{recipe}",
+                   "opt_clean -purge", f"write_json netlist{i}.json"]
+
+    def results(folder: Path) -> list[Timing]:
+        log = (folder / "yosys.log").read_text(errors="replace")
+        delays = [float(d) for d in re.findall(r"Delay =\s*([0-9.]+) ps", log)]
+        if len(delays) != len(targets_ns):
+            raise UnmappedCells(f"abc reported {len(delays)} delays for {len(targets_ns)} targets")
+        return [Timing(target, _netlist(folder / f"netlist{i}.json", library).gate_equivalents,
+                       delay / 1000)
+                for i, (target, delay) in enumerate(zip(targets_ns, delays, strict=True))]
+
+    return _run(unit, library, mapping, script, results)
+
+
+def _prepared(library: Library, mapping: str, fast: bool = False) -> list[str]:
+    """Script lines up to what abc sees."""
+    if mapping not in MAPPINGS:
+        raise ValueError(f"mapping must be one of {', '.join(MAPPINGS)}, not {mapping!r}")
+    if mapping == "adders" and not library.full_adder:
+        raise ValueError(f"library {library.name} has no full-adder cell")
+    lines = [line for line in _TO_WORDS.splitlines() if line]
+    if not fast:
+        lines.append("techmap -map ripple.v")
+    lines += ["techmap -map adder.v", *(line for line in _TO_GATES.splitlines() if line)]
+    return lines
+
+
+def _abc(recipe: str) -> str:
+    """A recipe as yosys passes it to abc: a comma is a space."""
+    return recipe.replace("; ", ";").replace(" ", ",")
+
+
+def _adder(library: Library, mapping: str) -> str:
+    if mapping == "gates" or library.full_adder is None:
+        return _GATES_ADDER
+    cell, total, carry = library.full_adder
+    return _CELL_ADDER % (cell.name, *cell.inputs, total, carry)
+
+
+def _run(unit: wiring.Component, library: Library, mapping: str, script: list[str],
+            results: Callable[[Path], Result]) -> Result:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "unit.il").write_text(rtlil.convert(unit, name="unit", emit_src=False))
+        (folder / "cells.lib").write_text(library.text)
+        (folder / "ripple.v").write_text(_RIPPLE)
+        (folder / "adder.v").write_text(_adder(library, mapping))
+        yosys.run("\n".join(script), folder)
+        return results(folder)
+
+
+def _netlist(path: Path, library: Library) -> Netlist:
+    module = json.loads(path.read_text())["modules"]["unit"]
+    netlist = Netlist(module, library)
+    unmapped = set(netlist.cells) - set(library.cells)
+    if unmapped or module.get("memories"):
+        raise UnmappedCells(f"no area is known for {sorted(unmapped)} and "
+                            f"{len(module.get('memories', {}))} memories")
+    return netlist
