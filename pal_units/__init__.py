@@ -44,6 +44,7 @@ from pal_units.formats import (
     dot_params,
 )
 from pal_units.info import FormatInfo, finfo
+from pal_units.tables import octaves_below
 
 __all__ = [
     "DOT_PARAMS",
@@ -73,6 +74,7 @@ __all__ = [
     "maximum",
     "minimum",
     "multiply",
+    "octaves_below",
     "rsqrt",
     "sqrt",
     "subtract",

@@ -197,7 +197,7 @@ def accumulate(a: PalArray, b: PalArray, params: DotParams | None = None
 
     ``a`` is ``(M, K)`` with blocks along K, ``b`` ``(K, N)`` with blocks along K, both of
     up to 8 bits, formats may differ.  The unit of an accumulator is
-    ``2^-params.octaves_below`` of the product of the tops.
+    ``2^-octaves_below(params)`` of the product of the tops.
 
     Raises
     ------
@@ -248,8 +248,10 @@ def _product_logs(fmt_a: Format, fmt_b: Format, params: DotParams) -> tuple[NDAr
     octave = 1 << params.fraction_bits
     lam_a, lam_b = (np.tile(f.lambdas * (octave >> f.fraction_bits), 2) for f in (fmt_a, fmt_b))
     beyond = int(lam_a.max() + lam_b.max()) + octave
+    limit = octave * (params.operand_octaves or beyond)
     for fmt, lam in ((fmt_a, lam_a), (fmt_b, lam_b)):
         lam[[0, fmt.sign_bit]] = beyond
+        lam[lam >= limit] = beyond
     sums = np.arange(beyond)
     antilog = tables.antilog(params.fraction_bits, params.antilog_bits)[sums % octave]
     padding = params.product_bits - 1 - params.antilog_bits
@@ -275,9 +277,9 @@ def matmul(a: PalArray, b: PalArray, params: DotParams | None = None) -> NDArray
     """``a @ b`` as float64, exactly the accumulators of ``accumulate``; NaN where one is."""
     total, nan = accumulate(a, b, params)
     params = params or dot_params(max(a.fmt, b.fmt, key=lambda f: f.fraction_bits))
-    unit = np.exp2(-(params.octaves_below % 1))
-    bias = a.tensor_bias + b.tensor_bias - BIAS_PER_OCTAVE * int(params.octaves_below)
-    return np.where(nan, np.nan, model.scaled(total * unit, bias))
+    octaves, rest = divmod(tables.octaves_below(params), 1)
+    bias = a.tensor_bias + b.tensor_bias - BIAS_PER_OCTAVE * int(octaves)
+    return np.where(nan, np.nan, model.scaled(total * np.exp2(-rest), bias))
 
 
 def dot(a: PalArray, b: PalArray, params: DotParams | None = None) -> Any:

@@ -201,11 +201,13 @@ class DotParams:
     guard_bits: bits of the accumulator below a product's least bit.
     accumulator_bits: width of the two's complement accumulator; it wraps.
     bias_step: resolution of the block biases in 1/8 octave; finer parts are ignored.
+    operand_octaves: operands that lie this far below their block's top, or farther, count
+        as zero; a power of two above 1, or None for no such limit.
 
     Raises
     ------
-    ValueError: no more ``product_bits`` than ``antilog_bits``, or too few ``fraction_bits``
-        for the biases.
+    ValueError: no more ``product_bits`` than ``antilog_bits``, too few ``fraction_bits``
+        for the biases, or ``operand_octaves`` that are no power of two.
     """
 
     fraction_bits: int
@@ -214,9 +216,13 @@ class DotParams:
     guard_bits: int = 8
     accumulator_bits: int = 32
     bias_step: int = 1
+    operand_octaves: int | None = None
 
     def __post_init__(self) -> None:
         check_bias_step(self.bias_step)
+        octaves = self.operand_octaves
+        if octaves is not None and (octaves < 2 or octaves & (octaves - 1)):
+            raise ValueError(f"operand_octaves must be a power of two above 1, not {octaves}")
         if self.product_bits <= self.antilog_bits:
             raise ValueError(f"product_bits must exceed antilog_bits, not {self.product_bits} "
                              f"<= {self.antilog_bits}")
@@ -228,15 +234,6 @@ class DotParams:
     def bias_bits(self) -> int:
         """Fraction bits of a block bias in octaves."""
         return (BIAS_PER_OCTAVE // self.bias_step).bit_length() - 1
-
-    @property
-    def octaves_below(self) -> float:
-        """Octaves from the product of the tops down to the accumulator's unit.
-
-        A step of the log less than the bits of a product and the guard bits: the antilog
-        of the tops is the largest significand below 2.
-        """
-        return self.product_bits + self.guard_bits - 2.0**-self.fraction_bits
 
     def sum_bits(self, products: int) -> int:
         """Signed width of the exact sum of so many products."""

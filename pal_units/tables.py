@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from pal_units.formats import BIAS_PER_OCTAVE, PAL16, Format
+from pal_units.formats import BIAS_PER_OCTAVE, PAL16, DotParams, Format
 
 # Bipartite logarithm (D. Das Sarma, D. W. Matula, "Faithful bipartite ROM reciprocal
 # tables", ARITH-12, 1995): 12 mantissa bits in fields of 4, 4, 4 and 3 guard bits keep
@@ -26,15 +26,48 @@ def _round(x: np.ndarray) -> np.ndarray:
     return np.floor(x + 0.5).astype(np.int64)
 
 
+def _antilog(fraction_bits: int, antilog_bits: int, gain: int) -> np.ndarray:
+    r = np.arange(1 << fraction_bits)
+    octaves = 1 - (r + 1) / 2.0**fraction_bits + gain / 2.0**PAL16.fraction_bits
+    return 2.0**antilog_bits * np.exp2(octaves)
+
+
+@cache
+def antilog_gain(fraction_bits: int, antilog_bits: int) -> int:
+    """Common factor of the antilog's entries in 1/1024 octave, units of PAL16's log.
+
+    Any would do, since the accumulator's logarithm takes it off again; this one makes the
+    entries' rounding errors least, in root mean square.  With ``P = L`` of 2 or 3 the
+    entries become consecutive: Mitchell's antilog, which needs no table (J. N. Mitchell,
+    "Computer multiplication and division using binary logarithms", IRE Trans. EC-11, 1962).
+    """
+    step = 1 << (PAL16.fraction_bits - fraction_bits)
+    errors = {}
+    for gain in range(-step, 2 * step):
+        exact = _antilog(fraction_bits, antilog_bits, gain)
+        entries = np.floor(exact + 0.5)
+        if entries[-1] >= 1 << antilog_bits and entries[0] < 2 << antilog_bits:
+            errors[gain] = round(float(np.square(entries / exact - 1).mean()), 12)
+    return min(errors, key=lambda gain: errors[gain])
+
+
 @cache
 def antilog(fraction_bits: int, antilog_bits: int) -> np.ndarray:
-    """``A[r] = round(2^L * 2^(1 - (r + 1) / 2^P))`` for ``r`` in ``0..2^P - 1``; int64.
+    """``A[r] = round(2^L * 2^(1 - (r + 1) / 2^P + c))`` for ``r`` in ``0..2^P - 1``; int64.
 
-    Significands of ``2^(-r / 2^P)`` but for one step of the log, so that all of them lie in
-    one octave, ``2^L..2^(L+1) - 1``.
+    Significands of ``2^(-r / 2^P)`` but for a constant factor, so that all of them lie in
+    one octave, ``2^L..2^(L+1) - 1``; ``c`` is ``antilog_gain``.
     """
-    r = np.arange(1 << fraction_bits)
-    return _round(2.0**antilog_bits * np.exp2(1 - (r + 1) / 2.0**fraction_bits))
+    return _round(_antilog(fraction_bits, antilog_bits,
+                           antilog_gain(fraction_bits, antilog_bits)))
+
+
+def octaves_below(params: DotParams) -> float:
+    """Octaves from the product of the tops down to the accumulator's unit, in 1/1024 steps."""
+    units = (params.product_bits + params.guard_bits << PAL16.fraction_bits) \
+        - (1 << (PAL16.fraction_bits - params.fraction_bits)) \
+        + antilog_gain(params.fraction_bits, params.antilog_bits)
+    return units / 2.0**PAL16.fraction_bits
 
 
 @cache

@@ -26,8 +26,8 @@ class Gate:
     function: of each output by name, in Liberty's notation.
     transistors: of the whole gate.
     effort: ``g``, capacitance of each input in inverter inputs for the inverter's drive.
-    parasitic: ``p``, delay without load in ``tau``.
-    inverting: the output's unateness is taken from it.
+    parasitic: ``p``, delay without load in ``tau``; also what the output itself adds to the
+        capacitance that it drives, in inverter inputs.
     """
 
     function: dict[str, str]
@@ -90,13 +90,20 @@ def _arc(pin: str, parasitic: float, timing_type: str = "") -> str:
             f"{' '.join(tables)} }}")
 
 
+def _power(parasitic: float) -> str:
+    """Energy of a transition inside the gate: half of ``C V^2``, at 1 V."""
+    tables = " ".join(f'{edge}_power (scalar) {{ values("{parasitic / 2:.4f}"); }}'
+                      for edge in ("rise", "fall"))
+    return f"internal_power () {{ {tables} }}"
+
+
 def _cell(name: str, gate: Gate) -> str:
     pins = [f"pin({p}) {{ direction : input; capacitance : {gate.effort:.4f}; }}"
             for p in gate.inputs]
     for output, function in gate.function.items():
         arcs = "\n   ".join(_arc(p, gate.parasitic) for p in gate.inputs)
         pins.append(f'pin({output}) {{ direction : output; function : "{function}"; '
-                    f"max_capacitance : 1000;\n   {arcs} }}")
+                    f"max_capacitance : 1000;\n   {_power(gate.parasitic)}\n   {arcs} }}")
     body = "\n  ".join(pins)
     return f"cell({name}) {{ area : {gate.transistors / NAND2};\n  {body}\n }}"
 
@@ -110,7 +117,7 @@ def liberty() -> str:
         "  pin(CK) { direction : input; clock : true; capacitance : 2; }\n"
         "  pin(D) { direction : input; capacitance : 1; }\n"
         '  pin(Q) { direction : output; function : "IQ"; max_capacitance : 1000;\n   '
-        f"{_arc('CK', 6, 'timing_type : rising_edge; ')} }}\n }}")
+        f"{_power(6)} {_arc('CK', 6, 'timing_type : rising_edge; ')} }}\n }}")
     return ("library(neutral) {\n delay_model : table_lookup; time_unit : \"1ns\";\n"
             " capacitive_load_unit(1, pf); voltage_unit : \"1V\"; current_unit : \"1mA\";\n"
             " leakage_power_unit : \"1nW\"; pulling_resistance_unit : \"1kohm\";\n"

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from itertools import product
 from pathlib import Path
 
 from rtl.boolean import FunctionError, truth_table
@@ -257,10 +256,3 @@ def _scale(unit: str, origin: str) -> float:
     if not match:
         raise LibraryError(f"{origin}: time_unit {unit!r} is not a time")
     return float(match[1]) * {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3}[match[2]]
-
-
-def pin_values(table: int, inputs: int) -> Iterator[tuple[tuple[int, ...], bool]]:
-    """Every input combination of a truth table with its output."""
-    for bits in product((0, 1), repeat=inputs):
-        index = sum(b << i for i, b in enumerate(bits))
-        yield bits, bool(table >> index & 1)

@@ -15,6 +15,7 @@ def product_table(fmt_a: Format, fmt_b: Format, params: DotParams, eighths: int 
                   ) -> NDArray[np.int32]:
     """Integer product of every code pair, shape ``(2^n, 2^n)``; NaN and zero give 0.
 
+    So do operands ``params.operand_octaves`` below the top.
     ``eighths``, 0 to 7, is what the block biases put the products below an octave.  The
     antilog is a table of ``L`` bits; of the ``k`` bits of a magnitude the least is 1
     whatever the bits below (A. W. Burks, H. H. Goldstine, J. von Neumann, "Preliminary
@@ -32,7 +33,9 @@ def product_table(fmt_a: Format, fmt_b: Format, params: DotParams, eighths: int 
     significand = tables.antilog(params.fraction_bits, params.antilog_bits)[rest]
     scaled = significand * 2 ** (params.product_bits - 1 - params.antilog_bits)
     magnitude = scaled // 2 ** np.minimum(octaves, 62) // 2 * 2 + 1
-    magnitude[0, :] = magnitude[:, 0] = 0
+    limit = per_octave * (params.operand_octaves or 1 << 16)
+    counts_a, counts_b = ((lam < limit) & (np.arange(len(lam)) > 0) for lam in (lam_a, lam_b))
+    magnitude *= counts_a[:, None] & counts_b[None, :]
     positive = np.concatenate([magnitude, -magnitude])
     return np.concatenate([positive, -positive], axis=1).astype(np.int32)
 

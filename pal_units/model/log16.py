@@ -43,7 +43,7 @@ def encode_accumulator(acc: ArrayLike, nan: ArrayLike, offset: ArrayLike, params
     least level gives zero.
     """
     acc, offset = np.asarray(acc, np.int64), np.asarray(offset, np.int64)
-    top = int(1024 * params.octaves_below)
+    top = int(1024 * tables.octaves_below(params))
     lam = top + 128 * offset - log_of_integer(np.maximum(np.abs(acc), 1))
     return with_nan(np.where(acc == 0, 0, _code16(PAL16.m_max - lam, acc < 0)), nan, PAL16)
 

@@ -1,16 +1,19 @@
 """Element decoder: code to sign and log distance below the block's top."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.formats import Format
 
 
-def element_layout(formats: tuple[Format, ...], fraction_bits: int) -> data.StructLayout:
+def element_layout(formats: tuple[Format, ...], fraction_bits: int, octaves: int | None = None
+                   ) -> data.StructLayout:
     """Decoded element: ``lam`` in units of ``2^-fraction_bits`` octave, and its class."""
     bits = max((f.lambda_max << (fraction_bits - f.fraction_bits)).bit_length()
                for f in formats)
+    if octaves:
+        bits = min(bits, fraction_bits + octaves.bit_length() - 1)
     return data.StructLayout({"lam": bits, "negative": 1, "zero": 1, "nan": 1})
 
 
@@ -25,20 +28,24 @@ def check_formats(formats: tuple[Format, ...], fraction_bits: int) -> None:
                              f"not {fraction_bits}")
 
 
-def decode_lambda(m: Module, magnitude: Value, fmt: Format, name: str) -> Value:
-    """``lambda`` of a nonzero magnitude in units of ``2^-fmt.fraction_bits`` octave.
+def decode_lambda(magnitude: Value, fmt: Format, octaves: int | None) -> tuple[Value, Value]:
+    """``lambda`` of a magnitude in units of ``2^-fmt.fraction_bits`` octave; whether it counts.
 
     U: invert.  T: leading-zero count ``k``, then the inverted magnitude shifted left by
-    ``k``; the two parts do not overlap, so no adder is needed.
+    ``k``; the two parts do not overlap, so no adder is needed.  Zero does not count, nor
+    does what lies ``octaves`` below the top; ``lambda`` means nothing then.
     """
-    if fmt.profile == "U":
-        return ~magnitude
     bits = fmt.magnitude_bits
+    limit_bits = fmt.fraction_bits + octaves.bit_length() - 1 if octaves else fmt.lambda_bits
+    if fmt.profile == "U":
+        lam = ~magnitude
+        return lam[:limit_bits], magnitude.any() & ~lam[limit_bits:].any()
+    zones = min(octaves // 2, bits) if octaves else bits
     shifted = Value.cast(0)
-    for k in reversed(range(bits)):
+    for k in reversed(range(zones)):
         part = Cat((~magnitude << k)[:bits - 1], Const(k, bits.bit_length()))
-        shifted = Mux(magnitude[bits - 1 - k], part, shifted)
-    return shifted[:fmt.lambda_bits]
+        shifted = Mux(magnitude[bits - 1 - k], part, shifted) if k + 1 < zones else part
+    return shifted[:min(limit_bits, fmt.lambda_bits)], magnitude[bits - zones:].any()
 
 
 class ElementDecoder(wiring.Component):
@@ -52,6 +59,7 @@ class ElementDecoder(wiring.Component):
     ----------
     formats: formats of the same ``n``; ``select`` is an index into them.
     fraction_bits: of ``lam``; at least those of every format.
+    octaves: codes this far below the top, or farther, count as zero; None for no limit.
 
     Members
     -------
@@ -72,27 +80,30 @@ class ElementDecoder(wiring.Component):
 
     latency = 0
 
-    def __init__(self, formats: tuple[Format, ...], fraction_bits: int) -> None:
+    def __init__(self, formats: tuple[Format, ...], fraction_bits: int,
+                 octaves: int | None = None) -> None:
         check_formats(formats, fraction_bits)
-        self.formats, self.fraction_bits = formats, fraction_bits
+        self.formats, self.fraction_bits, self.octaves = formats, fraction_bits, octaves
         super().__init__({
             "code": In(formats[0].n),
             "select": In(range(max(len(formats), 2))),
-            "o": Out(element_layout(formats, fraction_bits)),
+            "o": Out(element_layout(formats, fraction_bits, octaves)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         magnitude, sign = self.code[:-1], self.code[-1]
-        invalid = sign if self.formats[0].has_nan else 0
+        nan = sign & ~magnitude.any() if self.formats[0].has_nan else 0
+        counts = Signal()
         m.d.comb += [
             self.o.negative.eq(sign),
-            self.o.zero.eq((magnitude == 0) & ~invalid),
-            self.o.nan.eq((magnitude == 0) & invalid),
+            self.o.nan.eq(nan),
+            self.o.zero.eq(~counts & ~self.o.nan),
         ]
         with m.Switch(self.select):
             for i, f in enumerate(self.formats):
                 with m.Case(i) if i + 1 < len(self.formats) else m.Default():
-                    lam = decode_lambda(m, magnitude, f, f.name)
-                    m.d.comb += self.o.lam.eq(lam << (self.fraction_bits - f.fraction_bits))
+                    lam, found = decode_lambda(magnitude, f, self.octaves)
+                    m.d.comb += [self.o.lam.eq(lam << (self.fraction_bits - f.fraction_bits)),
+                                 counts.eq(found)]
         return m

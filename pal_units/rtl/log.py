@@ -128,7 +128,7 @@ class AccumulatorEncoder(wiring.Component):
             offset.eq(self.offset),
         ]
         m.submodules.log = log = IntegerLog(width)
-        top = PAL16.m_max - int(OCTAVE * self.params.octaves_below)
+        top = PAL16.m_max - int(OCTAVE * tables.octaves_below(self.params))
         magnitude = Signal(signed(PAL16.n + 3))
         m.d.comb += [
             log.i.eq(absolute),

@@ -45,9 +45,10 @@ class DotMatrix(wiring.Component):
     -------
     >>> from pal_units.formats import DOT_PARAMS, PAL8T
     >>> from pal_units.rtl.evaluate import evaluate
+    >>> from pal_units.tables import octaves_below
     >>> unit = DotMatrix((PAL8T.with_block(2),), DOT_PARAMS["PAL8T"], lanes=2, columns=2)
     >>> done = evaluate(unit, x=[95, 95], w=[[127, 127], [95, 0]], mac=1, block_last=1, last=1)
-    >>> top = 2**DOT_PARAMS["PAL8T"].octaves_below
+    >>> top = 2**octaves_below(DOT_PARAMS["PAL8T"])
     >>> [round(done["result"][i] / top, 3) for i in range(2)]
     [0.998, 0.249]
     """
@@ -76,10 +77,12 @@ class DotMatrix(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        element = element_layout(self.formats, self.params.fraction_bits)
+        p = self.params
+        element = element_layout(self.formats, p.fraction_bits, p.operand_octaves)
 
         def decoded(code: object, select: object, name: str) -> object:
-            m.submodules[name] = unit = ElementDecoder(self.formats, self.params.fraction_bits)
+            m.submodules[name] = unit = ElementDecoder(self.formats, p.fraction_bits,
+                                                       p.operand_octaves)
             m.d.comb += [unit.code.eq(code), unit.select.eq(select)]
             return unit.o
 
@@ -119,8 +122,9 @@ class DotUnit(wiring.Component):
     -------
     >>> from pal_units.formats import DOT_PARAMS, PAL8T
     >>> from pal_units.rtl.evaluate import evaluate
+    >>> from pal_units.tables import octaves_below
     >>> unit = DotUnit(PAL8T.with_block(2), DOT_PARAMS["PAL8T"], lanes=2)
-    >>> top = 2**DOT_PARAMS["PAL8T"].octaves_below
+    >>> top = 2**octaves_below(DOT_PARAMS["PAL8T"])
     >>> done = evaluate(unit, a=[95, 95], b=[95, 95], mac=1, block_last=1, last=1)
     >>> round(done["result"] / top, 3), done["nan"]
     (0.499, 0)

@@ -1,12 +1,13 @@
 """Products of decoded elements and the exact sum of a slice of them."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
 from pal_units.formats import DotParams
 from pal_units.rtl.rom import rom
+from pal_units.rtl.shift import aligned
 
 
 class Product(wiring.Component):
@@ -42,18 +43,16 @@ class Product(wiring.Component):
         total = Signal(len(log))
         significand = rom(m, "antilog", total[:p.fraction_bits],
                           tables.antilog(p.fraction_bits, p.antilog_bits))
-        magnitude = Signal(p.product_bits)
-        negative = Signal()
+        nonzero = ~(self.a.zero | self.b.zero | self.nan)
+        # Bits above the least one; a product of 0 has none before the shift either.
+        upper = aligned(m, "aligned", significand & nonzero.replicate(len(significand)),
+                        total[p.fraction_bits:], p.product_bits - 1)
         m.d.comb += [
             total.eq(log),
-            magnitude.eq((significand << (p.product_bits - 1 - p.antilog_bits))
-                         >> total[p.fraction_bits:]),
-            negative.eq(self.a.negative ^ self.b.negative),
             self.nan.eq(self.a.nan | self.b.nan),
-            self.nonzero.eq(~(self.a.zero | self.b.zero | self.nan)),
-            self.negative.eq(negative & self.nonzero),
-            self.upper.eq(Mux(self.nonzero, magnitude[1:] ^ negative.replicate(len(self.upper)),
-                              0)),
+            self.nonzero.eq(nonzero),
+            self.negative.eq((self.a.negative ^ self.b.negative) & nonzero),
+            self.upper.eq(upper ^ self.negative.replicate(len(upper))),
         ]
         return m
 

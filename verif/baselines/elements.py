@@ -88,16 +88,61 @@ def _posit_levels(bits: int, exponent_bits: int) -> NDArray[np.float64]:
     return np.array(values)
 
 
+@dataclass(frozen=True)
+class FloatFormat:
+    """A small floating-point format, what hardware has to know of it.
+
+    Parameters
+    ----------
+    exponent_bits, mantissa_bits: fields below the sign; bias: of the exponent.
+    codes: codes of finite magnitudes; those above are infinity or NaN.
+    """
+
+    name: str
+    exponent_bits: int
+    mantissa_bits: int
+    bias: int
+    codes: int
+
+    @property
+    def bits(self) -> int:
+        """Bits of an element."""
+        return 1 + self.exponent_bits + self.mantissa_bits
+
+    @property
+    def exponent_span(self) -> int:
+        """Exponent of the largest finite number above that of subnormal numbers."""
+        return ((self.codes - 1) >> self.mantissa_bits) - 1
+
+    @property
+    def product_bits(self) -> int:
+        """Bits of the magnitude of any product in fixed point, all of them kept."""
+        return 2 * self.exponent_span + 2 * (self.mantissa_bits + 1)
+
+    @cached_property
+    def element(self) -> Element:
+        """The format as a table of levels."""
+        levels = _float_levels(self.exponent_bits, self.mantissa_bits, self.bias, self.codes)
+        return Element(self.name, self.bits, levels, int(np.frexp(levels[-1])[1]) - 1)
+
+
 #: Code 0x7F of E4M3 is NaN; of E5M2 the codes from 0x7C are infinity and NaN.
-E4M3 = Element("E4M3", 8, _float_levels(4, 3, 7, 127), 8)
-E5M2 = Element("E5M2", 8, _float_levels(5, 2, 15, 124), 15)
-E2M3 = Element("E2M3", 6, _float_levels(2, 3, 1, 32), 2)
-E3M2 = Element("E3M2", 6, _float_levels(3, 2, 3, 32), 4)
-E2M1 = Element("E2M1", 4, _float_levels(2, 1, 1, 8), 2)
+FP8_E4M3 = FloatFormat("E4M3", 4, 3, 7, 127)
+FP8_E5M2 = FloatFormat("E5M2", 5, 2, 15, 124)
+#: No standard's: the range of PAL8U, every code a number.
+FP8_E3M4 = FloatFormat("E3M4", 3, 4, 3, 128)
+FP6_E2M3 = FloatFormat("E2M3", 2, 3, 1, 32)
+FP6_E3M2 = FloatFormat("E3M2", 3, 2, 3, 32)
+FP4_E2M1 = FloatFormat("E2M1", 2, 1, 1, 8)
+#: bfloat16, the top exponent for infinity and NaN.
+BF16 = FloatFormat("bf16", 8, 7, 127, 255 << 7)
+E4M3, E5M2, E3M4, E2M3, E3M2, E2M1 = (
+    f.element for f in (FP8_E4M3, FP8_E5M2, FP8_E3M4, FP6_E2M3, FP6_E3M2, FP4_E2M1))
 #: Two's complement with 6 fraction bits.
 MXINT8 = Element("INT8", 8, np.arange(128) / 64, 0, negative_largest=2.0)
 INT8 = Element("INT8", 8, np.arange(128.0), 6)
+INT6 = Element("INT6", 6, np.arange(32.0), 4)
 INT4 = Element("INT4", 4, np.arange(8.0), 2)
 POSIT8 = Element("posit8", 8, _posit_levels(8, 2), 24, rounds_to_zero=False)
 
-ELEMENTS = (E4M3, E5M2, E2M3, E3M2, E2M1, MXINT8, INT8, INT4, POSIT8)
+ELEMENTS = (E4M3, E5M2, E3M4, E2M3, E3M2, E2M1, MXINT8, INT8, INT4, POSIT8)

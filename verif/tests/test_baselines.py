@@ -50,7 +50,7 @@ def test_published_levels():
     assert (MXINT8.largest, MXINT8.levels[1]) == (1 + 63 / 64, 2.0**-6)
     assert (POSIT8.largest, POSIT8.levels[1]) == (2.0**24, 2.0**-24)
     assert POSIT8.levels[[0x40, 0x41, 0x48, 0x60, 0x3C]].tolist() == [1, 1.125, 2, 16, 0.75]
-    assert [len(e.levels) for e in ELEMENTS] == [127, 124, 32, 32, 8, 128, 128, 8, 128]
+    assert [len(e.levels) for e in ELEMENTS] == [127, 124, 128, 32, 32, 8, 128, 128, 8, 128]
 
 
 def test_corner_values_of_the_elements():

@@ -216,7 +216,7 @@ def test_float_mantissas_are_correctly_rounded(kind, bits):
 def test_products_obey_their_share_of_the_dot_bound(fmt):
     """``|err| <= 2^-(L+1) |p| + 2^-(k-1) p_max`` for every distance of two codes."""
     params = DOT_PARAMS[fmt.name]
-    unit = mpf(2) ** params.product_bits / _power(1, 1 << params.fraction_bits)
+    unit = mpf(2) ** (tables.octaves_below(params) - params.guard_bits)
     magnitudes = np.arange(1, fmt.m_max + 1)
     octave = 1 << params.fraction_bits
     seen = {}

@@ -1,0 +1,66 @@
+"""Integer products of the peers' codes: what their dot units must compute.
+
+Tables are computed from the values of the codes, units from exponents and significands.
+"""
+
+from functools import cache
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from verif.baselines.elements import FloatFormat
+
+
+@cache
+def integer_products(bits: int) -> NDArray[np.int64]:
+    """Products of two's complement codes, shape ``(2^bits, 2^bits)``."""
+    codes = np.arange(1 << bits)
+    values = np.where(codes < 1 << (bits - 1), codes, codes - (1 << bits))
+    return np.outer(values, values)
+
+
+@cache
+def float_products(fmt: FloatFormat, window: int | None, rounding: str) -> NDArray[np.int64]:
+    """Aligned products of codes, shape ``(2^n, 2^n)``; those of special codes are 0.
+
+    In units of the least product, or of the least of ``window`` bits below the largest;
+    bits below are cut off the magnitude (``truncate``), or the least kept bit is 1 (``jam``).
+    """
+    steps = np.ldexp(fmt.element.levels, fmt.bias - 1 + fmt.mantissa_bits).astype(np.int64)
+    steps = np.append(steps, np.zeros((1 << (fmt.bits - 1)) - len(steps), np.int64))
+    shift = unit_shift(fmt, window)
+    # Exact products of E5M2 have more bits than int64: Python's integers.
+    dtype = object if fmt.product_bits - shift > 62 else np.int64
+    table = np.array([[int(a) * int(b) >> shift for b in steps] for a in steps], dtype)
+    if rounding == "jam":
+        table = np.where(np.outer(steps, steps) > 0, table | 1, 0)
+    positive = np.concatenate([table, -table])
+    return np.concatenate([positive, -positive], axis=1)
+
+
+def unit_shift(fmt: FloatFormat, window: int | None) -> int:
+    """Bits of an exact product that lie below the window."""
+    return max(fmt.product_bits - (window or fmt.product_bits), 0)
+
+
+@njit(cache=True, parallel=True)
+def dot_accumulators(a, beta_a, b, beta_b, tables, block, lanes, guard_bits):
+    """Accumulators (M, N), int64, of a fixed-point dot unit with a block scale.
+
+    ``a`` (M, K) and ``b`` (N, K) are codes, biases (M, K / block) and (N, K / block) are at
+    most 0; ``tables[eighths, a, b]`` are products.  Sums of ``lanes`` products shift down by
+    the octaves of the biases, keeping ``guard_bits``, and round down.
+    """
+    out = np.zeros((len(a), len(b)), np.int64)
+    for i in prange(len(a)):
+        for j in range(len(b)):
+            for s in range(a.shape[1] // lanes):
+                at = s * lanes // block
+                down = -(np.int64(beta_a[i, at]) + beta_b[j, at])
+                table = tables[down % 8]
+                total = 0
+                for k in range(s * lanes, (s + 1) * lanes):
+                    total += table[a[i, k], b[j, k]]
+                out[i, j] += (total << guard_bits) >> (down // 8)
+    return out
