@@ -19,10 +19,11 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from rtl import yosys
+from rtl.gates import FO4
 from rtl.liberty import Library
 
 Result = TypeVar("Result")
-#: Full adders as gates or as the library's cell.
+#: Full adders of a heap as gates or as the library's cell; carry chains are gates.
 MAPPINGS = ("gates", "adders")
 
 # Areas: what the recipes differ in is how they share logic before the same mapper.
@@ -31,26 +32,31 @@ _AREA_RECIPES = (
     "strash; ifraig; scorr; dc2; dc2; strash; dch -f; amap -m",
     "strash; ifraig; scorr; dc2; strash; dch -S 2000 -C 2000; amap -m",
 )
-# Delays: mapped for a target in ps, buffered and sized for it.
-_DELAY_RECIPE = ("strash; ifraig; scorr; dc2; dch -f; map -B 0.9 -D {target}; topo; buffer -c; "
-                 "topo; upsize -D {target}; dnsize -D {target}; stime -p")
-
+# Delays: from area first to speed first, then buffered and sized to be as fast as they get.
+_SIZED = "buffer -c; topo; upsize -D 1; dnsize -D 1; stime -p"
+_SPEED_RECIPES = (
+    f"strash; dch -f; amap -m; {_SIZED}",
+    f"strash; dch -f; map -a; topo; {_SIZED}",
+    f"strash; ifraig; scorr; dc2; dch -f; map -B 0.9 -D 1; topo; {_SIZED}",
+)
 # ROMs become logic (``proc -norom``, ``memory_map``), never cells that a count would miss.
+# Nothing may trim adders before ``alumacc``: it merges only those of one width.
 _TO_WORDS = """
 read_rtlil unit.il
 hierarchy -top unit
 proc -norom
 flatten
 setattr -unset init w:*
-opt -full
 memory -nomap
 memory_map
-opt -full
+opt_clean
 wreduce
-peepopt
 opt_clean
 alumacc
 maccmap
+opt -full
+wreduce
+peepopt
 opt -full
 """
 _TO_GATES = """
@@ -149,15 +155,20 @@ class Netlist:
 
 @dataclass(frozen=True)
 class Timing:
-    """A unit mapped for speed: gate equivalents and delay of its slowest path in ns.
+    """A unit mapped for speed: gate equivalents and delay of its slowest path.
 
-    The delay is that of the logic from registers or inputs to registers or outputs,
-    without the flip-flops' own; inputs are ideal and outputs not loaded.
+    The delay, in ns, or FO4 of the neutral library, is that of the logic from registers or
+    inputs to registers or outputs, without the flip-flops' own; inputs are ideal and
+    outputs not loaded.
     """
 
-    target_ns: float
     gate_equivalents: float
-    delay_ns: float
+    delay: float
+
+    @property
+    def area_delay(self) -> float:
+        """Product of area and delay."""
+        return self.gate_equivalents * self.delay
 
 
 def synthesise(unit: wiring.Component, library: Library, mapping: str = "gates",
@@ -178,27 +189,27 @@ def synthesise(unit: wiring.Component, library: Library, mapping: str = "gates",
     return min(_run(unit, library, mapping, script, results), key=lambda n: n.area)
 
 
-def fastest(unit: wiring.Component, library: Library, targets_ns: list[float],
-            mapping: str = "gates") -> list[Timing]:
-    """The unit mapped for each delay target, with adders in logarithmic depth."""
-    script = [*_prepared(library, mapping, fast=True), "design -save words"]
-    for i, target in enumerate(targets_ns):
-        picoseconds = 1000 * target
-        recipe = _abc(_DELAY_RECIPE.format(target=f"{picoseconds:.0f}"))
-        script += ["design -load words",
-                   f"tee -o abc{i}.log abc -liberty cells.lib -script +{recipe}",
+def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
+    """The unit with adders of logarithmic depth by several recipes, from small to fast.
+
+    Raises ``UnmappedCells``.
+    """
+    script = [*_prepared(library, "gates", fast=True), "design -save words"]
+    for i, recipe in enumerate(_SPEED_RECIPES):
+        script += ["design -load words", f"abc -liberty cells.lib -script +{_abc(recipe)}",
                    "opt_clean -purge", f"write_json netlist{i}.json"]
 
     def results(folder: Path) -> list[Timing]:
         log = (folder / "yosys.log").read_text(errors="replace")
-        delays = [float(d) for d in re.findall(r"Delay =\s*([0-9.]+) ps", log)]
-        if len(delays) != len(targets_ns):
-            raise UnmappedCells(f"abc reported {len(delays)} delays for {len(targets_ns)} targets")
-        return [Timing(target, _netlist(folder / f"netlist{i}.json", library).gate_equivalents,
-                       delay / 1000)
-                for i, (target, delay) in enumerate(zip(targets_ns, delays, strict=True))]
+        picoseconds = [float(d) for d in re.findall(r"Delay =\s*([0-9.]+) ps", log)]
+        if len(picoseconds) != len(_SPEED_RECIPES):
+            raise UnmappedCells(f"abc reported {len(picoseconds)} delays, "
+                                f"not {len(_SPEED_RECIPES)}")
+        unit_of_time = 1000 * (FO4 if library.neutral else 1.0)
+        return [Timing(_netlist(folder / f"netlist{i}.json", library).gate_equivalents,
+                       delay / unit_of_time) for i, delay in enumerate(picoseconds)]
 
-    return _run(unit, library, mapping, script, results)
+    return _run(unit, library, "gates", script, results)
 
 
 def _prepared(library: Library, mapping: str, fast: bool = False) -> list[str]:
@@ -207,11 +218,9 @@ def _prepared(library: Library, mapping: str, fast: bool = False) -> list[str]:
         raise ValueError(f"mapping must be one of {', '.join(MAPPINGS)}, not {mapping!r}")
     if mapping == "adders" and not library.full_adder:
         raise ValueError(f"library {library.name} has no full-adder cell")
-    lines = [line for line in _TO_WORDS.splitlines() if line]
-    if not fast:
-        lines.append("techmap -map ripple.v")
-    lines += ["techmap -map adder.v", *(line for line in _TO_GATES.splitlines() if line)]
-    return lines
+    lines = [*_TO_WORDS.split("\n"), "techmap -map heap.v" * (mapping == "adders"),
+             "techmap -map ripple.v" * (not fast), "techmap -map adder.v", *_TO_GATES.split("\n")]
+    return [line for line in lines if line]
 
 
 def _abc(recipe: str) -> str:
@@ -219,9 +228,8 @@ def _abc(recipe: str) -> str:
     return recipe.replace("; ", ";").replace(" ", ",")
 
 
-def _adder(library: Library, mapping: str) -> str:
-    if mapping == "gates" or library.full_adder is None:
-        return _GATES_ADDER
+def _cell_adder(library: Library) -> str:
+    assert library.full_adder
     cell, total, carry = library.full_adder
     return _CELL_ADDER % (cell.name, *cell.inputs, total, carry)
 
@@ -233,7 +241,9 @@ def _run(unit: wiring.Component, library: Library, mapping: str, script: list[st
         (folder / "unit.il").write_text(rtlil.convert(unit, name="unit", emit_src=False))
         (folder / "cells.lib").write_text(library.text)
         (folder / "ripple.v").write_text(_RIPPLE)
-        (folder / "adder.v").write_text(_adder(library, mapping))
+        (folder / "adder.v").write_text(_GATES_ADDER)
+        if mapping == "adders":
+            (folder / "heap.v").write_text(_cell_adder(library))
         yosys.run("\n".join(script), folder)
         return results(folder)
 

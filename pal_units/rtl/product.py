@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
 from pal_units.formats import DotParams
+from pal_units.rtl.heap import heap_sum
 from pal_units.rtl.rom import rom
 from pal_units.rtl.shift import aligned
 
@@ -92,7 +93,7 @@ class SliceSum(wiring.Component):
             rows.append(Cat(product.nonzero, product.upper, ~product.negative))
             nans.append(product.nan)
         m.d.comb += [
-            self.o.eq(sum(rows[1:], rows[0]) - (self.lanes << self.params.product_bits)),
+            self.o.eq(heap_sum([*rows, -(self.lanes << self.params.product_bits)], len(self.o))),
             self.nan.eq(Cat(*nans).any()),
         ]
         return m

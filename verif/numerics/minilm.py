@@ -81,12 +81,24 @@ def _normalised(x: Array, weights: dict[str, Array], name: str) -> Array:
     return x / scale * weights[f"{name}.LayerNorm.weight"] + weights[f"{name}.LayerNorm.bias"]
 
 
-def embeddings(quantise: Quantiser | None = None) -> Array:
+def operands(name: str) -> tuple[Array, Array]:
+    """Inputs ``(tokens, K)``, padding left out, and weights ``(N, K)`` of a linear layer.
+
+    Raises ``MissingPackage``.
+    """
+    seen: dict[str, Array] = {}
+    embeddings(watch=lambda layer, x: seen.update({layer: x}))
+    weights, _, mask = _load()
+    return seen[name][mask > 0], weights[f"{name}.weight"]
+
+
+def embeddings(quantise: Quantiser | None = None,
+               watch: Callable[[str, Array], None] = lambda *_: None) -> Array:
     """Unit sentence embeddings, shape ``(len(SENTENCES), 384)``.
 
     ``quantise`` rounds the weights and the input of each of the 36 linear layers along
-    the dimension that is summed over; everything else is float32.
-    Raises ``MissingPackage``.
+    the dimension that is summed over; everything else is float32.  ``watch`` sees the name
+    and the input of each layer.  Raises ``MissingPackage``.
     """
     weights, tokens, mask = _load()
 
@@ -94,6 +106,7 @@ def embeddings(quantise: Quantiser | None = None) -> Array:
         return x if quantise is None else quantise(x).astype(np.float32)
 
     def linear(x: Array, name: str) -> Array:
+        watch(name, x)
         return rounded(x) @ rounded(weights[f"{name}.weight"]).T + weights[f"{name}.bias"]
 
     x = weights["embeddings.word_embeddings.weight"][tokens] \

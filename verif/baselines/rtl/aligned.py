@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from pal_units.rtl.heap import heap_sum
 from pal_units.rtl.shift import aligned
 from verif.baselines.elements import FloatFormat
 
@@ -65,7 +66,7 @@ class AlignedSlice(wiring.Component):
             magnitude = aligned(m, f"aligned_{lane}", product, distance, self.window)
             rows += [Cat(magnitude ^ negative.replicate(self.window), ~negative), negative]
         m.d.comb += [
-            self.o.eq(sum(rows[1:], rows[0]) - (self.lanes << self.window)),
+            self.o.eq(heap_sum([*rows, -(self.lanes << self.window)], len(self.o))),
             self.exponent.eq(largest - 2 * fmt.bias),
             self.nan.eq(Cat(*specials).any()),
         ]

@@ -61,8 +61,11 @@ class Float32Add(wiring.Component):
         distance = Signal(EXPONENT)
         width = SIGNIFICAND + 2
         m.d.comb += distance.eq(exponent - small[SIGNIFICAND:])
-        bits, sticky = Cat(Const(0, 2), small[:SIGNIFICAND]), Value.cast(0)
-        for i in range(EXPONENT):
+        steps = (width - 1).bit_length()
+        gone = distance[steps:].any()
+        bits = Mux(gone, 0, Cat(Const(0, 2), small[:SIGNIFICAND]))
+        sticky = gone & small[:SIGNIFICAND].any()
+        for i in range(steps):
             lost = bits[:1 << i].any()
             shifted = Signal(width, name=f"aligned_{i}")
             below = Signal(name=f"sticky_{i}")
@@ -70,8 +73,9 @@ class Float32Add(wiring.Component):
                          below.eq(sticky | (distance[i] & lost))]
             bits, sticky = shifted, below
         total = Signal(width + 2)
-        wide_large, wide_small = Cat(Const(0, 3), large[:SIGNIFICAND]), Cat(sticky, bits)
-        m.d.comb += total.eq(Mux(subtract, wide_large - wide_small, wide_large + wide_small))
+        addend = Cat(sticky, bits, Const(0, 1))
+        m.d.comb += total.eq(Cat(Const(0, 3), large[:SIGNIFICAND])
+                             + (addend ^ subtract.replicate(len(addend))) + subtract)
 
         # Normalise and round.
         zeros = leading_zeros(m, "zeros", total)

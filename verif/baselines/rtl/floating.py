@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from pal_units.rtl.heap import heap_sum
 from pal_units.rtl.shift import aligned
 from verif.baselines.elements import FloatFormat
 
@@ -119,6 +120,6 @@ class FloatSlice(wiring.Component):
             else:
                 rows += [Cat(magnitude ^ inverted, ~negative), negative]
             specials.append(product.special)
-        m.d.comb += [self.o.eq(sum(rows[1:], rows[0]) - (self.lanes << self.kept)),
+        m.d.comb += [self.o.eq(heap_sum([*rows, -(self.lanes << self.kept)], len(self.o))),
                      self.nan.eq(Cat(*specials).any())]
         return m

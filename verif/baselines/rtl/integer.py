@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Const, Module, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from pal_units.rtl.heap import heap_sum
+
 #: How partial products are made.
 MULTIPLIERS = ("booth", "baugh-wooley")
 
@@ -52,7 +54,7 @@ class IntegerSlice(wiring.Component):
             more, offset = make(self.a[lane], self.b[lane])
             rows += more
             constant += offset
-        m.d.comb += self.o.eq(sum(rows[1:], rows[0]) + constant)
+        m.d.comb += self.o.eq(heap_sum([*rows, constant], len(self.o)))
         return m
 
 

@@ -1,0 +1,76 @@
+"""Operands of a dot unit: real numbers as codes of its format, with their block biases."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pal_units import encode
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, Format
+from verif.baselines.elements import Element
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Codes ``(rows, K)``, block biases ``(rows, K / block)`` in 1/8 octave, at most 0, and
+    what a value of 1.0 of the format stands for under bias 0."""
+
+    codes: NDArray[np.int64]
+    biases: NDArray[np.int64]
+    scale: float
+    block: int
+
+
+#: Turns real numbers ``(rows, K)`` into operands; the blocks lie along K.
+Encoder = Callable[[Array], Operands]
+
+
+def pal(fmt: Format) -> Encoder:
+    """The encoder of a PAL format."""
+    def encoded(x: Array) -> Operands:
+        a = encode(x, fmt)
+        return Operands(a.codes.astype(np.int64), a.biases.astype(np.int64),
+                        2.0 ** (a.tensor_bias / BIAS_PER_OCTAVE), fmt.block)
+    return encoded
+
+
+def microscaling(element: Element, block: int = 32) -> Encoder:
+    """MX: a power of two for each block (OCP MX v1.0, section 6.3)."""
+    def encoded(x: Array) -> Operands:
+        blocks = x.reshape(len(x), -1, block)
+        amax = np.abs(blocks).max(axis=-1)
+        exponent = np.where(amax > 0, np.frexp(amax)[1] - 1 - element.emax, -(1 << 20))
+        top = int(exponent.max())
+        down = np.clip(exponent - top, BETA_MIN // BIAS_PER_OCTAVE, 0)
+        values = element.round(np.ldexp(blocks, -(top + down)[..., None]))
+        return Operands(codes_of(values, element).reshape(x.shape), BIAS_PER_OCTAVE * down,
+                        2.0**top, block)
+    return encoded
+
+
+def tensor_scaled(element: Element) -> Encoder:
+    """One scale that puts the largest magnitude at the format's."""
+    def encoded(x: Array) -> Operands:
+        scale = float(np.abs(x).max()) / element.largest or 1.0
+        return Operands(codes_of(element.round(x / scale), element),
+                        np.zeros((len(x), 1), np.int64), scale, x.shape[1])
+    return encoded
+
+
+def codes_of(values: Array, element: Element) -> NDArray[np.int64]:
+    """Codes of values that the format has: sign and magnitude, or two's complement."""
+    if element.name.startswith("INT"):
+        steps = np.rint(values / element.levels[1]).astype(np.int64)
+        return steps & ((1 << element.bits) - 1)
+    magnitude = np.searchsorted(element.levels, np.abs(values))
+    return magnitude | np.where(np.signbit(values) & (magnitude > 0), 1 << (element.bits - 1), 0)
+
+
+def bfloat16(x: Array) -> Operands:
+    """bfloat16, no scale."""
+    codes = np.asarray(x, np.float32).view(np.uint32).astype(np.int64)
+    nearest = codes + 0x7FFF + (codes >> 16 & 1) >> 16
+    return Operands(nearest, np.zeros((len(x), 1), np.int64), 1.0, x.shape[1])

