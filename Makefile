@@ -8,6 +8,9 @@ SEED   ?= 0
 # More options of `spu sim`, such as --stall-share 0.3
 SIM_ARGS ?=
 PYTEST_ARGS ?=
+# Cell library of `make area`, and whether it also measures what was tried on the way.
+LIBERTY ?=
+VARIANTS ?=
 # Tests side by side; simulator builds are shared between them.
 JOBS ?= 2
 
@@ -15,9 +18,10 @@ VENV := .venv
 BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 STUDY := $(VENV)/numerics
+FPGA  := $(VENV)/fpga
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics bench docs lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga bench docs lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,7 +44,7 @@ test: $(READY) lint ## what CI runs: lint, types, unit and array tests
 	@mkdir -p build
 	$(BIN)/python -m pytest -v -n $(JOBS) -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
 
-regress: $(READY) $(STUDY) ## slow suites: all tests, more seeds and images, real network
+regress: $(READY) $(STUDY) $(FPGA) ## slow suites: all tests, more seeds and images, real network
 	@mkdir -p build
 	$(BIN)/python -m pytest -v -n $(JOBS) --junitxml build/junit-regress.xml $(PYTEST_ARGS)
 
@@ -51,13 +55,25 @@ $(STUDY): requirements-numerics.lock $(READY)
 numerics: $(STUDY) ## accuracy of PAL and its peers: build/numerics.json, plots
 	$(BIN)/spu numerics --json build/numerics.json
 
+area: $(STUDY) ## area, delay, energy of PAL and its peers: build/area.json, plots
+	$(BIN)/spu area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json) \
+	  $(if $(filter-out 0,$(VARIANTS)),--variants)
+
+$(FPGA): requirements-fpga.lock $(READY)
+	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-fpga.lock
+	@touch $@
+
+fpga: $(FPGA) ## dot units on an ECP5: look-up tables, clock
+	$(BIN)/spu fpga "PAL8U lean" "PAL6T lean" INT8 "E4M3 12-bit window" "E2M3 exact"
+
 bench: $(READY) ## speed of the numpy library beside numpy
 	$(BIN)/python -m verif.numerics.bench
 
-docs: $(READY) ## write the generated pages of docs/ (accuracy from build/numerics.json)
+docs: $(READY) ## write the generated pages of docs/ (accuracy and area from build/*.json)
 	$(BIN)/python -m verif.reference
 	$(BIN)/python -m verif.unit_pages
 	$(BIN)/python -m verif.numerics.report
+	$(BIN)/python -m verif.area.report
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -26,19 +26,20 @@ Result = TypeVar("Result")
 #: Full adders of a heap as gates or as the library's cell; carry chains are gates.
 MAPPINGS = ("gates", "adders")
 
+# In abc's scripts as yosys takes them a comma is a space.
 # Areas: what the recipes differ in is how they share logic before the same mapper.
-_AREA_RECIPES = (
+_AREA_RECIPES = tuple(recipe.replace("; ", ";").replace(" ", ",") for recipe in (
     "strash; dch -f; amap -m",
     "strash; ifraig; scorr; dc2; dc2; strash; dch -f; amap -m",
     "strash; ifraig; scorr; dc2; strash; dch -S 2000 -C 2000; amap -m",
-)
+))
 # Delays: from area first to speed first, then buffered and sized to be as fast as they get.
 _SIZED = "buffer -c; topo; upsize -D 1; dnsize -D 1; stime -p"
-_SPEED_RECIPES = (
+_SPEED_RECIPES = tuple(recipe.replace("; ", ";").replace(" ", ",") for recipe in (
     f"strash; dch -f; amap -m; {_SIZED}",
     f"strash; dch -f; map -a; topo; {_SIZED}",
     f"strash; ifraig; scorr; dc2; dch -f; map -B 0.9 -D 1; topo; {_SIZED}",
-)
+))
 # ROMs become logic (``proc -norom``, ``memory_map``), never cells that a count would miss.
 # Nothing may trim adders before ``alumacc``: it merges only those of one width.
 _TO_WORDS = """
@@ -46,9 +47,9 @@ read_rtlil unit.il
 hierarchy -top unit
 proc -norom
 flatten
-setattr -unset init w:*
 memory -nomap
 memory_map
+setattr -unset init w:*
 opt_clean
 wreduce
 opt_clean
@@ -178,15 +179,15 @@ def synthesise(unit: wiring.Component, library: Library, mapping: str = "gates",
     Raises ``ValueError`` for a mapping that is none of ``MAPPINGS`` or that the library has
     no cell for, ``UnmappedCells`` if a cell or memory is left that the library has not.
     """
-    script = [*_prepared(library, mapping), "design -save words"]
+    script = [*script_lines(library, mapping), "design -save words"]
     for i, recipe in enumerate(_AREA_RECIPES[:recipes]):
-        script += ["design -load words", f"abc -liberty cells.lib -script +{_abc(recipe)}",
+        script += ["design -load words", f"abc -liberty cells.lib -script +{recipe}",
                    "opt_clean -purge", f"write_json netlist{i}.json"]
 
     def results(folder: Path) -> list[Netlist]:
         return [_netlist(folder / f"netlist{i}.json", library) for i in range(recipes)]
 
-    return min(_run(unit, library, mapping, script, results), key=lambda n: n.area)
+    return min(run_flow(unit, library, mapping, script, results), key=lambda n: n.area)
 
 
 def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
@@ -194,9 +195,9 @@ def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
 
     Raises ``UnmappedCells``.
     """
-    script = [*_prepared(library, "gates", fast=True), "design -save words"]
+    script = [*script_lines(library, "gates", fast=True), "design -save words"]
     for i, recipe in enumerate(_SPEED_RECIPES):
-        script += ["design -load words", f"abc -liberty cells.lib -script +{_abc(recipe)}",
+        script += ["design -load words", f"abc -liberty cells.lib -script +{recipe}",
                    "opt_clean -purge", f"write_json netlist{i}.json"]
 
     def results(folder: Path) -> list[Timing]:
@@ -209,23 +210,24 @@ def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
         return [Timing(_netlist(folder / f"netlist{i}.json", library).gate_equivalents,
                        delay / unit_of_time) for i, delay in enumerate(picoseconds)]
 
-    return _run(unit, library, "gates", script, results)
+    return run_flow(unit, library, "gates", script, results)
 
 
-def _prepared(library: Library, mapping: str, fast: bool = False) -> list[str]:
-    """Script lines up to what abc sees."""
+def script_lines(library: Library, mapping: str, fast: bool = False, memories: bool = False
+                 ) -> list[str]:
+    """Lines of the yosys script up to what abc sees.
+
+    ``fast``: adders in logarithmic depth; ``memories``: those that are written stay.
+    """
     if mapping not in MAPPINGS:
         raise ValueError(f"mapping must be one of {', '.join(MAPPINGS)}, not {mapping!r}")
     if mapping == "adders" and not library.full_adder:
         raise ValueError(f"library {library.name} has no full-adder cell")
     lines = [*_TO_WORDS.split("\n"), "techmap -map heap.v" * (mapping == "adders"),
              "techmap -map ripple.v" * (not fast), "techmap -map adder.v", *_TO_GATES.split("\n")]
+    if memories:
+        lines[lines.index("memory_map")] += " -rom-only"
     return [line for line in lines if line]
-
-
-def _abc(recipe: str) -> str:
-    """A recipe as yosys passes it to abc: a comma is a space."""
-    return recipe.replace("; ", ";").replace(" ", ",")
 
 
 def _cell_adder(library: Library) -> str:
@@ -234,8 +236,9 @@ def _cell_adder(library: Library) -> str:
     return _CELL_ADDER % (cell.name, *cell.inputs, total, carry)
 
 
-def _run(unit: wiring.Component, library: Library, mapping: str, script: list[str],
-            results: Callable[[Path], Result]) -> Result:
+def run_flow(unit: wiring.Component, library: Library, mapping: str, script: list[str],
+             results: Callable[[Path], Result]) -> Result:
+    """Run a script on a unit in a folder of its own; ``results`` reads what it left there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "unit.il").write_text(rtlil.convert(unit, name="unit", emit_src=False))

@@ -33,7 +33,8 @@ from pal_units.rtl.log import AccumulatorEncoder, IntegerLog
 from pal_units.rtl.matrix import DotMatrix, DotUnit
 from pal_units.rtl.reblock import ReblockUnit
 from pal_units.rtl.transcendental import Exponential, Logarithm
-from rtl.area import gate_equivalents
+from rtl.liberty import neutral
+from rtl.synthesis import synthesise
 
 FOLDER = Path(__file__).parents[1] / "docs" / "units"
 AREAS = FOLDER / "area.json"
@@ -145,8 +146,8 @@ def page(unit: UnitPage, areas: dict[str, float]) -> str:
         f"\n## Ports ({next(iter(makers))})\n",
         _table(["port", "direction", "bits"], ports),
         "## Area\n",
-        "NAND2 equivalents of all logic, tables and flip-flops (`rtl/area.py`; yosys, no cell "
-        "library, no timing target), with the latency in cycles of that configuration.\n",
+        "NAND2 equivalents of all logic, tables and flip-flops (`rtl/synthesis.py`; no process, no "
+        "timing target), with the latency in cycles of that configuration.\n",
         _table(["configuration", "latency", "NAND2"], rows),
     ]
     return "\n".join(parts)
@@ -168,11 +169,16 @@ def texts(areas: dict[str, dict[str, float]]) -> dict[Path, str]:
             **{u.path: page(u, areas[u.component.__name__]) for u in UNITS}}
 
 
+def area(make: Maker) -> float:
+    """NAND2 equivalents of a configuration, by the first recipe."""
+    return synthesise(make(), neutral(), recipes=1).gate_equivalents
+
+
 def main() -> None:
     """Synthesise every configuration and write the pages."""
     tasks = [(u.component.__name__, label, make) for u in UNITS
              for label, make in u.configurations.items()]
-    found = [(name, label, gate_equivalents(make()))
+    found = [(name, label, area(make))
              for name, label, make in track(tasks, description="synthesis")]
     areas = {name: {label: area for _, label, area in group}
              for name, group in groupby(found, key=lambda f: f[0])}

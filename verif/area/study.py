@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib import metadata
 from multiprocessing import get_context
@@ -18,11 +18,17 @@ from rtl.activity import Simulator
 from rtl.gates import NAND2
 from rtl.liberty import Library
 from rtl.synthesis import Netlist, speeds, synthesise
+from spu.arch.params import CONFIGS
 from verif.area.accuracy import accumulators, dot_sqnr_db
 from verif.area.streams import STREAMS, port_values
+from verif.area.tiles import overhead_share, part_rows, tile_kinds
 from verif.area.units import Unit, units, variants
 from verif.numerics import MissingPackage
 
+#: The array whose parts are listed.
+ARCH = CONFIGS["basic"]
+#: Cycles of a stream that glitches are counted in; they take long.
+GLITCH_CYCLES = 256
 #: Called with a unit's name and the share of work done, 0 to 1.
 Progress = Callable[[str, float], None]
 #: Distributions whose dot products are rated, the first one in column ``dot_sqnr_db``.
@@ -88,6 +94,7 @@ def row(name: str, path: Path | None = None) -> dict:
 def energies(unit: Unit, component: wiring.Component, netlist: Netlist) -> dict:
     """Energy of a multiply-accumulate on each stream that can be had, by kind of delay.
 
+    Glitches of float32 units, deep and large, are left out for the time they take.
     Raises ``WrongNetlist``: the simulated netlist differs from the model.
     """
     found: dict[str, dict[str, float]] = {}
@@ -97,11 +104,12 @@ def energies(unit: Unit, component: wiring.Component, netlist: Netlist) -> dict:
         if stream is None:
             continue
         ports = port_values(unit, component, *stream)
-        found[name] = {}
-        for delay in ("zero", "unit") if unit.lanes > 1 else ("zero",):
-            activity = simulator.run(ports, delay)
-            _check(unit, activity.outputs["result"], len(component.result), *stream)
-            found[name][delay] = simulator.energy(activity) / unit.lanes
+        activity = simulator.run(ports)
+        _check(unit, activity.outputs["result"], len(component.result), *stream)
+        found[name] = {"zero": simulator.energy(activity) / unit.lanes}
+        if unit.accumulator != "float32":
+            part = {port: values[:GLITCH_CYCLES] for port, values in ports.items()}
+            found[name]["unit"] = simulator.energy(simulator.run(part, "unit")) / unit.lanes
     return found
 
 
@@ -115,30 +123,42 @@ def _check(unit: Unit, results: list[int], width: int, a: Any, b: Any) -> None:
         raise WrongNetlist(f"the netlist of {unit.name} does not compute its dot products")
 
 
-def study(path: Path | None = None, names: list[str] | None = None,
-          progress: Progress = lambda *_: None) -> dict:
-    """Rows of units, all of them without ``names``, with versions, as JSON holds them.
+def tile(module: str, path: Path | None = None) -> list[dict]:
+    """Parts of a tile kind of the studied array, or of its top, ``spu``."""
+    return part_rows(ARCH, module, _library(path))
 
-    Raises ``LibraryError`` before any work.
+
+def study(path: Path | None = None, tried: bool = False,
+          progress: Progress = lambda *_: None) -> dict:
+    """Rows of units and of the parts of an array, with versions, as JSON holds them.
+
+    ``tried``: also the variants that were tried.  Raises ``LibraryError`` before any work.
     """
     library = _library(path)
-    names = list(by_name()) if names is None else names
-    rows: dict[str, dict] = {}
-    context = get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        jobs = {pool.submit(row, name, path): name for name in names}
+    names = [u.name for u in (*units(), *(variants() if tried else ()))]
+    # The longest first, so that no core waits for the other.
+    jobs: dict[Future[Any], str] = {}
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for module in (*tile_kinds(ARCH), "spu"):
+            jobs[pool.submit(tile, module, path)] = module
+        for name in reversed(names):
+            jobs[pool.submit(row, name, path)] = name
         try:
-            for job in as_completed(jobs):
-                rows[jobs[job]] = job.result()
-                progress(jobs[job], len(rows) / len(names))
+            for done, job in enumerate(as_completed(jobs), 1):
+                job.result()
+                progress(jobs[job], done / len(jobs))
         finally:
             pool.shutdown(cancel_futures=True)
+    found = {name: job.result() for job, name in jobs.items()}
+    parts = [part for module in (*tile_kinds(ARCH), "spu") for part in found[module]]
     return {
-        "command": "make area", "library": library.name,
+        "command": "make area" + (" VARIANTS=1" if tried else ""), "library": library.name,
         "units": {"delay": "FO4" if library.neutral else "ns",
                   "energy": "inverter inputs" if library.neutral else "pJ"},
         "versions": dict(_versions()),
-        "rows": [rows[name] for name in names],
+        "rows": [found[name] for name in names],
+        "parts": parts, "tiles": tile_kinds(ARCH),
+        "overhead_share": overhead_share(parts, tile_kinds(ARCH)),
     }
 
 

@@ -184,8 +184,8 @@ def _lean(fraction: int, antilog: int, product: int, guard: int = 8, step: int =
 
 LEAN_8U = _lean(4, 5, 10, step=8)
 LEAN_8T = _lean(5, 6, 12, 6, step=8, octaves=8)
-LEAN_6T = _lean(3, 5, 9, 7, octaves=8)
-LEAN_4U = _lean(3, 3, 6)
+LEAN_6T = _lean(3, 5, 9, 6, octaves=8)
+LEAN_4U = _lean(3, 3, 6, 7)
 PAL8T_OCTAVES = PAL8T.with_bias_step(8)
 
 
@@ -212,9 +212,10 @@ def units() -> Iterator[Unit]:
     for fmt in (FP6_E2M3, FP4_E2M1):
         yield floating(fmt)
         yield floating(fmt, scale=True)
+    for fmt in (FP8_E4M3, BF16):
+        yield float32(fmt, LANES)
     for fmt in (FP8_E4M3, FP8_E5M2, BF16):
         yield float32(fmt, 1)
-        yield float32(fmt, LANES)
 
 
 def variants() -> Iterator[Unit]:

@@ -72,13 +72,13 @@ def test_unit_pages_are_those_of_the_code():
 @pytest.mark.parametrize(("unit", "label"), [("Multiplier", "PAL8T"), ("Adder", "PAL6T"),
                                              ("Exponential", "PAL16")])
 def test_areas_in_the_pages_are_those_of_the_code(unit, label):
-    from rtl.area import gate_equivalents
+    from verif.unit_pages import area
     from verif import unit_pages
 
     make = next(u for u in unit_pages.UNITS
                 if u.component.__name__ == unit).configurations[label]
     committed = json.loads(unit_pages.AREAS.read_text())[unit][label]
-    assert gate_equivalents(make()) == pytest.approx(committed, rel=0.02)
+    assert area(make) == pytest.approx(committed, rel=0.02)
 
 
 def test_a_yosys_error_is_an_exception_with_its_text(tmp_path):

@@ -1,0 +1,170 @@
+"""What PAL is asked to reach against each peer, and what it reaches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from verif.area.study import median_energy
+
+#: Rows and columns of an array whose edges decode for all lanes.
+EDGE = 16
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ratio of areas: of a PAL unit to a peer.
+
+    Parameters
+    ----------
+    unit: the PAL unit; decoded: the same with its decoders at the edge of an array, or "".
+    peer: with a scale for the tensor; block_peer: with the block scale that PAL has.
+    limit: of the ratio; accuracy: row whose dot SQNR the unit must reach, less ``margin_db``.
+    """
+
+    unit: str
+    peer: str
+    block_peer: str
+    limit: float
+    accuracy: str
+    margin_db: float = 0.0
+    decoded: str = ""
+
+
+BARS = (
+    Bar("PAL8U lean", "INT8", "MXINT8", 0.55, "E4M3 exact", 5),
+    Bar("PAL8U lean", "E3M4 12-bit window", "MX-E3M4 12-bit window", 0.65, "E4M3 exact", 5),
+    Bar("PAL8U lean", "E4M3 12-bit window", "MX-E4M3 12-bit window", 0.70, "E4M3 exact", 5),
+    Bar("PAL8T lean", "INT8", "MXINT8", 0.60, "MXINT8", decoded="PAL8T lean, decoded"),
+    Bar("PAL6T lean", "E2M3 exact", "MX-E2M3 exact", 0.75, "MX-E2M3 exact",
+        decoded="PAL6T lean, decoded"),
+    Bar("PAL4U lean", "E2M1 exact", "MX-E2M1 exact", 0.85, "MX-E2M1 exact"),
+)
+#: Energy of a multiply-accumulate: unit, unit with decoders at the edge, peers, limit.
+ENERGY_BARS = (
+    ("PAL8U lean", "", "INT8", "MXINT8", 0.75),
+    ("PAL6T lean", "PAL6T lean, decoded", "E2M3 exact", "MX-E2M3 exact", 0.80),
+)
+#: Largest share of a tile's logic that is neither matrix unit, vector unit nor memory.
+OVERHEAD_LIMIT = 0.35
+
+Row = list[str]
+
+
+def at_edge(full: float, decoded: float) -> float:
+    """A lane whose decoders serve ``EDGE`` lanes."""
+    return decoded + (full - decoded) / EDGE
+
+
+def area_rows(results: dict) -> Iterator[Row]:
+    """Heading, then a row a bar: ratios to both peers, in area and area-delay product."""
+    rows = {row["unit"]: row for row in results["rows"]}
+    adders = rows["INT8"]["ge_adder_cells"] is not None
+    yield ["unit", "peer", "bar", "area", "area, adder cells", "area x delay", "dot SQNR, dB",
+           "needed", "met in area"]
+    for bar in BARS:
+        for peer in (bar.peer, bar.block_peer):
+            ratios = []
+            for column in ("ge", "ge_adder_cells", "area_delay"):
+                if column == "ge_adder_cells" and not adders:
+                    ratios.append(float("nan"))
+                    continue
+                value = rows[bar.unit][column]
+                if bar.decoded:
+                    value = at_edge(value, rows[bar.decoded][column])
+                ratios.append(value / rows[peer][column])
+            needed = rows[bar.accuracy]["dot_sqnr_db"] + bar.margin_db
+            reached = rows[bar.unit]["dot_sqnr_db"]
+            met = ratios[0] <= bar.limit and reached >= needed
+            label = bar.unit + (f", decoders shared by {EDGE}" if bar.decoded else "")
+            yield [label, peer, f"{bar.limit:.2f}", *(f"{r:.3f}" for r in ratios),
+                   f"{reached:.2f}", f"{needed:.2f}", "yes" if met else "no"]
+
+
+def energy_rows(results: dict) -> Iterator[Row]:
+    """Heading, then a row a bar and peer: ratios of energies, per stream and median."""
+    rows = {row["unit"]: row for row in results["rows"]}
+    streams = list(rows["INT8"]["energy_per_mac"])
+    yield ["unit", "peer", "bar", *streams, "with glitches", "met"]
+    for unit, decoded, *peers, limit in ENERGY_BARS:
+        for peer in peers:
+            def value(name: str, stream: str, delay: str = "zero") -> float:
+                return rows[name]["energy_per_mac"][stream][delay]
+
+            def ratio(stream: str, delay: str = "zero", unit: str = unit, decoded: str = decoded,
+                      peer: str = peer) -> float:
+                mine = value(unit, stream, delay)
+                if decoded:
+                    mine = at_edge(mine, value(decoded, stream, delay))
+                return mine / value(peer, stream, delay)
+
+            ratios = [ratio(stream) for stream in streams]
+            glitches = sorted(ratio(stream, "unit") for stream in streams)[len(streams) // 2]
+            label = unit + (f", decoders shared by {EDGE}" if decoded else "")
+            yield [label, peer, f"{limit:.2f}", *(f"{r:.3f}" for r in ratios), f"{glitches:.3f}",
+                   "yes" if max(ratios) <= limit else "no"]
+
+
+def unit_rows(results: dict) -> Iterator[Row]:
+    """Heading, then a row a unit."""
+    delay, energy = results["units"]["delay"], results["units"]["energy"]
+    yield ["unit", "bits", "scale", "accumulator", "NAND2 a lane", "with adder cells",
+           f"fastest, {delay}", "area x delay", "dot SQNR, dB", "student-t3", "outliers",
+           f"energy a MAC, {energy}"]
+    for row in results["rows"]:
+        if row["variant"]:
+            continue
+        adders = row["ge_adder_cells"]
+        energy_value = median_energy(row)
+        yield [row["unit"], f"{row['bits_per_element']:g}", row["scale"], row["accumulator"],
+               f"{row['ge_per_lane']:.1f}", f"{adders / row['lanes']:.1f}" if adders else "-",
+               f"{row['delay_ns']:.2f}", f"{row['area_delay'] / row['lanes']:.0f}",
+               *(_decibels(row[key]) for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3",
+                                                 "dot_sqnr_db_outliers")),
+               f"{energy_value:.3g}" if energy_value else "-"]
+
+
+def variant_rows(results: dict) -> Iterator[Row]:
+    """Heading, then a row a variant that was tried."""
+    yield ["variant", "product", "scale", "NAND2 a lane", "dot SQNR, dB", "student-t3",
+           "outliers"]
+    for row in results["rows"]:
+        if row["variant"]:
+            yield [row["unit"], row["product"], row["scale"], f"{row['ge_per_lane']:.1f}",
+                   *(_decibels(row[key]) for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3",
+                                                     "dot_sqnr_db_outliers"))]
+
+
+def part_rows(results: dict) -> Iterator[Row]:
+    """Heading, then a row a part of each tile kind and of the top."""
+    yield ["module", "part", "NAND2", "share", "memory bits", "overhead"]
+    totals: dict[str, float] = {}
+    for part in results["parts"]:
+        totals[part["module"]] = totals.get(part["module"], 0) + part["ge"]
+    for part in results["parts"]:
+        yield [part["module"], part["part"], f"{part['ge']:.0f}",
+               f"{part['ge'] / totals[part['module']]:.1%}", str(part["memory_bits"]),
+               "yes" if part["overhead"] else ""]
+
+
+def _decibels(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def moved(results: dict, baseline: dict, tolerance: float = 0.02) -> list[str]:
+    """What differs from a baseline by more than ``tolerance``: one line each.
+
+    Variants count only if the results have any.
+    """
+    tried = any(row["variant"] for row in results["rows"])
+
+    def areas(study: dict) -> dict[str, float]:
+        return {row["unit"]: row["ge"] for row in study["rows"] if tried or not row["variant"]} \
+            | {f"{p['module']}, {p['part']}": p["ge"] for p in study["parts"]}
+
+    before, after = areas(baseline), areas(results)
+    lines = [f"{name}: new, {after[name]:.0f}" for name in after if name not in before]
+    lines += [f"{name}: gone, was {before[name]:.0f}" for name in before if name not in after]
+    for name in before.keys() & after.keys():
+        change = after[name] / before[name] - 1
+        if abs(change) > tolerance:
+            lines.append(f"{name}: {before[name]:.0f} -> {after[name]:.0f} ({change:+.1%})")
+    return sorted(lines)

@@ -1,0 +1,127 @@
+"""Tables of the comparison: for the terminal and for ``docs/area.md``."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from verif.area import bars
+from verif.area.bars import Row, moved
+
+#: The generated page, the results that it was written from, and those of a process.
+PAGE = Path(__file__).parents[2] / "docs" / "area.md"
+BASELINE = PAGE.with_name("area.json")
+PROCESSES = {"IHP SG13G2, 130 nm": Path("build/area-ihp.json"),
+             "SkyWater sky130 hd, 130 nm": Path("build/area-sky130.json")}
+
+__all__ = ["moved", "tables", "text"]
+
+
+def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
+    """Title and rows, the first one the headings, of each table."""
+    yield "Areas against the bars", list(bars.area_rows(results))
+    yield "Energies against the bars", list(bars.energy_rows(results))
+    yield "Units", list(bars.unit_rows(results))
+    variants = list(bars.variant_rows(results))
+    if len(variants) > 1:
+        yield "Variants that were tried", variants
+    yield f"Parts of {results['parts'][0]['arch']}", list(bars.part_rows(results))
+
+
+def _markdown(rows: list[Row]) -> str:
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(r) + " |" for r in lines)
+
+
+def text(results: dict, processes: dict[str, dict]) -> str:
+    """The whole of ``docs/area.md``: the library without a process, and real ones beside it."""
+    parts = dict(tables(results))
+    sections = [f"**{title}**\n\n{_markdown(rows)}" for title, rows in parts.items()]
+    for name, found in processes.items():
+        sections += [
+            f"## {name}\n\nNAND2 of this library: 1; delays in {found['units']['delay']}, energies "
+            f"in {found['units']['energy']}.",
+            *(f"**{title}**\n\n{_markdown(rows)}" for title, rows in tables(found)
+              if title in ("Areas against the bars", "Energies against the bars", "Units"))]
+    versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
+    share = results["overhead_share"]
+    return f"""# Area, delay and energy
+
+Written by `make docs` from the results of `make area VARIANTS=1`; do not edit. {versions}.
+
+Is a log unit really smaller? Every unit here takes 16 pairs of codes a cycle and adds their products
+to one accumulator register: same flow, same heap of bits, same accumulator headroom (sums of 1024
+full-scale products), no other registers. Each is verified exactly against its own model, and every
+mapped netlist was simulated on real operands and gave the model's results.
+
+* **Area**: NAND2 equivalents, smallest of three abc recipes, full adders as gates; beside it with
+  the full adders of the heap as cells. Without a process a gate counts its transistors
+  (`rtl/gates.py`), a NAND2 4.
+* **Delay**: fastest of three recipes from small to fast, adders of logarithmic depth, buffered and
+  sized; logic only, without flip-flops. Area x delay: the least product among them, a lane.
+* **Energy**: transitions of the mapped netlist times the capacitance that each drives and what the
+  cells consume inside; zero delay, and with glitches (every gate one unit of time; an upper bound).
+  Streams: Gaussian, the second layer of the digits model, a linear layer of all-MiniLM-L6-v2.
+* **Dot SQNR**: {bars.EDGE * 1024 // 16}-long dot products as the unit computes them, its truncations
+  included, on Gaussian data, on a Student-t distribution and on data with outliers (see
+  [accuracy](accuracy.md)).
+* **Peers**: Booth integers; floating-point products exact or in a window of 12 bits below the
+  largest, as PAL's. `MX-` and `MXINT8` have PAL's own block scale in whole octaves (bias adder and
+  shifter before the accumulator, 8 guard bits), the others one scale a tensor and nothing to
+  compute for it. E3M4 is no standard's: all codes are numbers.
+* **PAL**: `default` keeps enough bits for data with outliers; `lean` is as small as Gaussian data
+  allow. `decoded` takes decoded elements: in an array the decoders stand at the edges, and
+  "decoders shared by {bars.EDGE}" counts a share of them, for both operands.
+
+What to read from it:
+
+* Against peers with the same block scale PAL8U reaches its three bars in area; against peers without
+  one it reaches those for INT8 and E3M4, and misses the one for windowed E4M3, whose floor is the
+  lane itself: log adder, shifter, XOR and heap of {_ge(results, 'PAL8U lean, tensor scale')} NAND2.
+* PAL8T is at the bar against MXINT8 with all decoders shared but for their share, and above it
+  against INT8; its floor is the 5-bit fraction, whose antilog needs 6 bits and whose heap 12 rows.
+  No other 8-bit unit is above its accuracy.
+* PAL6T reaches its area bar only where the peer has a block scale and decoders are shared. Its
+  energy is near that of MX-E2M3: a 4 x 4 multiplier is small already.
+* PAL4 wins against E2M1 only with the same block scale; at 4 bits accuracy decides.
+* Lean units lose on heavy tails: the guard and window bits that they save hold small blocks.
+  Against that stands `default`.
+* Fixed-point accumulation, which floating point can have too, is most of the gain over float32.
+* Of the logic of the tiles of `{results['parts'][0]['arch']}`, {share:.1%} are neither matrix unit,
+  vector unit nor memory (asked: at most {bars.OVERHEAD_LIMIT:.0%}); the reblock unit counts as
+  overhead there.
+
+How PAL became smaller, from 723 (PAL8U) and 936 (PAL8T) NAND2 a lane with pipeline registers and
+the fixed recipe of the first version: the sum of products is registered instead of each product; a
+product's least bit is always 1, so that a sign inverts bits and adds nothing; block biases shift
+whole octaves and their fraction adds to the log, where a multiplier was; U has biases in octaves
+only, which cost it nothing; the antilog's entries share the factor that rounds them best, at P = 3
+and L = 3 Mitchell's antilog without a table; the shifter takes its largest step first. Mitchell
+plus a correction instead of a table came out larger than abc's own logic for the table.
+
+![Area of 16-lane dot units](figures/area.svg)
+![Area against accuracy](figures/area_accuracy.svg)
+
+Any Liberty file: `make area LIBERTY=path/to/cells.lib` (areas also in its unit in the JSON, `area`).
+An FPGA: `spu fpga --help`.
+
+{chr(10).join(s + chr(10) for s in sections)}"""
+
+
+def _ge(results: dict, unit: str) -> str:
+    return next(f"{row['ge_per_lane']:.0f}" for row in results["rows"] if row["unit"] == unit)
+
+
+def main() -> None:
+    """Write the page, its figures and the baseline from ``build/area.json``."""
+    results = json.loads(Path("build/area.json").read_text())
+    processes = {name: json.loads(path.read_text()) for name, path in PROCESSES.items()
+                 if path.exists()}
+    PAGE.write_text(text(results, processes))
+    BASELINE.write_text(json.dumps(results, indent=1) + "\n")
+    for name in ("area", "area_accuracy"):
+        shutil.copy(Path("build/area") / f"{name}.svg", PAGE.parent / "figures")
+
+
+if __name__ == "__main__":
+    main()

