@@ -222,10 +222,11 @@ def accumulate(a: PalArray, b: PalArray, params: DotParams | None = None
     if a.fmt.block != b.fmt.block:
         raise ValueError(f"blocks differ: {a.fmt.block} and {b.fmt.block}")
     params = params or dot_params(max(a.fmt, b.fmt, key=lambda f: f.fraction_bits))
+    lam_a, lam_b, magnitudes = _product_logs(a.fmt, b.fmt, params)
     total = kernels.accumulate(
         np.ascontiguousarray(a.codes), np.ascontiguousarray(a.biases),
         np.ascontiguousarray(b.codes), np.ascontiguousarray(b.biases),
-        *_product_logs(a.fmt, b.fmt, params), (a.fmt.sign_bit, b.fmt.sign_bit),
+        lam_a, lam_b, magnitudes, (a.fmt.sign_bit, b.fmt.sign_bit),
         (params.guard_bits, 1 << params.fraction_bits, BIAS_PER_OCTAVE, params.bias_step),
         a.fmt.block, ZERO_BLOCK)
     limit = 1 << (params.accumulator_bits - 1)

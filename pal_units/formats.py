@@ -246,14 +246,14 @@ class DotParams:
 
 
 #: Good points for each format: enough bits that products do not cost accuracy, on data with
-#: outliers too.  Leaner ones are in ``docs/area.md``.
+#: outliers too, and room for 127 blocks of any values.  Leaner ones are in ``docs/area.md``.
 DOT_PARAMS = {
     "PAL4U": DotParams(3, 3, product_bits=9),
     "PAL4T": DotParams(3, 3, product_bits=10),
-    "PAL6U": DotParams(3, 4),
+    "PAL6U": DotParams(3, 4, guard_bits=7),
     "PAL6T": DotParams(3, 5, product_bits=11),
-    "PAL8U": DotParams(4, 5, bias_step=8),
-    "PAL8T": DotParams(5, 6, product_bits=13),
+    "PAL8U": DotParams(4, 5, guard_bits=7, bias_step=8),
+    "PAL8T": DotParams(5, 6, product_bits=13, guard_bits=6),
 }
 
 

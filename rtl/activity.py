@@ -1,12 +1,13 @@
 """Simulation of a mapped netlist that counts transitions, and their energy."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from rtl.synthesis import Netlist
 
@@ -91,7 +92,7 @@ class Simulator:
                 np.array([g[2] for g in self._gates], np.uint64),
                 np.array(self._flops, np.int32).reshape(-1, 3))
 
-    def run(self, inputs: dict[str, ArrayLike | list[int]], delay: str = "zero") -> Activity:
+    def run(self, inputs: Mapping[str, Sequence[int]], delay: str = "zero") -> Activity:
         """Apply one value of each input port a cycle, from a state of zeros.
 
         Values are integers of any width, negative ones in two's complement; ports that are
@@ -100,7 +101,7 @@ class Simulator:
         if delay not in DELAYS:
             raise ValueError(f"delay must be one of {', '.join(DELAYS)}, not {delay!r}")
         ports = self.netlist.module["ports"]
-        cycles = len(next(iter(inputs.values())))  # type: ignore[arg-type]
+        cycles = len(next(iter(inputs.values())))
         nets, columns = [], []
         for name, values in inputs.items():
             bits = ports[name]["bits"]
@@ -111,8 +112,9 @@ class Simulator:
         seen = np.array([net for group in outputs.values() for net in group], np.int32)
         found = np.zeros((cycles, len(seen)), np.uint8)
         toggles = np.zeros(len(self._loads), np.int64)
-        _simulate(*self._arrays, np.array(nets, np.int32), np.concatenate(columns, axis=1),
-                  seen, found, toggles, delay == "unit")
+        targets, sources, tables, flops = self._arrays
+        _simulate(targets, sources, tables, flops, np.array(nets, np.int32),
+                  np.concatenate(columns, axis=1), seen, found, toggles, delay == "unit")
         results, at = {}, 0
         for name, group in outputs.items():
             part = found[:, at:at + len(group)]
@@ -159,11 +161,11 @@ def _ordered(gates: list[tuple[int, list[int], int]]) -> list[tuple[int, list[in
     return order
 
 
-def _bits(values: ArrayLike | list[int], width: int) -> NDArray[np.uint8]:
+def _bits(values: Sequence[int], width: int) -> NDArray[np.uint8]:
     """Values as bits, least first, shape (cycles, width)."""
     mask = (1 << width) - 1
     size = -(-width // 8)
-    raw = b"".join((int(v) & mask).to_bytes(size, "little") for v in values)  # type: ignore[union-attr]
+    raw = b"".join((int(v) & mask).to_bytes(size, "little") for v in values)
     columns = np.frombuffer(raw, np.uint8).reshape(-1, size)
     return np.unpackbits(columns, axis=1, bitorder="little")[:, :width]
 

@@ -42,7 +42,8 @@ def breakdown(unit: wiring.Component, library: Library, parts: list[str],
     """
     # Amaranth numbers modules whose names a signal has too: ``unit.context$73``.
     text = rtlil.convert(unit, name="unit", emit_src=False)
-    emitted = {re.sub(r"\$\d+", "", name): name for name in re.findall(r"^module \\(\S+)", text, re.M)}
+    emitted = {re.sub(r"\$\d+", "", name): name
+               for name in re.findall(r"^module \\(\S+)", text, re.M)}
     missing = [part for part in parts if f"unit.{part}" not in emitted]
     if missing:
         raise ValueError(f"the unit has no part {missing[0]!r}")

@@ -47,7 +47,8 @@ class _Harness(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.unit = unit = self.unit
-        inputs, outputs = [], []
+        inputs: list[Value] = []
+        outputs: list[Value] = []
         for name, member in unit.signature.members.items():
             port = Value.cast(getattr(unit, name))
             (inputs if member.flow is In else outputs).append(port)

@@ -83,7 +83,7 @@ def _table(kind: str, value_of_load: list[float]) -> str:
 
 
 def _arc(pin: str, parasitic: float, timing_type: str = "") -> str:
-    delay, slew = [parasitic + load for load in _LOADS], [load for load in _LOADS]
+    delay, slew = [parasitic + load for load in _LOADS], list(_LOADS)
     tables = [_table(f"cell_{edge}", delay) + " " + _table(f"{edge}_transition", slew)
               for edge in ("rise", "fall")]
     return (f'timing () {{ related_pin : "{pin}"; timing_sense : non_unate; {timing_type}'

@@ -166,7 +166,9 @@ def _tokens(text: str) -> Iterator[str]:
 def _parse_groups(text: str, origin: str) -> Group:
     """The outermost group, ``library``."""
     root = Group("", [])
-    stack, words, arguments = [root], [], None
+    stack = [root]
+    words: list[str] = []
+    arguments: list[str] | None = None
     tokens = _tokens(text)
     for token in tokens:
         if token == "(":

@@ -67,5 +67,6 @@ __all__ = [
     "exp2", "fma", "fma16", "from_float", "from_int8", "is_nan", "less", "log2",
     "log_of_integer", "maximum", "minimum", "mul", "nearest_code", "neg", "product_table",
     "product_tables", "reblock", "recip", "relu16", "rsqrt", "scale_block", "scaled",
-    "split_bias", "sqrt", "square", "sub", "to_float", "to_int8", "unblock", "value_of", "value_under", "with_nan",
+    "split_bias", "sqrt", "square", "sub", "to_float", "to_int8", "unblock", "value_of",
+    "value_under", "with_nan",
 ]

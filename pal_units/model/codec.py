@@ -100,8 +100,8 @@ def encode_blocks(x: ArrayLike, fmt: Format, tensor_bias: int | None = None
     """Encode ``x`` of shape ``(..., K)``, ``K`` a multiple of ``fmt.block``.
 
     Returns codes ``(..., K)``, block biases ``(..., K/block)`` and the tensor bias ``T``.
-    Block biases round up to a multiple of ``fmt.bias_step``.  Without ``tensor_bias`` the largest block is put at bias 0.  With it, values above
-    ``2^(T/8)`` saturate.
+    Without ``tensor_bias`` the largest block is put at bias 0.  With it, values above
+    ``2^(T/8)`` saturate.  Block biases round up to a multiple of ``fmt.bias_step``.
 
     Raises ``ValueError`` for a last axis that blocks do not divide, for infinities, for
     NaN in a format without, and for a ``T`` that int16 cannot hold.

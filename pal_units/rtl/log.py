@@ -98,7 +98,9 @@ class AccumulatorEncoder(wiring.Component):
     -------
     >>> from pal_units.formats import DOT_PARAMS, PAL16
     >>> from pal_units.rtl.evaluate import evaluate
-    >>> evaluate(AccumulatorEncoder(DOT_PARAMS["PAL8T"]), i=1 << 18)  # half of the top, 2^19
+    >>> from pal_units.tables import octaves_below
+    >>> params = DOT_PARAMS["PAL8T"]
+    >>> evaluate(AccumulatorEncoder(params), i=round(2**octaves_below(params) / 2))  # half the top
     {'o': 31743}
     >>> PAL16.levels[31743]
     np.float64(0.5)

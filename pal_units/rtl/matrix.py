@@ -50,7 +50,7 @@ class DotMatrix(wiring.Component):
     >>> done = evaluate(unit, x=[95, 95], w=[[127, 127], [95, 0]], mac=1, block_last=1, last=1)
     >>> top = 2**octaves_below(DOT_PARAMS["PAL8T"])
     >>> [round(done["result"][i] / top, 3) for i in range(2)]
-    [0.998, 0.249]
+    [0.999, 0.25]
     """
 
     latency = DotColumn.latency
@@ -127,7 +127,7 @@ class DotUnit(wiring.Component):
     >>> top = 2**octaves_below(DOT_PARAMS["PAL8T"])
     >>> done = evaluate(unit, a=[95, 95], b=[95, 95], mac=1, block_last=1, last=1)
     >>> round(done["result"] / top, 3), done["nan"]
-    (0.499, 0)
+    (0.5, 0)
     """
 
     latency = DotMatrix.latency

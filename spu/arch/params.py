@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from pal_units.formats import PAL8T, PAL8U, PAL16, DotParams
+from pal_units.formats import DOT_PARAMS, PAL8T, PAL8U, PAL16
 
 #: Bits of a word: data, block bias, predicate.
 DATA_BITS, BIAS_BITS = 64, 8
@@ -14,7 +14,7 @@ CODES_PER_WORD = DATA_BITS // PAL8T.n
 LANES16_PER_WORD = DATA_BITS // PAL16.n
 #: Formats that a profile bit selects, and the bits kept for both in the matrix unit.
 PROFILES = (PAL8T, PAL8U)
-MATRIX_DOT = DotParams(fraction_bits=5, antilog_bits=6, product_bits=13)
+MATRIX_DOT = DOT_PARAMS[PAL8T.name]
 #: Elements that share a block bias.
 BLOCK = PAL8T.block
 WORDS_PER_BLOCK = BLOCK // CODES_PER_WORD

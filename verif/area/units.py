@@ -204,18 +204,18 @@ def units() -> Iterator[Unit]:
     for bits, element in ((8, INT8), (6, INT6), (4, INT4)):
         yield integer(bits, element)
     yield integer(8, MXINT8, scale=True)
-    for fmt in (FP8_E4M3, FP8_E3M4):
-        yield floating(fmt)
-        yield floating(fmt, WINDOW)
-        yield floating(fmt, WINDOW, scale=True)
+    for peer in (FP8_E4M3, FP8_E3M4):
+        yield floating(peer)
+        yield floating(peer, WINDOW)
+        yield floating(peer, WINDOW, scale=True)
     yield floating(FP8_E5M2, WINDOW)
-    for fmt in (FP6_E2M3, FP4_E2M1):
-        yield floating(fmt)
-        yield floating(fmt, scale=True)
-    for fmt in (FP8_E4M3, BF16):
-        yield float32(fmt, LANES)
-    for fmt in (FP8_E4M3, FP8_E5M2, BF16):
-        yield float32(fmt, 1)
+    for peer in (FP6_E2M3, FP4_E2M1):
+        yield floating(peer)
+        yield floating(peer, scale=True)
+    for peer in (FP8_E4M3, BF16):
+        yield float32(peer, LANES)
+    for peer in (FP8_E4M3, FP8_E5M2, BF16):
+        yield float32(peer, 1)
 
 
 def variants() -> Iterator[Unit]:
@@ -223,8 +223,8 @@ def variants() -> Iterator[Unit]:
     for bits, element in ((8, INT8), (6, INT6), (4, INT4)):
         for multiplier in MULTIPLIERS[1:]:
             yield integer(bits, element, multiplier)
-    for fmt in (FP8_E4M3, FP8_E3M4):
-        yield floating(fmt, WINDOW, "jam", variant=True)
+    for peer in (FP8_E4M3, FP8_E3M4):
+        yield floating(peer, WINDOW, "jam", variant=True)
     tried = partial(pal, variant=True)
     for product in (10, 11, 12):
         for antilog in (4, 5):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from pal_units import model
-from pal_units import tables
+from pal_units import model, tables
 from pal_units.formats import DOT_PARAMS, PAL4T, PAL8T, PAL8U, PAL16, Format
 from verif.tests.cases import SMALL, codes_of, corner_codes, every
 
@@ -135,8 +134,8 @@ def test_accumulator_encoding_saturates_keeps_the_least_level_and_then_gives_zer
     params = DOT_PARAMS["PAL8T"]
     acc = np.array([1, -1, 0])
     # The least level of PAL16 lies 32766/1024 octaves below its top.
-    least = int(1024 * (tables.octaves_below(params) + 11))
-    offsets = np.array([[-500], [8 * 11], [8 * 13]])
+    least = int(1024 * (tables.octaves_below(params) + 13))
+    offsets = np.array([[-500], [8 * 13], [8 * 15]])
     codes = model.encode_accumulator(acc, False, offsets, params)
     assert codes.tolist() == [[32767, 65535, 0], [32767 - least, 65535 - least, 0], [0, 0, 0]]
     assert model.encode_accumulator(acc, True, 0, params).tolist() == [PAL16.sign_bit] * 3

@@ -72,8 +72,8 @@ def test_unit_pages_are_those_of_the_code():
 @pytest.mark.parametrize(("unit", "label"), [("Multiplier", "PAL8T"), ("Adder", "PAL6T"),
                                              ("Exponential", "PAL16")])
 def test_areas_in_the_pages_are_those_of_the_code(unit, label):
-    from verif.unit_pages import area
     from verif import unit_pages
+    from verif.unit_pages import area
 
     make = next(u for u in unit_pages.UNITS
                 if u.component.__name__ == unit).configurations[label]
