@@ -79,6 +79,16 @@ def area_rows(results: dict) -> Iterator[Row]:
                    f"{reached:.2f}", f"{needed:.2f}", "yes" if met else "no"]
 
 
+def ratio_rows(studies: dict[str, dict]) -> Iterator[Row]:
+    """Heading, then a row a bar and peer: the ratio of areas in each library."""
+    yield ["unit", "peer", *studies, "spread"]
+    tables = [list(area_rows(study))[1:] for study in studies.values()]
+    for rows in zip(*tables, strict=True):
+        ratios = [float(row[3]) for row in rows]
+        yield [rows[0][0], rows[0][1], *(f"{r:.3f}" for r in ratios),
+               f"{max(ratios) - min(ratios):.3f}"]
+
+
 def energy_rows(results: dict) -> Iterator[Row]:
     """Heading, then a row a bar and peer: ratios of energies, per stream and median."""
     rows = {row["unit"]: row for row in results["rows"]}

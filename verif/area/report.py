@@ -36,22 +36,23 @@ def _markdown(rows: list[Row]) -> str:
 
 def text(results: dict, processes: dict[str, dict]) -> str:
     """The whole of ``docs/area.md``: the library without a process, and real ones beside it."""
-    parts = dict(tables(results))
-    sections = [f"**{title}**\n\n{_markdown(rows)}" for title, rows in parts.items()]
+    sections = [f"**{title}**\n\n{_markdown(rows)}" for title, rows in tables(results)]
+    if processes:
+        sections.append("## Processes\n\n**Ratios of areas in each library**\n\n"
+                        + _markdown(list(bars.ratio_rows({"no process": results, **processes}))))
     for name, found in processes.items():
         sections += [
-            f"## {name}\n\nNAND2 of this library: 1; delays in {found['units']['delay']}, energies "
-            f"in {found['units']['energy']}.",
+            f"### {name}\n\nNAND2 equivalents are areas over that of the library's smallest NAND2; "
+            f"delays in {found['units']['delay']}, energies in {found['units']['energy']}.",
             *(f"**{title}**\n\n{_markdown(rows)}" for title, rows in tables(found)
               if title in ("Areas against the bars", "Energies against the bars", "Units"))]
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
-    share = results["overhead_share"]
     return f"""# Area, delay and energy
 
 Written by `make docs` from the results of `make area VARIANTS=1`; do not edit. {versions}.
 
 Is a log unit really smaller? Every unit here takes 16 pairs of codes a cycle and adds their
-products to one accumulator register: same flow, same heap of bits, same accumulator headroom (sums of 1024
+products to one accumulator register: same flow, same heap of bits, same headroom (sums of 1024
 full-scale products), no other registers. Each is verified exactly against its own model, and every
 mapped netlist was simulated on real operands and gave the model's results.
 
@@ -60,15 +61,15 @@ mapped netlist was simulated on real operands and gave the model's results.
   (`rtl/gates.py`), a NAND2 4.
 * **Delay**: fastest of three recipes from small to fast, adders of logarithmic depth, buffered and
   sized; logic only, without flip-flops. Area x delay: the least product among them, a lane.
-* **Energy**: transitions of the mapped netlist times the capacitance that each drives and what the
-  cells consume inside; zero delay, and with glitches (every gate one unit of time; an upper bound).
+* **Energy**: transitions of the mapped netlist times the capacitance that each drives and what
+  cells consume inside; zero delay, and with glitches (every gate one unit of time, an upper bound).
   Streams: Gaussian, the second layer of the digits model, a linear layer of all-MiniLM-L6-v2.
-* **Dot SQNR**: dot products of length {SIZES.length} as the unit computes them, truncations included,
-  on Gaussian data, on a Student-t distribution and on data with outliers (see
-  [accuracy](accuracy.md)).
+* **Dot SQNR**: dot products of length {SIZES.length} as the unit computes them, truncations
+  included, on Gaussian data, a Student-t distribution and data with outliers
+  ([accuracy](accuracy.md)).
 * **Peers**: Booth integers; floating-point products exact or in a window of 12 bits below the
-  largest, as PAL's. `MX-` and `MXINT8` have PAL's own block scale in whole octaves (bias adder and
-  shifter before the accumulator, 8 guard bits), the others one scale a tensor and nothing to
+  largest, cut as PAL's. `MX-` and `MXINT8` have PAL's own block scale in whole octaves (bias adder
+  and shifter before the accumulator, 8 guard bits), the others one scale a tensor and nothing to
   compute for it. E3M4 is no standard's: all codes are numbers.
 * **PAL**: `default` keeps enough bits for data with outliers; `lean` is as small as Gaussian data
   allow. `decoded` takes decoded elements: in an array the decoders stand at the edges, and
@@ -76,35 +77,39 @@ mapped netlist was simulated on real operands and gave the model's results.
 
 What to read from it:
 
-* Against peers with the same block scale PAL8U reaches its three bars in area; against peers
-  without one it reaches those for INT8 and E3M4, and misses the one for windowed E4M3, whose floor is the
-  lane itself: log adder, shifter, XOR and heap of {_ge(results, 'PAL8U lean, tensor scale')} NAND2.
-* PAL8T is at the bar against MXINT8 with all decoders shared but for their share, and above it
-  against INT8; its floor is the 5-bit fraction, whose antilog needs 6 bits and whose heap 12 rows.
-  No other 8-bit unit is above its accuracy.
-* PAL6T reaches its area bar only where the peer has a block scale and decoders are shared. Its
-  energy is near that of MX-E2M3: a 4 x 4 multiplier is small already.
-* PAL4 wins against E2M1 only with the same block scale; at 4 bits accuracy decides.
-* Lean units lose on heavy tails: the guard and window bits that they save hold small blocks.
-  Against that stands `default`.
+* **8 bits, U**: with the block scale that PAL has, all three bars are met in area. Against peers
+  without one, INT8 and E3M4 are met; windowed E4M3 is missed by 2 %. The floor there is the lane:
+  log adder, shifter, signs and heap are {_ge(results, 'PAL8U lean, tensor scale')} NAND2 without
+  any block scale.
+* **8 bits, T**: more accurate than every other 8-bit unit, MXINT8 included, so none dominates it;
+  its area bar is missed by 4 NAND2 in a hundred against MXINT8 and 7 against INT8. The floor is a
+  fraction of 5 bits (6 antilog bits, 12 rows of heap) and two decoders.
+* **6 and 4 bits**: met only like with like, peers with a block scale and the taper decoded at the
+  edge. A 4 x 4 multiplier is small already, and PAL6T adds a fraction of an octave in each lane.
+* **Delay**: lean PAL is not faster than FP: shifter and table stand in series behind the log adder.
+  In area x delay PAL6T and PAL4 lose against peers without a block scale.
+* **Heavy tails**: lean units lose there, by the bits they save; `default` does not. Peers with one
+  scale a tensor lose far more.
+* **Energy** of PAL8U is half of INT8's. That of PAL6T is under its bar with a block scale in both;
+  without one E2M3 is idle on much of MiniLM's data, which its tensor scale rounds to zero.
 * Fixed-point accumulation, which floating point can have too, is most of the gain over float32.
-* Of the logic of the tiles of `{results['parts'][0]['arch']}`, {share:.1%} are neither matrix unit,
-  vector unit nor memory (asked: at most {bars.OVERHEAD_LIMIT:.0%}); the reblock unit counts as
-  overhead there.
+* Of the logic of the tiles of `{results['parts'][0]['arch']}`, {results['overhead_share']:.1%} are
+  neither matrix unit, vector unit nor memory (asked: at most {bars.OVERHEAD_LIMIT:.0%}).
 
-How PAL became smaller, from 723 (PAL8U) and 936 (PAL8T) NAND2 a lane with pipeline registers and
-the fixed recipe of the first version: the sum of products is registered instead of each product; a
-product's least bit is always 1, so that a sign inverts bits and adds nothing; block biases shift
-whole octaves and their fraction adds to the log, where a multiplier was; U has biases in octaves
-only, which cost it nothing; the antilog's entries share the factor that rounds them best, at P = 3
-and L = 3 Mitchell's antilog without a table; the shifter takes its largest step first. Mitchell
-plus a correction instead of a table came out larger than abc's own logic for the table.
+How PAL became smaller, from 723 (PAL8U) and 936 (PAL8T) NAND2 a lane of the first pipelined unit:
+the sum of products is registered instead of each product; a product's least bit is always 1, so
+that a sign inverts bits and adds nothing; block biases shift whole octaves and their fraction adds
+to the log, where a multiplier was (44 NAND2 a lane); U has biases in octaves only; the antilog's
+entries share the factor that rounds them best, at P = L = 3 Mitchell's antilog without a table; the
+shifter takes its largest step first. Tried and dropped: signs applied before the shifter (1 to 5 %
+larger), fine steps first (2 to 4 %), one flag for zero and NaN (no change), jamming in the float
+windows (no smaller, 5 to 9 dB worse on tails). The rows of variants below are the rest.
 
 ![Area of 16-lane dot units](figures/area.svg)
 ![Area against accuracy](figures/area_accuracy.svg)
 
-Any Liberty file: `make area LIBERTY=path/to/cells.lib` (`area` in the JSON is in its unit).
-An FPGA: `spu fpga --help`.
+Any Liberty file: `make area LIBERTY=path/to/cells.lib` (`area` in the JSON is in its unit). A file
+that is missing, truncated or lacks a flip-flop is one line and exit code 2. An ECP5: `make fpga`.
 
 {chr(10).join(s + chr(10) for s in sections)}"""
 

@@ -6,11 +6,13 @@ from spu.arch.params import Architecture
 from spu.tile import Tile
 from spu.top import Spu, tile_module
 
-#: Parts of a tile by what they are; the rest is overhead too.
-ARITHMETIC = {"datapath.matrix": "matrix unit", "datapath.vector": "vector unit"}
+#: Parts of a tile by what they are; the rest is overhead too.  Reblocking is an operation of
+#: the vector unit that memory tiles have.
+ARITHMETIC = {"datapath.matrix": "matrix unit", "datapath.vector": "vector unit: sums, ReLU",
+              "datapath.reblock": "vector unit: reblock"}
 MEMORY = {"datapath.scratchpad": "memory"}
 OVERHEAD = {
-    "datapath.alu": "ALU", "datapath.reblock": "reblock unit",
+    "datapath.alu": "ALU",
     "datapath": "crossbar, registers, links", "context": "contexts", "weight": "weight rows",
     "constant": "constants", "register": "configuration registers", "": "rest",
 }
