@@ -62,10 +62,10 @@ def area_rows(results: dict) -> Iterator[Row]:
            "needed", "met in area"]
     for bar in BARS:
         for peer in (bar.peer, bar.block_peer):
-            ratios = []
+            ratios: list[float | None] = []
             for column in ("ge", "ge_adder_cells", "area_delay"):
                 if column == "ge_adder_cells" and not adders:
-                    ratios.append(float("nan"))
+                    ratios.append(None)
                     continue
                 value = rows[bar.unit][column]
                 if bar.decoded:
@@ -73,10 +73,11 @@ def area_rows(results: dict) -> Iterator[Row]:
                 ratios.append(value / rows[peer][column])
             needed = rows[bar.accuracy]["dot_sqnr_db"] + bar.margin_db
             reached = rows[bar.unit]["dot_sqnr_db"]
-            met = ratios[0] <= bar.limit and reached >= needed
+            met = ratios[0] is not None and ratios[0] <= bar.limit and reached >= needed
             label = bar.unit + (f", decoders shared by {EDGE}" if bar.decoded else "")
-            yield [label, peer, f"{bar.limit:.2f}", *(f"{r:.3f}" for r in ratios),
-                   f"{reached:.2f}", f"{needed:.2f}", "yes" if met else "no"]
+            yield [label, peer, f"{bar.limit:.2f}",
+                   *("-" if r is None else f"{r:.3f}" for r in ratios), f"{reached:.2f}",
+                   f"{needed:.2f}", "yes" if met else "no"]
 
 
 def ratio_rows(studies: dict[str, dict]) -> Iterator[Row]:

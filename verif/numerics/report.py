@@ -68,7 +68,7 @@ numpy {results["versions"]["numpy"]}, {results["sizes"]["values"]} values a dist
 SQNR is `10 log10(sum x^2 / sum (x - rounded x)^2)`. Every format sees the same data. Outliers are
 standard normal with one value in a hundred times 30; the network is the sentence encoder
 all-MiniLM-L6-v2 with weights and inputs of its 36 linear layers rounded, everything else float32,
-on 32 sentences. PAL dot products are those of the hardware (rounded products, block scales, 32-bit
+on 32 sentences. PAL dot products are those of the hardware (rounded products, block biases, 32-bit
 accumulator); peers get exact sums of their rounded values. Definitions and sources of the peers:
 `verif/baselines/`. `/16` is a block of 16, otherwise PAL has blocks of 32.
 
@@ -77,10 +77,10 @@ What to read from it:
 * PAL8T is the most accurate 8-bit format with blocks of 32 and an 8-bit scale, on every
   distribution. INT8 with a float16 scale (8.5 bits) is better on Gaussian and Laplace values, worse
   on heavier tails, on outliers and on the network.
-* PAL8U pays some 5 dB against PAL8T for its simpler decoder, and stays 6 dB above every 8-bit
-  float.
-* PAL6T is above E2M3 on all values and on the network, and level with it in Gaussian dot products,
-  where its rounded products cost 0.4 dB. PAL6U is below it but for outliers.
+* PAL8U pays some 5 dB against PAL8T for its simpler decoder, and stays about 6 dB above every 8-bit
+  float. Its block biases are whole octaves.
+* PAL6T is above E2M3 on all values, in dot products and on the network, rounded products included.
+  PAL6U is below it but for outliers.
 * At 4.5 bits all are within 1.3 dB of each other on Gaussian values. PAL4T gains on tails and
   outliers; PAL4U does not, and NVFP4 is better there.
 
