@@ -4,7 +4,7 @@ from pathlib import Path
 
 from verif.numerics import MissingPackage
 
-#: Rows and columns beyond which a label would only clutter.
+#: Points of type.
 _LABEL_SIZE = 7
 
 
@@ -55,11 +55,11 @@ def draw(results: dict, folder: Path) -> list[Path]:
 
     rated = [row for row in rows if row["dot_sqnr_db"] is not None]
     figure, panel = pyplot.subplots(figsize=(9, 6))
-    for row in rated:
+    for i, row in enumerate(sorted(rated, key=lambda r: r["ge_per_lane"])):
         point = row["ge_per_lane"], row["dot_sqnr_db"]
         panel.plot(*point, "o", color="tab:red" if row["unit"].startswith("PAL") else "tab:blue",
                    fillstyle="full" if row["scale"].startswith("block") else "none")
-        panel.annotate(row["unit"], point, fontsize=_LABEL_SIZE, xytext=(4, 3),
+        panel.annotate(row["unit"], point, fontsize=_LABEL_SIZE, xytext=(4, (3, -9)[i % 2]),
                        textcoords="offset points")
     panel.plot(*zip(*front([(r["ge_per_lane"], r["dot_sqnr_db"]) for r in rated]), strict=True),
                color="gray", linewidth=1, zorder=0)

