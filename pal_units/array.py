@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -222,43 +221,15 @@ def accumulate(a: PalArray, b: PalArray, params: DotParams | None = None
     if a.fmt.block != b.fmt.block:
         raise ValueError(f"blocks differ: {a.fmt.block} and {b.fmt.block}")
     params = params or dot_params(max(a.fmt, b.fmt, key=lambda f: f.fraction_bits))
-    lam_a, lam_b, magnitudes = _product_logs(a.fmt, b.fmt, params)
     total = kernels.accumulate(
         np.ascontiguousarray(a.codes), np.ascontiguousarray(a.biases),
         np.ascontiguousarray(b.codes), np.ascontiguousarray(b.biases),
-        lam_a, lam_b, magnitudes, (a.fmt.sign_bit, b.fmt.sign_bit),
-        (params.guard_bits, 1 << params.fraction_bits, BIAS_PER_OCTAVE, params.bias_step),
-        a.fmt.block, ZERO_BLOCK)
+        model.product_tables(a.fmt, b.fmt, params), a.fmt.block, params.guard_bits, ZERO_BLOCK)
     limit = 1 << (params.accumulator_bits - 1)
     if total.size and (total.max() >= limit or total.min() < -limit):
         raise OverflowError(f"a sum needs more than {params.accumulator_bits} accumulator bits; "
                             "give params with more")
     return total, _nan_results(a, b)
-
-
-@cache
-def _product_logs(fmt_a: Format, fmt_b: Format, params: DotParams) -> tuple[NDArray[Any], ...]:
-    """Logs of both formats' codes in steps of products, and the magnitude for each sum of two.
-
-    Codes without a value have a log beyond all others, where magnitudes are 0.
-    """
-    for fmt in (fmt_a, fmt_b):
-        if fmt.fraction_bits > params.fraction_bits:
-            raise ValueError(f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, "
-                             f"not {params.fraction_bits}")
-    octave = 1 << params.fraction_bits
-    lam_a, lam_b = (np.tile(f.lambdas * (octave >> f.fraction_bits), 2) for f in (fmt_a, fmt_b))
-    beyond = int(lam_a.max() + lam_b.max()) + octave
-    limit = octave * (params.operand_octaves or beyond)
-    for fmt, lam in ((fmt_a, lam_a), (fmt_b, lam_b)):
-        lam[[0, fmt.sign_bit]] = beyond
-        lam[lam >= limit] = beyond
-    sums = np.arange(beyond)
-    antilog = tables.antilog(params.fraction_bits, params.antilog_bits)[sums % octave]
-    padding = params.product_bits - 1 - params.antilog_bits
-    magnitudes = (antilog << padding >> np.minimum(sums // octave, 62)) | 1
-    return (lam_a.astype(np.int32), lam_b.astype(np.int32),
-            np.append(magnitudes, np.zeros(2 * beyond + 1)).astype(np.int32))
 
 
 def _nan_results(a: PalArray, b: PalArray) -> NDArray[np.bool_]:

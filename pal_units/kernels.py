@@ -126,36 +126,32 @@ def codes(x, bias, block, levels, index, shift, eighths, sign_bit, out):
 
 
 @njit(cache=True, parallel=True)
-def accumulate(a, beta_a, b, beta_b, lam_a, lam_b, magnitudes, signs, params, block, zero_block):
+def accumulate(a, beta_a, b, beta_b, products, block, guard_bits, zero_block):
     """Accumulators (M, N), int64, of codes ``a`` (M, K) and ``b`` (K, N).
 
-    ``lam_a[code]`` and ``lam_b[code]`` are the logs that add up to an index of
-    ``magnitudes``; ``signs`` are the sign bits of the codes.  Biases are (M, K / block) and
-    (K / block, N); ``params`` is ``(guard bits, log of an eighth in log steps as numerator
-    and denominator, bias step)``.
+    ``products[eighths, code_a, code_b]`` are the integer products; biases are
+    (M, K / block) and (K / block, N).
     """
-    guard, eighth, eighths, step = params
-    sign_a, sign_b = signs
     rows, columns = a.shape[0], b.shape[1]
+    eighths, codes_a, codes_b = products.shape
+    flat = products.ravel()
     out = np.zeros((rows, columns), np.int64)
     for i in prange(rows):
-        total, bias, down = np.empty((3, columns), np.int32)
+        total, down, table = np.empty((3, columns), np.int32)
         for block_index in range(beta_a.shape[1]):
             if beta_a[i, block_index] == zero_block:
                 continue
             for j in range(columns):
-                both = np.int64(beta_a[i, block_index]) + beta_b[block_index, j]
-                bias[j] = -min(both, 0)
-                down[j] = bias[j] % 8 // step * step * eighth // eighths
+                down[j] = -min(np.int64(beta_a[i, block_index]) + beta_b[block_index, j], 0)
+                table[j] = down[j] % eighths * codes_a * codes_b
                 total[j] = 0
             for k in range(block_index * block, (block_index + 1) * block):
-                lam, negative = lam_a[a[i, k]], a[i, k] & sign_a != 0
+                row = flat[np.int64(a[i, k]) * codes_b:]
                 for j in range(columns):
-                    p = magnitudes[lam + lam_b[b[k, j]] + down[j]]
-                    total[j] += -p if (b[k, j] & sign_b != 0) != negative else p
+                    total[j] += row[table[j] + b[k, j]]
             for j in range(columns):
                 if beta_b[block_index, j] != zero_block:
-                    out[i, j] += (np.int64(total[j]) << guard) >> (bias[j] // 8)
+                    out[i, j] += (np.int64(total[j]) << guard_bits) >> (down[j] // eighths)
     return out
 
 
