@@ -79,15 +79,16 @@ What to read from it:
 
 * **8 bits, U**: with the block scale that PAL has, all three bars are met in area. Against peers
   without one, INT8 and E3M4 are met; windowed E4M3 is missed by 2 %. The floor there is the lane:
-  log adder, shifter, signs and heap are {_ge(results, 'PAL8U lean, tensor scale')} NAND2 without
-  any block scale.
+  log adder, shifter, signs and heap are {_ge(results, 'PAL8U lean, tensor scale')} NAND2 without any
+  block scale.
 * **8 bits, T**: more accurate than every other 8-bit unit, MXINT8 included, so none dominates it;
   its area bar of 0.60 is missed by 0.04 against MXINT8 and by 0.07 against INT8. The floor is a
   fraction of 5 bits (6 antilog bits, 12 columns of heap); the decoders' share is 0.01.
 * **6 and 4 bits**: met only like with like, peers with a block scale and the taper decoded at the
   edge. A 4 x 4 multiplier is small already, and PAL6T adds a fraction of an octave in each lane.
-* **Delay**: lean PAL is not faster than FP: shifter and table stand in series behind the log adder.
-  In area x delay PAL6T and PAL4 lose against peers without a block scale.
+* **Delay**: lean PAL8U is about as fast as INT8 and the windowed floats: table and shifter stand in
+  series behind the log adder. In area x delay PAL4 loses against E2M1 without a block scale, and
+  PAL6T is level with E2M3.
 * **Heavy tails**: lean units lose there, by the bits they save; `default` does not. Peers with one
   scale a tensor lose far more.
 * **Energy** of PAL8U is half of INT8's. That of PAL6T is under its bar with a block scale in both;
