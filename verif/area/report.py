@@ -79,8 +79,8 @@ What to read from it:
 
 * **8 bits, U**: with the block scale that PAL has, all three bars are met in area. Against peers
   without one, INT8 and E3M4 are met; windowed E4M3 is missed by 2 %. The floor there is the lane:
-  log adder, shifter, signs and heap are {_ge(results, 'PAL8U lean, tensor scale')} NAND2 without any
-  block scale.
+  log adder, shifter, signs and heap are {_ge(results, 'PAL8U lean, tensor scale')} NAND2
+  without any block scale.
 * **8 bits, T**: more accurate than every other 8-bit unit, MXINT8 included, so none dominates it;
   its area bar of 0.60 is missed by 0.04 against MXINT8 and by 0.07 against INT8. The floor is a
   fraction of 5 bits (6 antilog bits, 12 columns of heap); the decoders' share is 0.01.
