@@ -133,6 +133,17 @@ def unit_rows(results: dict) -> Iterator[Row]:
                f"{energy_value:.3g}" if energy_value else "-"]
 
 
+def target_rows(results: dict) -> Iterator[Row]:
+    """Heading, then a row a 16-lane unit: its smallest area at equal delays, INT8's own."""
+    rows = [row for row in results["rows"] if not row["variant"] and row["lanes"] > 1]
+    targets = sorted(p["delay"] for row in rows if row["unit"] == "INT8" for p in row["speeds"])
+    yield ["NAND2 a lane, within", *(f"{t:.1f} {results['units']['delay']}" for t in targets)]
+    for row in rows:
+        found = [min((p["ge"] for p in row["speeds"] if p["delay"] <= target), default=None)
+                 for target in targets]
+        yield [row["unit"], *("-" if ge is None else f"{ge / row['lanes']:.0f}" for ge in found)]
+
+
 def variant_rows(results: dict) -> Iterator[Row]:
     """Heading, then a row a variant that was tried."""
     yield ["variant", "product", "scale", "NAND2 a lane", "dot SQNR, dB", "student-t3",

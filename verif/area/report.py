@@ -23,6 +23,7 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
     yield "Areas against the bars", list(bars.area_rows(results))
     yield "Energies against the bars", list(bars.energy_rows(results))
     yield "Units", list(bars.unit_rows(results))
+    yield "Smallest area at equal delay", list(bars.target_rows(results))
     variants = list(bars.variant_rows(results))
     if len(variants) > 1:
         yield "Variants that were tried", variants
@@ -45,7 +46,8 @@ def text(results: dict, processes: dict[str, dict]) -> str:
             f"### {name}\n\nNAND2 equivalents are areas over that of the library's smallest NAND2; "
             f"delays in {found['units']['delay']}, energies in {found['units']['energy']}.",
             *(f"**{title}**\n\n{_markdown(rows)}" for title, rows in tables(found)
-              if title in ("Areas against the bars", "Energies against the bars", "Units"))]
+              if title in ("Areas against the bars", "Energies against the bars", "Units",
+                            "Smallest area at equal delay"))]
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     return f"""# Area, delay and energy
 

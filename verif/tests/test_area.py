@@ -299,6 +299,9 @@ def test_committed_tables_have_every_bar():
     assert {r["unit"] for r in results["rows"]} == set(by_name())
     assert all(r["unmapped"] == 0 and r["ge"] > 0 for r in results["rows"])
     assert bars.at_edge(160, 144) == 145
+    equal = parts["Smallest area at equal delay"]
+    int8 = next(r for r in equal if r[0] == "INT8")
+    assert int(int8[1]) >= int(int8[2]) >= int(int8[3]) > 400  # more time, less area
 
 
 def test_the_pareto_front_leaves_out_what_is_beaten():
