@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from verif.numerics import MissingPackage
+from verif.figures import Figures
 
 #: Points of type.
 _LABEL_SIZE = 7
@@ -22,26 +22,8 @@ def draw(results: dict, folder: Path) -> list[Path]:
 
     Raises ``MissingPackage``.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingPackage(error.name) from None
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "pal-spu"  # the same bits every time
-    from matplotlib import pyplot
-
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-
-    def save(figure, name: str) -> None:
-        figure.text(0.99, 0.01, f"{results['command']}, {results['library']}", ha="right",
-                    fontsize=7, color="gray")
-        for kind in ("png", "svg"):
-            path = folder / f"{name}.{kind}"
-            figure.savefig(path, dpi=120, bbox_inches="tight",
-                           metadata={"Date": None} if kind == "svg" else None)
-            written.append(path)
-        pyplot.close(figure)
+    figures = Figures(folder, f"{results['command']}, {results['library']}")
+    pyplot, save = figures.pyplot, figures.save
 
     rows = [row for row in results["rows"] if not row["variant"] and row["lanes"] > 1]
     figure, panel = pyplot.subplots(figsize=(9, 8))
@@ -67,4 +49,4 @@ def draw(results: dict, folder: Path) -> list[Path]:
               title="filled: block scale, hollow: one scale a tensor; line: Pareto front")
     panel.grid(alpha=0.3)
     save(figure, "area_accuracy")
-    return written
+    return figures.written

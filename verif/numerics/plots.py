@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from verif.numerics import MissingPackage
+from verif.figures import Figures
 from verif.numerics.study import DISTRIBUTIONS
 
 
@@ -15,25 +15,8 @@ def draw(results: dict, folder: Path) -> list[Path]:
 
     Raises ``MissingPackage``.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingPackage(error.name) from None
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "pal-spu"  # the same bits every time
-    from matplotlib import pyplot
-
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-
-    def save(figure, name: str) -> None:
-        figure.text(0.99, 0.01, results["command"], ha="right", fontsize=7, color="gray")
-        for kind in ("png", "svg"):
-            path = folder / f"{name}.{kind}"
-            figure.savefig(path, dpi=120, bbox_inches="tight",
-                           metadata={"Date": None} if kind == "svg" else None)
-            written.append(path)
-        pyplot.close(figure)
+    figures = Figures(folder, results["command"])
+    pyplot, save = figures.pyplot, figures.save
 
     figure, panels = pyplot.subplots(1, len(DISTRIBUTIONS), figsize=(18, 5), sharey=True)
     for panel, distribution in zip(panels, DISTRIBUTIONS, strict=True):
@@ -71,4 +54,4 @@ def draw(results: dict, folder: Path) -> list[Path]:
                   title=f"{results['network_rows'][0]['model']}, 36 linear layers", xlim=(3.8, 9.4))
         panel.grid(alpha=0.3)
         save(figure, "minilm")
-    return written
+    return figures.written

@@ -1,0 +1,36 @@
+"""Plots in files: each carries the command that made it, and is the same bits every time."""
+
+from pathlib import Path
+from typing import Any
+
+from verif.numerics import MissingPackage
+
+
+class Figures:
+    """Writes figures as PNG and SVG into a folder.  Raises ``MissingPackage``.
+
+    ``pyplot`` is matplotlib's; ``written`` the files so far.
+    """
+
+    def __init__(self, folder: Path, caption: str) -> None:
+        try:
+            import matplotlib
+        except ImportError as error:
+            raise MissingPackage(error.name) from None
+        matplotlib.use("Agg")
+        matplotlib.rcParams["svg.hashsalt"] = "pal-spu"
+        from matplotlib import pyplot
+
+        self.folder, self.caption, self.pyplot = folder, caption, pyplot
+        self.written: list[Path] = []
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, figure: Any, name: str) -> None:
+        """Write a figure and forget it."""
+        figure.text(0.99, 0.01, self.caption, ha="right", fontsize=7, color="gray")
+        for kind in ("png", "svg"):
+            path = self.folder / f"{name}.{kind}"
+            figure.savefig(path, dpi=120, bbox_inches="tight",
+                           metadata={"Date": None} if kind == "svg" else None)
+            self.written.append(path)
+        self.pyplot.close(figure)
