@@ -5,9 +5,11 @@ import numpy as np
 from compiler.errors import CompileError
 from compiler.mapping import HomeSchedule, Mapping
 from compiler.place import Tile
+from pal_units import model
+from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.bitstream import Image
 from spu.arch.config import ADDRESS_WORDS, SequencerRegister, Space, TileRegister
-from spu.arch.params import CODES_PER_WORD, LANES16_PER_WORD, PROFILES, Architecture
+from spu.arch.params import ALWAYS, EXISTS, MATRIX_FORMATS, Architecture, Port
 
 REGION = (0, 0)
 
@@ -41,48 +43,61 @@ def _contexts(image: Image, mapping: Mapping) -> None:
 
 
 def _weights(image: Image, mapping: Mapping) -> None:
-    """Weight rows in the order of the macs' slots, which is how a tile counts them."""
-    arch = image.arch
+    """Weight rows in the order of the macs' slots, which is that of their addresses.
+
+    Narrow weights are widened to 8 bits, which is exact.
+    """
+    arch, fmt = image.arch, mapping.network.fmt
     rows: dict[Tile, int] = {}
     for mac in sorted(mapping.macs, key=lambda m: (m.tile, m.time % mapping.ii)):
         layer = mapping.network.layers[mac.layer]
-        first = mac.word * CODES_PER_WORD + mac.part * arch.lanes
+        first = mac.word * arch.codes_per_word(fmt) + mac.part * arch.lanes
         inputs = np.array(mapping.order[mac.layer][first:first + arch.lanes])
         outputs = slice(mac.group * arch.columns, (mac.group + 1) * arch.columns)
-        block = first // mapping.network.fmt.block
+        block = first // fmt.block
         row = rows[mac.tile] = rows.get(mac.tile, -1) + 1
         image.write(Space.WEIGHT, mac.tile, row, {
-            "codes": layer.codes[outputs][:, inputs].tolist(),
+            "codes": model.widen(layer.codes[outputs][:, inputs], fmt, _wide(fmt)).tolist(),
             "beta": layer.beta[outputs, block].tolist(),
         })
+    for tile, last in rows.items():
+        # All macs of an iteration, whether it exists or not.
+        _generator(image, tile, TileRegister.WEIGHT, {"guard": {"predicate": ALWAYS}},
+                   [(last + 1, 1)])
+
+
+def _wide(fmt: Format) -> Format:
+    """The format of 8 bits of the same profile."""
+    return PAL8U if fmt.profile == "U" else PAL8T
 
 
 def _constants(image: Image, mapping: Mapping) -> None:
     arch = image.arch
     for tile, keys in mapping.constants.items():
         for number, (layer, group, word) in enumerate(keys):
-            first = group * arch.columns + word * LANES16_PER_WORD
+            first = group * arch.columns + word * arch.lanes16
             biases = mapping.network.layers[layer].bias[first:first + arch.drain_lanes]
             data = sum(int(b) << (16 * i) for i, b in enumerate(biases))
             image.write(Space.CONSTANT, tile, number, {"data": data, "bias": 0})
 
 
 def _registers(image: Image, mapping: Mapping) -> None:
-    profile = PROFILES.index(mapping.network.fmt)
+    fmt = MATRIX_FORMATS.index(mapping.network.fmt)
+    wide = MATRIX_FORMATS.index(_wide(mapping.network.fmt))
     modes = {(mac.tile, mac.layer if mapping.partition.shared else 0, mac.layer)
              for mac in mapping.macs}
     for tile, mode, layer in sorted(modes):
         image.write(Space.REGISTER, tile, TileRegister.MODE + mode, {
             "offset": mapping.network.layers[layer].offset,
-            "x_profile": profile, "w_profile": profile})
+            "x_format": fmt, "w_format": wide})
     for home in mapping.homes.values():
-        image.write(Space.REGISTER, home.tile, TileRegister.REBLOCK_PROFILE, {"profile": profile})
+        image.write(Space.REGISTER, home.tile, TileRegister.REBLOCK, {"format": fmt})
         _addresses(image, mapping, home)
 
 
 def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
     """Address generators of a home: words of an iteration in a ring of buffers."""
-    words, slices = len(home.writes), image.arch.slices_per_word
+    words, slices = len(home.writes), image.arch.slices_per_word(mapping.network.fmt)
     last_read = [max(home.reads[i] for i in range(len(home.reads)) if i // slices % words == w)
                  for w in range(words)]
     buffers = 1 + max((read - write) // mapping.ii
@@ -93,15 +108,21 @@ def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
     ring = (buffers, words)
     generators: tuple[tuple[int, dict, list[tuple[int, int]]], ...] = (
         (TileRegister.WRITE, {}, [(words, 1), ring]),
-        (TileRegister.READ, {"stage": stage, "slot": slot},
+        (TileRegister.READ, {"guard": {"stage": stage, "slot": slot, "predicate": EXISTS}},
          [(slices, 0), (words, 1), (home.passes, 0), ring]),
     )
     for first, base, loops in generators:
-        image.write(Space.REGISTER, home.tile, first, base)
-        for i in range(ADDRESS_WORDS - 1):
-            count, stride = loops[i] if i < len(loops) else (1, 0)
-            image.write(Space.REGISTER, home.tile, first + 1 + i,
-                        {"count_less_1": count - 1, "stride": stride})
+        _generator(image, home.tile, first, base, loops)
+
+
+def _generator(image: Image, tile: Tile, first: int, base: dict,
+               loops: list[tuple[int, int]]) -> None:
+    """Rows of an address generator; ``loops`` are (count, stride) from the innermost."""
+    image.write(Space.REGISTER, tile, first, base)
+    for i in range(ADDRESS_WORDS - 1):
+        count, stride = loops[i] if i < len(loops) else (1, 0)
+        image.write(Space.REGISTER, tile, first + 1 + i,
+                    {"count_less_1": count - 1, "stride": stride})
 
 
 def _region(image: Image, mapping: Mapping) -> None:
@@ -109,10 +130,15 @@ def _region(image: Image, mapping: Mapping) -> None:
     image.write(Space.SEQUENCER, REGION, SequencerRegister.II, {"slots_less_1": mapping.ii - 1})
     image.write(Space.SEQUENCER, REGION, SequencerRegister.SPAN, {"slot": slot, "stage": stage})
     streams = [{"read": 0, "emit": 0} for _ in range(mapping.ii)]
+    arch = image.arch
     for column, time in mapping.reads:
-        streams[time % mapping.ii]["read"] |= 1 << column
+        port = arch.inputs(0).index(Port(0, column, "north"))
+        streams[time % mapping.ii]["read"] |= 1 << port
+        image.write(Space.SEQUENCER, REGION, SequencerRegister.INPUT + port,
+                    {"predicate": EXISTS})
     for column, words in mapping.emitted.items():
+        port = arch.outputs(0).index(Port(arch.rows - 1, column, "south"))
         for time, _, _ in words:
-            streams[time % mapping.ii]["emit"] |= 1 << column
+            streams[time % mapping.ii]["emit"] |= 1 << port
     for slot, fields in enumerate(streams):
         image.write(Space.STREAM, REGION, slot, fields)

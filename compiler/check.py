@@ -17,11 +17,13 @@ import numpy as np
 from compiler.errors import CompileError
 from compiler.graph import QuantisedNetwork
 from compiler.mapping import Mapping
+from pal_units import model
+from pal_units.formats import PAL8T, PAL8U
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space, TileRegister
-from spu.arch.context import LINKS, Op, Source
-from spu.arch.params import BLOCK, CODES_PER_WORD, LANES16_PER_WORD, PROFILES, Architecture
+from spu.arch.context import LINKS, Close, Op, Source
+from spu.arch.params import ALWAYS, BLOCK, EXISTS, MATRIX_FORMATS, Architecture, Port
 
 #: Iterations that are followed beyond those in flight: every ring of buffers wraps.
 EXTRA_ITERATIONS = 3
@@ -65,7 +67,6 @@ class _Tile:
     results: list[Token | None] = field(default_factory=list)
     pushed: list[int | None] = field(default_factory=list)
     codes: list[Token] = field(default_factory=list)
-    row: int = 0
 
 
 def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
@@ -74,7 +75,8 @@ def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
     Of the mapping only the network and the claimed places of outputs are used.
     """
     machine = _Machine(image, arch)
-    emitted, iterations = machine.run(mapping.reads), machine.iterations
+    emitted, iterations = machine.run(
+        mapping.reads, arch.codes_per_word(mapping.network.fmt)), machine.iterations
     expected = _expected(machine.values, mapping.network, iterations)
     for column, words in mapping.emitted.items():
         got = emitted.get(column, [])
@@ -94,22 +96,26 @@ def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
 def _expected(values: _Values, network: QuantisedNetwork, iterations: int) -> list[list[int]]:
     """Value numbers of the results of each iteration, straight from the network."""
     out = []
-    profile = PROFILES.index(network.fmt)
+    fmt = MATRIX_FORMATS.index(network.fmt)
+    wide_format = PAL8U if network.fmt.profile == "U" else PAL8T
+    wide = MATRIX_FORMATS.index(wide_format)
+    weights = [model.widen(layer.codes, network.fmt, wide_format).tolist()
+               for layer in network.layers]
     for iteration in range(iterations):
         inputs = [values.number("input", iteration, k)
                   for k in range(network.layers[0].codes.shape[1])]
-        for layer in network.layers:
+        for layer, codes in zip(network.layers, weights, strict=True):
             results = []
             for n in range(len(layer.codes)):
                 blocks = []
                 for b in range(0, len(inputs), BLOCK):
-                    products = _bag((value, int(layer.codes[n, b + i])) for i, value
+                    products = _bag((value, codes[n][b + i]) for i, value
                                     in enumerate(inputs[b:b + BLOCK]))
                     blocks.append((products, int(layer.beta[n, b // BLOCK]) & 0xFF))
                 results.append(values.number("sum", values.number(
-                    "dot", _bag(blocks), layer.offset, profile, profile),
+                    "dot", _bag(blocks), layer.offset, fmt, wide),
                     int(layer.bias[n]), layer.relu))
-            inputs = [values.number("code", value, profile) for value in results]
+            inputs = [values.number("code", value, fmt) for value in results]
         out.append(results)
     return out
 
@@ -137,24 +143,32 @@ class _Machine:
             self.rows[key] = self.image.read(*key)
         return self.rows[key]
 
-    def run(self, reads: dict[tuple[int, int], int]) -> dict[int, list[Token]]:
-        """Tokens that each south stream emits; ``reads`` names the words that are read."""
+    def run(self, reads: dict[tuple[int, int], int], codes: int) -> dict[int, list[Token]]:
+        """Tokens that each south stream emits; ``reads`` names the words that are read.
+
+        ``codes``: elements of a word.
+        """
         emitted: dict[int, list[Token]] = {}
+        inputs, outputs = self.arch.inputs(0), self.arch.outputs(0)
         for cycle in range(self.cycles):
             iteration, slot = divmod(cycle, self.ii)
             stream = self.streams[slot]
             north: dict[int, Token] = {}
             for c in range(self.arch.cols):
                 leaving = self.tiles[self.arch.rows - 1, c].out["south"]
-                if stream["emit"] >> c & 1 and leaving is not None:
+                south = outputs.index(Port(self.arch.rows - 1, c, "south"))
+                if stream["emit"] >> south & 1 and leaving is not None:
                     emitted.setdefault(c, []).append(leaving)
-                if stream["read"] >> c & 1 and iteration < self.iterations:
-                    if (c, slot) not in reads:
+                entry = inputs.index(Port(0, c, "north"))
+                if stream["read"] >> entry & 1 and iteration < self.iterations:
+                    guard = self._read(Space.SEQUENCER, (0, 0), SequencerRegister.INPUT + entry)
+                    if guard != {"slot": 0, "stage": 0, "predicate": EXISTS} \
+                            or (c, slot) not in reads:
                         raise CheckFailed(f"slot {slot} reads input stream {c} without need")
                     word = reads[c, slot]
                     north[c] = tuple(self.values.number("input", iteration,
-                                                        word * CODES_PER_WORD + i)
-                                     for i in range(CODES_PER_WORD))
+                                                        word * codes + i)
+                                     for i in range(codes))
             arriving = {t: self._arriving(t, north) for t in self.arch.tiles}
             for tile in self.arch.tiles:
                 self._step(tile, cycle, iteration, slot, arriving[tile])
@@ -173,9 +187,7 @@ class _Machine:
 
     def _step(self, tile: tuple[int, int], cycle: int, iteration: int, slot: int,
               links: dict[Source, Token | None]) -> None:
-        state, context = self.tiles[tile], self.contexts[tile][slot]
-        if slot == 0:
-            state.row = 0
+        arch, state, context = self.arch, self.tiles[tile], self.contexts[tile][slot]
         if cycle in state.finished:
             state.results = list(state.finished.pop(cycle))
 
@@ -184,10 +196,10 @@ class _Machine:
             if source in links:
                 return links[source]
             if source in (Source.REGISTER_A, Source.REGISTER_B):
-                return state.registers.get(context[source.name.lower()])
+                raise CheckFailed("registers are not used by this compiler")
             if source is Source.CONSTANT:
-                bits = self._read(Space.CONSTANT, tile, context["constant"])["data"]
-                return tuple(bits >> 16 * i & 0xFFFF for i in range(LANES16_PER_WORD))
+                bits = self._read(Space.CONSTANT, tile, context["index"])["data"]
+                return tuple(bits >> 16 * i & 0xFFFF for i in range(self.arch.lanes16))
             return state.due.get((source, cycle))
 
         taken = {sink: word(sink) for sink in (*LINKS, "a", "b", "matrix", "memory", "register")}
@@ -198,14 +210,18 @@ class _Machine:
         if context["mac"]:
             self._mac(tile, state, context, cycle, taken["matrix"])
         if context["read"]:
-            base = self._read(Space.REGISTER, tile, TileRegister.READ)
-            of_iteration = iteration - base["stage"] - (slot < base["slot"])
+            guard = self._read(Space.REGISTER, tile, TileRegister.READ)["guard"]
+            of_iteration = iteration - guard["stage"] - (slot < guard["slot"])
+            if guard["predicate"] != EXISTS:
+                raise CheckFailed(f"memory reads of tile {tile} do not follow their iterations")
             if 0 <= of_iteration < self.iterations:
-                address = self._address(tile, state, TileRegister.READ)
+                address = self._address(tile, state, TileRegister.READ,
+                                        arch.memory_words)
                 state.due[Source.MEMORY, cycle + timing.MEMORY] = state.memory.get(address)
         stored = taken["memory"]
         if stored is not None:
-            state.memory[self._address(tile, state, TileRegister.WRITE)] = stored
+            state.memory[self._address(tile, state, TileRegister.WRITE,
+                                       arch.memory_words)] = stored
         if context["register"] != Source.NONE.value:
             state.registers[context["register_write"]] = taken["register"]
         state.out = {link: taken[link] for link in LINKS}
@@ -217,16 +233,16 @@ class _Machine:
                 state.codes.pop(0) if state.codes else None
         op = Op(context["op"])
         if op is Op.PUSH and a is not None:
-            profile = self._read(Space.REGISTER, tile,
-                                      TileRegister.REBLOCK_PROFILE)["profile"]
-            state.pushed += [None if x is None else self.values.number("code", x, profile)
+            number = self._read(Space.REGISTER, tile, TileRegister.REBLOCK)["format"]
+            codes = self.arch.codes_per_word(MATRIX_FORMATS[number])
+            state.pushed += [None if x is None else self.values.number("code", x, number)
                              for x in a[:self.arch.drain_lanes]]
             if len(state.pushed) == BLOCK:
-                state.codes = [tuple(state.pushed[i:i + CODES_PER_WORD])
-                               for i in range(0, BLOCK, CODES_PER_WORD)]
+                state.codes = [tuple(state.pushed[i:i + codes])
+                               for i in range(0, BLOCK, codes)]
                 state.pushed = []
         elif op in (Op.ADD, Op.ADD_RELU) and a is not None and b is not None:
-            state.due[Source.VECTOR, cycle + timing.VECTOR] = tuple(
+            state.due[Source.SUM, cycle + timing.SUM] = tuple(
                 None if x is None else self.values.number("sum", x, y, op is Op.ADD_RELU)
                 for x, y in zip(a, b, strict=False))
         elif op not in (Op.NOP, Op.PUSH, Op.ADD, Op.ADD_RELU):
@@ -235,18 +251,23 @@ class _Machine:
     def _mac(self, tile: tuple[int, int], state: _Tile, context: dict, cycle: int,
              x: Token | None) -> None:
         arch = self.arch
-        row = self._read(Space.WEIGHT, tile, state.row)
-        state.row += 1
+        if self._read(Space.REGISTER, tile, TileRegister.WEIGHT)["guard"]["predicate"] != ALWAYS:
+            raise CheckFailed(f"macs of tile {tile} are not in every iteration")
+        address = self._address(tile, state, TileRegister.WEIGHT, 2 * arch.weight_rows)
+        row = self._read(Space.WEIGHT, tile, address % arch.weight_rows)
         state.valid &= x is not None
         first = context["slice"] * arch.lanes
-        lanes = (x or (None,) * CODES_PER_WORD)[first:first + arch.lanes]
+        lanes = (x or (None,) * (first + arch.lanes))[first:first + arch.lanes]
         state.block.append([tuple(zip(lanes, codes, strict=True)) for codes in row["codes"]])
-        if not context["block_last"]:
+        close = Close(context["close"])
+        if close is Close.NOTHING:
             return
+        if close is Close.GUARDS:
+            raise CheckFailed("guards are not used by this compiler")
         state.done.append([(_bag(p for part in state.block for p in part[n]),
                             row["beta"][n] & 0xFF) for n in range(arch.columns)])
         state.block = []
-        if context["last"]:
+        if close is Close.DOT:
             mode = self._read(Space.REGISTER, tile, TileRegister.MODE + context["mode"])
             dots = [self.values.number("dot", _bag(block[n] for block in state.done),
                                        *mode.values())
@@ -257,11 +278,11 @@ class _Machine:
                 for i in range(0, arch.columns, step))
             state.done, state.valid = [], True
 
-    def _address(self, tile: tuple[int, int], state: _Tile, register: int) -> int:
+    def _address(self, tile: tuple[int, int], state: _Tile, register: int, size: int) -> int:
         base = self._read(Space.REGISTER, tile, register)["base"]
         rest = state.accesses.get(register, 0)
         state.accesses[register] = rest + 1
-        return int(base + sum(self._offsets(tile, register, rest))) % self.arch.memory_words
+        return int(base + sum(self._offsets(tile, register, rest))) % size
 
     def _offsets(self, tile: tuple[int, int], register: int, access: int) -> Iterator[int]:
         loops = [self._read(Space.REGISTER, tile, register + 1 + i) for i in range(4)]

@@ -1,73 +1,150 @@
 """Program image to readable text: what every tile does in every slot."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from spu.arch.bitstream import Image
-from spu.arch.config import SequencerRegister, Space, TileRegister, words_per_row
-from spu.arch.context import SINKS, Op, Source
-from spu.arch.params import PROFILES
+from spu.arch.config import (
+    ADDRESS_WORDS,
+    Compare,
+    Guard,
+    SequencerRegister,
+    Space,
+    TileRegister,
+    words_per_row,
+)
+from spu.arch.context import SINKS, Close, Op, Source
+from spu.arch.params import (
+    ALWAYS,
+    EXISTS,
+    LOOPS,
+    MATRIX_FORMATS,
+    PREDICATES,
+    PROGRAMMABLE,
+    REGISTERS,
+    Port,
+)
 
-_FLAGS = ("block_last", "last", "drain", "pop", "read")
+_FLAGS = ("guarded", "drain", "pop", "read")
+_GENERATORS = {TileRegister.WEIGHT: "weight", TileRegister.READ: "read",
+               TileRegister.WRITE: "write"}
 
 
-def context_text(context: dict) -> str:
+def context_text(context: Mapping[str, int]) -> str:
     """One context word: ``sink<-source`` for each sink in use, the operation, the flags."""
     parts = []
+    numbers = {Source.REGISTER_A: context["register_a"], Source.CONSTANT: context["index"],
+               Source.REGISTER_B: context["index"] % REGISTERS}
     for sink in SINKS:
         source = Source(context[sink])
         if source is not Source.NONE:
-            register = f".{context[source.name.lower()]}" if source in (
-                Source.REGISTER_A, Source.REGISTER_B, Source.CONSTANT) else ""
+            register = f".{numbers[source]}" if source in numbers else ""
             name = f"r{context['register_write']}" if sink == "register" else sink
             parts.append(f"{name}<-{source.name.lower()}{register}")
     if context["op"] != Op.NOP.value:
         parts.append(Op(context["op"]).name.lower())
     if context["mac"]:
-        parts.append(f"mac slice={context['slice']} mode={context['mode']}")
+        parts.append(f"mac slice={context['slice']} mode={context['mode']} "
+                     f"close={Close(context['close']).name.lower()}")
     parts += [flag for flag in _FLAGS if context[flag]]
     return "  ".join(parts) or "nop"
+
+
+def guard_text(guard: Mapping[str, int]) -> str:
+    """A GUARD: the predicate, and the stage and slot of the iteration it is taken from."""
+    names = {ALWAYS: "always", EXISTS: "exists"}
+    name = names.get(guard["predicate"], f"p{guard['predicate']}")
+    return f"{name} stage {guard['stage']} slot {guard['slot']}"
 
 
 def disassemble(image: Image) -> Iterator[str]:
     """Lines of text for all that a program writes."""
     arch = image.arch
-    ii = image.read(Space.SEQUENCER, (0, 0), SequencerRegister.II)["slots_less_1"] + 1
-    span = image.read(Space.SEQUENCER, (0, 0), SequencerRegister.SPAN)
     yield f"architecture {arch.name} {arch.hash:#010x}, {arch.rows}x{arch.cols} tiles"
-    yield f"ii {ii}, span {span['stage'] * ii + span['slot'] + 1} cycles"
-    for slot in range(ii):
-        stream = image.read(Space.STREAM, (0, 0), slot)
-        used = [f"{name} {c}" for name in ("read", "emit")
-                for c in range(arch.cols) if stream[name] >> c & 1]
-        if used:
-            yield f"  slot {slot:3}: streams {', '.join(used)}"
+    for region in range(arch.region_count):
+        yield from _region(image, region)
     for tile in arch.tiles:
         yield f"tile {tile[0]},{tile[1]}"
         yield from _registers(image, tile)
+        ii = _ii(image, arch.region(*tile))
         for slot in range(ii):
             text = context_text(image.read(Space.CONTEXT, tile, slot))
             if text != "nop":
                 yield f"  slot {slot:3}: {text}"
-        for number in sorted(image.rows.get((Space.CONSTANT, *tile), {})):
-            constant = image.read(Space.CONSTANT, tile, number)
-            yield f"  constant {number}: data {constant['data']:016x} bias {constant['bias']:02x}"
+        for space in (Space.CONSTANT, Space.MEMORY):
+            for number in sorted(image.rows.get((space, *tile), {})):
+                word = image.read(space, tile, number)
+                yield f"  {space.name.lower()} {number}: data " \
+                      f"{word['data']:0{arch.data_bits // 4}x} bias {word['bias']:02x}"
         for row in sorted(image.rows.get((Space.WEIGHT, *tile), {})):
             bits = image.rows[Space.WEIGHT, *tile][row]
             yield f"  weight row {row:3}: {bits:0{8 * words_per_row(Space.WEIGHT, arch)}x}"
 
 
+def _ii(image: Image, region: int) -> int:
+    return image.read(Space.SEQUENCER, (region, 0), SequencerRegister.II)["slots_less_1"] + 1
+
+
+def _region(image: Image, region: int) -> Iterator[str]:
+    """Sequencer and streams of a region."""
+    arch, ii = image.arch, _ii(image, region)
+
+    def read(row: int) -> dict[str, Any]:
+        return image.read(Space.SEQUENCER, (region, 0), row)
+
+    span = read(SequencerRegister.SPAN)
+    loops = [read(SequencerRegister.LOOP + i)["count_less_1"] + 1 for i in range(LOOPS - 1)]
+    yield f"region {region}: ii {ii}, span {span['stage'] * ii + span['slot'] + 1} cycles, " \
+          f"loops {' x '.join(map(str, loops))} x iterations"
+    written = image.rows.get((Space.SEQUENCER, region, 0), {})
+    for number in range(PROGRAMMABLE, PREDICATES):
+        row = SequencerRegister.PREDICATE + number - PROGRAMMABLE
+        if written.get(row):
+            yield f"  p{number}: {_predicate_text(read(row))}"
+    inputs, outputs = arch.inputs(region), arch.outputs(region)
+    for i, port in enumerate(inputs):
+        if written.get(SequencerRegister.INPUT + i):
+            yield f"  input {_port_text(port)}: {guard_text(read(SequencerRegister.INPUT + i))}"
+    for slot in range(ii):
+        stream = image.read(Space.STREAM, (region, 0), slot)
+        used = [f"{name} {_port_text(port)}" for name, ports in (("read", inputs),
+                                                               ("emit", outputs))
+                for i, port in enumerate(ports) if stream[name] >> i & 1]
+        if used:
+            yield f"  slot {slot:3}: streams {', '.join(used)}"
+
+
+def _port_text(port: Port) -> str:
+    return f"{port.row},{port.col}.{port.link}"
+
+
+def _predicate_text(row: Mapping[str, Any]) -> str:
+    terms = [f"{name} of loop {i}" for name in ("first", "last") for i in range(LOOPS)
+             if row[name] >> i & 1]
+    compare = Compare(row["compare"])
+    if compare is not Compare.NONE:
+        sign = {Compare.LESS: "<", Compare.NOT_LESS: ">=", Compare.EQUAL: "="}[compare]
+        terms.append(f"loop {row['loop']} {sign} {row['value']}")
+    return " and ".join(terms) or "exists"
+
+
 def _registers(image: Image, tile: tuple[int, int]) -> Iterator[str]:
     written = image.rows.get((Space.REGISTER, *tile), {})
-    for row in sorted(written):
+    for row in sorted(r for r in written if written[r]):
         value = image.read(Space.REGISTER, tile, row)
-        if row < TileRegister.REBLOCK_PROFILE:
-            data, weights = (PROFILES[value[name]].name for name in ("x_profile", "w_profile"))
+        if row < TileRegister.VECTOR_MODE:
+            data, weights = (MATRIX_FORMATS[value[name]].name for name in ("x_format", "w_format"))
             yield f"  mode {row}: offset {value['offset']} data {data} weights {weights}"
-        elif row == TileRegister.REBLOCK_PROFILE:
-            yield f"  reblock {PROFILES[value['profile']].name}"
-        elif row in (TileRegister.READ, TileRegister.WRITE):
-            name = "read" if row == TileRegister.READ else "write"
-            loops = [image.read(Space.REGISTER, tile, row + 1 + i) for i in range(4)]
+        elif row < TileRegister.GUARD:
+            yield f"  vector mode {row - TileRegister.VECTOR_MODE}: offset {value['offset']} " \
+                  f"bias {value['bias']}"
+        elif row < TileRegister.REBLOCK:
+            name = Guard(row - TileRegister.GUARD).name.lower()
+            yield f"  guard {name}: {guard_text(value)}"
+        elif row == TileRegister.REBLOCK:
+            yield f"  reblock {MATRIX_FORMATS[value['format']].name}"
+        elif row in _GENERATORS:
+            loops = [image.read(Space.REGISTER, tile, row + i) for i in range(1, ADDRESS_WORDS)]
             text = " ".join(f"{loop['count_less_1'] + 1}x{loop['stride']:+}" for loop in loops)
-            yield f"  {name} address: base {value['base']} stage {value['stage']} " \
-                  f"slot {value['slot']} loops {text}"
+            yield f"  {_GENERATORS[row]} address: base {value['base']} " \
+                  f"{guard_text(value['guard'])} loops {text}"

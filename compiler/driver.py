@@ -19,7 +19,7 @@ from compiler.schedule import schedule
 from pal_units.formats import Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
-from spu.arch.params import PROFILES, Architecture
+from spu.arch.params import MATRIX_FORMATS, Architecture
 
 #: Placements tried for one II before the next larger one.
 PLACEMENTS = 12
@@ -39,7 +39,7 @@ class Compiled:
     report: dict
 
 
-def compile_network(network: Network, arch: Architecture, fmt: Format = PROFILES[0],
+def compile_network(network: Network, arch: Architecture, fmt: Format = MATRIX_FORMATS[0],
                     input_max: float = 1.0, seed: int = 0,
                     progress: Callable[[str], None] = lambda _: None) -> Compiled:
     """Map a network; ``CompileError`` says what does not fit and why."""
@@ -52,7 +52,7 @@ def compile_network(network: Network, arch: Architecture, fmt: Format = PROFILES
                     _report(quantised, mapping, arch, seed, len(content)))
 
 
-def compile_file(path: Path, arch: Architecture, fmt: Format = PROFILES[0],
+def compile_file(path: Path, arch: Architecture, fmt: Format = MATRIX_FORMATS[0],
                  input_max: float = 1.0, seed: int = 0,
                  progress: Callable[[str], None] = lambda _: None) -> Compiled:
     """``compile_network`` of an ONNX file."""

@@ -11,7 +11,7 @@ from enum import Enum
 
 from compiler.errors import CompileError
 from compiler.graph import QuantisedLayer, QuantisedNetwork
-from spu.arch.params import BLOCK, CODES_PER_WORD, CONSTANTS, MATRIX_MODES, Architecture
+from spu.arch.params import BLOCK, CONSTANTS, MODES, Architecture
 
 
 class Style(Enum):
@@ -66,11 +66,11 @@ class Partition:
 def bounds(network: QuantisedNetwork, arch: Architecture) -> dict[str, int]:
     """Lower bounds of the II by resource, in slots."""
     hidden = network.layers[:-1]
-    work = sum(_words(layer) * arch.slices_per_word * _groups(layer, arch)
-               for layer in network.layers)
+    slices = [_slices(network, layer, arch) for layer in network.layers]
+    work = sum(s * _groups(layer, arch) for s, layer in zip(slices, network.layers, strict=True))
     return {
-        "matrix units": -(-work // len(arch.tiles)),
-        "longest input": max(_words(layer) for layer in network.layers) * arch.slices_per_word,
+        "matrix units": -(-work // len(arch.matrix_tiles)),
+        "longest input": max(slices),
         "reblock units": arch.pushes_per_block if hidden else 1,
     }
 
@@ -82,7 +82,7 @@ def partitions(network: QuantisedNetwork, arch: Architecture) -> Iterator[Partit
     if limits[resource] > arch.contexts:
         raise CompileError(f"{network.name} does not fit {arch.name}: {resource} need an II of "
                            f"at least {limits[resource]}, a tile has {arch.contexts} contexts")
-    blocks = 1 + sum(-(-_words(layer) * CODES_PER_WORD // BLOCK) for layer in network.layers[1:])
+    blocks = 1 + sum(-(-layer.codes.shape[1] // BLOCK) for layer in network.layers[1:])
     for ii in range(limits[resource], arch.contexts + 1):
         for style in Style:
             plan = _plan(network, arch, ii, style)
@@ -94,8 +94,14 @@ def partitions(network: QuantisedNetwork, arch: Architecture) -> Iterator[Partit
         f"{len(arch.memory_tiles)} memory tiles)")
 
 
-def _words(layer: QuantisedLayer) -> int:
-    return layer.codes.shape[1] // CODES_PER_WORD
+def _words(network: QuantisedNetwork, layer: QuantisedLayer, arch: Architecture) -> int:
+    """Words of a layer's input."""
+    return layer.codes.shape[1] // arch.codes_per_word(network.fmt)
+
+
+def _slices(network: QuantisedNetwork, layer: QuantisedLayer, arch: Architecture) -> int:
+    """Slices of a layer's input."""
+    return _words(network, layer, arch) * arch.slices_per_word(network.fmt)
 
 
 def _groups(layer: QuantisedLayer, arch: Architecture) -> int:
@@ -106,11 +112,11 @@ def _engines(network: QuantisedNetwork, arch: Architecture, ii: int, style: Styl
     """Engines of each layer; ``ii`` slots suffice for the passes of each."""
     groups = [_groups(layer, arch) for layer in network.layers]
     if style is Style.SHARED:
-        return [min(g, len(arch.tiles)) for g in groups]
-    pass_slots = [max(_words(layer) * arch.slices_per_word, arch.words_per_drain)
+        return [min(g, len(arch.matrix_tiles)) for g in groups]
+    pass_slots = [max(_slices(network, layer, arch), arch.words_per_drain)
                   for layer in network.layers]
     engines = [-(-g // (ii // slots)) for g, slots in zip(groups, pass_slots, strict=True)]
-    while style is Style.MANY and sum(engines) < len(arch.tiles):
+    while style is Style.MANY and sum(engines) < len(arch.matrix_tiles):
         passes, number = max((-(-g // e), -n) for n, (g, e) in enumerate(
             zip(groups, engines, strict=True)))
         if passes == 1:
@@ -122,13 +128,13 @@ def _engines(network: QuantisedNetwork, arch: Architecture, ii: int, style: Styl
 def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style
           ) -> Partition | None:
     """The partition for an II, or None if tiles, memories or rows do not suffice."""
-    plans, tiles, shared = [], len(arch.tiles), style is Style.SHARED
+    plans, tiles, shared = [], len(arch.matrix_tiles), style is Style.SHARED
     for number, (layer, engines) in enumerate(zip(
             network.layers, _engines(network, arch, ii, style), strict=True)):
-        words, groups = _words(layer), _groups(layer, arch)
-        longest = words * arch.slices_per_word
-        homes = _homes(number, words, 1 if style is Style.MANY else
-                       max(1, ii // arch.pushes_per_block))
+        words, groups = _words(network, layer, arch), _groups(layer, arch)
+        longest = _slices(network, layer, arch)
+        a_home = 1 if style is Style.MANY else max(1, ii // arch.pushes_per_block)
+        homes = _homes(number, words, arch.words_per_block(network.fmt), a_home)
         # Between passes on shared tiles, leave the links a slot for each drained word.
         gap = arch.words_per_drain if shared else 0
         # Homes at different distances leave gaps between their words.
@@ -138,7 +144,8 @@ def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style
     # Layers on shared tiles begin at different times on tiles at different distances.
     skew = arch.rows + arch.cols if shared else 0
     cycles = [p.cycles + skew for p in plans]
-    rows = [p.passes * p.words * arch.slices_per_word for p in plans]
+    rows = [p.passes * p.words * arch.slices_per_word(network.fmt)
+            for p in plans]
     drains = [p.passes * arch.words_per_drain for p in plans]
     constants = sum(drains) if shared else max(drains)
     home_count = sum(len(p.homes) for p in plans)
@@ -146,13 +153,12 @@ def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style
             and (sum(rows) if shared else max(rows)) <= arch.weight_rows
             and home_count <= len(arch.memory_tiles) and constants <= CONSTANTS
             and (sum(p.engines for p in plans) <= tiles if not shared
-                 else len(plans) <= MATRIX_MODES))
+                 else len(plans) <= MODES))
     return Partition(ii, shared, tuple(plans)) if fits else None
 
 
-def _homes(layer: int, words: int, a_home: int) -> tuple[Home, ...]:
+def _homes(layer: int, words: int, block_words: int, a_home: int) -> tuple[Home, ...]:
     """Blocks of a tensor, ``a_home`` to a home; an input stream has one home for all."""
-    block_words = BLOCK // CODES_PER_WORD
     blocks = -(-words // block_words)
     a_home = blocks if layer == 0 else a_home
     return tuple(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from compiler.partition import Home, Partition
-from spu.arch.params import BLOCK, CODES_PER_WORD, Architecture
+from spu.arch.params import BLOCK, Architecture
 
 Tile = tuple[int, int]
 #: What is placed: a home, or an engine as (layer, engine).
@@ -129,5 +129,5 @@ class _Model:
 
 def feeds(group: int, home: Home, arch: Architecture) -> bool:
     """Whether results of a group go to a home of the next layer's input."""
-    first = home.first_word * CODES_PER_WORD
+    first = home.blocks[0] * BLOCK
     return first <= group * arch.columns < first + len(home.blocks) * BLOCK

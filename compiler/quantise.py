@@ -8,7 +8,7 @@ from compiler.graph import Layer, Network, QuantisedLayer, QuantisedNetwork
 from pal_units import model
 from pal_units.formats import Format
 from spu.arch.config import OFFSET_BITS
-from spu.arch.params import BLOCK, CODES_PER_WORD, MATRIX_DOT, Architecture
+from spu.arch.params import BLOCK, MATRIX_DOT, Architecture
 
 #: Margin on the worst-case bound of a result, for the rounding of codes on the way.
 BOUND_MARGIN = 1.05
@@ -35,7 +35,7 @@ def quantise(network: Network, arch: Architecture, fmt: Format, input_max: float
         bound = np.abs(layer.weight).T @ bound + np.abs(layer.bias)
         t_out = int(model.bias_for(max(bound.max(), np.finfo(np.float32).tiny) * BOUND_MARGIN))
         # The words of an input vector; results of a layer come in whole blocks.
-        width = BLOCK if position else CODES_PER_WORD
+        width = BLOCK if position else arch.codes_per_word(fmt)
         layers.append(_layer(layer, arch, fmt, t_in, t_out, width, last))
         t_in = t_out
     return QuantisedNetwork(network.name, fmt, tuple(layers), network.inputs, float(input_max),

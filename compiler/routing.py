@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from compiler.mapping import STEPS, Action
 from compiler.place import Tile
 from spu.arch import timing
-from spu.arch.context import Op, Source
+from spu.arch.context import Close, Op, Source
 from spu.arch.params import Architecture
 
 #: Path to a tile: (tile, link) of each hop from the origin.
@@ -50,9 +50,9 @@ class ReservationTable:
             raise Unschedulable(f"{resource} of tile {tile}")
         self.used |= {(resource, tile, t % self.ii) for t in times}
 
-    def act(self, tile: Tile, time: int, **fields: Source | Op | int) -> None:
+    def act(self, tile: Tile, time: int, **fields: Source | Op | Close | int) -> None:
         """Set context fields of a tile at a time."""
-        values = tuple((k, v.value if isinstance(v, (Source, Op)) else int(v))
+        values = tuple((k, v.value if isinstance(v, (Source, Op, Close)) else int(v))
                        for k, v in fields.items())
         self.actions.append(Action(tile, time, values))
 

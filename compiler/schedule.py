@@ -14,8 +14,8 @@ from compiler.partition import Home, Partition
 from compiler.place import Placement, Tile, feeds
 from compiler.routing import Path, ReservationTable, Unschedulable, arrival
 from spu.arch import timing
-from spu.arch.context import Op, Source
-from spu.arch.params import CODES_PER_WORD, STAGES, WORDS_PER_BLOCK, Architecture
+from spu.arch.context import Close, Op, Source
+from spu.arch.params import STAGES, Architecture
 
 
 def schedule(network: QuantisedNetwork, partition: Partition, placement: Placement,
@@ -52,7 +52,7 @@ def _input(mapping: Mapping, table: ReservationTable, arch: Architecture) -> Non
         mapping.reads[column, t] = t
         table.act(tile, t + delay, memory=source)
     mapping.homes[home] = HomeSchedule(tile, tuple(writes), (), 0)
-    mapping.order[0] = list(range(home.words * CODES_PER_WORD))
+    mapping.order[0] = list(range(home.words * arch.codes_per_word(mapping.network.fmt)))
 
 
 def _earliest(mapping: Mapping, table: ReservationTable, number: int, arch: Architecture
@@ -63,7 +63,7 @@ def _earliest(mapping: Mapping, table: ReservationTable, number: int, arch: Arch
     leave or pass its tile, so trees that spare one of its links are tried too.
     """
     plan = mapping.partition.layers[number]
-    ready = max(time + timing.WRITE - i * arch.slices_per_word
+    ready = max(time + timing.WRITE - i * arch.slices_per_word(mapping.network.fmt)
                 for home in plan.homes for i, time in enumerate(mapping.homes[home].writes))
     reason = Unschedulable("no start time")
     starts = range(max(ready, 0), max(ready, 0) + table.ii)
@@ -85,6 +85,8 @@ class _Layer:
                  arch: Architecture) -> None:
         self.mapping, self.table, self.number, self.arch = mapping, table, number, arch
         self.plan = mapping.partition.layers[number]
+        fmt = mapping.network.fmt
+        self.slices, self.block_words = arch.slices_per_word(fmt), arch.words_per_block(fmt)
         self.engines = [mapping.placement.engines[number, e] for e in range(self.plan.engines)]
         #: First and last mac of each group.
         self.windows: dict[int, tuple[int, int]] = {}
@@ -99,7 +101,7 @@ class _Layer:
             tile = self.mapping.placement.homes[home]
             for first in range(start, start + self.table.ii):
                 reads = [first + p * plan.pass_cycles + i for p in range(plan.passes)
-                         for i in range(home.words * self.arch.slices_per_word)]
+                         for i in range(home.words * self.slices)]
                 out = [t + timing.MEMORY for t in reads]
                 paths = self.table.paths(tile, out, spare)
                 if all(e in paths and out[0] + arrival(paths[e], Source.MEMORY)[0] > busy_until[e]
@@ -109,9 +111,9 @@ class _Layer:
                 raise Unschedulable(f"links from {tile} to the engines of layer {self.number}")
             self._play_home(home, tile, reads, out, {e: paths[e] for e in self.engines})
             for e in self.engines:
-                busy_until[e] = (out[home.words * self.arch.slices_per_word - 1]
+                busy_until[e] = (out[home.words * self.slices - 1]
                                  + arrival(paths[e], Source.MEMORY)[0])
-            start = first + home.words * self.arch.slices_per_word
+            start = first + home.words * self.slices
         for group, (first, last) in self.windows.items():
             self.table.take("matrix unit", self._engine(group), range(first, last + 1))
 
@@ -125,7 +127,7 @@ class _Layer:
         self.table.route(Source.MEMORY, out, paths.values())
         writes = self.mapping.homes[home].writes
         self.mapping.homes[home] = HomeSchedule(tile, writes, tuple(reads), self.plan.passes)
-        slices = self.arch.slices_per_word
+        slices = self.slices
         for e, engine in enumerate(self.engines):
             delay, source = arrival(paths[engine], Source.MEMORY)
             for i, t in enumerate(out):
@@ -139,11 +141,12 @@ class _Layer:
         return self.engines[group % self.plan.engines]
 
     def _mac(self, source: Source, mac: Mac) -> None:
-        whole = mac.part == self.arch.slices_per_word - 1
+        whole = mac.part == self.slices - 1
         last = whole and mac.word == self.plan.words - 1
-        block_last = last or (whole and mac.word % WORDS_PER_BLOCK == WORDS_PER_BLOCK - 1)
+        block_last = last or (whole and mac.word % self.block_words == self.block_words - 1)
+        close = Close.DOT if last else Close.BLOCK if block_last else Close.NOTHING
         self.table.act(mac.tile, mac.time, matrix=source, mac=1, slice=mac.part,
-                       block_last=block_last, last=last,
+                       close=close,
                        mode=self.number if self.mapping.partition.shared else 0)
         self.mapping.macs.append(mac)
         first, _ = self.windows.get(mac.group, (mac.time, mac.time))
@@ -202,7 +205,7 @@ class _Layer:
         """
         writes = []
         time = after
-        for _ in range(WORDS_PER_BLOCK):
+        for _ in range(self.block_words):
             time = next((t for t in range(time + 1, after + 1 + self.arch.pushes_per_block)
                          if self.table.free("pop", tile, [t])
                          and self.table.free("memory write", tile, [t + timing.REBLOCK])), -1)
@@ -254,14 +257,14 @@ class _Layer:
             added = time + timing.DRAIN
             table.take("drain", tile, [time])
             table.take("vector op", tile, [added])
-            table.route(Source.VECTOR, [added + timing.VECTOR], [path])
+            table.route(Source.SUM, [added + timing.SUM], [path])
             target = targets[0] if len(targets) == 1 else self._end(tile, path)
             table.take(resource, target, [arrived])
             constant = self.mapping.constant(tile, (self.number, group, word))
             relu = self.mapping.network.layers[self.number].relu
             table.act(tile, time, drain=1)
             table.act(tile, added, op=Op.ADD_RELU if relu else Op.ADD, a=Source.MATRIX,
-                      b=Source.CONSTANT, constant=constant)
+                      b=Source.CONSTANT, index=constant)
             yield word, (arrived, target, source)
         table.take("results", tile, range(commit, drained + 1))
 
@@ -275,14 +278,14 @@ class _Layer:
                   ) -> tuple[Path, int, Source] | None:
         """Path and arrival of the word drained at ``time``, if everything is free for it."""
         table, added = self.table, time + timing.DRAIN
-        out = added + timing.VECTOR
+        out = added + timing.SUM
         if not (table.free("drain", tile, [time]) and table.free("vector op", tile, [added])):
             return None
         paths = table.paths(tile, [out])
         for target in targets:
             if target not in paths:
                 continue
-            delay, source = arrival(paths[target], Source.VECTOR)
+            delay, source = arrival(paths[target], Source.SUM)
             at = out + delay
             clash = (target, resource) == (tile, "vector op") and (at - added) % table.ii == 0
             clash |= any((target, resource) == (u, f"{link} link")

@@ -188,6 +188,29 @@ PAL16 = Format("PAL16", 16, "U", 10, block=1)
 FORMATS = {f.name: f for f in (PAL4U, PAL4T, PAL6U, PAL6T, PAL8U, PAL8T, PAL16)}
 
 
+def widening(fmt: Format, target: Format) -> tuple[int, int]:
+    """Shift and fill bits that make a magnitude of ``fmt`` one of ``target`` of equal value.
+
+    The levels of a format below a block's top are levels of the wider ones of its profile:
+    ``m << shift | fill`` has the same ``lambda``, for every ``m`` but 0.
+
+    Raises ``ValueError`` if there is no such pair.
+    """
+    if fmt.profile == "T":
+        shift = target.n - fmt.n
+        fill = (1 << max(shift, 0)) - 1
+    else:
+        shift = target.fraction_bits - fmt.fraction_bits
+        fill = target.m_max - (fmt.m_max << max(shift, 0))
+    m = np.arange(1, fmt.m_max + 1)
+    wide = m << max(shift, 0) | max(fill, 0)
+    if fmt.profile != target.profile or shift < 0 or fill < 0 or wide.max() > target.m_max \
+            or (target.lambdas[wide] != fmt.lambdas[m] << max(
+                target.fraction_bits - fmt.fraction_bits, 0)).any():
+        raise ValueError(f"codes of {fmt.name} are not codes of {target.name}")
+    return shift, fill
+
+
 @dataclass(frozen=True)
 class DotParams:
     """Number of bits kept on the way of a dot product (see ``docs/numerics.md``).

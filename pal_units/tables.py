@@ -104,6 +104,38 @@ def add_antilog() -> np.ndarray:
     return _round(2.0**ADD_FRACTION_BITS * np.exp2(-r / 2.0**PAL16.fraction_bits))
 
 
+#: Fraction bits of the linear values that PAL16 accumulation adds up; 1.0 is the top.
+LINEAR_FRACTION_BITS = 30
+#: Bipartite antilog of PAL16's 10 fraction bits: fields of 4, 3 and 3, entries of 16 fraction
+#: bits and 3 guard bits; within 3.2 units of 2^-16, a relative error below 2^-13.
+LINEAR_HIGH_BITS, LINEAR_MIDDLE_BITS, LINEAR_LOW_BITS = 4, 3, 3
+LINEAR_ENTRY_BITS, LINEAR_GUARD_BITS = 16, 3
+
+
+@cache
+def linear_base() -> np.ndarray:
+    """``2^-x`` at the middle of each of 128 intervals, in units of ``2^-(16 + guard)``.
+
+    Half a unit of the entry is added, so that dropping the guard bits rounds to nearest.
+    """
+    low = 1 << LINEAR_LOW_BITS
+    intervals = np.arange(1 << (LINEAR_HIGH_BITS + LINEAR_MIDDLE_BITS))
+    x = (low * intervals + (low - 1) / 2) / 2.0**PAL16.fraction_bits
+    unit = 2.0 ** (LINEAR_ENTRY_BITS + LINEAR_GUARD_BITS)
+    return _round(unit * np.exp2(-x) + 2.0 ** (LINEAR_GUARD_BITS - 1))
+
+
+@cache
+def linear_offset() -> np.ndarray:
+    """What ``linear_base`` lacks, shape (16, 8) by high and low field: slope times offset."""
+    low, high = 1 << LINEAR_LOW_BITS, 1 << LINEAR_HIGH_BITS
+    middle = (np.arange(high) + 0.5) / high
+    unit = 2.0 ** (LINEAR_ENTRY_BITS + LINEAR_GUARD_BITS)
+    slope = -np.log(2) * unit * np.exp2(-middle)
+    offset = (np.arange(low) - (low - 1) / 2) / 2.0**PAL16.fraction_bits
+    return _round(slope[:, None] * offset[None, :])
+
+
 @cache
 def log_add(fraction_bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Complete tables of the addition of logarithms ``d`` units of ``2^-F`` octave apart.

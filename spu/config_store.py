@@ -1,35 +1,54 @@
 """Configuration storage in two banks: one in use, one that the loader writes."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from collections.abc import Sequence
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from spu.arch.config import Space
+from spu.ports import ConfigBus
+
 
 class BankedRegisters(wiring.Component):
-    """32-bit configuration registers, all readable at once.
+    """Configuration registers of up to 32 bits, all readable at once.
 
-    Latency 0 for reads; a write is seen after the banks are swapped.
+    Latency 0 for ``values``, 1 for readback; a write is seen after the banks are swapped.
+
+    Parameters
+    ----------
+    space: the configuration space; widths: stored bits of each of its rows, 0 for rows that
+    are not there; first: number of its first row here.
 
     Members
     -------
-    enable, row, data : In - write ``data`` to register ``row`` of the shadow bank
-    bank : In(1) - the bank in use; values : Out(count x 32)
+    config : In(ConfigBus); bank : In(1) - the bank in use
+    values : Out(len(widths) x 32); read_data : Out(32) - for ``config.read``, 0 for other rows
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        super().__init__({"enable": In(1), "row": In(12), "data": In(32), "bank": In(1),
-                          "values": Out(data.ArrayLayout(unsigned(32), count))})
+    def __init__(self, space: Space, widths: Sequence[int], first: int = 0) -> None:
+        self.space, self.widths, self.first = space, widths, first
+        super().__init__({"config": In(ConfigBus()), "bank": In(1),
+                          "values": Out(data.ArrayLayout(unsigned(32), len(widths))),
+                          "read_data": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for i in range(self.count):
-            banks = [Signal(32, name=f"register_{i}_{bank}") for bank in range(2)]
+        config = self.config
+        chosen = Signal(32)
+        for i, width in enumerate(self.widths):
+            if not width:
+                continue
+            banks = [Signal(width, name=f"register_{i}_{bank}") for bank in range(2)]
+            here = (config.space == self.space) & (config.row == self.first + i)
             for bank in range(2):
-                with m.If(self.enable & (self.row == i) & (self.bank != bank)):
-                    m.d.sync += banks[bank].eq(self.data)
+                with m.If(config.write & here & (self.bank != bank)):
+                    m.d.sync += banks[bank].eq(config.data)
             m.d.comb += self.values[i].eq(Mux(self.bank, banks[1], banks[0]))
+            with m.If(here):
+                m.d.comb += chosen.eq(Mux(self.bank ^ config.shadow, banks[1], banks[0]))
+        m.d.sync += self.read_data.eq(chosen)
         return m
 
 
@@ -38,34 +57,46 @@ class BankedMemory(wiring.Component):
 
     Members
     -------
-    enable, row, word, data : In - write one word of a row of the shadow bank
-    bank : In(1) - the bank in use
-    read_enable, read_row : In; read_data : Out(32 * words)
+    config : In(ConfigBus); bank : In(1) - the bank in use
+    read_enable, read_row, read_bank : In; read_data : Out(width)
+    config_data : Out(32) - one cycle after ``config.read``
 
     With ``registered`` reads have latency 1 and follow ``read_enable``; otherwise they
     are combinational.
+
+    Parameters
+    ----------
+    space: the configuration space; depth: rows of a bank; width: bits of a row.
     """
 
-    def __init__(self, depth: int, words: int, registered: bool) -> None:
-        self.depth, self.words, self.registered = depth, words, registered
-        super().__init__({"enable": In(1), "row": In(12), "word": In(6), "data": In(32),
-                          "bank": In(1), "read_enable": In(1), "read_row": In(range(depth)),
-                          "read_data": Out(32 * words)})
+    def __init__(self, space: Space, depth: int, width: int, registered: bool) -> None:
+        self.space, self.depth, self.width, self.registered = space, depth, width, registered
+        self.words = -(-width // 32)
+        super().__init__({"config": In(ConfigBus()), "bank": In(1),
+                          "read_enable": In(1), "read_row": In(range(depth)), "read_bank": In(1),
+                          "read_data": Out(width), "config_data": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        config = self.config
         m.submodules.memory = memory = Memory(
             shape=data.ArrayLayout(unsigned(32), self.words), depth=2 * self.depth, init=[])
         write = memory.write_port(granularity=1)
         read = memory.read_port(domain="sync" if self.registered else "comb")
         row_bits = len(self.read_row)
+        here = config.space == self.space
+        words = Array(read.data[i] for i in range(self.words))
         m.d.comb += [
-            write.addr.eq(Cat(self.row[:row_bits], ~self.bank)),
-            write.data.eq(Cat(self.data for _ in range(self.words))),
-            write.en.eq(self.enable << self.word),
-            read.addr.eq(Cat(self.read_row, self.bank)),
+            write.addr.eq(Cat(config.row[:row_bits], ~self.bank)),
+            write.data.eq(Cat(config.data for _ in range(self.words))),
+            write.en.eq((config.write & here) << config.word),
+            read.addr.eq(Mux(config.read, Cat(config.row[:row_bits], self.bank ^ config.shadow),
+                             Cat(self.read_row, self.read_bank))),
             self.read_data.eq(read.data),
         ]
         if self.registered:
-            m.d.comb += read.en.eq(self.read_enable)
+            m.d.comb += [read.en.eq(self.read_enable | config.read),
+                         self.config_data.eq(words[config.word])]
+        else:
+            m.d.sync += self.config_data.eq(words[config.word])
         return m

@@ -1,27 +1,31 @@
 """Datapath of a tile: crossbar, registers and units."""
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.rtl.reblock import ReblockUnit
+from spu.address import LOOPS, AddressGenerator
 from spu.alu import Alu
 from spu.arch import timing
-from spu.arch.config import ADDRESS_BASE, ADDRESS_LOOP, MATRIX_MODE, PROFILE, weight_row
-from spu.arch.context import CONTEXT, LINKS, SINKS, WORD, Op, Source
-from spu.arch.params import (
-    ADDRESS_LOOPS,
-    CODES_PER_WORD,
-    PROFILES,
-    REGISTERS,
-    STAGES,
-    Architecture,
-    TileKind,
+from spu.arch.config import (
+    ADDRESS_BASE,
+    FORMAT,
+    GUARD,
+    MATRIX_MODE,
+    VECTOR_MODE,
+    Guard,
+    stored_word,
+    weight_row,
 )
-from spu.matrix_unit import MatrixUnit
-from spu.ports import slot_bits
-from spu.scratchpad import Scratchpad
+from spu.arch.context import CONTEXT, LINKS, SINKS, Close, Op, Source, word_layout
+from spu.arch.params import MATRIX_FORMATS, REGISTERS, Architecture, TileKind
+from spu.matrix_unit import MatrixUnit, packed
+from spu.ports import STAGE_FLAGS, guard_holds, slot_bits
 from spu.vector_unit import VectorUnit
+
+#: Address generators of a tile kind, with what they step for.
+_GENERATORS = ("weight", "read", "write")
 
 
 class Datapath(wiring.Component):
@@ -33,86 +37,153 @@ class Datapath(wiring.Component):
 
     Members
     -------
-    context : In(CONTEXT); constant : In(WORD); mode : In(MATRIX_MODE)
-    weights : In(weight row) - for the mac of the cycle before
-    north_i ... : In(WORD); north_o ... : Out(WORD)
-    with a memory: read_base, read_loops, write_base, write_loops, reblock_profile, slot,
-    stage_valid : In
+    context : In(CONTEXT); constant : In(WORD); slot, flags : In - from the sequencer
+    matrix_mode : In(MATRIX_MODE); vector_mode : In(VECTOR_MODE); guards : In(4 x GUARD)
+    weight_base, weight_loops, ... : In - address generators; reblock_format : In(FORMAT)
+    weight_row, weights : Out, In(weight row) - row of this cycle's mac, one cycle later
+    read, read_address, read_data, write, write_address, write_data - to the data memory
+    north_i ... : In(WORD); north_o ... : Out(WORD) - links
+    active, forwards : Out(1) - a unit works; nothing but links out get words
     """
 
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
         self.arch, self.kind = arch, kind
-        loops = data.ArrayLayout(ADDRESS_LOOP, ADDRESS_LOOPS)
-        memory_ports = {
-            "read_base": In(ADDRESS_BASE), "read_loops": In(loops),
-            "write_base": In(ADDRESS_BASE), "write_loops": In(loops),
-            "reblock_profile": In(PROFILE),
-            "slot": In(slot_bits(arch)), "stage_valid": In(STAGES),
-        }
+        word = word_layout(arch)
+        address = range(arch.memory_words)
         super().__init__({
-            "context": In(CONTEXT), "constant": In(WORD), "mode": In(MATRIX_MODE),
-            "weights": In(weight_row(arch)),
-            **{f"{link}_i": In(WORD) for link in LINKS},
-            **{f"{link}_o": Out(WORD) for link in LINKS},
-            **(memory_ports if kind.memory else {}),
+            "context": In(CONTEXT), "constant": In(word),
+            "slot": In(slot_bits(arch)), "flags": In(STAGE_FLAGS),
+            "matrix_mode": In(MATRIX_MODE), "vector_mode": In(VECTOR_MODE),
+            "guards": In(data.ArrayLayout(GUARD, len(Guard))), "reblock_format": In(FORMAT),
+            **{f"{name}_base": In(ADDRESS_BASE) for name in _GENERATORS},
+            **{f"{name}_loops": In(LOOPS) for name in _GENERATORS},
+            "weight_row": Out(range(arch.weight_rows)), "weights": In(weight_row(arch)),
+            "read": Out(1), "read_address": Out(address), "read_data": In(stored_word(arch)),
+            "write": Out(1), "write_address": Out(address), "write_data": Out(stored_word(arch)),
+            **{f"{link}_i": In(word) for link in LINKS},
+            **{f"{link}_o": Out(word) for link in LINKS},
+            "active": Out(1), "forwards": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        context = self.context
-        m.submodules.matrix = matrix = MatrixUnit(self.arch)
-        m.submodules.vector = vector = VectorUnit()
-        m.submodules.alu = alu = Alu()
-        registers = Array(Signal(WORD.size, name=f"register_{i}") for i in range(REGISTERS))
+        context, word = self.context, word_layout(self.arch)
+        m.submodules.alu = alu = Alu(self.arch)
+        registers = Array(Signal(word.size, name=f"register_{i}") for i in range(REGISTERS))
+        c = data.View(word, registers[context.index[:(REGISTERS - 1).bit_length()]])
 
         sources = {
             **{Source[link.upper()]: getattr(self, f"{link}_i") for link in LINKS},
             Source.REGISTER_A: registers[context.register_a],
-            Source.REGISTER_B: registers[context.register_b],
-            Source.CONSTANT: self.constant,
-            Source.VECTOR: vector.o, Source.ALU: alu.o, Source.MATRIX: matrix.o,
+            Source.REGISTER_B: c.as_value(),
+            Source.CONSTANT: self.constant, Source.ALU: alu.o,
         }
+        vector = matrix = reblock = None
+        if self.kind.vector:
+            m.submodules.vector = vector = VectorUnit(self.arch)
+            sources |= {Source.VECTOR: vector.o, Source.SUM: vector.total}
+        if self.kind.matrix:
+            m.submodules.matrix = matrix = MatrixUnit(self.arch)
+            sources[Source.MATRIX] = matrix.o
         if self.kind.memory:
-            m.submodules.scratchpad = scratchpad = Scratchpad(self.arch)
             m.submodules.reblock = reblock = ReblockUnit(
-                PROFILES, self.arch.drain_lanes, CODES_PER_WORD)
-            popped = Signal(WORD)
-            with m.If(reblock.valid):
-                m.d.comb += [popped.data.eq(reblock.codes), popped.bias.eq(reblock.bias),
-                             popped.valid.eq(1)]
-            sources |= {Source.MEMORY: scratchpad.o, Source.REBLOCK: popped}
+                MATRIX_FORMATS, self.arch.drain_lanes, self.arch.codes_per_word())
+            loaded, popped = Signal(word), Signal(word)
+            sources |= {Source.MEMORY: loaded, Source.REBLOCK: popped}
 
         # Crossbar: one multiplexer a sink.
         words = {}
         for sink in SINKS:
-            words[sink] = Signal(WORD, name=f"to_{sink}")
+            words[sink] = Signal(word, name=f"to_{sink}")
             with m.Switch(context[sink]):
-                for source, word in sources.items():
+                for source, value in sources.items():
                     with m.Case(source):
-                        m.d.comb += words[sink].eq(word)
+                        m.d.comb += words[sink].eq(value)
         for link in LINKS:
             m.d.sync += getattr(self, f"{link}_o").eq(words[link])
         with m.If(context.register != Source.NONE):
             m.d.sync += registers[context.register_write].eq(words["register"])
 
-        m.d.comb += [
-            matrix.x.eq(words["matrix"]), matrix.slice.eq(context.slice),
-            matrix.mac.eq(context.mac), matrix.block_last.eq(context.block_last),
-            matrix.last.eq(context.last), matrix.drain.eq(context.drain),
-            matrix.mode.eq(self.mode), matrix.weights.eq(self.weights),
-        ]
-        for unit in (vector, alu):
-            m.d.comb += [unit.op.eq(context.op), unit.a.eq(words["a"]), unit.b.eq(words["b"])]
-        if self.kind.memory:
+        enable = Signal()
+        m.d.comb += enable.eq(~context.guarded | self._guard(m, Guard.OP))
+        for unit in (alu, vector) if vector else (alu,):
+            m.d.comb += [unit.op.eq(context.op), unit.enable.eq(enable), unit.c.eq(c),
+                         unit.a.eq(words["a"]), unit.b.eq(words["b"])]
+        if vector is not None:
+            m.d.comb += [vector.mode.eq(self.vector_mode), vector.slice.eq(context.slice),
+                         vector.format.eq(self.matrix_mode.x_format),
+                         vector.emit.eq(self._guard(m, Guard.EMIT))]
+        mac = self._matrix(m, matrix, words["matrix"]) if matrix is not None else 0
+        if reblock is not None:
+            self._memory(m, words["memory"], loaded)
             lanes16 = words["a"].data[:16 * self.arch.drain_lanes]
             m.d.comb += [
-                scratchpad.write.eq(words["memory"]), scratchpad.read.eq(context.read),
-                reblock.push.eq((context.op == Op.PUSH) & words["a"].valid),
+                reblock.push.eq((context.op == Op.PUSH) & enable & words["a"].valid),
                 reblock.values.eq(lanes16), reblock.pop.eq(context.pop),
-                reblock.select.eq(self.reblock_profile),
-                scratchpad.slot.eq(self.slot), scratchpad.stage_valid.eq(self.stage_valid),
+                reblock.select.eq(self.reblock_format),
             ]
-            for name in ("read_base", "read_loops", "write_base", "write_loops"):
-                m.d.comb += getattr(scratchpad, name).eq(getattr(self, name))
+            with m.If(reblock.valid):
+                m.d.comb += [popped.data.eq(reblock.codes), popped.bias.eq(reblock.bias),
+                             popped.valid.eq(1)]
             assert timing.REBLOCK == ReblockUnit.latency
+        m.d.comb += [
+            self.active.eq(mac | ((context.op != Op.NOP) & enable & (
+                words["a"].valid | words["b"].valid)) | self.read | self.write),
+            self.forwards.eq(~self.active & sum(
+                (words[link].valid for link in LINKS), start=Value.cast(0)).any()),
+        ]
         return m
+
+    def _guard(self, m: Module, guard: Guard) -> Signal:
+        """Whether a guard holds in this cycle."""
+        return guard_holds(m, self.guards[guard.value], self.slot, self.flags,
+                           f"guard_{guard.name.lower()}")
+
+    def _generator(self, m: Module, name: str, bits: int) -> AddressGenerator:
+        m.submodules[f"{name}_generator"] = unit = AddressGenerator(bits)
+        m.d.comb += [unit.base.eq(getattr(self, f"{name}_base").base),
+                     unit.loops.eq(getattr(self, f"{name}_loops"))]
+        return unit
+
+    def _matrix(self, m: Module, matrix: MatrixUnit, x: data.View) -> Signal:
+        """Guarded macs with generated weight rows; returns whether one happens."""
+        context = self.context
+        mac, halves = Signal(), Signal()
+        closes, ends = Signal(), Signal()
+        by_guards = context.close == Close.GUARDS
+        m.d.comb += [
+            mac.eq(context.mac & guard_holds(m, self.weight_base.guard, self.slot, self.flags,
+                                             "mac")),
+            closes.eq(Mux(by_guards, self._guard(m, Guard.BLOCK), context.close != Close.NOTHING)),
+            ends.eq(Mux(by_guards, closes & self._guard(m, Guard.LAST),
+                        context.close == Close.DOT)),
+            halves.eq(packed(self.matrix_mode.w_format)),
+        ]
+        rows = self._generator(m, "weight", len(self.weight_row) + 1)
+        m.d.comb += [
+            rows.advance.eq(mac),
+            self.weight_row.eq(Mux(halves, rows.address >> 1, rows.address)),
+            matrix.upper.eq(rows.address[0]), matrix.weights.eq(self.weights),
+            matrix.x.eq(x), matrix.slice.eq(context.slice), matrix.mac.eq(mac),
+            matrix.block_last.eq(closes), matrix.last.eq(ends),
+            matrix.drain.eq(context.drain), matrix.mode.eq(self.matrix_mode),
+        ]
+        return mac
+
+    def _memory(self, m: Module, stored: data.View, loaded: Signal) -> None:
+        """Store valid words; read in iterations in which the read guard holds."""
+        bits = len(self.read_address)
+        reads, writes = self._generator(m, "read", bits), self._generator(m, "write", bits)
+        was_read = Signal()
+        m.d.comb += [
+            self.read.eq(self.context.read & guard_holds(
+                m, self.read_base.guard, self.slot, self.flags, "read")),
+            reads.advance.eq(self.read), self.read_address.eq(reads.address),
+            self.write.eq(stored.valid), writes.advance.eq(stored.valid),
+            self.write_address.eq(writes.address),
+            self.write_data.data.eq(stored.data), self.write_data.bias.eq(stored.bias),
+        ]
+        m.d.sync += was_read.eq(self.read)
+        with m.If(was_read):
+            m.d.comb += [loaded.data.eq(self.read_data.data), loaded.bias.eq(self.read_data.bias),
+                         loaded.valid.eq(1)]

@@ -1,6 +1,6 @@
 """Host registers: an AXI4-Lite slave for control, status and counters."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,68 +24,203 @@ class AxiLite(wiring.Signature):
         })
 
 
-class HostRegisters(wiring.Component):
-    """The register map of ``regmap`` on AXI4-Lite.
+class RegisterAccess(wiring.Signature):
+    """Accesses to word registers, seen from the bus side.
 
-    One read and one write at a time; a write is taken when address and data are both
-    there.  Byte strobes must all be set.  Addresses outside the map, writes to read-only
-    registers and partial strobes answer SLVERR and change nothing.
+    ``write`` and ``read`` hold with ``address`` (of a 32-bit word) until ``write_done`` and
+    ``read_done``, which may come in the same cycle; ``refused`` and ``read_data`` then count.
+    """
+
+    def __init__(self, address_bits: int) -> None:
+        super().__init__({
+            "write": Out(1), "write_address": Out(address_bits), "write_data": Out(32),
+            "write_done": In(1), "write_refused": In(1),
+            "read": Out(1), "read_address": Out(address_bits),
+            "read_done": In(1), "read_refused": In(1), "read_data": In(32),
+        })
+
+
+class AxiLiteSlave(wiring.Component):
+    """AXI4-Lite to register accesses.
+
+    One read and one write at a time; a write is taken when address and data are both there.
+    Partial strobes and addresses that are no multiple of 4 answer SLVERR and change nothing.
+    Latency: 1 cycle to the response, plus what the registers take.
 
     Members
     -------
-    bus : Out(AxiLite); start, clear : Out(1) - one-cycle pulses; iterations : Out(16)
-    status : In(32); counters : In(n x 32) - all registers from CYCLES on
+    bus : Out(AxiLite); registers : Out(RegisterAccess)
     """
 
-    address_bits = 12
-
-    def __init__(self, arch: Architecture) -> None:
-        self.arch = arch
-        self.map = regmap.register_map(arch)
-        self.counter_names = list(self.map)[list(self.map).index("CYCLES"):]
-        super().__init__({
-            "bus": Out(AxiLite(self.address_bits)),
-            "start": Out(1), "clear": Out(1), "iterations": Out(16), "status": In(32),
-            **{name.lower(): In(32) for name in self.counter_names},
-        })
+    def __init__(self, address_bits: int) -> None:
+        self.address_bits = address_bits
+        super().__init__({"bus": Out(AxiLite(address_bits)),
+                          "registers": Out(RegisterAccess(address_bits - 2))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bus = self.bus
-
-        # Writes.
+        bus, registers = self.bus, self.registers
+        whole = bus.wstrb.all() & (bus.awaddr[:2] == 0)
+        pending = bus.awvalid & bus.wvalid & ~bus.bvalid
         accept = Signal()
         m.d.comb += [
-            accept.eq(bus.awvalid & bus.wvalid & ~bus.bvalid),
+            registers.write.eq(pending & whole),
+            registers.write_address.eq(bus.awaddr[2:]), registers.write_data.eq(bus.wdata),
+            accept.eq(pending & (~whole | registers.write_done)),
             bus.awready.eq(accept), bus.wready.eq(accept),
         ]
         with m.If(bus.bvalid & bus.bready):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(accept):
-            m.d.sync += [bus.bvalid.eq(1), bus.bresp.eq(SLVERR)]
-            with m.If(bus.wstrb.all()):
-                with m.If(bus.awaddr == self.map["CONTROL"]):
-                    m.d.comb += [
-                        self.start.eq((bus.wdata & regmap.CONTROL_START).any()),
-                        self.clear.eq((bus.wdata & regmap.CONTROL_CLEAR).any()),
-                    ]
-                    m.d.sync += bus.bresp.eq(OKAY)
-                with m.If((bus.awaddr == self.map["ITERATIONS"]) & (bus.wdata[16:] == 0)):
-                    m.d.sync += [self.iterations.eq(bus.wdata), bus.bresp.eq(OKAY)]
+            m.d.sync += [bus.bvalid.eq(1),
+                         bus.bresp.eq(Mux(whole & ~registers.write_refused, OKAY, SLVERR))]
 
-        # Reads.
-        readable = {**regmap.constant_registers(self.arch), "STATUS": self.status,
-                    "ITERATIONS": self.iterations,
-                    **{name: getattr(self, name.lower()) for name in self.counter_names}}
-        m.d.comb += bus.arready.eq(~bus.rvalid)
+        aligned, asked = bus.araddr[:2] == 0, bus.arvalid & ~bus.rvalid
+        m.d.comb += [
+            registers.read.eq(asked & aligned), registers.read_address.eq(bus.araddr[2:]),
+            bus.arready.eq(asked & (~aligned | registers.read_done)),
+        ]
         with m.If(bus.rvalid & bus.rready):
             m.d.sync += bus.rvalid.eq(0)
-        with m.If(bus.arvalid & bus.arready):
-            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(SLVERR), bus.rdata.eq(0)]
-            with m.Switch(bus.araddr):
-                for name, value in readable.items():
-                    with m.Case(self.map[name]):
-                        m.d.sync += [bus.rdata.eq(value), bus.rresp.eq(OKAY)]
+        with m.If(bus.arready):
+            good = aligned & ~registers.read_refused
+            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(Mux(good, OKAY, SLVERR)),
+                         bus.rdata.eq(Mux(good, registers.read_data, 0))]
         unused = Cat(bus.awprot, bus.arprot)
         assert len(unused) == 6  # protection bits are accepted and ignored
         return m
+
+
+class HostRegisters(wiring.Component):
+    """The register map of ``regmap`` behind an AXI4-Lite slave.
+
+    Addresses outside the map, writes to read-only registers, values out of range and accesses
+    that the window refuses answer SLVERR and change nothing.
+
+    Members
+    -------
+    bus : Out(AxiLite)
+    clear, step, restart_trace : Out(1); start, commit : Out(regions) - one-cycle pulses
+    halt : Out(regions); iterations_R : Out(16)
+    window_* : to the window; trace_select, trace_index : Out; trace_count, trace_I : In
+    commit_refused : In(1) - the loader is within a file
+    status, config_words, region_R, active_file_R, shadow_file_R : In(32)
+    event_NAME : In(1) - a counter of this name counts the cycle
+    """
+
+    address_bits = 13
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        self.map = regmap.register_map(arch)
+        self.counters = regmap.counter_names(arch)
+        regions = range(arch.region_count)
+        self.given = ["STATUS", "CONFIG_WORDS", "TRACE_COUNT", "WINDOW_SELECT", "WINDOW_ROW",
+                      *(name for name in self.map
+                        if name.startswith("TRACE_") and name[6:].isdigit()),
+                      *(f"{name}_{r}" for name in ("REGION", "ACTIVE_FILE", "SHADOW_FILE")
+                        for r in regions)]
+        super().__init__({
+            "bus": Out(AxiLite(self.address_bits)),
+            "clear": Out(1), "step": Out(1), "restart_trace": Out(1),
+            "start": Out(arch.region_count), "commit": Out(arch.region_count),
+            "commit_refused": In(1), "halt": Out(arch.region_count),
+            **{f"iterations_{r}": Out(16) for r in regions},
+            "set_window_select": Out(1), "set_window_row": Out(1), "window_read": Out(1),
+            "window_write": Out(1), "window_value": Out(32), "window_done": In(1),
+            "window_refused": In(1), "window_answer": In(32),
+            "trace_select": Out(18), "trace_index": Out(range(regmap.TRACE_WORDS)),
+            **{name.lower(): In(32) for name in self.given},
+            **{f"event_{name.lower()}": In(1) for name in self.counters},
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.slave = slave = AxiLiteSlave(self.address_bits)
+        for name, member in self.bus.signature.members.items():
+            outside, inside = getattr(self.bus, name), getattr(slave.bus, name)
+            m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
+        access = slave.registers
+        self._write(m, access)
+        self._read(m, access, self._counters(m, access))
+        return m
+
+    def _address(self, name: str) -> int:
+        """Word address of a register."""
+        return self.map[name] // 4
+
+    def _write(self, m: Module, access: wiring.FlippedInterface) -> None:
+        value = access.write_data
+        regions = range(self.arch.region_count)
+        foreign = value[len(self.start):].any()
+        m.d.comb += [access.write_done.eq(1), access.write_refused.eq(1),
+                     self.window_value.eq(value)]
+
+        def accepted(condition: Value, *actions: object) -> None:
+            m.d.comb += access.write_refused.eq(~condition)
+            with m.If(condition):
+                m.d.comb += list(actions)
+
+        with m.If(access.write), m.Switch(access.write_address):
+            with m.Case(self._address("CONTROL")):
+                known = regmap.CONTROL_CLEAR | regmap.CONTROL_SNAPSHOT | regmap.CONTROL_STEP \
+                    | regmap.CONTROL_TRACE
+                accepted((value & ~known & 0xFFFF_FFFF) == 0,
+                         self.clear.eq((value & regmap.CONTROL_CLEAR).any()),
+                         self.step.eq((value & regmap.CONTROL_STEP).any()),
+                         self.restart_trace.eq((value & regmap.CONTROL_TRACE).any()))
+            with m.Case(self._address("START")):
+                accepted(~foreign, self.start.eq(value))
+            with m.Case(self._address("COMMIT")):
+                accepted(~foreign & ~self.commit_refused, self.commit.eq(value))
+            with m.Case(self._address("HALT")):
+                m.d.comb += access.write_refused.eq(foreign)
+                with m.If(~foreign):
+                    m.d.sync += self.halt.eq(value)
+            for name, port in (("WINDOW_SELECT", self.set_window_select),
+                               ("WINDOW_ROW", self.set_window_row)):
+                with m.Case(self._address(name)):
+                    m.d.comb += [port.eq(1), access.write_refused.eq(0)]
+            with m.Case(self._address("WINDOW_DATA")):
+                m.d.comb += [self.window_write.eq(1), access.write_done.eq(self.window_done),
+                             access.write_refused.eq(self.window_refused)]
+            for name, register in (("TRACE_SELECT", self.trace_select),
+                                   ("TRACE_INDEX", self.trace_index),
+                                   *((f"ITERATIONS_{r}", getattr(self, f"iterations_{r}"))
+                                     for r in regions)):
+                with m.Case(self._address(name)):
+                    fits = value[len(register):] == 0
+                    m.d.comb += access.write_refused.eq(~fits)
+                    with m.If(fits):
+                        m.d.sync += register.eq(value)
+
+    def _counters(self, m: Module, access: wiring.FlippedInterface) -> dict[str, Signal]:
+        """Counters, and what a snapshot keeps of them."""
+        snapshot = access.write & ~access.write_refused \
+            & (access.write_address == self._address("CONTROL")) \
+            & (access.write_data & regmap.CONTROL_SNAPSHOT).any()
+        kept = {}
+        for name in self.counters:
+            counter = Signal(32, name=f"count_{name.lower()}")
+            kept[name] = Signal(32, name=f"kept_{name.lower()}")
+            m.d.sync += counter.eq(counter + getattr(self, f"event_{name.lower()}"))
+            with m.If(snapshot):
+                m.d.sync += kept[name].eq(counter)
+        return kept
+
+    def _read(self, m: Module, access: wiring.FlippedInterface, kept: dict[str, Signal]) -> None:
+        readable: dict[str, Value | int] = {
+            **regmap.constant_registers(self.arch), "HALT": self.halt,
+            "TRACE_SELECT": self.trace_select, "TRACE_INDEX": self.trace_index,
+            **{f"ITERATIONS_{r}": getattr(self, f"iterations_{r}")
+               for r in range(self.arch.region_count)},
+            **{name: getattr(self, name.lower()) for name in self.given}, **kept}
+        m.d.comb += [access.read_done.eq(1), access.read_refused.eq(1)]
+        with m.If(access.read), m.Switch(access.read_address):
+            for name, value in readable.items():
+                with m.Case(self._address(name)):
+                    m.d.comb += [access.read_data.eq(value), access.read_refused.eq(0)]
+            with m.Case(self._address("WINDOW_DATA")):
+                m.d.comb += [self.window_read.eq(1), access.read_done.eq(self.window_done),
+                             access.read_data.eq(self.window_answer),
+                             access.read_refused.eq(self.window_refused)]

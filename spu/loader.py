@@ -1,19 +1,29 @@
 """Loader: a program file over a stream, checked, into the shadow bank."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import crc as crc_lib
-from amaranth.lib import enum, stream, wiring
+from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spu.arch.bitstream import HEADER_WORDS, MAGIC, OP_COMMIT, OP_WRITE, VERSION, grid_word
+from spu.arch.bitstream import (
+    HEADER_WORDS,
+    MAGIC,
+    MAX_PAYLOAD,
+    OP_CLEAR,
+    OP_COMMIT,
+    OP_WRITE,
+    VERSION,
+    grid_word,
+)
 from spu.arch.config import TILE_SPACES, Space, depth, words_per_row
 from spu.arch.params import Architecture
 from spu.arch.regmap import LOAD_ERRORS
-from spu.ports import ConfigWrite
+from spu.ports import ConfigBus
 
 
 class State(enum.Enum):
-    """What the next word is."""
+    """What the next word is, or what happens without one."""
 
     HEADER = 0
     OPERATION = 1
@@ -21,51 +31,77 @@ class State(enum.Enum):
     RANGE = 3
     PAYLOAD = 4
     SECTION_CRC = 5
-    COMMIT = 6   # no word: waits for the region to be idle
-    ERROR = 7    # swallows everything until ``clear``
+    APPLY = 6    # no word: the section goes into the shadow banks
+    CHECK = 7    # no word: the total CRC
+    COMMIT = 8   # no word: waits for the regions' banks to swap
+    ERROR = 9    # swallows everything until ``clear``
+
+
+def space_geometry(m: Module, space: Value, arch: Architecture) -> tuple[Signal, Signal, Signal]:
+    """32-bit words a row, rows (0 if there is no such space), whether it is in tiles."""
+    width, rows, in_tiles = Signal(8), Signal(13), Signal()
+    with m.Switch(space):
+        for s in Space:
+            with m.Case(s.value):
+                m.d.comb += [width.eq(words_per_row(s, arch)), rows.eq(depth(s, arch)),
+                             in_tiles.eq(int(s in TILE_SPACES))]
+    return width, rows, in_tiles
 
 
 class Loader(wiring.Component):
     """Parses a ``.spub`` file, one 32-bit word a cycle.
 
-    Payload goes to the shadow bank as it arrives; a file becomes active only through its
-    COMMIT section, after every section CRC and the total CRC were right, at the next
-    moment in which the region does not run.  The first fault stops the load: ``error``
-    and ``section`` stay until ``clear``, further words are swallowed, the active program
-    is untouched.
+    A section is kept until its CRC was right, then goes to the shadow bank, one word a cycle.
+    A file becomes active only through its COMMIT section, after every section CRC and the
+    total CRC were right: each of its regions swaps banks at the end of its run.  The first
+    fault stops the load: ``error`` and ``section`` stay until ``clear``, further words are
+    swallowed, the active programs are untouched, the regions' shadow banks have no signature.
 
     Members
     -------
-    i : In(stream of 32) - ready in every state but COMMIT
+    i : In(stream of 32) - ready in all states that take a word
     clear : In(1) - forget an error or a half-read file, wait for a header
-    running : In(1); bank : Out(1); loaded : Out(1) - a program was activated
-    loading : Out(1) - within a file; error : Out(8) - index into LOAD_ERRORS
-    section : Out(16) - sections completely read; words : Out(32) - words taken
-    config : Out(ConfigWrite); rows, cols : Out(16) - tiles that a write is for
+    stall : In(1) - write nothing in this cycle
+    request : In(regions) - swap these regions' banks, after the file that is under way
+    spoilt : In(regions) - somebody else wrote these shadow banks
+    swapping : In(regions) - their banks swap at the end of this cycle
+    commit : Out(regions) - wait for the swap; commit_data : Out(1) - of data memories, too
+    loaded : Out(regions) - a program was activated; idle, loading : Out(1) - within a file
+    active, shadow : Out(regions x 32) - signatures of the banks
+    error : Out(8) - index into LOAD_ERRORS; section : Out(16) - sections completely taken
+    words : Out(32) - words taken
+    config : Out(ConfigBus); rows, cols : Out(16) - tiles, or rows are regions
     """
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
+        regions = arch.region_count
+        signatures = data.ArrayLayout(32, regions)
         super().__init__({
-            "i": In(stream.Signature(32)), "clear": In(1), "running": In(1),
-            "bank": Out(1), "loaded": Out(1), "loading": Out(1), "error": Out(8),
+            "i": In(stream.Signature(32)), "clear": In(1), "stall": In(1), "request": In(regions),
+            "spoilt": In(regions), "swapping": In(regions), "commit": Out(regions),
+            "commit_data": Out(1), "loaded": Out(regions), "idle": Out(1), "loading": Out(1),
+            "active": Out(signatures), "shadow": Out(signatures), "error": Out(8),
             "section": Out(16), "words": Out(32),
-            "config": Out(ConfigWrite()), "rows": Out(16), "cols": Out(16),
+            "config": Out(ConfigBus()), "rows": Out(16), "cols": Out(16),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         arch, word = self.arch, self.i.payload
-        state = Signal(State)
-        index = Signal(range(HEADER_WORDS))
-        sections, total_crc = Signal(16), Signal(32)
-        op, space_number = Signal(8), Signal(8)
-        row, sub, left = Signal(16), Signal(6), Signal(16)
+        self.state = state = Signal(State)
+        index = Signal(range(MAX_PAYLOAD + 1))
+        self.mask = Signal(arch.region_count)
+        sections, total_crc, signature = Signal(16), Signal(32), Signal(32)
+        op, space = Signal(8), Signal(8)
         take = Signal()
+        requested = Signal.like(self.request)  # kept until the loader is idle
         m.d.comb += [
-            self.i.ready.eq(state != State.COMMIT),
+            self.i.ready.eq(~state.matches(State.APPLY, State.CHECK, State.COMMIT)
+                            & ~(self.idle & requested.any())),
             take.eq(self.i.valid & self.i.ready),
-            self.loading.eq(~state.matches(State.HEADER, State.ERROR) | (index != 0)),
+            self.idle.eq((state == State.HEADER) & (index == 0)),
+            self.loading.eq(~self.idle & ~state.matches(State.ERROR, State.COMMIT)),
         ]
         m.d.sync += self.words.eq(self.words + take)
 
@@ -84,18 +120,30 @@ class Loader(wiring.Component):
             file_crc.start.eq(self.clear | (take & header_end)),
         ]
 
-        # Geometry of the section's space.
-        width, rows_of_space, known, in_tiles = Signal(6), Signal(13), Signal(), Signal()
-        with m.Switch(space_number):
-            for space in Space:
-                with m.Case(space.value):
-                    m.d.comb += [width.eq(words_per_row(space, arch)), known.eq(1),
-                                 rows_of_space.eq(depth(space, arch)),
-                                 in_tiles.eq(int(space in TILE_SPACES))]
+        # Where in the space: rows left, and the word within the row.
+        width, depth_rows, in_tiles = space_geometry(m, space, arch)
+        first, count = Signal(16), Signal(16)
+        row, left, sub = Signal(16), Signal(16), Signal(8)
+        row_done = sub == width - 1
+        last_word = row_done & (left == 1)
+
+        def restart() -> list:
+            return [row.eq(first), left.eq(count), sub.eq(0), index.eq(0)]
+
+        def advance() -> list:
+            return [sub.eq(Mux(row_done, 0, sub + 1)), row.eq(row + row_done),
+                    left.eq(left - row_done)]
+
+        m.submodules.buffer = buffer = Memory(shape=32, depth=MAX_PAYLOAD, init=[])
+        write, read = buffer.write_port(), buffer.read_port()
+        fetched = Signal()
         m.d.comb += [
-            self.config.valid.eq(take & (state == State.PAYLOAD) & (row < rows_of_space)),
-            self.config.space.eq(space_number), self.config.row.eq(row),
-            self.config.word.eq(sub), self.config.data.eq(word),
+            write.addr.eq(index), write.data.eq(word),
+            write.en.eq(take & (state == State.PAYLOAD)),
+            read.addr.eq(index), read.en.eq(~self.stall),
+            self.config.write.eq((state == State.APPLY) & fetched & ~self.stall),
+            self.config.space.eq(space), self.config.row.eq(row), self.config.word.eq(sub),
+            self.config.data.eq(Mux(op == OP_CLEAR, 0, read.data)),
         ]
 
         def fail(name: str) -> list:
@@ -105,65 +153,126 @@ class Loader(wiring.Component):
             with m.Case(State.HEADER):
                 self._header(m, word, index, sections, total_crc, part_crc.crc, fail)
                 with m.If(header_end & (word == part_crc.crc)):
-                    m.d.sync += [state.eq(State.OPERATION), index.eq(0), self.section.eq(0)]
+                    m.d.sync += [state.eq(State.OPERATION), index.eq(0), self.section.eq(0),
+                                 signature.eq(word), self.commit_data.eq(0)]
+                    self._forget(m, self.mask)
             with m.Case(State.OPERATION):
-                m.d.sync += [op.eq(word[:8]), space_number.eq(word[8:16]),
-                             state.eq(State.MASKS)]
-                wanted = Mux(self.section == sections - 1, OP_COMMIT, OP_WRITE)
-                with m.If((word[:8] != wanted) | (word[16:] != 0)):
+                m.d.sync += [op.eq(word[:8]), space.eq(word[8:16]), state.eq(State.MASKS)]
+                last = self.section == sections - 1
+                allowed = Mux(last, word == OP_COMMIT,
+                              word[:8].matches(OP_WRITE, OP_CLEAR) & (word[16:] == 0))
+                with m.If(~allowed):
                     m.d.sync += fail("operation")
             with m.Case(State.MASKS):
                 m.d.sync += [self.rows.eq(word[:16]), self.cols.eq(word[16:]),
                              state.eq(State.RANGE)]
-                outside = (word[:16] >> arch.rows).any() | (word[16:] >> arch.cols).any()
-                with m.If((op == OP_WRITE) & (~known | (in_tiles & outside))):
+                with m.If(op == OP_COMMIT), m.If(word != 0):
+                    m.d.sync += fail("operation")
+                with m.Elif((depth_rows == 0) | Mux(in_tiles, self._outside(word),
+                                                    (word[:16] | self.mask) != self.mask)):
                     m.d.sync += fail("address")
             with m.Case(State.RANGE):
-                m.d.sync += [row.eq(word[:16]), left.eq(word[16:]), sub.eq(0),
-                             state.eq(Mux(word[16:] == 0, State.SECTION_CRC, State.PAYLOAD))]
-                with m.If((op == OP_COMMIT) & (word[16:] != 0)):
+                m.d.sync += [first.eq(word[:16]), count.eq(word[16:]), row.eq(word[:16]),
+                             left.eq(word[16:]), sub.eq(0), index.eq(0),
+                             state.eq(Mux((op == OP_WRITE) & (word[16:] != 0),
+                                          State.PAYLOAD, State.SECTION_CRC))]
+                with m.If(op == OP_COMMIT), m.If(word != 0):
                     m.d.sync += fail("operation")
-            with m.Case(State.PAYLOAD):
-                m.d.sync += [left.eq(left - 1), sub.eq(sub + 1)]
-                with m.If(sub == width - 1):
-                    m.d.sync += [sub.eq(0), row.eq(row + 1)]
-                with m.If(left == 1):
-                    m.d.sync += state.eq(State.SECTION_CRC)
-                with m.If((row >= rows_of_space) | ((left == 1) & (sub != width - 1))):
+                with m.Elif(word[:16] + word[16:] > depth_rows):
                     m.d.sync += fail("address")
+            with m.Case(State.PAYLOAD):
+                m.d.sync += [*advance(), index.eq(index + 1)]
+                with m.If(last_word):
+                    m.d.sync += state.eq(State.SECTION_CRC)
+                with m.If(index == MAX_PAYLOAD):
+                    m.d.sync += fail("section too long")
             with m.Case(State.SECTION_CRC):
-                m.d.sync += [self.section.eq(self.section + 1),
-                             state.eq(Mux(op == OP_COMMIT, State.COMMIT, State.OPERATION))]
+                m.d.sync += [*restart(), fetched.eq(0), state.eq(State.APPLY)]
                 with m.If(word != part_crc.crc):
-                    m.d.sync += [*fail("section CRC"), self.section.eq(self.section)]
+                    m.d.sync += fail("section CRC")
+                with m.Else():
+                    m.d.sync += self.section.eq(self.section + 1)
+                    with m.If(op == OP_COMMIT):
+                        m.d.sync += state.eq(State.CHECK)
+                    with m.Elif(count == 0):
+                        m.d.sync += state.eq(State.OPERATION)
 
-        # COMMIT: the file CRC is complete one cycle after the last word.
-        with m.If(state == State.COMMIT):
+        with m.If((state == State.APPLY) & ~self.stall):
+            m.d.sync += [fetched.eq(1), index.eq(index + 1)]
+            with m.If(fetched):
+                m.d.sync += advance()
+                with m.If(last_word):
+                    m.d.sync += [state.eq(State.OPERATION), index.eq(0)]
+            with m.If(space == Space.MEMORY):
+                m.d.sync += self.commit_data.eq(1)
+        # The file CRC is complete one cycle after the last word.
+        with m.If(state == State.CHECK):
             with m.If(file_crc.crc != total_crc):
                 m.d.sync += fail("total CRC")
-            with m.Elif(~self.running):
-                m.d.sync += [self.bank.eq(~self.bank), self.loaded.eq(1),
-                             state.eq(State.HEADER)]
-        with m.If(self.clear):
+            with m.Else():
+                m.d.sync += [state.eq(State.COMMIT), self.commit.eq(self.mask), index.eq(0)]
+                for r in range(arch.region_count):
+                    with m.If(self.mask[r]):
+                        m.d.sync += self.shadow[r].eq(signature)
+        with m.If(state == State.COMMIT):
+            m.d.sync += self.commit.eq(self.commit & ~self.swapping)
+            with m.If((self.commit & ~self.swapping) == 0):
+                m.d.sync += state.eq(State.HEADER)
+        with m.If(self.idle & requested.any()):
+            m.d.sync += [state.eq(State.COMMIT), self.commit.eq(requested),
+                         self.commit_data.eq(0), requested.eq(self.request)]
+        with m.Else():
+            m.d.sync += requested.eq(requested | self.request)
+        for r in range(arch.region_count):
+            with m.If(self.swapping[r]):
+                m.d.sync += [self.active[r].eq(self.shadow[r]), self.shadow[r].eq(self.active[r]),
+                             self.loaded[r].eq(1)]
+        self._forget(m, self.spoilt)
+        with m.If(self.clear & (state != State.COMMIT)):
             m.d.sync += [state.eq(State.HEADER), index.eq(0), self.error.eq(0),
                          self.section.eq(0)]
         return m
 
+    def _forget(self, m: Module, regions: Value) -> None:
+        """The shadow banks of these regions hold nothing that a file could build on."""
+        for r in range(self.arch.region_count):
+            with m.If(regions[r]):
+                m.d.sync += self.shadow[r].eq(0)
+
+    def _outside(self, masks: Value) -> Value:
+        """Whether masks name tiles outside the grid, or of regions that the file is not for."""
+        arch = self.arch
+        foreign = [masks[r] & masks[16 + c] & ~self.mask[arch.region(r, c)] for r, c in arch.tiles]
+        return (masks[:16] >> arch.rows).any() | (masks[16:] >> arch.cols).any() \
+            | Cat(*foreign).any()
+
     def _header(self, m: Module, word: Signal, index: Signal, sections: Signal,
                 total_crc: Signal, crc: Signal, fail: object) -> None:
         """Check or keep header word ``index``."""
+        arch = self.arch
         m.d.sync += index.eq(index + 1)
         expected = (("bad magic", MAGIC), ("bad format version", VERSION),
-                    ("wrong architecture", self.arch.hash), ("wrong grid", grid_word(self.arch)))
+                    ("wrong architecture", arch.hash))
+        regions = word[16:]
         with m.Switch(index):
             for i, (error, value) in enumerate(expected):
                 with m.Case(i), m.If(word != value):
                     m.d.sync += fail(error)
+            with m.Case(3):
+                m.d.sync += self.mask.eq(regions)
+                with m.If((word[:16] != grid_word(arch)) | (regions == 0)
+                          | (regions >> arch.region_count).any()):
+                    m.d.sync += fail("wrong grid or regions")
             with m.Case(4):
+                unlike = Cat(*(self.mask[r] & (self.shadow[r] != word)
+                               for r in range(arch.region_count))).any()
+                with m.If((word != 0) & unlike):
+                    m.d.sync += fail("wrong base")
+            with m.Case(5):
                 m.d.sync += sections.eq(word)
                 with m.If((word == 0) | (word[16:] != 0)):
                     m.d.sync += fail("operation")
-            with m.Case(5):
+            with m.Case(6):
                 m.d.sync += total_crc.eq(word)
-            with m.Case(6), m.If(word != crc):
+            with m.Case(7), m.If(word != crc):
                 m.d.sync += fail("header CRC")

@@ -1,28 +1,33 @@
-"""MatrixUnit: ``lanes x columns`` multiply-accumulates a cycle on PAL8 codes."""
+"""MatrixUnit: ``lanes x columns`` multiply-accumulates a cycle on codes of 8, 6 and 4 bits."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from pal_units.formats import PAL8T, PAL8U, PAL16
 from pal_units.rtl.log import AccumulatorEncoder
 from pal_units.rtl.matrix import DotMatrix
+from pal_units.rtl.widen import Widener
 from spu.arch import timing
 from spu.arch.config import MATRIX_MODE, OFFSET_BITS, weight_row
-from spu.arch.context import WORD
-from spu.arch.params import (
-    CODES_PER_WORD,
-    LANES16_PER_WORD,
-    MATRIX_DOT,
-    PROFILES,
-    Architecture,
-)
+from spu.arch.context import word_layout
+from spu.arch.params import MATRIX_DOT, MATRIX_FORMATS, SLICES, Architecture, code_pitch
+
+#: What every code is widened to.
+_WIDE = (PAL8T, PAL8U)
+
+
+def packed(number: Value) -> Value:
+    """Whether codes of a format share bytes: two slices of weights in a row."""
+    return number.matches(*(i for i, f in enumerate(MATRIX_FORMATS) if code_pitch(f) < 8))
 
 
 class MatrixUnit(wiring.Component):
     """Dot products of a stream of words with ``columns`` weight columns.
 
     A ``mac`` multiplies the chosen slice of word ``x`` with a weight row, which the
-    weight memory delivers one cycle later.  ``timing.ACCUMULATE`` cycles after a mac with
+    weight memory delivers one cycle later.  Codes of 6 and 4 bits are widened to 8, which
+    is exact, so that all formats multiply alike.  ``timing.ACCUMULATE`` cycles after a mac with
     ``last`` the results of all columns stand in the result set, while the next dot
     product accumulates.  Each ``drain`` encodes the next ``drain_lanes`` results to PAL16;
     the word follows ``timing.DRAIN`` cycles later.  Throughput: one mac and one drain a
@@ -35,16 +40,17 @@ class MatrixUnit(wiring.Component):
     -------
     x : In(WORD); slice, mac, block_last, last, drain : In - from the context word
     mode : In(MATRIX_MODE) - of the mac; a dot product drains with the offset of its last mac
-    weights : In(weight row) - of the mac one cycle before
+    weights : In(weight row) - of the mac one cycle before; upper : In(1) - its second slice
     o : Out(WORD)
     """
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
+        word = word_layout(arch)
         super().__init__({
-            "x": In(WORD), "slice": In(range(CODES_PER_WORD // 2)), "mac": In(1),
-            "block_last": In(1), "last": In(1), "drain": In(1),
-            "mode": In(MATRIX_MODE), "weights": In(weight_row(arch)), "o": Out(WORD),
+            "x": In(word), "slice": In(range(SLICES)), "mac": In(1),
+            "block_last": In(1), "last": In(1), "drain": In(1), "mode": In(MATRIX_MODE),
+            "weights": In(weight_row(arch)), "upper": In(1), "o": Out(word),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -52,22 +58,30 @@ class MatrixUnit(wiring.Component):
         arch = self.arch
 
         # Operand register: the weight row arrives together with it.
-        codes = Signal(data.ArrayLayout(PROFILES[0].n, arch.lanes))
+        codes = Signal(data.ArrayLayout(8, arch.lanes))
+        uniform = Signal()
         beta, mac, block_last, last = Signal(signed(8)), Signal(), Signal(), Signal()
-        x_profile, w_profile = Signal(1), Signal(1)
-        slices = Array(self.x.data.word_select(i, PROFILES[0].n * arch.lanes)
-                       for i in range(arch.slices_per_word))
+        w_format, upper = Signal.like(self.mode.w_format), Signal()
         m.d.sync += [
-            codes.eq(slices[self.slice]), beta.eq(self.x.bias), mac.eq(self.mac),
-            block_last.eq(self.block_last), last.eq(self.last),
-            x_profile.eq(self.mode.x_profile), w_profile.eq(self.mode.w_profile),
+            beta.eq(self.x.bias), mac.eq(self.mac), upper.eq(self.upper),
+            block_last.eq(self.block_last), last.eq(self.last), w_format.eq(self.mode.w_format),
         ]
+        for lane in range(arch.lanes):
+            part = self.x.data.word_select(self.slice, 8 * arch.lanes).word_select(lane, 8)
+            half = self.x.data.word_select(self.slice, 4 * arch.lanes).word_select(lane, 4)
+            widen = self._widener(m, f"x_{lane}", self.mode.x_format, part, half)
+            m.d.sync += [codes[lane].eq(widen.o), uniform.eq(widen.uniform)]
 
-        m.submodules.matrix = matrix = DotMatrix(PROFILES, MATRIX_DOT, arch.lanes, arch.columns)
+        m.submodules.matrix = matrix = DotMatrix(_WIDE, MATRIX_DOT, arch.lanes, arch.columns)
+        for c in range(arch.columns):
+            for lane in range(arch.lanes):
+                byte = self.weights.codes[c][lane]
+                widen = self._widener(m, f"w_{c}_{lane}", w_format, byte,
+                                      Mux(upper, byte[4:], byte[:4]))
+                m.d.comb += [matrix.w[c][lane].eq(widen.o), matrix.w_format.eq(widen.uniform)]
         m.d.comb += [
-            matrix.x.eq(codes), matrix.x_beta.eq(beta),
-            matrix.x_format.eq(x_profile), matrix.w_format.eq(w_profile),
-            matrix.w.eq(self.weights.codes), matrix.w_beta.eq(self.weights.beta),
+            matrix.x.eq(codes), matrix.x_beta.eq(beta), matrix.x_format.eq(uniform),
+            matrix.w_beta.eq(self.weights.beta),
             matrix.mac.eq(mac), matrix.block_last.eq(block_last), matrix.last.eq(last),
         ]
         results = [matrix.result[c] for c in range(arch.columns)]
@@ -104,7 +118,7 @@ class MatrixUnit(wiring.Component):
             following = Signal(name=f"out_valid_{i}")
             m.d.sync += following.eq(out_valid)
             out_valid = following
-        lanes = Signal(data.ArrayLayout(16, LANES16_PER_WORD))
+        lanes = Signal(data.ArrayLayout(PAL16.n, arch.lanes16))
         for lane in range(arch.drain_lanes):
             m.submodules[f"encode_{lane}"] = encode = AccumulatorEncoder(MATRIX_DOT, OFFSET_BITS)
             m.d.comb += [
@@ -117,3 +131,10 @@ class MatrixUnit(wiring.Component):
         with m.If(out_valid):
             m.d.comb += [self.o.data.eq(lanes), self.o.valid.eq(1)]
         return m
+
+    @staticmethod
+    def _widener(m: Module, name: str, number: Value, byte: Value, half: Value) -> Widener:
+        """Widen a code: a byte, or half of one if codes of the format share bytes."""
+        m.submodules[f"widen_{name}"] = widen = Widener(MATRIX_FORMATS)
+        m.d.comb += [widen.i.eq(Mux(packed(number), half, byte)), widen.select.eq(number)]
+        return widen

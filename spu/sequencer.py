@@ -1,115 +1,220 @@
-"""Sequencer: slots, iterations and holds of a region."""
+"""Sequencer: slots, loops, predicates and holds of a region."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spu.arch.config import (
+    GUARD,
+    LOOP,
+    PREDICATE,
     SEQUENCER_II,
     SEQUENCER_SPAN,
     STREAM,
+    Compare,
     SequencerRegister,
     Space,
     depth,
-    words_per_row,
+    row_layout,
 )
-from spu.arch.params import STAGES, Architecture
+from spu.arch.params import EXISTS, LOOPS, PROGRAMMABLE, STAGES, Architecture
 from spu.config_store import BankedMemory, BankedRegisters
-from spu.ports import ConfigWrite, RegionControl
+from spu.ports import STAGE_FLAGS, ConfigBus, RegionControl, guard_holds
+
+#: Bits of a loop counter.
+COUNTER_BITS = LOOP["count_less_1"].width
 
 
 class Sequencer(wiring.Component):
-    """Runs a region for a number of iterations.
+    """Runs a region for a number of iterations, and swaps its banks between runs.
 
-    ``start`` begins a run: one cycle clears the region and fetches slot 0, then each
-    cycle executes slot ``t mod II`` unless a stream holds it.  A run of N iterations has
-    ``(N - 1) * II + span`` executed cycles, ``span`` being the cycles of one iteration
-    from its first slot to its last emitted word.  A run of 0 iterations is done at once.
+    Iterations are those of four nested loops, the outermost one of ``iterations`` rounds.
+    Each cycle executes slot ``t mod II``; a run of N iterations has ``(N - 1) * II + span``
+    executed cycles, ``span`` being the cycles of one iteration from its first slot to its
+    last emitted word.  A run of 0 rounds is done at once.
 
-    Holds: a slot that reads a stream waits for a word (only while an iteration is left
-    to read for); a slot that emits a valid word waits for room.  A cycle held by both is
-    counted as held on input.
+    ``start`` and ``commit`` are kept until they can happen: when the region is idle or
+    executes the last cycle of a run.  Then the banks swap, and the next run executes its
+    first cycle in the very next cycle.  An idle region that is ``blocked`` waits.
+
+    Holds: a slot that reads a stream, in an iteration in which the stream's guard holds,
+    waits for a word; a slot that emits a valid word waits for room; ``halt`` holds any cycle
+    but those of ``pulse``.  A cycle is counted as held by the first of host, input, output
+    that holds it.
 
     Members
     -------
-    start : In(1); iterations : In(16); config : In(ConfigWrite); bank : In(1)
-    input_ready, output_ready : In(cols) - stream FIFOs; output_valid : In(cols) - the
-    south links carry a valid word
-    input_read, output_emit : Out(cols) - move a word in this cycle
-    input_hold, output_hold : Out(cols) - streams that hold this cycle
-    running, done, active, held_input, held_output : Out(1); control : Out(RegionControl)
+    start, commit, commit_data : In(1); iterations : In(16); halt, pulse, blocked : In(1)
+    config : In(ConfigBus); config_data : Out(32)
+    input_ready, output_ready : In - stream FIFOs; output_valid : In - valid words leave
+    input_read, output_emit : Out - move a word in this cycle
+    input_hold, output_hold : Out - streams that hold this cycle
+    running, done, starting, swapping : Out(1) - ``starting``: a run was asked for
+    active, held_host, held_input, held_output : Out(1); control : Out(RegionControl)
     """
 
-    def __init__(self, arch: Architecture) -> None:
+    def __init__(self, arch: Architecture, region: int) -> None:
         self.arch = arch
-        cols = arch.cols
+        self.inputs, self.outputs = len(arch.inputs(region)), len(arch.outputs(region))
         super().__init__({
-            "start": In(1), "iterations": In(16), "config": In(ConfigWrite()), "bank": In(1),
-            "input_ready": In(cols), "output_ready": In(cols), "output_valid": In(cols),
-            "input_read": Out(cols), "output_emit": Out(cols),
-            "input_hold": Out(cols), "output_hold": Out(cols),
-            "running": Out(1), "done": Out(1),
-            "active": Out(1), "held_input": Out(1), "held_output": Out(1),
+            "start": In(1), "commit": In(1), "commit_data": In(1), "iterations": In(16),
+            "halt": In(1), "pulse": In(1), "blocked": In(1),
+            "config": In(ConfigBus()), "config_data": Out(32),
+            "input_ready": In(self.inputs), "output_ready": In(self.outputs),
+            "output_valid": In(self.outputs),
+            "input_read": Out(self.inputs), "output_emit": Out(self.outputs),
+            "input_hold": Out(self.inputs), "output_hold": Out(self.outputs),
+            "running": Out(1), "done": Out(1), "starting": Out(1), "swapping": Out(1),
+            "active": Out(1), "held_host": Out(1), "held_input": Out(1), "held_output": Out(1),
             "control": Out(RegionControl(arch)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        arch, control = self.arch, self.control
-        m.submodules.registers = registers = BankedRegisters(SequencerRegister.COUNT)
+        control = self.control
+        m.submodules.registers = registers = self._registers(0, SequencerRegister.LOOP)
+        m.submodules.loops = loops = self._registers(SequencerRegister.LOOP,
+                                                     SequencerRegister.INPUT)
+        m.submodules.guards = guards = self._registers(
+            SequencerRegister.INPUT, SequencerRegister.INPUT + self.inputs)
         m.submodules.streams = streams = BankedMemory(
-            depth(Space.STREAM, arch), words_per_row(Space.STREAM, arch), registered=True)
-        for store, space in ((registers, Space.SEQUENCER), (streams, Space.STREAM)):
-            m.d.comb += [
-                store.enable.eq(self.config.valid & (self.config.space == space)),
-                store.row.eq(self.config.row), store.data.eq(self.config.data),
-                store.bank.eq(self.bank),
-            ]
-        timing = data.View(SEQUENCER_II,
-                           registers.values[SequencerRegister.II][:SEQUENCER_II.size])
+            Space.STREAM, depth(Space.STREAM, self.arch), STREAM.size, registered=True)
+        answer = Signal(32)
+        for store in (registers, loops, guards, streams):
+            m.d.comb += store.bank.eq(control.bank)
+            for name in ConfigBus().members:
+                m.d.comb += getattr(store.config, name).eq(getattr(self.config, name))
+        # Loops and predicates belong to the iteration that begins next, so to its bank.
+        m.d.comb += loops.bank.eq(control.next_bank)
+        ii = data.View(SEQUENCER_II, registers.values[SequencerRegister.II][:SEQUENCER_II.size])
         span = data.View(SEQUENCER_SPAN,
                          registers.values[SequencerRegister.SPAN][:SEQUENCER_SPAN.size])
         stream = data.View(STREAM, streams.read_data)
+        asked, from_stream = Signal(), Signal()
+        m.d.sync += [asked.eq(self.config.read), from_stream.eq(self.config.space == Space.STREAM)]
+        m.d.comb += answer.eq(Mux(from_stream, streams.config_data, registers.read_data
+                                  | loops.read_data | guards.read_data))
+        m.d.comb += self.config_data.eq(Mux(asked, answer, 0))
 
-        # Streams of this slot, and who holds.
-        reads, emits = Signal(arch.cols), Signal(arch.cols)
-        m.d.comb += [
-            reads.eq(Mux(self.running & control.stage_valid[0], stream.read, 0)),
-            emits.eq(Mux(self.running, stream.emit, 0) & self.output_valid),
-            self.input_hold.eq(reads & ~self.input_ready),
-            self.output_hold.eq(emits & ~self.output_ready),
-            self.held_input.eq(self.input_hold.any()),
-            self.held_output.eq(self.output_hold.any() & ~self.held_input),
-            self.active.eq(self.running & ~self.held_input & ~self.held_output),
-            self.input_read.eq(Mux(self.active, reads, 0)),
-            self.output_emit.eq(Mux(self.active, emits, 0)),
-        ]
-
-        clearing = Signal()
-        iteration = Signal(17)
+        self._holds(m, stream, guards)
+        begin, finish, idle = Signal(), Signal(), Signal()
+        # Rounds of the run that was asked for, and of the one that goes on.
+        rounds, current = Signal.like(self.iterations), Signal.like(self.iterations)
         slot, following = Signal.like(control.slot), Signal.like(control.slot)
-        wrap = slot == timing.slots_less_1
+        ends = Signal(STAGES)  # the iteration in this stage is the last one
+        wrap = Signal()
         m.d.comb += [
+            wrap.eq(slot == ii.slots_less_1),
             following.eq(Mux(wrap, 0, slot + 1)),
-            control.bank.eq(self.bank), control.slot.eq(slot),
-            control.step.eq(self.active), control.clear.eq(clearing),
-            control.fetch.eq(clearing | self.active),
-            control.next_slot.eq(Mux(clearing, 0, following)),
+            finish.eq(self.active & (slot == span.slot) & ends.bit_select(span.stage, 1)),
+            idle.eq(~self.running & ~self.blocked),
+            self.swapping.eq(self.commit & (idle | finish)),
+            begin.eq(self.starting & (idle | finish) & (rounds != 0)),
+            control.slot.eq(slot), control.step.eq(self.active), control.clear.eq(begin),
+            control.fetch.eq(begin | self.active),
+            control.next_slot.eq(Mux(begin, 0, following)),
+            control.next_bank.eq(control.bank ^ self.swapping),
             streams.read_enable.eq(control.fetch), streams.read_row.eq(control.next_slot),
+            streams.read_bank.eq(control.next_bank),
         ]
-        with m.If(clearing):
-            m.d.sync += [clearing.eq(0), self.running.eq(1), slot.eq(0), iteration.eq(0),
-                         control.stage_valid.eq(1)]
+        with m.If(self.swapping):
+            m.d.sync += [control.bank.eq(~control.bank),
+                         control.data_bank.eq(control.data_bank ^ self.commit_data)]
+        flags, last, more = self._iteration(m, loops, Mux(begin, rounds, current), begin,
+                                            (self.active & wrap) | begin)
+        with m.If(begin):
+            m.d.sync += [self.running.eq(1), self.done.eq(0), slot.eq(0), current.eq(rounds),
+                         control.flags.eq(flags), ends.eq(last)]
         with m.Elif(self.active):
             m.d.sync += slot.eq(following)
             with m.If(wrap):
                 m.d.sync += [
-                    iteration.eq(iteration + 1),
-                    control.stage_valid.eq(Cat(iteration + 1 < self.iterations,
-                                               control.stage_valid[:STAGES - 1])),
+                    control.flags.eq(Cat(Mux(more, flags, 0),
+                                         control.flags.as_value()[:-len(flags)])),
+                    ends.eq(Cat(last & more, ends[:-1])),
                 ]
-            with m.If((slot == span.slot) & (iteration == self.iterations - 1 + span.stage)):
+            with m.If(finish):
                 m.d.sync += [self.running.eq(0), self.done.eq(1)]
-        with m.Elif(self.start & ~self.running):
-            m.d.sync += [clearing.eq(self.iterations != 0), self.done.eq(self.iterations == 0)]
+        with m.Elif(self.starting & idle):
+            m.d.sync += self.done.eq(1)  # no iterations
+        with m.If(self.start):
+            m.d.sync += [self.starting.eq(1), rounds.eq(self.iterations)]
+        with m.Elif(self.starting & (idle | finish)):
+            m.d.sync += self.starting.eq(0)
         return m
+
+    def _registers(self, first: int, end: int) -> BankedRegisters:
+        """Sequencer registers ``first`` to ``end - 1``."""
+        widths = [row_layout(Space.SEQUENCER, row, self.arch).size for row in range(first, end)]
+        return BankedRegisters(Space.SEQUENCER, widths, first)
+
+    def _holds(self, m: Module, stream: data.View, guards: BankedRegisters) -> None:
+        """Streams of this slot, and who holds."""
+        control = self.control
+        reads, emits = Signal(self.inputs), Signal(self.outputs)
+        for i in range(self.inputs):
+            guard = data.View(GUARD, guards.values[i][:GUARD.size])
+            m.d.comb += reads[i].eq(self.running & stream.read[i] & guard_holds(
+                m, guard, control.slot, control.flags, f"input_{i}"))
+        m.d.comb += [
+            emits.eq(Mux(self.running, stream.emit, 0) & self.output_valid),
+            self.input_hold.eq(reads & ~self.input_ready),
+            self.output_hold.eq(emits & ~self.output_ready),
+            self.held_host.eq(self.running & self.halt & ~self.pulse),
+            self.held_input.eq(self.input_hold.any() & ~self.held_host),
+            self.held_output.eq(self.output_hold.any() & ~self.input_hold.any()
+                                & ~self.held_host),
+            self.active.eq(self.running & ~self.held_host & ~self.input_hold.any()
+                           & ~self.output_hold.any()),
+            self.input_read.eq(Mux(self.active, reads, 0)),
+            self.output_emit.eq(Mux(self.active, emits, 0)),
+        ]
+
+    def _iteration(self, m: Module, loops: BankedRegisters, rounds: Value, begin: Value,
+                   advance: Value) -> tuple[Signal, Signal, Signal]:
+        """Predicates of the iteration that begins next, whether it is the last, or exists.
+
+        Its counters are 0 with ``begin``; with ``advance`` they move on to the one after.
+        """
+        kept = [Signal(COUNTER_BITS, name=f"counter_{i}") for i in range(LOOPS)]
+        over = Signal()  # all iterations have begun
+        counters = [Signal(COUNTER_BITS, name=f"count_{i}") for i in range(LOOPS)]
+        m.d.comb += [c.eq(Mux(begin, 0, k)) for c, k in zip(counters, kept, strict=True)]
+        ends = [loops.values[i][:COUNTER_BITS] for i in range(LOOPS - 1)]
+        at_end = Signal(LOOPS)
+        m.d.comb += at_end.eq(Cat(c == end for c, end in zip(
+            counters, [*ends, (rounds - 1)[:COUNTER_BITS]], strict=True)))
+        with m.If(advance):
+            carry = Value.cast(1)
+            for i in range(LOOPS):
+                with m.If(carry):
+                    m.d.sync += kept[i].eq(Mux(at_end[i], 0, counters[i] + 1))
+                with m.Else():
+                    m.d.sync += kept[i].eq(counters[i])
+                carry = carry & at_end[i]
+            m.d.sync += over.eq(at_end.all() | (over & ~begin))
+        flags = Signal(STAGE_FLAGS.elem_shape)
+        last, more = Signal(), Signal()
+        m.d.comb += [last.eq(at_end.all()), more.eq(~over | begin), flags[0].eq(1)]
+        at_first = Cat(c == 0 for c in counters)
+        offset = SequencerRegister.PREDICATE - SequencerRegister.LOOP
+        for number in range(len(flags) + EXISTS - PROGRAMMABLE):
+            row = data.View(PREDICATE, loops.values[offset + number][:PREDICATE.size])
+            compared, counter = Signal(name=f"compared_{number}"), Signal(
+                COUNTER_BITS, name=f"loop_{number}")
+            with m.Switch(row.loop):
+                for i, value in enumerate(counters):
+                    with m.Case(i):
+                        m.d.comb += counter.eq(value)
+            with m.Switch(row.compare):
+                with m.Case(Compare.NONE):
+                    m.d.comb += compared.eq(1)
+                with m.Case(Compare.LESS):
+                    m.d.comb += compared.eq(counter < row.value)
+                with m.Case(Compare.NOT_LESS):
+                    m.d.comb += compared.eq(counter >= row.value)
+                with m.Case(Compare.EQUAL):
+                    m.d.comb += compared.eq(counter == row.value)
+            m.d.comb += flags[PROGRAMMABLE - EXISTS + number].eq(
+                compared & ~(row.first & ~at_first).any() & ~(row.last & ~at_end).any())
+        return flags, last, more

@@ -1,25 +1,38 @@
 """A tile: configuration banks around a datapath that holds with its region."""
 
-from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, EnableInserter, Module, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spu.arch.config import (
-    ADDRESS_BASE,
     ADDRESS_LOOP,
-    ADDRESS_WORDS,
-    MATRIX_MODE,
+    GUARD,
+    Guard,
     Space,
     TileRegister,
     depth,
+    row_layout,
+    stored_word,
     weight_row,
-    words_per_row,
 )
-from spu.arch.context import CONTEXT, LINKS, WORD
-from spu.arch.params import MATRIX_MODES, Architecture, TileKind
+from spu.arch.context import CONTEXT, LINKS, word_layout
+from spu.arch.params import ADDRESS_LOOPS, MODES, Architecture, TileKind
 from spu.config_store import BankedMemory, BankedRegisters
+from spu.data_memory import DataMemory
 from spu.datapath import Datapath
-from spu.ports import ConfigWrite, RegionControl
+from spu.ports import ConfigBus, RegionControl
+
+
+def register_widths(arch: Architecture, kind: TileKind) -> list[int]:
+    """Stored bits of each tile register; what a kind does not need is not stored."""
+    widths = [row_layout(Space.REGISTER, row, arch).size for row in range(TileRegister.COUNT)]
+    for used, first, end in ((kind.vector, TileRegister.VECTOR_MODE, TileRegister.GUARD),
+                             (kind.memory, TileRegister.REBLOCK, TileRegister.WEIGHT),
+                             (kind.matrix, TileRegister.WEIGHT, TileRegister.READ),
+                             (kind.memory, TileRegister.READ, TileRegister.COUNT)):
+        if not used:
+            widths[first:end] = [0] * (end - first)
+    return widths
 
 
 class Tile(wiring.Component):
@@ -30,17 +43,22 @@ class Tile(wiring.Component):
 
     Members
     -------
-    control : In(RegionControl); config : In(ConfigWrite) - only writes for this tile
+    control : In(RegionControl); config : In(ConfigBus) - only accesses to this tile
+    config_data : Out(32) - the word asked for one cycle before, else 0
     north_i, east_i, south_i, west_i : In(WORD) - what the neighbours sent
     north_o, east_o, south_o, west_o : Out(WORD) - registered links
+    active, forwards : Out(1) - counted: a unit works, or words only pass, in this cycle
     """
 
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
         self.arch, self.kind = arch, kind
+        word = word_layout(arch)
         super().__init__({
-            "control": In(RegionControl(arch)), "config": In(ConfigWrite()),
-            **{f"{link}_i": In(WORD) for link in LINKS},
-            **{f"{link}_o": Out(WORD) for link in LINKS},
+            "control": In(RegionControl(arch)), "config": In(ConfigBus()),
+            "config_data": Out(32),
+            **{f"{link}_i": In(word) for link in LINKS},
+            **{f"{link}_o": Out(word) for link in LINKS},
+            "active": Out(1), "forwards": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -48,60 +66,85 @@ class Tile(wiring.Component):
         arch, control = self.arch, self.control
         core = Datapath(arch, self.kind)
         m.submodules.datapath = ResetInserter(control.clear)(EnableInserter(control.step)(core))
+        answers: dict[Space, Value] = {}
 
-        def store(space: Space, registered: bool) -> BankedMemory:
-            memory = BankedMemory(depth(space, arch), words_per_row(space, arch), registered)
+        def store(space: Space, width: int, registered: bool) -> BankedMemory:
+            memory = BankedMemory(space, depth(space, arch), width, registered)
             m.submodules[space.name.lower()] = memory
-            m.d.comb += [
-                memory.enable.eq(self.config.valid & (self.config.space == space)),
-                memory.row.eq(self.config.row), memory.word.eq(self.config.word),
-                memory.data.eq(self.config.data), memory.bank.eq(control.bank),
-            ]
+            self._connect(m, memory)
+            m.d.comb += memory.bank.eq(control.bank)
+            answers[space] = memory.config_data
             return memory
 
-        contexts = store(Space.CONTEXT, registered=True)
-        weights = store(Space.WEIGHT, registered=True)
-        constants = store(Space.CONSTANT, registered=False)
-        m.submodules.register = registers = BankedRegisters(TileRegister.COUNT)
+        contexts = store(Space.CONTEXT, CONTEXT.size, registered=True)
+        constants = store(Space.CONSTANT, stored_word(arch).size, registered=False)
+        m.submodules.register = registers = BankedRegisters(
+            Space.REGISTER, register_widths(arch, self.kind))
+        self._connect(m, registers)
+        answers[Space.REGISTER] = registers.read_data
         context = Signal(CONTEXT)
         m.d.comb += [
-            registers.enable.eq(self.config.valid & (self.config.space == Space.REGISTER)),
-            registers.row.eq(self.config.row), registers.data.eq(self.config.data),
             registers.bank.eq(control.bank),
             contexts.read_enable.eq(control.fetch), contexts.read_row.eq(control.next_slot),
+            contexts.read_bank.eq(control.next_bank),
             context.eq(contexts.read_data), core.context.eq(context),
-            constants.read_row.eq(context.constant),
-            core.constant.eq(Cat(constants.read_data[:WORD.size - 1], 1)),
-            core.mode.eq(data.View(data.ArrayLayout(data.ArrayLayout(1, 32), MATRIX_MODES),
-                                   registers.values.as_value()[:32 * MATRIX_MODES])[context.mode]
-                         .as_value()[:MATRIX_MODE.size]),
-            core.weights.eq(weights.read_data[:weight_row(arch).size]),
+            constants.read_row.eq(context.index), constants.read_bank.eq(control.bank),
+            core.constant.eq(Cat(constants.read_data[:word_layout(arch).size - 1], 1)),
+            core.slot.eq(control.slot), core.flags.eq(control.flags),
+            self.active.eq(core.active & control.step),
+            self.forwards.eq(core.forwards & control.step),
         ]
-
-        # Weight rows lie in the order of the macs of an iteration.
-        weight_index, counted = Signal.like(weights.read_row), Signal.like(weights.read_row)
-        m.d.comb += [
-            weight_index.eq(Mux(control.slot == 0, 0, counted)),
-            weights.read_row.eq(weight_index),
-            weights.read_enable.eq(control.step),
-        ]
-        with m.If(control.step):
-            m.d.sync += counted.eq(weight_index + context.mac)
-
-        if self.kind.memory:
-            values = registers.values
-            for name, first in (("read", TileRegister.READ), ("write", TileRegister.WRITE)):
-                base, loops = getattr(core, f"{name}_base"), getattr(core, f"{name}_loops")
-                m.d.comb += base.eq(values[first][:ADDRESS_BASE.size])
-                m.d.comb += [loops[i].eq(values[first + 1 + i][:ADDRESS_LOOP.size])
-                             for i in range(ADDRESS_WORDS - 1)]
+        self._registers(m, core, registers.values, context)
+        if self.kind.matrix:
+            weights = store(Space.WEIGHT, weight_row(arch).size, registered=True)
             m.d.comb += [
-                core.reblock_profile.eq(values[TileRegister.REBLOCK_PROFILE]),
-                core.slot.eq(control.slot), core.stage_valid.eq(control.stage_valid),
+                weights.read_row.eq(core.weight_row), weights.read_bank.eq(control.bank),
+                weights.read_enable.eq(control.step),
+                core.weights.eq(weights.read_data[:weight_row(arch).size]),
+            ]
+        if self.kind.memory:
+            m.submodules.memory = memory = DataMemory(arch)
+            self._connect(m, memory)
+            answers[Space.MEMORY] = memory.config_data
+            m.d.comb += [
+                memory.half.eq(control.data_bank),
+                memory.read.eq(core.read & control.step),
+                memory.read_address.eq(core.read_address), core.read_data.eq(memory.read_data),
+                memory.write.eq(core.write & control.step),
+                memory.write_address.eq(core.write_address),
+                memory.write_data.eq(core.write_data),
             ]
         for link in LINKS:
             m.d.comb += [
                 getattr(core, f"{link}_i").eq(getattr(self, f"{link}_i")),
                 getattr(self, f"{link}_o").eq(getattr(core, f"{link}_o")),
             ]
+        asked = Signal()
+        m.d.sync += asked.eq(self.config.read)
+        with m.If(asked), m.Switch(self.config.space):
+            for space, answer in answers.items():
+                with m.Case(space.value):
+                    m.d.comb += self.config_data.eq(answer)
         return m
+
+    def _connect(self, m: Module, store: object) -> None:
+        for name in ConfigBus().members:
+            m.d.comb += getattr(store.config, name).eq(getattr(self.config, name))
+
+    def _registers(self, m: Module, core: Datapath, values: data.View, context: Signal) -> None:
+        """Hand configuration registers to the datapath."""
+        modes = data.ArrayLayout(data.ArrayLayout(1, 32), MODES)
+        for name, first in (("matrix_mode", TileRegister.MODE),
+                            ("vector_mode", TileRegister.VECTOR_MODE)):
+            rows = data.View(modes, values.as_value()[32 * first:32 * (first + MODES)])
+            port = getattr(core, name)
+            m.d.comb += port.eq(rows[context.mode].as_value()[:port.shape().size])
+        m.d.comb += [core.guards[i].eq(values[TileRegister.GUARD + i][:GUARD.size])
+                     for i in range(len(Guard))]
+        m.d.comb += core.reblock_format.eq(values[TileRegister.REBLOCK])
+        for name, first in (("weight", TileRegister.WEIGHT), ("read", TileRegister.READ),
+                            ("write", TileRegister.WRITE)):
+            base, loops = getattr(core, f"{name}_base"), getattr(core, f"{name}_loops")
+            m.d.comb += base.eq(values[first])
+            m.d.comb += [loops[i].eq(values[first + 1 + i][:ADDRESS_LOOP.size])
+                         for i in range(ADDRESS_LOOPS)]

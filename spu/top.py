@@ -1,25 +1,36 @@
-"""The SPU: tiles, sequencer, loader, host registers and streams."""
+"""The SPU: tiles, sequencers, loader, host registers and streams."""
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, ResetSignal, Signal, Value
+from amaranth.hdl import (
+    Array,
+    Cat,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    Value,
+)
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from spu.arch.context import LINKS, WORD
-from spu.arch.params import BIAS_BITS, DATA_BITS, Architecture
+from spu.arch import regmap
+from spu.arch.config import TILE_SPACES, stored_word
+from spu.arch.context import LINKS, word_layout
+from spu.arch.params import BIAS_BITS, NEIGHBOURS, Architecture, Port, neighbour
 from spu.host import AxiLite, HostRegisters
 from spu.loader import Loader
-from spu.ports import ConfigWrite, RegionControl
+from spu.ports import ConfigBus, RegionControl
 from spu.sequencer import Sequencer
-
-#: Row and column step towards each neighbour, and the neighbour's link that faces back.
-NEIGHBOURS = {"north": (-1, 0, "south"), "east": (0, 1, "west"),
-              "south": (1, 0, "north"), "west": (0, -1, "east")}
+from spu.trace import Trace
+from spu.window import Window
 
 
 def tile_module(arch: Architecture, row: int, col: int) -> str:
     """Verilog module of a tile: one a kind."""
-    return f"tile_{'memory' if arch.kind(row, col).memory else 'plain'}"
+    return f"tile_{arch.kind(row, col).name}"
 
 
 class Spu(wiring.Component):
@@ -29,23 +40,23 @@ class Spu(wiring.Component):
     -------
     s_axil_* : AXI4-Lite slave, see ``regmap``
     s_axis_load_* : program file, 32-bit AXI4-Stream
-    s_axis_C_* : input stream of column C at the north edge: 64-bit data, block bias in tuser
+    s_axis_C_* : input stream of column C at the north edge: data, block bias in tuser
     m_axis_C_* : output stream of column C at the south edge: likewise
-    region_running, region_step : a run is on; this cycle executes (is not held)
+    region_running, region_step : Out(regions) - a run is on; this cycle executes
     """
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         members = {f"s_axil_{name}": member for name, member in AxiLite(
             HostRegisters.address_bits).members.items()}
-        members |= {"region_running": Out(1), "region_step": Out(1)}
-        members |= {"s_axis_load_tdata": In(32), "s_axis_load_tvalid": In(1),
+        members |= {"region_running": Out(arch.region_count), "region_step": Out(arch.region_count),
+                    "s_axis_load_tdata": In(32), "s_axis_load_tvalid": In(1),
                     "s_axis_load_tready": Out(1)}
         for c in range(arch.cols):
             members |= {
-                f"s_axis_{c}_tdata": In(DATA_BITS), f"s_axis_{c}_tuser": In(BIAS_BITS),
+                f"s_axis_{c}_tdata": In(arch.data_bits), f"s_axis_{c}_tuser": In(BIAS_BITS),
                 f"s_axis_{c}_tvalid": In(1), f"s_axis_{c}_tready": Out(1),
-                f"m_axis_{c}_tdata": Out(DATA_BITS), f"m_axis_{c}_tuser": Out(BIAS_BITS),
+                f"m_axis_{c}_tdata": Out(arch.data_bits), f"m_axis_{c}_tuser": Out(BIAS_BITS),
                 f"m_axis_{c}_tvalid": Out(1), f"m_axis_{c}_tready": In(1),
             }
         super().__init__(members)
@@ -53,9 +64,10 @@ class Spu(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         arch = self.arch
-        m.submodules.host = host = HostRegisters(arch)
-        m.submodules.loader = loader = Loader(arch)
-        m.submodules.sequencer = sequencer = Sequencer(arch)
+        m.submodules.host = self.host = host = HostRegisters(arch)
+        m.submodules.loader = self.loader = loader = Loader(arch)
+        m.submodules.window = self.window = window = Window(arch)
+        self.sequencers = [Sequencer(arch, r) for r in range(arch.region_count)]
         for name, member in host.bus.signature.members.items():
             outside, inside = getattr(self, f"s_axil_{name}"), getattr(host.bus, name)
             m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
@@ -63,94 +75,198 @@ class Spu(wiring.Component):
             loader.i.payload.eq(self.s_axis_load_tdata),
             loader.i.valid.eq(self.s_axis_load_tvalid),
             self.s_axis_load_tready.eq(loader.i.ready),
-            loader.clear.eq(host.clear), loader.running.eq(sequencer.running),
-            sequencer.start.eq(host.start & loader.loaded),
-            sequencer.iterations.eq(host.iterations), sequencer.bank.eq(loader.bank),
-            host.status.eq(Cat(sequencer.running, sequencer.done, loader.loaded, loader.loading,
-                               Const(0, 4), loader.error, loader.section)),
+            loader.clear.eq(host.clear), loader.request.eq(host.commit),
+            loader.spoilt.eq(window.spoils),
+            loader.swapping.eq(Cat(s.swapping for s in self.sequencers)),
+            host.commit_refused.eq(~loader.idle),
+            host.status.eq(Cat(loader.loading, loader.commit.any(), Const(0, 6), loader.error,
+                               loader.section)),
             host.config_words.eq(loader.words),
+            window.set_select.eq(host.set_window_select),
+            window.set_position.eq(host.set_window_row), window.value.eq(host.window_value),
+            window.read.eq(host.window_read), window.write.eq(host.window_write),
+            host.window_done.eq(window.done), host.window_refused.eq(window.refused),
+            host.window_answer.eq(window.answer),
+            host.window_select.eq(window.select), host.window_row.eq(window.position),
+            window.running.eq(Cat(s.running for s in self.sequencers)),
+            window.busy.eq(~loader.idle | loader.i.valid),
         ]
-        for name in ConfigWrite().members:
-            m.d.comb += getattr(sequencer.config, name).eq(getattr(loader.config, name))
-        links = self._tiles(m, loader, sequencer)
-        self._streams(m, links, sequencer, host)
-
-        m.d.comb += [self.region_running.eq(sequencer.running),
-                     self.region_step.eq(sequencer.active)]
-        started = Signal()
-        m.d.comb += started.eq(sequencer.control.clear)
-        self._count(m, host, "CYCLES", sequencer.running, started)
-        self._count(m, host, "ACTIVE", sequencer.active, started)
-        self._count(m, host, "HELD_INPUT", sequencer.held_input, started)
-        self._count(m, host, "HELD_OUTPUT", sequencer.held_output, started)
+        self._configuration(m)
+        for r, sequencer in enumerate(self.sequencers):
+            self._region(m, r, sequencer)
+        links = self._tiles(m)
+        self._streams(m, links)
+        self._trace(m, links)
+        m.d.comb += self.config_data.eq(
+            self._any([s.config_data for s in self.sequencers] + self.answers))
         return m
 
-    def _count(self, m: Module, host: HostRegisters, name: str, event: Value, clear: Value
-               ) -> None:
-        """A 32-bit counter of cycles with ``event``, reset when a run starts."""
-        counter = Signal(32, name=f"count_{name.lower()}")
-        m.d.sync += counter.eq(Mux(clear, 0, counter + event))
-        m.d.comb += getattr(host, name.lower()).eq(counter)
+    @staticmethod
+    def _any(words: list[Value]) -> Value:
+        """Bitwise or."""
+        total = words[0]
+        for word in words[1:]:
+            total = total | word
+        return total
 
-    def _tiles(self, m: Module, loader: Loader, sequencer: Sequencer
-               ) -> dict[tuple[int, int, str], Signal]:
+    def _configuration(self, m: Module) -> None:
+        """One bus for loader and window; ``tile_selected`` and ``region_selected`` of it."""
+        self.config, self.answers = ConfigBus().create(path=("config",)), []
+        self.config_data = Signal(32)
+        window, loader = self.window, self.loader
+        busy = ~window.config.read & ~window.config.write
+        rows, cols = Signal(16), Signal(16)
+        for name in ConfigBus().members:
+            m.d.comb += getattr(self.config, name).eq(
+                Mux(busy, getattr(loader.config, name), getattr(window.config, name)))
+        m.d.comb += [rows.eq(Mux(busy, loader.rows, window.rows)),
+                     cols.eq(Mux(busy, loader.cols, window.cols)),
+                     window.config_data.eq(self.config_data),
+                     loader.stall.eq(window.config.read)]
+        in_tiles = Signal()
+        m.d.comb += in_tiles.eq(self.config.space.matches(*(s.value for s in TILE_SPACES)))
+        self.tile_selected = {(r, c): in_tiles & rows[r] & cols[c] for r, c in self.arch.tiles}
+        self.region_selected = [~in_tiles & rows[r] for r in range(self.arch.region_count)]
+
+    def _region(self, m: Module, r: int, sequencer: Sequencer) -> None:
+        """Connect a sequencer with host and loader; count its cycles."""
+        host, loader = self.host, self.loader
+        m.submodules[f"sequencer_{r}" if self.arch.region_count > 1 else "sequencer"] = sequencer
+        for name in ConfigBus().members:
+            value = getattr(self.config, name)
+            if name in ("read", "write"):
+                value = value & self.region_selected[r]
+            m.d.comb += getattr(sequencer.config, name).eq(value)
+        m.d.comb += [
+            sequencer.start.eq(host.start[r] & loader.loaded[r]),
+            sequencer.iterations.eq(getattr(host, f"iterations_{r}")),
+            sequencer.commit.eq(loader.commit[r]), sequencer.commit_data.eq(loader.commit_data),
+            sequencer.halt.eq(host.halt[r]), sequencer.pulse.eq(host.step),
+            sequencer.blocked.eq(self.window.config.read),
+            self.region_running[r].eq(sequencer.running),
+            self.region_step[r].eq(sequencer.active),
+            getattr(host, f"region_{r}").eq(Cat(sequencer.running, sequencer.done,
+                                                loader.loaded[r], sequencer.starting)),
+            getattr(host, f"active_file_{r}").eq(loader.active[r]),
+            getattr(host, f"shadow_file_{r}").eq(loader.shadow[r]),
+        ]
+        for name, event in zip(regmap.REGION_COUNTERS, (
+                sequencer.running, sequencer.active, sequencer.held_host, sequencer.held_input,
+                sequencer.held_output), strict=True):
+            self._count(m, f"{name}_{r}", event)
+
+    def _count(self, m: Module, name: str, event: Value) -> None:
+        m.d.comb += getattr(self.host, f"event_{name.lower()}").eq(event)
+
+    def _tiles(self, m: Module) -> dict[Port, Signal]:
         """Instantiate and connect the tiles; returns the word on each outgoing link.
 
-        Keys are (row, column, link).  The north inputs of row 0 are keys of row -1.
+        Words that come from outside the region are those of ``self.entering``.
         """
         arch = self.arch
-        links = {(r, c, link): Signal(WORD, name=f"link_{r}_{c}_{link}")
+        word = word_layout(arch)
+        links = {Port(r, c, link): Signal(word, name=f"link_{r}_{c}_{link}")
                  for r, c in arch.tiles for link in LINKS}
-        links |= {(-1, c, "south"): Signal(WORD, name=f"input_{c}") for c in range(arch.cols)}
-        shared = {f"control__{name}": getattr(sequencer.control, name)
-                  for name in RegionControl(arch).members}
-        shared |= {f"config__{name}": getattr(loader.config, name)
-                   for name in ConfigWrite().members if name != "valid"}
+        self.entering = {port: Signal(word, name=f"input_{port.row}_{port.col}_{port.link}")
+                         for r in range(arch.region_count) for port in arch.inputs(r)}
         for r, c in arch.tiles:
+            control = self.sequencers[arch.region(r, c)].control
             ports: dict[str, object] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-            for name, value in shared.items():
-                ports[f"i_{name}"] = Value.cast(value)
-            selected = Signal(name=f"selected_{r}_{c}")
-            m.d.comb += selected.eq(loader.config.valid & loader.rows[r] & loader.cols[c])
-            ports["i_config__valid"] = selected
-            for link, (dr, dc, back) in NEIGHBOURS.items():
-                incoming = links.get((r + dr, c + dc, back))
-                ports[f"i_{link}_i"] = Const(0, WORD.size) if incoming is None \
-                    else incoming.as_value()
-                ports[f"o_{link}_o"] = links[r, c, link].as_value()
+            for name in RegionControl(arch).members:
+                ports[f"i_control__{name}"] = Value.cast(getattr(control, name))
+            for name in ConfigBus().members:
+                value = Value.cast(getattr(self.config, name))
+                if name in ("read", "write"):
+                    selected = Signal(name=f"{name}_{r}_{c}")
+                    m.d.comb += selected.eq(value & self.tile_selected[r, c])
+                    value = selected
+                ports[f"i_config__{name}"] = value
+            for link in LINKS:
+                source = self.entering.get(Port(r, c, link))
+                if source is None:
+                    source = links.get(Port(*neighbour(r, c, link), NEIGHBOURS[link][2]))
+                ports[f"i_{link}_i"] = Const(0, word.size) if source is None \
+                    else source.as_value()
+                ports[f"o_{link}_o"] = links[Port(r, c, link)].as_value()
+            answer = Signal(32, name=f"answer_{r}_{c}")
+            ports["o_config_data"] = answer
+            self.answers.append(answer)
+            for name, counter in (("active", "UNITS"), ("forwards", "FORWARDS")):
+                event = Signal(name=f"{name}_{r}_{c}")
+                ports[f"o_{name}"] = event
+                self._count(m, f"{counter}_{r}_{c}", event)
             m.submodules[f"tile_{r}_{c}"] = Instance(tile_module(arch, r, c), **ports)
         return links
 
-    def _streams(self, m: Module, links: dict, sequencer: Sequencer, host: HostRegisters) -> None:
-        """FIFOs at the north and south edges, and their counters."""
+    def _streams(self, m: Module, links: dict[Port, Signal]) -> None:
+        """FIFOs at the edges of the grid and between regions, and their counters."""
         arch = self.arch
-        layout = data.StructLayout({name: WORD[name].shape for name in ("data", "bias")})
+        for region, sequencer in enumerate(self.sequencers):
+            for i, port in enumerate(arch.outputs(region)):
+                fifo = self._fifo(m, f"output_fifo_{port.row}_{port.col}_{port.link}")
+                leaving = links[port]
+                m.d.comb += [
+                    sequencer.output_ready[i].eq(fifo.w_rdy),
+                    sequencer.output_valid[i].eq(leaving.valid),
+                    fifo.w_data.eq(Cat(leaving.data, leaving.bias)),
+                    fifo.w_en.eq(sequencer.output_emit[i]),
+                ]
+                name = regmap.port_name(arch, port, leaving=True)
+                self._count(m, f"OUTPUT_WORDS_{name}", sequencer.output_emit[i])
+                self._count(m, f"OUTPUT_HOLDS_{name}", sequencer.output_hold[i])
+                if neighbour(port.row, port.col, port.link) in arch.tiles:
+                    other = Port(*neighbour(port.row, port.col, port.link),
+                                 NEIGHBOURS[port.link][2])
+                    self._enter(m, other, fifo)
+                    continue
+                stream = f"m_axis_{port.col}"
+                m.d.comb += [
+                    Cat(getattr(self, f"{stream}_tdata"),
+                        getattr(self, f"{stream}_tuser")).eq(fifo.r_data),
+                    getattr(self, f"{stream}_tvalid").eq(fifo.r_rdy),
+                    fifo.r_en.eq(getattr(self, f"{stream}_tready")),
+                ]
         for c in range(arch.cols):
-            m.submodules[f"input_fifo_{c}"] = fifo_in = SyncFIFOBuffered(
-                width=layout.size, depth=arch.stream_words)
-            m.submodules[f"output_fifo_{c}"] = fifo_out = SyncFIFOBuffered(
-                width=layout.size, depth=arch.stream_words)
-            entering, leaving = links[-1, c, "south"], links[arch.rows - 1, c, "south"]
+            fifo = self._fifo(m, f"input_fifo_{c}")
+            stream = f"s_axis_{c}"
             m.d.comb += [
-                fifo_in.w_data.eq(Cat(getattr(self, f"s_axis_{c}_tdata"),
-                                      getattr(self, f"s_axis_{c}_tuser"))),
-                fifo_in.w_en.eq(getattr(self, f"s_axis_{c}_tvalid")),
-                getattr(self, f"s_axis_{c}_tready").eq(fifo_in.w_rdy),
-                sequencer.input_ready[c].eq(fifo_in.r_rdy),
-                fifo_in.r_en.eq(sequencer.input_read[c]),
-                sequencer.output_ready[c].eq(fifo_out.w_rdy),
-                sequencer.output_valid[c].eq(leaving.valid),
-                fifo_out.w_data.eq(Cat(leaving.data, leaving.bias)),
-                fifo_out.w_en.eq(sequencer.output_emit[c]),
-                Cat(getattr(self, f"m_axis_{c}_tdata"),
-                    getattr(self, f"m_axis_{c}_tuser")).eq(fifo_out.r_data),
-                getattr(self, f"m_axis_{c}_tvalid").eq(fifo_out.r_rdy),
-                fifo_out.r_en.eq(getattr(self, f"m_axis_{c}_tready")),
+                fifo.w_data.eq(Cat(getattr(self, f"{stream}_tdata"),
+                                   getattr(self, f"{stream}_tuser"))),
+                fifo.w_en.eq(getattr(self, f"{stream}_tvalid")),
+                getattr(self, f"{stream}_tready").eq(fifo.w_rdy),
             ]
-            with m.If(sequencer.input_read[c]):
-                m.d.comb += entering.eq(Cat(fifo_in.r_data, 1))
-            clear = sequencer.control.clear
-            self._count(m, host, f"INPUT_WORDS_{c}", sequencer.input_read[c], clear)
-            self._count(m, host, f"INPUT_HOLDS_{c}", sequencer.input_hold[c], clear)
-            self._count(m, host, f"OUTPUT_WORDS_{c}", sequencer.output_emit[c], clear)
-            self._count(m, host, f"OUTPUT_HOLDS_{c}", sequencer.output_hold[c], clear)
+            self._enter(m, Port(0, c, "north"), fifo)
+
+    def _fifo(self, m: Module, name: str) -> SyncFIFOBuffered:
+        m.submodules[name] = fifo = SyncFIFOBuffered(width=stored_word(self.arch).size,
+                                                     depth=self.arch.stream_words)
+        return fifo
+
+    def _enter(self, m: Module, port: Port, fifo: SyncFIFOBuffered) -> None:
+        """Let a region read a FIFO."""
+        region = self.arch.region(port.row, port.col)
+        sequencer, i = self.sequencers[region], self.arch.inputs(region).index(port)
+        m.d.comb += [sequencer.input_ready[i].eq(fifo.r_rdy),
+                     fifo.r_en.eq(sequencer.input_read[i])]
+        with m.If(sequencer.input_read[i]):
+            m.d.comb += self.entering[port].eq(Cat(fifo.r_data, 1))
+        name = regmap.port_name(self.arch, port, leaving=False)
+        self._count(m, f"INPUT_WORDS_{name}", sequencer.input_read[i])
+        self._count(m, f"INPUT_HOLDS_{name}", sequencer.input_hold[i])
+
+    def _trace(self, m: Module, links: dict[Port, Signal]) -> None:
+        arch, host = self.arch, self.host
+        m.submodules.trace = trace = Trace(arch)
+        select = data.View(data.StructLayout({"row": 8, "col": 8, "link": 2}), host.trace_select)
+        words = Array(Array(Array(links[Port(r, c, link)].as_value() for link in LINKS)
+                            for c in range(arch.cols)) for r in range(arch.rows))
+        steps = Array(Array(self.sequencers[arch.region(r, c)].active for c in range(arch.cols))
+                      for r in range(arch.rows))
+        m.d.comb += [
+            trace.word.eq(words[select.row][select.col][select.link]),
+            trace.step.eq(steps[select.row][select.col]),
+            trace.restart.eq(host.restart_trace), trace.index.eq(host.trace_index),
+            host.trace_count.eq(trace.count),
+        ]
+        for i in range(-(-len(trace.o.as_value()) // 32)):
+            m.d.comb += getattr(host, f"trace_{i}").eq(trace.o.as_value()[32 * i:32 * (i + 1)])

@@ -1,52 +1,177 @@
-"""VectorUnit: PAL16 arithmetic on the 4 lanes of a word."""
+"""VectorUnit: PAL16 arithmetic on the lanes of a word."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.rtl.adder16 import Adder16
+from pal_units.formats import PAL8T, PAL8U, PAL16, ZERO_BLOCK
+from pal_units.rtl.accumulator import UNITS_PER_OFFSET, Accumulator16
+from pal_units.rtl.adder16 import ZERO as ZERO_LOG
+from pal_units.rtl.adder16 import LinearSum
+from pal_units.rtl.decoder import ElementDecoder
+from pal_units.rtl.elementwise import Comparator
+from pal_units.rtl.log import UNITS_PER_BIAS, pal16_code
+from pal_units.rtl.widen import Widener
 from spu.arch import timing
-from spu.arch.context import VECTOR_OPS, WORD, Op
-from spu.arch.params import LANES16_PER_WORD
+from spu.arch.config import FORMAT, VECTOR_MODE
+from spu.arch.context import READS_B, READS_C, SUM_OPS, VECTOR_OPS, Op, word_layout
+from spu.arch.params import MATRIX_FORMATS, SLICES, Architecture, code_pitch
+from spu.vector_lane import VectorLane
 
 
 class VectorUnit(wiring.Component):
-    """ADD, ADD_RELU and RELU on PAL16 lanes.
+    """Sums, products, quotients, roots, powers, comparisons and reductions of PAL16 lanes.
 
-    Latency ``timing.VECTOR``, throughput one operation a cycle.  The result is valid if
-    the operands that the operation reads are; its bias is 0.  Other operations give an
-    invalid word.
+    Latency ``timing.SUM`` to ``total`` for sums, ``timing.VECTOR`` to ``o`` for the other
+    operations; throughput one operation a cycle.  The result is valid if ``enable`` is set
+    and the operands that the operation reads are valid; its bias is 0.  Operations of other
+    units give invalid words.  ACC adds valid words only, and with ``emit`` hands out the sums
+    if any word was added since it last did.
 
     Members
     -------
-    op : In(Op); a, b : In(WORD); o : Out(WORD)
+    op : In(Op); enable, emit : In(1); mode : In(VECTOR_MODE); slice, format : In - UNBLOCK
+    a, b, c : In(WORD); o, total : Out(WORD)
     """
 
-    op: In(Op)
-    a: In(WORD)
-    b: In(WORD)
-    o: Out(WORD)
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        word = word_layout(arch)
+        super().__init__({
+            "op": In(Op), "enable": In(1), "emit": In(1), "mode": In(VECTOR_MODE),
+            "slice": In(range(SLICES)), "format": In(FORMAT),
+            "a": In(word), "b": In(word), "c": In(word), "o": Out(word), "total": Out(word),
+        })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        lanes = data.ArrayLayout(16, LANES16_PER_WORD)
-        a, b = data.View(lanes, self.a.data), data.View(lanes, self.b.data)
-        unary = self.op == Op.RELU
-        valid = self.op.as_value().matches(*VECTOR_OPS) & self.a.valid & (unary | self.b.valid)
-        for i in range(timing.VECTOR):
-            following = Signal(name=f"valid_{i}")
-            m.d.sync += following.eq(valid)
-            valid = following
-        total = Signal(lanes)
-        for lane in range(LANES16_PER_WORD):
-            m.submodules[f"adder_{lane}"] = adder = Adder16()
-            m.d.comb += [
-                adder.a.eq(a[lane]),
-                adder.b.eq(Mux(unary, 0, b[lane])),
-                adder.relu.eq(self.op.as_value().matches(Op.RELU, Op.ADD_RELU)),
-                total[lane].eq(adder.o),
-            ]
-        assert timing.VECTOR == Adder16.latency
-        with m.If(valid):
-            m.d.comb += [self.o.data.eq(total), self.o.valid.eq(1)]
+        op = self.op.as_value()
+        operands = Signal()
+        m.d.comb += operands.eq(self.enable & self.a.valid
+                                & (self.b.valid | ~op.matches(*READS_B))
+                                & (self.c.valid | ~op.matches(*READS_C)))
+        self._one_cycle(m, operands)
+        self._sums(m, operands)
         return m
+
+    def _lanes(self, word: data.View) -> data.View:
+        return data.View(data.ArrayLayout(PAL16.n, self.arch.lanes16), word.data)
+
+    def _one_cycle(self, m: Module, operands: Value) -> None:
+        assert timing.VECTOR == 1
+        op, lanes = self.op.as_value(), self.arch.lanes16
+        results = Signal(data.ArrayLayout(PAL16.n, lanes))
+        least, greatest = [], []
+        a, b, c = (self._lanes(w) for w in (self.a, self.b, self.c))
+        across = op.matches(Op.LANE_MIN, Op.LANE_MAX)
+        for lane in range(lanes):
+            m.submodules[f"lane_{lane}"] = unit = VectorLane()
+            # Across lanes, the comparators of the first lanes form the leaves of a tree.
+            other = a[lane + lanes // 2] if lane < lanes // 2 else b[lane]
+            m.d.comb += [unit.op.eq(self.op), unit.mode.eq(self.mode), unit.a.eq(a[lane]),
+                         unit.b.eq(Mux(across, other, b[lane])), unit.c.eq(c[lane])]
+            least.append(unit.minimum)
+            greatest.append(unit.maximum)
+            m.d.comb += results[lane].eq(unit.o)
+        low, high = self._reduced(m, least, greatest)
+        for lane in range(lanes):
+            with m.If(op == Op.LANE_MIN.value):
+                m.d.comb += results[lane].eq(low)
+            with m.Elif(op == Op.LANE_MAX.value):
+                m.d.comb += results[lane].eq(high)
+            with m.Elif(op == Op.UNBLOCK.value):
+                m.d.comb += results[lane].eq(self._unblocked(m, lane))
+        m.d.sync += self.o.eq(0)
+        with m.If(operands & op.matches(*VECTOR_OPS)):
+            m.d.sync += [self.o.data.eq(results), self.o.valid.eq(1)]
+
+    def _reduced(self, m: Module, least: list[Value], greatest: list[Value]
+                 ) -> tuple[Value, Value]:
+        """Least and greatest of all lanes, from those of the pairs in the first half."""
+        least, greatest = (v[:self.arch.lanes16 // 2] for v in (least, greatest))
+        while len(least) > 1:
+            level = len(least)
+            for values, name in ((least, "minimum"), (greatest, "maximum")):
+                half = []
+                for i in range(level // 2):
+                    m.submodules[f"{name}_{level}_{i}"] = unit = Comparator(PAL16)
+                    m.d.comb += [unit.a.eq(values[i]), unit.b.eq(values[i + level // 2])]
+                    half.append(getattr(unit, name))
+                values[:] = half
+        return least[0], greatest[0]
+
+    def _unblocked(self, m: Module, lane: int) -> Signal:
+        """PAL16 code of a block's code, in part ``slice`` of the word."""
+        lanes = self.arch.lanes16
+        m.submodules[f"widen_{lane}"] = widen = Widener(MATRIX_FORMATS)
+        m.submodules[f"decode_{lane}"] = decode = ElementDecoder((PAL8T, PAL8U),
+                                                                 PAL16.fraction_bits)
+        with m.Switch(self.format):
+            for number, fmt in enumerate(MATRIX_FORMATS):
+                pitch = code_pitch(fmt)
+                part = self.a.data.word_select(self.slice, pitch * lanes)
+                with m.Case(number):
+                    m.d.comb += widen.i.eq(part.word_select(lane, pitch))
+        beta = self.a.bias.as_signed()
+        m.d.comb += [widen.select.eq(self.format), decode.code.eq(widen.o),
+                     decode.select.eq(widen.uniform)]
+        magnitude = PAL16.m_max - decode.o.lam + beta * UNITS_PER_BIAS
+        code = pal16_code(m, magnitude, decode.o.negative, f"unblocked_{lane}")
+        out, empty = Signal(PAL16.n, name=f"unblocked_code_{lane}"), beta == ZERO_BLOCK
+        m.d.comb += out.eq(Mux(decode.o.nan & ~empty, PAL16.sign_bit,
+                               Mux(decode.o.zero | empty, 0, code)))
+        return out
+
+    def _sums(self, m: Module, operands: Value) -> None:
+        assert timing.SUM == LinearSum.latency == Accumulator16.latency
+        op, lanes = self.op.as_value(), self.arch.lanes16
+        accumulates, across = op == Op.ACC.value, op == Op.LANE_SUM.value
+        m.submodules.accumulator = accumulator = Accumulator16(lanes)
+        a, b, c = (self._lanes(w) for w in (self.a, self.b, self.c))
+        emit, any_added = Signal(), Signal()
+        m.d.comb += [
+            emit.eq(self.enable & accumulates & self.emit),
+            accumulator.a.eq(a), accumulator.accumulate.eq(operands & accumulates),
+            accumulator.emit.eq(emit), accumulator.lane_sum.eq(across),
+            accumulator.offset.eq(self.mode.offset),
+        ]
+        with m.If(emit):
+            m.d.sync += any_added.eq(0)
+        with m.Elif(operands & accumulates):
+            m.d.sync += any_added.eq(1)
+        done = Mux(accumulates, emit & (any_added | self.a.valid),
+                   operands & op.matches(*(o for o in SUM_OPS if o is not Op.ACC)))
+        linear = accumulates | across
+        for i in range(timing.SUM):
+            following, chosen = Signal(name=f"done_{i}"), Signal(name=f"linear_{i}")
+            m.d.sync += [following.eq(done), chosen.eq(linear)]
+            done, linear = following, chosen
+        with m.If(done):
+            m.d.comb += self.total.valid.eq(1)
+        totals = self._lanes(self.total)
+        for lane in range(lanes):
+            added = self._added(m, lane, a[lane], b[lane], c[lane])
+            with m.If(done):
+                m.d.comb += totals[lane].eq(Mux(linear, accumulator.o[lane], added))
+
+    def _added(self, m: Module, lane: int, a: Value, b: Value, c: Value) -> Value:
+        """ADD, ADD_RELU, SUB, FMA of a lane."""
+        op, bits = self.op.as_value(), PAL16.magnitude_bits
+        multiplies = op == Op.FMA.value
+        m.submodules[f"sum_{lane}"] = total = LinearSum()
+        addend = Signal(PAL16.n, name=f"addend_{lane}")
+        factor = Signal(bits, name=f"factor_{lane}")
+        m.d.comb += [
+            addend.eq(Mux(multiplies, c, b)),
+            factor.eq(Mux(multiplies, b[:bits], PAL16.m_max)),
+            total.x.m.eq(Mux((a[:bits] == 0) | (factor == 0), ZERO_LOG,
+                             a[:bits] + factor - PAL16.m_max)),
+            total.y.m.eq(Mux(addend[:bits] == 0, ZERO_LOG,
+                             addend[:bits] - self.mode.offset * UNITS_PER_OFFSET)),
+            total.x.negative.eq(a[-1] ^ (multiplies & b[-1])),
+            total.y.negative.eq(addend[-1] ^ (op == Op.SUB.value)),
+            total.nan.eq((a == PAL16.sign_bit) | (addend == PAL16.sign_bit)
+                         | (multiplies & (b == PAL16.sign_bit))),
+            total.relu.eq(op == Op.ADD_RELU.value),
+        ]
+        return total.o

@@ -19,7 +19,7 @@ from compiler.errors import CompileError
 from pal_units.formats import FORMATS
 from rtl.simulator import SIMULATORS, SimulationError
 from spu.arch import bitstream
-from spu.arch.params import CONFIGS, PROFILES, Architecture, architecture
+from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
 from verif.golden.array import GoldenArray, Result
 
@@ -31,7 +31,7 @@ console = Console(stderr=True, soft_wrap=True)
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 
 ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
-FormatName = StrEnum("FormatName", {f.name: f.name for f in PROFILES})  # type: ignore[misc]
+FormatName = StrEnum("FormatName", {f.name: f.name for f in MATRIX_FORMATS})  # type: ignore[misc]
 SimName = StrEnum("SimName", {n: n for n in SIMULATORS})  # type: ignore[misc]
 EngineName = StrEnum("EngineName", ["golden", "rtl"])
 
@@ -78,7 +78,7 @@ def compile_command(
     out: Annotated[Path, typer.Option("-o", "--output", help="Directory for the program.")],
     arch: Arch = ArchName["basic"],
     fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] =
-        FormatName[PROFILES[0].name],
+        FormatName[MATRIX_FORMATS[0].name],
     input_max: Annotated[float, typer.Option(help="Largest magnitude of any input.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placement search.")] = 0,
 ) -> None:
@@ -121,10 +121,10 @@ def run(
             x = np.load(inputs, allow_pickle=False)
         except (ValueError, EOFError):
             raise _BadInput(f"{inputs}: not an .npy file of numbers") from None
-        image = bitstream.decode(content, arch)
-        words = host.encode_inputs(x, report)
+        image = bitstream.decode(content, arch).image
+        words = host.encode_inputs(x, report, arch)
         golden = GoldenArray(image).run(words, len(x))
-        outputs, counters = golden.outputs, {"CYCLES": golden.cycles, "ACTIVE": golden.cycles}
+        outputs, counters = golden.outputs, {"CYCLES_0": golden.cycles, "ACTIVE_0": golden.cycles}
         if engine == EngineName.rtl:
             outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
         result = host.decode_outputs(outputs, report, arch)
@@ -132,7 +132,7 @@ def run(
         if stats:
             text = json.dumps({"engine": str(engine), "vectors": len(x), **counters}, indent=1)
             _replace(stats, lambda sink: sink.write(text.encode() + b"\n"))
-    print(f"{out}: {len(result)} vectors in {counters['CYCLES']} cycles")
+    print(f"{out}: {len(result)} vectors in {counters['CYCLES_0']} cycles")
 
 
 def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, count: int,
@@ -169,7 +169,7 @@ def disasm(
     """
     with _one_line_errors():
         content, _, arch = _load(directory)
-        for line in disassemble(bitstream.decode(content, arch)):
+        for line in disassemble(bitstream.decode(content, arch).image):
             print(line)
 
 
@@ -197,7 +197,7 @@ def sim(
     images: Annotated[int | None, typer.Option(min=1, max=360, help="Held-out images; all 360 "
                                                "by default, 4 with Icarus.")] = None,
     fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] =
-        FormatName[PROFILES[0].name],
+        FormatName[MATRIX_FORMATS[0].name],
     seed: Annotated[int, typer.Option(min=0, help="Seed of placement and stalls.")] = 0,
     waves: Annotated[bool, typer.Option("--waves", help="Leave run/waves.fst.")] = False,
     stall_share: Annotated[float, typer.Option(

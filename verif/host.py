@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 
 from pal_units import model
 from pal_units.formats import FORMATS
-from spu.arch.params import CODES_PER_WORD, LANES16_PER_WORD, WORDS_PER_BLOCK, Architecture
-from verif.golden.array import Stream
+from spu.arch.params import Architecture
+from verif.golden.units import words_of
+from verif.golden.words import Stream, from_integers
 
 
 class InputError(ValueError):
     """Input vectors that a program cannot take."""
 
 
-def encode_inputs(x: NDArray, report: Mapping) -> dict[int, Stream]:
+def encode_inputs(x: NDArray, report: Mapping, arch: Architecture) -> dict[int, Stream]:
     """Stream words of input vectors ``(n, ...)`` with ``inputs`` elements each.
 
     Raises ``InputError`` for a shape, type or value that the program was not compiled for.
@@ -35,8 +36,10 @@ def encode_inputs(x: NDArray, report: Mapping) -> dict[int, Stream]:
                          "the program was compiled for; compile with a larger --input-max")
     padded = np.pad(x, ((0, 0), (0, -x.shape[1] % fmt.block)))
     codes, beta, _ = model.encode_blocks(padded, fmt, io["input_tensor_bias"])
-    words = np.ascontiguousarray(codes).reshape(len(x), -1, CODES_PER_WORD).view("<u8")[..., 0]
-    return {int(c): [(int(words[n, w]), int(beta[n, w // WORDS_PER_BLOCK]) & 0xFF)
+    words = words_of(codes.reshape(len(x), -1, arch.codes_per_word(fmt)), fmt)
+    per_block = arch.words_per_block(fmt)
+    return {int(c): [(int.from_bytes(words[n, w].tobytes(), "little"),
+                      int(beta[n, w // per_block]) & 0xFF)
                      for n in range(len(x)) for w in order]
             for c, order in io["input_words"].items()}
 
@@ -54,10 +57,10 @@ def output_codes(outputs: Mapping[int, Stream], report: Mapping, arch: Architect
     io = report["io"]
     count = min(len(outputs[int(c)]) // len(order) for c, order in io["output_words"].items())
     padded = -(-io["outputs"] // arch.columns) * arch.columns
-    codes = np.zeros((count, padded + LANES16_PER_WORD), np.uint16)
+    codes = np.zeros((count, padded + arch.lanes16), np.uint16)
     for c, order in io["output_words"].items():
-        data = np.array([w for w, _ in outputs[int(c)][:count * len(order)]], "<u8")
-        lanes = data.reshape(count, len(order), 1).view("<u2")
+        data = from_integers(outputs[int(c)][:count * len(order)], arch)
+        lanes = data.reshape(count, len(order), -1)
         for i, (group, word) in enumerate(order):
             first = group * arch.columns + word * arch.drain_lanes
             codes[:, first:first + arch.drain_lanes] = lanes[:, i, :arch.drain_lanes]

@@ -5,7 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ import pal_units
 import rtl
 import spu
 from rtl import emit, simulator
-from spu.arch.context import LINKS
+from spu.arch.packing import to_words
 from spu.arch.params import Architecture
-from verif.golden.array import Result, Stream
+from verif.golden.array import Result
+from verif.golden.words import Stream
 
 #: Everything that this project builds.
 BUILD = Path("build")
@@ -45,7 +46,7 @@ def rtl_text(arch: Architecture) -> str:
     for package in (pal_units, spu, rtl):
         for source in sorted(Path(package.__path__[0]).rglob("*.py")):
             digest.update(source.read_bytes())
-    path = BUILD / "rtl" / f"{arch.name}-{digest.hexdigest()[:16]}.v"
+    path = BUILD / "rtl" / f"{arch.name.replace(' ', '_')}-{digest.hexdigest()[:16]}.v"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
@@ -65,28 +66,24 @@ def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: 
             inputs: Mapping[int, Stream], iterations: int, work: Path,
             stall_share: float = 0.0, seed: int = 0,
             progress: Callable[[int, int], None] = lambda seen, total: None) -> RtlResult:
-    """Run ``iterations`` of a program file.
+    """Run ``iterations`` of a program file on an array of one region.
 
     ``golden`` tells how many words and cycles to expect, and every word on every link.
     ``stall_share`` is the share of cycles in which each end of each stream pauses.
     Raises ``simulator.SimulationError``.
     """
     work.mkdir(parents=True, exist_ok=True)
-    for name in ("result.json", "outputs.npz", "progress"):
+    for name in ("result.json", "progress"):
         (work / name).unlink(missing_ok=True)
     (work / "program.spub").write_bytes(content)
     (work / "job.json").write_text(json.dumps({
-        "arch": arch.name, "iterations": iterations, "stall_share": stall_share, "seed": seed,
-        "expected_words": [len(golden.outputs[c]) for c in range(arch.cols)],
-        "expected_cycles": golden.cycles}))
+        "arch": asdict(arch), "iterations": iterations, "stall_share": stall_share, "seed": seed,
+        "expected_words": [len(golden.outputs[c]) for c in range(arch.cols)]}))
+    words = arch.data_bits // 32
     np.savez(work / "inputs.npz", allow_pickle=False, **{
-        key: array for c in range(arch.cols) for key, array in (
-            (f"data_{c}", np.array([w for w, _ in inputs.get(c, [])], np.uint64)),
-            (f"bias_{c}", np.array([b for _, b in inputs.get(c, [])], np.uint16)))})
-    low = (golden.links & ((1 << 64) - 1)).astype(np.uint64)
-    high = (golden.links >> 64).astype(np.uint64)
-    np.save(work / "links.npy", np.stack([low, high], axis=-1).reshape(
-        golden.cycles, len(arch.tiles) * len(LINKS), 2))
+        str(c): np.array([[*to_words(data, words), bias] for data, bias in stream], np.uint32)
+        for c, stream in inputs.items() if stream})
+    np.save(work / "links.npy", golden.links[0][..., 0, :])
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(work / "progress", stop, progress), daemon=True)
     watcher.start()
@@ -97,9 +94,8 @@ def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: 
         stop.set()
         watcher.join()
     result = json.loads((work / "result.json").read_text())
-    with np.load(work / "outputs.npz") as words:
-        outputs = {c: list(zip(words[f"data_{c}"].tolist(), words[f"bias_{c}"].tolist(),
-                               strict=True)) for c in range(arch.cols)}
+    outputs = {c: [(int(data, 16), bias) for data, bias in words]
+               for c, words in enumerate(result["outputs"])}
     return RtlResult(outputs, result["counters"], result["done"], result["difference"],
                      result["compared_cycles"], result["run_cycles"])
 

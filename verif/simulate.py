@@ -18,7 +18,7 @@ from rich.table import Table
 from compiler.driver import Compiled, compile_file, save
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
-from spu.arch.params import PROFILES, Architecture
+from spu.arch.params import MATRIX_FORMATS, Architecture
 from verif import host
 from verif.compare import image_differences, stream_differences
 from verif.digits.data import MODEL, split
@@ -39,7 +39,7 @@ class Job:
     arch: Architecture
     sim: str = "verilator"
     images: int | None = None
-    fmt: str = PROFILES[0].name
+    fmt: str = MATRIX_FORMATS[0].name
     seed: int = 0
     waves: bool = False
     stall_share: float = 0.0
@@ -114,11 +114,11 @@ def simulate(job: Job, console: Console) -> Outcome:
         content = compiled.content
         if job.program:
             content = job.program.read_bytes()
-            loaded = bitstream.decode(content, job.arch)
+            loaded = bitstream.decode(content, job.arch).image
             outcome.failures += _shown("program", image_differences(compiled.image, loaded))
-        inputs = host.encode_inputs(x, compiled.report)
+        inputs = host.encode_inputs(x, compiled.report, job.arch)
         with phases.phase("golden model", len(x)) as update:
-            golden = GoldenArray(bitstream.decode(compiled.content, job.arch)).run(
+            golden = GoldenArray(bitstream.decode(compiled.content, job.arch).image).run(
                 inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images"))
         with phases.phase(f"build the RTL ({job.sim})"):
             build = build_rtl(job.arch, job.sim, job.waves,
@@ -147,15 +147,15 @@ def _judge(outcome: Outcome, compiled: Compiled, golden: Result, rtl: RtlResult,
     if not rtl.done:
         failures.append("the run did not finish")
     outcome.counters = counters = rtl.counters
-    held = counters["HELD_INPUT"] + counters["HELD_OUTPUT"]
+    held = counters["HELD_INPUT_0"] + counters["HELD_OUTPUT_0"]
     cycles = {"compiler": compiled.mapping.cycles(len(x)), "golden model": golden.cycles,
-              "RTL counter": counters["ACTIVE"], "testbench": rtl.compared_cycles}
+              "RTL counter": counters["ACTIVE_0"], "testbench": rtl.compared_cycles}
     if len(set(cycles.values())) != 1:
         failures.append("executed cycles differ: " + ", ".join(
             f"{name} {value}" for name, value in cycles.items()))
-    if not counters["CYCLES"] == counters["ACTIVE"] + held == rtl.run_cycles:
-        failures.append(f"cycles {counters['CYCLES']} are not active {counters['ACTIVE']} + held "
-                        f"{held}, or not the {rtl.run_cycles} that the testbench saw")
+    if not counters["CYCLES_0"] == counters["ACTIVE_0"] + held == rtl.run_cycles:
+        failures.append(f"cycles {counters['CYCLES_0']} are not active {counters['ACTIVE_0']} + "
+                        f"held {held}, or not the {rtl.run_cycles} that the testbench saw")
     codes = host.output_codes(golden.outputs, report, arch)
     unpredicted = int((codes != predict(compiled.quantised, x)).any(axis=1).sum())
     if unpredicted:
@@ -171,9 +171,9 @@ def _judge(outcome: Outcome, compiled: Compiled, golden: Result, rtl: RtlResult,
         "accuracy_golden": accuracy(host.decode_outputs(golden.outputs, report, arch)),
         "accuracy_float": accuracy(float_logits(x)),
         "mismatching_words": len(wrong),
-        "cycles_rtl": counters["CYCLES"], "cycles_golden": golden.cycles,
+        "cycles_rtl": counters["CYCLES_0"], "cycles_golden": golden.cycles,
         "cycles_compiler": cycles["compiler"],
-        "macs_per_cycle": round(report["macs"] * len(x) / max(counters["CYCLES"], 1), 2),
+        "macs_per_cycle": round(report["macs"] * len(x) / max(counters["CYCLES_0"], 1), 2),
         "peak_macs_per_cycle": arch.peak_macs_per_cycle,
     }
 
@@ -200,9 +200,9 @@ def table(outcome: Outcome, job: Job) -> Table:
         ("cycles per image", f"{s['cycles_rtl'] / s['images']:.2f}"),
         ("MACs per cycle", f"{s['macs_per_cycle']} of {s['peak_macs_per_cycle']} "
          f"({100 * s['macs_per_cycle'] / s['peak_macs_per_cycle']:.1f} %)"),
-        ("cycles active", counters["ACTIVE"]),
+        ("cycles active", counters["ACTIVE_0"]),
         ("cycles held on input / output",
-         f"{counters['HELD_INPUT']} / {counters['HELD_OUTPUT']}"),
+         f"{counters['HELD_INPUT_0']} / {counters['HELD_OUTPUT_0']}"),
         ("configuration words loaded", counters["CONFIG_WORDS"]),
         *((f"seconds: {name}", f"{seconds:.1f}") for name, seconds in outcome.phases.items()),
         ("seconds in all", s["seconds"]),

@@ -17,6 +17,7 @@ from amaranth.lib import data, wiring
 from rich.progress import track
 
 from pal_units.formats import DOT_PARAMS, FORMATS, PAL8T, PAL8U, PAL16, Format
+from pal_units.rtl.accumulator import Accumulator16, Linear16
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
 from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16
 from pal_units.rtl.convert import FloatToPal, IntToPal, PalToFloat, PalToInt, Unblock
@@ -33,6 +34,7 @@ from pal_units.rtl.log import AccumulatorEncoder, IntegerLog
 from pal_units.rtl.matrix import DotMatrix, DotUnit
 from pal_units.rtl.reblock import ReblockUnit
 from pal_units.rtl.transcendental import Exponential, Logarithm
+from pal_units.rtl.widen import Widener
 from rtl.liberty import neutral
 from rtl.synthesis import synthesise
 
@@ -72,6 +74,8 @@ UNITS = (
     UnitPage(Adder, _each(Adder, *SMALL)),
     UnitPage(Adder16, {PAL16.name: Adder16}),
     UnitPage(FusedMultiplyAdd, _each(FusedMultiplyAdd, *SMALL)),
+    UnitPage(Linear16, {PAL16.name: Linear16}),
+    UnitPage(Accumulator16, {"4 lanes": lambda: Accumulator16(4)}),
     UnitPage(FusedMultiplyAdd16, {PAL16.name: FusedMultiplyAdd16}),
     UnitPage(Exponential, _each(Exponential, *FORMATS.values())),
     UnitPage(Logarithm, _each(Logarithm, *FORMATS.values())),
@@ -82,7 +86,9 @@ UNITS = (
     UnitPage(IntToPal, _each(IntToPal, *FORMATS.values())),
     UnitPage(PalToInt, _each(PalToInt, *SMALL)),
     UnitPage(Unblock, _each(Unblock, *SMALL)),
-    UnitPage(ReblockUnit, _each(lambda f: ReblockUnit((f,), 4, 8), *SMALL)),
+    UnitPage(ReblockUnit, {**_each(lambda f: ReblockUnit((f,), 4, 8), *SMALL),
+                           "all of them": lambda: ReblockUnit(SMALL, 4, 8)}),
+    UnitPage(Widener, {"all of 8, 6 and 4 bits": lambda: Widener(SMALL)}),
     UnitPage(IntegerLog, {"24 bits": lambda: IntegerLog(24), "32 bits": lambda: IntegerLog(32)}),
     UnitPage(AccumulatorEncoder, {
         "32-bit accumulator": lambda: AccumulatorEncoder(DOT_PARAMS["PAL8T"])}),

@@ -15,6 +15,7 @@ from pal_units.model.codec import (
     scaled,
     value_of,
     value_under,
+    widen,
     with_nan,
 )
 from pal_units.model.convert import (
@@ -50,6 +51,7 @@ from pal_units.model.elementwise import (
     square,
     sub,
 )
+from pal_units.model.linear import encode_linear, linear16
 from pal_units.model.log16 import (
     add16,
     decode16,
@@ -63,10 +65,11 @@ from pal_units.model.transcendental import exp2, log2
 
 __all__ = [
     "BETA_MIN", "ZERO_BLOCK", "absolute", "add", "add16", "bias_for", "block_sum", "decode16",
-    "decode_blocks", "div", "dot", "encode16", "encode_accumulator", "encode_blocks", "equal",
-    "exp2", "fma", "fma16", "from_float", "from_int8", "is_nan", "less", "log2",
+    "decode_blocks", "div", "dot", "encode16", "encode_accumulator", "encode_blocks",
+    "encode_linear", "equal",
+    "exp2", "fma", "fma16", "from_float", "from_int8", "is_nan", "less", "linear16", "log2",
     "log_of_integer", "maximum", "minimum", "mul", "nearest_code", "neg", "product_table",
     "product_tables", "reblock", "recip", "relu16", "rsqrt", "scale_block", "scaled",
     "split_bias", "sqrt", "square", "sub", "to_float", "to_int8", "unblock", "value_of",
-    "value_under", "with_nan",
+    "value_under", "widen", "with_nan",
 ]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, Format
+from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, Format, widening
 from pal_units.tables import argument_bits
 
 Codes = NDArray[np.unsignedinteger[Any]]
@@ -45,6 +45,19 @@ def with_nan(codes: ArrayLike, nan: ArrayLike, fmt: Format) -> Codes:
 def is_nan(codes: ArrayLike, fmt: Format) -> NDArray[np.bool_]:
     """Where codes are NaN."""
     return (np.asarray(codes) == fmt.sign_bit) & fmt.has_nan
+
+
+def widen(codes: ArrayLike, fmt: Format, target: Format) -> Codes:
+    """The codes of ``target`` with the values of codes of ``fmt``, by ``formats.widening``.
+
+    Raises ``ValueError`` if there are none.
+    """
+    codes = np.asarray(codes, np.int64)
+    shift, fill = widening(fmt, target)
+    magnitude = codes & fmt.m_max
+    sign = np.where(codes & fmt.sign_bit, target.sign_bit, 0)
+    wide = np.where(magnitude > 0, magnitude << shift | fill | sign, 0)
+    return with_nan(wide, is_nan(codes, fmt), target)
 
 
 def value_of(codes: ArrayLike, fmt: Format) -> NDArray[np.float64]:

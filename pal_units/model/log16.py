@@ -27,7 +27,7 @@ def log_of_integer(x: ArrayLike) -> NDArray[np.int64]:
     return (exponent.astype(np.int64) - 1) * 1024 + log_table()[index]
 
 
-def _code16(m: NDArray[np.int64], negative: NDArray[np.bool_]) -> NDArray[np.uint16]:
+def code16(m: NDArray[np.int64], negative: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """PAL16 code of a magnitude index that may be out of range: saturate, or least, or zero."""
     octave = 1 << PAL16.fraction_bits
     m = np.where(m > PAL16.m_max, PAL16.m_max,
@@ -45,7 +45,7 @@ def encode_accumulator(acc: ArrayLike, nan: ArrayLike, offset: ArrayLike, params
     acc, offset = np.asarray(acc, np.int64), np.asarray(offset, np.int64)
     top = int(1024 * tables.octaves_below(params))
     lam = top + 128 * offset - log_of_integer(np.maximum(np.abs(acc), 1))
-    return with_nan(np.where(acc == 0, 0, _code16(PAL16.m_max - lam, acc < 0)), nan, PAL16)
+    return with_nan(np.where(acc == 0, 0, code16(PAL16.m_max - lam, acc < 0)), nan, PAL16)
 
 
 def encode16(x: ArrayLike, tensor_bias: int) -> NDArray[np.uint16]:
@@ -94,7 +94,7 @@ def add16(a: ArrayLike, b: ArrayLike) -> NDArray[np.uint16]:
     a, b = np.broadcast_arrays(np.asarray(a, np.int64), np.asarray(b, np.int64))
     ma, mb = a & PAL16.m_max, b & PAL16.m_max
     total, negative, zero = add_logs(ma, a > PAL16.m_max, mb, b > PAL16.m_max)
-    code = np.where(zero, 0, _code16(total, negative))
+    code = np.where(zero, 0, code16(total, negative))
     code = np.where(mb == 0, a, np.where(ma == 0, b, code))
     return with_nan(code, is_nan(a, PAL16) | is_nan(b, PAL16), PAL16)
 
@@ -110,10 +110,10 @@ def fma16(a: ArrayLike, b: ArrayLike, c: ArrayLike, offset: ArrayLike = 0) -> ND
     product, addend = ma + mb - PAL16.m_max, mc - np.asarray(offset, np.int64)
     negative, negative_c = (a > PAL16.m_max) != (b > PAL16.m_max), c > PAL16.m_max
     total, sign, zero = add_logs(product, negative, addend, negative_c)
-    code = np.where(zero, 0, _code16(total, sign))
-    code = np.where(mc == 0, _code16(product, negative), code)
+    code = np.where(zero, 0, code16(total, sign))
+    code = np.where(mc == 0, code16(product, negative), code)
     no_product = (ma == 0) | (mb == 0)
-    code = np.where(no_product, np.where(mc == 0, 0, _code16(addend, negative_c)), code)
+    code = np.where(no_product, np.where(mc == 0, 0, code16(addend, negative_c)), code)
     return with_nan(code, is_nan(a, PAL16) | is_nan(b, PAL16) | is_nan(c, PAL16), PAL16)
 
 

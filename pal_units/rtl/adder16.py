@@ -9,9 +9,10 @@ from pal_units.formats import PAL16
 from pal_units.rtl.log import IntegerLog, pal16_code
 from pal_units.rtl.rom import rom
 
-#: Signed width of a log in units of 1/1024 octave; its least value stands for zero.
+#: Signed width of a log in units of 1/1024 octave.
 LOG_BITS = 19
-_ZERO = -(1 << (LOG_BITS - 1))
+#: The log that stands for zero: the least value.
+ZERO = -(1 << (LOG_BITS - 1))
 
 
 class LinearSum(wiring.Component):
@@ -115,7 +116,7 @@ class Adder16(wiring.Component):
         m.submodules.sum = total = LinearSum()
         bits = PAL16.magnitude_bits
         for code, operand in ((self.a, total.x), (self.b, total.y)):
-            m.d.comb += operand.m.eq(Mux(code[:bits] == 0, _ZERO, code[:bits]))
+            m.d.comb += operand.m.eq(Mux(code[:bits] == 0, ZERO, code[:bits]))
         m.d.comb += [
             total.x.negative.eq(self.a[-1]),
             total.y.negative.eq(self.b[-1] ^ self.subtract),
@@ -161,8 +162,8 @@ class FusedMultiplyAdd16(wiring.Component):
         bits = PAL16.magnitude_bits
         a, b, c = (code[:bits] for code in (self.a, self.b, self.c))
         m.d.comb += [
-            total.x.m.eq(Mux((a == 0) | (b == 0), _ZERO, a + b - PAL16.m_max)),
-            total.y.m.eq(Mux(c == 0, _ZERO, c - self.offset)),
+            total.x.m.eq(Mux((a == 0) | (b == 0), ZERO, a + b - PAL16.m_max)),
+            total.y.m.eq(Mux(c == 0, ZERO, c - self.offset)),
             total.x.negative.eq(self.a[-1] ^ self.b[-1]),
             total.y.negative.eq(self.c[-1]),
             total.nan.eq((self.a == PAL16.sign_bit) | (self.b == PAL16.sign_bit)

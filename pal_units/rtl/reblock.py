@@ -1,6 +1,6 @@
 """Reblock unit: PAL16 values to a block of element codes with a common bias."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,13 +27,17 @@ class ReblockUnit(wiring.Component):
 
     Parameters
     ----------
-    formats: formats of the same ``n`` and block; ``select`` is an index into them.
-    push_lanes, slice_lanes: values in, codes out; both divide the block.
+    formats: formats of the same block; ``select``, which must not change while a block is
+        under way, is an index into them.
+    push_lanes, slice_lanes: values in, codes out; both divide the block.  Formats of one
+        ``n`` are packed tightly.  Of several, a code takes 8 bits, or 4 if it has no more;
+        then twice ``slice_lanes`` of these go out at once.
 
     Members
     -------
     push : In(1); values : In(push_lanes x 16); pop : In(1); select : In
-    codes : Out(slice_lanes x n); bias : Out(signed(8)); valid : Out(1)
+    codes : Out(slice_lanes x n, or x 8) - two codes of 4 bits in one of 8
+    bias : Out(signed(8)); valid : Out(1)
 
     Example
     -------
@@ -66,24 +70,28 @@ class ReblockUnit(wiring.Component):
                 raise ValueError(f"{name} must divide the block of {block}, not {lanes}")
         self.formats, self.block = formats, block
         self.push_lanes, self.slice_lanes = push_lanes, slice_lanes
+        one_size = len({f.n for f in formats}) == 1
+        #: Bits from code to code in each format, and at most.
+        self.pitches = [f.n if one_size else 8 if f.n > 4 else 4 for f in formats]
+        self.pitch = max(self.pitches)
         super().__init__({
             "push": In(1),
             "values": In(data.ArrayLayout(PAL16.n, push_lanes)),
             "pop": In(1),
             "select": In(range(max(len(formats), 2))),
-            "codes": Out(data.ArrayLayout(formats[0].n, slice_lanes)),
+            "codes": Out(data.ArrayLayout(self.pitch, slice_lanes)),
             "bias": Out(signed(8)),
             "valid": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        pushes, slices = self.block // self.push_lanes, self.block // self.slice_lanes
+        pushes, most = self.block // self.push_lanes, self.block // self.slice_lanes
         values = Array([[Signal(PAL16.n, name=f"value_{bank}_{i}") for i in range(self.block)]
                         for bank in range(2)])
         fill_bank, fill = Signal(), Signal(range(pushes))
         peak, any_nan = Signal(PAL16.magnitude_bits), Signal()
-        left = Signal(range(slices + 1))
+        left = Signal(range(most + 1))
         lam, ready_bias = Signal(PAL16.magnitude_bits), Signal(signed(8))
 
         # Push side: store, and keep the largest magnitude.
@@ -102,11 +110,14 @@ class ReblockUnit(wiring.Component):
         bias_down = Signal(range(-BETA_MIN + 130))
         wanted_down = Signal.like(bias_down)
         limit, unused = Signal(range(-BETA_MIN + 1)), Signal.like(bias_down)
-        m.d.comb += wanted_down.eq(lam // UNITS_PER_BIAS - self.formats[0].reblock_step)
+        slices, step = Signal(range(most + 1)), Signal(range(2))
+        m.d.comb += wanted_down.eq(lam // UNITS_PER_BIAS + step)
         with m.Switch(self.select):
             for i, f in enumerate(self.formats):
                 with m.Case(i) if i + 1 < len(self.formats) else m.Default():
-                    m.d.comb += [limit.eq(-f.beta_min), unused.eq(f.bias_step - 1)]
+                    m.d.comb += [limit.eq(-f.beta_min), unused.eq(f.bias_step - 1),
+                                 step.eq(-f.reblock_step),
+                                 slices.eq(most * self.pitches[i] // self.pitch)]
         m.d.comb += bias_down.eq(wanted_down & ~unused)
         with m.If(self.push):
             for bank in range(2):
@@ -130,28 +141,43 @@ class ReblockUnit(wiring.Component):
         with m.Elif(popping):
             m.d.sync += left.eq(left - 1)
         m.d.sync += [self.valid.eq(popping), self.bias.eq(ready_bias)]
-        index = Signal(range(slices))
+        index = Signal(range(most))
         m.d.comb += index.eq(slices - left)
-        for lane in range(self.slice_lanes):
-            source = Array([values[bank][s * self.slice_lanes + lane]
-                            for bank in range(2) for s in range(slices)])
-            value = Signal(PAL16.n, name=f"popped_{lane}")
-            relative = Signal(signed(PAL16.magnitude_bits + 2), name=f"relative_{lane}")
-            magnitude = value[:PAL16.magnitude_bits]
-            m.d.comb += [
-                value.eq(source[Mux(fill_bank, 0, slices) + index]),
-                relative.eq(PAL16.m_max - magnitude + ready_bias * UNITS_PER_BIAS),
-            ]
-            encoded = []
-            for f in self.formats:
-                encoder = ElementEncoder(f, PAL16.fraction_bits, len(relative))
-                m.submodules[f"encode_{f.name}_{lane}"] = encoder
-                m.d.comb += [
-                    encoder.i.lam.eq(relative),
-                    encoder.i.negative.eq(value[-1]),
-                    encoder.i.zero.eq(value == 0),
-                    encoder.i.nan.eq(value == PAL16.sign_bit),
-                ]
-                encoded.append(encoder.o)
-            m.d.sync += self.codes[lane].eq(Array(encoded)[self.select])
+        encoded: list[list[Signal]] = [[] for _ in self.formats]
+        for pitch in sorted(set(self.pitches)):
+            lanes = self.slice_lanes * self.pitch // pitch
+            for lane in range(lanes):
+                value = self._value(m, values, fill_bank, index, lanes, lane)
+                for i, f in enumerate(self.formats):
+                    if self.pitches[i] == pitch:
+                        encoded[i].append(self._encode(m, f, f"{f.name}_{lane}", value,
+                                                       ready_bias))
+        slice_codes = [Cat(*(Cat(code, Const(0, pitch - len(code))) for code in codes))
+                       for codes, pitch in zip(encoded, self.pitches, strict=True)]
+        m.d.sync += self.codes.eq(Array(slice_codes)[self.select])
         return m
+
+    def _value(self, m: Module, values: Array, fill_bank: Signal, index: Signal, lanes: int,
+               lane: int) -> Signal:
+        """The value of a lane in slice ``index`` of the bank that is not being filled."""
+        slices = self.block // lanes
+        source = Array([values[bank][s * lanes + lane] for bank in range(2)
+                        for s in range(slices)])
+        value = Signal(PAL16.n, name=f"popped_{lanes}_{lane}")
+        m.d.comb += value.eq(source[Mux(fill_bank, 0, slices) + index])
+        return value
+
+    @staticmethod
+    def _encode(m: Module, fmt: Format, name: str, value: Signal, bias: Signal) -> Signal:
+        """Code of a value under the block's bias."""
+        relative = Signal(signed(PAL16.magnitude_bits + 2), name=f"relative_{name}")
+        m.submodules[f"encode_{name}"] = encoder = ElementEncoder(
+            fmt, PAL16.fraction_bits, len(relative))
+        m.d.comb += [
+            relative.eq(PAL16.m_max - value[:PAL16.magnitude_bits] + bias * UNITS_PER_BIAS),
+            encoder.i.lam.eq(relative),
+            encoder.i.negative.eq(value[-1]),
+            encoder.i.zero.eq(value == 0),
+            encoder.i.nan.eq(value == PAL16.sign_bit),
+        ]
+        return encoder.o

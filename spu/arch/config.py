@@ -11,9 +11,12 @@ from spu.arch.params import (
     ADDRESS_LOOPS,
     BIAS_BITS,
     CONSTANTS,
-    DATA_BITS,
-    MATRIX_MODES,
-    PROFILES,
+    LOOPS,
+    MATRIX_FORMATS,
+    MAX_PORTS,
+    MODES,
+    PREDICATES,
+    PROGRAMMABLE,
     STAGES,
     Architecture,
 )
@@ -25,63 +28,107 @@ else:
 
 
 class Space(enum.Enum, shape=8):
-    """Configuration spaces; the first four are in every tile, the last two in the region."""
+    """Configuration spaces: of every tile, or of a region (SEQUENCER and STREAM)."""
 
     CONTEXT = 1    #: context words, by slot
     CONSTANT = 2   #: constant words, by number
     REGISTER = 3   #: tile registers, see ``TileRegister``
-    WEIGHT = 4     #: weight rows, in the order of the macs of an iteration
+    WEIGHT = 4     #: weight rows
     SEQUENCER = 5  #: sequencer registers, see ``SequencerRegister``
     STREAM = 6     #: which streams each slot reads and emits
+    MEMORY = 7     #: words of the data memory
 
 
-TILE_SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT)
+TILE_SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT, Space.MEMORY)
 
-PROFILE = range(max(len(PROFILES), 2))
-
-#: Mode register of the MatrixUnit: profiles of data and weights, ``T_y - T_x - T_w`` in 1/8 octave.
-MATRIX_MODE = data.StructLayout({"offset": signed(10), "x_profile": PROFILE, "w_profile": PROFILE})
+#: Number of a matrix format.
+FORMAT = range(len(MATRIX_FORMATS))
+#: Matrix mode: ``T_y - T_x - T_w`` in 1/8 octave, formats of data and weights.
 OFFSET_BITS = 10
+MATRIX_MODE = data.StructLayout({"offset": signed(OFFSET_BITS), "x_format": FORMAT,
+                                 "w_format": FORMAT})
+#: Vector mode.  Sums: the top of the second summand lies ``offset`` / 16 octave below that of
+#: the first.  Logarithms: the result's top lies ``offset`` / 16 octave below what the operands
+#: give.  EXP2 and LOG2: tensor bias of the operand in 1/8, that of the result in 1/16 octave.
+VECTOR_MODE = data.StructLayout({"offset": signed(12), "bias": signed(10)})
 
+#: When something happens: in iterations whose predicate holds.  The predicate is that of the
+#: iteration in ``stage``, or in the following stage in slots before ``slot``.
+GUARD = data.StructLayout({"slot": 12, "stage": range(STAGES), "predicate": range(PREDICATES)})
 #: One nested counter of an address generator.
-ADDRESS_LOOP = data.StructLayout({"count_less_1": 16, "stride": signed(16)})
-#: First address, and for reads the slot and stage from which the generator runs.
-ADDRESS_BASE = data.StructLayout({"base": 12, "slot": 12, "stage": range(STAGES)})
+ADDRESS_LOOP = data.StructLayout({"count_less_1": 12, "stride": signed(12)})
+#: First address, and the guard of the accesses (not of writes: their words are predicated).
+ADDRESS_BASE = data.StructLayout({"base": 12, "guard": GUARD})
 #: Words of an address generator: base, then loops from the innermost.
 ADDRESS_WORDS = 1 + ADDRESS_LOOPS
+
+
+class Guard(enum.Enum):
+    """Guards of a tile that contexts refer to, by row from ``TileRegister.GUARD``."""
+
+    BLOCK = 0  #: a mac with ``Close.GUARDS`` closes its block
+    LAST = 1   #: and its dot product
+    EMIT = 2   #: ACC hands out its sums
+    OP = 3     #: a ``guarded`` operation happens
 
 
 class TileRegister:
     """Rows of the register space of a tile, 32 bits each."""
 
-    MODE = 0                                     # MATRIX_MODE, one a mode
-    REBLOCK_PROFILE = MODE + MATRIX_MODES        # PROFILE
-    READ = REBLOCK_PROFILE + 1                   # address generator of data memory reads
-    WRITE = READ + ADDRESS_WORDS                 # address generator of data memory writes
+    MODE = 0                                  # MATRIX_MODE, one a mode
+    VECTOR_MODE = MODE + MODES                # VECTOR_MODE, one a mode
+    GUARD = VECTOR_MODE + MODES               # GUARD, one a ``Guard``
+    REBLOCK = GUARD + len(Guard)              # format of reblocked words
+    WEIGHT = REBLOCK + 1                      # address generator of weight rows
+    READ = WEIGHT + ADDRESS_WORDS             # address generator of data memory reads
+    WRITE = READ + ADDRESS_WORDS              # address generator of data memory writes
     COUNT = WRITE + ADDRESS_WORDS
 
 
 class SequencerRegister:
     """Rows of the sequencer space, 32 bits each."""
 
-    II = 0     # SEQUENCER_II
-    SPAN = 1   # SEQUENCER_SPAN
-    COUNT = 2
+    II = 0                                            # SEQUENCER_II
+    SPAN = 1                                          # SEQUENCER_SPAN
+    LOOP = 2                                          # LOOP, the innermost first
+    PREDICATE = LOOP + LOOPS - 1                      # PREDICATE, for predicates 2 to 7
+    INPUT = PREDICATE + PREDICATES - PROGRAMMABLE     # GUARD of each input stream
+    COUNT = INPUT + MAX_PORTS
+
+
+class Compare(enum.Enum, shape=2):
+    """Comparison of a loop counter with a value."""
+
+    NONE = 0     #: holds always
+    LESS = 1     #: counter below the value
+    NOT_LESS = 2
+    EQUAL = 3
 
 
 SEQUENCER_II = data.StructLayout({"slots_less_1": 12})
 #: Stage and slot in which an iteration emits its last word.
 SEQUENCER_SPAN = data.StructLayout({"slot": 12, "stage": range(STAGES)})
+#: Count of a loop; the outermost one's is the host's number of iterations.
+LOOP = data.StructLayout({"count_less_1": 16})
+#: Holds if all marked loops are at their first, at their last, and the comparison holds.
+PREDICATE = data.StructLayout({"first": LOOPS, "last": LOOPS, "loop": range(LOOPS),
+                               "compare": Compare, "value": 16})
 
-#: Streams that a slot reads (north edge) and emits (south edge), a bit a column.
-STREAM = data.StructLayout({"read": 16, "emit": 16})
+#: Streams that a slot reads and emits, by the number of the region's input and output.
+STREAM = data.StructLayout({"read": MAX_PORTS, "emit": MAX_PORTS})
 
-#: A constant: data and bias; constants are always valid.
-CONSTANT = data.StructLayout({"data": DATA_BITS, "bias": BIAS_BITS})
+
+def stored_word(arch: Architecture) -> data.StructLayout:
+    """A constant, or a word of data memory: data and bias; always valid."""
+    return data.StructLayout({"data": arch.data_bits, "bias": BIAS_BITS})
 
 
 def weight_row(arch: Architecture) -> data.StructLayout:
-    """A weight row: ``codes[column][lane]`` and the block bias of each column."""
+    """A weight row: ``codes[column][lane]`` and the block bias of each column.
+
+    Codes have 8 bits, narrower ones the lowest of them.  A row of 4-bit codes holds two
+    slices, the second one in the upper halves; addresses then count slices.
+    """
     return data.StructLayout({
         "codes": data.ArrayLayout(data.ArrayLayout(PAL8T.n, arch.lanes), arch.columns),
         "beta": data.ArrayLayout(signed(BIAS_BITS), arch.columns),
@@ -91,25 +138,37 @@ def weight_row(arch: Architecture) -> data.StructLayout:
 def row_layout(space: Space, row: int, arch: Architecture) -> data.Layout:
     """Layout of a row of a space."""
     if space is Space.REGISTER:
-        if row < TileRegister.REBLOCK_PROFILE:
-            return MATRIX_MODE
-        if row == TileRegister.REBLOCK_PROFILE:
-            return data.StructLayout({"profile": PROFILE})
-        return ADDRESS_BASE if row in (TileRegister.READ, TileRegister.WRITE) else ADDRESS_LOOP
+        return _register_layout(row)
     if space is Space.SEQUENCER:
-        return SEQUENCER_II if row == SequencerRegister.II else SEQUENCER_SPAN
-    return {Space.CONTEXT: CONTEXT, Space.CONSTANT: CONSTANT, Space.STREAM: STREAM,
-            Space.WEIGHT: weight_row(arch)}[space]
+        if row >= SequencerRegister.INPUT:
+            return GUARD
+        if row >= SequencerRegister.PREDICATE:
+            return PREDICATE
+        return (SEQUENCER_II, SEQUENCER_SPAN, LOOP)[min(row, SequencerRegister.LOOP)]
+    if space in (Space.CONSTANT, Space.MEMORY):
+        return stored_word(arch)
+    return {Space.CONTEXT: CONTEXT, Space.STREAM: STREAM, Space.WEIGHT: weight_row(arch)}[space]
+
+
+def _register_layout(row: int) -> data.Layout:
+    if row >= TileRegister.WEIGHT:
+        first = (row - TileRegister.WEIGHT) % ADDRESS_WORDS == 0
+        return ADDRESS_BASE if first else ADDRESS_LOOP
+    if row == TileRegister.REBLOCK:
+        return data.StructLayout({"format": FORMAT})
+    if row >= TileRegister.GUARD:
+        return GUARD
+    return MATRIX_MODE if row < TileRegister.VECTOR_MODE else VECTOR_MODE
 
 
 def depth(space: Space, arch: Architecture) -> int:
     """Rows of a space."""
     return {Space.CONTEXT: arch.contexts, Space.CONSTANT: CONSTANTS,
             Space.REGISTER: TileRegister.COUNT, Space.WEIGHT: arch.weight_rows,
-            Space.SEQUENCER: SequencerRegister.COUNT, Space.STREAM: arch.contexts}[space]
+            Space.SEQUENCER: SequencerRegister.COUNT, Space.STREAM: arch.contexts,
+            Space.MEMORY: arch.memory_words}[space]
 
 
 def words_per_row(space: Space, arch: Architecture) -> int:
     """32-bit words of a row of a space."""
-    return {Space.CONTEXT: 2, Space.CONSTANT: 3, Space.REGISTER: 1,
-            Space.WEIGHT: arch.weight_words, Space.SEQUENCER: 1, Space.STREAM: 1}[space]
+    return -(-row_layout(space, 0, arch).size // 32)

@@ -2,42 +2,91 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
-from pal_units.formats import DOT_PARAMS, PAL8T, PAL8U, PAL16
+from pal_units.formats import (
+    DOT_PARAMS,
+    PAL4T,
+    PAL4U,
+    PAL6T,
+    PAL6U,
+    PAL8T,
+    PAL8U,
+    PAL16,
+    Format,
+)
 
-#: Bits of a word: data, block bias, predicate.
-DATA_BITS, BIAS_BITS = 64, 8
-#: PAL8 codes, or PAL16 lanes, in the data of a word.
-CODES_PER_WORD = DATA_BITS // PAL8T.n
-LANES16_PER_WORD = DATA_BITS // PAL16.n
-#: Formats that a profile bit selects, and the bits kept for both in the matrix unit.
-PROFILES = (PAL8T, PAL8U)
+#: Bits of a block bias, which every word carries beside its data and its predicate.
+BIAS_BITS = 8
+#: Formats of matrix operands and reblocked words, by the number that mode registers hold.
+MATRIX_FORMATS = (PAL8T, PAL8U, PAL6T, PAL6U, PAL4T, PAL4U)
+#: Bits kept of products and sums, for all of them: codes of 6 and 4 bits are codes of 8 too.
 MATRIX_DOT = DOT_PARAMS[PAL8T.name]
 #: Elements that share a block bias.
 BLOCK = PAL8T.block
-WORDS_PER_BLOCK = BLOCK // CODES_PER_WORD
 #: Sizes that the context word fixes for every array.
-REGISTERS, CONSTANTS, MATRIX_MODES = 8, 16, 4
-#: Nested counters of an address generator.
-ADDRESS_LOOPS = 4
+REGISTERS, CONSTANTS, MODES = 8, 16, 4
+#: Nested counters of an address generator, and of a sequencer.
+ADDRESS_LOOPS, LOOPS = 4, 4
 #: Iterations that may be in flight in a region at once.
 STAGES = 16
+#: Predicates of an iteration: 0 holds always, 1 if it exists, the others are programmable.
+PREDICATES, ALWAYS, EXISTS, PROGRAMMABLE = 8, 0, 1, 2
+#: Streams that end in a region, and that begin there, at most.
+MAX_PORTS = 16
+
+
+def code_pitch(fmt: Format) -> int:
+    """Bits from one code to the next in a word: 8, or 4 for codes of 4 bits.
+
+    A word has as many codes of 6 bits as of 8: ten would divide neither a block nor a slice.
+    """
+    return 8 if fmt.n > 4 else 4
 
 
 @dataclass(frozen=True)
 class TileKind:
-    """What a tile has beside crossbar, registers, ALU, VectorUnit and MatrixUnit.
+    """What a tile has beside crossbar, registers and ALU.
 
-    ``memory``: data scratchpad with its two address generators, and the reblock unit.
+    ``name``: of its module; ``memory``: data scratchpad with its two address generators, and
+    the reblock unit; ``matrix``: MatrixUnit and weight memory; ``vector``: VectorUnit.
     """
 
+    name: str
     memory: bool
+    matrix: bool = True
+    vector: bool = True
 
 
 #: Tile kinds by the letter that patterns use.
-KINDS = {"m": TileKind(memory=False), "M": TileKind(memory=True)}
+KINDS = {"m": TileKind("plain", memory=False), "M": TileKind("memory", memory=True),
+         "v": TileKind("vector", memory=False, matrix=False),
+         "V": TileKind("vector_memory", memory=True, matrix=False),
+         "a": TileKind("alu", memory=False, matrix=False, vector=False)}
+
+
+#: Slices of a word that the context word can name, and digits of regions.
+SLICES, REGION_DIGITS = 8, "0123456789abcdef"
+#: Row and column step towards each neighbour, and the neighbour's link that faces back.
+NEIGHBOURS = {"north": (-1, 0, "south"), "east": (0, 1, "west"),
+              "south": (1, 0, "north"), "west": (0, -1, "east")}
+
+
+def neighbour(row: int, col: int, link: str) -> tuple[int, int]:
+    """Tile that a link leads to, in the grid or not."""
+    return row + NEIGHBOURS[link][0], col + NEIGHBOURS[link][1]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A stream where it meets a tile: the side of the tile that it enters or leaves by."""
+
+    row: int
+    col: int
+    link: str
 
 
 @dataclass(frozen=True)
@@ -48,12 +97,16 @@ class Architecture:
     ----------
     name: stable name.
     pattern: one string a row of tiles, one letter of ``KINDS`` a tile.
-    lanes: PAL8 codes of a word that a matrix unit takes in a cycle: 2, 4 or 8.
-    columns: dot products side by side in a matrix unit; 1, 2, or a multiple of 4.
+    lanes: PAL8 codes of a word that a matrix unit takes in a cycle: 2, 4, 8 or 16.
+    columns: dot products side by side in a matrix unit: 1, 2, 4, or a multiple of the PAL16
+        lanes of a word, at most 16.
     contexts: context words of a tile, so the largest II.
     memory_words: words of a data scratchpad, a power of two.
     weight_rows: rows of a weight memory, ``lanes x columns`` codes each, a power of two.
-    stream_words: depth of the FIFO of each input and output stream.
+    stream_words: depth of the FIFO of each stream.
+    data_bits: data of a word: 64, or 128 so that 16 lanes get a word a cycle.
+    regions: one string a row of tiles, the digit (0-9, a-f) of its region for each tile;
+        regions are rectangles, numbered from 0.  Empty: one region.
 
     Raises
     ------
@@ -68,6 +121,8 @@ class Architecture:
     memory_words: int
     weight_rows: int
     stream_words: int = 16
+    data_bits: int = 64
+    regions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.pattern or len({len(row) for row in self.pattern}) != 1:
@@ -77,14 +132,41 @@ class Architecture:
         if unknown := set("".join(self.pattern)) - set(KINDS):
             raise ValueError(f"pattern has unknown tile kinds {sorted(unknown)}; "
                              f"known: {sorted(KINDS)}")
-        if self.lanes not in (2, 4, 8):
-            raise ValueError(f"lanes must be 2, 4 or 8, not {self.lanes}")
-        if self.columns not in (1, 2) and (self.columns % 4 or not 4 <= self.columns <= 16):
-            raise ValueError(f"columns must be 1, 2, 4, 8, 12 or 16, not {self.columns}")
-        for name in ("contexts", "memory_words", "weight_rows", "stream_words"):
+        if self.data_bits not in (64, 128):
+            raise ValueError(f"data_bits must be 64 or 128, not {self.data_bits}")
+        if self.lanes not in (2, 4, 8, 16) or 8 * self.lanes > self.data_bits \
+                or self.data_bits // 4 // self.lanes > SLICES:
+            raise ValueError(f"lanes must be 2, 4, 8 or 16 and fit a word of {self.data_bits} "
+                             f"bits at most {SLICES // 2} times, not {self.lanes}")
+        if self.columns not in (1, 2, 4) and (self.columns % self.lanes16 or self.columns > 16
+                                              or self.columns < 1):
+            raise ValueError(f"columns must be 1, 2, 4 or a multiple of {self.lanes16} to 16, "
+                             f"not {self.columns}")
+        for name, most in (("contexts", 4096), ("memory_words", 4096), ("weight_rows", 2048),
+                           ("stream_words", 4096)):
             value = getattr(self, name)
-            if not 2 <= value <= 4096 or value & (value - 1):
-                raise ValueError(f"{name} must be a power of two from 2 to 4096, not {value}")
+            if not 2 <= value <= most or value & (value - 1):
+                raise ValueError(f"{name} must be a power of two from 2 to {most}, not {value}")
+        self._check_regions()
+
+    def _check_regions(self) -> None:
+        if self.regions and [len(row) for row in self.regions] != [self.cols] * self.rows:
+            raise ValueError(f"regions must be {self.rows} strings of {self.cols} digits, "
+                             f"not {self.regions}")
+        if unknown := set("".join(self.regions)) - set(REGION_DIGITS):
+            raise ValueError(f"regions have unknown digits {sorted(unknown)}")
+        numbers = {self.region(*t) for t in self.tiles}
+        if numbers != set(range(len(numbers))):
+            raise ValueError(f"regions must be numbered from 0 without gaps, not {sorted(numbers)}")
+        for number in sorted(numbers):
+            members = self.region_tiles(number)
+            rows, cols = ({t[axis] for t in members} for axis in (0, 1))
+            if len(members) != (max(rows) - min(rows) + 1) * (max(cols) - min(cols) + 1):
+                raise ValueError(f"region {number} is not a rectangle of tiles")
+            for ports in (self.inputs(number), self.outputs(number)):
+                if len(ports) > MAX_PORTS:
+                    raise ValueError(f"region {number} has {len(ports)} streams on one side, "
+                                     f"more than {MAX_PORTS}")
 
     @property
     def rows(self) -> int:
@@ -104,24 +186,74 @@ class Architecture:
         """Tiles that have a data memory and a reblock unit."""
         return tuple(t for t in self.tiles if self.kind(*t).memory)
 
+    @cached_property
+    def matrix_tiles(self) -> tuple[tuple[int, int], ...]:
+        """Tiles that have a MatrixUnit."""
+        return tuple(t for t in self.tiles if self.kind(*t).matrix)
+
     def kind(self, row: int, col: int) -> TileKind:
         """Kind of a tile."""
         return KINDS[self.pattern[row][col]]
 
+    def region(self, row: int, col: int) -> int:
+        """Number of the region of a tile."""
+        return REGION_DIGITS.index(self.regions[row][col]) if self.regions else 0
+
+    @cached_property
+    def region_count(self) -> int:
+        """Regions of the array."""
+        return 1 + max(self.region(*t) for t in self.tiles)
+
+    def region_tiles(self, region: int) -> tuple[tuple[int, int], ...]:
+        """Tiles of a region, row by row."""
+        return tuple(t for t in self.tiles if self.region(*t) == region)
+
+    def inputs(self, region: int) -> tuple["Port", ...]:
+        """Streams that end in a region: at the north edge, or from another region."""
+        return tuple(Port(r, c, link) for r, c in self.region_tiles(region) for link in NEIGHBOURS
+                     if self._crosses(r, c, link) or (link == "north" and r == 0))
+
+    def outputs(self, region: int) -> tuple["Port", ...]:
+        """Streams that begin in a region: at the south edge, or to another region."""
+        return tuple(Port(r, c, link) for r, c in self.region_tiles(region) for link in NEIGHBOURS
+                     if self._crosses(r, c, link) or (link == "south" and r == self.rows - 1))
+
+    def _crosses(self, row: int, col: int, link: str) -> bool:
+        """Whether a link joins two regions."""
+        other = neighbour(row, col, link)
+        return other in self.tiles and self.region(*other) != self.region(row, col)
+
     @property
-    def slices_per_word(self) -> int:
+    def lanes16(self) -> int:
+        """PAL16 lanes of a word."""
+        return self.data_bits // PAL16.n
+
+    @property
+    def lanes32(self) -> int:
+        """int32 lanes of a word."""
+        return self.data_bits // 32
+
+    def codes_per_word(self, fmt: Format = PAL8T) -> int:
+        """Codes of a format in a word."""
+        return self.data_bits // code_pitch(fmt)
+
+    def words_per_block(self, fmt: Format = PAL8T) -> int:
+        """Words of a block of a format."""
+        return BLOCK // self.codes_per_word(fmt)
+
+    def slices_per_word(self, fmt: Format = PAL8T) -> int:
         """Matrix unit cycles for one word of codes."""
-        return CODES_PER_WORD // self.lanes
+        return self.codes_per_word(fmt) // self.lanes
 
     @property
     def drain_lanes(self) -> int:
         """PAL16 results in one drained word."""
-        return min(self.columns, LANES16_PER_WORD)
+        return min(self.columns, self.lanes16)
 
     @property
     def words_per_drain(self) -> int:
         """Words that hold the results of all columns."""
-        return -(-self.columns // LANES16_PER_WORD)
+        return -(-self.columns // self.lanes16)
 
     @property
     def pushes_per_block(self) -> int:
@@ -136,14 +268,15 @@ class Architecture:
     @property
     def peak_macs_per_cycle(self) -> int:
         """Multiply-accumulates of all matrix units in a cycle."""
-        return len(self.tiles) * self.lanes * self.columns
+        return len(self.matrix_tiles) * self.lanes * self.columns
 
     def canonical_json(self) -> str:
         """All parameters, the fixed sizes included, as JSON with sorted keys."""
-        fixed = {"data_bits": DATA_BITS, "registers": REGISTERS, "constants": CONSTANTS,
-                 "matrix_modes": MATRIX_MODES, "address_loops": ADDRESS_LOOPS,
-                 "stages": STAGES, "block": BLOCK, "dot": asdict(MATRIX_DOT),
-                 "profiles": [f.name for f in PROFILES]}
+        fixed = {"bias_bits": BIAS_BITS, "registers": REGISTERS, "constants": CONSTANTS,
+                 "modes": MODES, "address_loops": ADDRESS_LOOPS, "loops": LOOPS,
+                 "stages": STAGES, "predicates": PREDICATES, "block": BLOCK,
+                 "dot": asdict(MATRIX_DOT), "formats": [f.name for f in MATRIX_FORMATS],
+                 "kinds": {k: asdict(v) for k, v in KINDS.items()}}
         return json.dumps({**asdict(self), "fixed": fixed}, sort_keys=True)
 
     @property
@@ -159,8 +292,17 @@ CONFIGS = {a.name: a for a in (
     Architecture("tiny", ("MM",) * 2, lanes=4, columns=2, contexts=256, memory_words=64,
                  weight_rows=256),
     Architecture("basic", ("MmmM",) * 4, lanes=8, columns=8, contexts=16, memory_words=64,
-                 weight_rows=16),
+                 weight_rows=64),
+    Architecture("large", ("MmmmmmmM",) * 8, lanes=16, columns=16, contexts=16,
+                 memory_words=128, weight_rows=64, data_bits=128),
 )}
+
+
+def from_parameters(parameters: Mapping[str, Any]) -> Architecture:
+    """The architecture of ``dataclasses.asdict``, or of its JSON."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                              for name, value in parameters.items()}
+    return Architecture(**values)
 
 
 def architecture(name: str) -> Architecture:

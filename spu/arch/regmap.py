@@ -1,37 +1,77 @@
 """AXI4-Lite register map: byte addresses of 32-bit registers."""
 
 from spu.arch.bitstream import VERSION
-from spu.arch.params import Architecture
+from spu.arch.params import Architecture, Port
 
 #: Value of the ID register.
 ID = int.from_bytes(b"SPU1", "little")
 
-#: Bits of CONTROL (write only): start a run; forget a load error and wait for a header.
-CONTROL_START, CONTROL_CLEAR = 1 << 0, 1 << 1
-#: Bits of STATUS (read only).
-STATUS_RUNNING, STATUS_DONE, STATUS_LOADED, STATUS_LOADING = (1 << i for i in range(4))
+#: Bits of CONTROL (write only): forget a load error and wait for a header; copy all counters
+#: to where they are read; let halted regions execute one cycle; restart the trace.
+CONTROL_CLEAR, CONTROL_SNAPSHOT, CONTROL_STEP, CONTROL_TRACE = (1 << i for i in range(4))
+#: Bits of STATUS (read only): within a program file; regions that wait for the swap of banks.
+STATUS_LOADING, STATUS_COMMITTING = 1 << 0, 1 << 1
 #: STATUS: sticky load error in bits 8-15, section number in bits 16-31.
 STATUS_ERROR_SHIFT, STATUS_SECTION_SHIFT = 8, 16
+#: Bits of REGION_r (read only): a run is on; one has ended since; a program was activated;
+#: another run was asked for.
+REGION_RUNNING, REGION_DONE, REGION_LOADED, REGION_STARTING = (1 << i for i in range(4))
+#: WINDOW_SELECT: space in bits 0-7, shadow bank in bit 8, row and column of the tile (or
+#: region and 0) in bits 16-23 and 24-31.  WINDOW_ROW: row in bits 0-15, word in bits 16-23.
+WINDOW_SHADOW, WINDOW_ROW_SHIFT, WINDOW_COL_SHIFT, WINDOW_WORD_SHIFT = 1 << 8, 16, 24, 16
+#: TRACE_SELECT: row and column of the tile in bits 0-7 and 8-15, link in bits 16-17.
+TRACE_COL_SHIFT, TRACE_LINK_SHIFT = 8, 16
+#: Words that the trace keeps.
+TRACE_WORDS = 64
 
 #: Load errors by number, in the order in which the loader can meet them.
-LOAD_ERRORS = ("none", "bad magic", "bad format version", "wrong architecture", "wrong grid",
-               "header CRC", "operation", "address", "section CRC", "total CRC")
+LOAD_ERRORS = ("none", "bad magic", "bad format version", "wrong architecture",
+               "wrong grid or regions", "wrong base", "header CRC", "operation", "address",
+               "section too long", "section CRC", "total CRC")
 
-#: Counters of a run: CYCLES = ACTIVE + HELD_INPUT + HELD_OUTPUT.  CONFIG_WORDS counts all
-#: words that the loader ever took.
-_FIXED = ("ID", "VERSION", "ARCH_HASH", "GRID", "CONTROL", "STATUS", "ITERATIONS",
-          "CYCLES", "ACTIVE", "HELD_INPUT", "HELD_OUTPUT", "CONFIG_WORDS")
-#: Counters of each stream: words moved, cycles in which it held the region.
+#: Registers of the whole array.  START, COMMIT and HALT have a bit a region.  WINDOW_DATA reads
+#: a configuration word of an idle region, or writes one of its shadow bank, and moves on to
+#: the next word.  CONFIG_WORDS counts all words that the loader took.
+_FIXED = ("ID", "VERSION", "ARCH_HASH", "GRID", "CONTROL", "START", "COMMIT", "HALT", "STATUS",
+          "CONFIG_WORDS", "WINDOW_SELECT", "WINDOW_ROW", "WINDOW_DATA",
+          "TRACE_SELECT", "TRACE_COUNT", "TRACE_INDEX")
+#: Registers of each region: rounds of the outermost loop, state, signatures of the banks.
+REGION_REGISTERS = ("ITERATIONS", "REGION", "ACTIVE_FILE", "SHADOW_FILE")
+#: Counters of each region in cycles: CYCLES = ACTIVE + HELD_HOST + HELD_INPUT + HELD_OUTPUT.
+REGION_COUNTERS = ("CYCLES", "ACTIVE", "HELD_HOST", "HELD_INPUT", "HELD_OUTPUT")
+#: Counters of each tile: executed cycles in which a unit worked, or words only passed.
+TILE_COUNTERS = ("UNITS", "FORWARDS")
+#: Counters of each stream: words moved, cycles in which it held its region.
 STREAM_COUNTERS = ("INPUT_WORDS", "INPUT_HOLDS", "OUTPUT_WORDS", "OUTPUT_HOLDS")
 
 
+def port_name(arch: Architecture, port: Port, leaving: bool) -> str:
+    """Name of a stream in registers: its column at an edge, or tile and side."""
+    edge = port.link == "south" and port.row == arch.rows - 1 if leaving else \
+        port.link == "north" and port.row == 0
+    return str(port.col) if edge else f"{port.row}_{port.col}_{port.link}".upper()
+
+
+def counter_names(arch: Architecture) -> list[str]:
+    """All counters, which CONTROL_SNAPSHOT copies at once."""
+    names = [f"{name}_{r}" for name in REGION_COUNTERS for r in range(arch.region_count)]
+    names += [f"{name}_{r}_{c}" for name in TILE_COUNTERS for r, c in arch.tiles]
+    for name in STREAM_COUNTERS:
+        leaving = name.startswith("OUTPUT")
+        names += [f"{name}_{port_name(arch, port, leaving)}" for r in range(arch.region_count)
+                  for port in (arch.outputs(r) if leaving else arch.inputs(r))]
+    return names
+
+
 def register_map(arch: Architecture) -> dict[str, int]:
-    """Byte address of each register; stream counters are ``NAME_0``, ``NAME_1``, ..."""
-    names = [*_FIXED, *(f"{name}_{c}" for name in STREAM_COUNTERS for c in range(arch.cols))]
+    """Byte address of each register."""
+    trace = [f"TRACE_{i}" for i in range(-(-(arch.data_bits + 9) // 32))]
+    names = [*_FIXED, *trace, *(f"{name}_{r}" for name in REGION_REGISTERS
+                                for r in range(arch.region_count)), *counter_names(arch)]
     return {name: 4 * i for i, name in enumerate(names)}
 
 
 def constant_registers(arch: Architecture) -> dict[str, int]:
     """Contents of the registers that never change."""
     return {"ID": ID, "VERSION": VERSION, "ARCH_HASH": arch.hash,
-            "GRID": arch.rows | arch.cols << 8}
+            "GRID": arch.rows | arch.cols << 8 | arch.region_count << 16}

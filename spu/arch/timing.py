@@ -6,8 +6,10 @@ unit and compares.
 
 #: A word leaves a crossbar in cycle t and arrives at the neighbour in t + 1.
 HOP = 1
-#: VectorUnit operations.
-VECTOR = 3
+#: VectorUnit operations but sums.
+VECTOR = 1
+#: Sums of the VectorUnit: addition, multiply-add, accumulation.
+SUM = 3
 #: ALU operations.
 ALU = 1
 #: Register or data memory write to the earliest read that sees it.

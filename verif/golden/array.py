@@ -1,177 +1,211 @@
 """Golden model of the array: executes the contexts of a decoded program."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spu.arch import timing
 from spu.arch.bitstream import Image
-from spu.arch.config import ADDRESS_WORDS, SequencerRegister, Space, TileRegister
-from spu.arch.context import ALU_OPS, LINKS, VECTOR_OPS, Op, Source
-from spu.arch.params import CONSTANTS, REGISTERS, STAGES, Architecture
-from verif.golden.units import AddressGenerator, MatrixUnit, Reblock, Word, alu, vector
-
-Tile = tuple[int, int]
-#: Words of a stream: data uint64 and bias uint8.
-Stream = list[tuple[int, int]]
-_BACK = {"north": (-1, 0, "south"), "east": (0, 1, "west"),
-         "south": (1, 0, "north"), "west": (0, -1, "east")}
+from spu.arch.config import Space
+from spu.arch.context import LINKS
+from spu.arch.params import NEIGHBOURS, Architecture, Port, neighbour
+from verif.golden import words as w
+from verif.golden.region import RegionModel
+from verif.golden.words import Stream, Words
 
 
 class InputExhausted(ValueError):
-    """A slot reads a stream that has no word left; the RTL would hold for ever."""
+    """A slot reads a stream that gets no more words; the RTL would hold for ever."""
 
 
-class TileModel:
-    """State and behaviour of one tile."""
+class Fifo:
+    """Words of one stream for a batch of runs, which may be ahead of each other."""
 
-    def __init__(self, image: Image, tile: Tile, ii: int) -> None:
-        arch, self.tile = image.arch, tile
-        self.kind = arch.kind(*tile)
-        self.contexts = [image.read(Space.CONTEXT, tile, s) for s in range(ii)]
-        self.weights = [image.read(Space.WEIGHT, tile, r) for r in range(arch.weight_rows)]
-        self.constants = [image.read(Space.CONSTANT, tile, i) for i in range(CONSTANTS)]
-        registers = [image.read(Space.REGISTER, tile, r) for r in range(TileRegister.COUNT)]
-        self.modes = registers[:TileRegister.REBLOCK_PROFILE]
-        self.read_base = registers[TileRegister.READ]
-        self.matrix = MatrixUnit(arch)
-        self.reblock = Reblock(arch, registers[TileRegister.REBLOCK_PROFILE]["profile"])
-        self.read_address, self.write_address = (
-            AddressGenerator(registers[first]["base"], registers[first + 1:first + ADDRESS_WORDS],
-                             arch.memory_words)
-            for first in (TileRegister.READ, TileRegister.WRITE))
-        self.memory: list[tuple[int, int]] = [(0, 0)] * arch.memory_words
-        self.registers: list[Word] = [None] * REGISTERS
-        self.out: dict[str, Word] = dict.fromkeys(LINKS)
-        self.due: dict[tuple[Source, int], Word] = {}
-        self.row = 0
+    def __init__(self, arch: Architecture, batch: int) -> None:
+        self.words = np.zeros((batch, 64, w.width(arch)), np.uint16)
+        self.head, self.tail = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
 
-    def step(self, cycle: int, slot: int, stage_valid: Callable[[int], bool],
-             links: Mapping[Source, Word]) -> dict[str, Word]:
-        """Execute one cycle; returns the words on the links out of the next cycle."""
-        context = self.contexts[slot]
-        self.matrix.settle(cycle)
-        if slot == 0:
-            self.row = 0
+    @property
+    def ready(self) -> bool:
+        """Whether every run has a word."""
+        return bool((self.tail > self.head).all())
 
-        def source(name: str) -> Word:
-            chosen = Source(context[name])
-            if chosen in links:
-                return links[chosen]
-            if chosen in (Source.REGISTER_A, Source.REGISTER_B):
-                return self.registers[context[chosen.name.lower()]]
-            if chosen is Source.CONSTANT:
-                constant = self.constants[context["constant"]]
-                return constant["data"], constant["bias"]
-            return self.due.get((chosen, cycle))
+    def fill(self, streams: Sequence[Stream], arch: Architecture) -> None:
+        """Replace the contents by the words of a stream a run."""
+        self.words = np.zeros((len(streams), max([64, *map(len, streams)]), w.width(arch)),
+                              np.uint16)
+        self.head = np.zeros(len(streams), np.int64)
+        self.tail = np.array([len(stream) for stream in streams], np.int64)
+        for run, stream in enumerate(streams):
+            self.words[run, :len(stream)] = w.from_integers(stream, arch)
 
-        out = {link: source(link) for link in LINKS}
-        a, b = source("a"), source("b")
-        matrix_in, stored, kept = source("matrix"), source("memory"), source("register")
-        op = Op(context["op"])
-        if op in VECTOR_OPS:
-            self.due[Source.VECTOR, cycle + timing.VECTOR] = vector(op, a, b)
-        elif op in ALU_OPS:
-            self.due[Source.ALU, cycle + timing.ALU] = alu(op, a, b)
-        if context["drain"]:
-            self.due[Source.MATRIX, cycle + timing.DRAIN] = self.matrix.drain()
-        if context["mac"]:
-            self.matrix.mac(cycle, matrix_in, context["slice"],
-                            self.weights[self.row % len(self.weights)],
-                            self.modes[context["mode"]],
-                            bool(context["block_last"]), bool(context["last"]))
-            self.row += 1
-        if self.kind.memory:
-            self._memory(cycle, slot, context, stage_valid, op, a, stored)
-        if context["register"] != Source.NONE.value:
-            self.registers[context["register_write"]] = kept
-        self.due = {key: word for key, word in self.due.items() if key[1] > cycle}
-        return out
+    def push(self, words: Words) -> None:
+        """Append the valid ones of a word a run."""
+        rows = np.flatnonzero(w.valid(words))
+        if self.tail.max(initial=0) == self.words.shape[1]:
+            self.words = np.concatenate([self.words, np.zeros_like(self.words)], axis=1)
+        self.words[rows, self.tail[rows]] = words[rows]
+        self.tail[rows] += 1
 
-    def _memory(self, cycle: int, slot: int, context: dict, stage_valid: Callable[[int], bool],
-                op: Op, a: Word, stored: Word) -> None:
-        if context["read"] and stage_valid(self.read_base["stage"]
-                                           + (slot < self.read_base["slot"])):
-            self.due[Source.MEMORY, cycle + timing.MEMORY] = self.memory[self.read_address.next()]
-        if stored is not None:
-            self.memory[self.write_address.next()] = stored
-        if context["pop"]:
-            self.due[Source.REBLOCK, cycle + timing.REBLOCK] = self.reblock.pop()
-        if op is Op.PUSH:
-            self.reblock.push(a)
+    def pop(self) -> Words:
+        """The next word of every run."""
+        words = self.words[np.arange(len(self.head)), self.head]
+        self.head += 1
+        return words
+
+    def left(self, run: int) -> Words:
+        """Words of a run that were not popped."""
+        return self.words[run, self.head[run]:self.tail[run]]
 
 
 @dataclass
 class Result:
-    """What a run leaves: words of each south stream, executed cycles, and the links.
+    """What a run leaves.
 
-    ``links`` has shape ``(cycles, rows, columns, 4)`` of 73-bit words as Python integers
-    (data, bias in bits 64-71, predicate in bit 72), in the order of ``LINKS``.
+    ``region_cycles``: executed cycles of each region.  ``streams``: words of each column's
+    output stream, for every run of the batch.  ``links``: for each region, if they were
+    kept, words of shape ``(cycles, tiles, links, batch, lanes + 2)``, see ``words``.
     """
 
-    outputs: dict[int, Stream]
-    cycles: int
-    links: NDArray[np.object_] = field(repr=False)
+    region_cycles: list[int]
+    streams: dict[int, Fifo]
+    links: list[NDArray[np.uint16]] = field(repr=False)
 
+    @property
+    def cycles(self) -> int:
+        """Executed cycles of the region that takes longest."""
+        return max(self.region_cycles)
 
-def word_bits(word: Word) -> int:
-    """A word as it stands on a link."""
-    return 0 if word is None else word[0] | word[1] << 64 | 1 << 72
+    def run_outputs(self, run: int) -> dict[int, Stream]:
+        """Words of the output streams of a run."""
+        return {c: w.to_integers(fifo.left(run)) for c, fifo in self.streams.items()}
+
+    @property
+    def outputs(self) -> dict[int, Stream]:
+        """Words of the output streams of the first run."""
+        return self.run_outputs(0)
 
 
 class GoldenArray:
-    """Runs a program image on a model of its architecture."""
+    """Runs program images on a model of their architecture, for a batch of runs at once.
 
-    def __init__(self, image: Image) -> None:
-        self.image, self.arch = image, image.arch
+    Data memories start with the image's contents and outlast runs; ``memory[tile]`` has shape
+    ``(batch, words, lanes + 1)``: the 16-bit lanes of the data, and the bias.
+    """
 
-    def run(self, inputs: Mapping[int, Stream], iterations: int,
-            progress: Callable[[int], None] = lambda _: None) -> Result:
-        """Execute ``iterations`` with the words of the north streams.
+    def __init__(self, image: Image, batch: int = 1) -> None:
+        self.arch, self.batch = image.arch, batch
+        arch = self.arch
+        self.images = [image] * arch.region_count
+        self.memory = {t: np.zeros((batch, arch.memory_words, arch.lanes16 + 1), np.uint16)
+                       for t in arch.memory_tiles}
+        self.entering: dict[Port, Fifo] = {}
+        self.leaving: dict[Port, Fifo] = {}
+        self.regions: list[RegionModel | None] = [None] * arch.region_count
+        self.links: list[list[Words] | None] = [None] * arch.region_count
+        for region in range(arch.region_count):
+            self.load_memory(region, image)
+            for port in arch.outputs(region):
+                fifo = self.leaving[port] = Fifo(arch, batch)
+                other = neighbour(port.row, port.col, port.link)
+                if other in arch.tiles:
+                    self.entering[Port(*other, NEIGHBOURS[port.link][2])] = fifo
+        for c in range(arch.cols):
+            self.entering[Port(0, c, "north")] = Fifo(arch, batch)
 
-        Raises ``InputExhausted`` if a stream has too few words.
+    def output(self, column: int) -> Fifo:
+        """The output stream of a column."""
+        return self.leaving[Port(self.arch.rows - 1, column, "south")]
+
+    def load_memory(self, region: int, image: Image) -> None:
+        """Data memories of a region as the image has them, if it has any."""
+        if not any(place[0] is Space.MEMORY for place in image.rows):
+            return
+        for tile in self.arch.region_tiles(region):
+            if tile in self.memory:
+                self.memory[tile][:] = 0
+        for (space, r, c), rows in image.rows.items():
+            if space is Space.MEMORY and (r, c) in self.memory \
+                    and self.arch.region(r, c) == region:
+                for address in rows:
+                    pair = tuple(image.read(space, (r, c), address).values())
+                    self.memory[r, c][:, address] = w.from_integers([pair], self.arch)[0, :-1]
+
+    def feed(self, column: int, streams: Sequence[Stream]) -> None:
+        """Append words to the input stream of a column, for every run of the batch."""
+        fifo = self.entering[Port(0, column, "north")]
+        words = [w.from_integers(stream, self.arch) for stream in streams]
+        for i in range(max(map(len, words))):
+            fifo.push(np.array([x[i] if i < len(x) else np.zeros_like(fifo.words[0, 0])
+                                for x in words]))
+
+    def start(self, region: int, rounds: int, keep_links: bool = False) -> None:
+        """Begin a run of a region with its image; data memories go on."""
+        tiles = self.arch.region_tiles(region)
+        nothing = np.zeros((self.batch, 1, self.arch.lanes16 + 1), np.uint16)
+        memory = [self.memory.get(t, nothing) for t in tiles]
+        self.regions[region] = RegionModel(self.images[region], region, rounds, self.batch, memory)
+        self.links[region] = [] if keep_links else None
+
+    def advance(self, progress: Callable[[int], None] = lambda _: None) -> bool:
+        """Execute cycles until every region is done or waits; whether any was executed."""
+        moved = False
+        while any(self._advance(region, links, progress) for region, links in zip(
+                self.regions, self.links, strict=True) if region is not None):
+            moved = True
+        return moved
+
+    def _advance(self, region: RegionModel, links: list[Words] | None,
+                 progress: Callable[[int], None]) -> bool:
+        """Execute cycles of a region until the end, or until a stream is empty."""
+        first = region.cycle
+        while not region.done:
+            reads = region.reads()
+            if not all(self.entering[region.inputs[i]].ready for i in reads):
+                break
+            for i, words in region.emits():
+                self.leaving[region.outputs[i]].push(words)
+            if links is not None:
+                links.append(region.out)
+            if region.cycle % region.ii == 0:
+                progress(region.cycle // region.ii)
+            region.step({i: self.entering[region.inputs[i]].pop() for i in reads})
+        return region.cycle > first
+
+    def run(self, inputs: Mapping[int, Stream] | Sequence[Mapping[int, Stream]],
+            iterations: int | Sequence[int], progress: Callable[[int], None] = lambda _: None,
+            keep_links: bool = True) -> Result:
+        """Execute rounds of the regions' outermost loops with the words of the north streams.
+
+        ``inputs`` are those of the runs of the batch, or of the only one; ``iterations`` are
+        those of each region, or of all.  Raises ``InputExhausted`` if a stream has too few
+        words.
         """
-        arch: Architecture = self.arch
-        read = self.image.read
-        ii = read(Space.SEQUENCER, (0, 0), SequencerRegister.II)["slots_less_1"] + 1
-        span = read(Space.SEQUENCER, (0, 0), SequencerRegister.SPAN)
-        streams = [read(Space.STREAM, (0, 0), s) for s in range(ii)]
-        tiles = {t: TileModel(self.image, t, ii) for t in arch.tiles}
-        waiting = {c: iter(inputs.get(c, [])) for c in range(arch.cols)}
-        outputs: dict[int, Stream] = {c: [] for c in range(arch.cols)}
-        cycles = (iterations - 1 + span["stage"]) * ii + span["slot"] + 1 if iterations else 0
-        links = np.zeros((cycles, arch.rows, arch.cols, len(LINKS)), object)
+        arch = self.arch
+        runs = [inputs] if isinstance(inputs, Mapping) else list(inputs)
+        if len(runs) != self.batch:
+            raise ValueError(f"{len(runs)} runs of inputs for a batch of {self.batch}")
+        for c in range(arch.cols):
+            self.entering[Port(0, c, "north")].fill([run.get(c, []) for run in runs], arch)
+            self.output(c).fill([[]] * self.batch, arch)
+        for r in range(arch.region_count):
+            self.start(r, iterations if isinstance(iterations, int) else iterations[r], keep_links)
+        self.advance(progress)
+        regions = [region for region in self.regions if region is not None]
+        self._check_done(regions)
+        shape = (0, 0, len(LINKS), self.batch, w.width(arch))
+        # Later runs must not change what this one leaves.
+        streams = {c: copy(self.output(c)) for c in range(arch.cols)}
+        return Result([region.cycles for region in regions], streams,
+                      [np.array(kept) if kept else np.zeros(shape, np.uint16)
+                       for kept in self.links])
 
-        for cycle in range(cycles):
-            iteration, slot = divmod(cycle, ii)
-
-            def stage_valid(stage: int, iteration: int = iteration) -> bool:
-                return stage < STAGES and 0 <= iteration - stage < iterations
-
-            for (r, c), tile in tiles.items():
-                links[cycle, r, c] = [word_bits(tile.out[link]) for link in LINKS]
-            entering: dict[int, Word] = {}
-            for c in range(arch.cols):
-                word = tiles[arch.rows - 1, c].out["south"]
-                if streams[slot]["emit"] >> c & 1 and word is not None:
-                    outputs[c].append(word)
-                if streams[slot]["read"] >> c & 1 and stage_valid(0):
-                    entering[c] = next(waiting[c], None)
-                    if entering[c] is None:
-                        raise InputExhausted(f"input stream {c} is empty in iteration {iteration}")
-            following = {}
-            for (r, c), tile in tiles.items():
-                seen = {}
-                for link, (dr, dc, back) in _BACK.items():
-                    neighbour = tiles.get((r + dr, c + dc))
-                    seen[Source[link.upper()]] = neighbour.out[back] if neighbour else None
-                if r == 0:
-                    seen[Source.NORTH] = entering.get(c)
-                following[r, c] = tile.step(cycle, slot, stage_valid, seen)
-            for position, out in following.items():
-                tiles[position].out = out
-            if slot == 0:
-                progress(iteration)
-        return Result(outputs, cycles, links)
+    def _check_done(self, regions: Sequence[RegionModel]) -> None:
+        for number, region in enumerate(regions):
+            if not region.done:
+                port = next(region.inputs[i] for i in region.reads()
+                            if not self.entering[region.inputs[i]].ready)
+                raise InputExhausted(f"the {port.link} stream of tile ({port.row},{port.col}) is "
+                                     f"empty in cycle {region.cycle} of region {number}")

@@ -1,85 +1,94 @@
-"""Golden models of the tile's units, driven once per executed cycle.
+"""Golden models of the tile's units, driven once per executed cycle, for a whole batch.
 
-A word is ``(data, bias)`` or None for an invalid one.  Results are queued under the cycle
-in which they appear, so that every latency is a number from ``timing`` and nothing else.
+Results are returned when an operation is issued; ``array`` delays them by ``timing``.
+Arithmetic is that of ``pal_units.model``.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pal_units import model
+from pal_units.formats import PAL16, Format
+from pal_units.model.elementwise import fields, rounded
 from spu.arch import timing
-from spu.arch.context import Op
-from spu.arch.params import (
-    ADDRESS_LOOPS,
-    BLOCK,
-    CODES_PER_WORD,
-    MATRIX_DOT,
-    PROFILES,
-    WORDS_PER_BLOCK,
-    Architecture,
-)
+from spu.arch.context import READS_B, READS_C, Op
+from spu.arch.params import BLOCK, MATRIX_DOT, MATRIX_FORMATS, Architecture, code_pitch
+from verif.golden import words as w
+from verif.golden.kernels import slice_sums
+from verif.golden.words import Words
 
-Word = tuple[int, int] | None
+#: Width of the vector accumulators, which wrap.
+ACCUMULATOR_BITS = 48
+_ONES, _TOP = 0xFFFF, PAL16.m_max
 
 
-def codes_of(data: int) -> np.ndarray:
-    """The 8 codes of a word."""
-    return np.frombuffer(data.to_bytes(8, "little"), np.uint8)
+def codes_of(words: Words, fmt: Format) -> NDArray[np.uint8]:
+    """All codes of words."""
+    data = np.ascontiguousarray(w.lanes(words)).view(np.uint8)
+    if code_pitch(fmt) == 8:
+        return data & np.uint8((1 << fmt.n) - 1)
+    halves = np.stack([data & np.uint8(15), data >> np.uint8(4)], axis=-1)
+    return halves.reshape(*data.shape[:-1], -1)
 
 
-def lanes_of(data: int) -> np.ndarray:
-    """The 4 PAL16 lanes of a word."""
-    return np.frombuffer(data.to_bytes(8, "little"), "<u2")
+def words_of(codes: NDArray[np.uint8], fmt: Format) -> NDArray[np.uint16]:
+    """16-bit lanes that hold codes; inverse of ``codes_of``."""
+    if code_pitch(fmt) == 4:
+        codes = codes[..., ::2] | codes[..., 1::2] << np.uint8(4)
+    return np.ascontiguousarray(codes.astype(np.uint8)).view("<u2")
 
 
-def data_of(values: np.ndarray) -> int:
-    """Data bits from codes or lanes; a short array leaves the upper bits 0."""
-    return int.from_bytes(np.ascontiguousarray(values).tobytes(), "little")
-
-
-def signed8(bits: int) -> int:
-    """Block bias of 8 bits as a number."""
-    return bits - 256 if bits >= 128 else bits
+def wrapped(x: Any, bits: int) -> NDArray[np.int64]:
+    """Two's complement numbers of so many bits."""
+    half = 1 << (bits - 1)
+    return (x + half) % (2 * half) - half
 
 
 class MatrixUnit:
     """``columns`` dot products, an accumulator set and a result set."""
 
-    def __init__(self, arch: Architecture) -> None:
+    def __init__(self, arch: Architecture, batch: int) -> None:
         self.arch = arch
-        self.partial = np.zeros(arch.columns, np.int64)
-        self.partial_nan = np.zeros(arch.columns, bool)
-        self.accumulator = np.zeros(arch.columns, np.int64)
-        self.accumulator_nan = np.zeros(arch.columns, bool)
-        self.all_valid = True
+        shape = (batch, arch.columns)
+        self.partial, self.partial_nan = np.zeros(shape, np.int64), np.zeros(shape, bool)
+        self.accumulator, self.accumulator_nan = self.partial.copy(), self.partial_nan.copy()
+        self.all_valid = np.ones(batch, bool)
         self.finished: dict[int, tuple] = {}
         self.results: tuple = ()
         self.left = 0
+        self.nothing = np.zeros((batch, w.width(arch)), np.uint16)
 
-    def mac(self, cycle: int, x: Word, part: int, row: dict, mode: dict, block_last: bool,
-            last: bool) -> None:
+    def mac(self, cycle: int, x: Words, part: int, row: dict, upper: bool, mode: dict,
+            block_last: bool, last: bool) -> None:
         """Multiply-accumulate a slice of ``x`` with an unpacked weight row."""
-        data, bias = x if x is not None else (0, 0)
+        x_format, w_format = (MATRIX_FORMATS[mode[name]] for name in ("x_format", "w_format"))
         lanes = self.arch.lanes
-        codes = codes_of(data)[part * lanes:(part + 1) * lanes]
-        weights = np.array(row["codes"], np.uint8)
-        x_format, w_format = PROFILES[mode["x_profile"]], PROFILES[mode["w_profile"]]
-        beta = np.array(row["beta"], np.int64)
-        _, eighths = model.split_bias(signed8(bias), beta)
+        codes = np.ascontiguousarray(codes_of(x, x_format)[:, part * lanes:(part + 1) * lanes])
+        weights = row["codes"]
+        if code_pitch(w_format) == 4:
+            weights = weights >> 4 if upper else weights & 15
+        weights = weights & ((1 << w_format.n) - 1)
+        beta, bias = row["beta"], w.bias(x)[:, None]
+        _, eighths = model.split_bias(bias, beta)
         table = model.product_tables(x_format, w_format, MATRIX_DOT)
-        total = self.partial + table[eighths[:, None], codes[None, :], weights].sum(axis=1)
-        half = 1 << (MATRIX_DOT.sum_bits(BLOCK) - 1)
-        total = (total + half) % (2 * half) - half
-        nan = self.partial_nan | (codes == x_format.sign_bit).any() \
-            | (weights == w_format.sign_bit).any(axis=1)
-        self.all_valid &= x is not None
+        total = wrapped(self.partial + slice_sums(table, eighths, codes, weights),
+                        MATRIX_DOT.sum_bits(BLOCK))
+        nan = self.partial_nan
+        if x_format.has_nan:
+            nan = nan | (codes == x_format.sign_bit).any(axis=1)[:, None]
+        if w_format.has_nan:
+            nan = nan | (weights == w_format.sign_bit).any(axis=1)
+        self.all_valid = self.all_valid & w.valid(x)
         if not block_last:
             self.partial, self.partial_nan = total, nan
             return
-        zero = (beta == model.ZERO_BLOCK) | (signed8(bias) == model.ZERO_BLOCK)
-        acc = self.accumulator + model.scale_block(total, signed8(bias), beta, MATRIX_DOT)
-        half = 1 << (MATRIX_DOT.accumulator_bits - 1)
-        self.accumulator = (acc + half) % (2 * half) - half
+        zero = (beta == model.ZERO_BLOCK) | (bias == model.ZERO_BLOCK)
+        self.accumulator = wrapped(self.accumulator + model.scale_block(total, bias, beta,
+                                                                       MATRIX_DOT),
+                                   MATRIX_DOT.accumulator_bits)
         self.accumulator_nan = self.accumulator_nan | (nan & ~zero)
         self.partial, self.partial_nan = np.zeros_like(total), np.zeros_like(nan)
         if last:
@@ -87,7 +96,7 @@ class MatrixUnit:
                 self.accumulator, self.accumulator_nan, self.all_valid, mode["offset"])
             self.accumulator = np.zeros_like(total)
             self.accumulator_nan = np.zeros_like(nan)
-            self.all_valid = True
+            self.all_valid = np.ones_like(self.all_valid)
 
     def settle(self, cycle: int) -> None:
         """Results that are complete in this cycle replace the ones before."""
@@ -95,83 +104,194 @@ class MatrixUnit:
             self.results = self.finished.pop(cycle)
             self.left = self.arch.words_per_drain
 
-    def drain(self) -> Word:
-        """The next word of results, None if there is none or it is invalid."""
+    def drain(self) -> Words:
+        """The next word of results, an invalid one if there is none or it is invalid."""
         if not self.left:
-            return None
+            return self.nothing
         first = (self.arch.words_per_drain - self.left) * self.arch.drain_lanes
         self.left -= 1
         accumulator, nan, valid, offset = self.results
-        if not valid:
-            return None
         chosen = slice(first, first + self.arch.drain_lanes)
-        return data_of(model.encode_accumulator(accumulator[chosen], nan[chosen], offset,
-                                                MATRIX_DOT)), 0
+        codes = model.encode_accumulator(accumulator[:, chosen], nan[:, chosen], offset,
+                                         MATRIX_DOT)
+        data = np.zeros((len(valid), self.arch.lanes16), np.uint16)
+        data[:, :codes.shape[1]] = codes
+        return w.build(data, 0, valid)
 
 
-def vector(op: Op, a: Word, b: Word) -> Word:
-    """VectorUnit operations."""
-    if op is Op.RELU and a is not None:
-        return data_of(model.relu16(lanes_of(a[0]))), 0
-    if op is Op.RELU or a is None or b is None:
-        return None
-    total = model.add16(lanes_of(a[0]), lanes_of(b[0]))
-    return data_of(model.relu16(total) if op is Op.ADD_RELU else total), 0
+def operands_valid(op: Op, a: Words, b: Words, c: Words) -> NDArray[np.bool_]:
+    """Whether all operands that an operation reads are there."""
+    valid = w.valid(a)
+    valid = valid & w.valid(b) if op in READS_B else valid
+    return valid & w.valid(c) if op in READS_C else valid
 
 
-def alu(op: Op, a: Word, b: Word) -> Word:
-    """ALU operations on two int32 lanes."""
-    if op is Op.PASS or a is None or b is None:
-        return a if op is Op.PASS else None
-    x, y = (np.frombuffer(w[0].to_bytes(8, "little"), "<i4").astype(np.int64) for w in (a, b))
+def sums(op: Op, a: Words, b: Words, c: Words, offset: NDArray[np.int64]) -> Words:
+    """ADD, ADD_RELU, SUB, FMA and LANE_SUM; ``offset`` in 1/16 octave, broadcast to words."""
+    keep = operands_valid(op, a, b, c)
+    x, y, z = (w.lanes(word) for word in (a, b, c))
+    units = np.asarray(offset)[..., None] * 64
+    if op is Op.LANE_SUM:
+        nan = model.is_nan(x, PAL16).any(axis=-1, keepdims=True)
+        total = model.linear16(x).sum(axis=-1, keepdims=True)
+        code = model.encode_linear(total, nan, np.asarray(offset)[..., None])
+        return w.build(np.broadcast_to(code, x.shape), 0, keep)
+    if op is Op.FMA:
+        total = model.fma16(x, y, z, units)
+    else:
+        y = model.neg(y, PAL16) if op is Op.SUB else y
+        total = model.fma16(x, _TOP, y, units) if units.any() else model.add16(x, y)
+    return w.build(model.relu16(total) if op is Op.ADD_RELU else total, 0, keep)
+
+
+class Accumulators:
+    """ACC: sums of words over time."""
+
+    def __init__(self, arch: Architecture, batch: int) -> None:
+        self.total = np.zeros((batch, arch.lanes16), np.int64)
+        self.nan, self.any = np.zeros(self.total.shape, bool), np.zeros(batch, bool)
+
+    def add(self, a: Words, emit: bool, offset: int) -> Words:
+        """Add valid words; with ``emit`` hand out the sums and start again."""
+        keep = w.valid(a)[:, None]
+        self.total = wrapped(self.total + np.where(keep, model.linear16(w.lanes(a)), 0),
+                             ACCUMULATOR_BITS)
+        self.nan = self.nan | (keep & model.is_nan(w.lanes(a), PAL16))
+        self.any = self.any | keep[:, 0]
+        if not emit:
+            return np.zeros_like(a)
+        # The wrapped minimum has no absolute value of 47 bits; the unit takes it as unsigned.
+        out = w.build(model.encode_linear(self.total, self.nan, offset), 0, self.any)
+        self.total, self.nan = np.zeros_like(self.total), np.zeros_like(self.nan)
+        self.any = np.zeros_like(self.any)
+        return out
+
+
+def vector(op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: Format) -> Words:
+    """VectorUnit operations of one cycle; ``mode`` is a VECTOR_MODE, ``fmt`` that of UNBLOCK."""
+    x, y, z = (w.lanes(word) for word in (a, b, c))
+    offset, biases = mode["offset"], (mode["bias"], _signed(mode["offset"], 10))
+    data: NDArray
+    if op in (Op.MUL, Op.DIV, Op.SQRT, Op.RSQRT, Op.RECIP):
+        data = _logarithms(op, x, y, offset)
+    elif op is Op.UNBLOCK:
+        count = x.shape[-1]
+        codes = codes_of(a, fmt)[..., part * count:(part + 1) * count]
+        data = model.unblock(codes, w.bias(a)[..., None], fmt)
+    elif op in (Op.LT, Op.EQ):
+        compare = model.less if op is Op.LT else model.equal
+        data = np.where(compare(x, y, PAL16), _ONES, 0)
+    elif op in (Op.LANE_MIN, Op.LANE_MAX):
+        reduce = model.minimum if op is Op.LANE_MIN else model.maximum
+        best = x[..., :1]
+        for lane in range(1, x.shape[-1]):
+            best = reduce(best, x[..., lane:lane + 1], PAL16)
+        data = np.broadcast_to(best, x.shape)
+    else:
+        data = {
+            Op.EXP2: lambda: model.exp2(x, *biases, PAL16),
+            Op.LOG2: lambda: model.log2(x, *biases, PAL16),
+            Op.ABS: lambda: model.absolute(x, PAL16), Op.NEG: lambda: model.neg(x, PAL16),
+            Op.MIN: lambda: model.minimum(x, y, PAL16),
+            Op.MAX: lambda: model.maximum(x, y, PAL16),
+            Op.SELECT: lambda: np.where(z != 0, x, y), Op.RELU: lambda: model.relu16(x),
+        }[op]()
+    return w.build(data, 0, operands_valid(op, a, b, c))
+
+
+def _signed(value: int, bits: int) -> int:
+    return int(wrapped(value, bits))
+
+
+def _logarithms(op: Op, a: NDArray, b: NDArray, offset: int) -> NDArray:
+    """Products, quotients and roots, their top ``offset`` / 16 octave below the operands'."""
+    lam_a, negative_a, zero_a, nan_a = fields(a, PAL16)
+    lam_b, negative_b, zero_b, nan_b = fields(b, PAL16)
+    octaves_a, octaves_b = lam_a / 1024, lam_b / 1024
+    none = np.zeros_like(zero_a)
+    distance, negative, zero, over, nan = {
+        Op.MUL: (octaves_a + octaves_b, negative_a != negative_b, zero_a | zero_b, none,
+                 nan_a | nan_b),
+        Op.DIV: (octaves_a - octaves_b, negative_a != (negative_b & ~zero_b), zero_a, zero_b,
+                 nan_a | nan_b | (zero_a & zero_b)),
+        Op.SQRT: (octaves_a / 2, none, zero_a, none, nan_a | negative_a),
+        Op.RSQRT: (-octaves_a / 2, none, none, zero_a, nan_a | negative_a),
+        Op.RECIP: (-octaves_a, negative_a, none, zero_a, nan_a),
+    }[op]
+    code = rounded(np.where(over, 0, distance - offset / 16), 0, negative, PAL16)
+    return model.with_nan(np.where(zero, 0, code), nan, PAL16)
+
+
+def alu(op: Op, a: Words, b: Words, c: Words) -> Words:
+    """ALU operations on int32 lanes, and predicates."""
+    if op is Op.MERGE:
+        return np.where(w.valid(a)[..., None], a, b)
+    keep = operands_valid(op, a, b, c)
+    if op in (Op.PASS, Op.WHEN, Op.UNLESS):
+        holds = w.lanes(b)[..., 0] != 0
+        return w.masked(a, keep & ((op is Op.PASS) | (holds == (op is Op.WHEN))))
+    x, y, z = (np.ascontiguousarray(w.lanes(word)).view("<i4").astype(np.int64)
+               for word in (a, b, c))
     count = y & 31
     result = {
         Op.INT_ADD: x + y, Op.INT_SUB: x - y, Op.INT_AND: x & y, Op.INT_OR: x | y,
         Op.INT_XOR: x ^ y, Op.INT_SHL: x << count, Op.INT_SHR: x >> count,
-        Op.INT_LT: (x < y).astype(np.int64), Op.INT_EQ: (x == y).astype(np.int64),
+        Op.INT_LT: -(x < y).astype(np.int64), Op.INT_EQ: -(x == y).astype(np.int64),
+        Op.INT_SELECT: np.where(z != 0, x, y),
     }[op]
-    return data_of((result & 0xFFFF_FFFF).astype("<u4")), 0
+    data = (result & 0xFFFF_FFFF).astype("<u4").view("<u2")
+    return w.build(data, 0, keep)
 
 
 class Reblock:
     """Collects PAL16 values into a block and hands out its words."""
 
-    def __init__(self, arch: Architecture, profile: int) -> None:
-        self.arch, self.fmt = arch, PROFILES[profile]
-        self.values: list[int] = []
-        self.words: list[Word] = []
+    def __init__(self, arch: Architecture, fmt: Format, batch: int) -> None:
+        self.arch, self.fmt = arch, fmt
+        self.values = np.zeros((batch, BLOCK), np.uint16)
+        self.fill, self.left = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
+        self.slices = arch.words_per_block(fmt)
+        self.ready = np.zeros((batch, self.slices, w.width(arch)), np.uint16)
 
-    def push(self, word: Word) -> None:
-        """Take the lanes of a valid word; a complete block replaces the one before."""
-        if word is None:
+    def push(self, a: Words) -> None:
+        """Take the lanes of valid words; a complete block replaces the one before."""
+        rows, lanes = np.flatnonzero(w.valid(a)), self.arch.drain_lanes
+        if not rows.size:
             return
-        self.values += lanes_of(word[0])[:self.arch.drain_lanes].tolist()
-        if len(self.values) == BLOCK:
-            codes, beta = model.reblock(np.array(self.values, np.uint16), self.fmt)
-            self.words = [(data_of(part), int(beta) & 0xFF)
-                          for part in codes.reshape(WORDS_PER_BLOCK, CODES_PER_WORD)]
-            self.values = []
+        places = self.fill[rows, None] + np.arange(lanes)
+        self.values[rows[:, None], places] = w.lanes(a)[rows, :lanes]
+        self.fill[rows] += lanes
+        full = rows[self.fill[rows] == BLOCK]
+        if full.size:
+            codes, beta = model.reblock(self.values[full], self.fmt)
+            data = words_of(codes, self.fmt).reshape(len(full), self.slices, -1)
+            biases = np.broadcast_to(beta[:, None].astype(np.int64), data.shape[:2])
+            self.ready[full] = w.build(data, biases, np.ones(data.shape[:2], bool))
+            self.left[full], self.fill[full] = self.slices, 0
 
-    def pop(self) -> Word:
-        """The next word of codes, None if there is none."""
-        return self.words.pop(0) if self.words else None
+    def pop(self) -> Words:
+        """The next words of codes, invalid ones where there are none."""
+        index = np.where(self.left > 0, self.slices - self.left, 0)
+        words = self.ready[np.arange(len(index)), index]
+        out = w.masked(words, self.left > 0)
+        self.left = np.maximum(self.left - 1, 0)
+        return out
 
 
 class AddressGenerator:
     """Enumerates ``base + sum(counter_i * stride_i)``, counter 0 fastest."""
 
-    def __init__(self, base: int, loops: list[dict], words: int) -> None:
-        counts = [loop["count_less_1"] + 1 for loop in loops]
-        strides = [loop["stride"] for loop in loops]
-        self.base, self.counts, self.strides, self.words = base, counts, strides, words
-        self.accesses = 0
+    def __init__(self, rows: Sequence[dict], size: int, batch: int | None = None) -> None:
+        self.base, self.size = rows[0]["base"], size
+        self.counts = [loop["count_less_1"] + 1 for loop in rows[1:]]
+        self.strides = [loop["stride"] for loop in rows[1:]]
+        self.accesses = np.zeros(() if batch is None else batch, np.int64)
 
-    def next(self) -> int:
-        """Address of this access."""
+    def next(self, taken: NDArray[np.bool_] | bool = True) -> NDArray[np.int64]:
+        """Address of this access; the next one follows where it is ``taken``."""
         rest, address = self.accesses, self.base
-        for i in range(ADDRESS_LOOPS):
-            rest, counter = divmod(rest, self.counts[i])
-            address += counter * self.strides[i]
-        self.accesses += 1
-        return address % self.words
-
+        for count, stride in zip(self.counts, self.strides, strict=True):
+            rest, counter = np.divmod(rest, count)
+            address = address + counter * stride
+        self.accesses = self.accesses + taken
+        return np.asarray(address % self.size)

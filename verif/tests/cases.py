@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pal_units import model, tables
-from pal_units.formats import DOT_PARAMS, FORMATS, PAL16, Format
+from pal_units.formats import DOT_PARAMS, FORMATS, PAL8T, PAL8U, PAL16, Format
+from pal_units.rtl.accumulator import Accumulator16
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
 from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16
 from pal_units.rtl.convert import FloatToPal, IntToPal, PalToFloat, PalToInt, Unblock
@@ -25,6 +26,7 @@ from pal_units.rtl.log import AccumulatorEncoder
 from pal_units.rtl.matrix import DotUnit
 from pal_units.rtl.reblock import ReblockUnit
 from pal_units.rtl.transcendental import Exponential, Logarithm
+from pal_units.rtl.widen import Widener
 from verif.vectors import join
 
 SMALL = tuple(f for f in FORMATS.values() if f.n <= 8)
@@ -259,10 +261,44 @@ def accumulator_encoder(fmt: Format) -> Case:
         "o": model.encode_accumulator(acc, nan, offset, params)}
 
 
+def accumulator(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
+    """Sums over time of different lengths, and over lanes; and where results come."""
+    rng, count, lanes = np.random.default_rng(26), 60_000, 4
+    a = corner_codes(rng, fmt, (count, lanes))
+    accumulate, lane_sum = rng.random((2, count)) < [[0.8], [0.3]]
+    accumulate &= ~lane_sum
+    emit = ~lane_sum & (rng.random(count) < 0.2)
+    offset = rng.integers(-(1 << 11), 1 << 11, count) >> rng.integers(0, 11, count)
+    values, nan = model.linear16(a), model.is_nan(a, fmt)
+    total, total_nan = values.sum(axis=1)[:, None] + 0 * values, nan.any(axis=1)[:, None] | nan
+    so_far, so_far_nan = np.zeros(lanes, np.int64), np.zeros(lanes, bool)
+    for i in np.flatnonzero(~lane_sum):
+        so_far = so_far + accumulate[i] * values[i]
+        so_far_nan = so_far_nan | (accumulate[i] & nan[i])
+        total[i], total_nan[i] = so_far, so_far_nan
+        if emit[i]:
+            so_far, so_far_nan = np.zeros(lanes, np.int64), np.zeros(lanes, bool)
+    want = model.encode_linear(total, total_nan, offset[:, None])
+    return Accumulator16(lanes), {
+        "a": join(a, 16), "accumulate": accumulate, "lane_sum": lane_sum, "emit": emit,
+        "offset": offset}, {"o": join(want, 16)}, emit | lane_sum
+
+
+def widener(fmt: Format) -> Case:
+    codes, select = every(np.arange(256), np.arange(len(SMALL)))
+    want = [np.where(select == i, model.widen(codes & (1 << f.n) - 1, f, PAL8U if f.profile == "U"
+                                              else PAL8T), 0) for i, f in enumerate(SMALL)]
+    uniform = np.isin(select, [i for i, f in enumerate(SMALL) if f.profile == "U"])
+    return Widener(SMALL), {"i": codes, "select": select}, {"o": sum(want), "uniform": uniform}
+
+
 def reblock(formats: tuple[Format, ...], select: int, push_lanes: int, slice_lanes: int
             ) -> tuple[Any, dict, dict, np.ndarray]:
     """Blocks pushed back to back while the block before is popped; and where words come."""
     rng, blocks, fmt = np.random.default_rng(11), 600, formats[select]
+    unit = ReblockUnit(formats, push_lanes, slice_lanes)
+    pitch = unit.pitches[select]
+    slice_lanes = slice_lanes * unit.pitch // pitch
     pushes, pops = fmt.block // push_lanes, fmt.block // slice_lanes
     values = rng.integers(0, 1 << 16, (blocks, fmt.block))
     values = np.where((values == PAL16.sign_bit) & (rng.random(values.shape) < 0.9), 0, values)
@@ -283,10 +319,10 @@ def reblock(formats: tuple[Format, ...], select: int, push_lanes: int, slice_lan
         for i, at in enumerate(np.sort(rng.choice(pushes, pops, replace=False))):
             cycle = (n + 1) * pushes + at
             pop[cycle] = True
-            want_codes[cycle], want_bias[cycle] = join(words[n, i][None], fmt.n)[0], beta[n]
+            want_codes[cycle], want_bias[cycle] = join(words[n, i][None], pitch)[0], beta[n]
     lanes = np.zeros((cycles, push_lanes), np.int64)
     lanes[:blocks * pushes] = values.reshape(-1, push_lanes)
-    return ReblockUnit(formats, push_lanes, slice_lanes), {
+    return unit, {
         "push": push, "values": join(lanes, 16), "pop": pop, "select": np.full(cycles, select)}, {
         "codes": want_codes, "bias": want_bias, "valid": pop}, pop
 
@@ -300,4 +336,5 @@ CASES: dict[Callable[[Format], Case], tuple[Format, ...]] = {
     float_to_pal: (*SMALL, PAL16), bfloat16_to_pal: (*SMALL, PAL16),
     pal_to_float: (*SMALL, PAL16), pal_to_bfloat16: (*SMALL, PAL16),
     int_to_pal: (*SMALL, PAL16), pal_to_int: (*SMALL, PAL16), unblock: SMALL,
+    widener: (PAL8T,),
 }

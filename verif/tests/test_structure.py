@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "pal_units": {"pal_units"},
     "spu.arch": {"pal_units.formats", "spu.arch"},
+    "spu.driver": {"spu.arch", "spu.driver"},
     "spu": {"pal_units", "spu"},
     "rtl": {"pal_units", "spu", "rtl"},
     "compiler": {"pal_units.formats", "pal_units.model", "spu.arch", "compiler"},

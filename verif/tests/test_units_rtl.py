@@ -26,9 +26,10 @@ from pal_units.rtl.decoder import ElementDecoder
 from pal_units.rtl.elementwise import Divider, Multiplier
 from pal_units.rtl.matrix import DotMatrix, DotUnit
 from pal_units.rtl.reblock import ReblockUnit
-from spu.arch.params import MATRIX_DOT, PROFILES
+from spu.arch.params import MATRIX_DOT, MATRIX_FORMATS
 from verif.tests.cases import (
     SMALL,
+    accumulator,
     accumulator_encoder,
     block_dot,
     codes_of,
@@ -38,10 +39,13 @@ from verif.tests.cases import (
 )
 from verif.vectors import check_unit, join
 
+#: Both profiles of 8 bits, which the matrix unit takes.
+FORMATS_8 = (PAL8T, PAL8U)
+
 by_name = pytest.mark.parametrize("fmt", SMALL, ids=lambda f: f.name)
 
 
-@pytest.mark.parametrize("formats", [PROFILES, (PAL6T, PAL6U), (PAL4T, PAL4U), (PAL16,)],
+@pytest.mark.parametrize("formats", [FORMATS_8, (PAL6T, PAL6U), (PAL4T, PAL4U), (PAL16,)],
                          ids=lambda v: "-".join(f.name for f in v))
 def test_decoder_equals_the_format_for_every_code(formats, tmp_path, record_property):
     fraction = max(f.fraction_bits for f in formats)
@@ -153,8 +157,8 @@ def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_
     w = corner_codes(rng, PAL8T, (blocks, columns, lanes))
     x_beta, w_beta = random_biases(rng, blocks), random_biases(rng, (blocks, columns))
     x_format, w_format = rng.integers(0, 2, (2, blocks))
-    tables = np.array([[model.product_tables(f, g, MATRIX_DOT) for g in PROFILES]
-                       for f in PROFILES])
+    tables = np.array([[model.product_tables(f, g, MATRIX_DOT) for g in FORMATS_8]
+                       for f in FORMATS_8])
     _, eighths = model.split_bias(x_beta[:, None], w_beta)
     total = tables[x_format[:, None, None], w_format[:, None, None], eighths[..., None],
                    x[:, None], w].sum(axis=2)
@@ -163,7 +167,7 @@ def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_
     want = model.scale_block(total, x_beta[:, None], w_beta, MATRIX_DOT)
     one = np.ones(blocks)
     record_property("cases", blocks * columns)
-    check_unit(DotMatrix(PROFILES, MATRIX_DOT, lanes, columns), {
+    check_unit(DotMatrix(FORMATS_8, MATRIX_DOT, lanes, columns), {
         "x": join(x, 8), "x_beta": x_beta, "x_format": x_format, "w_format": w_format,
         "w": join(w.reshape(blocks, -1), 8), "w_beta": join(w_beta & 255, 8),
         "mac": one, "block_last": one, "last": one},
@@ -189,9 +193,16 @@ def test_adder16_with_relu_equals_the_model(tmp_path, record_property):
         {"o": np.where(relu, model.relu16(want), want)}, tmp_path))
 
 
+def test_accumulator16_equals_the_model(tmp_path, record_property):
+    unit, inputs, expected, checked = accumulator(PAL16)
+    check_unit(unit, inputs, expected, tmp_path, checked)
+    record_property("cases", int(checked.sum()))
+
+
 @pytest.mark.parametrize(("formats", "select", "push_lanes", "slice_lanes"), [
-    (PROFILES, 0, 4, 8), (PROFILES, 1, 2, 8), ((PAL6T,), 0, 4, 8), ((PAL6U,), 0, 8, 8),
-    ((PAL4T, PAL4U), 0, 4, 16), ((PAL4T, PAL4U), 1, 4, 16)],
+    (FORMATS_8, 0, 4, 8), (FORMATS_8, 1, 2, 8), ((PAL6T,), 0, 4, 8), ((PAL6U,), 0, 8, 8),
+    ((PAL4T, PAL4U), 0, 4, 16), ((PAL4T, PAL4U), 1, 4, 16),
+    *((MATRIX_FORMATS, i, 4, 8) for i in (0, 3, 4, 5))],
     ids=lambda v: "-".join(f.name for f in v) if isinstance(v, tuple) else None)
 def test_reblock_unit_equals_the_model(formats, select, push_lanes, slice_lanes, tmp_path,
                                        record_property):
@@ -207,7 +218,7 @@ def test_reblock_unit_equals_the_model(formats, select, push_lanes, slice_lanes,
     (lambda: DotUnit(PAL8T, MATRIX_DOT, 5), "divide the block of 32, not 5"),
     (lambda: DotMatrix((PAL8T,), MATRIX_DOT, 8, 0), "columns must be at least 1, not 0"),
     (lambda: DotUnit(PAL8T, DotParams(4, 5), 8), "PAL8T needs fraction_bits >= 5"),
-    (lambda: ReblockUnit(PROFILES, 3, 8), "push_lanes must divide"),
+    (lambda: ReblockUnit(FORMATS_8, 3, 8), "push_lanes must divide"),
     (lambda: Multiplier(PAL8T, stages=4), "stages must be 0 to 3, not 4"),
     (lambda: Divider(PAL8T, headroom=13), "headroom must be 0 to the 12 octaves of PAL8T"),
     (lambda: Adder(PAL16), "F <= 5, not PAL16 with F = 10"),

@@ -1,0 +1,46 @@
+"""Trace of one link of one tile, for bring-up."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from spu.arch.context import word_layout
+from spu.arch.params import Architecture
+from spu.arch.regmap import TRACE_WORDS
+
+
+class Trace(wiring.Component):
+    """Keeps the words that a link carried in the first executed cycles since ``restart``.
+
+    Latency 1 from ``index`` to ``o``; throughput one word a cycle.  Recording ends after
+    ``TRACE_WORDS`` cycles, so that it never loses the beginning.
+
+    Members
+    -------
+    word : In(WORD); step : In(1) - a cycle of the tile's region executes; restart : In(1)
+    count : Out - words kept; index : In; o : Out(WORD)
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        self.word_layout = word_layout(arch)
+        super().__init__({"word": In(self.word_layout), "step": In(1), "restart": In(1),
+                          "count": Out(range(TRACE_WORDS + 1)), "index": In(range(TRACE_WORDS)),
+                          "o": Out(self.word_layout)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.word_layout.size, depth=TRACE_WORDS,
+                                              init=[])
+        write, read = memory.write_port(), memory.read_port()
+        keep = Signal()
+        m.d.comb += [
+            keep.eq(self.step & (self.count != TRACE_WORDS)),
+            write.addr.eq(self.count), write.data.eq(self.word), write.en.eq(keep),
+            read.addr.eq(self.index), self.o.eq(read.data),
+        ]
+        with m.If(self.restart):
+            m.d.sync += self.count.eq(0)
+        with m.Elif(keep):
+            m.d.sync += self.count.eq(self.count + 1)
+        return m

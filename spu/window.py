@@ -1,0 +1,83 @@
+"""Window: configuration words one by one, for readback and bring-up."""
+
+from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spu.arch.params import Architecture
+from spu.loader import space_geometry
+from spu.ports import ConfigBus
+
+#: WINDOW_SELECT and WINDOW_ROW, see ``regmap``.
+SELECT = data.StructLayout({"space": 8, "shadow": 1, "unused": 7, "row": 8, "col": 8})
+ROW = data.StructLayout({"row": 16, "word": 8, "unused": 8})
+
+
+class Window(wiring.Component):
+    """Accesses the configuration word that ``select`` and ``position`` name.
+
+    ``read`` and ``write`` are answered by ``done``, with ``refused`` if there is no such word,
+    if a region that is to be read runs, or if the loader is busy, which a write must not
+    disturb.  A read takes 3 cycles, a write 1.  After either, ``position`` is the next word.
+
+    Members
+    -------
+    set_select, set_position : In(1); value : In(32) - registers to write, word to write
+    select, position : Out(32); read, write : In(1); done, refused : Out(1); answer : Out(32)
+    running : In(regions); busy : In(1) - the loader
+    spoils : Out(regions) - a shadow bank was written
+    config : Out(ConfigBus); rows, cols : Out(16); config_data : In(32)
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        super().__init__({
+            "set_select": In(1), "set_position": In(1), "value": In(32),
+            "select": Out(SELECT), "position": Out(ROW), "read": In(1), "write": In(1),
+            "done": Out(1), "refused": Out(1), "answer": Out(32),
+            "running": In(arch.region_count), "busy": In(1), "spoils": Out(arch.region_count),
+            "config": Out(ConfigBus()), "rows": Out(16), "cols": Out(16), "config_data": In(32),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        arch, select, position = self.arch, self.select, self.position
+        width, depth_rows, in_tiles = space_geometry(m, select.space, arch)
+        # Region of the place, and whether there is such a place.
+        region, exists = Signal(range(max(arch.region_count, 2))), Signal()
+        with m.If(in_tiles):
+            numbers = Array(Array(arch.region(r, c) for c in range(arch.cols))
+                            for r in range(arch.rows))
+            m.d.comb += [exists.eq((select.row < arch.rows) & (select.col < arch.cols)),
+                         region.eq(numbers[select.row][select.col])]
+        with m.Else():
+            m.d.comb += [exists.eq((select.row < arch.region_count) & (select.col == 0)),
+                         region.eq(select.row)]
+        running = self.running.bit_select(region, 1)
+        valid = exists & (position.row < depth_rows) & (position.word < width)
+        asked, waiting = Signal(), Signal()
+        reads = self.read & ~asked & ~waiting & valid & ~running
+        writes = self.write & valid & ~self.busy
+        m.d.comb += [
+            self.config.space.eq(select.space), self.config.shadow.eq(select.shadow),
+            self.config.row.eq(position.row), self.config.word.eq(position.word),
+            self.config.data.eq(self.value), self.config.write.eq(writes),
+            self.config.read.eq(reads | asked),
+            self.rows.eq(1 << select.row[:4]), self.cols.eq(1 << select.col[:4]),
+            self.spoils.eq(Mux(writes, 1 << region, 0)),
+            self.done.eq(waiting | self.write | (self.read & ~(valid & ~running) & ~asked)),
+            self.refused.eq((self.write & ~writes) | (self.read & ~waiting)),
+        ]
+        # Cycle 1: address; cycle 2: the word, kept; cycle 3: answer.
+        m.d.sync += [asked.eq(reads), waiting.eq(asked)]
+        with m.If(asked):
+            m.d.sync += self.answer.eq(self.config_data)
+        with m.If(self.set_select):
+            m.d.sync += select.eq(self.value)
+        with m.If(self.set_position):
+            m.d.sync += position.eq(self.value)
+        with m.Elif(waiting | writes):
+            at_end = position.word == width - 1
+            m.d.sync += [position.word.eq(Mux(at_end, 0, position.word + 1)),
+                         position.row.eq(position.row + at_end)]
+        return m

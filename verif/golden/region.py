@@ -1,0 +1,312 @@
+"""Golden model of a region: its tiles, in lockstep, for a whole batch of runs."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spu.arch import timing
+from spu.arch.bitstream import Image
+from spu.arch.config import ADDRESS_WORDS, Compare, Guard, SequencerRegister, Space, TileRegister
+from spu.arch.context import (
+    ALU_OPS,
+    LINKS,
+    SINKS,
+    SUM_OPS,
+    VECTOR_OPS,
+    Close,
+    Op,
+    Source,
+)
+from spu.arch.params import (
+    ALWAYS,
+    CONSTANTS,
+    EXISTS,
+    LOOPS,
+    MATRIX_FORMATS,
+    NEIGHBOURS,
+    PREDICATES,
+    PROGRAMMABLE,
+    REGISTERS,
+    STAGES,
+    code_pitch,
+    neighbour,
+)
+from verif.golden import units
+from verif.golden import words as w
+from verif.golden.words import Words
+
+#: Cycles from issue to result of each source that a unit feeds.
+_LATENCY = {Source.VECTOR: timing.VECTOR, Source.SUM: timing.SUM, Source.ALU: timing.ALU,
+            Source.MATRIX: timing.DRAIN, Source.MEMORY: timing.MEMORY,
+            Source.REBLOCK: timing.REBLOCK}
+
+
+class Loops:
+    """Iterations of a region's loop nest, and their predicates."""
+
+    def __init__(self, image: Image, region: int, rounds: int) -> None:
+        def read(row: int) -> dict:
+            return image.read(Space.SEQUENCER, (region, 0), row)
+
+        self.counts = [read(SequencerRegister.LOOP + i)["count_less_1"] + 1
+                       for i in range(LOOPS - 1)] + [rounds]
+        self.total = int(np.prod(self.counts, dtype=object))
+        self.rows = [read(SequencerRegister.PREDICATE + i)
+                     for i in range(PREDICATES - PROGRAMMABLE)]
+
+    def predicate(self, number: int, iteration: int) -> bool:
+        """Predicate of an iteration, which may not exist."""
+        if number == ALWAYS:
+            return True
+        if not 0 <= iteration < self.total:
+            return False
+        if number == EXISTS:
+            return True
+        row, rest, counters = self.rows[number - PROGRAMMABLE], iteration, []
+        for count in self.counts:
+            rest, counter = divmod(rest, count)
+            counters.append(counter)
+        value, counter = row["value"], counters[row["loop"]]
+        compared = {Compare.NONE: True, Compare.LESS: counter < value,
+                    Compare.NOT_LESS: counter >= value,
+                    Compare.EQUAL: counter == value}[Compare(row["compare"])]
+        return compared and all(
+            not (row["first"] >> i & 1 and c) and not (row["last"] >> i & 1 and c != n - 1)
+            for i, (c, n) in enumerate(zip(counters, self.counts, strict=True)))
+
+    def holds(self, guard: Mapping[str, int], slot: int, iteration: int) -> bool:
+        """Whether a GUARD holds in a slot of the cycle in which ``iteration`` is in stage 0."""
+        stage = guard["stage"] + (slot < guard["slot"])
+        if guard["predicate"] == ALWAYS:
+            return True
+        return stage < STAGES and self.predicate(guard["predicate"], iteration - stage)
+
+
+class TileUnits:
+    """Units, memories and configuration of one tile."""
+
+    def __init__(self, image: Image, tile: tuple[int, int], batch: int, memory: NDArray) -> None:
+        arch = image.arch
+        self.kind, self.memory = arch.kind(*tile), memory
+        rows = [image.read(Space.REGISTER, tile, r) for r in range(TileRegister.COUNT)]
+        self.modes = rows[TileRegister.MODE:TileRegister.VECTOR_MODE]
+        self.vector_modes = rows[TileRegister.VECTOR_MODE:TileRegister.GUARD]
+        self.guards = rows[TileRegister.GUARD:TileRegister.REBLOCK]
+        weights = [image.read(Space.WEIGHT, tile, r) for r in range(arch.weight_rows)] \
+            if self.kind.matrix else []
+        self.weights = [{"codes": np.array(row["codes"], np.uint8),
+                         "beta": np.array(row["beta"], np.int64)} for row in weights]
+        self.matrix = units.MatrixUnit(arch, batch)
+        self.accumulators = units.Accumulators(arch, batch)
+        self.reblock = units.Reblock(arch, MATRIX_FORMATS[rows[TileRegister.REBLOCK]["format"]],
+                                     batch)
+        self.pushed: Words | None = None  # taken by the reblock unit after this cycle's pop
+        self.access, self.generators = {}, {}
+        for name, first, size, size_batch in (
+                ("weight", TileRegister.WEIGHT, 2 * arch.weight_rows, None),
+                ("read", TileRegister.READ, arch.memory_words, None),
+                ("write", TileRegister.WRITE, arch.memory_words, batch)):
+            self.access[name] = rows[first]["guard"]
+            self.generators[name] = units.AddressGenerator(rows[first:first + ADDRESS_WORDS], size,
+                                                           size_batch)
+
+    def weight_row(self, mode: Mapping[str, int]) -> tuple[dict, bool]:
+        """Row and slice of the next mac's weights."""
+        address = int(self.generators["weight"].next())
+        halves = code_pitch(MATRIX_FORMATS[mode["w_format"]]) == 4
+        row = address // 2 if halves else address
+        return self.weights[row % len(self.weights)], bool(address % 2)
+
+
+class RegionModel:
+    """State and behaviour of a region.
+
+    ``memory`` is ``(tiles, batch, words, lanes + 1)``: data and bias of data memories, which
+    outlast the run.
+    """
+
+    def __init__(self, image: Image, region: int, rounds: int, batch: int,
+                 memory: Sequence[NDArray]) -> None:
+        arch = self.arch = image.arch
+        self.batch = batch
+        self.tiles = arch.region_tiles(region)
+        self.loops = Loops(image, region, rounds)
+
+        def read(row: int) -> dict:
+            return image.read(Space.SEQUENCER, (region, 0), row)
+
+        self.ii = read(SequencerRegister.II)["slots_less_1"] + 1
+        span = read(SequencerRegister.SPAN)
+        self.cycles = ((self.loops.total - 1 + span["stage"]) * self.ii + span["slot"] + 1
+                       if self.loops.total else 0)
+        self.streams = [image.read(Space.STREAM, (region, 0), s) for s in range(self.ii)]
+        self.inputs, self.outputs = arch.inputs(region), arch.outputs(region)
+        self.input_guards = [read(SequencerRegister.INPUT + i) for i in range(len(self.inputs))]
+        self.units = [TileUnits(image, t, batch, memory[i]) for i, t in enumerate(self.tiles)]
+        self.contexts = [[image.read(Space.CONTEXT, t, s) for t in self.tiles]
+                         for s in range(self.ii)]
+        self.chosen = [np.array([[c[sink] for sink in SINKS] for c in row])
+                       for row in self.contexts]
+        self.cycle = 0
+        n, width = len(self.tiles), w.width(arch)
+        self.out = np.zeros((n, len(LINKS), batch, width), np.uint16)
+        self.registers = np.zeros((n, REGISTERS, batch, width), np.uint16)
+        constants = [[w.from_integers([tuple(image.read(Space.CONSTANT, t, i).values())], arch)[0]
+                      for i in range(CONSTANTS)] for t in self.tiles]
+        self.constants = np.array(constants, np.uint16)[:, :, None]
+        self.sources = np.zeros((n, 1 + max(s.value for s in Source), batch, width), np.uint16)
+        self.nothing = np.zeros((n, batch, width), np.uint16)
+        self.due = {source: [self.nothing] * latency for source, latency in _LATENCY.items()}
+        self._wire()
+
+    def _wire(self) -> None:
+        """Where link inputs come from: (tile, side) pairs and (neighbour, link) pairs."""
+        index = {t: i for i, t in enumerate(self.tiles)}
+        pairs = [(i, link, index[neighbour(*t, link)]) for i, t in enumerate(self.tiles)
+                 for link in LINKS if neighbour(*t, link) in index]
+        self.to_tile = np.array([i for i, _, _ in pairs], int)
+        self.to_side = np.array([Source[link.upper()].value for _, link, _ in pairs], int)
+        self.from_tile = np.array([j for _, _, j in pairs], int)
+        self.from_link = np.array([LINKS.index(NEIGHBOURS[link][2]) for _, link, _ in pairs], int)
+        self.input_place = [(index[p.row, p.col], Source[p.link.upper()].value)
+                            for p in self.inputs]
+        self.output_place = [(index[p.row, p.col], LINKS.index(p.link)) for p in self.outputs]
+
+    @property
+    def done(self) -> bool:
+        """Whether all cycles were executed."""
+        return self.cycle >= self.cycles
+
+    def reads(self) -> list[int]:
+        """Inputs that the next cycle reads."""
+        iteration, slot = divmod(self.cycle, self.ii)
+        mask = self.streams[slot]["read"]
+        return [i for i in range(len(self.inputs)) if mask >> i & 1
+                and self.loops.holds(self.input_guards[i], slot, iteration)] if mask else []
+
+    def emits(self) -> list[tuple[int, Words]]:
+        """Outputs that the next cycle emits to, with their words, valid or not."""
+        mask = self.streams[self.cycle % self.ii]["emit"]
+        return [(i, self.out[place]) for i, place in enumerate(self.output_place)
+                if mask >> i & 1] if mask else []
+
+    def step(self, entering: Mapping[int, Words]) -> None:
+        """Execute a cycle, with a word for each input that it reads."""
+        cycle = self.cycle
+        iteration, slot = divmod(cycle, self.ii)
+        contexts, sources = self.contexts[slot], self.sources
+        sources[self.to_tile, self.to_side] = self.out[self.from_tile, self.from_link]
+        for place in self.input_place:
+            sources[place] = 0
+        for i, word in entering.items():
+            sources[self.input_place[i]] = word
+        for source, queue in self.due.items():
+            sources[:, source.value] = queue.pop(0)
+            queue.append(self.nothing)
+        every = np.arange(len(self.tiles))
+        for source, field, modulo in ((Source.REGISTER_A, "register_a", REGISTERS),
+                                      (Source.REGISTER_B, "index", REGISTERS)):
+            rows = [c[field] % modulo for c in contexts]
+            sources[:, source.value] = self.registers[every, rows]
+        sources[:, Source.CONSTANT.value] = self.constants[every, [c["index"] for c in contexts]]
+        taken = sources[every[:, None], self.chosen[slot]]
+        words = {sink: taken[:, i] for i, sink in enumerate(SINKS)}
+        self.out = taken[:, :len(LINKS)]
+
+        issued: dict[tuple[Op, Source], list[int]] = {}
+        for t, (context, tile) in enumerate(zip(contexts, self.units, strict=True)):
+            op = Op(context["op"])
+            guarded = context["guarded"] and not self._guard(tile, Guard.OP, slot, iteration)
+            if op is not Op.NOP and not guarded:
+                self._operation(t, op, context, words, slot, iteration, issued)
+            self._matrix(t, context, words["matrix"][t], slot, iteration)
+            if tile.kind.memory:
+                self._memory(t, context, words["memory"][t], slot, iteration)
+        for (op, source), members in issued.items():
+            self._sums(op, source, members, contexts, words)
+        kept = [t for t, c in enumerate(contexts) if c["register"] != Source.NONE.value]
+        self.registers[kept, [contexts[t]["register_write"] for t in kept]] \
+            = words["register"][kept]
+        self.cycle += 1
+
+    def _guard(self, tile: TileUnits, guard: Guard, slot: int, iteration: int) -> bool:
+        return self.loops.holds(tile.guards[guard.value], slot, iteration)
+
+    def _deliver(self, source: Source, tiles: list[int] | int, words: Words) -> None:
+        """Queue results of this cycle's operation."""
+        queue = self.due[source]
+        if queue[-1] is self.nothing:
+            queue[-1] = self.nothing.copy()
+        queue[-1][tiles] = words
+
+    def _operation(self, t: int, op: Op, context: Mapping[str, int], words: Mapping[str, Words],
+                   slot: int, iteration: int, issued: dict[tuple[Op, Source], list[int]]) -> None:
+        tile, a, b = self.units[t], words["a"][t], words["b"][t]
+        if op in ALU_OPS:
+            self._deliver(Source.ALU, t, units.alu(op, a, b, self._c(t, context)))
+        elif op is Op.PUSH:
+            if tile.kind.memory:
+                tile.pushed = a
+        elif not tile.kind.vector:
+            return
+        elif op is Op.ACC:
+            emit = self._guard(tile, Guard.EMIT, slot, iteration)
+            offset = tile.vector_modes[context["mode"]]["offset"]
+            self._deliver(Source.SUM, t, tile.accumulators.add(a, emit, offset))
+        elif op in SUM_OPS:
+            issued.setdefault((op, Source.SUM), []).append(t)
+        elif op in VECTOR_OPS:
+            fmt = MATRIX_FORMATS[tile.modes[context["mode"]]["x_format"] % len(MATRIX_FORMATS)]
+            self._deliver(Source.VECTOR, t, units.vector(
+                op, a, b, self._c(t, context), tile.vector_modes[context["mode"]],
+                context["slice"], fmt))
+
+    def _c(self, t: int, context: Mapping[str, int]) -> Words:
+        return self.registers[t, context["index"] % REGISTERS]
+
+    def _sums(self, op: Op, source: Source, members: list[int], contexts: list[dict],
+              words: Mapping[str, Words]) -> None:
+        """One operation in several tiles at once."""
+        offset = np.array([self.units[t].vector_modes[contexts[t]["mode"]]["offset"]
+                           for t in members])[:, None]
+        c = self.registers[members, [contexts[t]["index"] % REGISTERS for t in members]]
+        self._deliver(source, members, units.sums(op, words["a"][members], words["b"][members],
+                                                  c, offset))
+
+    def _matrix(self, t: int, context: Mapping[str, int], x: Words, slot: int, iteration: int
+                ) -> None:
+        tile = self.units[t]
+        if not tile.kind.matrix:
+            return
+        tile.matrix.settle(self.cycle)
+        if context["drain"]:
+            self._deliver(Source.MATRIX, t, tile.matrix.drain())
+        if not context["mac"] or not self.loops.holds(tile.access["weight"], slot, iteration):
+            return
+        close, mode = Close(context["close"]), tile.modes[context["mode"]]
+        block_last = close in (Close.BLOCK, Close.DOT)
+        last = close is Close.DOT
+        if close is Close.GUARDS:
+            block_last = self._guard(tile, Guard.BLOCK, slot, iteration)
+            last = block_last and self._guard(tile, Guard.LAST, slot, iteration)
+        row, upper = tile.weight_row(mode)
+        tile.matrix.mac(self.cycle, x, context["slice"], row, upper, mode, block_last, last)
+
+    def _memory(self, t: int, context: Mapping[str, int], stored: Words, slot: int,
+                iteration: int) -> None:
+        tile = self.units[t]
+        if context["read"] and self.loops.holds(tile.access["read"], slot, iteration):
+            data = tile.memory[:, int(tile.generators["read"].next())]
+            self._deliver(Source.MEMORY, t, np.concatenate(
+                [data, np.ones((self.batch, 1), np.uint16)], axis=1))
+        valid = w.valid(stored)
+        if valid.any():
+            address = tile.generators["write"].next(valid)
+            rows = np.flatnonzero(valid)
+            tile.memory[rows, address[rows]] = stored[rows, :-1]
+        if context["pop"]:
+            self._deliver(Source.REBLOCK, t, tile.reblock.pop())
+        if tile.pushed is not None:
+            tile.reblock.push(tile.pushed)
+            tile.pushed = None

@@ -1,0 +1,391 @@
+"""cocotb tests of loading, host registers, readback and bring-up on a small array.
+
+The environment names the architecture (``SPU_ARCH``, its parameters as JSON).  Programs are
+random ones, which hold for input until they get it.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles, RisingEdge
+from cocotbext.axi import AxiResp
+
+from spu.arch import bitstream, regmap
+from spu.arch.bitstream import Image
+from spu.arch.config import TILE_SPACES, SequencerRegister, Space, words_per_row
+from spu.arch.context import LINKS
+from spu.arch.params import ALWAYS, Architecture, from_parameters
+from spu.driver import Driver, DriverError, Refused
+from verif.bench import Lockstep, link_bits
+from verif.cocotb_port import CocotbPort
+from verif.golden.array import GoldenArray, Result
+from verif.programs import Case, random_case
+
+#: Number of tests in this module.
+COUNT = 11
+
+
+async def _driver(dut: Any) -> tuple[Driver, CocotbPort]:
+    arch = from_parameters(json.loads(os.environ["SPU_ARCH"]))
+    port = CocotbPort(dut, arch, range(arch.cols), range(arch.cols), wait_cycles=8)
+    await port.reset()
+    return Driver(port, arch), port
+
+
+def _case(driver: Driver, seed: int = 0) -> Case:
+    """A random program that reads streams, the same for every test."""
+    case = random_case(driver.arch, seed, "all")
+    assert case.inputs
+    return case
+
+
+def _golden(case: Case) -> Result:
+    return GoldenArray(case.image).run(case.inputs, case.rounds)
+
+
+def _rows(image: Image) -> dict:
+    """Contents of an image, zero rows left out."""
+    return {place: kept for place, rows in image.rows.items()
+            if (kept := {row: value for row, value in rows.items() if value})}
+
+
+async def _status(driver: Driver) -> tuple[str, int]:
+    status = await driver.read("STATUS")
+    return (regmap.LOAD_ERRORS[status >> regmap.STATUS_ERROR_SHIFT & 0xFF],
+            status >> regmap.STATUS_SECTION_SHIFT)
+
+
+def _words(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, "<u4").copy()
+
+
+def sealed(words: np.ndarray) -> bytes:
+    """Header with right CRCs over changed words; section CRCs stay as they are."""
+    words[6] = bitstream.crc(words[bitstream.HEADER_WORDS:])
+    words[7] = bitstream.crc(words[:7])
+    return words.tobytes()
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def identification_registers_tell_the_architecture(dut: Any) -> None:
+    driver, _ = await _driver(dut)
+    await driver.identify()
+    for name, value in regmap.constant_registers(driver.arch).items():
+        assert await driver.read(name) == value, name
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def unmapped_and_read_only_addresses_answer_an_error(dut: Any) -> None:
+    driver, port = await _driver(dut)
+    lite, registers = port.lite, driver.map
+    assert (await lite.read(4 * len(registers), 4)).resp == AxiResp.SLVERR
+    for name, data in (("STATUS", b"\1\0\0\0"), ("ITERATIONS_0", b"\0\0\1\0"),
+                       ("ITERATIONS_0", b"\7"), ("CONTROL", b"\x10\0\0\0"),
+                       ("START", b"\x80\0\0\0"), ("HALT", b"\x80\0\0\0")):
+        assert (await lite.write(registers[name], data)).resp == AxiResp.SLVERR, name
+    assert await driver.read("ITERATIONS_0") == 0
+    await driver.write("ITERATIONS_0", 7)
+    assert await driver.read("ITERATIONS_0") == 7
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def faulty_files_are_refused_with_reason_and_section(dut: Any) -> None:
+    driver, port = await _driver(dut)
+    good = bitstream.encode(_case(driver).image)
+    starts = section_starts(good, driver.arch)
+    first, written = starts[0], next(i for i in starts if _words(good)[i] & 0xFF
+                                     == bitstream.OP_WRITE)
+    number = starts.index(written)
+
+    def word(index: int, flip: int) -> Callable[[np.ndarray], bytes]:
+        def change(words: np.ndarray) -> bytes:
+            words[index] ^= np.uint32(flip)
+            return words.tobytes()
+        return change
+
+    def section(index: int, flip: int) -> Callable[[np.ndarray], bytes]:
+        def change(words: np.ndarray) -> bytes:
+            words[index] ^= np.uint32(flip)
+            return sealed(words)
+        return change
+
+    def total(words: np.ndarray) -> bytes:
+        words[6] ^= np.uint32(1)
+        words[7] = bitstream.crc(words[:7])
+        return words.tobytes()
+
+    cases: list[tuple[str, int, Callable[[np.ndarray], bytes]]] = [
+        ("bad magic", 0, word(0, 1)),
+        ("bad format version", 0, word(1, 4)),
+        ("wrong architecture", 0, word(2, 1 << 31)),
+        ("wrong grid or regions", 0, word(3, 1)),
+        ("wrong grid or regions", 0, word(3, 1 << 30)),
+        ("wrong base", 0, word(4, 1)),
+        ("header CRC", 0, word(7, 4)),
+        ("operation", 0, section(first, 0xFF)),
+        ("operation", 0, section(first, 1 << 20)),
+        ("address", 0, section(first, 0x8000)),
+        ("address", 0, section(first + 1, 1 << 31)),
+        ("address", 0, section(first + 2, 0xF000)),
+        ("section CRC", number, section(written + 3, 1 << 9)),
+        ("operation", len(starts) - 1, section(starts[-1] + 1, 1)),
+        ("total CRC", len(starts), total),
+    ]
+    for reason, place, change in cases:
+        await port.load(change(_words(good)))
+        await ClockCycles(dut.clk, 8)
+        assert await _status(driver) == (reason, place), (reason, await _status(driver))
+        assert not (await driver.state()).loaded
+        await driver.clear_error()
+        assert await _status(driver) == ("none", 0)
+    await driver.load_file(good)
+    assert (await driver.state()).active == bitstream.signature(good)
+
+
+def section_starts(content: bytes, arch: Architecture) -> list[int]:
+    """Word index of every section of a good file."""
+    words, out, at = _words(content), [], bitstream.HEADER_WORDS
+    while at < len(words):
+        out.append(at)
+        count = int(words[at + 2] >> 16) if words[at] & 0xFF == bitstream.OP_WRITE else 0
+        space = int(words[at] >> 8) or 1
+        at += bitstream.SECTION_WORDS + 1 + count * words_per_row(Space(space), arch)
+    return out
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def a_truncated_file_activates_nothing_and_can_be_cleared(dut: Any) -> None:
+    driver, port = await _driver(dut)
+    good = bitstream.encode(_case(driver).image)
+    for length in (4, 28, 40, len(good) // 8 * 4, len(good) - 4):
+        await port.load(good[:length])
+        await ClockCycles(dut.clk, 300)
+        assert await driver.read("STATUS") & regmap.STATUS_LOADING
+        assert not (await driver.state()).loaded
+        await driver.clear_error()
+        assert not await driver.read("STATUS") & regmap.STATUS_LOADING
+    await driver.load_file(good)
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def a_start_without_a_program_or_with_0_iterations_runs_nothing(dut: Any) -> None:
+    driver, _ = await _driver(dut)
+    await driver.start({0: 3})
+    state = await driver.state()
+    assert not state.running
+    assert not state.done
+    await driver.load(_case(driver).image)
+    await driver.start({0: 0})
+    await ClockCycles(dut.clk, 4)
+    state = await driver.state()
+    assert state.done
+    assert not state.running
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def a_faulty_file_leaves_the_running_program_alone(dut: Any) -> None:
+    """The program holds for input; a file that comes then is refused or waits for its end."""
+    driver, port = await _driver(dut)
+    case = _case(driver)
+    good = await driver.load(case.image)
+    expected = _golden(case)
+    await driver.start(dict(enumerate(case.rounds)))
+    await ClockCycles(dut.clk, 50)
+    assert (await driver.state()).running
+    words = _words(good)
+    words[-3] ^= np.uint32(1)
+    await port.load(sealed(words))
+    await ClockCycles(dut.clk, 8)
+    assert (await _status(driver))[0] == "operation"
+    state = await driver.state()
+    assert state.running
+    assert state.active == bitstream.signature(good)
+    assert state.shadow == 0, "a shadow bank that was partly written has a signature"
+    await driver.clear_error()
+    # A good file is taken, but must not be swapped in before the run ends.
+    other = random_case(driver.arch, 1, "all").image
+    await driver.load(other, wait=False)
+    await ClockCycles(dut.clk, 20)
+    assert await driver.read("STATUS") & regmap.STATUS_COMMITTING
+    assert (await driver.state()).active == bitstream.signature(good)
+    for column, stream in case.inputs.items():
+        await port.send(column, stream)
+    await driver.finish()
+    await ClockCycles(dut.clk, 40)
+    assert {c: await port.receive(c) for c in range(driver.arch.cols)} == expected.outputs
+    assert not await driver.read("STATUS") & regmap.STATUS_COMMITTING
+    assert (await driver.state()).shadow == bitstream.signature(good)
+
+
+@cocotb.test(timeout_time=40, timeout_unit="ms")
+async def everything_that_was_written_can_be_read_back(dut: Any) -> None:
+    """From the bank in use and from the shadow bank; not while the region runs."""
+    driver, _port = await _driver(dut)
+    images = [random_case(driver.arch, seed, "all").image for seed in (0, 1)]
+    for image in images:
+        await driver.load(image, changes=False)
+    assert any(place[0] is Space.MEMORY for image in images for place in image.rows)
+    assert _rows(await driver.read_image()) == _rows(images[1])
+    # Data memories swap only with files that write them.
+    spaces = [s for s in Space if s is not Space.MEMORY]
+    found = await driver.read_image(spaces, shadow=True)
+    assert _rows(found) == {p: r for p, r in _rows(images[0]).items() if p[0] in spaces}
+    for select, row in ((Space.CONTEXT.value, 1 << 12), (99, 0), (Space.CONTEXT.value, 2 << 16),
+                        (Space.CONTEXT.value | 9 << 16, 0), (Space.STREAM.value | 1 << 16, 0)):
+        await driver.write("WINDOW_SELECT", select)
+        await driver.write("WINDOW_ROW", row)
+        await _refused(driver.read("WINDOW_DATA"))
+        await _refused(driver.write("WINDOW_DATA", 0))
+    await driver.start({0: 1})
+    await _refused(driver.read_rows(Space.CONTEXT, (0, 0), [0]))
+    assert (await driver.state()).running
+
+
+async def _refused(access: Any) -> None:
+    try:
+        await access
+    except Refused:
+        return
+    raise AssertionError("an access was not refused")
+
+
+@cocotb.test(timeout_time=60, timeout_unit="ms")
+async def a_program_written_word_by_word_runs_like_a_file(dut: Any) -> None:
+    driver, _port = await _driver(dut)
+    case = _case(driver)
+    # A file clears the bank; what it holds is written through the window.
+    await driver.load(Image(driver.arch))
+    await driver.load(Image(driver.arch), changes=False)
+    for (space, r, c), rows in case.image.rows.items():
+        for row, bits in rows.items():
+            await driver.write_row(space, (r, c), row, bits)
+    assert (await driver.state()).shadow == 0
+    await driver.commit()
+    await ClockCycles(dut.clk, 4)
+    expected = _golden(case)
+    spaces = {place[0] for place in case.image.rows}
+    assert Space.MEMORY not in spaces or spaces & set(TILE_SPACES)
+    found = await driver.read_image([s for s in Space if s is not Space.MEMORY])
+    assert _rows(found) == {p: r for p, r in _rows(case.image).items() if p[0] is not Space.MEMORY}
+    if Space.MEMORY not in spaces:
+        words = {c: len(stream) for c, stream in expected.outputs.items()}
+        assert await driver.run(case.inputs, dict(enumerate(case.rounds)), words) \
+            == expected.outputs
+
+
+@cocotb.test(timeout_time=60, timeout_unit="ms")
+async def a_halted_region_executes_a_cycle_a_step_and_is_traced(dut: Any) -> None:
+    driver, port = await _driver(dut)
+    case = _case(driver)
+    await driver.load(case.image)
+    expected = _golden(case)
+    for column, stream in case.inputs.items():
+        await port.send(column, stream)
+    await ClockCycles(dut.clk, 60)
+    before = await driver.counters()
+    await driver.halt([0])
+    links = expected.links[0][..., 0, :]
+    busiest = np.unravel_index((links[:regmap.TRACE_WORDS, ..., -1] != 0).sum(axis=0).argmax(),
+                               links.shape[1:3])
+    tile, link = driver.arch.tiles[busiest[0]], LINKS[busiest[1]]
+    await driver.trace(tile, link)
+    await driver.start(dict(enumerate(case.rounds)))
+    for steps in range(4):
+        spent = {n: v - before[n] for n, v in (await driver.counters()).items()}
+        assert spent["ACTIVE_0"] == steps == await driver.read("TRACE_COUNT")
+        await driver.step()
+    assert spent["HELD_HOST_0"] > 10
+    await driver.halt([])
+    await driver.finish()
+    spent = {n: v - before[n] for n, v in (await driver.counters()).items()}
+    assert spent["ACTIVE_0"] == expected.cycles
+    assert spent["CYCLES_0"] == expected.cycles + sum(
+        spent[f"HELD_{by}_0"] for by in ("HOST", "INPUT", "OUTPUT"))
+    want = [link_bits(word) for word in links[:regmap.TRACE_WORDS, busiest[0], busiest[1]]]
+    assert await driver.traced() == want
+    assert any(want)
+
+
+@cocotb.test(timeout_time=60, timeout_unit="ms")
+async def preloaded_programs_follow_each_other_without_an_idle_cycle(dut: Any) -> None:
+    driver, port = await _driver(dut)
+    cases = [random_case(driver.arch, seed, "alu") for seed in (11, 21)]
+    golden = GoldenArray(cases[0].image)
+    results = []
+    for case in cases:
+        golden.images = [case.image]
+        golden.load_memory(0, case.image)
+        results.append(golden.run(case.inputs, case.rounds, keep_links=False))
+    await driver.load(cases[0].image)
+    lockstep = Lockstep(dut, driver.arch, np.zeros((0, 1, 1, 1)))
+    cocotb.start_soon(lockstep.watch())
+    await driver.halt([0])  # holds the first program until the second one is there
+    await driver.start({0: cases[0].rounds[0]})
+    await ClockCycles(dut.clk, 20)
+    await driver.load(cases[1].image, wait=False)
+    await driver.start({0: cases[1].rounds[0]})
+    for case in cases:
+        for column, stream in case.inputs.items():
+            await port.send(column, stream)
+    await ClockCycles(dut.clk, 20)
+    assert (await driver.state()).starting
+    idle = {"cycles": 0}
+    cocotb.start_soon(_count_idle(dut, idle))
+    await driver.halt([])
+    await driver.finish()
+    # Polling sees some idle cycles after both have ended; none lie between them.
+    runs = await driver.counters()
+    assert runs["ACTIVE_0"] == sum(r.cycles for r in results)
+    assert idle["gaps"] == 0, f"{idle['cycles']} idle cycles between programs"
+    await ClockCycles(dut.clk, 40)
+    got = {c: await port.receive(c) for c in range(driver.arch.cols)}
+    assert got == {c: results[0].outputs[c] + results[1].outputs[c] for c in got}
+
+
+async def _count_idle(dut: Any, idle: dict) -> None:
+    """Times at which the region began to run again after an idle cycle."""
+    idle["gaps"], was = 0, 1
+    while True:
+        await RisingEdge(dut.clk)
+        now = int(dut.region_running.value)
+        idle["gaps"] += int(now and not was)
+        idle["cycles"] += int(not now)
+        was = now
+
+
+@cocotb.test(timeout_time=60, timeout_unit="ms")
+async def a_file_of_changes_gives_the_same_bank_and_needs_its_base(dut: Any) -> None:
+    driver, _port = await _driver(dut)
+    image = _case(driver).image
+    sibling = image.copy()
+    sibling.write(Space.SEQUENCER, (0, 0), SequencerRegister.INPUT, {"predicate": ALWAYS})
+    tile = driver.arch.tiles[-1]
+    for slot in range(2):
+        sibling.write(Space.CONTEXT, tile, slot, {"op": slot + 33})
+    for place in [p for p in sibling.rows if p[0] is Space.MEMORY]:
+        del sibling.rows[place]
+    full = await driver.load(image)
+    await driver.load(image, changes=False)
+    changes = await driver.load(sibling)
+    assert len(changes) <= len(full) // 4, (len(changes), len(full))
+    state = await driver.state()
+    assert state.active == bitstream.signature(changes)
+    want = _rows(sibling)
+    found = await driver.read_image([s for s in Space if s is not Space.MEMORY])
+    assert _rows(found) == want
+    # The bank that now lies in the shadow is another one: the same file does not fit.
+    again = bitstream.encode(sibling, None, image, state.active)
+    wrong = bitstream.encode(sibling, None, image, 12345)
+    refusal = "none"
+    for content, reason in ((again, "wrong base"), (wrong, "wrong base")):
+        try:
+            await driver.load_file(content)
+        except DriverError as error:
+            refusal = str(error)
+        assert reason in refusal
+        await driver.clear_error()
+    assert (await driver.state()).active == bitstream.signature(changes)

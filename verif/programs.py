@@ -1,0 +1,244 @@
+"""Random legal programs: any contexts, registers, loops, weights, memories and streams."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from spu.arch.bitstream import Image
+from spu.arch.config import (
+    ADDRESS_WORDS,
+    Compare,
+    Guard,
+    SequencerRegister,
+    Space,
+    TileRegister,
+)
+from spu.arch.context import ALU_OPS, CONTEXT, LOG_OPS, SINKS, SUM_OPS, VECTOR_OPS, Op, Source
+from spu.arch.packing import unpack
+from spu.arch.params import (
+    CONSTANTS,
+    EXISTS,
+    LOOPS,
+    MATRIX_FORMATS,
+    MODES,
+    PREDICATES,
+    PROGRAMMABLE,
+    Architecture,
+    Port,
+    neighbour,
+)
+from verif.golden.array import GoldenArray
+from verif.golden.region import Loops
+from verif.golden.words import Stream
+
+#: Sources by weight: words must get somewhere before anything can happen to them.
+_SOURCES = [s.value for s in Source for _ in range(4 if s in (
+    Source.NORTH, Source.WEST, Source.CONSTANT, Source.EAST) else 2)]
+#: Operations that a program prefers, by the unit that it is about.
+FOCUS: dict[str, tuple[Op, ...]] = {
+    "all": tuple(Op), "alu": ALU_OPS, "vector": VECTOR_OPS, "logarithms": LOG_OPS,
+    "sums": SUM_OPS, "accumulator": (Op.ACC, Op.LANE_SUM), "reblock": (Op.PUSH, Op.UNBLOCK),
+    "matrix": (Op.NOP, Op.ADD), "memory": (Op.NOP, Op.PASS), "registers": (Op.PASS, Op.SELECT),
+}
+#: PAL16 codes with a meaning of their own: zero, NaN, both tops, both least levels.
+_SPECIAL = (0, 0x8000, 0x7FFF, 0xFFFF, 1, 0x8001)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program, the words of its input streams, and rounds of each region."""
+
+    image: Image
+    inputs: dict[int, Stream]
+    rounds: list[int]
+
+
+def random_case(arch: Architecture, seed: int, focus: str | None = None) -> Case:
+    """A legal program: it ends, and every word that it is given or makes is taken.
+
+    ``focus`` is a key of ``FOCUS``, by default one for each seed in turn.
+    """
+    rng = np.random.default_rng(seed)
+    preferred = FOCUS[focus or list(FOCUS)[seed % len(FOCUS)]]
+    image = Image(arch)
+    for tile in arch.tiles:
+        _tile(image, tile, rng)
+    # Words go from the first region to the others.
+    order = rng.permutation(arch.region_count).tolist()
+    rounds = [0] * arch.region_count
+    inputs: dict[int, Stream] = {}
+    for place, region in enumerate(order):
+        received = _received(image, order[:place], region, inputs, rounds) if place else {}
+        rounds[region] = _region(image, region, rng, received, order[place:])
+        ii = image.read(Space.SEQUENCER, (region, 0), SequencerRegister.II)["slots_less_1"] + 1
+        for tile in arch.region_tiles(region):
+            for slot in range(ii):
+                image.write(Space.CONTEXT, tile, slot, _context(image, tile, rng, preferred))
+        for column, count in _host_reads(image, region, rounds[region]).items():
+            inputs[column] = [_word(arch, rng) for _ in range(count)]
+    return Case(image, {c: words for c, words in inputs.items() if words}, rounds)
+
+
+def _word(arch: Architecture, rng: np.random.Generator) -> tuple[int, int]:
+    """Data of any bits, or of special PAL16 codes, and a block bias."""
+    lanes = rng.integers(0, 1 << 16, arch.lanes16)
+    if rng.random() < 0.3:
+        lanes = np.where(rng.random(arch.lanes16) < 0.4, rng.choice(_SPECIAL, arch.lanes16), lanes)
+    data = sum(int(lane) << 16 * i for i, lane in enumerate(lanes))
+    return data, int(rng.choice([0, 255, 200, 128, 3]))
+
+
+def _guard(rng: np.random.Generator, ii_limit: int = 8) -> dict[str, int]:
+    return {"slot": int(rng.integers(ii_limit)), "stage": int(rng.integers(4)),
+            "predicate": int(rng.integers(PREDICATES))}
+
+
+def _spread(rng: np.random.Generator, usual: int, most: int) -> int:
+    """Zero, a number that keeps most results in range, or any."""
+    limit = (1, usual, most)[int(rng.integers(3))]
+    return int(rng.integers(-limit, limit)) if limit > 1 else 0
+
+
+def _tile(image: Image, tile: tuple[int, int], rng: np.random.Generator) -> None:
+    """Everything in a tile but its contexts."""
+    arch, kind = image.arch, image.arch.kind(*tile)
+    if kind.matrix:
+        for row in range(min(arch.weight_rows, 6)):
+            image.write(Space.WEIGHT, tile, row, {
+                "codes": rng.integers(0, 256, (arch.columns, arch.lanes)).tolist(),
+                "beta": rng.integers(-128, 10, arch.columns).tolist()})
+    for number in rng.integers(CONSTANTS, size=6).tolist():
+        data, bias = _word(arch, rng)
+        image.write(Space.CONSTANT, tile, number, {"data": data, "bias": bias})
+    formats = len(MATRIX_FORMATS)
+    for mode in range(MODES):
+        image.write(Space.REGISTER, tile, TileRegister.MODE + mode, {
+            "offset": int(rng.integers(-100, 100)), "x_format": int(rng.integers(formats)),
+            "w_format": int(rng.integers(formats))})
+        image.write(Space.REGISTER, tile, TileRegister.VECTOR_MODE + mode, {
+            "offset": _spread(rng, 64, 2048),
+            "bias": _spread(rng, 40, 512)})
+    for guard in Guard:
+        image.write(Space.REGISTER, tile, TileRegister.GUARD + guard.value, _guard(rng))
+    image.write(Space.REGISTER, tile, TileRegister.REBLOCK, {"format": int(rng.integers(formats))})
+    for first, size in ((TileRegister.WEIGHT, 6), (TileRegister.READ, arch.memory_words),
+                        (TileRegister.WRITE, arch.memory_words)):
+        image.write(Space.REGISTER, tile, first, {"base": int(rng.integers(size)),
+                                                  "guard": _guard(rng)})
+        for i in range(1, ADDRESS_WORDS):
+            image.write(Space.REGISTER, tile, first + i, {
+                "count_less_1": int(rng.integers(4)), "stride": int(rng.integers(-9, 9))})
+    # Between regions the number of words may depend on data, so all of it must be known.
+    if kind.memory and (arch.region_count > 1 or rng.random() < 0.5):
+        for row in rng.integers(arch.memory_words, size=5).tolist():
+            data, bias = _word(arch, rng)
+            image.write(Space.MEMORY, tile, row, {"data": data, "bias": bias})
+
+
+def _context(image: Image, tile: tuple[int, int], rng: np.random.Generator,
+             preferred: tuple[Op, ...]) -> dict[str, int]:
+    """Random fields; half of the flags set; a slice that the word has."""
+    arch = image.arch
+    context = unpack(CONTEXT, int(rng.integers(1 << 62)) << 2 | int(rng.integers(4)))
+    ops = preferred if rng.random() < 0.7 else tuple(Op)
+    context |= {sink: int(rng.choice(_SOURCES)) for sink in SINKS}
+    context |= {"op": ops[int(rng.integers(len(ops)))].value, "guarded": int(rng.random() < 0.2)}
+    mode = image.read(Space.REGISTER, tile, TileRegister.MODE + context["mode"])
+    fmt = MATRIX_FORMATS[mode["x_format"]]
+    slices = min(arch.slices_per_word(fmt), arch.codes_per_word(fmt) // arch.lanes16)
+    context["slice"] = int(rng.integers(slices))
+    return context
+
+
+def _region(image: Image, region: int, rng: np.random.Generator, received: Mapping[int, int],
+            silent: list[int]) -> int:
+    """Sequencer and streams of a region; returns its rounds.
+
+    ``received``: words of each input from another region, taken one a round.  Words go
+    to the regions that are ``silent`` so far.
+    """
+    arch, place = image.arch, (region, 0)
+    ii = int(rng.integers(1, 9)) if rng.random() < 0.5 else int(rng.integers(4, 9))
+
+    def write(row: int, value: dict) -> None:
+        image.write(Space.SEQUENCER, place, row, value)
+
+    several = [1, 1, 2, 3] if arch.region_count == 1 else [1, 1, 2]
+    loops = [1] * (LOOPS - 1) if received else rng.choice(several, LOOPS - 1).tolist()
+    rounds = int(rng.integers(1, 6)) if not received else max(*received.values(), 4)
+    stage = int(rng.integers(1, 6))
+    write(SequencerRegister.II, {"slots_less_1": ii - 1})
+    write(SequencerRegister.SPAN, {"stage": stage, "slot": int(rng.integers(ii))})
+    for i, count in enumerate(loops):
+        write(SequencerRegister.LOOP + i, {"count_less_1": count - 1})
+    for number in range(PREDICATES - PROGRAMMABLE):
+        write(SequencerRegister.PREDICATE + number, {
+            "first": int(rng.choice([0, 0, 1, 2, 3, 8])), "last": int(rng.choice([0, 0, 1, 2, 4])),
+            "loop": int(rng.integers(LOOPS)), "compare": int(rng.integers(len(Compare))),
+            "value": int(rng.integers(4))})
+    streams = [{"read": 0, "emit": 0} for _ in range(ii)]
+    counted = list(received.items())[:PREDICATES - PROGRAMMABLE]
+    for i, port in enumerate(arch.inputs(region)):
+        if port.row == 0 and port.link == "north":
+            for slot in streams:
+                slot["read"] |= int(rng.integers(2)) << i
+            guard = _guard(rng) if rng.random() < 0.4 else {"predicate": EXISTS}
+            # A stream that is read in every cycle, whether an iteration exists or not, is legal.
+            write(SequencerRegister.INPUT + i, guard)
+    for number, (i, count) in enumerate(counted):
+        write(SequencerRegister.PREDICATE + number, {
+            "loop": LOOPS - 1, "compare": Compare.LESS.value, "value": count})
+        streams[int(rng.integers(ii))]["read"] |= 1 << i
+        write(SequencerRegister.INPUT + i, {"predicate": PROGRAMMABLE + number,
+                                            "stage": int(rng.integers(min(stage, 3)))})
+    outward = 0
+    for i, port in enumerate(arch.outputs(region)):
+        other = _beyond(arch, port)
+        if other is None:
+            for slot in streams:
+                slot["emit"] |= int(rng.integers(2)) << i
+        elif other in silent and outward < 3 and rng.random() < 0.5:
+            streams[int(rng.integers(ii))]["emit"] |= 1 << i
+            outward += 1
+    for number, value in enumerate(streams):
+        image.write(Space.STREAM, place, number, value)
+    return rounds
+
+
+def _beyond(arch: Architecture, port: Port) -> int | None:
+    """Region that an output leads to; None for the host."""
+    other = neighbour(port.row, port.col, port.link)
+    return arch.region(*other) if other in arch.tiles else None
+
+
+def _host_reads(image: Image, region: int, rounds: int) -> dict[int, int]:
+    """Words that a region reads from each column's input stream."""
+    arch, place = image.arch, (region, 0)
+    loops = Loops(image, region, rounds)
+    ii = image.read(Space.SEQUENCER, place, SequencerRegister.II)["slots_less_1"] + 1
+    span = image.read(Space.SEQUENCER, place, SequencerRegister.SPAN)
+    cycles = (loops.total - 1 + span["stage"]) * ii + span["slot"] + 1
+    streams = [image.read(Space.STREAM, place, s)["read"] for s in range(ii)]
+    out = {}
+    for i, port in enumerate(arch.inputs(region)):
+        if port.row == 0 and port.link == "north":
+            guard = image.read(Space.SEQUENCER, place, SequencerRegister.INPUT + i)
+            out[port.col] = sum(bool(streams[cycle % ii] >> i & 1)
+                                and loops.holds(guard, cycle % ii, cycle // ii)
+                                for cycle in range(cycles))
+    return out
+
+
+def _received(image: Image, before: list[int], region: int, inputs: Mapping[int, Stream],
+              rounds: list[int]) -> dict[int, int]:
+    """Words that reach each input of a region from those that ran before it."""
+    arch, golden = image.arch, GoldenArray(image)
+    for column, words in inputs.items():
+        golden.feed(column, [words])
+    for number in before:
+        golden.start(number, rounds[number])
+    golden.advance()
+    return {i: count for i, port in enumerate(arch.inputs(region))
+            if (port.row, port.link) != (0, "north")
+            and (count := int(golden.entering[port].tail[0]))}
