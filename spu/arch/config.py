@@ -1,5 +1,6 @@
 """Configuration spaces: what a program file writes, and the layout of each row."""
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from amaranth.hdl import signed
@@ -7,6 +8,7 @@ from amaranth.lib import data
 
 from pal_units.formats import PAL8T
 from spu.arch.context import CONTEXT
+from spu.arch.packing import Plan, plan
 from spu.arch.params import (
     ADDRESS_LOOPS,
     BIAS_BITS,
@@ -150,6 +152,12 @@ def row_layout(space: Space, row: int, arch: Architecture) -> data.Layout:
     return {Space.CONTEXT: CONTEXT, Space.STREAM: STREAM, Space.WEIGHT: weight_row(arch)}[space]
 
 
+@cache
+def row_plan(space: Space, row: int, arch: Architecture) -> Plan:
+    """How a row of a space is packed."""
+    return plan(row_layout(space, row, arch))
+
+
 def _register_layout(row: int) -> data.Layout:
     if row >= TileRegister.WEIGHT:
         first = (row - TileRegister.WEIGHT) % ADDRESS_WORDS == 0
@@ -169,6 +177,7 @@ def depth(space: Space, arch: Architecture) -> int:
             Space.MEMORY: arch.memory_words}[space]
 
 
+@cache
 def words_per_row(space: Space, arch: Architecture) -> int:
     """32-bit words of a row of a space."""
     return -(-row_layout(space, 0, arch).size // 32)

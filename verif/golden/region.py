@@ -29,7 +29,6 @@ from spu.arch.params import (
     PROGRAMMABLE,
     REGISTERS,
     STAGES,
-    code_pitch,
     neighbour,
 )
 from verif.golden import units
@@ -90,33 +89,56 @@ class TileUnits:
         arch = image.arch
         self.kind, self.memory = arch.kind(*tile), memory
         rows = [image.read(Space.REGISTER, tile, r) for r in range(TileRegister.COUNT)]
-        self.modes = rows[TileRegister.MODE:TileRegister.VECTOR_MODE]
+        self.modes = [units.MatrixMode(row | {
+            name: row[name] % len(MATRIX_FORMATS) for name in ("x_format", "w_format")})
+            for row in rows[TileRegister.MODE:TileRegister.VECTOR_MODE]]
         self.vector_modes = rows[TileRegister.VECTOR_MODE:TileRegister.GUARD]
         self.guards = rows[TileRegister.GUARD:TileRegister.REBLOCK]
-        weights = [image.read(Space.WEIGHT, tile, r) for r in range(arch.weight_rows)] \
-            if self.kind.matrix else []
-        self.weights = [{"codes": np.array(row["codes"], np.uint8),
-                         "beta": np.array(row["beta"], np.int64)} for row in weights]
+        written = image.rows.get((Space.WEIGHT, *tile), {}) if self.kind.matrix else {}
+        self.weights = {r: units.weight_codes(image.read(Space.WEIGHT, tile, r)) for r in written}
+        self.no_weights = units.weight_codes(image.read(Space.WEIGHT, tile, arch.weight_rows))
+        self.weight_rows = arch.weight_rows
         self.matrix = units.MatrixUnit(arch, batch)
         self.accumulators = units.Accumulators(arch, batch)
         self.reblock = units.Reblock(arch, MATRIX_FORMATS[rows[TileRegister.REBLOCK]["format"]],
                                      batch)
-        self.pushed: Words | None = None  # taken by the reblock unit after this cycle's pop
         self.access, self.generators = {}, {}
-        for name, first, size, size_batch in (
-                ("weight", TileRegister.WEIGHT, 2 * arch.weight_rows, None),
-                ("read", TileRegister.READ, arch.memory_words, None),
-                ("write", TileRegister.WRITE, arch.memory_words, batch)):
+        for name, first, size, accesses in (
+                ("weight", TileRegister.WEIGHT, 2 * arch.weight_rows, 0),
+                ("read", TileRegister.READ, arch.memory_words, 0),
+                ("write", TileRegister.WRITE, arch.memory_words, np.zeros(batch, np.int64))):
             self.access[name] = rows[first]["guard"]
             self.generators[name] = units.AddressGenerator(rows[first:first + ADDRESS_WORDS], size,
-                                                           size_batch)
+                                                           accesses)
 
-    def weight_row(self, mode: Mapping[str, int]) -> tuple[dict, bool]:
+    def weight_row(self, mode: units.MatrixMode) -> tuple[dict, bool]:
         """Row and slice of the next mac's weights."""
-        address = int(self.generators["weight"].next())
-        halves = code_pitch(MATRIX_FORMATS[mode["w_format"]]) == 4
-        row = address // 2 if halves else address
-        return self.weights[row % len(self.weights)], bool(address % 2)
+        address = self.generators["weight"].next()
+        row = address // 2 if mode.halves else address
+        return (self.weights.get(row % self.weight_rows, self.no_weights),
+                bool(address % 2))
+
+
+class Slot:
+    """What the tiles of a region do in a slot, by unit: lists of (tile, context)."""
+
+    def __init__(self, contexts: Sequence[dict[str, int]], tiles: Sequence[TileUnits]) -> None:
+        every = list(enumerate(contexts))
+        self.chosen = np.array([[c[sink] for sink in SINKS] for c in contexts])
+        self.register_a = [c["register_a"] for c in contexts]
+        self.register_b = [c["index"] % REGISTERS for c in contexts]
+        self.constant = [c["index"] for c in contexts]
+        self.kept = [t for t, c in every if c["register"] != Source.NONE.value]
+        self.kept_in = [contexts[t]["register_write"] for t in self.kept]
+        self.ops = [(t, Op(c["op"]), c) for t, c in every if c["op"] != Op.NOP.value]
+        matrix = [(t, c) for t, c in every if tiles[t].kind.matrix]
+        self.drains = [t for t, c in matrix if c["drain"]]
+        self.macs = [(t, c["slice"], tiles[t].modes[c["mode"]], Close(c["close"]))
+                     for t, c in matrix if c["mac"]]
+        memory = [(t, c) for t, c in every if tiles[t].kind.memory]
+        self.reads = [t for t, c in memory if c["read"]]
+        self.stores = [t for t, c in memory if c["memory"] != Source.NONE.value]
+        self.pops = [t for t, c in memory if c["pop"]]
 
 
 class RegionModel:
@@ -144,12 +166,11 @@ class RegionModel:
         self.inputs, self.outputs = arch.inputs(region), arch.outputs(region)
         self.input_guards = [read(SequencerRegister.INPUT + i) for i in range(len(self.inputs))]
         self.units = [TileUnits(image, t, batch, memory[i]) for i, t in enumerate(self.tiles)]
-        self.contexts = [[image.read(Space.CONTEXT, t, s) for t in self.tiles]
-                         for s in range(self.ii)]
-        self.chosen = [np.array([[c[sink] for sink in SINKS] for c in row])
-                       for row in self.contexts]
+        self.slots = [Slot([image.read(Space.CONTEXT, t, s) for t in self.tiles], self.units)
+                      for s in range(self.ii)]
         self.cycle = 0
         n, width = len(self.tiles), w.width(arch)
+        self.every = np.arange(n)
         self.out = np.zeros((n, len(LINKS), batch, width), np.uint16)
         self.registers = np.zeros((n, REGISTERS, batch, width), np.uint16)
         constants = [[w.from_integers([tuple(image.read(Space.CONSTANT, t, i).values())], arch)[0]
@@ -195,7 +216,7 @@ class RegionModel:
         """Execute a cycle, with a word for each input that it reads."""
         cycle = self.cycle
         iteration, slot = divmod(cycle, self.ii)
-        contexts, sources = self.contexts[slot], self.sources
+        plan, sources = self.slots[slot], self.sources
         sources[self.to_tile, self.to_side] = self.out[self.from_tile, self.from_link]
         for place in self.input_place:
             sources[place] = 0
@@ -204,30 +225,18 @@ class RegionModel:
         for source, queue in self.due.items():
             sources[:, source.value] = queue.pop(0)
             queue.append(self.nothing)
-        every = np.arange(len(self.tiles))
-        for source, field, modulo in ((Source.REGISTER_A, "register_a", REGISTERS),
-                                      (Source.REGISTER_B, "index", REGISTERS)):
-            rows = [c[field] % modulo for c in contexts]
-            sources[:, source.value] = self.registers[every, rows]
-        sources[:, Source.CONSTANT.value] = self.constants[every, [c["index"] for c in contexts]]
-        taken = sources[every[:, None], self.chosen[slot]]
+        every = self.every
+        sources[:, Source.REGISTER_A.value] = self.registers[every, plan.register_a]
+        c = sources[:, Source.REGISTER_B.value] = self.registers[every, plan.register_b]
+        sources[:, Source.CONSTANT.value] = self.constants[every, plan.constant]
+        taken = sources[every[:, None], plan.chosen]
         words = {sink: taken[:, i] for i, sink in enumerate(SINKS)}
         self.out = taken[:, :len(LINKS)]
 
-        issued: dict[tuple[Op, Source], list[int]] = {}
-        for t, (context, tile) in enumerate(zip(contexts, self.units, strict=True)):
-            op = Op(context["op"])
-            guarded = context["guarded"] and not self._guard(tile, Guard.OP, slot, iteration)
-            if op is not Op.NOP and not guarded:
-                self._operation(t, op, context, words, slot, iteration, issued)
-            self._matrix(t, context, words["matrix"][t], slot, iteration)
-            if tile.kind.memory:
-                self._memory(t, context, words["memory"][t], slot, iteration)
-        for (op, source), members in issued.items():
-            self._sums(op, source, members, contexts, words)
-        kept = [t for t, c in enumerate(contexts) if c["register"] != Source.NONE.value]
-        self.registers[kept, [contexts[t]["register_write"] for t in kept]] \
-            = words["register"][kept]
+        self._operations(plan, words["a"], words["b"], c, slot, iteration)
+        self._matrix(plan, words["matrix"], slot, iteration)
+        self._memory(plan, words["memory"], slot, iteration)
+        self.registers[plan.kept, plan.kept_in] = words["register"][plan.kept]
         self.cycle += 1
 
     def _guard(self, tile: TileUnits, guard: Guard, slot: int, iteration: int) -> bool:
@@ -240,73 +249,68 @@ class RegionModel:
             queue[-1] = self.nothing.copy()
         queue[-1][tiles] = words
 
-    def _operation(self, t: int, op: Op, context: Mapping[str, int], words: Mapping[str, Words],
-                   slot: int, iteration: int, issued: dict[tuple[Op, Source], list[int]]) -> None:
-        tile, a, b = self.units[t], words["a"][t], words["b"][t]
-        if op in ALU_OPS:
-            self._deliver(Source.ALU, t, units.alu(op, a, b, self._c(t, context)))
-        elif op is Op.PUSH:
-            if tile.kind.memory:
-                tile.pushed = a
-        elif not tile.kind.vector:
-            return
-        elif op is Op.ACC:
-            emit = self._guard(tile, Guard.EMIT, slot, iteration)
-            offset = tile.vector_modes[context["mode"]]["offset"]
-            self._deliver(Source.SUM, t, tile.accumulators.add(a, emit, offset))
-        elif op in SUM_OPS:
-            issued.setdefault((op, Source.SUM), []).append(t)
-        elif op in VECTOR_OPS:
-            fmt = MATRIX_FORMATS[tile.modes[context["mode"]]["x_format"] % len(MATRIX_FORMATS)]
-            self._deliver(Source.VECTOR, t, units.vector(
-                op, a, b, self._c(t, context), tile.vector_modes[context["mode"]],
-                context["slice"], fmt))
+    def _operations(self, plan: Slot, a: Words, b: Words, c: Words, slot: int, iteration: int
+                    ) -> None:
+        """ALU, VectorUnit, and the pushes that the reblock units take after this cycle's pops."""
+        together: dict[Op, list[tuple[int, int]]] = {}
+        self.pushed: list[tuple[TileUnits, Words]] = []
+        for t, op, context in plan.ops:
+            tile = self.units[t]
+            if context["guarded"] and not self._guard(tile, Guard.OP, slot, iteration):
+                continue
+            if op in ALU_OPS:
+                self._deliver(Source.ALU, t, units.alu(op, a[t], b[t], c[t]))
+            elif op is Op.PUSH:
+                if tile.kind.memory:
+                    self.pushed.append((tile, a[t]))
+            elif tile.kind.vector:
+                mode = tile.vector_modes[context["mode"]]
+                if op is Op.ACC:
+                    emit = self._guard(tile, Guard.EMIT, slot, iteration)
+                    self._deliver(Source.SUM, t, tile.accumulators.add(a[t], emit, mode["offset"]))
+                elif op in SUM_OPS:
+                    together.setdefault(op, []).append((t, mode["offset"]))
+                elif op in VECTOR_OPS:
+                    self._deliver(Source.VECTOR, t, units.vector(
+                        op, a[t], b[t], c[t], mode, context["slice"],
+                        tile.modes[context["mode"]].x_format))
+        for op, members in together.items():
+            tiles = [t for t, _ in members]
+            offset = np.array([offset for _, offset in members])[:, None]
+            self._deliver(Source.SUM, tiles, units.sums(op, a[tiles], b[tiles], c[tiles], offset))
 
-    def _c(self, t: int, context: Mapping[str, int]) -> Words:
-        return self.registers[t, context["index"] % REGISTERS]
+    def _matrix(self, plan: Slot, x: Words, slot: int, iteration: int) -> None:
+        for tile in self.units:
+            if self.cycle in tile.matrix.finished:
+                tile.matrix.settle(self.cycle)
+        for t in plan.drains:
+            self._deliver(Source.MATRIX, t, self.units[t].matrix.drain())
+        for t, part, mode, close in plan.macs:
+            tile = self.units[t]
+            if not self.loops.holds(tile.access["weight"], slot, iteration):
+                continue
+            last = close is Close.DOT
+            block_last = last or close is Close.BLOCK
+            if close is Close.GUARDS:
+                block_last = self._guard(tile, Guard.BLOCK, slot, iteration)
+                last = block_last and self._guard(tile, Guard.LAST, slot, iteration)
+            row, upper = tile.weight_row(mode)
+            tile.matrix.mac(self.cycle, x[t], part, row, upper, mode, block_last, last)
 
-    def _sums(self, op: Op, source: Source, members: list[int], contexts: list[dict],
-              words: Mapping[str, Words]) -> None:
-        """One operation in several tiles at once."""
-        offset = np.array([self.units[t].vector_modes[contexts[t]["mode"]]["offset"]
-                           for t in members])[:, None]
-        c = self.registers[members, [contexts[t]["index"] % REGISTERS for t in members]]
-        self._deliver(source, members, units.sums(op, words["a"][members], words["b"][members],
-                                                  c, offset))
-
-    def _matrix(self, t: int, context: Mapping[str, int], x: Words, slot: int, iteration: int
-                ) -> None:
-        tile = self.units[t]
-        if not tile.kind.matrix:
-            return
-        tile.matrix.settle(self.cycle)
-        if context["drain"]:
-            self._deliver(Source.MATRIX, t, tile.matrix.drain())
-        if not context["mac"] or not self.loops.holds(tile.access["weight"], slot, iteration):
-            return
-        close, mode = Close(context["close"]), tile.modes[context["mode"]]
-        block_last = close in (Close.BLOCK, Close.DOT)
-        last = close is Close.DOT
-        if close is Close.GUARDS:
-            block_last = self._guard(tile, Guard.BLOCK, slot, iteration)
-            last = block_last and self._guard(tile, Guard.LAST, slot, iteration)
-        row, upper = tile.weight_row(mode)
-        tile.matrix.mac(self.cycle, x, context["slice"], row, upper, mode, block_last, last)
-
-    def _memory(self, t: int, context: Mapping[str, int], stored: Words, slot: int,
-                iteration: int) -> None:
-        tile = self.units[t]
-        if context["read"] and self.loops.holds(tile.access["read"], slot, iteration):
-            data = tile.memory[:, int(tile.generators["read"].next())]
-            self._deliver(Source.MEMORY, t, np.concatenate(
-                [data, np.ones((self.batch, 1), np.uint16)], axis=1))
-        valid = w.valid(stored)
-        if valid.any():
-            address = tile.generators["write"].next(valid)
-            rows = np.flatnonzero(valid)
-            tile.memory[rows, address[rows]] = stored[rows, :-1]
-        if context["pop"]:
-            self._deliver(Source.REBLOCK, t, tile.reblock.pop())
-        if tile.pushed is not None:
-            tile.reblock.push(tile.pushed)
-            tile.pushed = None
+    def _memory(self, plan: Slot, stored: Words, slot: int, iteration: int) -> None:
+        for t in plan.reads:
+            tile = self.units[t]
+            if self.loops.holds(tile.access["read"], slot, iteration):
+                data = tile.memory[:, tile.generators["read"].next()]
+                self._deliver(Source.MEMORY, t, np.concatenate(
+                    [data, np.ones((self.batch, 1), np.uint16)], axis=1))
+        for t in plan.stores:
+            tile, valid = self.units[t], w.valid(stored[t])
+            if valid.any():
+                address = tile.generators["write"].next(valid)
+                rows = np.flatnonzero(valid)
+                tile.memory[rows, address[rows]] = stored[t][rows, :-1]
+        for t in plan.pops:
+            self._deliver(Source.REBLOCK, t, self.units[t].reblock.pop())
+        for tile, word in self.pushed:
+            tile.reblock.push(word)

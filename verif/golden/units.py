@@ -5,6 +5,7 @@ Arithmetic is that of ``pal_units.model``.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from spu.arch import timing
 from spu.arch.context import READS_B, READS_C, Op
 from spu.arch.params import BLOCK, MATRIX_DOT, MATRIX_FORMATS, Architecture, code_pitch
 from verif.golden import words as w
-from verif.golden.kernels import slice_sums
+from verif.golden.kernels import add_slice
 from verif.golden.words import Words
 
 #: Width of the vector accumulators, which wrap.
@@ -47,6 +48,34 @@ def wrapped(x: Any, bits: int) -> NDArray[np.int64]:
     return (x + half) % (2 * half) - half
 
 
+def weight_codes(row: dict) -> dict:
+    """Codes of an unpacked weight row by (bits, upper slice), and biases as ``"beta"``."""
+    codes = np.array(row["codes"], np.uint8)
+    out: dict = {"beta": np.array(row["beta"], np.int64)}
+    for fmt in MATRIX_FORMATS:
+        for upper in (False, True):
+            shift = 4 if upper and code_pitch(fmt) == 4 else 0
+            out[fmt.n, upper] = codes >> np.uint8(shift) & np.uint8((1 << fmt.n) - 1)
+    return out
+
+
+class MatrixMode:
+    """A row of matrix modes, with what a mac needs of its formats."""
+
+    def __init__(self, row: dict) -> None:
+        self.offset = row["offset"]
+        self.x_format, self.w_format = (MATRIX_FORMATS[row[name]]
+                                        for name in ("x_format", "w_format"))
+        self.halves = code_pitch(self.w_format) == 4
+        self.nan_codes = tuple(f.sign_bit if f.has_nan else -1
+                               for f in (self.x_format, self.w_format))
+
+    @cached_property
+    def products(self) -> NDArray[np.int32]:
+        """Products of all codes, by eighths of an octave."""
+        return model.product_tables(self.x_format, self.w_format, MATRIX_DOT)
+
+
 class MatrixUnit:
     """``columns`` dot products, an accumulator set and a result set."""
 
@@ -61,39 +90,27 @@ class MatrixUnit:
         self.left = 0
         self.nothing = np.zeros((batch, w.width(arch)), np.uint16)
 
-    def mac(self, cycle: int, x: Words, part: int, row: dict, upper: bool, mode: dict,
+    def mac(self, cycle: int, x: Words, part: int, row: dict, upper: bool, mode: MatrixMode,
             block_last: bool, last: bool) -> None:
-        """Multiply-accumulate a slice of ``x`` with an unpacked weight row."""
-        x_format, w_format = (MATRIX_FORMATS[mode[name]] for name in ("x_format", "w_format"))
+        """Multiply-accumulate a slice of ``x`` with a weight row, see ``weight_codes``."""
         lanes = self.arch.lanes
-        codes = np.ascontiguousarray(codes_of(x, x_format)[:, part * lanes:(part + 1) * lanes])
-        weights = row["codes"]
-        if code_pitch(w_format) == 4:
-            weights = weights >> 4 if upper else weights & 15
-        weights = weights & ((1 << w_format.n) - 1)
-        beta, bias = row["beta"], w.bias(x)[:, None]
-        _, eighths = model.split_bias(bias, beta)
-        table = model.product_tables(x_format, w_format, MATRIX_DOT)
-        total = wrapped(self.partial + slice_sums(table, eighths, codes, weights),
-                        MATRIX_DOT.sum_bits(BLOCK))
-        nan = self.partial_nan
-        if x_format.has_nan:
-            nan = nan | (codes == x_format.sign_bit).any(axis=1)[:, None]
-        if w_format.has_nan:
-            nan = nan | (weights == w_format.sign_bit).any(axis=1)
+        codes = codes_of(x, mode.x_format)[:, part * lanes:(part + 1) * lanes]
+        bias, beta = w.bias(x), row["beta"]
+        add_slice(mode.products, codes, bias, row[mode.w_format.n, upper], beta, mode.nan_codes,
+                  MATRIX_DOT.sum_bits(BLOCK), self.partial, self.partial_nan)
         self.all_valid = self.all_valid & w.valid(x)
         if not block_last:
-            self.partial, self.partial_nan = total, nan
             return
+        bias, total, nan = bias[:, None], self.partial, self.partial_nan
         zero = (beta == model.ZERO_BLOCK) | (bias == model.ZERO_BLOCK)
         self.accumulator = wrapped(self.accumulator + model.scale_block(total, bias, beta,
                                                                        MATRIX_DOT),
                                    MATRIX_DOT.accumulator_bits)
         self.accumulator_nan = self.accumulator_nan | (nan & ~zero)
-        self.partial, self.partial_nan = np.zeros_like(total), np.zeros_like(nan)
+        self.partial[:], self.partial_nan[:] = 0, False
         if last:
             self.finished[cycle + timing.ACCUMULATE] = (
-                self.accumulator, self.accumulator_nan, self.all_valid, mode["offset"])
+                self.accumulator, self.accumulator_nan, self.all_valid, mode.offset)
             self.accumulator = np.zeros_like(total)
             self.accumulator_nan = np.zeros_like(nan)
             self.all_valid = np.ones_like(self.all_valid)
@@ -279,19 +296,20 @@ class Reblock:
 
 
 class AddressGenerator:
-    """Enumerates ``base + sum(counter_i * stride_i)``, counter 0 fastest."""
+    """Enumerates ``base + sum(counter_i * stride_i)``, counter 0 fastest.
 
-    def __init__(self, rows: Sequence[dict], size: int, batch: int | None = None) -> None:
-        self.base, self.size = rows[0]["base"], size
-        self.counts = [loop["count_less_1"] + 1 for loop in rows[1:]]
-        self.strides = [loop["stride"] for loop in rows[1:]]
-        self.accesses = np.zeros(() if batch is None else batch, np.int64)
+    ``accesses``: how many there were, in every run or in each of the batch.
+    """
 
-    def next(self, taken: NDArray[np.bool_] | bool = True) -> NDArray[np.int64]:
+    def __init__(self, rows: Sequence[dict], size: int, accesses: Any = 0) -> None:
+        self.base, self.size, self.accesses = rows[0]["base"], size, accesses
+        self.loops = [(loop["count_less_1"] + 1, loop["stride"]) for loop in rows[1:]]
+
+    def next(self, taken: Any = 1) -> Any:
         """Address of this access; the next one follows where it is ``taken``."""
         rest, address = self.accesses, self.base
-        for count, stride in zip(self.counts, self.strides, strict=True):
-            rest, counter = np.divmod(rest, count)
+        for count, stride in self.loops:
+            rest, counter = divmod(rest, count)
             address = address + counter * stride
         self.accesses = self.accesses + taken
-        return np.asarray(address % self.size)
+        return address % self.size
