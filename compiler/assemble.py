@@ -62,7 +62,7 @@ def _weights(image: Image, mapping: Mapping) -> None:
         })
     for tile, last in rows.items():
         # All macs of an iteration, whether it exists or not.
-        _generator(image, tile, TileRegister.WEIGHT, {"guard": {"predicate": ALWAYS}},
+        write_generator(image, tile, TileRegister.WEIGHT, {"guard": {"predicate": ALWAYS}},
                    [(last + 1, 1)])
 
 
@@ -112,10 +112,10 @@ def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
          [(slices, 0), (words, 1), (home.passes, 0), ring]),
     )
     for first, base, loops in generators:
-        _generator(image, home.tile, first, base, loops)
+        write_generator(image, home.tile, first, base, loops)
 
 
-def _generator(image: Image, tile: Tile, first: int, base: dict,
+def write_generator(image: Image, tile: Tile, first: int, base: dict,
                loops: list[tuple[int, int]]) -> None:
     """Rows of an address generator; ``loops`` are (count, stride) from the innermost."""
     image.write(Space.REGISTER, tile, first, base)

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 #: Headers that stand in for lz4 and zlib.
 _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: Bumped when the build below changes, so that cached builds are not reused.
-_RECIPE = "1"
+_RECIPE = "7"
 
 
 class SimulationError(RuntimeError):
@@ -112,18 +113,19 @@ def _outside_pytest() -> Iterator[None]:
 
 
 def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", waves: bool = False,
-          blocks: Sequence[str] = ()) -> Build:
+          blocks: Sequence[str] = (), fast: bool = False) -> Build:
     """Compile Verilog for a simulator; a build of the same text is reused.
 
     ``blocks`` are modules that Verilator compiles once each, however often they are
-    instantiated.  Raises ``SimulationError``.
+    instantiated: clocked by rising edges alone, all outputs registers.  ``fast``: compile
+    longer, to run faster, in as many threads as there are cores.  Raises ``SimulationError``.
     """
     if simulator not in SIMULATORS:
         raise SimulationError(f"unknown simulator {simulator!r}; known: {', '.join(SIMULATORS)}")
     if not available(simulator):
         raise SimulationError(f"{simulator} is not installed on this machine")
     key = hashlib.sha256("\0".join(
-        [verilog, top, simulator, str(waves), *blocks, _RECIPE, sys.prefix,
+        [verilog, top, simulator, str(waves), str(fast), *blocks, _RECIPE, sys.prefix,
          str(cache.resolve())]).encode()).hexdigest()[:16]
     directory = cache.resolve() / f"{simulator}-{top}-{key}"
     if directory.exists():
@@ -135,8 +137,10 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
         aside = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
         try:
             (aside / f"{top}.v").write_text(verilog)
-            make = _build_verilator if simulator == "verilator" else _build_icarus
-            make(aside, top, waves, blocks)
+            if simulator == "verilator":
+                _build_verilator(aside, top, waves, blocks, fast)
+            else:
+                _build_icarus(aside, top, waves)
             aside.rename(directory)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -161,14 +165,15 @@ def _execute(command: Sequence[str], directory: Path, environment: Mapping[str, 
         raise SimulationError(f"{Path(command[0]).name} failed: {_tail(log)}")
 
 
-def _build_icarus(directory: Path, top: str, waves: bool, _: Sequence[str]) -> None:
+def _build_icarus(directory: Path, top: str, waves: bool) -> None:
     with _outside_pytest():
         get_runner("icarus").build(
             sources=[directory / f"{top}.v"], hdl_toplevel=top, build_dir=directory,
             waves=waves, timescale=("1ns", "1ps"), log_file=directory / "build.log")
 
 
-def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[str]) -> None:
+def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[str],
+                     fast: bool) -> None:
     executable, environment = _verilator()
     config = cocotb_tools.config
     (directory / "blocks.vlt").write_text("`verilator_config\n" + "".join(
@@ -179,31 +184,75 @@ def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[st
     if waves:
         for library in ("liblz4.a", "libz.a"):
             (directory / library).write_bytes(b"!<arch>\n")  # an empty archive
+    # Blocks are objects of their own, so that threads may evaluate them at the same time.
+    threads = ["--threads", str(os.cpu_count() or 1), "--threads-dpi", "all"] if fast else []
     # Only the ports and wires of the top are visible to cocotb, the rest is optimised.
     _execute([executable, "-cc", "--exe", "-Mdir", str(directory), "--top-module", top,
               "--vpi", "--public-depth", "1", "--prefix", "Vtop", "-o", top,
               "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
               "-Wno-UNOPTFLAT", "--timescale", "1ns/1ps",
-              *hierarchical, *trace,
+              *hierarchical, *trace, *threads,
               "-LDFLAGS", f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} "
                           "-lcocotbvpi_verilator",
               "blocks.vlt", str(config.share_dir / "lib" / "verilator" / "verilator.cpp"),
               f"{top}.v"], directory, environment)
-    runtime = directory.parent / f"verilator-runtime{'-fst' if waves else ''}"
+    runtime = directory.parent / f"verilator-runtime{'-fst' if waves else ''}{'-fast' if fast else ''}"
     runtime.mkdir(exist_ok=True)
     for kept in runtime.glob("*.[od]"):
         shutil.copy(kept, directory)
     # The wheel does not know GCC's flag for precompiled headers.
-    _execute(["make", "-j", str(os.cpu_count() or 1), "-f",
-              "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
-              f"VM_TRACE_FST={int(waves)}", "OPT_FAST=-O1", "OPT_SLOW=-O0",
-              "CFG_CXXFLAGS_PCH_I=-include"], directory, environment)
+    make = ["make", "-j", str(os.cpu_count() or 1), "-f",
+            "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
+            f"VM_TRACE_FST={int(waves)}", "OPT_SLOW=-O0",
+            f"OPT_FAST={'-O3 -march=native' if fast else '-O1'}",
+            "CFG_CXXFLAGS_PCH_I=-include"]
+    if blocks:
+        _execute([*make, "hier_verilation"], directory, environment)
+        for name in blocks:
+            spare_evaluations(directory / f"V{name}", name)
+    _execute(make, directory, environment)
     for name in _RUNTIME:
         for made in directory.glob(f"{name}.[od]"):  # a small design does not need all
             if not (runtime / made.name).exists():
                 aside = runtime / f"{made.name}.{os.getpid()}"
                 shutil.copy(made, aside)
                 aside.replace(runtime / made.name)
+
+
+def spare_evaluations(directory: Path, name: str) -> None:
+    """Let a hierarchical block evaluate once a cycle: when its clock rises.
+
+    Verilator evaluates the whole block at both edges of the clock and whenever an input
+    changed, some five times a cycle.  A block that is clocked by rising edges alone, and whose
+    outputs are all registers, needs that only when the clock rises, with what its inputs
+    were until then.  Edits the wrapper that Verilator generated before it is compiled; raises
+    ``SimulationError`` if that is not as expected.
+    """
+    root = directory / f"V{name}___024root.h"
+    clocks = re.findall(r"__Vtrigprevexpr___TOP__(\w*clk)__0;", root.read_text())
+    if len(clocks) != 1:
+        raise SimulationError(f"Verilator's model of {name} has clocks {clocks}, not one")
+    clock = f"handlep__V->rootp->{clocks[0]}"
+    before = f"handlep__V->rootp->__Vtrigprevexpr___TOP__{clocks[0]}__0"
+    evaluate = "handlep__V->eval();"
+    _edit(directory / f"{name}.cpp",
+          (r"(#include \"verilated_dpi.h\")", rf'\1\n#include "{root.name}"'),
+          (r"(long long m_seqnum;)", r"\1\n    bool m_begun = false;"),
+          # Inputs: evaluate the first time, when Verilator runs what is initial.
+          (rf"(handlep__V->(?!clk)\w+ = \([^;]*;\n +){re.escape(evaluate)}",
+           rf"\1if (!handlep__V->m_begun) {evaluate}\n        handlep__V->m_begun = true;"),
+          (rf"(handlep__V->clk = \(clk\);\n +){re.escape(evaluate)}",
+           rf"\1if (clk) {evaluate}\n        else {clock} = {before} = 0;"))
+
+
+def _edit(path: Path, *edits: tuple[str, str]) -> None:
+    """Replace patterns in a file, each of which must be found."""
+    text = path.read_text()
+    for pattern, replacement in edits:
+        text, count = re.subn(pattern, replacement, text, flags=re.M)
+        if not count:
+            raise SimulationError(f"{path.name} of Verilator has no {pattern}")
+    path.write_text(text)
 
 
 def _tail(log: Path, lines: int = 8) -> str:

@@ -85,11 +85,13 @@ class Loader(wiring.Component):
             "section": Out(16), "words": Out(32),
             "config": Out(ConfigBus()), "rows": Out(16), "cols": Out(16),
         })
+        #: For proofs.
+        self.state = Signal(State)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         arch, word = self.arch, self.i.payload
-        self.state = state = Signal(State)
+        state = self.state
         index = Signal(range(MAX_PAYLOAD + 1))
         self.mask = Signal(arch.region_count)
         sections, total_crc, signature = Signal(16), Signal(32), Signal(32)
@@ -230,7 +232,7 @@ class Loader(wiring.Component):
         self._forget(m, self.spoilt)
         with m.If(self.clear & (state != State.COMMIT)):
             m.d.sync += [state.eq(State.HEADER), index.eq(0), self.error.eq(0),
-                         self.section.eq(0)]
+                         self.section.eq(0), self.commit.eq(0)]
         return m
 
     def _forget(self, m: Module, regions: Value) -> None:

@@ -18,8 +18,8 @@ class ConfigBus(wiring.Signature):
 
     ``space`` is a ``config.Space``, ``row`` a row of it, ``word`` the 32-bit word within the
     row.  ``write`` puts ``data`` into the shadow bank.  ``read``, while the region is idle,
-    gives the word of the bank in use, or of the shadow bank with ``shadow``, one cycle later;
-    the address stays for that cycle.
+    gives the word of the bank in use, or of the shadow bank with ``shadow``, two cycles later;
+    it stays with its address for the cycle after the first.
     """
 
     def __init__(self) -> None:

@@ -94,7 +94,7 @@ class Sequencer(wiring.Component):
         m.d.sync += [asked.eq(self.config.read), from_stream.eq(self.config.space == Space.STREAM)]
         m.d.comb += answer.eq(Mux(from_stream, streams.config_data, registers.read_data
                                   | loops.read_data | guards.read_data))
-        m.d.comb += self.config_data.eq(Mux(asked, answer, 0))
+        m.d.sync += self.config_data.eq(Mux(asked, answer, 0))
 
         self._holds(m, stream, guards)
         begin, finish, idle = Signal(), Signal(), Signal()

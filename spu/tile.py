@@ -39,15 +39,16 @@ class Tile(wiring.Component):
     """One tile of the array.
 
     In each cycle with ``control.step`` the tile executes the context word that it
-    fetched in the cycle before.  Without ``step`` nothing changes but the shadow bank.
+    fetched in the cycle before.  Without ``step`` nothing changes but the shadow bank.  All
+    outputs are registers, which simulators of the array rely on (``rtl.simulator``).
 
     Members
     -------
     control : In(RegionControl); config : In(ConfigBus) - only accesses to this tile
-    config_data : Out(32) - the word asked for one cycle before, else 0
+    config_data : Out(32) - the word asked for two cycles before, else 0
     north_i, east_i, south_i, west_i : In(WORD) - what the neighbours sent
     north_o, east_o, south_o, west_o : Out(WORD) - registered links
-    active, forwards : Out(1) - counted: a unit works, or words only pass, in this cycle
+    active, forwards : Out(1) - counted: a unit worked, or words only passed, a cycle before
     """
 
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
@@ -91,9 +92,9 @@ class Tile(wiring.Component):
             constants.read_row.eq(context.index), constants.read_bank.eq(control.bank),
             core.constant.eq(Cat(constants.read_data[:word_layout(arch).size - 1], 1)),
             core.slot.eq(control.slot), core.flags.eq(control.flags),
-            self.active.eq(core.active & control.step),
-            self.forwards.eq(core.forwards & control.step),
         ]
+        m.d.sync += [self.active.eq(core.active & control.step),
+                     self.forwards.eq(core.forwards & control.step)]
         self._registers(m, core, registers.values, context)
         if self.kind.matrix:
             weights = store(Space.WEIGHT, weight_row(arch).size, registered=True)
@@ -120,11 +121,11 @@ class Tile(wiring.Component):
                 getattr(self, f"{link}_o").eq(getattr(core, f"{link}_o")),
             ]
         asked = Signal()
-        m.d.sync += asked.eq(self.config.read)
+        m.d.sync += [asked.eq(self.config.read), self.config_data.eq(0)]
         with m.If(asked), m.Switch(self.config.space):
             for space, answer in answers.items():
                 with m.Case(space.value):
-                    m.d.comb += self.config_data.eq(answer)
+                    m.d.sync += self.config_data.eq(answer)
         return m
 
     def _connect(self, m: Module, store: object) -> None:

@@ -13,13 +13,13 @@ from amaranth.hdl import (
     Value,
 )
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from spu.arch import regmap
 from spu.arch.config import TILE_SPACES, stored_word
 from spu.arch.context import LINKS, word_layout
 from spu.arch.params import BIAS_BITS, NEIGHBOURS, Architecture, Port, neighbour
+from spu.fifo import StreamFifo
 from spu.host import AxiLite, HostRegisters
 from spu.loader import Loader
 from spu.ports import ConfigBus, RegionControl
@@ -206,10 +206,10 @@ class Spu(wiring.Component):
                 fifo = self._fifo(m, f"output_fifo_{port.row}_{port.col}_{port.link}")
                 leaving = links[port]
                 m.d.comb += [
-                    sequencer.output_ready[i].eq(fifo.w_rdy),
+                    sequencer.output_ready[i].eq(fifo.i.ready),
                     sequencer.output_valid[i].eq(leaving.valid),
-                    fifo.w_data.eq(Cat(leaving.data, leaving.bias)),
-                    fifo.w_en.eq(sequencer.output_emit[i]),
+                    fifo.i.payload.eq(Cat(leaving.data, leaving.bias)),
+                    fifo.i.valid.eq(sequencer.output_emit[i]),
                 ]
                 name = regmap.port_name(arch, port, leaving=True)
                 self._count(m, f"OUTPUT_WORDS_{name}", sequencer.output_emit[i])
@@ -222,34 +222,34 @@ class Spu(wiring.Component):
                 stream = f"m_axis_{port.col}"
                 m.d.comb += [
                     Cat(getattr(self, f"{stream}_tdata"),
-                        getattr(self, f"{stream}_tuser")).eq(fifo.r_data),
-                    getattr(self, f"{stream}_tvalid").eq(fifo.r_rdy),
-                    fifo.r_en.eq(getattr(self, f"{stream}_tready")),
+                        getattr(self, f"{stream}_tuser")).eq(fifo.o.payload),
+                    getattr(self, f"{stream}_tvalid").eq(fifo.o.valid),
+                    fifo.o.ready.eq(getattr(self, f"{stream}_tready")),
                 ]
         for c in range(arch.cols):
             fifo = self._fifo(m, f"input_fifo_{c}")
             stream = f"s_axis_{c}"
             m.d.comb += [
-                fifo.w_data.eq(Cat(getattr(self, f"{stream}_tdata"),
+                fifo.i.payload.eq(Cat(getattr(self, f"{stream}_tdata"),
                                    getattr(self, f"{stream}_tuser"))),
-                fifo.w_en.eq(getattr(self, f"{stream}_tvalid")),
-                getattr(self, f"{stream}_tready").eq(fifo.w_rdy),
+                fifo.i.valid.eq(getattr(self, f"{stream}_tvalid")),
+                getattr(self, f"{stream}_tready").eq(fifo.i.ready),
             ]
             self._enter(m, Port(0, c, "north"), fifo)
 
-    def _fifo(self, m: Module, name: str) -> SyncFIFOBuffered:
-        m.submodules[name] = fifo = SyncFIFOBuffered(width=stored_word(self.arch).size,
-                                                     depth=self.arch.stream_words)
+    def _fifo(self, m: Module, name: str) -> StreamFifo:
+        m.submodules[name] = fifo = StreamFifo(stored_word(self.arch).size,
+                                               self.arch.stream_words)
         return fifo
 
-    def _enter(self, m: Module, port: Port, fifo: SyncFIFOBuffered) -> None:
+    def _enter(self, m: Module, port: Port, fifo: StreamFifo) -> None:
         """Let a region read a FIFO."""
         region = self.arch.region(port.row, port.col)
         sequencer, i = self.sequencers[region], self.arch.inputs(region).index(port)
-        m.d.comb += [sequencer.input_ready[i].eq(fifo.r_rdy),
-                     fifo.r_en.eq(sequencer.input_read[i])]
+        m.d.comb += [sequencer.input_ready[i].eq(fifo.o.valid),
+                     fifo.o.ready.eq(sequencer.input_read[i])]
         with m.If(sequencer.input_read[i]):
-            m.d.comb += self.entering[port].eq(Cat(fifo.r_data, 1))
+            m.d.comb += self.entering[port].eq(Cat(fifo.o.payload, 1))
         name = regmap.port_name(self.arch, port, leaving=False)
         self._count(m, f"INPUT_WORDS_{name}", sequencer.input_read[i])
         self._count(m, f"INPUT_HOLDS_{name}", sequencer.input_hold[i])

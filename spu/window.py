@@ -18,7 +18,7 @@ class Window(wiring.Component):
 
     ``read`` and ``write`` are answered by ``done``, with ``refused`` if there is no such word,
     if a region that is to be read runs, or if the loader is busy, which a write must not
-    disturb.  A read takes 3 cycles, a write 1.  After either, ``position`` is the next word.
+    disturb.  A read takes 4 cycles, a write 1.  After either, ``position`` is the next word.
 
     Members
     -------
@@ -55,8 +55,9 @@ class Window(wiring.Component):
                          region.eq(select.row)]
         running = self.running.bit_select(region, 1)
         valid = exists & (position.row < depth_rows) & (position.word < width)
-        asked, waiting = Signal(), Signal()
-        reads = self.read & ~asked & ~waiting & valid & ~running
+        asked, coming, waiting = Signal(), Signal(), Signal()
+        idle = ~asked & ~coming & ~waiting
+        reads = self.read & idle & valid & ~running
         writes = self.write & valid & ~self.busy
         m.d.comb += [
             self.config.space.eq(select.space), self.config.shadow.eq(select.shadow),
@@ -65,12 +66,12 @@ class Window(wiring.Component):
             self.config.read.eq(reads | asked),
             self.rows.eq(1 << select.row[:4]), self.cols.eq(1 << select.col[:4]),
             self.spoils.eq(Mux(writes, 1 << region, 0)),
-            self.done.eq(waiting | self.write | (self.read & ~(valid & ~running) & ~asked)),
+            self.done.eq(waiting | self.write | (self.read & idle & ~reads)),
             self.refused.eq((self.write & ~writes) | (self.read & ~waiting)),
         ]
-        # Cycle 1: address; cycle 2: the word, kept; cycle 3: answer.
-        m.d.sync += [asked.eq(reads), waiting.eq(asked)]
-        with m.If(asked):
+        # Cycles 1 and 2: address; cycle 3: the word, kept; cycle 4: answer.
+        m.d.sync += [asked.eq(reads), coming.eq(asked), waiting.eq(coming)]
+        with m.If(coming):
             m.d.sync += self.answer.eq(self.config_data)
         with m.If(self.set_select):
             m.d.sync += select.eq(self.value)

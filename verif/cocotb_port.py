@@ -1,5 +1,6 @@
 """The driver's port in a cocotb simulation."""
 
+import logging
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -42,6 +43,9 @@ class CocotbPort(Port):
                                            dut.rst, byte_lanes=lanes) for c in inputs}
         self.sinks = {c: AxiStreamSink(AxiStreamBus.from_prefix(dut, f"m_axis_{c}"), dut.clk,
                                        dut.rst, byte_lanes=lanes) for c in outputs}
+        for bus in (self.lite.write_if, self.lite.read_if, self.loader, *self.sources.values(),
+                    *self.sinks.values()):
+            bus.log.setLevel(logging.WARNING)  # else every word is a line
         for c in range(arch.cols):
             if c not in self.sources:
                 getattr(dut, f"s_axis_{c}_tvalid").value = 0
@@ -84,10 +88,12 @@ class CocotbPort(Port):
         await self.loader.wait()
 
     async def send(self, column: int, words: Words) -> None:
+        # One frame, so that a word can go out in every cycle.
         size = self.arch.data_bits // 8
-        for data, bias in words:
-            self.sources[column].send_nowait(
-                AxiStreamFrame(data.to_bytes(size, "little"), tuser=bias))
+        if words:
+            self.sources[column].send_nowait(AxiStreamFrame(
+                b"".join(data.to_bytes(size, "little") for data, _ in words),
+                tuser=[bias for _, bias in words for _ in range(size)]))
 
     async def receive(self, column: int) -> list[tuple[int, int]]:
         sink, out = self.sinks.get(column), []

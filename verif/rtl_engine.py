@@ -56,10 +56,10 @@ def rtl_text(arch: Architecture) -> str:
 
 
 def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
-              verilog: str | None = None) -> simulator.Build:
+              verilog: str | None = None, fast: bool = False) -> simulator.Build:
     """Simulator of an array, or of other Verilog with the same ports and modules."""
     return simulator.build(verilog if verilog is not None else rtl_text(arch), "spu",
-                           BUILD / "sim-cache", sim, waves, emit.tile_modules(arch))
+                           BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), fast)
 
 
 def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,

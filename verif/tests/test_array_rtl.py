@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from verif import host_bench
+from spu.arch.params import CONFIGS
+from verif import corruption_bench, host_bench
 from verif.random_bench import Plan
 from verif.random_programs import ARRAYS, run_plan
 from verif.rtl_engine import build_rtl
@@ -41,3 +42,27 @@ def test_loader_and_host_registers(tmp_path):
     arch = ARRAYS["2x2"]
     build_rtl(arch).run("verif.host_bench", tmp_path, expected=host_bench.COUNT,
                         environment={"SPU_ARCH": json.dumps(asdict(arch))})
+
+
+def _corrupt(arch, corruptions, flip_step, tmp_path):
+    result = tmp_path / "kinds.json"
+    build_rtl(arch).run("verif.corruption_bench", tmp_path, expected=corruption_bench.COUNT,
+                        environment={"SPU_ARCH": json.dumps(asdict(arch)),
+                                     "SPU_CORRUPTIONS": str(corruptions),
+                                     "SPU_FLIP_STEP": str(flip_step),
+                                     "SPU_RESULT": str(result)})
+    return json.loads(result.read_text())
+
+
+def test_corrupted_program_files_are_refused(tmp_path):
+    kinds = _corrupt(ARRAYS["2x2"], 150, 29, tmp_path)
+    assert len(kinds) == 10
+    assert sum(kinds.values()) == 150
+
+
+@pytest.mark.regress
+def test_all_flipped_bits_and_many_corruptions_are_refused(tmp_path, record_property):
+    """Every bit of the sections of a small program of ``tiny``."""
+    kinds = _corrupt(CONFIGS["tiny"], 10_000, 1, tmp_path)
+    record_property("cases", ("corruptions", sum(kinds.values())))
+    assert sum(kinds.values()) == 10_000

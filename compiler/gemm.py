@@ -1,0 +1,339 @@
+"""Matrix products: weights stay in the tiles, rows of the other operand stream past them.
+
+``y = x W`` with ``x`` (rows, depth) and ``W`` (depth, outputs).  A tile holds the weights of
+``columns`` outputs for the whole depth.  Rows are dealt to as many input streams as there are
+sets of tiles that hold all outputs; each stream's words travel a tree of links to its set, and
+results leave by links that no tree uses in their slot.  The sequencer's innermost loop walks
+along the depth, so that the contexts of one iteration serve any depth.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.assemble import write_generator
+from compiler.errors import CompileError
+from compiler.mapping import STEPS
+from compiler.place import Tile
+from compiler.routing import ReservationTable, Unschedulable
+from pal_units import model
+from pal_units.formats import PAL8T, PAL8U, Format
+from spu.arch import timing
+from spu.arch.bitstream import Image
+from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
+from spu.arch.context import CONTEXT, Close, Source
+from spu.arch.params import (
+    ALWAYS,
+    BLOCK,
+    EXISTS,
+    MATRIX_DOT,
+    MATRIX_FORMATS,
+    PROGRAMMABLE,
+    STAGES,
+    Architecture,
+    Port,
+)
+
+#: Arrangements that are tried for each number of streams.
+ATTEMPTS = 60
+#: Number of the predicate that holds at the end of the depth.
+LAST_STEP = PROGRAMMABLE
+
+
+@dataclass(frozen=True)
+class Share:
+    """A tile of a stream's tree: hops from the entry, and the first output that it computes."""
+
+    tile: Tile
+    hops: int
+    group: int
+
+
+@dataclass
+class Gemm:
+    """A mapped product.
+
+    ``streams[s]`` are the entry column and the tiles of stream ``s``; rows ``s``,
+    ``s + len(streams)``, ... of ``x`` are its.  ``results[column]`` lists (time, stream,
+    group, word) of the words of an output stream, in cycles from the iteration that ends
+    their row.  ``passes``: how often all rows stream past, each time other outputs.
+    """
+
+    arch: Architecture
+    fmt: Format
+    rows: int
+    depth: int
+    outputs: int
+    ii: int
+    steps: int
+    passes: int
+    streams: list[tuple[int, list[Share]]] = field(default_factory=list)
+    results: dict[int, list[tuple[int, int, int, int]]] = field(default_factory=dict)
+    image: Image | None = None
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the outermost loop: rows of a stream, in every pass."""
+        return -(-self.rows // len(self.streams)) * self.passes
+
+    @property
+    def span(self) -> int:
+        """Cycles of an iteration from its first slot to its last emitted word."""
+        return 1 + max(time for words in self.results.values() for time, *_ in words)
+
+    @property
+    def cycles(self) -> int:
+        """Executed cycles without holds."""
+        return (self.rounds * self.steps - 1) * self.ii + self.span
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates that the product asks for."""
+        return self.rows * self.depth * self.outputs
+
+
+def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_in: int = 0,
+         t_out: int | None = None, seed: int = 0) -> Gemm:
+    """Map ``x @ weight`` for ``rows`` rows of ``x`` of tensor bias ``t_in``.
+
+    ``weight`` has shape (depth, outputs).  The result's tensor bias is by default that of
+    the largest possible result.  Raises ``CompileError`` for what does not fit.
+    """
+    depth, outputs = weight.shape
+    slices = -(-depth // BLOCK) * BLOCK // arch.lanes
+    per_block = BLOCK // arch.lanes
+    ii = max(d for d in range(per_block, arch.contexts + 1, per_block) if slices % d == 0)
+    groups = -(-outputs // arch.columns)
+    engines = len(arch.matrix_tiles)
+    passes = -(-groups // engines)
+    if arch.slices_per_word(fmt) != 1:
+        raise CompileError(f"a word of {fmt.name} has {arch.slices_per_word(fmt)} slices for the "
+                           f"matrix units of {arch.name}; this mapper takes formats with one")
+    if slices * passes > arch.weight_rows:
+        raise CompileError(f"{depth} x {outputs} weights need {slices * passes} weight rows, a "
+                           f"tile of {arch.name} has {arch.weight_rows}")
+    wanted = min(arch.cols, max(engines // groups, 1), rows)
+    reason = "no arrangement"
+    for count in range(wanted, 0, -1):
+        for attempt in range(ATTEMPTS):
+            plan = Gemm(arch, fmt, rows, depth, outputs, ii, slices // ii, passes)
+            try:
+                _arrange(plan, count, min(groups, engines), np.random.default_rng(
+                    [seed, count, attempt]))
+            except Unschedulable as error:
+                reason = str(error)
+                continue
+            _write(plan, weight, t_in, t_out)
+            return plan
+    raise CompileError(f"a product of {rows} x {depth} x {outputs} does not fit {arch.name}: "
+                       f"no way for {reason}")
+
+
+def _arrange(plan: Gemm, count: int, groups: int, rng: np.random.Generator) -> None:
+    """Trees for the streams, then ways out for all results; ``Unschedulable``."""
+    arch, table = plan.arch, ReservationTable(plan.arch, plan.ii)
+    tiles = list(arch.matrix_tiles)
+    if rng.random() < 0.3:
+        tiles.sort(key=lambda t: (t[1], t[0]))
+    columns = rng.permutation(arch.cols)[:count].tolist()
+    contexts: dict[tuple[Tile, int], dict[str, int]] = {}
+    for stream, column in enumerate(columns):
+        members = tiles[stream * groups:(stream + 1) * groups]
+        hops = _tree(plan, table, contexts, column, members, rng)
+        plan.streams.append((column, [Share(t, hops[t], g) for g, t in enumerate(members)]))
+    shares = [(s, share) for s, (_, members) in enumerate(plan.streams) for share in members]
+    for index in rng.permutation(len(shares)).tolist():
+        _results(plan, table, contexts, *shares[index])
+    for words in plan.results.values():
+        words.sort()
+    if (plan.span - 1) // plan.ii >= STAGES:
+        raise Unschedulable(f"iterations in flight, more than {STAGES}")
+    plan.image = Image(arch)
+    for (tile, slot), fields in contexts.items():
+        plan.image.write(Space.CONTEXT, tile, slot, fields)
+
+
+def _set(contexts: dict, tile: Tile, slot: int, **fields: Source | Close | int) -> None:
+    entry = contexts.setdefault((tile, slot), {})
+    for name, value in fields.items():
+        number = value.value if isinstance(value, (Source, Close)) else int(value)
+        assert entry.setdefault(name, number) == number
+    assert set(entry) <= {name for name, _ in CONTEXT}
+
+
+def _tree(plan: Gemm, table: ReservationTable, contexts: dict, column: int, members: list[Tile],
+          rng: np.random.Generator) -> dict[Tile, int]:
+    """Links from the entry to all members, in every slot; hops to each tile on the way."""
+    entry = (0, column)
+    hops, parents = {entry: 0}, {}
+    for goal in rng.permutation(len(members)).tolist():
+        path = _connect(plan.arch, table, hops, members[goal], plan.ii, rng)
+        for tile, link in path:
+            table.take(f"{link} link", tile, range(plan.ii))
+            following = (tile[0] + STEPS[link][0], tile[1] + STEPS[link][1])
+            hops[following] = hops[tile] + timing.HOP
+            parents[following] = (tile, link)
+    arriving = {entry: Source.NORTH} | {t: STEPS[link][2] for t, (_, link) in parents.items()}
+    for following, (tile, link) in parents.items():
+        for slot in range(plan.ii):
+            _set(contexts, tile, (slot + hops[tile]) % plan.ii, **{link: arriving[tile]})
+        assert following != entry
+    per_block = BLOCK // plan.arch.lanes
+    for tile in members:
+        for slot in range(plan.ii):
+            last = slot == plan.ii - 1
+            block = slot % per_block == per_block - 1
+            _set(contexts, tile, (slot + hops[tile]) % plan.ii, matrix=arriving[tile], mac=1,
+                 close=Close.GUARDS if last else Close.BLOCK if block else Close.NOTHING)
+    return hops
+
+
+def _connect(arch: Architecture, table: ReservationTable, tree: dict[Tile, int], goal: Tile,
+             ii: int, rng: np.random.Generator) -> list[tuple[Tile, str]]:
+    """Shortest path from a tree to a tile over links that are free in all slots."""
+    if goal in tree:
+        return []
+    reached: dict[Tile, list[tuple[Tile, str]]] = {t: [] for t in tree}
+    frontier = sorted(tree)
+    while frontier:
+        following = []
+        for index in rng.permutation(len(frontier)).tolist():
+            tile = frontier[index]
+            for link in rng.permutation(list(STEPS)).tolist():
+                other = (tile[0] + STEPS[link][0], tile[1] + STEPS[link][1])
+                if other in arch.tiles and other not in reached \
+                        and table.free(f"{link} link", tile, range(ii)):
+                    reached[other] = [*reached[tile], (tile, link)]
+                    following.append(other)
+        if goal in reached:
+            return reached[goal]
+        frontier = following
+    raise Unschedulable(f"words of x to tile {goal}")
+
+
+def _results(plan: Gemm, table: ReservationTable, contexts: dict, stream: int, share: Share
+             ) -> None:
+    """Drain slots of a tile and ways of its results to the south edge."""
+    commit = plan.ii - 1 + share.hops + timing.ACCUMULATE
+    drained = commit - 1
+    for word in range(plan.arch.words_per_drain):
+        for time in range(drained + 1, commit + plan.ii):
+            way = _way_out(plan, table, share.tile, time)
+            if way is not None:
+                break
+        else:
+            raise Unschedulable(f"results of tile {share.tile}")
+        drained = time
+        at, arriving = time + timing.DRAIN, Source.MATRIX
+        _set(contexts, share.tile, time % plan.ii, drain=1)
+        table.take("drain", share.tile, [time])
+        for tile, link in way:
+            table.take(f"{link} link", tile, [at])
+            _set(contexts, tile, at % plan.ii, **{link: arriving})
+            at, arriving = at + timing.HOP, STEPS[link][2]
+        plan.results.setdefault(way[-1][0][1], []).append((at, stream, share.group, word))
+
+
+def _way_out(plan: Gemm, table: ReservationTable, tile: Tile, time: int
+             ) -> list[tuple[Tile, str]] | None:
+    """Links that carry the word drained at ``time`` over the south edge, without waiting."""
+    if not table.free("drain", tile, [time]):
+        return None
+    bottom, start = plan.arch.rows - 1, time + timing.DRAIN
+    reached: dict[Tile, list[tuple[Tile, str]]] = {tile: []}
+    frontier = [tile]
+    while frontier:
+        following = []
+        for here in frontier:
+            at = start + len(reached[here]) * timing.HOP
+            for link, (dr, dc, _) in STEPS.items():
+                if not table.free(f"{link} link", here, [at]):
+                    continue
+                other = (here[0] + dr, here[1] + dc)
+                if here[0] == bottom and link == "south":
+                    return [*reached[here], (here, link)]
+                if other in plan.arch.tiles and other not in reached:
+                    reached[other] = [*reached[here], (here, link)]
+                    following.append(other)
+        frontier = following
+    return None
+
+
+def _write(plan: Gemm, weight: NDArray, t_in: int, t_out: int | None) -> None:
+    """Everything in the image but contexts."""
+    arch, fmt, image = plan.arch, plan.fmt, plan.image
+    assert image is not None
+    slices = plan.ii * plan.steps
+    depth = slices * arch.lanes
+    padded = np.zeros((plan.passes * len(plan.streams[0][1]) * arch.columns, depth))
+    padded[:plan.outputs, :plan.depth] = weight.T
+    codes, beta, t_weight = model.encode_blocks(padded, fmt)
+    if depth // BLOCK > MATRIX_DOT.max_blocks(BLOCK):
+        raise CompileError(f"a depth of {plan.depth} exceeds the "
+                           f"{MATRIX_DOT.max_blocks(BLOCK) * BLOCK} that the accumulator holds")
+    bound = np.abs(padded).sum(axis=1).max() * 2.0 ** (t_in / 8)
+    t_out = int(model.bias_for(max(bound, np.finfo(np.float32).tiny))) if t_out is None else t_out
+    wide = PAL8U if fmt.profile == "U" else PAL8T
+    mode = {"offset": t_out - t_in - t_weight, "x_format": MATRIX_FORMATS.index(fmt),
+            "w_format": MATRIX_FORMATS.index(wide)}
+    codes = model.widen(codes, fmt, wide)
+    per_pass = len(plan.streams[0][1])
+    for _, members in plan.streams:
+        for share in members:
+            stage, slot = divmod(share.hops, plan.ii)
+            guard = {"stage": stage, "slot": slot}
+            for p in range(plan.passes):
+                first = (p * per_pass + share.group) * arch.columns
+                for s in range(slices):
+                    part = slice(s * arch.lanes, (s + 1) * arch.lanes)
+                    image.write(Space.WEIGHT, share.tile, p * slices + s, {
+                        "codes": codes[first:first + arch.columns, part].tolist(),
+                        "beta": beta[first:first + arch.columns,
+                                     s * arch.lanes // BLOCK].tolist()})
+            write_generator(image, share.tile, TileRegister.WEIGHT,
+                            {"guard": guard | {"predicate": EXISTS}},
+                            [(slices, 1), (plan.rounds // plan.passes, 0), (plan.passes, slices)])
+            image.write(Space.REGISTER, share.tile, TileRegister.MODE, mode)
+            for name, predicate in ((Guard.BLOCK, ALWAYS), (Guard.LAST, LAST_STEP)):
+                image.write(Space.REGISTER, share.tile, TileRegister.GUARD + name.value,
+                            guard | {"predicate": predicate})
+    _write_region(plan, image)
+
+
+def _write_region(plan: Gemm, image: Image) -> None:
+    arch, region = plan.arch, (0, 0)
+    stage, slot = divmod(plan.span - 1, plan.ii)
+    rows = SequencerRegister
+    image.write(Space.SEQUENCER, region, rows.II, {"slots_less_1": plan.ii - 1})
+    image.write(Space.SEQUENCER, region, rows.SPAN, {"stage": stage, "slot": slot})
+    image.write(Space.SEQUENCER, region, rows.LOOP, {"count_less_1": plan.steps - 1})
+    image.write(Space.SEQUENCER, region, rows.PREDICATE + LAST_STEP - PROGRAMMABLE, {"last": 1})
+    reads = 0
+    for column, _ in plan.streams:
+        port = arch.inputs(0).index(Port(0, column, "north"))
+        reads |= 1 << port
+        image.write(Space.SEQUENCER, region, rows.INPUT + port, {"predicate": EXISTS})
+    emits = [0] * plan.ii
+    for column, words in plan.results.items():
+        for time, *_ in words:
+            emits[time % plan.ii] |= 1 << arch.outputs(0).index(
+                Port(arch.rows - 1, column, "south"))
+    for slot, mask in enumerate(emits):
+        image.write(Space.STREAM, region, slot, {"read": reads, "emit": mask})
+
+
+def emitted(plan: Gemm, column: int) -> Iterator[tuple[int, int, int]]:
+    """(row, first output, word) of each word of an output stream, in order.
+
+    Rows beyond those of ``x`` are padding.
+    """
+    period, per_pass = plan.ii * plan.steps, len(plan.streams[0][1])
+    rows = plan.rounds // plan.passes
+    events = sorted((r * period + time, r, stream, group, word) for r in range(plan.rounds)
+                    for time, stream, group, word in plan.results.get(column, []))
+    for _, r, stream, group, word in events:
+        p, index = divmod(r, rows)
+        yield (index * len(plan.streams) + stream,
+               (p * per_pass + group) * plan.arch.columns + word * plan.arch.drain_lanes, word)

@@ -1,0 +1,46 @@
+"""FIFO of words between a region and what lies beyond its edge."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+
+class StreamFifo(wiring.Component):
+    """First in, first out; ``depth`` words of ``width`` bits.
+
+    Latency 1 cycle from input to output, throughput a word a cycle.  ``i.ready`` depends on
+    the contents alone, so that no path leads from one side to the other.  It is our own
+    because the proofs of its contract (``verif.array_formal``) look inside, at ``level`` and
+    ``peeked``.
+
+    Members
+    -------
+    i, o : In, Out(stream of width); level : Out - words inside
+    peek : In; peeked : Out(width) - the word ``peek`` places behind the first one
+    """
+
+    def __init__(self, width: int, depth: int) -> None:
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"depth must be a power of two of at least 2, not {depth}")
+        self.width, self.depth = width, depth
+        super().__init__({
+            "i": In(stream.Signature(width)), "o": Out(stream.Signature(width)),
+            "level": Out(range(depth + 1)), "peek": In(range(depth)), "peeked": Out(width),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
+        write, first = memory.write_port(), memory.read_port(domain="comb")
+        behind = memory.read_port(domain="comb")
+        begin = Signal(range(self.depth))
+        put, take = self.i.valid & self.i.ready, self.o.valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(self.level != self.depth), self.o.valid.eq(self.level != 0),
+            write.addr.eq(begin + self.level), write.data.eq(self.i.payload), write.en.eq(put),
+            first.addr.eq(begin), self.o.payload.eq(first.data),
+            behind.addr.eq(begin + self.peek), self.peeked.eq(behind.data),
+        ]
+        m.d.sync += [self.level.eq(self.level + put - take), begin.eq(Mux(take, begin + 1, begin))]
+        return m
