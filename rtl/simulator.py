@@ -196,7 +196,8 @@ def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[st
                           "-lcocotbvpi_verilator",
               "blocks.vlt", str(config.share_dir / "lib" / "verilator" / "verilator.cpp"),
               f"{top}.v"], directory, environment)
-    runtime = directory.parent / f"verilator-runtime{'-fst' if waves else ''}{'-fast' if fast else ''}"
+    runtime = directory.parent / "-".join(
+        ["verilator-runtime", *["fst"] * waves, *["fast"] * fast])
     runtime.mkdir(exist_ok=True)
     for kept in runtime.glob("*.[od]"):
         shutil.copy(kept, directory)

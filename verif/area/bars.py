@@ -45,6 +45,8 @@ ENERGY_BARS = (
 )
 #: Largest share of a tile's logic that is neither matrix unit, vector unit nor memory.
 OVERHEAD_LIMIT = 0.35
+#: Largest share of control state, and of crossbar and registers.
+CONTROL_LIMIT = 0.20
 
 Row = list[str]
 

@@ -49,6 +49,7 @@ def text(results: dict, processes: dict[str, dict]) -> str:
               if title in ("Areas against the bars", "Energies against the bars", "Units",
                             "Smallest area at equal delay"))]
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
+    shares = results["shares"]
     return f"""# Area, delay and energy
 
 Written by `make docs` from the results of `make area VARIANTS=1`; do not edit. {versions}.
@@ -96,8 +97,12 @@ What to read from it:
 * **Energy** of PAL8U is half of INT8's. That of PAL6T is under its bar with a block scale in both;
   without one E2M3 is idle on much of MiniLM's data, which its tensor scale rounds to zero.
 * Fixed-point accumulation, which floating point can have too, is most of the gain over float32.
-* Of the logic of the tiles of `{results['parts'][0]['arch']}`, {results['overhead_share']:.1%} are
+* Of the logic of the tiles of `{results['parts'][0]['arch']}`, {shares['overhead']:.1%} are
   neither matrix unit, vector unit nor memory (asked: at most {bars.OVERHEAD_LIMIT:.0%}).
+  Control state (contexts, constants, configuration registers, address generators, sequencer) is
+  {shares['control']:.1%}, or {shares['control_with_contexts']:.1%} if every bit of context memory
+  counted as a flip-flop; crossbar, registers, links and guards are {shares['crossbar']:.1%} (asked:
+  at most {bars.CONTROL_LIMIT:.0%} each).
 
 How PAL became smaller, from 723 (PAL8U) and 936 (PAL8T) NAND2 a lane of the first pipelined unit:
 the sum of products is registered instead of each product; a product's least bit is always 1, so

@@ -22,7 +22,7 @@ from rtl.synthesis import Netlist, speeds, synthesise
 from spu.arch.params import CONFIGS
 from verif.area.accuracy import accumulators, dot_sqnr_db
 from verif.area.streams import STREAMS, port_values
-from verif.area.tiles import overhead_share, part_rows, tile_kinds
+from verif.area.tiles import part_rows, shares, tile_kinds
 from verif.area.units import Unit, units, variants
 from verif.numerics import MissingPackage
 
@@ -159,7 +159,7 @@ def study(path: Path | None = None, tried: bool = False,
         "versions": dict(_versions()),
         "rows": [found[name] for name in names],
         "parts": parts, "tiles": tile_kinds(ARCH),
-        "overhead_share": overhead_share(parts, tile_kinds(ARCH)),
+        "shares": shares(parts, tile_kinds(ARCH)),
     }
 
 

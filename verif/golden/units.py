@@ -67,8 +67,8 @@ class MatrixMode:
         self.x_format, self.w_format = (MATRIX_FORMATS[row[name]]
                                         for name in ("x_format", "w_format"))
         self.halves = code_pitch(self.w_format) == 4
-        self.nan_codes = tuple(f.sign_bit if f.has_nan else -1
-                               for f in (self.x_format, self.w_format))
+        x_nan, w_nan = (f.sign_bit if f.has_nan else -1 for f in (self.x_format, self.w_format))
+        self.nan_codes = x_nan, w_nan
 
     @cached_property
     def products(self) -> NDArray[np.int32]:

@@ -1,0 +1,140 @@
+"""The driver over the golden model: what it does over the RTL, without a simulator."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from compiler.gemm import gemm
+from spu.arch import bitstream
+from spu.arch.bitstream import Image
+from spu.arch.config import SequencerRegister, Space
+from spu.arch.params import ALWAYS, CONFIGS
+from spu.driver import Driver, DriverError, Refused, run
+from verif.gemm import expected_words, input_streams, predicted_codes, result_codes
+from verif.golden.array import GoldenArray
+from verif.golden.port import GoldenPort
+from verif.programs import random_case
+from verif.random_programs import ARRAYS
+
+SMALL = ARRAYS["2x2"]
+
+
+def _driver(arch=SMALL):
+    return Driver(GoldenPort(arch), arch)
+
+
+def _rows(image):
+    return {place: kept for place, rows in image.rows.items()
+            if (kept := {row: value for row, value in rows.items() if value})}
+
+
+@pytest.mark.parametrize("name", ["2x2", "two regions", "wide"])
+def test_programs_run_as_on_the_array(name):
+    arch = ARRAYS[name]
+    driver, golden = _driver(arch), GoldenArray(Image(arch))
+    run(driver.identify())
+    for seed in range(4):
+        case = random_case(arch, seed)
+        golden.images = [case.image] * arch.region_count
+        for region in range(arch.region_count):
+            golden.load_memory(region, case.image)
+        want = golden.run(case.inputs, case.rounds, keep_links=False)
+        run(driver.load(case.image))
+        before = run(driver.counters())
+        got = run(driver.run(case.inputs, dict(enumerate(case.rounds)),
+                             {c: len(words) for c, words in want.outputs.items()}))
+        assert got == want.outputs
+        after = run(driver.counters())
+        assert [after[f"ACTIVE_{r}"] - before[f"ACTIVE_{r}"] for r in range(arch.region_count)] \
+            == want.region_cycles
+        for tile in arch.memory_tiles:
+            rows = run(driver.read_rows(Space.MEMORY, tile, range(arch.memory_words)))
+            assert any(rows) == bool(golden.memory[tile].any())
+
+
+def test_later_files_hold_changes_only_and_read_back_whole():
+    driver = _driver()
+    image = random_case(SMALL, 0, "all").image
+    sibling = image.copy()
+    sibling.write(Space.SEQUENCER, (0, 0), SequencerRegister.INPUT, {"predicate": ALWAYS})
+    for place in [p for p in sibling.rows if p[0] is Space.MEMORY]:
+        del sibling.rows[place]
+    full = run(driver.load(image))
+    run(driver.load(image, changes=False))
+    changes = run(driver.load(sibling))
+    assert len(changes) <= len(full) // 4
+    found = run(driver.read_image([s for s in Space if s is not Space.MEMORY]))
+    assert _rows(found) == _rows(sibling)
+    with pytest.raises(DriverError, match="wrong base"):
+        run(driver.load_file(bitstream.encode(sibling, None, image, 12345)))
+    with pytest.raises(DriverError, match="wrong base"):   # sticky
+        run(driver.load_file(full))
+    run(driver.clear_error())
+    run(driver.load_file(full))
+
+
+def test_preloaded_programs_follow_each_other():
+    driver = _driver()
+    cases = [random_case(SMALL, seed, "alu") for seed in (11, 21)]
+    run(driver.load(cases[0].image))
+    run(driver.start({0: cases[0].rounds[0]}))
+    assert run(driver.state()).running
+    run(driver.load(cases[1].image, wait=False))
+    run(driver.start({0: cases[1].rounds[0]}))
+    state = run(driver.state())
+    assert state.starting
+    assert state.active != state.shadow
+    for case in cases:
+        for column, words in case.inputs.items():
+            run(driver.port.send(column, words))
+    run(driver.finish())
+    assert run(driver.state()).active == state.shadow
+
+
+def test_what_is_not_there_is_refused():
+    driver = _driver()
+    for access in (driver.port.read(1 << 20), driver.port.write(0, 1), driver.halt([0]),
+                   driver.step(), driver.write("START", 2),
+                   driver.write("ITERATIONS_0", 1 << 16)):
+        with pytest.raises(Refused):
+            run(access)
+    with pytest.raises(DriverError, match="ARCH_HASH"):
+        run(Driver(GoldenPort(SMALL), CONFIGS["tiny"]).identify())
+    run(driver.load(random_case(SMALL, 0, "all").image))
+    run(driver.start({0: 1}))
+    with pytest.raises(Refused, match="region 0 runs"):
+        run(driver.read_rows(Space.CONTEXT, (0, 0), [0]))
+
+
+def test_a_run_that_lacks_input_is_reported():
+    driver = _driver()
+    case = random_case(SMALL, 0, "all")
+    run(driver.load(case.image))
+    with pytest.raises(DriverError, match="region 0 did not finish"):
+        run(driver.run({}, {0: case.rounds[0]}, {}))
+
+
+def test_a_port_that_waits_needs_an_event_loop():
+    class Slow(GoldenPort):
+        async def wait(self):
+            await asyncio.sleep(0)
+
+    driver = Driver(Slow(SMALL), SMALL)
+    case = random_case(SMALL, 0, "all")
+    run(driver.load(case.image))
+    with pytest.raises(RuntimeError, match="waits for something outside"):
+        run(driver.run({}, {0: 1}, {}))
+    with pytest.raises(DriverError, match="did not finish"):
+        asyncio.run(driver.finish())
+
+
+def test_a_matrix_product_through_the_driver():
+    arch, rng = CONFIGS["basic"], np.random.default_rng(3)
+    x, weight = rng.uniform(-1, 1, (6, 96)), rng.normal(size=(96, 24))
+    plan = gemm(arch, weight, len(x))
+    driver = _driver(arch)
+    run(driver.load(plan.image))
+    outputs = run(driver.run(input_streams(plan, x), {0: plan.rounds}, expected_words(plan)))
+    assert np.array_equal(result_codes(plan, outputs), predicted_codes(plan, x, weight))
+    assert run(driver.counters())["ACTIVE_0"] == plan.cycles
