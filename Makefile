@@ -11,6 +11,8 @@ PYTEST_ARGS ?=
 # Cell library of `make area`, and whether it also measures what was tried on the way.
 LIBERTY ?=
 VARIANTS ?=
+# Random programs on each array.
+COUNT ?= 500
 # Tests side by side; simulator builds are shared between them.
 JOBS ?= 2
 
@@ -21,7 +23,7 @@ STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga bench docs lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal bench docs lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +67,15 @@ $(FPGA): requirements-fpga.lock $(READY)
 
 fpga: $(FPGA) ## dot units on an ECP5: look-up tables, clock
 	$(BIN)/spu fpga "PAL8U lean" "PAL6T lean" INT8 "E4M3 12-bit window" "E2M3 exact"
+
+performance: $(READY) ## matrix products in RTL, speed of simulation: docs/performance.md
+	$(BIN)/python -m verif.performance
+
+random: $(READY) ## COUNT random programs on each of seven arrays, RTL against golden model
+	$(BIN)/python -m verif.random_programs $(COUNT)
+
+formal: $(READY) ## proofs of streams, loader, bus and holds
+	$(BIN)/python -m verif.array_formal
 
 bench: $(READY) ## speed of the numpy library beside numpy
 	$(BIN)/python -m verif.numerics.bench
