@@ -130,7 +130,14 @@ def _predicate_text(row: Mapping[str, Any]) -> str:
 
 def _registers(image: Image, tile: tuple[int, int]) -> Iterator[str]:
     written = image.rows.get((Space.REGISTER, *tile), {})
-    for row in sorted(r for r in written if written[r]):
+    shown = {row for row, bits in written.items() if bits}
+    # Rows of 0 mean something where what they belong to is used.
+    shown |= {first for first in _GENERATORS
+              if any(first < row < first + ADDRESS_WORDS for row in shown)}
+    ii = _ii(image, image.arch.region(*tile))
+    if any(image.read(Space.CONTEXT, tile, slot)["pop"] for slot in range(ii)):
+        shown.add(TileRegister.REBLOCK)
+    for row in sorted(shown):
         value = image.read(Space.REGISTER, tile, row)
         if row < TileRegister.VECTOR_MODE:
             data, weights = (MATRIX_FORMATS[value[name]].name for name in ("x_format", "w_format"))

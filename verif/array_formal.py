@@ -2,8 +2,8 @@
 
 Properties are circuits around the component with assertions on it, proven for all inputs by
 k-induction (SymbiYosys with z3): base case and induction step of the same depth.  Inputs of
-the top are free; assumptions are stated with each property.  That holding a tile changes
-nothing is proven for every flip-flop of it at once, by constant propagation.
+the top are free; assumptions are stated with each property.  ``hold_proof`` has what is proven
+of tiles.
 """
 
 import os
@@ -19,26 +19,20 @@ from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Module, Signal
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 from rich.console import Console
 from rich.table import Table
 
-from rtl import yosys
-from spu.arch.context import LINKS, word_layout
-from spu.arch.params import KINDS, Architecture
+from spu.arch.params import KINDS
 from spu.fifo import StreamFifo
 from spu.host import AxiLite, AxiLiteSlave
 from spu.loader import Loader, State
-from spu.ports import STAGE_FLAGS
 from spu.sequencer import Sequencer
-from spu.tile import Tile
 from spu.window import Window
 from verif.formal import NotProven
+from verif.hold_proof import prove_tile_holds
+from verif.property import SMALL, Property
 
-#: Array whose parts are proven; what its size changes is widths and counts.
-SMALL = Architecture("proven", ("Mm",), lanes=2, columns=1, contexts=2, memory_words=2,
-                     weight_rows=2, stream_words=4)
 #: Cycles in which register accesses are answered, and those of the whole bus.
 REGISTER_CYCLES, BUS_CYCLES = 4, 7
 
@@ -56,19 +50,6 @@ chformal -lower
 [files]
 property.il
 """
-
-
-class Property(wiring.Component):
-    """A circuit with assertions; its ports are free."""
-
-    def __init__(self, body: Callable[[Module, "Property"], None], ports: dict[str, Any]) -> None:
-        self.body = body
-        super().__init__(ports)
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        self.body(m, self)
-        return m
 
 
 def prove(make: Callable[[], Property], depth: int) -> None:
@@ -302,72 +283,6 @@ def sequencer() -> Property:
              "output_valid": In(outputs)}
     return Property(body, {**ports, "config_write": In(1), "space": In(8), "row": In(12),
                            "data": In(32)})
-
-
-_HOLD = """
-read_rtlil property.il
-hierarchy -top property
-proc -norom
-flatten
-setattr -unset init w:*
-memory -nomap
-memory_map
-opt_clean
-opt_expr
-expose -dff
-techmap
-simplemap
-opt_clean
-tee -q -o before.txt select -count t:$_DFF* t:$_SDFF* t:$_DFFE*
-{fixed}
-opt -full
-tee -q -o after.txt select -count t:$_*DFF*
-tee -q -o left.txt select -list t:$_*DFF*
-"""
-
-
-def prove_tile_holds(kind: str) -> int:
-    """Prove that a tile without ``step`` keeps every register; the number of flip-flops.
-
-    From any state, for any inputs but no reset, ``clear``, configuration write or readback:
-    with these at 0, constants alone turn the input of every flip-flop into its own output, and
-    yosys takes it away as one that never changes.  All of them are outputs here, so that none
-    goes because nothing looks at it.  Counted events and answers to readback, which are not
-    state of a program, are left out.  Raises ``NotProven``.
-    """
-    fixed = ("step", "clear", "fetch", "write", "read")
-
-    def body(m: Module, top: Property) -> None:
-        m.submodules.tile = unit = Tile(SMALL, KINDS[kind])
-        for name in ("step", "clear", "fetch"):
-            m.d.comb += getattr(unit.control, name).eq(getattr(top, name))
-        for name in ("write", "read"):
-            m.d.comb += getattr(unit.config, name).eq(getattr(top, name))
-        m.d.comb += [unit.control.slot.eq(top.slot), unit.control.flags.eq(top.flags),
-                     unit.control.bank.eq(top.bank), unit.control.data_bank.eq(top.data_bank),
-                     unit.config.space.eq(top.space), unit.config.row.eq(top.row)]
-        for link in LINKS:
-            m.d.comb += [getattr(unit, f"{link}_i").eq(getattr(top, f"{link}_i")),
-                         getattr(top, f"{link}_o").eq(getattr(unit, f"{link}_o"))]
-
-    word = word_layout(SMALL)
-    ports: dict[str, Any] = {**dict.fromkeys(fixed, In(1)), "slot": In(1), "flags": In(STAGE_FLAGS),
-                             "bank": In(1), "data_bank": In(1), "space": In(8), "row": In(12),
-                             **{f"{link}_i": In(word) for link in LINKS},
-                             **{f"{link}_o": Out(word) for link in LINKS}}
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        (directory / "property.il").write_text(
-            rtlil.convert(Property(body, ports), name="property", emit_src=False))
-        sets = "\n".join(f"connect -set {name} 1'0" for name in (*fixed, "rst"))
-        yosys.run(_HOLD.format(fixed=sets), directory)
-        before, after = (int((directory / f"{name}.txt").read_text().split()[0])
-                         for name in ("before", "after"))
-        left = (directory / "left.txt").read_text().splitlines()
-    if after or not before:
-        raise NotProven(f"{after} of {before} flip-flops of tile kind {kind} do not hold: "
-                        f"{left[:4]}")
-    return before
 
 
 @dataclass(frozen=True)

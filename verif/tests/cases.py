@@ -265,6 +265,7 @@ def accumulator(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
     """Sums over time of different lengths, and over lanes; and where results come."""
     rng, count, lanes = np.random.default_rng(26), 60_000, 4
     a = corner_codes(rng, fmt, (count, lanes))
+    a = np.where(rng.random(a.shape) < 0.01, fmt.sign_bit, a)
     accumulate, lane_sum = rng.random((2, count)) < [[0.8], [0.3]]
     accumulate &= ~lane_sum
     emit = ~lane_sum & (rng.random(count) < 0.2)

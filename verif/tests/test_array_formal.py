@@ -6,8 +6,9 @@ from spu.arch.params import KINDS
 from spu.fifo import StreamFifo
 from spu.loader import Loader
 from verif import array_formal
-from verif.array_formal import PROOFS, prove, prove_tile_holds
+from verif.array_formal import PROOFS, prove
 from verif.formal import NotProven
+from verif.hold_proof import prove_tile_holds
 
 
 @pytest.mark.parametrize("proof", PROOFS, ids=lambda p: p.name)
