@@ -161,8 +161,8 @@ class Loader(wiring.Component):
             with m.Case(State.OPERATION):
                 m.d.sync += [op.eq(word[:8]), space.eq(word[8:16]), state.eq(State.MASKS)]
                 last = self.section == sections - 1
-                allowed = Mux(last, word == OP_COMMIT,
-                              word[:8].matches(OP_WRITE, OP_CLEAR) & (word[16:] == 0))
+                allowed = (word[16:] == self.section) & Mux(
+                    last, word[:16] == OP_COMMIT, word[:8].matches(OP_WRITE, OP_CLEAR))
                 with m.If(~allowed):
                     m.d.sync += fail("operation")
             with m.Case(State.MASKS):

@@ -152,7 +152,7 @@ def section_starts(content: bytes, arch: Architecture) -> list[int]:
     while at < len(words):
         out.append(at)
         count = int(words[at + 2] >> 16) if words[at] & 0xFF == bitstream.OP_WRITE else 0
-        space = int(words[at] >> 8) or 1
+        space = int(words[at] >> 8 & 0xFF) or 1
         at += bitstream.SECTION_WORDS + 1 + count * words_per_row(Space(space), arch)
     return out
 

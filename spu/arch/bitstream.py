@@ -3,15 +3,18 @@
 Little-endian 32-bit words::
 
     header   magic, version, architecture hash, grid, base, sections, total CRC, header CRC
-    WRITE    1 | space << 8, row mask | column mask << 16, first row | rows << 16,
+    WRITE    1 | space << 8 | number << 16, row mask | column mask << 16, first row | rows << 16,
              the words of the rows, CRC-32
-    CLEAR    3 | space << 8, row mask | column mask << 16, first row | rows << 16, CRC-32
-    COMMIT   2, 0, 0, CRC-32
+    CLEAR    3 | space << 8 | number << 16, row mask | column mask << 16, first row | rows << 16, CRC-32
+    COMMIT   2 | number << 16, 0, 0, CRC-32
 
 ``grid`` holds rows, columns, and in its upper half the mask of the regions that the file
 configures.  A WRITE reaches every tile whose row and column are in the masks; for the
 spaces of regions the row mask selects regions.  A CLEAR makes rows zero.  The last section
-is COMMIT.  The header CRC covers the words before it, the total CRC all words after the
+is COMMIT.  Sections are numbered from 0: the total CRC cannot
+tell equally long ones apart that changed places, since each ends in its own CRC.
+
+The header CRC covers the words before it, the total CRC all words after the
 header, a section's the words before it in the section.  CRCs are CRC-32/ISO-HDLC.
 
 The header CRC is the *signature* of a file.  A file with ``base`` 0 leaves nothing in the
@@ -115,6 +118,9 @@ def encode(image: Image, regions: Sequence[int] | None = None, base: Image | Non
     written = _changes(image, base)
     sections = [*_clears(image, chosen, base), *_writes(written, arch),
                 _section(OP_COMMIT, 0, 0, 0, 0, 0, [])]
+    for number, section in enumerate(sections):
+        section[0] |= number << 16
+        section[-1] = crc(section[:-1])
     body = [w for s in sections for w in s]
     grid = grid_word(arch) | sum(1 << r for r in chosen) << 16
     header = [MAGIC, VERSION, arch.hash, grid, base_signature, len(sections), crc(body)]
@@ -223,10 +229,13 @@ def decode(content: bytes, arch: Architecture, bases: Mapping[int, Image] = {}) 
         where = f"section {number} of {words[5]}"
         if position + SECTION_WORDS >= len(words):
             raise BitstreamError(f"truncated in {where}")
-        op, space_number = words[position] & 0xFF, words[position] >> 8
+        op, space_number = words[position] & 0xFF, words[position] >> 8 & 0xFF
         first, count = words[position + 2] & 0xFFFF, words[position + 2] >> 16
         wanted = (OP_COMMIT,) if number == words[5] - 1 else (OP_WRITE, OP_CLEAR)
-        commit = words[position:position + SECTION_WORDS] == [OP_COMMIT, 0, 0]
+        commit = words[position:position + SECTION_WORDS] \
+            == [OP_COMMIT | number << 16, 0, 0]
+        if words[position] >> 16 != number:
+            raise BitstreamError(f"operation {op} has number {words[position] >> 16} in {where}")
         if op not in wanted or (op == OP_COMMIT and not commit):
             raise BitstreamError(f"operation {op} is not allowed in {where}")
         places, width = [], 0
