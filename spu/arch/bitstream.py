@@ -3,9 +3,11 @@
 Little-endian 32-bit words::
 
     header   magic, version, architecture hash, grid, base, sections, total CRC, header CRC
-    WRITE    1 | space << 8 | number << 16, row mask | column mask << 16, first row | rows << 16,
+    WRITE    1 | space << 8 | number << 16, row mask | column mask << 16,
+             first row | rows << 16,
              the words of the rows, CRC-32
-    CLEAR    3 | space << 8 | number << 16, row mask | column mask << 16, first row | rows << 16, CRC-32
+    CLEAR    3 | space << 8 | number << 16, row mask | column mask << 16,
+             first row | rows << 16, CRC-32
     COMMIT   2 | number << 16, 0, 0, CRC-32
 
 ``grid`` holds rows, columns, and in its upper half the mask of the regions that the file
