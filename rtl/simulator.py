@@ -26,7 +26,7 @@ _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 #: Headers that stand in for lz4 and zlib.
 _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: Bumped when the build below changes, so that cached builds are not reused.
-_RECIPE = "7"
+_RECIPE = "8"
 
 
 class SimulationError(RuntimeError):
@@ -176,8 +176,10 @@ def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[st
                      fast: bool) -> None:
     executable, environment = _verilator()
     config = cocotb_tools.config
-    (directory / "blocks.vlt").write_text("`verilator_config\n" + "".join(
-        f'hier_block -module "{name}"\n' for name in blocks))
+    # Only the ports and wires of the top are visible to cocotb, the rest is optimised.
+    (directory / "blocks.vlt").write_text(
+        f'`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n' + "".join(
+            f'hier_block -module "{name}"\n' for name in blocks))
     hierarchical = ["--hierarchical"] if blocks else []
     # The FST writer wants lz4 and zlib; two small headers of ours take their place.
     trace = ["--trace-fst", "-CFLAGS", f"-I{_FST_SHIM}", "-LDFLAGS", "-L."] if waves else []
@@ -186,9 +188,8 @@ def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[st
             (directory / library).write_bytes(b"!<arch>\n")  # an empty archive
     # Blocks are objects of their own, so that threads may evaluate them at the same time.
     threads = ["--threads", str(os.cpu_count() or 1), "--threads-dpi", "all"] if fast else []
-    # Only the ports and wires of the top are visible to cocotb, the rest is optimised.
     _execute([executable, "-cc", "--exe", "-Mdir", str(directory), "--top-module", top,
-              "--vpi", "--public-depth", "1", "--prefix", "Vtop", "-o", top,
+              "--vpi", "--prefix", "Vtop", "-o", top,
               "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
               "-Wno-UNOPTFLAT", "--timescale", "1ns/1ps",
               *hierarchical, *trace, *threads,

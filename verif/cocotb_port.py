@@ -35,14 +35,14 @@ class CocotbPort(Port):
     def __init__(self, dut: Any, arch: Architecture, inputs: Collection[int] = (),
                  outputs: Collection[int] = (), wait_cycles: int = POLL_CYCLES) -> None:
         self.dut, self.arch, self.wait_cycles = dut, arch, wait_cycles
-        lanes = arch.data_bits // 8
         self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
         self.loader = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_load"), dut.clk,
                                       dut.rst, byte_lanes=4)
+        # One lane: a word is an integer to the bus models, not eight or sixteen bytes.
         self.sources = {c: AxiStreamSource(AxiStreamBus.from_prefix(dut, f"s_axis_{c}"), dut.clk,
-                                           dut.rst, byte_lanes=lanes) for c in inputs}
+                                           dut.rst, byte_lanes=1) for c in inputs}
         self.sinks = {c: AxiStreamSink(AxiStreamBus.from_prefix(dut, f"m_axis_{c}"), dut.clk,
-                                       dut.rst, byte_lanes=lanes) for c in outputs}
+                                       dut.rst, byte_lanes=1) for c in outputs}
         for bus in (self.lite.write_if, self.lite.read_if, self.loader, *self.sources.values(),
                     *self.sinks.values()):
             bus.log.setLevel(logging.WARNING)  # else every word is a line
@@ -89,18 +89,16 @@ class CocotbPort(Port):
 
     async def send(self, column: int, words: Words) -> None:
         # One frame, so that a word can go out in every cycle.
-        size = self.arch.data_bits // 8
         if words:
             self.sources[column].send_nowait(AxiStreamFrame(
-                b"".join(data.to_bytes(size, "little") for data, _ in words),
-                tuser=[bias for _, bias in words for _ in range(size)]))
+                [data for data, _ in words], tuser=[bias for _, bias in words]))
 
     async def receive(self, column: int) -> list[tuple[int, int]]:
         sink, out = self.sinks.get(column), []
         while sink is not None and not sink.empty():
             frame = sink.recv_nowait()
-            user = frame.tuser if isinstance(frame.tuser, list) else [frame.tuser]
-            out.append((int.from_bytes(bytes(frame.tdata), "little"), int(user[0])))
+            assert len(frame) == 1, f"a frame of {len(frame)} words left column {column}"
+            out.append((frame.tdata[0], frame.tuser))
         return out
 
     async def wait(self) -> None:

@@ -165,8 +165,9 @@ ends only, and the golden model, all runs of the batch together.
 What was done to raise them. *RTL*: each tile kind is compiled once (`--hierarchical`); a tile is
 evaluated once a cycle instead of five times, because its outputs are registers
 (`rtl.simulator.spare_evaluations`); tiles are spread over the cores; only ports and links of the
-top are visible to cocotb; the clock is made by the simulator, not by Python; words wait as one
-frame; streams that are not used have no driver. *Golden model*: all tiles of a region and all
+top are visible to cocotb, nothing of the tiles, so that their wires are optimised away; the clock
+is made by the simulator, not by Python; words wait as one frame and are one integer each; streams
+that are not used have no driver. *Golden model*: all tiles of a region and all
 runs of a batch lie in one array; contexts are sorted by unit once a program; equal sums of
 several tiles are one call; the inner loop of the matrix unit is compiled (numba).
 """

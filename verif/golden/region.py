@@ -283,8 +283,10 @@ class RegionModel:
         for tile in self.units:
             if self.cycle in tile.matrix.finished:
                 tile.matrix.settle(self.cycle)
-        for t in plan.drains:
-            self._deliver(Source.MATRIX, t, self.units[t].matrix.drain())
+        drained = [(t, results) for t in plan.drains if (results := self.units[t].matrix.drain())]
+        if drained:
+            self._deliver(Source.MATRIX, [t for t, _ in drained],
+                          units.drained([results for _, results in drained], self.arch))
         for t, part, mode, close in plan.macs:
             tile = self.units[t]
             if not self.loops.holds(tile.access["weight"], slot, iteration):

@@ -88,7 +88,6 @@ class MatrixUnit:
         self.finished: dict[int, tuple] = {}
         self.results: tuple = ()
         self.left = 0
-        self.nothing = np.zeros((batch, w.width(arch)), np.uint16)
 
     def mac(self, cycle: int, x: Words, part: int, row: dict, upper: bool, mode: MatrixMode,
             block_last: bool, last: bool) -> None:
@@ -121,19 +120,24 @@ class MatrixUnit:
             self.results = self.finished.pop(cycle)
             self.left = self.arch.words_per_drain
 
-    def drain(self) -> Words:
-        """The next word of results, an invalid one if there is none or it is invalid."""
+    def drain(self) -> tuple | None:
+        """The next results, see ``drained``, or None if there are none."""
         if not self.left:
-            return self.nothing
+            return None
         first = (self.arch.words_per_drain - self.left) * self.arch.drain_lanes
         self.left -= 1
         accumulator, nan, valid, offset = self.results
         chosen = slice(first, first + self.arch.drain_lanes)
-        codes = model.encode_accumulator(accumulator[:, chosen], nan[:, chosen], offset,
-                                         MATRIX_DOT)
-        data = np.zeros((len(valid), self.arch.lanes16), np.uint16)
-        data[:, :codes.shape[1]] = codes
-        return w.build(data, 0, valid)
+        return accumulator[:, chosen], nan[:, chosen], valid, offset
+
+
+def drained(results: Sequence[tuple], arch: Architecture) -> Words:
+    """Words of the results that several matrix units drain: (accumulators, NaN, valid, offset)."""
+    accumulator, nan, valid, offset = (np.array(part) for part in zip(*results, strict=True))
+    data = np.zeros((*valid.shape, arch.lanes16), np.uint16)
+    data[..., :arch.drain_lanes] = model.encode_accumulator(
+        accumulator, nan, offset[:, None, None], MATRIX_DOT)
+    return w.build(data, 0, valid)
 
 
 def operands_valid(op: Op, a: Words, b: Words, c: Words) -> NDArray[np.bool_]:

@@ -53,9 +53,10 @@ def masked(words: Words, keep: NDArray[np.bool_] | bool) -> Words:
 def from_integers(pairs: Sequence[tuple[int, int]], arch: Architecture) -> Words:
     """Valid words from data and bias."""
     out = np.zeros((len(pairs), width(arch)), np.uint16)
-    for i, (data, block_bias) in enumerate(pairs):
-        out[i, :-2] = np.frombuffer(int(data).to_bytes(arch.data_bits // 8, "little"), "<u2")
-        out[i, -2:] = block_bias, 1
+    data = b"".join(int(data).to_bytes(arch.data_bits // 8, "little") for data, _ in pairs)
+    out[:, :-2] = np.frombuffer(data, "<u2").reshape(len(pairs), arch.lanes16)
+    out[:, -2] = [block_bias for _, block_bias in pairs]
+    out[:, -1] = 1
     return out
 
 
