@@ -69,6 +69,7 @@ class MatrixMode:
         self.halves = code_pitch(self.w_format) == 4
         x_nan, w_nan = (f.sign_bit if f.has_nan else -1 for f in (self.x_format, self.w_format))
         self.nan_codes = x_nan, w_nan
+        self.pitch, self.mask = code_pitch(self.x_format), (1 << self.x_format.n) - 1
 
     @cached_property
     def products(self) -> NDArray[np.int32]:
@@ -92,15 +93,13 @@ class MatrixUnit:
     def mac(self, cycle: int, x: Words, part: int, row: dict, upper: bool, mode: MatrixMode,
             block_last: bool, last: bool) -> None:
         """Multiply-accumulate a slice of ``x`` with a weight row, see ``weight_codes``."""
-        lanes = self.arch.lanes
-        codes = codes_of(x, mode.x_format)[:, part * lanes:(part + 1) * lanes]
-        bias, beta = w.bias(x), row["beta"]
-        add_slice(mode.products, codes, bias, row[mode.w_format.n, upper], beta, mode.nan_codes,
-                  MATRIX_DOT.sum_bits(BLOCK), self.partial, self.partial_nan)
-        self.all_valid = self.all_valid & w.valid(x)
+        beta = row["beta"]
+        add_slice(mode.products, x, part * self.arch.lanes, mode.pitch, mode.mask,
+                  row[mode.w_format.n, upper], beta, mode.nan_codes, MATRIX_DOT.sum_bits(BLOCK),
+                  self.partial, self.partial_nan, self.all_valid)
         if not block_last:
             return
-        bias, total, nan = bias[:, None], self.partial, self.partial_nan
+        bias, total, nan = w.bias(x)[:, None], self.partial, self.partial_nan
         zero = (beta == model.ZERO_BLOCK) | (bias == model.ZERO_BLOCK)
         self.accumulator = wrapped(self.accumulator + model.scale_block(total, bias, beta,
                                                                        MATRIX_DOT),
