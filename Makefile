@@ -23,7 +23,7 @@ STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal bench docs lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal mapping bench docs lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +76,9 @@ random: $(READY) ## COUNT random programs on each of seven arrays, RTL against g
 
 formal: $(READY) ## proofs of streams, loader, bus and holds
 	$(BIN)/python -m verif.array_formal
+
+mapping: $(READY) ## map dataflow graphs: those of verif/dataflows.py, or GRAPHS=DIR of JSON files
+	$(BIN)/python -m verif.mapping $(GRAPHS)
 
 bench: $(READY) ## speed of the numpy library beside numpy
 	$(BIN)/python -m verif.numerics.bench

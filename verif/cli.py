@@ -1,64 +1,43 @@
 """The ``spu`` command: exit code 0 ok, 1 failed check, 2 usage or bad input."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
+from compiler.dataflow.graph import load as load_dataflow
+from compiler.dataflow.mapper import (
+    ITERATIONS,
+    MAPPING,
+    MEMORY_COLUMNS,
+    grid_architecture,
+    map_dataflow,
+    parse_grid,
+)
 from compiler.disassemble import disassemble
 from compiler.driver import PROGRAM, REPORT, compile_file, save
-from compiler.errors import CompileError
 from pal_units.formats import FORMATS
 from rtl.simulator import SIMULATORS, SimulationError
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
+from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, replace_file
+from verif.cli_studies import area, fpga, numerics
 from verif.golden.array import GoldenArray, Result
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False,
                   help="Compile, run and inspect programs for the SPU array.")
-console = Console(stderr=True, soft_wrap=True)
-
-EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
-
 ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
 FormatName = StrEnum("FormatName", {f.name: f.name for f in MATRIX_FORMATS})  # type: ignore[misc]
 SimName = StrEnum("SimName", {n: n for n in SIMULATORS})  # type: ignore[misc]
 EngineName = StrEnum("EngineName", ["golden", "rtl"])
 
 Arch = Annotated[ArchName, typer.Option("--arch", help="Architecture to use.")]
-
-
-class _BadInput(ValueError):
-    """A file that is not what it must be."""
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn the errors that users cause into one line and an exit code."""
-    try:
-        yield
-    except (CompileError, bitstream.BitstreamError, host.InputError, _BadInput) as error:
-        _fail(str(error), EXIT_BAD_INPUT)
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}", EXIT_BAD_INPUT)
-    except SimulationError as error:
-        _fail(str(error), EXIT_FAILED)
-
-
-def _fail(message: str, code: int) -> None:
-    console.print(f"spu: error: {' '.join(message.split())}", style="red", highlight=False,
-                  markup=False)
-    raise typer.Exit(code)
 
 
 def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
@@ -68,7 +47,7 @@ def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
         report = json.loads((directory / REPORT).read_text())
         arch = architecture(report["arch"])
     except (ValueError, KeyError, TypeError) as error:
-        raise _BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
+        raise BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
     return content, report, arch
 
 
@@ -86,7 +65,7 @@ def compile_command(
 
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
-    with _one_line_errors(), console.status("compiling") as status:
+    with one_line_errors(), console.status("compiling") as status:
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed,
                                 lambda note: status.update(f"compiling: {note}"))
         save(compiled, out)
@@ -115,12 +94,12 @@ def run(
 
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
-    with _one_line_errors():
+    with one_line_errors():
         content, report, arch = _load(directory)
         try:
             x = np.load(inputs, allow_pickle=False)
         except (ValueError, EOFError):
-            raise _BadInput(f"{inputs}: not an .npy file of numbers") from None
+            raise BadInput(f"{inputs}: not an .npy file of numbers") from None
         image = bitstream.decode(content, arch).image
         words = host.encode_inputs(x, report, arch)
         golden = GoldenArray(image).run(words, len(x))
@@ -128,10 +107,10 @@ def run(
         if engine == EngineName.rtl:
             outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
         result = host.decode_outputs(outputs, report, arch)
-        _replace(out, lambda sink: np.save(sink, result))
+        replace_file(out, lambda sink: np.save(sink, result))
         if stats:
             text = json.dumps({"engine": str(engine), "vectors": len(x), **counters}, indent=1)
-            _replace(stats, lambda sink: sink.write(text.encode() + b"\n"))
+            replace_file(stats, lambda sink: sink.write(text.encode() + b"\n"))
     print(f"{out}: {len(result)} vectors in {counters['CYCLES_0']} cycles")
 
 
@@ -148,17 +127,6 @@ def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, co
     return result.outputs, result.counters
 
 
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file completely or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(temporary, "wb") as sink:
-            write(sink)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 @app.command()
 def disasm(
     directory: Annotated[Path, typer.Argument(help="Directory that spu compile wrote.")],
@@ -167,7 +135,7 @@ def disasm(
 
     Example: spu disasm build/digits
     """
-    with _one_line_errors():
+    with one_line_errors():
         content, _, arch = _load(directory)
         for line in disassemble(bitstream.decode(content, arch).image):
             print(line)
@@ -184,9 +152,9 @@ def rtl_command(
     """
     from rtl.emit import spu_verilog
 
-    with _one_line_errors(), console.status("emitting Verilog"):
+    with one_line_errors(), console.status("emitting Verilog"):
         text = spu_verilog(CONFIGS[arch])
-        _replace(out, lambda sink: sink.write(text.encode()))
+        replace_file(out, lambda sink: sink.write(text.encode()))
     print(f"{out}: {len(text.splitlines())} lines")
 
 
@@ -219,7 +187,7 @@ def sim(
 
     job = Job(CONFIGS[arch], sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
               waves=waves, stall_share=stall_share, program=program, verilog=verilog, out=out)
-    with _one_line_errors():
+    with one_line_errors():
         outcome = simulate(job, console)
     Console(soft_wrap=True).print(table(outcome, job))
     for failure in outcome.failures:
@@ -230,116 +198,50 @@ def sim(
                   style="green")
 
 
-@app.command()
-def numerics(
-    json_path: Annotated[Path, typer.Option("--json", help="Results.")] =
-        Path("build/numerics.json"),
-    plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/numerics"),
-    network: Annotated[bool, typer.Option(help="Also run the sentence encoder.")] = True,
+MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
+
+
+@app.command("map")
+def map_command(
+    graph: Annotated[Path, typer.Argument(help="Dataflow graph, JSON.")],
+    grid: Annotated[str, typer.Option(help="Rows x columns of tiles.")] = "4x4",
+    memory_columns: Annotated[MemoryColumns, typer.Option(
+        help="Columns whose tiles have a data memory.")] = MemoryColumns["all"],
+    unit_latency: Annotated[bool, typer.Option(
+        "--unit-latency", help="Count the first hop of a word as part of the operation.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the searches.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--output", help="Directory for program.spub and mapping.json.")] = None,
 ) -> None:
-    """Compare the accuracy of PAL formats and their peers; writes JSON, PNG and SVG.
+    """Map a loop body, given as a dataflow graph, and execute the program on tokens.
 
-    Example: spu numerics --json build/numerics.json
+    Example: spu map build/dataflows/fir4.json --grid 4x4
     """
-    from verif.numerics import MissingPackage
-    from verif.numerics.plots import draw
-    from verif.numerics.report import tables
-    from verif.numerics.study import study
-
-    with _one_line_errors(), Progress(console=console, transient=True) as bar:
-        task = bar.add_task("numerics", total=1.0)
-        try:
-            results = study(network=network, progress=lambda what, share: bar.update(
-                task, description=what, completed=share))
-            json_path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(json_path, lambda sink: sink.write(
-                json.dumps(results, indent=1).encode() + b"\n"))
-            draw(results, plots)
-        except MissingPackage as error:
-            raise _BadInput(str(error)) from None
-    for title, rows in tables(results):
-        table = Table(*rows[0], title=title)
-        for row in rows[1:]:
-            table.add_row(*row)
-        Console(width=110).print(table)
-    print(f"{json_path}, {plots}: written by `{results['command']}`")
+    with one_line_errors(), console.status("mapping") as status:
+        mapped = map_dataflow(load_dataflow(graph), grid_architecture(
+            *parse_grid(grid), str(memory_columns)), unit_latency, seed,
+            lambda note: status.update(f"mapping: {note}"))
+        if out:
+            out.mkdir(parents=True, exist_ok=True)
+            replace_file(out / PROGRAM, lambda sink: sink.write(mapped.content))
+            replace_file(out / MAPPING, lambda sink: sink.write(
+                json.dumps(mapped.details(), indent=1).encode() + b"\n"))
+    report = mapped.report()
+    if as_json:
+        print(json.dumps(report, indent=1))
+        return
+    print(f"{report['name']}: {report['operations']} operations on {report['grid']}, "
+          f"II {report['ii']} (MII {report['mii']}: resources {report['res_mii']}, cycles "
+          f"{report['rec_mii']}), {'optimal' if report['optimal'] else 'not proven optimal'}, "
+          f"latency {report['latency']}, {100 * report['utilisation']:.0f} % of the slots used, "
+          f"{report['seconds']:.2f} s")
+    print(f"bound by {report['binding']}")
+    print(f"executed {ITERATIONS} iterations: all tokens as the graph has them")
 
 
-@app.command()
-def area(
-    library: Annotated[Path | None, typer.Option("--liberty", help="Cell library; NAND2 "
-                                                 "equivalents without a process if not given.")] =
-        None,
-    json_path: Annotated[Path, typer.Option("--json", help="Results.")] = Path("build/area.json"),
-    plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/area"),
-    tried: Annotated[bool, typer.Option("--variants", help="Also what was tried on the way.")] =
-        False,
-    check: Annotated[Path | None, typer.Option(
-        help="Results to compare with: more than 2 % of difference fails.")] = None,
-) -> None:
-    """Compare area, delay, energy and accuracy of dot units of PAL and its peers.
-
-    Exit code 1 if an area moved against the results of --check.
-
-    Example: spu area --liberty sky130hd_tt.lib --json build/area.json
-    """
-    from rtl.liberty import LibraryError
-    from verif.area import report
-    from verif.area.plots import draw
-    from verif.area.study import study
-    from verif.numerics import MissingPackage
-
-    with _one_line_errors(), Progress(console=console, transient=True) as bar:
-        task = bar.add_task("area", total=1.0)
-        try:
-            baseline = json.loads(check.read_text()) if check else None
-            results = study(library, tried, lambda what, share: bar.update(
-                task, description=what, completed=share))
-            json_path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(json_path, lambda sink: sink.write(
-                json.dumps(results, indent=1).encode() + b"\n"))
-            draw(results, plots)
-        except (LibraryError, MissingPackage) as error:
-            raise _BadInput(str(error)) from None
-        except json.JSONDecodeError:
-            raise _BadInput(f"{check}: not results of spu area") from None
-    for title, rows in report.tables(results):
-        table = Table(*rows[0], title=title)
-        for row in rows[1:]:
-            table.add_row(*row)
-        Console(width=150).print(table)
-    print(f"{json_path}, {plots}: written by `{results['command']}` with library "
-          f"{results['library']}")
-    if baseline and (moved := report.moved(results, baseline)):
-        for line in moved:
-            console.print(f"MOVED {line}", style="red", highlight=False, markup=False)
-        raise typer.Exit(EXIT_FAILED)
-
-
-@app.command()
-def fpga(
-    names: Annotated[list[str], typer.Argument(help="Units as `spu area` names them.")],
-) -> None:
-    """Place dot units on an ECP5: look-up tables, flip-flops, clock between registers.
-
-    Example: spu fpga "PAL8U lean" INT8
-    """
-    from rtl.fpga import DoesNotFit, MissingFpgaTools, implement
-    from verif.area.study import by_name
-
-    units = by_name()
-    with _one_line_errors(), console.status("placing") as status:
-        table = Table("unit", "LUT4", "flip-flops", "Fmax, MHz", title="ECP5, no hard multipliers")
-        for name in names:
-            if name not in units:
-                raise _BadInput(f"no unit {name!r}; there are {', '.join(units)}")
-            status.update(f"placing {name}")
-            try:
-                found = implement(units[name].make())
-            except (MissingFpgaTools, DoesNotFit) as error:
-                raise _BadInput(f"{name}: {error}") from None
-            table.add_row(name, str(found.luts), str(found.flip_flops), f"{found.fmax_mhz:.1f}")
-    Console(width=100).print(table)
+for study in (numerics, area, fpga):
+    app.command()(study)
 
 
 def main() -> None:

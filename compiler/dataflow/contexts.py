@@ -1,0 +1,179 @@
+"""A mapping as a program image: contexts, constants, guards and the sequencer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compiler.dataflow.graph import CONSTANT, Edge
+from compiler.dataflow.route import Hop, Net, Place, Routes, Wait
+from compiler.dataflow.schedule import Placed, Request, Tile
+from compiler.errors import CompileError
+from spu.arch.bitstream import Image
+from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
+from spu.arch.context import CONTEXT, Source
+from spu.arch.params import CONSTANTS, EXISTS, NEIGHBOURS, Architecture
+
+#: Operation codes that a context holds; 0 is no operation.
+CODES = 1 << CONTEXT["op"].width
+PORTS = ("a", "b", "c")
+
+
+@dataclass(frozen=True)
+class Function:
+    """What an operation code stands for: ``op`` of the words at ports, in order of operands.
+
+    There is no result without the words at the ports that it ``needs``: those of the same
+    iteration.  Words from before the first iteration are missing, and may be.
+    """
+
+    op: str
+    ports: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """An image, and what its operation codes stand for."""
+
+    image: Image
+    functions: dict[int, Function]
+
+
+class TooMany(Exception):
+    """A tile has more constants than fit; ``tile`` says which."""
+
+    def __init__(self, tile: Tile) -> None:
+        super().__init__(f"constants of tile {tile}")
+        self.tile = tile
+
+
+def assemble(request: Request, placed: Placed, routes: Routes, arch: Architecture) -> Assembled:
+    """The image of a mapping; raises ``TooMany``."""
+    return _Assembler(request, placed, routes, arch).run()
+
+
+class _Assembler:
+    def __init__(self, request: Request, placed: Placed, routes: Routes, arch: Architecture
+                 ) -> None:
+        self.request, self.placed, self.routes, self.arch = request, placed, routes, arch
+        self.graph, self.ii = request.graph, placed.ii
+        self.fields: dict[tuple[Tile, int], dict[str, int]] = {}
+        self.constants: dict[Tile, list[int]] = {}
+        self.codes: dict[Function, int] = {}
+        self.nets = {net.source: net for net in routes.nets}
+
+    def run(self) -> Assembled:
+        ports = {n: self._ports(n) for n in self.graph.operations}
+        self._constants(ports)
+        self._register_ports(ports)
+        for n in self.graph.operations:
+            self._operation(n, ports[n])
+        for net in self.routes.nets:
+            for step in net.into.values():
+                if isinstance(step, Hop):
+                    self._at(step.start)[step.link] = self._source(net, step.start)
+                elif isinstance(step, Wait):
+                    self._at(step.start).update(
+                        register=self._source(net, step.start),
+                        register_write=self.routes.register[step.start])
+        return self._image()
+
+    def _at(self, place: Place) -> dict[str, int]:
+        return self.fields.setdefault((place[0], place[1] % self.ii), {})
+
+    def _ports(self, n: int) -> dict[Edge, str]:
+        """Port of each operand: c for the one in a register, a and b for the others."""
+        free, out = ["a", "b"], {}
+        for edge in self.graph.operands[n]:
+            out[edge] = "c" if edge in self.request.registered else free.pop(0)
+        return out
+
+    def _constants(self, ports: Mapping[int, Mapping[Edge, str]]) -> None:
+        for n, edges in ports.items():
+            for edge in edges:
+                if self.graph.nodes[edge.src].op == CONSTANT:
+                    known = self.constants.setdefault(self.placed.tile[n], [])
+                    if edge.src not in known:
+                        known.append(edge.src)
+                    if len(known) > CONSTANTS:
+                        raise TooMany(self.placed.tile[n])
+                    self._at(self._place(n))["index"] = known.index(edge.src)
+
+    def _place(self, n: int) -> Place:
+        return self.placed.tile[n], self.placed.time[n]
+
+    def _register_ports(self, ports: Mapping[int, Mapping[Edge, str]]) -> None:
+        """Give every read register of a slot one of its two ports."""
+        reads: dict[tuple[Tile, int], set[int]] = {}
+        for net in self.routes.nets:
+            for place, step in net.into.items():
+                if isinstance(step, Wait):
+                    reads.setdefault((place[0], place[1] % self.ii), set()).add(
+                        self.routes.register[step.start])
+        second = {}
+        for n, edges in ports.items():
+            for edge, port in edges.items():
+                if port == "c":
+                    tile, time = self._place(n)
+                    step = self.nets[edge.src].into[tile, time + self.ii * edge.distance]
+                    assert isinstance(step, Wait)
+                    second[tile, time % self.ii] = self.routes.register[step.start]
+        self.port: dict[tuple[Tile, int], dict[int, Source]] = {}
+        for key, numbers in reads.items():
+            last = second.get(key)
+            chosen = self.port[key] = {}
+            for number in sorted(numbers, key=lambda r: (r == last, r)):
+                first = number != last and Source.REGISTER_A not in chosen.values()
+                chosen[number] = Source.REGISTER_A if first else Source.REGISTER_B
+                fields = self.fields.setdefault(key, {})
+                name = "register_a" if first else "index"
+                assert name not in fields, f"too many reads in tile and slot {key}"
+                fields[name] = number
+
+    def _source(self, net: Net, place: Place) -> int:
+        """Where a crossbar has the net's word at a place."""
+        step = net.into[place]
+        if step is None:
+            return int(Source.ALU.value)
+        if isinstance(step, Hop):
+            return int(Source[NEIGHBOURS[step.link][2].upper()].value)
+        key = place[0], place[1] % self.ii
+        return int(self.port[key][self.routes.register[step.start]].value)
+
+    def _operation(self, n: int, ports: Mapping[Edge, str]) -> None:
+        needs = tuple(port for edge, port in ports.items() if not edge.distance)
+        function = Function(self.graph.nodes[n].op, tuple(ports.values()), needs)
+        code = self.codes.setdefault(function, len(self.codes) + 1)
+        if code >= CODES:
+            raise CompileError(f"more than {CODES - 1} different operations")
+        tile, time = self._place(n)
+        fields = self._at((tile, time))
+        fields["op"] = code
+        fields["guarded"] = int(n in self.graph.sources)
+        for edge, port in ports.items():
+            if self.graph.nodes[edge.src].op == CONSTANT:
+                fields[port] = int(Source.CONSTANT.value)
+            elif port != "c":
+                fields[port] = self._source(self.nets[edge.src],
+                                            (tile, time + self.ii * edge.distance))
+
+    def _image(self) -> Assembled:
+        image, region = Image(self.arch), (0, 0)
+        for (tile, slot), fields in sorted(self.fields.items()):
+            image.write(Space.CONTEXT, tile, slot, fields)
+        for tile, nodes in sorted(self.constants.items()):
+            for i, node in enumerate(nodes):
+                image.write(Space.CONSTANT, tile, i, {"data": node})
+        for n in self.graph.sources:
+            tile, time = self._place(n)
+            image.write(Space.REGISTER, tile, TileRegister.GUARD + Guard.OP.value,
+                        {"stage": time // self.ii, "predicate": EXISTS})
+        stage, slot = divmod(self.span - 1, self.ii)
+        image.write(Space.SEQUENCER, region, SequencerRegister.II, {"slots_less_1": self.ii - 1})
+        image.write(Space.SEQUENCER, region, SequencerRegister.SPAN,
+                    {"slot": slot, "stage": stage})
+        return Assembled(image, {code: function for function, code in self.codes.items()})
+
+    @property
+    def span(self) -> int:
+        """Cycles of an iteration until its last operation has started."""
+        return 1 + max(self.placed.time.values())

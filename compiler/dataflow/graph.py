@@ -1,0 +1,197 @@
+"""Neutral dataflow graphs: a loop body as operations and the words between them."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+
+from compiler.errors import CompileError
+
+#: Edges that carry a word; edges of kind ``order`` carry none.
+VALUE_KINDS = ("data", "pred")
+KINDS = (*VALUE_KINDS, "order")
+#: Operands of a context: ``a`` and ``b`` from the crossbar, ``c`` from a register.
+MAX_OPERANDS = 3
+#: Operations on a data memory.
+MEMORY_OPS = ("load", "store")
+CONSTANT = "const"
+#: Place of an operand that a file does not number: after those that it does, in file order.
+LAST_OPERAND = 1 << 30
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operation ``op``, or a constant; ``id`` is unique in its graph."""
+
+    id: int
+    op: str
+
+    @property
+    def memory(self) -> bool:
+        return self.op in MEMORY_OPS
+
+    def __str__(self) -> str:
+        return f"node {self.id} ({self.op})"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """``dst`` takes, as ``operand``, what ``src`` made ``distance`` iterations before."""
+
+    src: int
+    dst: int
+    operand: int
+    distance: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """A graph whose edges of distance 0 have no cycle; see ``from_json``."""
+
+    name: str
+    nodes: dict[int, Node]
+    edges: tuple[Edge, ...]
+
+    @cached_property
+    def operations(self) -> tuple[int, ...]:
+        """Nodes that take a slot of a tile: all but constants, which are in the contexts."""
+        return tuple(n for n, node in self.nodes.items() if node.op != CONSTANT)
+
+    @cached_property
+    def words(self) -> tuple[Edge, ...]:
+        """Edges by which words travel between operations."""
+        return tuple(e for e in self.edges
+                     if e.kind != "order" and self.nodes[e.src].op != CONSTANT)
+
+    @cached_property
+    def dependences(self) -> tuple[Edge, ...]:
+        """Edges between operations, ``order`` included."""
+        return tuple(e for e in self.edges if self.nodes[e.src].op != CONSTANT)
+
+    @cached_property
+    def operands(self) -> dict[int, tuple[Edge, ...]]:
+        """Value edges into each operation, in the order of operands."""
+        into: dict[int, list[Edge]] = {n: [] for n in self.operations}
+        for edge in self.edges:
+            if edge.kind != "order":
+                into[edge.dst].append(edge)
+        return {n: tuple(sorted(edges, key=lambda e: e.operand)) for n, edges in into.items()}
+
+    @cached_property
+    def sources(self) -> tuple[int, ...]:
+        """Operations that would make words in iterations that do not exist.
+
+        All others take a word of their own iteration, without which they make none.
+        """
+        fed = {e.dst for e in self.words if not e.distance}
+        return tuple(n for n in self.operations if n not in fed)
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Operations so that words of the same iteration come from earlier ones."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.operations)
+        graph.add_edges_from((e.src, e.dst) for e in self.dependences if not e.distance)
+        return tuple(nx.lexicographical_topological_sort(graph))
+
+
+def load(path: Path) -> Dataflow:
+    """A graph from a JSON file; ``CompileError`` names what is wrong with it."""
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise CompileError(f"{path}: not JSON: {error}") from None
+    try:
+        return from_json(content)
+    except CompileError as error:
+        raise CompileError(f"{path}: {error}") from None
+
+
+def from_json(content: Any) -> Dataflow:
+    """``{"name", "nodes": [{"id", "op" or "op_norm"}], "edges": [{"src", "dst", "operand",
+    "distance", "kind"}]}``; ``distance`` (0) counts iterations, ``kind`` ("data") is one of
+    ``KINDS``, other members mean nothing.  Operands of equal or no number are in file order.
+
+    Raises
+    ------
+    CompileError: a member missing or of the wrong type, an edge to or from nothing, more than
+        ``MAX_OPERANDS`` words into an operation, no operations, or a cycle whose distances are
+        all 0, which is named.
+    """
+    if not isinstance(content, dict):
+        raise CompileError("a graph is a JSON object")
+    nodes: dict[int, Node] = {}
+    for i, member in enumerate(_list(content, "nodes")):
+        number = _member(member, "id", int, f"nodes[{i}]")
+        name = member.get("op_norm", member.get("op"))
+        if not isinstance(name, str) or not name:
+            raise CompileError(f"nodes[{i}]: op must be a name, not {name!r}")
+        if number in nodes:
+            raise CompileError(f"nodes[{i}]: id {number} is there already")
+        nodes[number] = Node(number, name)
+    edges = [_edge(member, f"edges[{i}]", nodes) for i, member in
+             enumerate(_list(content, "edges"))]
+    graph = Dataflow(str(content.get("name", "graph")), nodes, tuple(edges))
+    _check(graph)
+    return graph
+
+
+def _list(content: dict, name: str) -> list:
+    members = content.get(name)
+    if not isinstance(members, list):
+        raise CompileError(f"{name} must be a list")
+    return members
+
+
+def _member(member: Any, name: str, kind: type, where: str, default: Any = None) -> Any:
+    value = member.get(name, default) if isinstance(member, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise CompileError(f"{where}: {name} must be {kind.__name__}, not {value!r}")
+    return value
+
+
+def _edge(member: Any, where: str, nodes: dict[int, Node]) -> Edge:
+    src, dst = (_member(member, end, int, where) for end in ("src", "dst"))
+    for end in (src, dst):
+        if end not in nodes:
+            raise CompileError(f"{where}: there is no node {end}")
+    distance = _member(member, "distance", int, where, 0)
+    kind = _member(member, "kind", str, where, "data")
+    if distance < 0:
+        raise CompileError(f"{where}: distance must be at least 0, not {distance}")
+    if kind not in KINDS:
+        raise CompileError(f"{where}: kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    if nodes[dst].op == CONSTANT:
+        raise CompileError(f"{where}: {nodes[dst]} takes no operands")
+    operand = member.get("operand")
+    if operand is not None:
+        _member(member, "operand", int, where)
+    return Edge(src, dst, LAST_OPERAND if operand is None else operand, distance, kind)
+
+
+def _check(graph: Dataflow) -> None:
+    if not graph.operations:
+        raise CompileError("the graph has no operations")
+    for number, edges in graph.operands.items():
+        if len(edges) > MAX_OPERANDS:
+            raise CompileError(f"{graph.nodes[number]} takes {len(edges)} words, "
+                               f"an operation takes at most {MAX_OPERANDS}")
+        constants = {e.src for e in edges if graph.nodes[e.src].op == CONSTANT}
+        if len(constants) > 1:
+            raise CompileError(f"{graph.nodes[number]} takes the constants {sorted(constants)}, "
+                               "an operation takes at most one")
+    loops = nx.DiGraph((e.src, e.dst) for e in graph.dependences if not e.distance)
+    if not nx.is_directed_acyclic_graph(loops):
+        cycle = [src for src, _ in nx.find_cycle(loops)]
+        raise CompileError(f"cycle without distance: {path_text(graph, cycle)}")
+
+
+def path_text(graph: Dataflow, cycle: Iterable[int]) -> str:
+    """A cycle, for people."""
+    members = [str(graph.nodes[n]) for n in cycle]
+    return " -> ".join([*members, members[0]])

@@ -1,0 +1,190 @@
+"""From a dataflow graph to a checked program: II from the bound upward."""
+
+import re
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from compiler.dataflow.bounds import Bounds, bounds
+from compiler.dataflow.contexts import Assembled, Function, TooMany, assemble
+from compiler.dataflow.execute import check_execution
+from compiler.dataflow.graph import CONSTANT, Dataflow
+from compiler.dataflow.route import Congested, Routes, route
+from compiler.dataflow.schedule import (
+    SHORTEN,
+    Failure,
+    Grid,
+    Placed,
+    Request,
+    Tile,
+    schedule,
+    with_registered,
+)
+from compiler.errors import CompileError
+from spu.arch import bitstream, timing
+from spu.arch.params import CONFIGS, Architecture
+
+#: Columns whose tiles have a data memory.
+MEMORY_COLUMNS = ("west", "both", "all")
+#: Schedules of one II that may turn out not to be routable.
+ATTEMPTS = 6
+#: IIs that are tried above the bound.
+MOST_ABOVE = 8
+#: Iterations that a program is executed for before it is handed out.
+ITERATIONS = 100
+#: File with the places of all operations.
+MAPPING = "mapping.json"
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A mapping that was executed.  ``proof`` says why no smaller II is possible, if it is known.
+
+    ``failures`` are what happened at smaller IIs.
+    """
+
+    graph: Dataflow
+    arch: Architecture
+    bounds: Bounds
+    placed: Placed
+    routes: Routes
+    content: bytes
+    functions: dict[int, Function]
+    proof: str | None
+    failures: tuple[str, ...]
+    seconds: float
+    unit_latency: bool
+
+    def report(self) -> dict:
+        """Figures for people and programs; ``latency`` in cycles, ``seconds`` to map."""
+        operations = len(self.graph.operations)
+        tiles = self.arch.rows * self.arch.cols
+        return {
+            "name": self.graph.name, "operations": operations,
+            "grid": f"{self.arch.rows}x{self.arch.cols}", "unit_latency": self.unit_latency,
+            "ii": self.placed.ii, "mii": self.bounds.mii,
+            "res_mii": self.bounds.res, "rec_mii": self.bounds.rec,
+            "latency": 1 + max(self.placed.time.values()) - min(self.placed.time.values()),
+            "utilisation": operations / (tiles * self.placed.ii),
+            "links": self.routes.wire / (4 * tiles * self.placed.ii),
+            "optimal": self.proof is not None, "proof": self.proof,
+            "binding": self.bounds.binding(self.graph), "failures": list(self.failures),
+            "bytes": len(self.content), "seconds": round(self.seconds, 3),
+        }
+
+    def details(self) -> dict:
+        """The report, but for the time that it took, and where everything is."""
+        report = self.report()
+        del report["seconds"]
+        return report | {
+            "operations": [{"id": n, "op": self.graph.nodes[n].op, "tile": list(tile),
+                            "cycle": self.placed.time[n]} for n, tile in self.placed.tile.items()],
+            "codes": {code: {"op": f.op, "ports": list(f.ports), "needs": list(f.needs)}
+                      for code, f in self.functions.items()}}
+
+
+def parse_grid(text: str) -> tuple[int, int]:
+    """Rows and columns of ``4x4``."""
+    match = re.fullmatch(r"(\d{1,3})x(\d{1,3})", text)
+    if not match:
+        raise CompileError(f"a grid is rows x columns like 4x4, not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def grid_architecture(rows: int, cols: int, memory_columns: str) -> Architecture:
+    """An array for dataflow graphs: tiles with memory in some columns, the rest without."""
+    if memory_columns not in MEMORY_COLUMNS:
+        raise CompileError(f"memory columns must be one of {', '.join(MEMORY_COLUMNS)}, "
+                           f"not {memory_columns!r}")
+    chosen = {"west": {0}, "both": {0, cols - 1}, "all": set(range(cols))}[memory_columns]
+    row = "".join("V" if c in chosen else "v" for c in range(cols))
+    base = CONFIGS["basic"]
+    try:
+        return Architecture(f"grid-{rows}x{cols}-{memory_columns}", (row,) * rows, base.lanes,
+                            base.columns, 64, base.memory_words, base.weight_rows)
+    except ValueError as error:
+        raise CompileError(str(error)) from None
+
+
+def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False, seed: int = 0,
+                 progress: Callable[[str], None] = lambda _: None) -> Mapped:
+    """Map a graph with operations of one cycle.
+
+    ``unit_latency``: on an idealised array, in which an operation's word is at the neighbours
+    one cycle later: its way over the first link is part of the operation's cycle.
+
+    Raises
+    ------
+    CompileError: nothing was found; what binds, and the smallest change that would help.
+    """
+    start = clock.monotonic()
+    latency = dict.fromkeys(graph.operations, timing.ALU)
+    grid = Grid(arch.rows, arch.cols, frozenset(arch.memory_tiles))
+    bound = bounds(graph, len(grid.tiles), len(grid.memory), latency)
+    if bound.mii > arch.contexts:
+        raise CompileError(f"{bound.binding(graph)}: needs an II of {bound.mii}, a tile has "
+                           f"{arch.contexts} contexts")
+    request = with_registered(
+        Request(graph, grid, latency, int(unit_latency), seed=seed), bound.mii)
+    constants = frozenset(e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT)
+    failures: list[str] = []
+    proven = True
+    for ii in range(bound.mii, min(bound.mii + MOST_ABOVE, arch.contexts) + 1):
+        progress(f"II {ii}")
+        found, reason, certain = _attempt(request, ii, constants, arch)
+        if found is not None:
+            placed, routes, assembled = found
+            seconds = clock.monotonic() - start
+            content = _checked(graph, placed, assembled, arch, unit_latency)
+            proof = None
+            if proven:
+                proof = "bound" if ii == bound.mii else "; ".join(failures)
+            return Mapped(graph, arch, bound, placed, routes, content, assembled.functions, proof,
+                          tuple(failures), seconds, unit_latency)
+        failures.append(f"II {ii}: {reason}")
+        proven = proven and certain
+    raise CompileError(f"{graph.name} was not mapped on {arch.rows}x{arch.cols}: "
+                       f"{bound.binding(graph)}; {'; '.join(failures)}")
+
+
+def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Architecture
+             ) -> tuple[tuple[Placed, Routes, Assembled] | None, str, bool]:
+    """A mapping at an II, or why there is none and whether that is certain."""
+    graph, reason = request.graph, ""
+    cuts: list[frozenset[tuple[int, int, Tile]]] = []
+    for attempt in range(ATTEMPTS):
+        # Another seed and more effort, so that what comes is really different.
+        placed = schedule(replace(request, cuts=tuple(cuts), seed=request.seed + attempt), ii,
+                          SHORTEN * 2 ** attempt)
+        if isinstance(placed, Failure):
+            if cuts:
+                return None, reason, False
+            return None, ("no schedule, proven" if placed.proven else
+                          "no schedule in the time allowed"), placed.proven
+        routes = route(request, placed, constants)
+        if isinstance(routes, Congested):
+            reason = "no free way through " + ", ".join(
+                f"{kind} of tile {tile} in slot {slot}"
+                for kind, tile, slot in routes.resources[:3])
+            involved = {n for n in graph.operations
+                        if any(placed.tile[n] == tile for _, tile, _ in routes.resources)}
+        else:
+            try:
+                return (placed, routes, assemble(request, placed, routes, arch)), "", True
+            except TooMany as error:
+                reason = str(error)
+                involved = {n for n in graph.operations if placed.tile[n] == error.tile}
+        cuts.append(frozenset((n, placed.time[n] % ii, placed.tile[n])
+                              for n in involved or graph.operations))
+    return None, reason, False
+
+
+def _checked(graph: Dataflow, placed: Placed, assembled: Assembled, arch: Architecture,
+             unit_latency: bool) -> bytes:
+    """The program file, after what it decodes to was executed."""
+    content = bitstream.encode(assembled.image)
+    image = bitstream.decode(content, arch).image
+    check_execution(graph, assembled, image,
+                    {n: (placed.tile[n], placed.time[n]) for n in graph.operations}, ITERATIONS,
+                    unit_latency)
+    return content

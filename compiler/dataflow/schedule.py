@@ -1,0 +1,255 @@
+"""Times and tiles of operations, by CP-SAT."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ortools.sat.python import cp_model
+
+from compiler.dataflow.graph import Dataflow, Edge
+from spu.arch import timing
+from spu.arch.params import STAGES
+
+Tile = tuple[int, int]
+
+#: Deterministic seconds that a search may take, and those that shorten the ways.
+SEARCH, SHORTEN = 20.0, 0.3
+#: A hop costs as much as this many cycles of waiting: links are fewer than registers.
+HOP_COST = 4
+#: Cycles beyond the longest path that an iteration may take, in initiation intervals.
+SPARE_STAGES = 2
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles that take operations, and those that take operations on memory."""
+
+    rows: int
+    cols: int
+    memory: frozenset[Tile]
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        return tuple((r, c) for r in range(self.rows) for c in range(self.cols))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Cycle of iteration 0 and tile of each operation."""
+
+    ii: int
+    time: dict[int, int]
+    tile: dict[int, Tile]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no schedule: it is ``proven`` that there is none, or time ran out."""
+
+    proven: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be scheduled.
+
+    ``latency``: cycles from an operation to those that take its word.  ``early``: cycles before
+    that in which the word can already go on its way.
+    ``registered``: edges whose word waits in a register of the consumer's tile, for operand c.
+    ``cuts``: sets of (operation, time modulo II, tile) that could not be routed together.
+    """
+
+    graph: Dataflow
+    grid: Grid
+    latency: Mapping[int, int]
+    early: int = 0
+    registered: frozenset[Edge] = frozenset()
+    seed: int = 0
+    cuts: tuple[frozenset[tuple[int, int, Tile]], ...] = ()
+
+    def ready(self, n: int) -> int:
+        """Cycles from an operation to its word being at the crossbar."""
+        return self.latency[n] - self.early
+
+    def least(self, edge: Edge) -> int:
+        """Least cycles between the operations at the ends of an edge."""
+        write = timing.WRITE if edge in self.registered else 0
+        return max(self.latency[edge.src], self.ready(edge.src) + write)
+
+
+def windows(request: Request, ii: int) -> dict[int, tuple[int, int]] | None:
+    """Earliest and latest time of each operation, None if a cycle is too long for the II."""
+    graph = request.graph
+    arcs = [(e.src, e.dst, request.least(e) - ii * e.distance) for e in graph.dependences]
+    early = dict.fromkeys(graph.operations, 0)
+    for _ in range(len(early) + 1):
+        late = [(d, early[s] + w) for s, d, w in arcs if early[s] + w > early[d]]
+        if not late:
+            break
+        for d, t in late:
+            early[d] = max(early[d], t)
+    else:
+        return None
+    end = min(max(early.values()) + SPARE_STAGES * ii + request.grid.rows + request.grid.cols,
+              STAGES * ii - 1)
+    latest = dict.fromkeys(graph.operations, end)
+    for _ in range(len(latest) + 1):
+        early_ones = [(s, latest[d] - w) for s, d, w in arcs if latest[d] - w < latest[s]]
+        if not early_ones:
+            break
+        for s, t in early_ones:
+            latest[s] = min(latest[s], t)
+    if any(early[n] > latest[n] for n in early):
+        return None
+    return {n: (early[n], latest[n]) for n in early}
+
+
+def with_registered(request: Request, ii: int) -> Request:
+    """Of three words into an operation, choose the one that waits in a register.
+
+    The one that can be there first of those that make no cycle too long for the II.
+    """
+    graph = request.graph
+    for n in graph.operations:
+        words = [e for e in graph.words if e.dst == n]
+        if len(words) < 3:
+            continue
+        choices = []
+        for edge in words:
+            trial = replace(request, registered=request.registered | {edge})
+            window = windows(trial, ii)
+            if window is not None:
+                choices.append((window[n][0], window[edge.src][0] - ii * edge.distance,
+                                edge.operand, trial))
+        if choices:
+            request = min(choices, key=lambda choice: choice[:-1])[-1]
+        else:
+            request = replace(request, registered=request.registered | {words[-1]})
+    return request
+
+
+class _Model:
+    """Variables of every operation, and the rules they follow."""
+
+    def __init__(self, request: Request, ii: int, window: Mapping[int, tuple[int, int]]) -> None:
+        self.request, self.ii = request, ii
+        self.model = model = cp_model.CpModel()
+        grid, graph = request.grid, request.graph
+        count = grid.rows * grid.cols
+        memory = cp_model.Domain.from_values([r * grid.cols + c for r, c in sorted(grid.memory)])
+        self.row, self.col, self.time, self.stage, self.slot, self.number = ({} for _ in range(6))
+        keys = []
+        for n in graph.operations:
+            low, high = window[n]
+            row = self.row[n] = model.new_int_var(0, grid.rows - 1, f"row{n}")
+            col = self.col[n] = model.new_int_var(0, grid.cols - 1, f"col{n}")
+            self.time[n] = model.new_int_var(low, high, f"time{n}")
+            self.slot[n] = model.new_int_var(0, ii - 1, f"slot{n}")
+            self.stage[n] = model.new_int_var(low // ii, high // ii, f"stage{n}")
+            model.add(self.time[n] == ii * self.stage[n] + self.slot[n])
+            domain = memory if graph.nodes[n].memory else cp_model.Domain(0, count - 1)
+            self.number[n] = model.new_int_var_from_domain(domain, f"tile{n}")
+            model.add(self.number[n] == grid.cols * row + col)
+            key = model.new_int_var(0, ii * count - 1, f"key{n}")
+            model.add(key == count * self.slot[n] + self.number[n])
+            keys.append(key)
+        model.add_all_different(keys)
+        self.waits: list[cp_model.LinearExpr] = []
+        self.ways: list[cp_model.IntVar] = []
+        for edge in graph.dependences:
+            self._dependence(edge)
+        self._guards(count)
+        for cut in request.cuts:
+            self._cut(cut)
+
+    def _dependence(self, edge: Edge) -> None:
+        """A word has the cycles that its way takes."""
+        model, request = self.model, self.request
+        if edge.src == edge.dst:
+            model.add(self.ii * edge.distance >= request.least(edge))
+            return
+        between = self.time[edge.dst] + self.ii * edge.distance - self.time[edge.src]
+        model.add(between >= request.least(edge))
+        if edge.kind == "order":
+            return
+        ways = []
+        for axis, size in ((self.row, request.grid.rows), (self.col, request.grid.cols)):
+            way = model.new_int_var(0, size - 1, "way")
+            model.add(way >= axis[edge.src] - axis[edge.dst])
+            model.add(way >= axis[edge.dst] - axis[edge.src])
+            ways.append(way)
+        hops = ways[0] + ways[1]
+        model.add(between >= request.ready(edge.src) + timing.HOP * hops
+                  + timing.WRITE * (edge in request.registered))
+        # Beyond the hop that an operation's cycle includes; next door is as near as at home.
+        far = model.new_int_var(0, request.grid.rows + request.grid.cols, "far")
+        model.add(far >= hops - request.early)
+        self.ways.append(far)
+        self.waits.append(between)
+
+    def _guards(self, count: int) -> None:
+        """Sources of a tile are in one stage: a tile has one guard for operations."""
+        stages = [self.model.new_int_var(0, STAGES - 1, f"guard{p}") for p in range(count)]
+        for n in self.request.graph.sources:
+            self.model.add_element(self.number[n], stages, self.stage[n])
+
+    def _cut(self, cut: frozenset[tuple[int, int, Tile]]) -> None:
+        """Not all of these operations at these slots and tiles together."""
+        model, cols = self.model, self.request.grid.cols
+        elsewhere = []
+        for n, slot, (row, col) in sorted(cut):
+            other = model.new_bool_var("elsewhere")
+            place = row * cols + col
+            count = self.request.grid.rows * cols
+            key = count * self.slot[n] + self.number[n]
+            model.add(key != count * slot + place).only_enforce_if(other)
+            elsewhere.append(other)
+        model.add_bool_or(elsewhere)
+
+    def solve(self) -> cp_model.CpSolver | Failure:
+        """Any schedule."""
+        solver = self._solver(SEARCH)
+        status = solver.solve(self.model)
+        if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return solver
+        return Failure(status == cp_model.INFEASIBLE)
+
+    def shorten(self, known: cp_model.CpSolver, effort: float) -> cp_model.CpSolver:
+        """The schedule with the shortest waits and ways that is found from a known one."""
+        cost = cp_model.LinearExpr.sum([*self.waits, *(HOP_COST * way for way in self.ways)])
+        self.model.minimize(cost)
+        for i in range(len(self.model.proto.variables)):
+            variable = self.model.get_int_var_from_proto_index(i)
+            self.model.add_hint(variable, known.value(variable))
+        solver = self._solver(effort)
+        status = solver.solve(self.model)
+        return solver if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else known
+
+    def placed(self, solver: cp_model.CpSolver) -> Placed:
+        order = self.request.graph.operations
+        return Placed(
+            self.ii, {n: solver.value(self.time[n]) for n in order},
+            {n: (solver.value(self.row[n]), solver.value(self.col[n])) for n in order})
+
+    def _solver(self, limit: float) -> cp_model.CpSolver:
+        """One worker and deterministic time: the same answer everywhere."""
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.parameters.random_seed = self.request.seed
+        solver.parameters.max_deterministic_time = limit
+        solver.parameters.linearization_level = 0  # nothing here is helped by relaxations
+        return solver
+
+
+def schedule(request: Request, ii: int, effort: float = SHORTEN) -> Placed | Failure:
+    """Times and tiles at an II; words have the time to get where they go, if links are free.
+
+    ``effort``: deterministic seconds to shorten waits and ways.
+    """
+    window = windows(request, ii)
+    if window is None:
+        return Failure(True)
+    model = _Model(request, ii, window)
+    found = model.solve()
+    if isinstance(found, Failure):
+        return found
+    return model.placed(model.shorten(found, effort))

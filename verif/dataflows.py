@@ -1,0 +1,139 @@
+"""Loop bodies to map, as neutral dataflow graphs: kernels unrolled to any size, and random ones.
+
+Each returns what ``compiler.dataflow.graph.from_json`` takes.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+
+class Body:
+    """A loop body in the making."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.nodes, self.edges = name, list[dict](), list[dict]()
+
+    def op(self, name: str, *operands: "int | tuple[int, int]") -> int:
+        """Add an operation; an operand is a node, or a node and a distance."""
+        number = len(self.nodes)
+        self.nodes.append({"id": number, "op": name})
+        for i, operand in enumerate(operands):
+            self.edge(operand, number, i)
+        return number
+
+    def edge(self, operand: "int | tuple[int, int]", dst: int, place: int) -> None:
+        src, distance = operand if isinstance(operand, tuple) else (operand, 0)
+        self.edges.append({"src": src, "dst": dst, "operand": place, "distance": distance,
+                           "kind": "data"})
+
+    def counter(self) -> int:
+        """An induction variable: phi, increment."""
+        phi = self.op("phi")
+        self.edge((self.op("add", phi, self.op("const")), 1), phi, 0)
+        return phi
+
+    def total(self, terms: list[int]) -> int:
+        """A balanced sum."""
+        while len(terms) > 1:
+            terms = [self.op("add", *terms[i:i + 2]) if i + 1 < len(terms) else terms[i]
+                     for i in range(0, len(terms), 2)]
+        return terms[0]
+
+    def json(self) -> dict:
+        return {"name": self.name, "nodes": self.nodes, "edges": self.edges}
+
+
+def fir(taps: int) -> dict:
+    """A filter: ``y[i] = sum(c[k] * x[i - k])``; ``3 * taps`` operations or so."""
+    body = Body(f"fir{taps}")
+    x = body.op("load", body.counter())
+    terms = [body.op("mul", (x, k), body.op("const")) for k in range(taps)]
+    body.op("store", body.total(terms), body.counter())
+    return body.json()
+
+
+def product(size: int) -> dict:
+    """A tile of a matrix product: ``size x size`` running sums."""
+    body = Body(f"product{size}")
+    rows = [body.op("load", body.counter()) for _ in range(size)]
+    cols = [body.op("load", body.counter()) for _ in range(size)]
+    for a in rows:
+        for b in cols:
+            acc = body.op("phi")
+            body.edge((body.op("add", acc, body.op("mul", a, b)), 1), acc, 0)
+    return body.json()
+
+
+def butterflies(size: int) -> dict:
+    """A fast transform of ``size`` (a power of two) streams: ``size log2(size)`` butterflies."""
+    body = Body(f"butterflies{size}")
+    words = [body.op("in") for _ in range(size)]
+    span = 1
+    while span < size:
+        for i in range(size):
+            if not i & span:
+                turned = body.op("mul", words[i + span], body.op("const"))
+                words[i], words[i + span] = (body.op("add", words[i], turned),
+                                             body.op("sub", words[i], turned))
+        span *= 2
+    for word in words:
+        body.op("out", word)
+    return body.json()
+
+
+def stencil(width: int) -> dict:
+    """``width`` neighbouring points of a five-point stencil, with a running maximum."""
+    body = Body(f"stencil{width}")
+    i = body.counter()
+    rows = [[body.op("load", body.op("add", i, body.op("const"))) for _ in range(width + 2)]
+            for _ in range(3)]
+    for x in range(1, width + 1):
+        around = body.total([rows[0][x], rows[2][x], rows[1][x - 1], rows[1][x + 1]])
+        new = body.op("sub", body.op("shr", around, body.op("const")), rows[1][x])
+        body.op("store", new, i)
+        best = body.op("select", new)
+        body.edge((best, 1), best, 1)
+        body.edge(body.op("cmp", new, (best, 1)), best, 2)
+    return body.json()
+
+
+def random_body(seed: int, operations: int) -> dict:
+    """Random operations of up to three words, some of them from iterations before."""
+    rng = np.random.default_rng(seed)
+    body = Body(f"random{seed}-{operations}")
+    body.op("in")
+    names = ("add", "sub", "mul", "xor", "load", "store")
+    for _ in range(operations - 1):
+        recent = len(body.nodes)
+        count = int(rng.integers(1, 3)) if rng.random() < 0.9 else 3
+        chosen = [max(0, recent - 1 - int(rng.geometric(0.15))) for _ in range(count)]
+        body.op(str(rng.choice(names)) if count < 3 else "select", *chosen)
+    for _ in range(operations // 8):
+        dst = int(rng.integers(1, operations))
+        taken = [e for e in body.edges if e["dst"] == dst]
+        if len(taken) < 3:
+            src = min(operations - 1, dst + int(rng.integers(0, 6)))
+            body.edge((src, int(rng.integers(1, 3))), dst, len(taken))
+    return body.json()
+
+
+#: Between 13 and 120 operations; tests map all of them.
+SMALL = (fir(4), fir(12), product(2), product(4), butterflies(4), butterflies(8), stencil(2),
+         stencil(4), *(random_body(seed, 20 + 8 * seed) for seed in range(8)))
+#: Between 100 and 500 operations.
+LARGE = (fir(36), fir(80), fir(160), product(6), product(9), product(12), butterflies(16),
+         butterflies(32), stencil(8), stencil(16), stencil(24),
+         *(random_body(100 + seed, 100 + 40 * seed) for seed in range(9)))
+
+
+def write(directory: Path) -> None:
+    """All graphs as JSON files, for ``spu map``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for graph in (*SMALL, *LARGE):
+        (directory / f"{graph['name']}.json").write_text(json.dumps(graph, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write(Path("build/dataflows"))

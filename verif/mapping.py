@@ -1,0 +1,78 @@
+"""Map many dataflow graphs: ``make mapping``, or ``GRAPHS=DIR`` for the JSON files of a directory.
+
+Every mapping is executed on tokens before it counts.
+"""
+
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from compiler.dataflow.graph import Dataflow, from_json, load
+from compiler.dataflow.mapper import grid_architecture, map_dataflow
+from compiler.errors import CompileError
+from verif import dataflows
+
+PATH = Path(__file__).parents[1] / "docs" / "mapping.md"
+#: Rows and columns, columns with memory, unit latency.
+SETTINGS = ((4, "all", True), (4, "both", True), (4, "all", False))
+HEAD = ("graph", "operations", "MII", "II", "proof", "latency", "seconds")
+
+
+def rows(graphs: Sequence[Dataflow], size: int, memory: str, unit_latency: bool,
+         console: Console) -> list[list]:
+    """A row of ``HEAD`` for each graph."""
+    arch, out = grid_architecture(size, size, memory), []
+    for graph in graphs:
+        with console.status(f"{graph.name} on {arch.name}"):
+            try:
+                report = map_dataflow(graph, arch, unit_latency).report()
+            except CompileError as error:
+                out.append([graph.name, len(graph.operations), "-", "-", str(error), "-", "-"])
+                continue
+        proof = {None: "none", "bound": "bound"}.get(report["proof"], "search")
+        out.append([graph.name, report["operations"], report["mii"], report["ii"], proof,
+                    report["latency"], round(report["seconds"], 1)])
+    return out
+
+
+def summary(table: Sequence[Sequence]) -> str:
+    """How many reach the bound, and how long that takes."""
+    mapped = [row for row in table if row[3] != "-"]
+    at_bound = sum(row[2] == row[3] for row in mapped)
+    seconds = [row[-1] for row in mapped] or [0]
+    return (f"{len(mapped)} of {len(table)} mapped and executed, {at_bound} at the bound; median "
+            f"{statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s")
+
+
+def main() -> None:
+    """Tables on the screen, of own graphs on a page."""
+    console = Console()
+    paths = [p for directory in sys.argv[1:] for p in sorted(Path(directory).glob("*.json"))]
+    graphs = [load(p) for p in paths] or [from_json(graph) for graph in dataflows.SMALL]
+    parts = []
+    for size, memory, unit_latency in SETTINGS:
+        found = rows(graphs, size, memory, unit_latency, console)
+        title = (f"{size}x{size}, memory in {memory} columns, "
+                 f"{'unit' if unit_latency else 'real'} latency")
+        table = Table(*HEAD, title=title)
+        for row in found:
+            table.add_row(*map(str, row))
+        console.print(table)
+        console.print(summary(found))
+        lines = [HEAD, ("---",) * len(HEAD), *found]
+        parts.append(f"## {title}\n\n{summary(found)}.\n\n" + "\n".join(
+            "| " + " | ".join(map(str, line)) + " |" for line in lines))
+    if not paths:
+        PATH.write_text(
+            "# Mapping of dataflow graphs\n\nWritten by `make mapping` from the graphs of "
+            "`verif/dataflows.py`, on this machine. *Proof*: why there is no smaller II: the "
+            "*bound*, or a *search* that excludes it.\n\n" + "\n\n".join(parts) + "\n")
+        console.print(f"wrote {PATH}")
+
+
+if __name__ == "__main__":
+    main()

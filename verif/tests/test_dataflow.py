@@ -1,0 +1,211 @@
+"""Dataflow graphs: reading, bounds, mapping, and that wrong programs are noticed."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from compiler.dataflow.bounds import bounds
+from compiler.dataflow.contexts import Assembled
+from compiler.dataflow.execute import ExecutionDiffers, check_execution
+from compiler.dataflow.graph import from_json, load
+from compiler.dataflow.mapper import grid_architecture, map_dataflow
+from compiler.errors import CompileError
+from spu.arch import bitstream
+from spu.arch.config import Space
+from spu.arch.context import LINKS
+from verif import dataflows
+from verif.cli import app
+
+FIR = dataflows.fir(4)
+#: Quick to map.
+GRAPHS = (FIR, dataflows.product(2), dataflows.butterflies(4), dataflows.random_body(8, 12))
+
+
+def _mapped(graph, **options):
+    return map_dataflow(from_json(graph), grid_architecture(4, 4, "all"), **options)
+
+
+def _chain(*ops, distance=None):
+    body = dataflows.Body("chain")
+    nodes = [body.op(op, *([i - 1] if i else [])) for i, op in enumerate(ops)]
+    if distance is not None:
+        body.edge((nodes[-1], distance), nodes[0], 1)
+    return body.json()
+
+
+@pytest.mark.parametrize("unit", [False, True])
+@pytest.mark.parametrize("graph", GRAPHS, ids=lambda graph: graph["name"])
+def test_small_bodies_reach_a_proven_interval_and_execute(graph, unit):
+    mapped = _mapped(graph, unit_latency=unit)
+    report = mapped.report()
+    assert report["optimal"]
+    assert report["ii"] >= report["mii"] == max(report["res_mii"], report["rec_mii"])
+    if unit:
+        assert report["ii"] == report["mii"]
+    slots = {(tile, mapped.placed.time[n] % report["ii"]) for n, tile in mapped.placed.tile.items()}
+    assert len(slots) == report["operations"]
+
+
+def test_same_graph_and_seed_give_the_same_bytes():
+    assert _mapped(FIR).content == _mapped(FIR).content
+
+
+def test_memory_operations_keep_to_their_columns():
+    graph = from_json(FIR)
+    mapped = map_dataflow(graph, grid_architecture(4, 4, "both"), True)
+    columns = {mapped.placed.tile[n][1] for n in graph.operations if graph.nodes[n].memory}
+    assert columns <= {0, 3}
+
+
+@pytest.mark.parametrize(("ops", "distance", "rec"), [
+    (("add", "mul", "sub"), 1, 3), (("add", "mul", "sub"), 2, 2), (("add", "mul", "sub"), 3, 1),
+    (("add",) * 7, 2, 4), (("add",), 1, 1), (("add", "mul"), None, 1)])
+def test_recurrence_bound_is_the_longest_cycle_by_its_distance(ops, distance, rec):
+    graph = from_json(_chain(*ops, distance=distance))
+    found = bounds(graph, 16, 16, dict.fromkeys(graph.operations, 1))
+    assert (found.res, found.rec) == (1, rec)
+    if rec > 1:
+        assert set(found.cycle) == set(graph.operations)
+        assert "cycle" in found.binding(graph)
+
+
+def test_resource_bound_counts_memory_apart_and_constants_not():
+    body = dataflows.Body("loads")
+    for _ in range(9):
+        body.op("load", body.op("const"))
+    graph = from_json(body.json())
+    latency = dict.fromkeys(graph.operations, 1)
+    assert bounds(graph, 16, 16, latency).res == 1
+    found = bounds(graph, 16, 4, latency)
+    assert found.res == 3
+    assert "9 memory operations on 4 memory tiles" in found.binding(graph)
+
+
+def test_a_word_that_waits_long_is_carried_on():
+    """Ten iterations old when it is used: longer than a register can keep it."""
+    body = dataflows.Body("old")
+    x = body.op("in")
+    body.op("out", body.op("add", x, (x, 10)))
+    assert _mapped(body.json()).report()["ii"] == 1
+
+
+def test_three_words_and_a_constant_at_different_ports():
+    body = dataflows.Body("ports")
+    a, b, c = (body.op("in") for _ in range(3))
+    chosen = body.op("select", a, b, c)
+    body.op("out", body.op("add", chosen, body.op("const")))
+    functions = _mapped(body.json()).functions.values()
+    assert {f.op: sorted(f.ports) for f in functions} == {
+        "in": [], "select": ["a", "b", "c"], "add": ["a", "b"], "out": ["a"]}
+
+
+def _changes(image):
+    """Each context with one field that it uses taken away: links, operands, writes, operation."""
+    for (space, *tile), rows in sorted(image.rows.items(), key=str):
+        for slot in rows if space is Space.CONTEXT else ():
+            fields = image.read(space, tuple(tile), slot)
+            for name in (*LINKS, "a", "b", "op", "register"):
+                if fields[name]:
+                    yield tuple(tile), slot, fields | {name: 0}
+
+
+def test_every_field_of_a_program_matters():
+    """Each field that a context uses, taken away: the execution differs."""
+    mapped = _mapped(FIR, unit_latency=True)
+    image = bitstream.decode(mapped.content, mapped.arch).image
+    places = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in mapped.graph.operations}
+    assembled = Assembled(image, mapped.functions)
+    check_execution(mapped.graph, assembled, image, places, 20, True)
+    tried = 0
+    for tile, slot, fields in _changes(image):
+        changed = image.copy()
+        changed.write(Space.CONTEXT, tile, slot, fields)
+        with pytest.raises(ExecutionDiffers):
+            check_execution(mapped.graph, assembled, changed, places, 20, True)
+        tried += 1
+    assert tried > 40
+
+
+def test_swapped_operands_are_noticed():
+    body = dataflows.Body("difference")
+    body.op("out", body.op("sub", body.op("in"), body.op("const")))
+    mapped = _mapped(body.json())
+    image = bitstream.decode(mapped.content, mapped.arch).image
+    places = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in mapped.graph.operations}
+    swapped = {code: type(f)(f.op, f.ports[::-1], f.needs) for code, f in mapped.functions.items()}
+    with pytest.raises(ExecutionDiffers, match="sub"):
+        check_execution(mapped.graph, Assembled(image, swapped), image, places, 5, False)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("[1", "not JSON"), ("[]", "JSON object"), ('{"nodes": []}', "edges must be a list"),
+    ('{"nodes": [], "edges": []}', "no operations"),
+    ('{"nodes": [{"id": 1, "op": ""}], "edges": []}', "op must be a name"),
+    ('{"nodes": [{"id": "x", "op": "add"}], "edges": []}', "id must be int"),
+    ('{"nodes": [{"id": 1, "op": "a"}, {"id": 1, "op": "b"}], "edges": []}', "there already"),
+    ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 2}]}', "no node 2"),
+    ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1}]}',
+     "cycle without distance: node 1 (a) -> node 1 (a)"),
+    ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1, "distance": -1}]}',
+     "distance must be at least 0"),
+    ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1, "kind": "x"}]}',
+     "kind must be one of"),
+    ('{"nodes": [{"id": 1, "op": "a"}, {"id": 2, "op": "const"}], '
+     '"edges": [{"src": 1, "dst": 2}]}', "takes no operands"),
+])
+def test_a_file_that_is_no_graph_is_refused_with_the_reason(content, message, tmp_path):
+    path = tmp_path / "graph.json"
+    path.write_text(content)
+    with pytest.raises(CompileError) as caught:
+        load(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_operations_with_too_many_words_or_constants_are_refused():
+    body = dataflows.Body("wide")
+    body.op("sum", *(body.op("in") for _ in range(4)))
+    with pytest.raises(CompileError, match=r"node 4 \(sum\) takes 4 words"):
+        from_json(body.json())
+    body = dataflows.Body("constants")
+    body.op("add", body.op("const"), body.op("const"))
+    with pytest.raises(CompileError, match=r"takes the constants \[0, 1\]"):
+        from_json(body.json())
+
+
+def test_command_maps_and_leaves_a_program(tmp_path):
+    path = tmp_path / "fir.json"
+    path.write_text(json.dumps(FIR))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["map", str(path), "--unit-latency", "--json", "-o",
+                                      str(out)])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert {"ii", "mii", "res_mii", "rec_mii", "latency", "utilisation", "optimal",
+            "seconds"} <= set(report)
+    details = json.loads((out / "mapping.json").read_text())
+    assert len(details["operations"]) == report["operations"]
+    assert len((out / "program.spub").read_bytes()) == report["bytes"]
+    text = CliRunner().invoke(app, ["map", str(path)])
+    assert "fir4: 13 operations on 4x4, II 2 (MII 2" in text.stdout
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--grid", "4"], "rows x columns like 4x4"), (["--grid", "17x4"], "1x1 to 16x16"),
+    (["--memory-columns", "none"], "none")])
+def test_command_refuses_bad_options_in_one_line(arguments, message, tmp_path):
+    path = tmp_path / "fir.json"
+    path.write_text(json.dumps(FIR))
+    result = CliRunner().invoke(app, ["map", str(path), *arguments])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_graph_too_large_for_the_contexts_says_what_binds():
+    body = dataflows.Body("many")
+    for _ in range(65):
+        body.op("in")
+    with pytest.raises(CompileError, match="65 operations on 1 tiles: needs an II of 65"):
+        map_dataflow(from_json(body.json()), grid_architecture(1, 1, "all"))
