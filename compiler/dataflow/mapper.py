@@ -2,6 +2,7 @@
 
 import re
 import time as clock
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from compiler.dataflow.schedule import (
     Grid,
     Placed,
     Request,
-    Tile,
+    repair,
     schedule,
     with_registered,
 )
@@ -26,8 +27,11 @@ from spu.arch.params import CONFIGS, Architecture
 
 #: Columns whose tiles have a data memory.
 MEMORY_COLUMNS = ("west", "both", "all")
-#: Schedules of one II that may turn out not to be routable.
-ATTEMPTS = 6
+#: Schedules of one II that may turn out not to be routable, and times that each is repaired.
+ATTEMPTS, REPAIRS = 3, 30
+#: Times that the same is too full before more operations may move, and how much further a repair
+#: that fails looks, in edges.
+STUBBORN, MORE = 2, 3
 #: IIs that are tried above the bound.
 MOST_ABOVE = 8
 #: Iterations that a program is executed for before it is handed out.
@@ -150,33 +154,58 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
 def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Architecture
              ) -> tuple[tuple[Placed, Routes, Assembled] | None, str, bool]:
     """A mapping at an II, or why there is none and whether that is certain."""
-    graph, reason = request.graph, ""
-    cuts: list[frozenset[tuple[int, int, Tile]]] = []
+    reason = ""
+    seen: Counter[str] = Counter()
     for attempt in range(ATTEMPTS):
         # Another seed and more effort, so that what comes is really different.
-        placed = schedule(replace(request, cuts=tuple(cuts), seed=request.seed + attempt), ii,
-                          SHORTEN * 2 ** attempt)
-        if isinstance(placed, Failure):
-            if cuts:
-                return None, reason, False
+        request = replace(request, seed=request.seed + attempt)
+        placed = schedule(request, ii, SHORTEN * 2 ** attempt)
+        for _ in range(REPAIRS):
+            if isinstance(placed, Failure):
+                break
+            found, reason, operations = _route(request, placed, constants, arch)
+            if found is not None:
+                return found, "", True
+            request = replace(request, cuts=(*request.cuts, frozenset(
+                (n, placed.time[n] % ii, placed.tile[n]) for n in operations)))
+            seen[reason] += 1
+            placed = _repair(request, placed, operations, seen[reason] // STUBBORN)
+        else:
+            continue
+        if not request.cuts:
             return None, ("no schedule, proven" if placed.proven else
                           "no schedule in the time allowed"), placed.proven
-        routes = route(request, placed, constants)
-        if isinstance(routes, Congested):
-            reason = "no free way through " + ", ".join(
-                f"{kind} of tile {tile} in slot {slot}"
-                for kind, tile, slot in routes.resources[:3])
-            involved = {n for n in graph.operations
-                        if any(placed.tile[n] == tile for _, tile, _ in routes.resources)}
-        else:
-            try:
-                return (placed, routes, assemble(request, placed, routes, arch)), "", True
-            except TooMany as error:
-                reason = str(error)
-                involved = {n for n in graph.operations if placed.tile[n] == error.tile}
-        cuts.append(frozenset((n, placed.time[n] % ii, placed.tile[n])
-                              for n in involved or graph.operations))
     return None, reason, False
+
+
+def _route(request: Request, placed: Placed, constants: frozenset[int], arch: Architecture
+           ) -> tuple[tuple[Placed, Routes, Assembled] | None, str, frozenset[int]]:
+    """The program of a schedule, or what is too full and the operations that make it so."""
+    routes = route(request, placed, constants)
+    if isinstance(routes, Congested):
+        return None, "no free way through " + ", ".join(
+            f"{kind} of tile {tile} in slot {slot}"
+            for kind, tile, slot in routes.resources[:3]), routes.operations
+    try:
+        return (placed, routes, assemble(request, placed, routes, arch)), "", frozenset()
+    except TooMany as error:
+        return None, str(error), frozenset(n for n in constants
+                                           if placed.tile[n] == error.tile)
+
+
+def _repair(request: Request, placed: Placed, operations: frozenset[int], around: int
+            ) -> Placed | Failure:
+    """Move these operations and those ``around`` them, or if that is not enough, more."""
+    found: Placed | Failure = Failure(False)
+    free = operations
+    for radius in range(around + MORE):
+        if radius >= around:
+            found = repair(request, placed, free)
+            if isinstance(found, Placed):
+                break
+        free |= {n for e in request.graph.dependences if {e.src, e.dst} & free
+                 for n in (e.src, e.dst)}
+    return found
 
 
 def _checked(graph: Dataflow, placed: Placed, assembled: Assembled, arch: Architecture,

@@ -23,7 +23,7 @@ Place = tuple[Tile, int]
 Resource = tuple[str, Tile, int]
 
 READ_PORTS = 2
-ROUNDS = 150
+ROUNDS = 50
 #: A hop takes a link of which there are few, a register is cheap to keep.
 COST = {"link": 1.0, "write": 0.6, "read": 0.4, "hold": 0.1}
 #: How much dearer a full resource is: in the first round, and from round to round.
@@ -113,9 +113,10 @@ class Routes:
 
 @dataclass(frozen=True)
 class Congested:
-    """Resources that stayed too full."""
+    """Resources that stayed too full, and the operations next to them whose words want them."""
 
     resources: tuple[Resource, ...]
+    operations: frozenset[int]
 
 
 def route(request: Request, placed: Placed, constants: frozenset[int]) -> Routes | Congested:
@@ -135,7 +136,11 @@ def route(request: Request, placed: Placed, constants: frozenset[int]) -> Routes
         if number == ROUNDS - 1:
             break
         router.learn(full)
-    return Congested(tuple(sorted(full)))
+    wanting = [net for net in router.nets if any(net.uses(placed.ii)[r] for r in full)]
+    ends = {n for net in wanting for n in (net.source, *(e.dst for _, _, e in net.sinks))}
+    near = {n for n in ends for _, (row, col), _ in full
+            if abs(placed.tile[n][0] - row) + abs(placed.tile[n][1] - col) <= 1}
+    return Congested(tuple(sorted(full)), frozenset(near or ends))
 
 
 class _Router:

@@ -205,6 +205,14 @@ class _Model:
             elsewhere.append(other)
         model.add_bool_or(elsewhere)
 
+    def keep(self, placed: Placed, free: frozenset[int]) -> None:
+        """All operations but the free ones stay where and when they are."""
+        for n in placed.time:
+            if n not in free:
+                self.model.add(self.time[n] == placed.time[n])
+                self.model.add(self.row[n] == placed.tile[n][0])
+                self.model.add(self.col[n] == placed.tile[n][1])
+
     def solve(self) -> cp_model.CpSolver | Failure:
         """Any schedule."""
         solver = self._solver(SEARCH)
@@ -253,3 +261,15 @@ def schedule(request: Request, ii: int, effort: float = SHORTEN) -> Placed | Fai
     if isinstance(found, Failure):
         return found
     return model.placed(model.shorten(found, effort))
+
+
+def repair(request: Request, placed: Placed, free: frozenset[int]) -> Placed | Failure:
+    """Another schedule, with the request's cuts, in which only the free operations moved."""
+    window = windows(request, placed.ii)
+    assert window is not None
+    model = _Model(request, placed.ii, window)
+    model.keep(placed, free)
+    found = model.solve()
+    if isinstance(found, Failure):
+        return found
+    return model.placed(model.shorten(found, SHORTEN))
