@@ -16,6 +16,8 @@ VALUE_KINDS = ("data", "pred")
 KINDS = (*VALUE_KINDS, "order")
 #: Operands of a context: ``a`` and ``b`` from the crossbar, ``c`` from a register.
 MAX_OPERANDS = 3
+#: Numbers of nodes are data of constants; words are not kept for longer.
+MOST_ID, MOST_DISTANCE = (1 << 32) - 1, 255
 #: Operations on a data memory.
 MEMORY_OPS = ("load", "store")
 CONSTANT = "const"
@@ -131,6 +133,8 @@ def from_json(content: Any) -> Dataflow:
         name = member.get("op_norm", member.get("op"))
         if not isinstance(name, str) or not name:
             raise CompileError(f"nodes[{i}]: op must be a name, not {name!r}")
+        if not 0 <= number <= MOST_ID:
+            raise CompileError(f"nodes[{i}]: id must be 0 to {MOST_ID}, not {number}")
         if number in nodes:
             raise CompileError(f"nodes[{i}]: id {number} is there already")
         nodes[number] = Node(number, name)
@@ -162,8 +166,8 @@ def _edge(member: Any, where: str, nodes: dict[int, Node]) -> Edge:
             raise CompileError(f"{where}: there is no node {end}")
     distance = _member(member, "distance", int, where, 0)
     kind = _member(member, "kind", str, where, "data")
-    if distance < 0:
-        raise CompileError(f"{where}: distance must be at least 0, not {distance}")
+    if not 0 <= distance <= MOST_DISTANCE:
+        raise CompileError(f"{where}: distance must be 0 to {MOST_DISTANCE}, not {distance}")
     if kind not in KINDS:
         raise CompileError(f"{where}: kind must be one of {', '.join(KINDS)}, not {kind!r}")
     if nodes[dst].op == CONSTANT:

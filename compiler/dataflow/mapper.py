@@ -34,6 +34,10 @@ ATTEMPTS, REPAIRS = 3, 30
 STUBBORN, MORE = 2, 3
 #: IIs that are tried above the bound.
 MOST_ABOVE = 8
+#: Contexts of a tile of ``grid_architecture``: the largest II.
+CONTEXTS = 64
+#: Operations beyond which the search would take too long.
+MOST_OPERATIONS = 600
 #: Iterations that a program is executed for before it is handed out.
 ITERATIONS = 100
 #: File with the places of all operations.
@@ -42,10 +46,7 @@ MAPPING = "mapping.json"
 
 @dataclass(frozen=True)
 class Mapped:
-    """A mapping that was executed.  ``proof`` says why no smaller II is possible, if it is known.
-
-    ``failures`` are what happened at smaller IIs.
-    """
+    """A mapping that was executed.  ``failures`` are what happened at smaller IIs."""
 
     graph: Dataflow
     arch: Architecture
@@ -54,7 +55,6 @@ class Mapped:
     routes: Routes
     content: bytes
     functions: dict[int, Function]
-    proof: str | None
     failures: tuple[str, ...]
     seconds: float
     unit_latency: bool
@@ -71,7 +71,7 @@ class Mapped:
             "latency": 1 + max(self.placed.time.values()) - min(self.placed.time.values()),
             "utilisation": operations / (tiles * self.placed.ii),
             "links": self.routes.wire / (4 * tiles * self.placed.ii),
-            "optimal": self.proof is not None, "proof": self.proof,
+            "optimal": self.placed.ii == self.bounds.mii,
             "binding": self.bounds.binding(self.graph), "failures": list(self.failures),
             "bytes": len(self.content), "seconds": round(self.seconds, 3),
         }
@@ -81,8 +81,8 @@ class Mapped:
         report = self.report()
         del report["seconds"]
         return report | {
-            "operations": [{"id": n, "op": self.graph.nodes[n].op, "tile": list(tile),
-                            "cycle": self.placed.time[n]} for n, tile in self.placed.tile.items()],
+            "places": [{"id": n, "op": self.graph.nodes[n].op, "tile": list(tile),
+                        "cycle": self.placed.time[n]} for n, tile in self.placed.tile.items()],
             "codes": {code: {"op": f.op, "ports": list(f.ports), "needs": list(f.needs)}
                       for code, f in self.functions.items()}}
 
@@ -105,7 +105,7 @@ def grid_architecture(rows: int, cols: int, memory_columns: str) -> Architecture
     base = CONFIGS["basic"]
     try:
         return Architecture(f"grid-{rows}x{cols}-{memory_columns}", (row,) * rows, base.lanes,
-                            base.columns, 64, base.memory_words, base.weight_rows)
+                            base.columns, CONTEXTS, base.memory_words, base.weight_rows)
     except ValueError as error:
         raise CompileError(str(error)) from None
 
@@ -119,9 +119,13 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
 
     Raises
     ------
-    CompileError: nothing was found; what binds, and the smallest change that would help.
+    CompileError: the graph is too large, or no mapping was found; names what binds, and what was
+        in the way at each II.
     """
     start = clock.monotonic()
+    if len(graph.operations) > MOST_OPERATIONS:
+        raise CompileError(f"{graph.name} has {len(graph.operations)} operations, the search takes "
+                           f"at most {MOST_OPERATIONS}")
     latency = dict.fromkeys(graph.operations, timing.ALU)
     grid = Grid(arch.rows, arch.cols, frozenset(arch.memory_tiles))
     bound = bounds(graph, len(grid.tiles), len(grid.memory), latency)
@@ -132,28 +136,23 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
         Request(graph, grid, latency, int(unit_latency), seed=seed), bound.mii)
     constants = frozenset(e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT)
     failures: list[str] = []
-    proven = True
     for ii in range(bound.mii, min(bound.mii + MOST_ABOVE, arch.contexts) + 1):
         progress(f"II {ii}")
-        found, reason, certain = _attempt(request, ii, constants, arch)
+        found, reason = _attempt(request, ii, constants, arch)
         if found is not None:
             placed, routes, assembled = found
             seconds = clock.monotonic() - start
             content = _checked(graph, placed, assembled, arch, unit_latency)
-            proof = None
-            if proven:
-                proof = "bound" if ii == bound.mii else "; ".join(failures)
-            return Mapped(graph, arch, bound, placed, routes, content, assembled.functions, proof,
+            return Mapped(graph, arch, bound, placed, routes, content, assembled.functions,
                           tuple(failures), seconds, unit_latency)
         failures.append(f"II {ii}: {reason}")
-        proven = proven and certain
     raise CompileError(f"{graph.name} was not mapped on {arch.rows}x{arch.cols}: "
                        f"{bound.binding(graph)}; {'; '.join(failures)}")
 
 
 def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Architecture
-             ) -> tuple[tuple[Placed, Routes, Assembled] | None, str, bool]:
-    """A mapping at an II, or why there is none and whether that is certain."""
+             ) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
+    """A mapping at an II, or why none was found."""
     reason = ""
     seen: Counter[str] = Counter()
     for attempt in range(ATTEMPTS):
@@ -165,7 +164,7 @@ def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Archite
                 break
             found, reason, operations = _route(request, placed, constants, arch)
             if found is not None:
-                return found, "", True
+                return found, ""
             request = replace(request, cuts=(*request.cuts, frozenset(
                 (n, placed.time[n] % ii, placed.tile[n]) for n in operations)))
             seen[reason] += 1
@@ -173,9 +172,9 @@ def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Archite
         else:
             continue
         if not request.cuts:
-            return None, ("no schedule, proven" if placed.proven else
-                          "no schedule in the time allowed"), placed.proven
-    return None, reason, False
+            return None, ("there is no schedule within the latency allowed" if placed.proven else
+                          "no schedule in the time allowed")
+    return None, reason
 
 
 def _route(request: Request, placed: Placed, constants: frozenset[int], arch: Architecture
