@@ -140,7 +140,8 @@ class _Assembler:
         return int(self.port[key][self.routes.register[step.start]].value)
 
     def _operation(self, n: int, ports: Mapping[Edge, str]) -> None:
-        needs = tuple(port for edge, port in ports.items() if not edge.distance)
+        needs = tuple(port for edge, port in ports.items()
+                      if not edge.distance and self.graph.nodes[edge.src].op != CONSTANT)
         function = Function(self.graph.nodes[n].op, tuple(ports.values()), needs)
         code = self.codes.setdefault(function, len(self.codes) + 1)
         if code >= CODES:

@@ -2,7 +2,8 @@
 
 Independent of the passes that made the image: of them only the meaning of operation codes, and
 where each operation is, are used.  A token stands for the function that was applied to the tokens
-it was applied to, so that equal tokens mean equal computations.
+it was applied to, so that equal tokens mean equal computations; those of operations that take no
+word of their iteration (inputs, first values of a recurrence) are tagged with place and iteration.
 """
 
 from collections.abc import Mapping
@@ -57,10 +58,11 @@ def check_execution(graph: Dataflow, assembled: Assembled, image: Image,
     registers take an operation's word in its own cycle.
     """
     tokens = Tokens()
-    expected = evaluate(graph, tokens, iterations)
+    ii = image.read(Space.SEQUENCER, (0, 0), SequencerRegister.II)["slots_less_1"] + 1
+    expected = evaluate(graph, tokens, iterations,
+                        {n: (tile, time % ii) for n, (tile, time) in places.items()})
     made = run(assembled, image, tokens, iterations, unit_latency)
     for n, (tile, time) in places.items():
-        ii = image.read(Space.SEQUENCER, (0, 0), SequencerRegister.II)["slots_less_1"] + 1
         got = made.pop((tile, time % ii), {})
         want = {time + i * ii: token for i, token in enumerate(expected[n])}
         if got != want:
@@ -71,10 +73,11 @@ def check_execution(graph: Dataflow, assembled: Assembled, image: Image,
         raise ExecutionDiffers(f"operations without need: {sorted(made)}")
 
 
-def evaluate(graph: Dataflow, tokens: Tokens, iterations: int) -> dict[int, list[int]]:
+def evaluate(graph: Dataflow, tokens: Tokens, iterations: int,
+             slots: Mapping[int, tuple[Tile, int]]) -> dict[int, list[int]]:
     """Tokens of each operation, straight from the graph.
 
-    What comes from before iteration 0 is no word.
+    What comes from before iteration 0 is no word.  ``slots``: tile and slot, for tags.
     """
     made: dict[int, list[int]] = {n: [] for n in graph.operations}
     for i in range(iterations):
@@ -85,7 +88,8 @@ def evaluate(graph: Dataflow, tokens: Tokens, iterations: int) -> dict[int, list
                     words.append(tokens.number(CONSTANT, edge.src))
                 else:
                     words.append(made[edge.src][i - edge.distance] if i >= edge.distance else None)
-            made[n].append(tokens.number(graph.nodes[n].op, *words))
+            tag = (*slots[n], i) if n in graph.sources else ()
+            made[n].append(tokens.number(graph.nodes[n].op, tag, *words))
     return made
 
 
@@ -115,11 +119,12 @@ def run(assembled: Assembled, image: Image, tokens: Tokens, iterations: int,
         for tile, state in tiles.items():
             exists = (state.guard["predicate"] == EXISTS
                       and 0 <= iteration - state.guard["stage"] < iterations)
+            before = made.setdefault((tile, slot), {})
             token = _step(state, slot, links[tile], assembled, tokens, exists,
-                          unit_latency)
+                          (tile, slot, len(before)), unit_latency)
             if token is not None:
-                made.setdefault((tile, slot), {})[cycle] = token
-    return made
+                before[cycle] = token
+    return {place: words for place, words in made.items() if words}
 
 
 def _opposite(side: str) -> str:
@@ -127,7 +132,7 @@ def _opposite(side: str) -> str:
 
 
 def _step(state: _Tile, slot: int, links: Mapping[Source, Token], assembled: Assembled,
-          tokens: Tokens, exists: bool, unit_latency: bool) -> Token:
+          tokens: Tokens, exists: bool, tag: tuple[Tile, int, int], unit_latency: bool) -> Token:
     """Execute a context; the token that its operation makes."""
     context = state.contexts[slot]
     second = state.registers[context["index"] % REGISTERS]
@@ -148,7 +153,7 @@ def _step(state: _Tile, slot: int, links: Mapping[Source, Token], assembled: Ass
         words = {port: second if port == "c" else word(port) for port in function.ports}
         there = all(words[port] is not None for port in function.needs)
         if exists if context["guarded"] else there:
-            token = tokens.number(function.op, *words.values())
+            token = tokens.number(function.op, () if function.needs else tag, *words.values())
     if unit_latency:
         state.result = token
     state.out, kept = {link: word(link) for link in LINKS}, word("register")

@@ -47,6 +47,20 @@ def test_small_bodies_reach_the_bound_and_execute(graph, unit):
     assert len(slots) == report["operations"]
 
 
+def test_many_words_wait_in_one_tile():
+    """All words of a filter, in the registers of the only tile there is."""
+    body = dataflows.Body("wait")
+    words = [body.op("in") for _ in range(6)]
+    last = words[0]
+    for word in words[1:]:
+        last = body.op("sub", word, last)
+    for word in words:
+        last = body.op("xor", last, word)
+    mapped = map_dataflow(from_json(body.json()), grid_architecture(1, 1, "all"))
+    assert mapped.report()["ii"] == 17
+    assert len(set(mapped.routes.register.values())) > 3
+
+
 def test_same_graph_and_seed_give_the_same_bytes():
     assert _mapped(FIR).content == _mapped(FIR).content
 
