@@ -16,7 +16,7 @@ from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import LINKS, Source
-from spu.arch.params import EXISTS, REGISTERS, neighbour
+from spu.arch.params import EXISTS, NEIGHBOURS, REGISTERS, neighbour
 
 Tile = tuple[int, int]
 #: Number of a token; None is no word.
@@ -113,7 +113,7 @@ def run(assembled: Assembled, image: Image, tokens: Tokens, iterations: int,
     made: dict[tuple[Tile, int], dict[int, int]] = {}
     for cycle in range(cycles):
         iteration, slot = divmod(cycle, ii)
-        links = {tile: {Source[side.upper()]: tiles[other].out[_opposite(side)]
+        links = {tile: {Source[side.upper()]: tiles[other].out[NEIGHBOURS[side][2]]
                         for side in LINKS if (other := neighbour(*tile, side)) in tiles}
                  for tile in tiles}
         for tile, state in tiles.items():
@@ -125,10 +125,6 @@ def run(assembled: Assembled, image: Image, tokens: Tokens, iterations: int,
             if token is not None:
                 before[cycle] = token
     return {place: words for place, words in made.items() if words}
-
-
-def _opposite(side: str) -> str:
-    return {"north": "south", "south": "north", "east": "west", "west": "east"}[side]
 
 
 def _step(state: _Tile, slot: int, links: Mapping[Source, Token], assembled: Assembled,
