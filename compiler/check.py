@@ -17,6 +17,7 @@ import numpy as np
 from compiler.errors import CompileError
 from compiler.graph import QuantisedNetwork
 from compiler.mapping import Mapping
+from compiler.tokens import Tokens
 from pal_units import model
 from pal_units.formats import PAL8T, PAL8U
 from spu.arch import timing
@@ -34,16 +35,6 @@ Token = tuple[int | None, ...]
 
 class CheckFailed(CompileError):
     """The program does not compute what it should; a fault of the compiler."""
-
-
-@dataclass
-class _Values:
-    """Hash-consed symbolic values: equal values have equal numbers."""
-
-    numbers: dict[tuple, int] = field(default_factory=dict)
-
-    def number(self, *value: object) -> int:
-        return self.numbers.setdefault(value, len(self.numbers))
 
 
 def _bag(items: Iterable[Hashable]) -> frozenset:
@@ -93,7 +84,7 @@ def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
                                   f"{position}: not results {first} and following of the network")
 
 
-def _expected(values: _Values, network: QuantisedNetwork, iterations: int) -> list[list[int]]:
+def _expected(values: Tokens, network: QuantisedNetwork, iterations: int) -> list[list[int]]:
     """Value numbers of the results of each iteration, straight from the network."""
     out = []
     fmt = MATRIX_FORMATS.index(network.fmt)
@@ -124,7 +115,7 @@ class _Machine:
     """Executes an image on tokens."""
 
     def __init__(self, image: Image, arch: Architecture) -> None:
-        self.image, self.arch, self.values = image, arch, _Values()
+        self.image, self.arch, self.values = image, arch, Tokens()
         self.rows: dict[tuple[Space, tuple[int, int], int], dict] = {}
         region = (0, 0)
         self.ii = image.read(Space.SEQUENCER, region, SequencerRegister.II)["slots_less_1"] + 1

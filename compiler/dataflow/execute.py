@@ -12,29 +12,20 @@ from dataclasses import dataclass, field
 from compiler.dataflow.contexts import Assembled
 from compiler.dataflow.graph import CONSTANT, Dataflow
 from compiler.errors import CompileError
+from compiler.place import Tile
+from compiler.tokens import Tokens
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import LINKS, Source
 from spu.arch.params import EXISTS, NEIGHBOURS, REGISTERS, neighbour
 
-Tile = tuple[int, int]
 #: Number of a token; None is no word.
 Token = int | None
 
 
 class ExecutionDiffers(CompileError):
     """The program does not compute its graph; a fault of the compiler."""
-
-
-@dataclass
-class Tokens:
-    """Equal terms have equal numbers."""
-
-    numbers: dict[tuple, int] = field(default_factory=dict)
-
-    def number(self, *term: object) -> int:
-        return self.numbers.setdefault(term, len(self.numbers))
 
 
 @dataclass
@@ -80,6 +71,7 @@ def evaluate(graph: Dataflow, tokens: Tokens, iterations: int,
     What comes from before iteration 0 is no word.  ``slots``: tile and slot, for tags.
     """
     made: dict[int, list[int]] = {n: [] for n in graph.operations}
+    sources = frozenset(graph.sources)
     for i in range(iterations):
         for n in graph.order:
             words: list[Token] = []
@@ -88,7 +80,7 @@ def evaluate(graph: Dataflow, tokens: Tokens, iterations: int,
                     words.append(tokens.number(CONSTANT, edge.src))
                 else:
                     words.append(made[edge.src][i - edge.distance] if i >= edge.distance else None)
-            tag = (*slots[n], i) if n in graph.sources else ()
+            tag = (*slots[n], i) if n in sources else ()
             made[n].append(tokens.number(graph.nodes[n].op, tag, *words))
     return made
 

@@ -17,7 +17,6 @@ from compiler.dataflow.schedule import (
     Grid,
     Placed,
     Request,
-    repair,
     schedule,
     with_registered,
 )
@@ -199,7 +198,7 @@ def _repair(request: Request, placed: Placed, operations: frozenset[int], around
     free = operations
     for radius in range(around + MORE):
         if radius >= around:
-            found = repair(request, placed, free)
+            found = schedule(request, placed.ii, known=placed, free=free)
             if isinstance(found, Placed):
                 break
         free |= {n for e in request.graph.dependences if {e.src, e.dst} & free

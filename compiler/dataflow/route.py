@@ -126,7 +126,7 @@ def route(request: Request, placed: Placed, constants: frozenset[int]) -> Routes
     for number in range(ROUNDS):
         for net in router.nets:
             # Nets that are in nobody's way stay where they are.
-            if not number or any(net.uses(placed.ii)[resource] for resource in full):
+            if not number or router.meets(net, full):
                 router.reroute(net)
         full = router.congested()
         if not full:
@@ -136,7 +136,7 @@ def route(request: Request, placed: Placed, constants: frozenset[int]) -> Routes
         if number == ROUNDS - 1:
             break
         router.learn(full)
-    wanting = [net for net in router.nets if any(net.uses(placed.ii)[r] for r in full)]
+    wanting = [net for net in router.nets if router.meets(net, full)]
     ends = {n for net in wanting for n in (net.source, *(e.dst for _, _, e in net.sinks))}
     near = {n for n in ends for _, (row, col), _ in full
             if abs(placed.tile[n][0] - row) + abs(placed.tile[n][1] - col) <= 1}
@@ -177,6 +177,10 @@ class _Router:
         """Resources with more users than they hold."""
         return [r for r, count in self.used.items() if count > self.limit(r)]
 
+    def meets(self, net: Net, full: list[Resource]) -> bool:
+        """Whether a net uses one of these resources."""
+        return not net.uses(self.ii).keys().isdisjoint(full)
+
     def learn(self, full: list[Resource]) -> None:
         """Make full resources dearer for good."""
         self.pressure *= GROWTH
@@ -185,11 +189,11 @@ class _Router:
 
     def reroute(self, net: Net) -> None:
         """Take the ways of a net back and look for cheapest ones."""
-        self.used -= net.uses(self.ii)
+        self.used.subtract(net.uses(self.ii))
         net.into = {net.origin: None}
         for place, registered, _ in net.sinks:
             self._connect(net, place, registered)
-        self.used += net.uses(self.ii)
+        self.used.update(net.uses(self.ii))
 
     def _price(self, kind: str, tile: Tile, time: int, own: set) -> float:
         """Cost of a resource; nothing for what the net uses anyway."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 
 from ortools.sat.python import cp_model
 
-from compiler.dataflow.graph import Dataflow, Edge
+from compiler.dataflow.graph import CONSTANT, Dataflow, Edge
+from compiler.place import Tile
 from spu.arch import timing
 from spu.arch.params import STAGES
-
-Tile = tuple[int, int]
 
 #: Deterministic seconds that a search may take, and those that shorten the ways.
 SEARCH, SHORTEN = 20.0, 0.3
@@ -110,7 +109,7 @@ def with_registered(request: Request, ii: int) -> Request:
     """
     graph = request.graph
     for n in graph.operations:
-        words = [e for e in graph.words if e.dst == n]
+        words = [e for e in graph.operands[n] if graph.nodes[e.src].op != CONSTANT]
         if len(words) < 3:
             continue
         choices = []
@@ -248,28 +247,20 @@ class _Model:
         return solver
 
 
-def schedule(request: Request, ii: int, effort: float = SHORTEN) -> Placed | Failure:
+def schedule(request: Request, ii: int, effort: float = SHORTEN, known: Placed | None = None,
+             free: frozenset[int] = frozenset()) -> Placed | Failure:
     """Times and tiles at an II; words have the time to get where they go, if links are free.
 
-    ``effort``: deterministic seconds to shorten waits and ways.
+    ``effort``: deterministic seconds to shorten waits and ways.  ``known``: a schedule of which
+    only the ``free`` operations move.
     """
     window = windows(request, ii)
     if window is None:
         return Failure(True)
     model = _Model(request, ii, window)
+    if known:
+        model.keep(known, free)
     found = model.solve()
     if isinstance(found, Failure):
         return found
     return model.placed(model.shorten(found, effort))
-
-
-def repair(request: Request, placed: Placed, free: frozenset[int]) -> Placed | Failure:
-    """Another schedule, with the request's cuts, in which only the free operations moved."""
-    window = windows(request, placed.ii)
-    assert window is not None
-    model = _Model(request, placed.ii, window)
-    model.keep(placed, free)
-    found = model.solve()
-    if isinstance(found, Failure):
-        return found
-    return model.placed(model.shorten(found, SHORTEN))
