@@ -85,6 +85,21 @@ class Dataflow:
         return {n: tuple(sorted(edges, key=lambda e: e.operand)) for n, edges in into.items()}
 
     @cached_property
+    def stations(self) -> dict[Edge, int]:
+        """Where the word of an edge last was: at its source, or at another consumer.
+
+        A word that is taken in several iterations goes from consumer to consumer.
+        """
+        out: dict[Edge, int] = {}
+        before: dict[int, Edge] = {}
+        for edge in sorted(self.words, key=lambda e: e.distance):
+            last = before.get(edge.src)
+            later = last is not None and last.distance < edge.distance
+            out[edge] = last.dst if last is not None and later else edge.src
+            before[edge.src] = edge
+        return out
+
+    @cached_property
     def sources(self) -> tuple[int, ...]:
         """Operations that would make words in iterations that do not exist.
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import Bounds, bounds
 from compiler.dataflow.contexts import Assembled, Function, TooMany, assemble
 from compiler.dataflow.execute import check_execution
 from compiler.dataflow.graph import CONSTANT, Dataflow
 from compiler.dataflow.route import Congested, Routes, route
 from compiler.dataflow.schedule import (
-    SHORTEN,
     Failure,
     Grid,
     Placed,
@@ -27,7 +27,12 @@ from spu.arch.params import CONFIGS, Architecture
 #: Columns whose tiles have a data memory.
 MEMORY_COLUMNS = ("west", "both", "all")
 #: Schedules of one II that may turn out not to be routable, and times that each is repaired.
-ATTEMPTS, REPAIRS = 3, 30
+ATTEMPTS, REPAIRS = 5, 30
+#: Repairs end when this many times as many operations are in the way as before, and these more.
+WORSE, SLACK = 3, 20
+#: Annealing doubles its effort from attempt to attempt, for graphs of many operations up to this
+#: divided by their number.  The last attempt is the exact search, for at most so many operations.
+FULL_EFFORT, MOST_EXACT = 500, 150
 #: Times that the same is too full before more operations may move, and how much further a repair
 #: that fails looks, in edges.
 STUBBORN, MORE = 2, 3
@@ -152,27 +157,45 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
 def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Architecture
              ) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
     """A mapping at an II, or why none was found."""
-    reason = ""
-    seen: Counter[str] = Counter()
+    reason, seed, size = "no schedule was found", request.seed, len(request.graph.operations)
     for attempt in range(ATTEMPTS):
         # Another seed and more effort, so that what comes is really different.
-        request = replace(request, seed=request.seed + attempt)
-        placed = schedule(request, ii, SHORTEN * 2 ** attempt)
-        for _ in range(REPAIRS):
-            if isinstance(placed, Failure):
-                break
-            found, reason, operations = _route(request, placed, constants, arch)
-            if found is not None:
-                return found, ""
-            request = replace(request, cuts=(*request.cuts, frozenset(
-                (n, placed.time[n] % ii, placed.tile[n]) for n in operations)))
-            seen[reason] += 1
-            placed = _repair(request, placed, operations, seen[reason] // STUBBORN)
+        request = replace(request, seed=ATTEMPTS * seed + attempt, cuts=())
+        if attempt < ATTEMPTS - 1:
+            placed = anneal(request, ii, min(2 ** attempt, max(1.0, FULL_EFFORT / size)))
+        elif size <= MOST_EXACT:
+            placed = schedule(request, ii)
         else:
+            break
+        if isinstance(placed, Failure):
+            if placed.proven:
+                return None, "there is no schedule within the latency allowed"
             continue
-        if not request.cuts:
-            return None, ("there is no schedule within the latency allowed" if placed.proven else
-                          "no schedule in the time allowed")
+        found, reason = _routed(request, placed, constants, arch)
+        if found is not None:
+            return found, ""
+    return None, reason
+
+
+def _routed(request: Request, placed: Placed, constants: frozenset[int], arch: Architecture
+            ) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
+    """The program of a schedule, or of what becomes of it where words find no way."""
+    seen: Counter[str] = Counter()
+    least = len(placed.time)
+    for _ in range(REPAIRS):
+        found, reason, operations = _route(request, placed, constants, arch)
+        if found is not None:
+            return found, ""
+        least = min(least, len(operations))
+        if len(operations) > WORSE * least + SLACK:
+            break
+        request = replace(request, cuts=(*request.cuts, frozenset(
+            (n, placed.time[n] % placed.ii, placed.tile[n]) for n in operations)))
+        seen[reason] += 1
+        repaired = _repair(request, placed, operations, seen[reason] // STUBBORN)
+        if isinstance(repaired, Failure):
+            break
+        placed = repaired
     return None, reason
 
 

@@ -152,6 +152,8 @@ class _Router:
         self.used: Counter[Resource] = Counter()
         self.history: dict[Resource, float] = {}
         self.pressure = PRESSURE
+        # A cycle of waiting: in a register that is written and read once an iteration, or under way.
+        self.waiting = min(COST["link"], COST["hold"] + (COST["write"] + COST["read"]) / self.ii)
         self.number = itertools.count()  # breaks ties
         self.nets = self._nets(request, placed)
 
@@ -222,7 +224,7 @@ class _Router:
             hops = abs(tile[0] - goal[0]) + abs(tile[1] - goal[1])
             spare = end - time - hops * timing.HOP
             if spare >= 0 and (tile, time) not in best:
-                left = hops * COST["link"] + spare * COST["hold"]
+                left = hops * COST["link"] + spare * self.waiting
                 heapq.heappush(queue, (cost + left, next(self.number), cost, tile, time, step))
 
         for (tile, time), step in into.items():

@@ -74,6 +74,10 @@ class Request:
         write = timing.WRITE if edge in self.registered else 0
         return max(self.latency[edge.src], self.ready(edge.src) + write)
 
+    def least_way(self, edge: Edge) -> int:
+        """Least cycles between them, but for the hops."""
+        return self.ready(edge.src) + timing.WRITE * (edge in self.registered)
+
 
 def windows(request: Request, ii: int) -> dict[int, tuple[int, int]] | None:
     """Earliest and latest time of each operation, None if a cycle is too long for the II."""
@@ -127,17 +131,30 @@ def with_registered(request: Request, ii: int) -> Request:
 
 
 class _Model:
-    """Variables of every operation, and the rules they follow."""
+    """Variables of every operation that may move, and the rules they follow.
 
-    def __init__(self, request: Request, ii: int, window: Mapping[int, tuple[int, int]]) -> None:
+    ``fixed``: operations that stay; where and when they are are plain numbers.
+    """
+
+    def __init__(self, request: Request, ii: int, window: Mapping[int, tuple[int, int]],
+                 known: Placed | None, free: frozenset[int]) -> None:
         self.request, self.ii = request, ii
         self.model = model = cp_model.CpModel()
         grid, graph = request.grid, request.graph
-        count = grid.rows * grid.cols
+        self.count = count = grid.rows * grid.cols
+        self.row, self.col, self.time, self.stage, self.slot, self.number = (
+            dict[int, cp_model.LinearExprT]() for _ in range(6))
+        taken = set()
+        if known:
+            for n in graph.operations:
+                if n not in free:
+                    self._fix(n, known)
+                    taken.add(self._key(n))
+        self.free = [n for n in graph.operations if n not in self.row]
         memory = cp_model.Domain.from_values([r * grid.cols + c for r, c in sorted(grid.memory)])
-        self.row, self.col, self.time, self.stage, self.slot, self.number = ({} for _ in range(6))
+        allowed = cp_model.Domain.from_values([k for k in range(ii * count) if k not in taken])
         keys = []
-        for n in graph.operations:
+        for n in self.free:
             low, high = window[n]
             row = self.row[n] = model.new_int_var(0, grid.rows - 1, f"row{n}")
             col = self.col[n] = model.new_int_var(0, grid.cols - 1, f"col{n}")
@@ -148,69 +165,84 @@ class _Model:
             domain = memory if graph.nodes[n].memory else cp_model.Domain(0, count - 1)
             self.number[n] = model.new_int_var_from_domain(domain, f"tile{n}")
             model.add(self.number[n] == grid.cols * row + col)
-            key = model.new_int_var(0, ii * count - 1, f"key{n}")
-            model.add(key == count * self.slot[n] + self.number[n])
+            key = model.new_int_var_from_domain(allowed, f"key{n}")
+            model.add(key == self._key(n))
             keys.append(key)
         model.add_all_different(keys)
-        self.waits: list[cp_model.LinearExpr] = []
+        self.waits: list[cp_model.LinearExprT] = []
         self.ways: list[cp_model.IntVar] = []
+        moving = frozenset(self.free)
         for edge in graph.dependences:
-            self._dependence(edge)
-        self._guards(count)
+            if edge.src in moving or edge.dst in moving:
+                self._dependence(edge)
+        self._guards(moving)
         for cut in request.cuts:
-            self._cut(cut)
+            self._cut(cut, moving)
+
+    def _fix(self, n: int, known: Placed) -> None:
+        self.time[n], (self.row[n], self.col[n]) = known.time[n], known.tile[n]
+        self.stage[n], self.slot[n] = divmod(known.time[n], self.ii)
+        self.number[n] = known.tile[n][0] * self.request.grid.cols + known.tile[n][1]
+
+    def _key(self, n: int) -> cp_model.LinearExprT:
+        """Number of slot and tile."""
+        return self.count * self.slot[n] + self.number[n]
 
     def _dependence(self, edge: Edge) -> None:
         """A word has the cycles that its way takes."""
         model, request = self.model, self.request
         if edge.src == edge.dst:
-            model.add(self.ii * edge.distance >= request.least(edge))
+            if self.ii * edge.distance < request.least(edge):
+                model.add_bool_or([])
             return
         between = self.time[edge.dst] + self.ii * edge.distance - self.time[edge.src]
         model.add(between >= request.least(edge))
         if edge.kind == "order":
             return
-        ways = []
-        for axis, size in ((self.row, request.grid.rows), (self.col, request.grid.cols)):
-            way = model.new_int_var(0, size - 1, "way")
-            model.add(way >= axis[edge.src] - axis[edge.dst])
-            model.add(way >= axis[edge.dst] - axis[edge.src])
-            ways.append(way)
-        hops = ways[0] + ways[1]
-        model.add(between >= request.ready(edge.src) + timing.HOP * hops
-                  + timing.WRITE * (edge in request.registered))
+        hops = self._hops(edge.src, edge.dst)
+        model.add(between >= request.least_way(edge) + timing.HOP * hops)
+        station = request.graph.stations[edge]
+        if station == edge.src:
+            self.waits.append(between)
+        elif station != edge.dst:
+            hops = self._hops(station, edge.dst)
         # Beyond the hop that an operation's cycle includes; next door is as near as at home.
         far = model.new_int_var(0, request.grid.rows + request.grid.cols, "far")
         model.add(far >= hops - request.early)
         self.ways.append(far)
-        self.waits.append(between)
 
-    def _guards(self, count: int) -> None:
+    def _hops(self, src: int, dst: int) -> cp_model.LinearExprT:
+        """At least the hops between two operations."""
+        ways = []
+        for axis, size in ((self.row, self.request.grid.rows), (self.col, self.request.grid.cols)):
+            way = self.model.new_int_var(0, size - 1, "way")
+            self.model.add(way >= axis[src] - axis[dst])
+            self.model.add(way >= axis[dst] - axis[src])
+            ways.append(way)
+        return ways[0] + ways[1]
+
+    def _guards(self, moving: frozenset[int]) -> None:
         """Sources of a tile are in one stage: a tile has one guard for operations."""
-        stages = [self.model.new_int_var(0, STAGES - 1, f"guard{p}") for p in range(count)]
+        known = {self.number[n]: self.stage[n] for n in self.request.graph.sources
+                 if n not in moving}
+        stages = [known[p] if p in known else self.model.new_int_var(0, STAGES - 1, f"guard{p}")
+                  for p in range(self.count)]
         for n in self.request.graph.sources:
-            self.model.add_element(self.number[n], stages, self.stage[n])
+            if n in moving:
+                self.model.add_element(self.number[n], stages, self.stage[n])
 
-    def _cut(self, cut: frozenset[tuple[int, int, Tile]]) -> None:
+    def _cut(self, cut: frozenset[tuple[int, int, Tile]], moving: frozenset[int]) -> None:
         """Not all of these operations at these slots and tiles together."""
-        model, cols = self.model, self.request.grid.cols
-        elsewhere = []
+        cols, elsewhere = self.request.grid.cols, []
         for n, slot, (row, col) in sorted(cut):
-            other = model.new_bool_var("elsewhere")
-            place = row * cols + col
-            count = self.request.grid.rows * cols
-            key = count * self.slot[n] + self.number[n]
-            model.add(key != count * slot + place).only_enforce_if(other)
-            elsewhere.append(other)
-        model.add_bool_or(elsewhere)
-
-    def keep(self, placed: Placed, free: frozenset[int]) -> None:
-        """All operations but the free ones stay where and when they are."""
-        for n in placed.time:
-            if n not in free:
-                self.model.add(self.time[n] == placed.time[n])
-                self.model.add(self.row[n] == placed.tile[n][0])
-                self.model.add(self.col[n] == placed.tile[n][1])
+            key = self.count * slot + row * cols + col
+            if n in moving:
+                other = self.model.new_bool_var("elsewhere")
+                self.model.add(self._key(n) != key).only_enforce_if(other)
+                elsewhere.append(other)
+            elif self._key(n) != key:
+                return
+        self.model.add_bool_or(elsewhere)
 
     def solve(self) -> cp_model.CpSolver | Failure:
         """Any schedule."""
@@ -257,9 +289,7 @@ def schedule(request: Request, ii: int, effort: float = SHORTEN, known: Placed |
     window = windows(request, ii)
     if window is None:
         return Failure(True)
-    model = _Model(request, ii, window)
-    if known:
-        model.keep(known, free)
+    model = _Model(request, ii, window, known, free)
     found = model.solve()
     if isinstance(found, Failure):
         return found
