@@ -18,7 +18,10 @@ from verif import dataflows
 
 PATH = Path(__file__).parents[1] / "docs" / "mapping.md"
 #: Rows and columns, columns with memory, unit latency.
-SETTINGS = ((4, "all", True), (4, "both", True), (4, "all", False))
+SETTINGS = ((4, "all", True), (4, "both", True), (4, "all", False), (6, "all", True),
+            (8, "all", True))
+#: Setting of the large graphs.
+LARGE = (8, "all", True)
 HEAD = ("graph", "operations", "MII", "II", "latency", "seconds")
 
 
@@ -53,25 +56,31 @@ def main() -> None:
     console = Console()
     paths = [p for directory in sys.argv[1:] for p in sorted(Path(directory).glob("*.json"))]
     graphs = [load(p) for p in paths] or [from_json(graph) for graph in dataflows.SMALL]
-    parts = []
-    for size, memory, unit_latency in SETTINGS:
-        found = rows(graphs, size, memory, unit_latency, console)
-        title = (f"{size}x{size}, memory in {memory} columns, "
-                 f"{'unit' if unit_latency else 'real'} latency")
-        table = Table(*HEAD, title=title)
-        for row in found:
-            table.add_row(*map(str, row))
-        console.print(table)
-        console.print(summary(found))
-        lines = [HEAD, ("---",) * len(HEAD), *found]
-        parts.append(f"## {title}\n\n{summary(found)}.\n\n" + "\n".join(
-            "| " + " | ".join(map(str, line)) + " |" for line in lines))
+    parts = [_section("", graphs, *setting, console) for setting in SETTINGS]
     if not paths:
+        graphs = [from_json(graph) for graph in dataflows.LARGE]
+        parts.append(_section("Large graphs: ", graphs, *LARGE, console))
         PATH.write_text(
             "# Mapping of dataflow graphs\n\nWritten by `make mapping` from the graphs of "
             "`verif/dataflows.py`, on this machine. An II that is the MII is optimal.\n\n"
             + "\n\n".join(parts) + "\n")
         console.print(f"wrote {PATH}")
+
+
+def _section(head: str, graphs: Sequence[Dataflow], size: int, memory: str, unit_latency: bool,
+             console: Console) -> str:
+    """Map graphs, show a table, return it as Markdown."""
+    found = rows(graphs, size, memory, unit_latency, console)
+    title = (f"{head}{size}x{size}, memory in {memory} columns, "
+             f"{'unit' if unit_latency else 'real'} latency")
+    table = Table(*HEAD, title=title)
+    for row in found:
+        table.add_row(*map(str, row))
+    console.print(table)
+    console.print(summary(found))
+    lines = [HEAD, ("---",) * len(HEAD), *found]
+    return f"## {title}\n\n{summary(found)}.\n\n" + "\n".join(
+        "| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 if __name__ == "__main__":

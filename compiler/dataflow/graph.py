@@ -136,9 +136,8 @@ def from_json(content: Any) -> Dataflow:
 
     Raises
     ------
-    CompileError: a member missing or of the wrong type, an edge to or from nothing, more than
-        ``MAX_OPERANDS`` words into an operation, no operations, or a cycle whose distances are
-        all 0, which is named.
+    CompileError: a member missing or of the wrong type, an edge to or from nothing, no
+        operations, or a cycle whose distances are all 0, which is named.
     """
     if not isinstance(content, dict):
         raise CompileError("a graph is a JSON object")
@@ -196,14 +195,6 @@ def _edge(member: Any, where: str, nodes: dict[int, Node]) -> Edge:
 def _check(graph: Dataflow) -> None:
     if not graph.operations:
         raise CompileError("the graph has no operations")
-    for number, edges in graph.operands.items():
-        if len(edges) > MAX_OPERANDS:
-            raise CompileError(f"{graph.nodes[number]} takes {len(edges)} words, "
-                               f"an operation takes at most {MAX_OPERANDS}")
-        constants = {e.src for e in edges if graph.nodes[e.src].op == CONSTANT}
-        if len(constants) > 1:
-            raise CompileError(f"{graph.nodes[number]} takes the constants {sorted(constants)}, "
-                               "an operation takes at most one")
     loops = nx.DiGraph((e.src, e.dst) for e in graph.dependences if not e.distance)
     if not nx.is_directed_acyclic_graph(loops):
         cycle = [src for src, _ in nx.find_cycle(loops)]

@@ -11,6 +11,7 @@ from compiler.dataflow.bounds import Bounds, bounds
 from compiler.dataflow.contexts import Assembled, Function, TooMany, assemble
 from compiler.dataflow.execute import check_execution
 from compiler.dataflow.graph import CONSTANT, Dataflow
+from compiler.dataflow.legalise import legalise
 from compiler.dataflow.route import Congested, Routes, route
 from compiler.dataflow.schedule import (
     Failure,
@@ -28,11 +29,13 @@ from spu.arch.params import CONFIGS, Architecture
 MEMORY_COLUMNS = ("west", "both", "all")
 #: Schedules of one II that may turn out not to be routable, and times that each is repaired.
 ATTEMPTS, REPAIRS = 5, 30
-#: Repairs end when this many times as many operations are in the way as before, and these more.
-WORSE, SLACK = 3, 20
+#: Repairs end when more operations than this are in the way, or so many times as many as before and
+#: some more.
+MOST_REPAIRED, WORSE, SLACK = 80, 2, 15
 #: Annealing doubles its effort from attempt to attempt, for graphs of many operations up to this
-#: divided by their number.  The last attempt is the exact search, for at most so many operations.
-FULL_EFFORT, MOST_EXACT = 500, 150
+#: divided by their number.  The last attempt is the exact search, for at most so many operations;
+#: larger graphs get fewer attempts, and a single one above the bound.
+FULL_EFFORT, MOST_EXACT, LARGE_ATTEMPTS = 500, 150, 3
 #: Times that the same is too full before more operations may move, and how much further a repair
 #: that fails looks, in edges.
 STUBBORN, MORE = 2, 3
@@ -127,6 +130,7 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
         in the way at each II.
     """
     start = clock.monotonic()
+    graph = legalise(graph)
     if len(graph.operations) > MOST_OPERATIONS:
         raise CompileError(f"{graph.name} has {len(graph.operations)} operations, the search takes "
                            f"at most {MOST_OPERATIONS}")
@@ -142,7 +146,7 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
     failures: list[str] = []
     for ii in range(bound.mii, min(bound.mii + MOST_ABOVE, arch.contexts) + 1):
         progress(f"II {ii}")
-        found, reason = _attempt(request, ii, constants, arch)
+        found, reason = _attempt(request, ii, constants, arch, ii == bound.mii)
         if found is not None:
             placed, routes, assembled = found
             seconds = clock.monotonic() - start
@@ -154,19 +158,21 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
                        f"{bound.binding(graph)}; {'; '.join(failures)}")
 
 
-def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Architecture
-             ) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
-    """A mapping at an II, or why none was found."""
+def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Architecture,
+             thorough: bool) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
+    """A mapping at an II, or why none was found.
+
+    ``thorough``: several attempts for a large graph, too.
+    """
     reason, seed, size = "no schedule was found", request.seed, len(request.graph.operations)
-    for attempt in range(ATTEMPTS):
+    attempts = ATTEMPTS if size <= MOST_EXACT else LARGE_ATTEMPTS if thorough else 1
+    for attempt in range(attempts):
         # Another seed and more effort, so that what comes is really different.
         request = replace(request, seed=ATTEMPTS * seed + attempt, cuts=())
         if attempt < ATTEMPTS - 1:
             placed = anneal(request, ii, min(2 ** attempt, max(1.0, FULL_EFFORT / size)))
-        elif size <= MOST_EXACT:
-            placed = schedule(request, ii)
         else:
-            break
+            placed = schedule(request, ii)
         if isinstance(placed, Failure):
             if placed.proven:
                 return None, "there is no schedule within the latency allowed"
@@ -187,7 +193,7 @@ def _routed(request: Request, placed: Placed, constants: frozenset[int], arch: A
         if found is not None:
             return found, ""
         least = min(least, len(operations))
-        if len(operations) > WORSE * least + SLACK:
+        if len(operations) > min(WORSE * least + SLACK, MOST_REPAIRED):
             break
         request = replace(request, cuts=(*request.cuts, frozenset(
             (n, placed.time[n] % placed.ii, placed.tile[n]) for n in operations)))

@@ -24,6 +24,8 @@ Resource = tuple[str, Tile, int]
 
 READ_PORTS = 2
 ROUNDS = 50
+#: Places that the search may look at in all, for each word: those that get nowhere stop early.
+LOOKS = 600
 #: A hop takes a link of which there are few, a register is cheap to keep.
 COST = {"link": 1.0, "write": 0.6, "read": 0.4, "hold": 0.1}
 #: How much dearer a full resource is: in the first round, and from round to round.
@@ -133,7 +135,7 @@ def route(request: Request, placed: Placed, constants: frozenset[int]) -> Routes
             register, full = allocate(router.nets, placed.ii)
             if not full:
                 return Routes(tuple(router.nets), register)
-        if number == ROUNDS - 1:
+        if number == ROUNDS - 1 or router.looks > LOOKS * len(router.nets):
             break
         router.learn(full)
     wanting = [net for net in router.nets if router.meets(net, full)]
@@ -152,9 +154,10 @@ class _Router:
         self.used: Counter[Resource] = Counter()
         self.history: dict[Resource, float] = {}
         self.pressure = PRESSURE
-        # A cycle of waiting: in a register that is written and read once an iteration, or under way.
+        # A cycle of waiting: in a register, written and read once an iteration, or under way.
         self.waiting = min(COST["link"], COST["hold"] + (COST["write"] + COST["read"]) / self.ii)
         self.number = itertools.count()  # breaks ties
+        self.looks = 0
         self.nets = self._nets(request, placed)
 
     @staticmethod
@@ -236,6 +239,7 @@ class _Router:
             place = tile, time
             if place in best:
                 continue
+            self.looks += 1
             best.add(place)
             came[place] = step
             if place == sink:

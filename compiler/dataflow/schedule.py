@@ -10,10 +10,13 @@ from compiler.place import Tile
 from spu.arch import timing
 from spu.arch.params import STAGES
 
-#: Deterministic seconds that a search may take, and those that shorten the ways.
-SEARCH, SHORTEN = 20.0, 0.3
+#: Deterministic seconds that a search may take, one for a few operations that move, and those that
+#: shorten the ways.
+SEARCH, MEND, SHORTEN = 20.0, 2.0, 0.3
 #: A hop costs as much as this many cycles of waiting: links are fewer than registers.
 HOP_COST = 4
+#: Of an operation that may move, or of one that stays.
+Number = cp_model.LinearExpr | int
 #: Cycles beyond the longest path that an iteration may take, in initiation intervals.
 SPARE_STAGES = 2
 
@@ -143,7 +146,7 @@ class _Model:
         grid, graph = request.grid, request.graph
         self.count = count = grid.rows * grid.cols
         self.row, self.col, self.time, self.stage, self.slot, self.number = (
-            dict[int, cp_model.LinearExprT]() for _ in range(6))
+            dict[int, Number]() for _ in range(6))
         taken = set()
         if known:
             for n in graph.operations:
@@ -169,7 +172,7 @@ class _Model:
             model.add(key == self._key(n))
             keys.append(key)
         model.add_all_different(keys)
-        self.waits: list[cp_model.LinearExprT] = []
+        self.waits: list[Number] = []
         self.ways: list[cp_model.IntVar] = []
         moving = frozenset(self.free)
         for edge in graph.dependences:
@@ -184,7 +187,7 @@ class _Model:
         self.stage[n], self.slot[n] = divmod(known.time[n], self.ii)
         self.number[n] = known.tile[n][0] * self.request.grid.cols + known.tile[n][1]
 
-    def _key(self, n: int) -> cp_model.LinearExprT:
+    def _key(self, n: int) -> Number:
         """Number of slot and tile."""
         return self.count * self.slot[n] + self.number[n]
 
@@ -211,7 +214,7 @@ class _Model:
         model.add(far >= hops - request.early)
         self.ways.append(far)
 
-    def _hops(self, src: int, dst: int) -> cp_model.LinearExprT:
+    def _hops(self, src: int, dst: int) -> Number:
         """At least the hops between two operations."""
         ways = []
         for axis, size in ((self.row, self.request.grid.rows), (self.col, self.request.grid.cols)):
@@ -244,9 +247,9 @@ class _Model:
                 return
         self.model.add_bool_or(elsewhere)
 
-    def solve(self) -> cp_model.CpSolver | Failure:
-        """Any schedule."""
-        solver = self._solver(SEARCH)
+    def solve(self, limit: float) -> cp_model.CpSolver | Failure:
+        """Any schedule; ``limit`` in deterministic seconds."""
+        solver = self._solver(limit)
         status = solver.solve(self.model)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return solver
@@ -290,7 +293,7 @@ def schedule(request: Request, ii: int, effort: float = SHORTEN, known: Placed |
     if window is None:
         return Failure(True)
     model = _Model(request, ii, window, known, free)
-    found = model.solve()
+    found = model.solve(MEND if known else SEARCH)
     if isinstance(found, Failure):
         return found
     return model.placed(model.shorten(found, effort))

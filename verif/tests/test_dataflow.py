@@ -5,11 +5,14 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import bounds
 from compiler.dataflow.contexts import Assembled
 from compiler.dataflow.execute import ExecutionDiffers, check_execution
 from compiler.dataflow.graph import from_json, load
+from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import grid_architecture, map_dataflow
+from compiler.dataflow.schedule import Grid, Placed, Request
 from compiler.errors import CompileError
 from spu.arch import bitstream
 from spu.arch.config import Space
@@ -178,15 +181,82 @@ def test_a_file_that_is_no_graph_is_refused_with_the_reason(content, message, tm
     assert str(path) in str(caught.value)
 
 
-def test_operations_with_too_many_words_or_constants_are_refused():
+def test_graphs_of_narrow_operations_stay_as_they_are():
+    graph = from_json(dataflows.stencil(2))
+    legal = legalise(graph)
+    assert legal.nodes == graph.nodes
+    for n in graph.operations:
+        assert [(e.src, e.distance, e.kind) for e in legal.operands[n]] == \
+            [(e.src, e.distance, e.kind) for e in graph.operands[n]]
+
+
+def test_an_operation_of_many_words_becomes_a_chain_that_takes_each_once():
     body = dataflows.Body("wide")
-    body.op("sum", *(body.op("in") for _ in range(4)))
-    with pytest.raises(CompileError, match=r"node 4 \(sum\) takes 4 words"):
-        from_json(body.json())
+    words = [body.op("in") for _ in range(7)]
+    total = body.op("sum", *words)
+    body.edge((total, 1), total, 7)
+    legal = legalise(from_json(body.json()))
+    parts = {legal.nodes[n].op: n for n in legal.operations if n > total}
+    assert list(parts) == ["sum.0", "sum.1", "sum.2"]
+    assert [e.src for e in legal.operands[parts["sum.0"]]] == words[:3]
+    assert [e.src for e in legal.operands[parts["sum.1"]]] == [parts["sum.0"], *words[3:5]]
+    assert [e.src for e in legal.operands[total]] == [parts["sum.2"], total]
+    assert [e.distance for e in legal.operands[total]] == [0, 1]
+    assert _mapped(body.json(), unit_latency=True).report()["ii"] == 1
+
+
+def test_constants_that_a_context_has_no_field_for_are_made_by_operations():
     body = dataflows.Body("constants")
-    body.op("add", body.op("const"), body.op("const"))
-    with pytest.raises(CompileError, match=r"takes the constants \[0, 1\]"):
-        from_json(body.json())
+    x, one, two = body.op("in"), body.op("const"), body.op("const")
+    chosen = body.op("select", x, x, two)
+    body.op("out", body.op("sub", chosen, one))
+    body.op("out", body.op("sub", one, two))
+    mapped = _mapped(body.json())
+    made, = (n for n in mapped.graph.operations if mapped.graph.nodes[n].op == "pass")
+    assert [e.src for e in mapped.graph.operands[made]] == [two]
+    subtractions = [[e.src for e in mapped.graph.operands[n]] for n in mapped.graph.operations
+                    if mapped.graph.nodes[n].op == "sub"]
+    assert subtractions == [[chosen, one], [one, made]]
+
+
+def test_a_word_taken_twice_by_an_operation_that_numbers_no_operands():
+    graph = {"nodes": [{"id": 0, "op": "in"}, {"id": 1, "op": "mul"}],
+             "edges": [{"src": 0, "dst": 1}, {"src": 0, "dst": 1}]}
+    assert sorted(f.ports for f in _mapped(graph).functions.values()) == [(), ("a", "b")]
+
+
+@pytest.mark.parametrize("memory", ["west", "both", "all"])
+def test_a_larger_grid_never_has_a_larger_interval(memory):
+    for graph in (dataflows.stencil(2), dataflows.fir(12)):
+        archs = [grid_architecture(size, size, memory) for size in (3, 4, 6)]
+        found = [map_dataflow(from_json(graph), arch, True).report() for arch in archs]
+        assert all(report["optimal"] for report in found), found
+        assert [r["ii"] for r in found] == sorted((r["ii"] for r in found), reverse=True)
+
+
+def test_many_operations_reach_the_bound_on_a_large_grid():
+    graph = from_json(dataflows.random_body(7, 120))
+    report = map_dataflow(graph, grid_architecture(6, 6, "all"), True).report()
+    assert report["ii"] == report["mii"]
+    assert report["utilisation"] > 0.8
+
+
+def test_annealing_keeps_the_rules_and_depends_on_its_seed_alone():
+    graph = from_json(dataflows.random_body(3, 60))
+    arch = grid_architecture(5, 5, "west")
+    grid = Grid(5, 5, frozenset(arch.memory_tiles))
+    for early in (0, 1):
+        request = Request(graph, grid, dict.fromkeys(graph.operations, 1), early, seed=4)
+        placed = anneal(request, 4)
+        assert isinstance(placed, Placed)
+        assert placed == anneal(request, 4)
+        assert len({(placed.tile[n], placed.time[n] % 4) for n in graph.operations}) == 60
+        for n in graph.operations:
+            assert not graph.nodes[n].memory or placed.tile[n] in grid.memory
+        for e in graph.words:
+            (a, b), (c, d) = placed.tile[e.src], placed.tile[e.dst]
+            between = placed.time[e.dst] + 4 * e.distance - placed.time[e.src]
+            assert between >= max(1, 1 - early + abs(a - c) + abs(b - d))
 
 
 def test_command_maps_and_leaves_a_program(tmp_path):
