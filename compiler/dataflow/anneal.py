@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from compiler.dataflow.schedule import Failure, Placed, Request, windows
 from spu.arch.params import STAGES
@@ -47,8 +48,7 @@ def anneal(request: Request, ii: int, effort: float = 1.0) -> Placed | Failure:
     late = _anneal(
         (table, first, np.array([i for part in adjacent for i in part], np.int64)),
         (grid.cols, ii, request.early), np.array([window[n] for n in number], np.int64),
-        np.array([graph.nodes[n].memory for n in number]),
-        np.array([tile in grid.memory for tile in grid.tiles]),
+        *_allowed(request),
         np.array([n in sources for n in number]), request.seed,
         int(MOVES * effort * len(number)), times, tiles)
     if late:
@@ -75,21 +75,30 @@ def _edges(request: Request, ii: int, number: Mapping[int, int]) -> list[tuple[i
     return out
 
 
+def _allowed(request: Request) -> tuple[NDArray, NDArray]:
+    """Group of each operation, the choosiest first, and tiles that take each group."""
+    grid, graph = request.grid, request.graph
+    wanted = [grid.takes(graph.nodes[n].op) for n in graph.operations]
+    groups = sorted(set(wanted), key=lambda tiles: (len(tiles), sorted(tiles)))
+    return (np.array([groups.index(tiles) for tiles in wanted]),
+            np.array([[tile in tiles for tile in grid.tiles] for tiles in groups]))
+
+
 @njit(cache=True)
-def _anneal(edges, shape, window, needs_memory, memory, source, seed, moves, times, tiles):
+def _anneal(edges, shape, window, group, allowed, source, seed, moves, times, tiles):
     """Fill ``times`` and ``tiles`` of operations; returns how much is against the rules.
 
     ``edges``: table, and the rows of each operation (from ``first``, in ``adjacent``); ``shape``:
     columns of the grid, II, hops of an operation's own cycle; ``window`` (operations, 2),
-    ``needs_memory`` and ``source`` by operation, ``memory`` by tile.
+    ``group`` and ``source`` by operation, ``allowed`` (groups, tiles).
     """
     np.random.seed(seed)
     table, first, adjacent = edges
     cols, ii, _ = shape
-    count, rows = len(times), len(memory) // cols
-    there = np.full((len(memory), ii), -1, np.int64)
-    guards = np.zeros((len(memory), STAGES), np.int64)
-    if not _begin(window, needs_memory, memory, ii, there, times, tiles):
+    count, places = len(times), allowed.shape[1]
+    there = np.full((places, ii), -1, np.int64)
+    guards = np.zeros((places, STAGES), np.int64)
+    if not _begin(window, group, allowed, ii, there, times, tiles):
         return 1
     for n in range(count):
         if source[n]:
@@ -100,17 +109,17 @@ def _anneal(edges, shape, window, needs_memory, memory, source, seed, moves, tim
         heat *= cooling
         n = np.random.randint(count)
         time, tile = times[n], tiles[n]
-        new_tile = np.random.randint(len(memory))
+        new_tile = np.random.randint(places)
         if first[n + 1] > first[n] and np.random.random() < LOCAL:
             # Next to where one of its words comes from or goes.
             edge = table[adjacent[np.random.randint(first[n], first[n + 1])]]
             friend = tiles[edge[0] + edge[1] - n]
             row = friend // cols + np.random.randint(-1, 2)
             col = friend % cols + np.random.randint(-1, 2)
-            if not (0 <= row < rows and 0 <= col < cols):
+            if not (0 <= row < places // cols and 0 <= col < cols):
                 continue
             new_tile = row * cols + col
-        if needs_memory[n] and not memory[new_tile]:
+        if not allowed[group[n], new_tile]:
             continue
         new_time = _time(n, edges, ii, window, times)
         if new_time == time and new_tile == tile:
@@ -127,7 +136,7 @@ def _anneal(edges, shape, window, needs_memory, memory, source, seed, moves, tim
                 other_time += ii
             if other_time > window[other, 1]:
                 other_time -= ii
-            if other_time < window[other, 0] or (needs_memory[other] and not memory[tile]):
+            if other_time < window[other, 0] or not allowed[group[other], tile]:
                 continue
         before = _both(n, other, tile, new_tile, edges, shape, times, tiles, guards)
         _move(n, new_time, new_tile, ii, times, tiles, source, guards)
@@ -144,24 +153,24 @@ def _anneal(edges, shape, window, needs_memory, memory, source, seed, moves, tim
     wrong = 0
     for edge in table:
         wrong += _late(edge, times, tiles, cols)[0]
-    for p in range(len(memory)):
+    for p in range(places):
         wrong += int(_stages(p, guards) > 0)
     return wrong
 
 
 @njit(cache=True)
-def _begin(window, needs_memory, memory, ii, there, times, tiles):
-    """Each operation at its earliest cycle with a free tile, those that need memory first."""
-    places = len(memory)
-    for wanted in (True, False):
+def _begin(window, group, allowed, ii, there, times, tiles):
+    """Each operation at its earliest cycle with a free tile, the choosiest first."""
+    places = allowed.shape[1]
+    for wanted in range(len(allowed)):
         for n in range(len(times)):
-            if needs_memory[n] != wanted:
+            if group[n] != wanted:
                 continue
             tile, start = -1, np.random.randint(places)
             for t in range(window[n, 0], window[n, 0] + ii):
                 for k in range(places):
                     p = (start + k) % places
-                    if there[p, t % ii] < 0 and (memory[p] or not wanted):
+                    if there[p, t % ii] < 0 and allowed[wanted, p]:
                         tile = p
                         break
                 if tile >= 0:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import networkx as nx
 
 from compiler.dataflow.graph import Dataflow, path_text
+from compiler.dataflow.schedule import Grid
+from compiler.place import Tile
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,21 @@ class Bounds:
         return self.resource
 
 
-def bounds(graph: Dataflow, tiles: int, memory_tiles: int, latency: Mapping[int, int]) -> Bounds:
+def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int]) -> Bounds:
     """Resource and recurrence bound (B. R. Rau, "Iterative modulo scheduling", MICRO 27, 1994).
 
     ``latency``: cycles of each operation.
     """
-    count = len(graph.operations)
-    memory = sum(graph.nodes[n].memory for n in graph.operations)
+    count, tiles = len(graph.operations), len(grid.tiles)
     res, resource = -(-count // tiles), f"{count} operations on {tiles} tiles"
-    if memory and -(-memory // memory_tiles) > res:
-        res = -(-memory // memory_tiles)
-        resource = f"{memory} memory operations on {memory_tiles} memory tiles"
+    groups: dict[frozenset[Tile], list[str]] = {}
+    for n in graph.operations:
+        groups.setdefault(grid.takes(graph.nodes[n].op), []).append(graph.nodes[n].op)
+    for places, ops in groups.items():
+        if -(-len(ops) // len(places)) > res:
+            res = -(-len(ops) // len(places))
+            resource = f"{len(ops)} operations ({', '.join(sorted(set(ops)))}) on the " \
+                       f"{len(places)} tiles that take them"
     rec, cycle = _recurrence(graph, latency)
     return Bounds(res, rec, resource, cycle)
 

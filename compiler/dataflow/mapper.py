@@ -10,7 +10,7 @@ from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import Bounds, bounds
 from compiler.dataflow.contexts import Assembled, Function, TooMany, assemble
 from compiler.dataflow.execute import check_execution
-from compiler.dataflow.graph import CONSTANT, Dataflow
+from compiler.dataflow.graph import CONSTANT, MEMORY_OPS, Dataflow
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.route import Congested, Routes, route
 from compiler.dataflow.schedule import (
@@ -135,8 +135,9 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
         raise CompileError(f"{graph.name} has {len(graph.operations)} operations, the search takes "
                            f"at most {MOST_OPERATIONS}")
     latency = dict.fromkeys(graph.operations, timing.ALU)
-    grid = Grid(arch.rows, arch.cols, frozenset(arch.memory_tiles))
-    bound = bounds(graph, len(grid.tiles), len(grid.memory), latency)
+    memory = frozenset(arch.memory_tiles)
+    grid = Grid(arch.rows, arch.cols, dict.fromkeys(MEMORY_OPS, memory))
+    bound = bounds(graph, grid, latency)
     if bound.mii > arch.contexts:
         raise CompileError(f"{bound.binding(graph)}: needs an II of {bound.mii}, a tile has "
                            f"{arch.contexts} contexts")

@@ -77,6 +77,16 @@ class Net:
                 used.update(_absolute(step))
         return Counter((kind, tile, time % ii) for kind, tile, time in used)
 
+    def prune(self) -> None:
+        """Forget steps that lead to no consumer: a later way may have replaced what followed."""
+        needed: dict[Place, Step | None] = {self.origin: None}
+        for place, _, _ in self.sinks:
+            while place not in needed:
+                step = needed[place] = self.into[place]
+                assert step is not None
+                place = step.start
+        self.into = needed
+
     def registers(self) -> dict[Place, int]:
         """When each write of a register is read for the last time."""
         last: dict[Place, int] = {}
@@ -198,6 +208,7 @@ class _Router:
         net.into = {net.origin: None}
         for place, registered, _ in net.sinks:
             self._connect(net, place, registered)
+        net.prune()
         self.used.update(net.uses(self.ii))
 
     def _price(self, kind: str, tile: Tile, time: int, own: set) -> float:
@@ -219,6 +230,8 @@ class _Router:
         if sink in into and (not registered or isinstance(into[sink], Wait)):
             return
         own = {use for step in into.values() if step is not None for use in _absolute(step)}
+        # Places whose word is in a register already, where it waits for little.
+        kept = {step.start for step in into.values() if isinstance(step, Wait)}
         best: set[Place] = set()
         came: dict[Place, Step | None] = {}
         queue: list[tuple[float, int, float, Tile, int, Step | None]] = []
@@ -227,7 +240,8 @@ class _Router:
             hops = abs(tile[0] - goal[0]) + abs(tile[1] - goal[1])
             spare = end - time - hops * timing.HOP
             if spare >= 0 and (tile, time) not in best:
-                left = hops * COST["link"] + spare * self.waiting
+                soon = min(spare, self.ii) if (tile, time) in kept else 0
+                left = hops * COST["link"] + soon * COST["hold"] + (spare - soon) * self.waiting
                 heapq.heappush(queue, (cost + left, next(self.number), cost, tile, time, step))
 
         for (tile, time), step in into.items():

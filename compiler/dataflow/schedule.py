@@ -23,15 +23,19 @@ SPARE_STAGES = 2
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles that take operations, and those that take operations on memory."""
+    """Tiles, and for operations that not all of them take, those that do."""
 
     rows: int
     cols: int
-    memory: frozenset[Tile]
+    places: Mapping[str, frozenset[Tile]]
 
     @property
     def tiles(self) -> tuple[Tile, ...]:
         return tuple((r, c) for r in range(self.rows) for c in range(self.cols))
+
+    def takes(self, op: str) -> frozenset[Tile]:
+        """Tiles that take an operation."""
+        return self.places.get(op) or frozenset(self.tiles)
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,6 @@ class _Model:
                     self._fix(n, known)
                     taken.add(self._key(n))
         self.free = [n for n in graph.operations if n not in self.row]
-        memory = cp_model.Domain.from_values([r * grid.cols + c for r, c in sorted(grid.memory)])
         allowed = cp_model.Domain.from_values([k for k in range(ii * count) if k not in taken])
         keys = []
         for n in self.free:
@@ -165,7 +168,8 @@ class _Model:
             self.slot[n] = model.new_int_var(0, ii - 1, f"slot{n}")
             self.stage[n] = model.new_int_var(low // ii, high // ii, f"stage{n}")
             model.add(self.time[n] == ii * self.stage[n] + self.slot[n])
-            domain = memory if graph.nodes[n].memory else cp_model.Domain(0, count - 1)
+            domain = cp_model.Domain.from_values(sorted(
+                r * grid.cols + c for r, c in grid.takes(graph.nodes[n].op)))
             self.number[n] = model.new_int_var_from_domain(domain, f"tile{n}")
             model.add(self.number[n] == grid.cols * row + col)
             key = model.new_int_var_from_domain(allowed, f"key{n}")

@@ -9,7 +9,7 @@ from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import bounds
 from compiler.dataflow.contexts import Assembled
 from compiler.dataflow.execute import ExecutionDiffers, check_execution
-from compiler.dataflow.graph import from_json, load
+from compiler.dataflow.graph import MEMORY_OPS, from_json, load
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import grid_architecture, map_dataflow
 from compiler.dataflow.schedule import Grid, Placed, Request
@@ -27,6 +27,12 @@ GRAPHS = (FIR, dataflows.product(2), dataflows.butterflies(4), dataflows.random_
 
 def _mapped(graph, **options):
     return map_dataflow(from_json(graph), grid_architecture(4, 4, "all"), **options)
+
+
+def _grid(memory):
+    """4x4 tiles, so many of which have a memory."""
+    tiles = Grid(4, 4, {}).tiles
+    return Grid(4, 4, dict.fromkeys(MEMORY_OPS, frozenset(tiles[:memory])))
 
 
 def _chain(*ops, distance=None):
@@ -80,7 +86,7 @@ def test_memory_operations_keep_to_their_columns():
     (("add",) * 7, 2, 4), (("add",), 1, 1), (("add", "mul"), None, 1)])
 def test_recurrence_bound_is_the_longest_cycle_by_its_distance(ops, distance, rec):
     graph = from_json(_chain(*ops, distance=distance))
-    found = bounds(graph, 16, 16, dict.fromkeys(graph.operations, 1))
+    found = bounds(graph, _grid(16), dict.fromkeys(graph.operations, 1))
     assert (found.res, found.rec) == (1, rec)
     if rec > 1:
         assert set(found.cycle) == set(graph.operations)
@@ -93,10 +99,10 @@ def test_resource_bound_counts_memory_apart_and_constants_not():
         body.op("load", body.op("const"))
     graph = from_json(body.json())
     latency = dict.fromkeys(graph.operations, 1)
-    assert bounds(graph, 16, 16, latency).res == 1
-    found = bounds(graph, 16, 4, latency)
+    assert bounds(graph, _grid(16), latency).res == 1
+    found = bounds(graph, _grid(4), latency)
     assert found.res == 3
-    assert "9 memory operations on 4 memory tiles" in found.binding(graph)
+    assert "9 operations (load) on the 4 tiles" in found.binding(graph)
 
 
 def test_a_word_that_waits_long_is_carried_on():
@@ -244,7 +250,7 @@ def test_many_operations_reach_the_bound_on_a_large_grid():
 def test_annealing_keeps_the_rules_and_depends_on_its_seed_alone():
     graph = from_json(dataflows.random_body(3, 60))
     arch = grid_architecture(5, 5, "west")
-    grid = Grid(5, 5, frozenset(arch.memory_tiles))
+    grid = Grid(5, 5, dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles)))
     for early in (0, 1):
         request = Request(graph, grid, dict.fromkeys(graph.operations, 1), early, seed=4)
         placed = anneal(request, 4)
@@ -252,7 +258,7 @@ def test_annealing_keeps_the_rules_and_depends_on_its_seed_alone():
         assert placed == anneal(request, 4)
         assert len({(placed.tile[n], placed.time[n] % 4) for n in graph.operations}) == 60
         for n in graph.operations:
-            assert not graph.nodes[n].memory or placed.tile[n] in grid.memory
+            assert not graph.nodes[n].memory or placed.tile[n] in arch.memory_tiles
         for e in graph.words:
             (a, b), (c, d) = placed.tile[e.src], placed.tile[e.dst]
             between = placed.time[e.dst] + 4 * e.distance - placed.time[e.src]
