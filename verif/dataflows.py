@@ -28,6 +28,12 @@ class Body:
         self.edges.append({"src": src, "dst": dst, "operand": place, "distance": distance,
                            "kind": "data"})
 
+    def const(self, **value: float) -> int:
+        """A constant with a value: ``pal`` or ``int``."""
+        number = self.op("const")
+        self.nodes[number] |= value
+        return number
+
     def counter(self) -> int:
         """An induction variable: phi, increment."""
         phi = self.op("phi")
@@ -119,6 +125,68 @@ def random_body(seed: int, operations: int) -> dict:
     return body.json()
 
 
+def polynomial(coefficients: "tuple[float, ...]") -> dict:
+    """A kernel: a polynomial of each lane by Horner's rule, fused multiply-adds."""
+    body = Body(f"polynomial{len(coefficients) - 1}")
+    x = body.op("in")
+    total = body.op("pass", body.const(pal=coefficients[0]))
+    for c in coefficients[1:]:
+        total = body.op("fma", total, x, body.const(pal=c))
+    body.op("out", total)
+    return body.json()
+
+
+def normalise() -> dict:
+    """A kernel: each word divided by the root of the sum of its squares, negative lanes cut."""
+    body = Body("normalise")
+    x = body.op("in")
+    total = body.op("lane_sum", body.op("mul", x, x))
+    body.op("out", body.op("relu", body.op("mul", x, body.op("rsqrt", total))))
+    return body.json()
+
+
+def softplus() -> dict:
+    """A kernel: ``log2(1 + 2^x)`` and the greatest of all words so far, lane by lane."""
+    body = Body("softplus")
+    y = body.op("log2", body.op("add", body.op("exp2", body.op("in")), body.const(pal=1.0)))
+    best = body.op("max", y)
+    before = body.op("merge")
+    body.edge((best, 1), before, 0)
+    body.edge(body.const(pal=-1.0), before, 1)
+    body.edge(before, best, 1)
+    body.op("out", y)
+    body.op("out", best)
+    return body.json()
+
+
+def hash_words() -> dict:
+    """A kernel of integers: a running hash, emitted when its low bits are all 0 or all 1."""
+    body = Body("hash")
+    word = body.op("in")
+    state = body.op("merge")
+    mixed = body.op("int_xor", word, body.op("int_shl", state, body.const(int=5)))
+    mixed = body.op("int_add", mixed, body.op("int_shr", state, body.const(int=7)))
+    body.edge((mixed, 1), state, 0)
+    body.edge(body.const(int=0x9E3779B9), state, 1)
+    low = body.op("int_and", mixed, body.const(int=1))
+    odd = body.op("int_eq", low, body.const(int=1))
+    body.op("out", body.op("when", mixed, odd))
+    body.op("out", body.op("int_select", mixed, word, odd))
+    return body.json()
+
+
+def saxpy() -> dict:
+    """A kernel: ``a x + y`` of two streams, and the lesser of both by select."""
+    body = Body("saxpy")
+    x, y = body.op("in"), body.op("in")
+    total = body.op("fma", x, body.const(pal=0.7), y)
+    body.op("out", total)
+    body.op("out", body.op("select", x, y, body.op("lt", x, y)))
+    return body.json()
+
+
+#: Kernels that run with values.
+KERNELS = (polynomial((0.25, -0.5, 0.75, 0.1)), normalise(), softplus(), hash_words(), saxpy())
 #: Between 13 and 72 operations: `make mapping`.
 SMALL = (fir(4), fir(12), product(2), product(4), butterflies(4), butterflies(8), stencil(2),
          stencil(4), *(random_body(seed, 20 + 8 * seed) for seed in range(6)))
@@ -131,7 +199,7 @@ LARGE = (fir(36), fir(80), fir(160), product(6), product(9), product(12), butter
 def write(directory: Path) -> None:
     """All graphs as JSON files, for ``spu map``."""
     directory.mkdir(parents=True, exist_ok=True)
-    for graph in (*SMALL, *LARGE):
+    for graph in (*SMALL, *LARGE, *KERNELS):
         (directory / f"{graph['name']}.json").write_text(json.dumps(graph, indent=1) + "\n")
 
 

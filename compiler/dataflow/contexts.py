@@ -4,17 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.dataflow.graph import CONSTANT, Edge
+from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data
 from compiler.dataflow.route import Hop, Net, Place, Routes, Wait
 from compiler.dataflow.schedule import Placed, Request, Tile
 from compiler.errors import CompileError
+from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import CONTEXT, Source
-from spu.arch.params import CONSTANTS, EXISTS, NEIGHBOURS, Architecture
+from spu.arch.params import CONSTANTS, EXISTS, NEIGHBOURS, Architecture, Port
 
 #: Operation codes that a context holds; 0 is no operation.
 CODES = 1 << CONTEXT["op"].width
 PORTS = ("a", "b", "c")
+#: Cycles from an ``out`` to its word being emitted.
+EMITTED = timing.ALU + timing.HOP
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,11 @@ class Function:
 
 @dataclass(frozen=True)
 class Assembled:
-    """An image, and what its operation codes stand for."""
+    """An image, the cycles of an iteration, and what operation codes stand for."""
 
     image: Image
     functions: dict[int, Function]
+    span: int = 0
 
 
 class TooMany(Exception):
@@ -46,15 +51,20 @@ class TooMany(Exception):
         self.tile = tile
 
 
-def assemble(request: Request, placed: Placed, routes: Routes, arch: Architecture) -> Assembled:
-    """The image of a mapping; raises ``TooMany``."""
-    return _Assembler(request, placed, routes, arch).run()
+def assemble(request: Request, placed: Placed, routes: Routes, arch: Architecture, kernel: bool
+             ) -> Assembled:
+    """The image of a mapping; raises ``TooMany``.
+
+    ``kernel``: operations are those of the array (``OPERATIONS``), else codes are numbered.
+    """
+    return _Assembler(request, placed, routes, arch, kernel).run()
 
 
 class _Assembler:
-    def __init__(self, request: Request, placed: Placed, routes: Routes, arch: Architecture
-                 ) -> None:
+    def __init__(self, request: Request, placed: Placed, routes: Routes, arch: Architecture,
+                 kernel: bool) -> None:
         self.request, self.placed, self.routes, self.arch = request, placed, routes, arch
+        self.kernel = kernel
         self.graph, self.ii = request.graph, placed.ii
         self.fields: dict[tuple[Tile, int], dict[str, int]] = {}
         self.constants: dict[Tile, list[int]] = {}
@@ -133,22 +143,17 @@ class _Assembler:
         """Where a crossbar has the net's word at a place."""
         step = net.into[place]
         if step is None:
-            return int(Source.ALU.value)
+            op = self.graph.nodes[net.source].op
+            return int((OPERATIONS[op].source if self.kernel else Source.ALU).value)
         if isinstance(step, Hop):
             return int(Source[NEIGHBOURS[step.link][2].upper()].value)
         key = place[0], place[1] % self.ii
         return int(self.port[key][self.routes.register[step.start]].value)
 
     def _operation(self, n: int, ports: Mapping[Edge, str]) -> None:
-        needs = tuple(port for edge, port in ports.items()
-                      if not edge.distance and self.graph.nodes[edge.src].op != CONSTANT)
-        function = Function(self.graph.nodes[n].op, tuple(ports.values()), needs)
-        code = self.codes.setdefault(function, len(self.codes) + 1)
-        if code >= CODES:
-            raise CompileError(f"more than {CODES - 1} different operations")
         tile, time = self._place(n)
         fields = self._at((tile, time))
-        fields["op"] = code
+        fields["op"] = self._array_op(n) if self.kernel else self._code(n, ports)
         fields["guarded"] = int(n in self.graph.sources)
         for edge, port in ports.items():
             if self.graph.nodes[edge.src].op == CONSTANT:
@@ -157,13 +162,33 @@ class _Assembler:
                 fields[port] = self._source(self.nets[edge.src],
                                             (tile, time + self.ii * edge.distance))
 
+    def _array_op(self, n: int) -> int:
+        """An operation of the array; words come in from the north, and go out to the south."""
+        op, (tile, time) = self.graph.nodes[n].op, self._place(n)
+        if op == IN:
+            self._at((tile, time))["a"] = int(Source.NORTH.value)
+        if op == OUT:
+            self._at((tile, time + timing.ALU))["south"] = int(OPERATIONS[OUT].source.value)
+        return int(OPERATIONS[op].op.value)
+
+    def _code(self, n: int, ports: Mapping[Edge, str]) -> int:
+        """The number of an uninterpreted operation."""
+        needs = tuple(port for edge, port in ports.items()
+                      if not edge.distance and self.graph.nodes[edge.src].op != CONSTANT)
+        function = Function(self.graph.nodes[n].op, tuple(ports.values()), needs)
+        code = self.codes.setdefault(function, len(self.codes) + 1)
+        if code >= CODES:
+            raise CompileError(f"more than {CODES - 1} different operations")
+        return code
+
     def _image(self) -> Assembled:
         image, region = Image(self.arch), (0, 0)
         for (tile, slot), fields in sorted(self.fields.items()):
             image.write(Space.CONTEXT, tile, slot, fields)
         for tile, nodes in sorted(self.constants.items()):
             for i, node in enumerate(nodes):
-                image.write(Space.CONSTANT, tile, i, {"data": node})
+                data = constant_data(self.graph.nodes[node], self.arch) if self.kernel else node
+                image.write(Space.CONSTANT, tile, i, {"data": data})
         for n in self.graph.sources:
             tile, time = self._place(n)
             image.write(Space.REGISTER, tile, TileRegister.GUARD + Guard.OP.value,
@@ -172,9 +197,30 @@ class _Assembler:
         image.write(Space.SEQUENCER, region, SequencerRegister.II, {"slots_less_1": self.ii - 1})
         image.write(Space.SEQUENCER, region, SequencerRegister.SPAN,
                     {"slot": slot, "stage": stage})
-        return Assembled(image, {code: function for function, code in self.codes.items()})
+        if self.kernel:
+            self._streams(image)
+        return Assembled(image, {code: function for function, code in self.codes.items()},
+                         self.span)
+
+    def _streams(self, image: Image) -> None:
+        """Which slots read and emit, and the guards of what is read."""
+        region, rows = (0, 0), [{"read": 0, "emit": 0} for _ in range(self.ii)]
+        inputs, outputs = self.arch.inputs(0), self.arch.outputs(0)
+        for n in self.graph.operations:
+            tile, time = self._place(n)
+            if self.graph.nodes[n].op == IN:
+                port = inputs.index(Port(*tile, "north"))
+                rows[time % self.ii]["read"] |= 1 << port
+                # All sources of a tile are in one stage.
+                image.write(Space.SEQUENCER, region, SequencerRegister.INPUT + port,
+                            {"stage": time // self.ii, "predicate": EXISTS})
+            elif self.graph.nodes[n].op == OUT:
+                port = outputs.index(Port(*tile, "south"))
+                rows[(time + EMITTED) % self.ii]["emit"] |= 1 << port
+        for slot, row in enumerate(rows):
+            image.write(Space.STREAM, region, slot, row)
 
     @property
     def span(self) -> int:
-        """Cycles of an iteration until its last operation has started."""
-        return 1 + max(self.placed.time.values())
+        """Cycles of an iteration until its last operation has started, or its last word is out."""
+        return 1 + max(self.placed.time.values()) + (EMITTED if self.kernel else 0)

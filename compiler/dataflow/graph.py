@@ -27,10 +27,14 @@ LAST_OPERAND = 1 << 30
 
 @dataclass(frozen=True)
 class Node:
-    """An operation ``op``, or a constant; ``id`` is unique in its graph."""
+    """An operation ``op``, or a constant; ``id`` is unique in its graph.
+
+    ``value`` of a constant, if it has one: its kind and number.
+    """
 
     id: int
     op: str
+    value: tuple[str, float] | None = None
 
     @property
     def memory(self) -> bool:
@@ -132,7 +136,8 @@ def load(path: Path) -> Dataflow:
 def from_json(content: Any) -> Dataflow:
     """``{"name", "nodes": [{"id", "op" or "op_norm"}], "edges": [{"src", "dst", "operand",
     "distance", "kind"}]}``; ``distance`` (0) counts iterations, ``kind`` ("data") is one of
-    ``KINDS``, other members mean nothing.  Operands of equal or no number are in file order.
+    ``KINDS``, constants of kernels have ``pal`` or ``int``, other members mean nothing.
+    Operands of equal or no number are in file order.
 
     Raises
     ------
@@ -151,7 +156,7 @@ def from_json(content: Any) -> Dataflow:
             raise CompileError(f"nodes[{i}]: id must be 0 to {MOST_ID}, not {number}")
         if number in nodes:
             raise CompileError(f"nodes[{i}]: id {number} is there already")
-        nodes[number] = Node(number, name)
+        nodes[number] = Node(number, name, _value(member, f"nodes[{i}]"))
     edges = [_edge(member, f"edges[{i}]", nodes) for i, member in
              enumerate(_list(content, "edges"))]
     graph = Dataflow(str(content.get("name", "graph")), nodes, tuple(edges))
@@ -171,6 +176,21 @@ def _member(member: Any, name: str, kind: type, where: str, default: Any = None)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise CompileError(f"{where}: {name} must be {kind.__name__}, not {value!r}")
     return value
+
+
+def _value(member: dict, where: str) -> tuple[str, float] | None:
+    """The value of a constant: ``pal``, a number, or ``int``, an integer of 32 bits."""
+    if "pal" in member:
+        number = member["pal"]
+        if not isinstance(number, int | float) or isinstance(number, bool) or not -1 <= number <= 1:
+            raise CompileError(f"{where}: pal must be a number from -1 to 1, not {number!r}")
+        return "pal", float(number)
+    if "int" in member:
+        number = _member(member, "int", int, where)
+        if not -1 << 31 <= number < 1 << 32:
+            raise CompileError(f"{where}: int must fit 32 bits, not {number}")
+        return "int", number
+    return None
 
 
 def _edge(member: Any, where: str, nodes: dict[int, Node]) -> Edge:

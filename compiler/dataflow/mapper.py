@@ -10,8 +10,9 @@ from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import Bounds, bounds
 from compiler.dataflow.contexts import Assembled, Function, TooMany, assemble
 from compiler.dataflow.execute import check_execution
-from compiler.dataflow.graph import CONSTANT, MEMORY_OPS, Dataflow
+from compiler.dataflow.graph import CONSTANT, MAX_OPERANDS, MEMORY_OPS, Dataflow
 from compiler.dataflow.legalise import legalise
+from compiler.dataflow.operations import OPERATIONS, check_kernel, places
 from compiler.dataflow.route import Congested, Routes, route
 from compiler.dataflow.schedule import (
     Failure,
@@ -65,6 +66,11 @@ class Mapped:
     failures: tuple[str, ...]
     seconds: float
     unit_latency: bool
+    span: int
+
+    def cycles(self, iterations: int) -> int:
+        """Executed cycles of a run."""
+        return (iterations - 1) * self.placed.ii + self.span
 
     def report(self) -> dict:
         """Figures for people and programs; ``latency`` in cycles, ``seconds`` to map."""
@@ -80,7 +86,7 @@ class Mapped:
             "links": self.routes.wire / (4 * tiles * self.placed.ii),
             "optimal": self.placed.ii == self.bounds.mii,
             "binding": self.bounds.binding(self.graph), "failures": list(self.failures),
-            "bytes": len(self.content), "seconds": round(self.seconds, 3),
+            "span": self.span, "bytes": len(self.content), "seconds": round(self.seconds, 3),
         }
 
     def details(self) -> dict:
@@ -119,7 +125,7 @@ def grid_architecture(rows: int, cols: int, memory_columns: str) -> Architecture
 
 def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False, seed: int = 0,
                  progress: Callable[[str], None] = lambda _: None) -> Mapped:
-    """Map a graph with operations of one cycle.
+    """Map a graph with uninterpreted operations of one cycle, and execute the program on tokens.
 
     ``unit_latency``: on an idealised array, in which an operation's word is at the neighbours
     one cycle later: its way over the first link is part of the operation's cycle.
@@ -129,38 +135,69 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
     CompileError: the graph is too large, or no mapping was found; names what binds, and what was
         in the way at each II.
     """
-    start = clock.monotonic()
     graph = legalise(graph)
+    memory = dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles))
+    request = Request(graph, Grid(arch.rows, arch.cols, memory),
+                      dict.fromkeys(graph.operations, timing.ALU), int(unit_latency), seed=seed)
+    mapped = _map(request, arch, False, progress)
+    places = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in graph.operations}
+    image = bitstream.decode(mapped.content, arch).image
+    check_execution(graph, Assembled(image, mapped.functions), image, places, ITERATIONS,
+                    unit_latency)
+    return mapped
+
+
+def map_kernel(graph: Dataflow, arch: Architecture, seed: int = 0,
+               progress: Callable[[str], None] = lambda _: None) -> Mapped:
+    """Map a graph of the array's own operations (``OPERATIONS``), with their latencies.
+
+    The words of all ``in`` of a tile are one stream, in the order of their cycles; ``out`` alike.
+
+    Raises
+    ------
+    CompileError: as for ``map_dataflow``; an array of several regions; an operation that the array
+        does not have, or with another number of operands.
+    """
+    if arch.region_count > 1:
+        raise CompileError(f"{arch.name} has {arch.region_count} regions, a kernel takes one")
+    check_kernel(graph)
+    graph = legalise(graph)
+    latency = {n: OPERATIONS[graph.nodes[n].op].latency for n in graph.operations}
+    # The third operand is the one in a register.
+    third = frozenset(e for edges in graph.operands.values() for e in edges[MAX_OPERANDS - 1:])
+    request = Request(graph, Grid(arch.rows, arch.cols, places(arch)), latency, registered=third,
+                      seed=seed)
+    return _map(request, arch, True, progress)
+
+
+def _map(request: Request, arch: Architecture, kernel: bool, progress: Callable[[str], None]
+         ) -> Mapped:
+    start, graph = clock.monotonic(), request.graph
     if len(graph.operations) > MOST_OPERATIONS:
         raise CompileError(f"{graph.name} has {len(graph.operations)} operations, the search takes "
                            f"at most {MOST_OPERATIONS}")
-    latency = dict.fromkeys(graph.operations, timing.ALU)
-    memory = frozenset(arch.memory_tiles)
-    grid = Grid(arch.rows, arch.cols, dict.fromkeys(MEMORY_OPS, memory))
-    bound = bounds(graph, grid, latency)
+    bound = bounds(graph, request.grid, request.latency)
     if bound.mii > arch.contexts:
         raise CompileError(f"{bound.binding(graph)}: needs an II of {bound.mii}, a tile has "
                            f"{arch.contexts} contexts")
-    request = with_registered(
-        Request(graph, grid, latency, int(unit_latency), seed=seed), bound.mii)
-    constants = frozenset(e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT)
+    if not kernel:
+        request = with_registered(request, bound.mii)
     failures: list[str] = []
     for ii in range(bound.mii, min(bound.mii + MOST_ABOVE, arch.contexts) + 1):
         progress(f"II {ii}")
-        found, reason = _attempt(request, ii, constants, arch, ii == bound.mii)
+        found, reason = _attempt(request, ii, arch, kernel, ii == bound.mii)
         if found is not None:
             placed, routes, assembled = found
-            seconds = clock.monotonic() - start
-            content = _checked(graph, placed, assembled, arch, unit_latency)
-            return Mapped(graph, arch, bound, placed, routes, content, assembled.functions,
-                          tuple(failures), seconds, unit_latency)
+            return Mapped(graph, arch, bound, placed, routes, bitstream.encode(assembled.image),
+                          assembled.functions, tuple(failures), clock.monotonic() - start,
+                          bool(request.early), assembled.span)
         failures.append(f"II {ii}: {reason}")
     raise CompileError(f"{graph.name} was not mapped on {arch.rows}x{arch.cols}: "
                        f"{bound.binding(graph)}; {'; '.join(failures)}")
 
 
-def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Architecture,
-             thorough: bool) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
+def _attempt(request: Request, ii: int, arch: Architecture, kernel: bool, thorough: bool
+             ) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
     """A mapping at an II, or why none was found.
 
     ``thorough``: several attempts for a large graph, too.
@@ -178,19 +215,19 @@ def _attempt(request: Request, ii: int, constants: frozenset[int], arch: Archite
             if placed.proven:
                 return None, "there is no schedule within the latency allowed"
             continue
-        found, reason = _routed(request, placed, constants, arch)
+        found, reason = _routed(request, placed, arch, kernel)
         if found is not None:
             return found, ""
     return None, reason
 
 
-def _routed(request: Request, placed: Placed, constants: frozenset[int], arch: Architecture
+def _routed(request: Request, placed: Placed, arch: Architecture, kernel: bool
             ) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
     """The program of a schedule, or of what becomes of it where words find no way."""
     seen: Counter[str] = Counter()
     least = len(placed.time)
     for _ in range(REPAIRS):
-        found, reason, operations = _route(request, placed, constants, arch)
+        found, reason, operations = _route(request, placed, arch, kernel)
         if found is not None:
             return found, ""
         least = min(least, len(operations))
@@ -206,16 +243,18 @@ def _routed(request: Request, placed: Placed, constants: frozenset[int], arch: A
     return None, reason
 
 
-def _route(request: Request, placed: Placed, constants: frozenset[int], arch: Architecture
+def _route(request: Request, placed: Placed, arch: Architecture, kernel: bool
            ) -> tuple[tuple[Placed, Routes, Assembled] | None, str, frozenset[int]]:
     """The program of a schedule, or what is too full and the operations that make it so."""
+    graph = request.graph
+    constants = frozenset(e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT)
     routes = route(request, placed, constants)
     if isinstance(routes, Congested):
         return None, "no free way through " + ", ".join(
             f"{kind} of tile {tile} in slot {slot}"
             for kind, tile, slot in routes.resources[:3]), routes.operations
     try:
-        return (placed, routes, assemble(request, placed, routes, arch)), "", frozenset()
+        return (placed, routes, assemble(request, placed, routes, arch, kernel)), "", frozenset()
     except TooMany as error:
         return None, str(error), frozenset(n for n in constants
                                            if placed.tile[n] == error.tile)
@@ -234,14 +273,3 @@ def _repair(request: Request, placed: Placed, operations: frozenset[int], around
         free |= {n for e in request.graph.dependences if {e.src, e.dst} & free
                  for n in (e.src, e.dst)}
     return found
-
-
-def _checked(graph: Dataflow, placed: Placed, assembled: Assembled, arch: Architecture,
-             unit_latency: bool) -> bytes:
-    """The program file, after what it decodes to was executed."""
-    content = bitstream.encode(assembled.image)
-    image = bitstream.decode(content, arch).image
-    check_execution(graph, assembled, image,
-                    {n: (placed.tile[n], placed.time[n]) for n in graph.operations}, ITERATIONS,
-                    unit_latency)
-    return content

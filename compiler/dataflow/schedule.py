@@ -100,7 +100,7 @@ def windows(request: Request, ii: int) -> dict[int, tuple[int, int]] | None:
     else:
         return None
     end = min(max(early.values()) + SPARE_STAGES * ii + request.grid.rows + request.grid.cols,
-              STAGES * ii - 1)
+              STAGES * ii - 1 - timing.ALU - timing.HOP)  # for words that leave
     latest = dict.fromkeys(graph.operations, end)
     for _ in range(len(latest) + 1):
         early_ones = [(s, latest[d] - w) for s, d, w in arcs if latest[d] - w < latest[s]]

@@ -1,0 +1,81 @@
+"""Operations of kernels: dataflow graphs whose operations are those of the array, with values.
+
+An operation is named like its ``Op``, in small letters.  ``in`` takes a word of a stream from the
+north edge, ``out`` emits one over the south edge.  A word that is missing (of an iteration before
+the first one) makes results missing, but for ``merge``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compiler.dataflow.graph import CONSTANT, Dataflow, Node
+from compiler.dataflow.legalise import PASS
+from compiler.errors import CompileError
+from compiler.place import Tile
+from pal_units import model
+from spu.arch import timing
+from spu.arch.context import ALU_OPS, READS_B, READS_C, SUM_OPS, VECTOR_OPS, Op, Source
+from spu.arch.params import Architecture
+
+IN, OUT = "in", "out"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``op`` of as many ``operands``; its result is at ``source`` after ``latency`` cycles."""
+
+    op: Op
+    source: Source
+    latency: int
+    operands: int
+
+
+def _operations() -> dict[str, Operation]:
+    units = [(VECTOR_OPS, Source.VECTOR, timing.VECTOR), (SUM_OPS, Source.SUM, timing.SUM),
+             (ALU_OPS, Source.ALU, timing.ALU)]
+    found = {op.name.lower(): Operation(op, source, latency, 1 + (
+        op in READS_B or op is Op.MERGE) + (op in READS_C))
+        for ops, source, latency in units for op in ops if op not in (Op.ACC, Op.UNBLOCK)}
+    passing = found[PASS]
+    return found | {IN: Operation(passing.op, passing.source, passing.latency, 0), OUT: passing}
+
+
+#: By name.  Sums over time and codes of blocks take registers that a graph does not describe.
+OPERATIONS = _operations()
+
+
+def check_kernel(graph: Dataflow) -> None:
+    """Raise ``CompileError`` for an operation that the array does not have, or that takes other
+    words than it is given, and for a constant without value."""
+    for n, node in graph.nodes.items():
+        if node.op == CONSTANT:
+            if node.value is None:
+                raise CompileError(f"{node}: a constant of a kernel has a member pal or int")
+            continue
+        if node.op not in OPERATIONS:
+            raise CompileError(f"{node}: unknown operation; known: {', '.join(OPERATIONS)}")
+        given, wanted = len(graph.operands[n]), OPERATIONS[node.op].operands
+        if given != wanted:
+            raise CompileError(f"{node} takes {wanted} words, not {given}")
+        if any(e.src == n for e in graph.words if graph.nodes[e.src].op == OUT):
+            raise CompileError(f"{node} emits its word, and has none for others")
+    if not any(graph.nodes[n].op == OUT for n in graph.operations):
+        raise CompileError(f"{graph.name} has no operation {OUT}: it does nothing")
+
+
+def places(arch: Architecture) -> Mapping[str, frozenset[Tile]]:
+    """Tiles that take operations, of those that not all take; see ``Grid``."""
+    vector = frozenset(t for t in arch.tiles if arch.kind(*t).vector)
+    out = {op.name.lower(): vector for op in (*VECTOR_OPS, *SUM_OPS)}
+    edges = {IN: 0, OUT: arch.rows - 1}
+    return out | {op: frozenset(t for t in arch.tiles if t[0] == row)
+                  for op, row in edges.items()}
+
+
+def constant_data(node: Node, arch: Architecture) -> int:
+    """Data of a constant: its value in every lane, PAL16 of tensor bias 0 or int32."""
+    assert node.value is not None
+    kind, value = node.value
+    code, bits, lanes = (int(model.encode16(value, 0)), 16, arch.lanes16) if kind == "pal" else \
+        (int(value) & 0xFFFF_FFFF, 32, arch.lanes32)
+    return sum(code << bits * lane for lane in range(lanes))

@@ -1,0 +1,129 @@
+"""Kernels with values: evaluation of a graph, against its program in golden model and RTL."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from compiler.dataflow.graph import CONSTANT, Dataflow
+from compiler.dataflow.mapper import Mapped
+from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data
+from compiler.errors import CompileError
+from rtl.simulator import SimulationError
+from spu.arch import bitstream
+from spu.arch.context import SUM_OPS, VECTOR_OPS, Op
+from spu.arch.params import MATRIX_FORMATS, Architecture
+from verif.golden import units
+from verif.golden import words as w
+from verif.golden.array import GoldenArray, Result
+from verif.golden.words import Stream, Words
+
+#: Vector mode of all operations: tensor biases are 0.
+MODE = {"offset": 0, "bias": 0}
+
+
+def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], iterations: int
+             ) -> dict[int, list[Words]]:
+    """Words of every operation, iteration by iteration, straight from the graph.
+
+    ``inputs``: words of each ``in``.  Words are of shape (1, lanes + 2).
+    """
+    nothing = np.zeros((1, w.width(arch)), np.uint16)
+    made: dict[int, list[Words]] = {n: [] for n in graph.operations}
+    constants = {n: w.from_integers([(constant_data(node, arch), 0)], arch)
+                 for n, node in graph.nodes.items() if node.op == CONSTANT}
+    given = {n: w.from_integers(stream, arch) for n, stream in inputs.items()}
+    for i in range(iterations):
+        for n in graph.order:
+            if graph.nodes[n].op == IN:
+                made[n].append(given[n][i:i + 1])
+                continue
+            words = [nothing] * 3
+            for place, e in enumerate(graph.operands[n]):
+                if e.src in constants:
+                    words[place] = constants[e.src]
+                elif i >= e.distance:
+                    words[place] = made[e.src][i - e.distance]
+            made[n].append(_apply(OPERATIONS[graph.nodes[n].op].op, words))
+    return made
+
+
+def _apply(op: Op, words: list[Words]) -> Words:
+    a, b, c = words
+    if op in SUM_OPS:
+        return units.sums(op, a, b, c, np.zeros(1, np.int64))
+    if op in VECTOR_OPS:
+        return units.vector(op, a, b, c, MODE, 0, MATRIX_FORMATS[0])
+    return units.alu(op, a, b, c)
+
+
+def streams(mapped: Mapped, words: Mapping[int, Stream], op: str) -> dict[int, Stream]:
+    """Words of all operations ``op`` (``in`` or ``out``) as the streams of their columns."""
+    order: dict[int, list[tuple[int, tuple[int, int]]]] = {}
+    for n in mapped.graph.operations:
+        if mapped.graph.nodes[n].op == op:
+            for i, word in enumerate(words[n]):
+                order.setdefault(mapped.placed.tile[n][1], []).append(
+                    (mapped.placed.time[n] + i * mapped.placed.ii, word))
+    return {col: [word for _, word in sorted(timed)] for col, timed in order.items()}
+
+
+def random_inputs(mapped: Mapped, iterations: int, seed: int) -> dict[int, Stream]:
+    """Words of any bits for every ``in``."""
+    rng = np.random.default_rng(seed)
+    lanes = mapped.arch.lanes16
+    return {n: [(sum(int(x) << 16 * k for k, x in enumerate(rng.integers(0, 1 << 16, lanes))), 0)
+                for _ in range(iterations)]
+            for n in mapped.graph.operations if mapped.graph.nodes[n].op == IN}
+
+
+def check(mapped: Mapped, iterations: int, seed: int = 0) -> Result:
+    """Run the decoded program on the golden model with random words.
+
+    Raises ``CompileError`` if a stream is not that of ``evaluate``, or the cycles are not those
+    that the mapping predicts.
+    """
+    inputs = random_inputs(mapped, iterations, seed)
+    image = bitstream.decode(mapped.content, mapped.arch).image
+    result = GoldenArray(image).run(streams(mapped, inputs, IN), iterations)
+    made = evaluate(mapped.graph, mapped.arch, inputs, iterations)
+    expected: dict[int, list[tuple[int, tuple[int, int]]]] = {}
+    for n in mapped.graph.operations:
+        if mapped.graph.nodes[n].op == OUT:
+            for i, words in enumerate(made[n]):
+                if w.valid(words).all():
+                    expected.setdefault(mapped.placed.tile[n][1], []).append(
+                        (mapped.placed.time[n] + i * mapped.placed.ii, w.to_integers(words)[0]))
+    for col in range(mapped.arch.cols):
+        want = [word for _, word in sorted(expected.get(col, []))]
+        got = list(result.outputs[col])
+        if got != want:
+            first = next((i for i, (a, b) in enumerate(zip(got, want, strict=False)) if a != b),
+                         min(len(got), len(want)))
+            raise CompileError(f"{mapped.graph.name}: word {first} of column {col} is not that of "
+                               f"the graph; {len(got)} words, expected {len(want)}")
+    cycles = mapped.cycles(iterations)
+    if result.cycles != cycles:
+        raise CompileError(f"{mapped.graph.name}: {result.cycles} cycles, expected {cycles}")
+    return result
+
+
+def check_rtl(mapped: Mapped, iterations: int, work: Path, seed: int = 0, stall_share: float = 0.0
+              ) -> int:
+    """``check``, then the same in RTL: every word, every link, every cycle; returns the cycles.
+
+    Raises ``SimulationError`` for a difference.
+    """
+    from verif.rtl_engine import build_rtl, run_rtl
+
+    golden = check(mapped, iterations, seed)
+    rtl = run_rtl(build_rtl(mapped.arch, "verilator"), mapped.arch, mapped.content, golden,
+                  streams(mapped, random_inputs(mapped, iterations, seed), IN), iterations, work,
+                  stall_share, seed)
+    same = all(rtl.outputs[c] == list(golden.outputs[c]) for c in range(mapped.arch.cols))
+    if rtl.difference or not rtl.done or not same:
+        raise SimulationError(f"{mapped.graph.name}: {rtl.difference or 'outputs differ'}")
+    if rtl.counters["ACTIVE_0"] != golden.cycles:
+        raise SimulationError(f"{mapped.graph.name}: {rtl.counters['ACTIVE_0']} cycles, expected "
+                              f"{golden.cycles}")
+    return golden.cycles
