@@ -22,7 +22,8 @@ def test_examples_give_what_they_show(name):
     assert results.failed == 0
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/numerics.md", "docs/array.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/numerics.md", "docs/array.md",
+                                  "docs/compiler.md"])
 def test_examples_of_the_pages_give_what_they_show(name):
     assert doctest.testfile(str(ROOT / name), module_relative=False).failed == 0
 
