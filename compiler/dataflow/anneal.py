@@ -1,4 +1,4 @@
-"""Times and tiles of operations by simulated annealing, for graphs too large for the exact search.
+"""Times and tiles of operations by simulated annealing; what it misses, ``schedule`` may find.
 
 S. Kirkpatrick, C. D. Gelatt and M. P. Vecchi, "Optimization by simulated annealing", Science 220,
 1983.  An operation moves to another cycle and tile, and what is there takes its place; words

@@ -7,6 +7,7 @@ import networkx as nx
 
 from compiler.dataflow.graph import Dataflow, path_text
 from compiler.dataflow.schedule import Grid
+from compiler.errors import CompileError
 from compiler.place import Tile
 
 
@@ -33,7 +34,8 @@ class Bounds:
 def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int]) -> Bounds:
     """Resource and recurrence bound (B. R. Rau, "Iterative modulo scheduling", MICRO 27, 1994).
 
-    ``latency``: cycles of each operation.
+    ``latency``: cycles of each operation.  Raises ``CompileError`` for an operation that no tile
+    takes.
     """
     count, tiles = len(graph.operations), len(grid.tiles)
     res, resource = -(-count // tiles), f"{count} operations on {tiles} tiles"
@@ -41,6 +43,8 @@ def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int]) -> Bounds:
     for n in graph.operations:
         groups.setdefault(grid.takes(graph.nodes[n].op), []).append(graph.nodes[n].op)
     for places, ops in groups.items():
+        if not places:
+            raise CompileError(f"no tile takes {', '.join(sorted(set(ops)))}")
         if -(-len(ops) // len(places)) > res:
             res = -(-len(ops) // len(places))
             resource = f"{len(ops)} operations ({', '.join(sorted(set(ops)))}) on the " \

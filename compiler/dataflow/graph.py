@@ -36,10 +36,6 @@ class Node:
     op: str
     value: tuple[str, float] | None = None
 
-    @property
-    def memory(self) -> bool:
-        return self.op in MEMORY_OPS
-
     def __str__(self) -> str:
         return f"node {self.id} ({self.op})"
 

@@ -140,9 +140,9 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
     request = Request(graph, Grid(arch.rows, arch.cols, memory),
                       dict.fromkeys(graph.operations, timing.ALU), int(unit_latency), seed=seed)
     mapped = _map(request, arch, False, progress)
-    places = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in graph.operations}
+    where = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in graph.operations}
     image = bitstream.decode(mapped.content, arch).image
-    check_execution(graph, Assembled(image, mapped.functions), image, places, ITERATIONS,
+    check_execution(graph, Assembled(image, mapped.functions), image, where, ITERATIONS,
                     unit_latency)
     return mapped
 

@@ -57,8 +57,9 @@ def check_kernel(graph: Dataflow) -> None:
         given, wanted = len(graph.operands[n]), OPERATIONS[node.op].operands
         if given != wanted:
             raise CompileError(f"{node} takes {wanted} words, not {given}")
-        if any(e.src == n for e in graph.words if graph.nodes[e.src].op == OUT):
-            raise CompileError(f"{node} emits its word, and has none for others")
+    for e in graph.words:
+        if graph.nodes[e.src].op == OUT:
+            raise CompileError(f"{graph.nodes[e.src]} emits its word, and has none for others")
     if not any(graph.nodes[n].op == OUT for n in graph.operations):
         raise CompileError(f"{graph.name} has no operation {OUT}: it does nothing")
 

@@ -35,7 +35,7 @@ class Grid:
 
     def takes(self, op: str) -> frozenset[Tile]:
         """Tiles that take an operation."""
-        return self.places.get(op) or frozenset(self.tiles)
+        return self.places.get(op, frozenset(self.tiles))
 
 
 @dataclass(frozen=True)
@@ -259,14 +259,14 @@ class _Model:
             return solver
         return Failure(status == cp_model.INFEASIBLE)
 
-    def shorten(self, known: cp_model.CpSolver, effort: float) -> cp_model.CpSolver:
+    def shorten(self, known: cp_model.CpSolver) -> cp_model.CpSolver:
         """The schedule with the shortest waits and ways that is found from a known one."""
         cost = cp_model.LinearExpr.sum([*self.waits, *(HOP_COST * way for way in self.ways)])
         self.model.minimize(cost)
         for i in range(len(self.model.proto.variables)):
             variable = self.model.get_int_var_from_proto_index(i)
             self.model.add_hint(variable, known.value(variable))
-        solver = self._solver(effort)
+        solver = self._solver(SHORTEN)
         status = solver.solve(self.model)
         return solver if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else known
 
@@ -286,12 +286,11 @@ class _Model:
         return solver
 
 
-def schedule(request: Request, ii: int, effort: float = SHORTEN, known: Placed | None = None,
+def schedule(request: Request, ii: int, known: Placed | None = None,
              free: frozenset[int] = frozenset()) -> Placed | Failure:
     """Times and tiles at an II; words have the time to get where they go, if links are free.
 
-    ``effort``: deterministic seconds to shorten waits and ways.  ``known``: a schedule of which
-    only the ``free`` operations move.
+    ``known``: a schedule of which only the ``free`` operations move.
     """
     window = windows(request, ii)
     if window is None:
@@ -300,4 +299,4 @@ def schedule(request: Request, ii: int, effort: float = SHORTEN, known: Placed |
     found = model.solve(MEND if known else SEARCH)
     if isinstance(found, Failure):
         return found
-    return model.placed(model.shorten(found, effort))
+    return model.placed(model.shorten(found))

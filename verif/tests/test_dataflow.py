@@ -77,7 +77,8 @@ def test_same_graph_and_seed_give_the_same_bytes():
 def test_memory_operations_keep_to_their_columns():
     graph = from_json(FIR)
     mapped = map_dataflow(graph, grid_architecture(4, 4, "both"), True)
-    columns = {mapped.placed.tile[n][1] for n in graph.operations if graph.nodes[n].memory}
+    columns = {mapped.placed.tile[n][1] for n in graph.operations
+               if graph.nodes[n].op in MEMORY_OPS}
     assert columns <= {0, 3}
 
 
@@ -258,7 +259,7 @@ def test_annealing_keeps_the_rules_and_depends_on_its_seed_alone():
         assert placed == anneal(request, 4)
         assert len({(placed.tile[n], placed.time[n] % 4) for n in graph.operations}) == 60
         for n in graph.operations:
-            assert not graph.nodes[n].memory or placed.tile[n] in arch.memory_tiles
+            assert graph.nodes[n].op not in MEMORY_OPS or placed.tile[n] in arch.memory_tiles
         for e in graph.words:
             (a, b), (c, d) = placed.tile[e.src], placed.tile[e.dst]
             between = placed.time[e.dst] + 4 * e.distance - placed.time[e.src]

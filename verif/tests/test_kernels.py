@@ -5,7 +5,7 @@ import pytest
 from compiler.dataflow.graph import from_json
 from compiler.dataflow.mapper import map_kernel
 from compiler.errors import CompileError
-from spu.arch.params import CONFIGS
+from spu.arch.params import CONFIGS, Architecture
 from verif import dataflows, kernels
 
 
@@ -45,6 +45,13 @@ def test_a_graph_that_is_no_kernel_is_refused(ops, message):
         body.op(op, *([i - 1] if i else []))
     with pytest.raises(CompileError, match=message):
         _mapped(body.json())
+
+
+def test_an_array_without_the_unit_is_refused():
+    arch = Architecture("alu", ("aa", "aa"), 4, 2, 16, 64, 16)
+    assert map_kernel(from_json(dataflows.hash_words()), arch).placed.ii >= 4
+    with pytest.raises(CompileError, match="no tile takes fma, lt, select"):
+        map_kernel(from_json(dataflows.saxpy()), arch)
 
 
 @pytest.mark.parametrize(("member", "message"), [
