@@ -185,8 +185,21 @@ def saxpy() -> dict:
     return body.json()
 
 
+def functions() -> dict:
+    """A kernel with more vector modes than a tile has, of words up to 256."""
+    body = Body("functions")
+    x, total = body.op("in"), None
+    scaled = body.op("mul", x, body.const(pal=2.5))
+    for op in ("sqrt", "exp2", "log2"):
+        y = body.op(op, body.op("abs", scaled))
+        total = y if total is None else body.op("add", total, y)
+    body.op("out", body.op("div", total, x))
+    return body.json() | {"bias": 64}
+
+
 #: Kernels that run with values.
-KERNELS = (polynomial((0.25, -0.5, 0.75, 0.1)), normalise(), softplus(), hash_words(), saxpy())
+KERNELS = (polynomial((0.25, -0.5, 0.75, 0.1)), normalise(), softplus(), hash_words(), saxpy(),
+           functions())
 #: Between 13 and 72 operations: `make mapping`.
 SMALL = (fir(4), fir(12), product(2), product(4), butterflies(4), butterflies(8), stencil(2),
          stencil(4), *(random_body(seed, 20 + 8 * seed) for seed in range(6)))

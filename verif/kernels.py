@@ -7,7 +7,7 @@ import numpy as np
 
 from compiler.dataflow.graph import CONSTANT, Dataflow
 from compiler.dataflow.mapper import Mapped
-from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data
+from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, vector_mode
 from compiler.errors import CompileError
 from rtl.simulator import SimulationError
 from spu.arch import bitstream
@@ -17,9 +17,8 @@ from verif.golden import units
 from verif.golden import words as w
 from verif.golden.array import GoldenArray, Result
 from verif.golden.words import Stream, Words
-
-#: Vector mode of all operations: tensor biases are 0.
-MODE = {"offset": 0, "bias": 0}
+#: Of operations that have no use for a vector mode.
+NO_MODE = {"offset": 0, "bias": 0}
 
 
 def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], iterations: int
@@ -30,7 +29,7 @@ def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], 
     """
     nothing = np.zeros((1, w.width(arch)), np.uint16)
     made: dict[int, list[Words]] = {n: [] for n in graph.operations}
-    constants = {n: w.from_integers([(constant_data(node, arch), 0)], arch)
+    constants = {n: w.from_integers([(constant_data(node, arch, graph.bias), 0)], arch)
                  for n, node in graph.nodes.items() if node.op == CONSTANT}
     given = {n: w.from_integers(stream, arch) for n, stream in inputs.items()}
     for i in range(iterations):
@@ -44,16 +43,16 @@ def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], 
                     words[place] = constants[e.src]
                 elif i >= e.distance:
                     words[place] = made[e.src][i - e.distance]
-            made[n].append(_apply(OPERATIONS[graph.nodes[n].op].op, words))
+            made[n].append(_apply(OPERATIONS[graph.nodes[n].op].op, words, graph.bias))
     return made
 
 
-def _apply(op: Op, words: list[Words]) -> Words:
+def _apply(op: Op, words: list[Words], bias: int) -> Words:
     a, b, c = words
     if op in SUM_OPS:
         return units.sums(op, a, b, c, np.zeros(1, np.int64))
     if op in VECTOR_OPS:
-        return units.vector(op, a, b, c, MODE, 0, MATRIX_FORMATS[0])
+        return units.vector(op, a, b, c, vector_mode(op, bias) or NO_MODE, 0, MATRIX_FORMATS[0])
     return units.alu(op, a, b, c)
 
 

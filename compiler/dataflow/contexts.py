@@ -1,10 +1,10 @@
 """A mapping as a program image: contexts, constants, guards and the sequencer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from compiler.dataflow.graph import CONSTANT, Edge
-from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data
+from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, vector_mode
 from compiler.dataflow.route import Hop, Net, Place, Routes, Wait
 from compiler.dataflow.schedule import Placed, Request, Tile
 from compiler.errors import CompileError
@@ -12,7 +12,7 @@ from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import CONTEXT, Source
-from spu.arch.params import CONSTANTS, EXISTS, NEIGHBOURS, Architecture, Port
+from spu.arch.params import CONSTANTS, EXISTS, MODES, NEIGHBOURS, Architecture, Port
 
 #: Operation codes that a context holds; 0 is no operation.
 CODES = 1 << CONTEXT["op"].width
@@ -44,11 +44,11 @@ class Assembled:
 
 
 class TooMany(Exception):
-    """A tile has more constants than fit; ``tile`` says which."""
+    """A tile has more constants or vector modes than fit; ``operations`` are those that have."""
 
-    def __init__(self, tile: Tile) -> None:
-        super().__init__(f"constants of tile {tile}")
-        self.tile = tile
+    def __init__(self, what: str, tile: Tile, operations: Iterable[int]) -> None:
+        super().__init__(f"{what} of tile {tile}")
+        self.operations = frozenset(operations)
 
 
 def assemble(request: Request, placed: Placed, routes: Routes, arch: Architecture, kernel: bool
@@ -68,6 +68,7 @@ class _Assembler:
         self.graph, self.ii = request.graph, placed.ii
         self.fields: dict[tuple[Tile, int], dict[str, int]] = {}
         self.constants: dict[Tile, list[int]] = {}
+        self.modes: dict[Tile, list[dict[str, int]]] = {}
         self.codes: dict[Function, int] = {}
         self.nets = {net.source: net for net in routes.nets}
 
@@ -105,7 +106,10 @@ class _Assembler:
                     if edge.src not in known:
                         known.append(edge.src)
                     if len(known) > CONSTANTS:
-                        raise TooMany(self.placed.tile[n])
+                        raise TooMany("constants", self.placed.tile[n], (
+                            m for m, operands in ports.items() for e in operands
+                            if self.graph.nodes[e.src].op == CONSTANT
+                            and self.placed.tile[m] == self.placed.tile[n]))
                     self._at(self._place(n))["index"] = known.index(edge.src)
 
     def _place(self, n: int) -> Place:
@@ -169,7 +173,17 @@ class _Assembler:
             self._at((tile, time))["a"] = int(Source.NORTH.value)
         if op == OUT:
             self._at((tile, time + timing.ALU))["south"] = int(OPERATIONS[OUT].source.value)
-        return int(OPERATIONS[op].op.value)
+        array_op = OPERATIONS[op].op
+        mode = vector_mode(array_op, self.graph.bias)
+        if mode is not None:
+            known = self.modes.setdefault(tile, [])
+            if mode not in known:
+                known.append(mode)
+            if len(known) > MODES:
+                raise TooMany("vector modes", tile, (
+                    m for m, at in self.placed.tile.items() if at == tile))
+            self._at((tile, time))["mode"] = known.index(mode)
+        return int(array_op.value)
 
     def _code(self, n: int, ports: Mapping[Edge, str]) -> int:
         """The number of an uninterpreted operation."""
@@ -187,12 +201,16 @@ class _Assembler:
             image.write(Space.CONTEXT, tile, slot, fields)
         for tile, nodes in sorted(self.constants.items()):
             for i, node in enumerate(nodes):
-                data = constant_data(self.graph.nodes[node], self.arch) if self.kernel else node
+                data = constant_data(self.graph.nodes[node], self.arch, self.graph.bias) \
+                    if self.kernel else node
                 image.write(Space.CONSTANT, tile, i, {"data": data})
         for n in self.graph.sources:
             tile, time = self._place(n)
             image.write(Space.REGISTER, tile, TileRegister.GUARD + Guard.OP.value,
                         {"stage": time // self.ii, "predicate": EXISTS})
+        for tile, modes in sorted(self.modes.items()):
+            for i, mode in enumerate(modes):
+                image.write(Space.REGISTER, tile, TileRegister.VECTOR_MODE + i, mode)
         stage, slot = divmod(self.span - 1, self.ii)
         image.write(Space.SEQUENCER, region, SequencerRegister.II, {"slots_less_1": self.ii - 1})
         image.write(Space.SEQUENCER, region, SequencerRegister.SPAN,

@@ -10,6 +10,7 @@ from typing import Any
 import networkx as nx
 
 from compiler.errors import CompileError
+from spu.arch.config import VECTOR_MODE
 
 #: Edges that carry a word; edges of kind ``order`` carry none.
 VALUE_KINDS = ("data", "pred")
@@ -18,6 +19,8 @@ KINDS = (*VALUE_KINDS, "order")
 MAX_OPERANDS = 3
 #: Numbers of nodes are data of constants; words are not kept for longer.
 MOST_ID, MOST_DISTANCE = (1 << 32) - 1, 255
+#: Tensor bias of a kernel, so that the offsets of all its operations fit a vector mode.
+MOST_BIAS = 1 << VECTOR_MODE["bias"].width - 2
 #: Operations on a data memory.
 MEMORY_OPS = ("load", "store")
 CONSTANT = "const"
@@ -53,11 +56,15 @@ class Edge:
 
 @dataclass(frozen=True)
 class Dataflow:
-    """A graph whose edges of distance 0 have no cycle; see ``from_json``."""
+    """A graph whose edges of distance 0 have no cycle; see ``from_json``.
+
+    ``bias``: tensor bias of all PAL words of a kernel, in 1/8 octave.
+    """
 
     name: str
     nodes: dict[int, Node]
     edges: tuple[Edge, ...]
+    bias: int = 0
 
     @cached_property
     def operations(self) -> tuple[int, ...]:
@@ -132,7 +139,8 @@ def load(path: Path) -> Dataflow:
 def from_json(content: Any) -> Dataflow:
     """``{"name", "nodes": [{"id", "op" or "op_norm"}], "edges": [{"src", "dst", "operand",
     "distance", "kind"}]}``; ``distance`` (0) counts iterations, ``kind`` ("data") is one of
-    ``KINDS``, constants of kernels have ``pal`` or ``int``, other members mean nothing.
+    ``KINDS``, constants of kernels have ``pal`` or ``int``, the graph of a kernel may have
+    ``bias``, other members mean nothing.
     Operands of equal or no number are in file order.
 
     Raises
@@ -142,6 +150,9 @@ def from_json(content: Any) -> Dataflow:
     """
     if not isinstance(content, dict):
         raise CompileError("a graph is a JSON object")
+    bias = _member(content, "bias", int, "graph", 0)
+    if abs(bias) > MOST_BIAS:
+        raise CompileError(f"bias must be -{MOST_BIAS} to {MOST_BIAS}, not {bias}")
     nodes: dict[int, Node] = {}
     for i, member in enumerate(_list(content, "nodes")):
         number = _member(member, "id", int, f"nodes[{i}]")
@@ -152,10 +163,10 @@ def from_json(content: Any) -> Dataflow:
             raise CompileError(f"nodes[{i}]: id must be 0 to {MOST_ID}, not {number}")
         if number in nodes:
             raise CompileError(f"nodes[{i}]: id {number} is there already")
-        nodes[number] = Node(number, name, _value(member, f"nodes[{i}]"))
+        nodes[number] = Node(number, name, _value(member, f"nodes[{i}]", bias))
     edges = [_edge(member, f"edges[{i}]", nodes) for i, member in
              enumerate(_list(content, "edges"))]
-    graph = Dataflow(str(content.get("name", "graph")), nodes, tuple(edges))
+    graph = Dataflow(str(content.get("name", "graph")), nodes, tuple(edges), bias)
     _check(graph)
     return graph
 
@@ -174,12 +185,14 @@ def _member(member: Any, name: str, kind: type, where: str, default: Any = None)
     return value
 
 
-def _value(member: dict, where: str) -> tuple[str, float] | None:
+def _value(member: dict, where: str, bias: int) -> tuple[str, float] | None:
     """The value of a constant: ``pal``, a number, or ``int``, an integer of 32 bits."""
     if "pal" in member:
-        number = member["pal"]
-        if not isinstance(number, int | float) or isinstance(number, bool) or not -1 <= number <= 1:
-            raise CompileError(f"{where}: pal must be a number from -1 to 1, not {number!r}")
+        number, top = member["pal"], 2.0 ** (bias / 8)
+        if not isinstance(number, int | float) or isinstance(number, bool) \
+                or not -top <= number <= top:
+            raise CompileError(f"{where}: pal must be a number from -{top:g} to {top:g}, "
+                               f"not {number!r}")
         return "pal", float(number)
     if "int" in member:
         number = _member(member, "int", int, where)

@@ -21,7 +21,7 @@ def legalise(graph: Dataflow) -> Dataflow:
         edges = [replace(e, operand=i) for i, e in enumerate(graph.operands[n])]
         legal.take(n, legal.without_constants(edges))
     legal.edges += [e for e in graph.edges if e.kind == "order"]
-    return Dataflow(graph.name, legal.nodes, tuple(legal.edges))
+    return Dataflow(graph.name, legal.nodes, tuple(legal.edges), graph.bias)
 
 
 class _Legal:

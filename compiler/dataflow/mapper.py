@@ -256,8 +256,7 @@ def _route(request: Request, placed: Placed, arch: Architecture, kernel: bool
     try:
         return (placed, routes, assemble(request, placed, routes, arch, kernel)), "", frozenset()
     except TooMany as error:
-        return None, str(error), frozenset(n for n in constants
-                                           if placed.tile[n] == error.tile)
+        return None, str(error), error.operations
 
 
 def _repair(request: Request, placed: Placed, operations: frozenset[int], around: int

@@ -18,6 +18,9 @@ from spu.arch.context import ALU_OPS, READS_B, READS_C, SUM_OPS, VECTOR_OPS, Op,
 from spu.arch.params import Architecture
 
 IN, OUT = "in", "out"
+#: Octaves by which results of operands of tensor bias 2 have their top below that of the operands,
+#: so that their tensor bias is 2 as well.
+TOP_OFFSETS = {Op.MUL: 2, Op.DIV: -2, Op.SQRT: -1, Op.RSQRT: -3, Op.RECIP: -4}
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ def check_kernel(graph: Dataflow) -> None:
             continue
         if node.op not in OPERATIONS:
             raise CompileError(f"{node}: unknown operation; known: {', '.join(OPERATIONS)}")
+        if graph.bias and node.op == "fma":
+            raise CompileError(f"{node} has a result of another tensor bias than its operands, "
+                               "unless that is 0")
         given, wanted = len(graph.operands[n]), OPERATIONS[node.op].operands
         if given != wanted:
             raise CompileError(f"{node} takes {wanted} words, not {given}")
@@ -73,10 +79,23 @@ def places(arch: Architecture) -> Mapping[str, frozenset[Tile]]:
                   for op, row in edges.items()}
 
 
-def constant_data(node: Node, arch: Architecture) -> int:
-    """Data of a constant: its value in every lane, PAL16 of tensor bias 0 or int32."""
+def vector_mode(op: Op, bias: int) -> dict[str, int] | None:
+    """The vector mode in which operands and result of an operation have one tensor bias.
+
+    None if the operation has no use for a mode.
+    """
+    if op in (Op.EXP2, Op.LOG2):
+        return {"offset": bias, "bias": bias}
+    if op in TOP_OFFSETS or op in SUM_OPS:
+        # The top of the result below that of the operands, in 1/16 octave.
+        return {"offset": TOP_OFFSETS.get(op, 0) * bias, "bias": 0}
+    return None
+
+
+def constant_data(node: Node, arch: Architecture, bias: int) -> int:
+    """Data of a constant: its value in every lane, PAL16 of a tensor bias or int32."""
     assert node.value is not None
     kind, value = node.value
-    code, bits, lanes = (int(model.encode16(value, 0)), 16, arch.lanes16) if kind == "pal" else \
+    code, bits, lanes = (int(model.encode16(value, bias)), 16, arch.lanes16) if kind == "pal" else \
         (int(value) & 0xFFFF_FFFF, 32, arch.lanes32)
     return sum(code << bits * lane for lane in range(lanes))
