@@ -8,7 +8,7 @@ along the depth, so that the contexts of one iteration serve any depth.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from pal_units import model
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch import timing
 from spu.arch.bitstream import Image
-from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
+from spu.arch.config import OFFSET_BITS, Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import CONTEXT, Close, Source
 from spu.arch.params import (
     ALWAYS,
@@ -89,6 +89,12 @@ class Gemm:
         return (self.rounds * self.steps - 1) * self.ii + self.span
 
     @property
+    def weight_shape(self) -> tuple[int, int]:
+        """Outputs and depth, both filled up to what the tiles take."""
+        outputs = self.passes * len(self.streams[0][1]) * self.arch.columns
+        return outputs, self.ii * self.steps * self.arch.lanes
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates that the product asks for."""
         return self.rows * self.depth * self.outputs
@@ -101,13 +107,27 @@ def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_
     ``weight`` has shape (depth, outputs).  The result's tensor bias is by default that of
     the largest possible result.  Raises ``CompileError`` for what does not fit.
     """
-    depth, outputs = weight.shape
+    plan = plan_gemm(arch, rows, *weight.shape, fmt, seed)
+    padded = np.zeros(plan.weight_shape)
+    padded[:plan.outputs, :plan.depth] = weight.T
+    codes, beta, t_weight = model.encode_blocks(padded, fmt)
+    bound = np.abs(padded).sum(axis=1).max() * 2.0 ** (t_in / 8)
+    t_out = int(model.bias_for(max(bound, np.finfo(np.float32).tiny))) if t_out is None else t_out
+    return with_weights(plan, codes, beta, t_out - t_in - t_weight)
+
+
+def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Format = PAL8T,
+              seed: int = 0) -> Gemm:
+    """Map a product whose weights are not known yet; see ``with_weights``."""
     slices = -(-depth // BLOCK) * BLOCK // arch.lanes
     per_block = BLOCK // arch.lanes
     ii = max(d for d in range(per_block, arch.contexts + 1, per_block) if slices % d == 0)
     groups = -(-outputs // arch.columns)
     engines = len(arch.matrix_tiles)
     passes = -(-groups // engines)
+    if slices * arch.lanes // BLOCK > MATRIX_DOT.max_blocks(BLOCK):
+        raise CompileError(f"a depth of {depth} exceeds the "
+                           f"{MATRIX_DOT.max_blocks(BLOCK) * BLOCK} that the accumulator holds")
     if arch.slices_per_word(fmt) != 1:
         raise CompileError(f"a word of {fmt.name} has {arch.slices_per_word(fmt)} slices for the "
                            f"matrix units of {arch.name}; this mapper takes formats with one")
@@ -125,7 +145,7 @@ def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_
             except Unschedulable as error:
                 reason = str(error)
                 continue
-            _write(plan, weight, t_in, t_out)
+            _write_region(plan)
             return plan
     raise CompileError(f"a product of {rows} x {depth} x {outputs} does not fit {arch.name}: "
                        f"no way for {reason}")
@@ -261,22 +281,22 @@ def _way_out(plan: Gemm, table: ReservationTable, tile: Tile, time: int
     return None
 
 
-def _write(plan: Gemm, weight: NDArray, t_in: int, t_out: int | None) -> None:
-    """Everything in the image but contexts."""
+def with_weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
+    """The product with weights in blocks.
+
+    ``codes`` have shape ``plan.weight_shape``, ``beta`` (outputs, blocks); ``offset`` is the
+    tensor bias of the result less those of ``x`` and of the weights, in 1/8 octave.
+    """
+    assert plan.image is not None
+    plan = replace(plan, image=plan.image.copy())
     arch, fmt, image = plan.arch, plan.fmt, plan.image
     assert image is not None
-    slices = plan.ii * plan.steps
-    depth = slices * arch.lanes
-    padded = np.zeros((plan.passes * len(plan.streams[0][1]) * arch.columns, depth))
-    padded[:plan.outputs, :plan.depth] = weight.T
-    codes, beta, t_weight = model.encode_blocks(padded, fmt)
-    if depth // BLOCK > MATRIX_DOT.max_blocks(BLOCK):
-        raise CompileError(f"a depth of {plan.depth} exceeds the "
-                           f"{MATRIX_DOT.max_blocks(BLOCK) * BLOCK} that the accumulator holds")
-    bound = np.abs(padded).sum(axis=1).max() * 2.0 ** (t_in / 8)
-    t_out = int(model.bias_for(max(bound, np.finfo(np.float32).tiny))) if t_out is None else t_out
+    slices, limit = plan.ii * plan.steps, 1 << OFFSET_BITS - 1
+    if not -limit <= offset < limit:
+        raise CompileError(f"the ratio of results to operands is 2^({offset}/8), outside "
+                           f"2^(+-{limit // 8})")
     wide = PAL8U if fmt.profile == "U" else PAL8T
-    mode = {"offset": t_out - t_in - t_weight, "x_format": MATRIX_FORMATS.index(fmt),
+    mode = {"offset": offset, "x_format": MATRIX_FORMATS.index(fmt),
             "w_format": MATRIX_FORMATS.index(wide)}
     codes = model.widen(codes, fmt, wide)
     per_pass = len(plan.streams[0][1])
@@ -299,11 +319,12 @@ def _write(plan: Gemm, weight: NDArray, t_in: int, t_out: int | None) -> None:
             for name, predicate in ((Guard.BLOCK, ALWAYS), (Guard.LAST, LAST_STEP)):
                 image.write(Space.REGISTER, share.tile, TileRegister.GUARD + name.value,
                             guard | {"predicate": predicate})
-    _write_region(plan, image)
+    return plan
 
 
-def _write_region(plan: Gemm, image: Image) -> None:
-    arch, region = plan.arch, (0, 0)
+def _write_region(plan: Gemm) -> None:
+    arch, image, region = plan.arch, plan.image, (0, 0)
+    assert image is not None
     stage, slot = divmod(plan.span - 1, plan.ii)
     rows = SequencerRegister
     image.write(Space.SEQUENCER, region, rows.II, {"slots_less_1": plan.ii - 1})

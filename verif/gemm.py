@@ -14,13 +14,19 @@ from verif.golden.words import Stream, from_integers
 
 def input_streams(plan: Gemm, x: NDArray, t_in: int = 0) -> dict[int, Stream]:
     """Words of every input stream for ``x`` of shape (rows, depth)."""
-    arch, fmt = plan.arch, plan.fmt
-    count = len(plan.streams)
-    depth = plan.ii * plan.steps * arch.lanes
-    padded = np.zeros((-(-plan.rows // count) * count, depth))
-    padded[:plan.rows, :plan.depth] = x
-    codes, beta, _ = model.encode_blocks(padded, fmt, t_in)
-    words = words_of(codes.reshape(len(padded), -1, arch.codes_per_word(fmt)), fmt)
+    padded = np.zeros((plan.rows, plan.weight_shape[1]))
+    padded[:, :plan.depth] = x
+    codes, beta, _ = model.encode_blocks(padded, plan.fmt, t_in)
+    return code_streams(plan, codes, beta)
+
+
+def code_streams(plan: Gemm, codes: NDArray, beta: NDArray) -> dict[int, Stream]:
+    """The same for blocks of codes: ``codes`` (rows, padded depth), ``beta`` (rows, blocks)."""
+    arch, fmt, count = plan.arch, plan.fmt, len(plan.streams)
+    more = ((0, -plan.rows % count), (0, 0))
+    codes = np.pad(codes, more)
+    beta = np.pad(beta, more, constant_values=model.ZERO_BLOCK)
+    words = words_of(codes.reshape(len(codes), -1, arch.codes_per_word(fmt)), fmt)
     per_block = arch.words_per_block(fmt)
     rows = [[(int.from_bytes(word.tobytes(), "little"), int(b[i // per_block]) & 0xFF)
              for i, word in enumerate(row)] for row, b in zip(words, beta, strict=True)]

@@ -1,0 +1,1 @@
+"""Tensor programs: ONNX models as layouts, elementwise kernels and matrix products."""

@@ -1,0 +1,173 @@
+"""Tensor programs on an array: kernels and products mapped, one program file each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.dataflow.mapper import Mapped, map_kernel
+from compiler.dataflow.operations import IN, OUT
+from compiler.errors import CompileError
+from compiler.gemm import Gemm, plan_gemm
+from compiler.reblock import Reblocking, reblocking
+from compiler.tensors.expressions import Expression, dataflow, tree, variable
+from compiler.tensors.program import Map, Product, Program
+from pal_units import model
+from pal_units.formats import PAL8T, Format
+from spu.arch.params import BLOCK, Architecture
+
+#: Tensor bias of all PAL16 tensors by default: magnitudes from 2^-20 to 2^12.
+DEFAULT_BIAS = 8 * 12
+#: Room above the largest magnitude that is known, for the rounding on the way.
+MARGIN = 1.05
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of a product: some of the depth, some of the outputs."""
+
+    depth: range
+    outputs: range
+    plan: Gemm
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A tensor program for an array.
+
+    All PAL16 tensors have tensor bias ``bias`` (1/8 octave); operands of products are in blocks
+    of ``fmt``.  ``kernels`` by expression; ``pieces`` of each product by the number of its step.
+    """
+
+    program: Program
+    arch: Architecture
+    fmt: Format
+    bias: int
+    kernels: dict[Expression, Mapped] = field(default_factory=dict)
+    pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict)
+    reblock: Reblocking | None = None
+
+    def cycles(self) -> dict[int, int]:
+        """Executed cycles of each step that computes, without holds."""
+        out = {}
+        for i, step in enumerate(self.program.steps):
+            size = self.program.tensors[step.out].size
+            if isinstance(step, Map):
+                out[i] = self.kernels[step.expression].cycles(self.words(size))
+            elif isinstance(step, Product):
+                batch, rows, _ = self.program.shape(step.a)
+                total = batch * sum(p.plan.cycles for p in self.pieces[i])
+                total += sum(self.reblock_cycles(n) for n in self.reblocked(step) if n)
+                parts = depth_parts(self.pieces[i])
+                if parts > 1:
+                    total += self.kernels[partial_sums(parts)].cycles(self.words(size))
+                out[i] = total
+        return out
+
+    def words(self, elements: int) -> int:
+        """Words of PAL16 elements."""
+        return -(-elements // self.arch.lanes16)
+
+    def reblocked(self, step: Product) -> tuple[int, int]:
+        """Blocks that are made of each operand; constant weights are blocks already."""
+        tensors = [self.program.tensors[t] for t in step.sources]
+        blocks = -(-tensors[0].shape[2] // BLOCK)
+        return (tensors[0].shape[0] * tensors[0].shape[1] * blocks,
+                0 if tensors[1].constant is not None
+                else tensors[1].shape[0] * tensors[1].shape[2] * blocks)
+
+    def reblock_cycles(self, blocks: int) -> int:
+        """Executed cycles that make so many blocks."""
+        assert self.reblock is not None
+        return self.reblock.cycles(-(-blocks // len(self.reblock.columns)))
+
+    def ports(self, mapped: Mapped) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+        """(column, cycle) of the words of each input of a kernel, and of its result."""
+        nodes, placed = mapped.graph.nodes, mapped.placed
+        where = {op: [(placed.tile[n][1], placed.time[n]) for n in sorted(mapped.graph.operations)
+                      if nodes[n].op == op] for op in (IN, OUT)}
+        return where[IN], where[OUT][0]
+
+
+def partial_sums(parts: int) -> Expression:
+    """The sum of the parts of a product whose depth is divided."""
+    return tree("add", [variable(k) for k in range(parts)])
+
+
+def depth_parts(pieces: tuple[Piece, ...]) -> int:
+    """Parts of the depth of a product."""
+    return len({p.depth for p in pieces})
+
+
+def bias_for(most: float) -> int:
+    """Tensor bias, in whole octaves, for magnitudes up to ``most``; at least that of 8."""
+    return max(24, -(-int(model.bias_for(max(most * MARGIN, 1.0))) // 8) * 8)
+
+
+def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
+                    bias: int = DEFAULT_BIAS, seed: int = 0,
+                    known: dict[tuple[Expression, int], Mapped] | None = None,
+                    progress: Callable[[str], None] = lambda _: None) -> Compiled:
+    """Map all kernels and products of a program.
+
+    ``known``: kernels mapped before, by expression and bias; new ones are added.
+
+    Raises
+    ------
+    CompileError: an array of several regions or without the units, a kernel that does not fit.
+    """
+    if arch.region_count > 1:
+        raise CompileError(f"{arch.name} has {arch.region_count} regions, a model takes one")
+    known = {} if known is None else known
+    compiled = Compiled(program, arch, fmt, bias)
+    plans: dict[tuple[int, int, int], Gemm] = {}
+    products = [i for i, step in enumerate(program.steps) if isinstance(step, Product)]
+    if products:
+        if not arch.matrix_tiles:
+            raise CompileError(f"{arch.name} has no tile with a matrix unit")
+        try:
+            object.__setattr__(compiled, "reblock", reblocking(arch, fmt))
+        except ValueError as error:
+            raise CompileError(str(error)) from None
+    for i in products:
+        step = program.steps[i]
+        assert isinstance(step, Product)
+        progress(f"product {i}")
+        compiled.pieces[i] = tuple(_pieces(program, step, arch, fmt, seed, plans))
+    needed = [s.expression for s in program.steps if isinstance(s, Map)]
+    needed += [partial_sums(n) for n in map(depth_parts, compiled.pieces.values()) if n > 1]
+    for expression in dict.fromkeys(needed):
+        if (expression, bias) not in known:
+            progress(f"kernel {len(compiled.kernels)}")
+            known[expression, bias] = map_kernel(
+                dataflow(expression, f"kernel {len(compiled.kernels)}", bias), arch, seed)
+        compiled.kernels[expression] = known[expression, bias]
+    return compiled
+
+
+def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, seed: int,
+            plans: dict[tuple[int, int, int], Gemm]) -> list[Piece]:
+    """Cut a product so that the weights of each piece fit the weight memories."""
+    _, rows, depth = program.shape(step.a)
+    outputs = program.shape(step.out)[2]
+    most_depth = arch.weight_rows * arch.lanes // BLOCK * BLOCK
+    parts = -(-depth // most_depth)
+    each = -(-depth // parts // BLOCK) * BLOCK
+    slices = -(-min(each, depth) // BLOCK) * BLOCK // arch.lanes
+    width = len(arch.matrix_tiles) * arch.columns * (arch.weight_rows // slices)
+    pieces = []
+    for first in range(0, outputs, width):
+        for start in range(0, depth, each):
+            d, o = range(start, min(start + each, depth)), range(first, min(first + width, outputs))
+            key = rows, len(d), len(o)
+            if key not in plans:
+                plans[key] = plan_gemm(arch, *key, fmt, seed)
+            pieces.append(Piece(d, o, plans[key]))
+    return pieces
+
+
+def weight_blocks(values: NDArray, fmt: Format) -> tuple[NDArray, NDArray, int]:
+    """Constant weights (depth, outputs) as blocks along the depth: codes, biases, tensor bias."""
+    padded = np.pad(values.T, ((0, 0), (0, -values.shape[0] % BLOCK)))
+    return model.encode_blocks(padded, fmt)

@@ -1,0 +1,206 @@
+"""Elementwise expressions: what a kernel computes for each element, as operations of the array."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.dataflow.graph import CONSTANT, Dataflow, Edge, Node
+from compiler.dataflow.operations import IN, OUT
+
+LOG2_E = float(np.log2(np.e))
+#: erf(x) for x >= 0 is 1 - (a1 t + ... + a5 t^5) exp(-x^2) with t = 1 / (1 + p x), to 1.5e-7:
+#: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
+ERF_P = 0.3275911
+ERF_A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+ERF_ERROR = 1.5e-7
+
+
+@dataclass(frozen=True)
+class Expression:
+    """``op`` of operands; ``in`` has a ``number``, ``const`` a ``value``.
+
+    Operators build expressions; numbers among operands become constants.
+    """
+
+    op: str
+    operands: tuple["Expression", ...] = ()
+    number: int = 0
+    value: float = 0.0
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.op, self.operands, self.number, self.value))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __add__(self, other: "Expression | float") -> "Expression":
+        return apply("add", self, other)
+
+    def __sub__(self, other: "Expression | float") -> "Expression":
+        return apply("sub", self, other)
+
+    def __rsub__(self, other: float) -> "Expression":
+        return apply("sub", other, self)
+
+    def __mul__(self, other: "Expression | float") -> "Expression":
+        return apply("mul", self, other)
+
+    def __truediv__(self, other: "Expression | float") -> "Expression":
+        return apply("div", self, other)
+
+    def __rtruediv__(self, other: float) -> "Expression":
+        return apply("div", other, self)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    @cached_property
+    def inputs(self) -> frozenset[int]:
+        """Numbers of the inputs that it depends on."""
+        own = frozenset([self.number]) if self.op == IN else frozenset()
+        return own.union(*(x.inputs for x in self.operands))
+
+    def steps(self) -> list["Expression"]:
+        """All different subexpressions, operands first."""
+        seen: dict[Expression, None] = {}
+
+        def visit(x: Expression) -> None:
+            if x not in seen:
+                for operand in x.operands:
+                    visit(operand)
+                seen[x] = None
+        visit(self)
+        return list(seen)
+
+    def substituted(self, inputs: Sequence["Expression"]) -> "Expression":
+        """With other expressions in the place of inputs."""
+        new: dict[Expression, Expression] = {}
+        for x in self.steps():
+            new[x] = inputs[x.number] if x.op == IN else x if x.op == CONSTANT else \
+                apply(x.op, *(new[y] for y in x.operands))
+        return new[self]
+
+
+def variable(number: int) -> Expression:
+    """The element of an input."""
+    return Expression(IN, number=number)
+
+
+def constant(value: float) -> Expression:
+    """The same number for all elements."""
+    return Expression(CONSTANT, value=float(value))
+
+
+def apply(op: str, *operands: Expression | float) -> Expression:
+    """An operation, or its value if all operands are constants."""
+    terms = tuple(x if isinstance(x, Expression) else constant(x) for x in operands)
+    if all(x.op == CONSTANT for x in terms):
+        return constant(float(REAL[op](*(np.float64(x.value) for x in terms))))
+    return Expression(op, terms)
+
+
+#: Operations on real numbers.
+REAL: dict[str, Callable[..., NDArray]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x), "exp2": np.exp2, "log2": np.log2, "abs": np.abs,
+    "neg": np.negative, "min": np.minimum, "max": np.maximum,
+    "relu": lambda x: np.maximum(x, 0), "lt": lambda x, y: np.asarray(x < y, np.float64),
+    "select": lambda x, y, z: np.where(z != 0, x, y),
+}
+
+
+def evaluate(expression: Expression, inputs: Sequence[NDArray]) -> dict[Expression, NDArray]:
+    """Real values of all subexpressions."""
+    values: dict[Expression, NDArray] = {}
+    with np.errstate(all="ignore"):
+        for x in expression.steps():
+            if x.op == IN:
+                values[x] = np.asarray(inputs[x.number], np.float64)
+            elif x.op == CONSTANT:
+                values[x] = np.float64(x.value)
+            else:
+                values[x] = REAL[x.op](*(values[y] for y in x.operands))
+    return values
+
+
+def dataflow(expression: Expression, name: str, bias: int) -> Dataflow:
+    """The kernel: a stream for each input, one for the result; nodes ``in`` in their order."""
+    inputs = sorted(expression.inputs)
+    nodes = {i: Node(i, IN) for i in range(len(inputs))}
+    edges: list[Edge] = []
+    number = {variable(k): i for i, k in enumerate(inputs)}
+    for x in expression.steps():
+        if x.op == IN:
+            continue
+        n = number[x] = len(nodes)
+        value = ("pal", x.value) if x.op == CONSTANT else None
+        nodes[n] = Node(n, x.op, value)
+        edges += [Edge(number[y], n, i, 0, "data") for i, y in enumerate(x.operands)]
+    nodes[len(nodes)] = Node(len(nodes), OUT)
+    edges.append(Edge(number[expression], len(nodes) - 1, 0, 0, "data"))
+    return Dataflow(name, nodes, tuple(edges), bias)
+
+
+# Functions of more than one operation.
+
+def tree(op: str, terms: Sequence[Expression]) -> Expression:
+    """A balanced tree of an operation of two operands."""
+    while len(terms) > 1:
+        terms = [apply(op, *terms[i:i + 2]) if i + 1 < len(terms) else terms[i]
+                 for i in range(0, len(terms), 2)]
+    return terms[0]
+
+
+def exp(x: Expression) -> Expression:
+    return apply("exp2", x * LOG2_E)
+
+
+def log(x: Expression) -> Expression:
+    return apply("log2", x) * (1 / LOG2_E)
+
+
+def sigmoid(x: Expression) -> Expression:
+    return 1.0 / (1.0 + exp(apply("neg", x)))
+
+
+def tanh(x: Expression) -> Expression:
+    """By ``exp(-2|x|)``, which does not overflow."""
+    t = apply("exp2", apply("abs", x) * (-2 * LOG2_E))
+    return _signed(x, (1.0 - t) / (1.0 + t))
+
+
+def erf(x: Expression) -> Expression:
+    """To ``ERF_ERROR``, beside the rounding of its operations."""
+    size = apply("abs", x)
+    t = 1.0 / (1.0 + ERF_P * size)
+    total = constant(ERF_A[-1])
+    for a in reversed(ERF_A[:-1]):
+        total = total * t + a
+    return _signed(x, 1.0 - total * t * apply("exp2", x * x * -LOG2_E))
+
+
+def gelu(x: Expression, tanh_form: bool) -> Expression:
+    """Hendrycks and Gimpel, Gaussian Error Linear Units (arXiv:1606.08415), both forms."""
+    if tanh_form:
+        inner = float(np.sqrt(2 / np.pi)) * (x + 0.044715 * (x * x * x))
+        return x * (1.0 + tanh(inner)) * 0.5
+    return x * (1.0 + erf(x * float(np.sqrt(0.5)))) * 0.5
+
+
+def power(x: Expression, exponent: float) -> Expression:
+    """By products and roots for multiples of 1/2 up to 8, else by logarithms, for ``x >= 0``."""
+    if exponent < 0:
+        return 1.0 / power(x, -exponent)
+    whole, half = int(exponent), exponent % 1
+    if whole > 8 or half not in (0, 0.5):
+        return apply("exp2", apply("log2", x) * exponent)
+    factors = [x] * whole + [apply("sqrt", x)] * (half == 0.5)
+    return tree("mul", factors) if factors else constant(1.0)
+
+
+def _signed(x: Expression, size: Expression) -> Expression:
+    """``size`` with the sign of ``x``."""
+    return apply("select", apply("neg", size), size, apply("lt", x, 0.0))

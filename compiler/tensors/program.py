@@ -1,0 +1,197 @@
+"""Tensor programs: steps from tensor to tensor, of which the array computes and the host lays out.
+
+A ``Layout`` moves elements, which costs nothing on the array: the host decides in which order
+words enter a stream.  A ``Map`` is an elementwise kernel, a ``Product`` a matrix product.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.errors import CompileError
+from compiler.tensors.expressions import Expression, constant, evaluate, tree, variable
+
+#: Elements of a tensor.
+MOST_ELEMENTS = 1 << 24
+#: Inputs of a kernel.
+MOST_INPUTS = 16
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """``constant``: its values, of tensors that the host knows beforehand."""
+
+    shape: tuple[int, ...]
+    constant: NDArray[np.float64] | None = None
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Element ``i`` of ``out`` is ``index[i]`` of all ``sources`` one after another.
+
+    Index -1 is ``fill``.
+    """
+
+    out: int
+    sources: tuple[int, ...]
+    index: NDArray[np.int64]
+    fill: float = 0.0
+
+
+@dataclass(frozen=True)
+class Map:
+    """``out``, elementwise, of ``sources`` of the same number of elements."""
+
+    out: int
+    sources: tuple[int, ...]
+    expression: Expression
+
+
+@dataclass(frozen=True)
+class Product:
+    """``out`` (batch, m, n) of ``a`` (batch, m, k) and ``b`` (batch, k, n)."""
+
+    out: int
+    a: int
+    b: int
+
+    @property
+    def sources(self) -> tuple[int, int]:
+        return self.a, self.b
+
+
+Step = Layout | Map | Product
+
+
+@dataclass
+class Program:
+    """Steps in order; ``inputs`` and ``outputs`` are tensors by name.
+
+    ``error``: of formulas that stand for functions that the array does not have, at most.
+    """
+
+    name: str
+    tensors: list[Tensor] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    inputs: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, int] = field(default_factory=dict)
+    error: float = 0.0
+
+    def tensor(self, shape: Sequence[int], values: NDArray | None = None) -> int:
+        """A new tensor."""
+        tensor = Tensor(tuple(int(n) for n in shape), values)
+        if tensor.size > MOST_ELEMENTS:
+            raise CompileError(f"a tensor of shape {tensor.shape} has {tensor.size} elements, more "
+                               f"than {MOST_ELEMENTS}")
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def constant(self, values: NDArray) -> int:
+        """A tensor of known values."""
+        values = np.asarray(values, np.float64)
+        return self.tensor(values.shape, values)
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        return self.tensors[tensor].shape
+
+    def layout(self, sources: Sequence[int], arrange: Callable[..., NDArray], fill: float = 0.0
+               ) -> int:
+        """A tensor of elements of others; ``arrange`` says which, by doing it to their indices."""
+        first = np.cumsum([0, *(self.tensors[s].size for s in sources)])
+        indices = [np.arange(self.tensors[s].size).reshape(self.shape(s)) + start
+                   for s, start in zip(sources, first, strict=False)]
+        index = np.asarray(arrange(*indices), np.int64)
+        values = [self.tensors[s].constant for s in sources]
+        if all(v is not None for v in values) or (index < 0).all():
+            flat = np.concatenate([*(v.ravel() for v in values if v is not None), [fill]]) \
+                if all(v is not None for v in values) else np.array([fill])
+            return self.constant(flat[index])
+        if len(sources) == 1 and np.array_equal(index.ravel(), indices[0].ravel()):
+            if index.shape == self.shape(sources[0]):
+                return sources[0]
+        out = self.tensor(index.shape)
+        self.steps.append(Layout(out, tuple(sources), index, fill))
+        return out
+
+    def broadcast(self, tensor: int, shape: Sequence[int]) -> int:
+        """As numpy does."""
+        return self.layout([tensor], lambda i: np.broadcast_to(i, tuple(shape)))
+
+    def map(self, expression: Expression, *sources: int) -> int:
+        """Elementwise, with broadcasting; scalars among the sources become constants."""
+        shape = np.broadcast_shapes(*(self.shape(s) for s in sources))
+        terms: list[Expression] = []
+        kept: list[int] = []
+        for s in sources:
+            values = self.tensors[s].constant
+            if values is not None and values.size and (values == values.flat[0]).all():
+                terms.append(constant(values.flat[0]))
+                continue
+            wide = self.broadcast(s, shape)
+            if wide not in kept:
+                kept.append(wide)
+            terms.append(variable(kept.index(wide)))
+        expression = expression.substituted(terms)
+        known = [self.tensors[s].constant for s in kept]
+        if not expression.inputs or all(v is not None for v in known):
+            values = evaluate(expression, [v for v in known if v is not None])[expression]
+            return self.constant(np.broadcast_to(values, shape))
+        used = sorted(expression.inputs)
+        expression = expression.substituted(
+            [variable(used.index(k) if k in used else 0) for k in range(len(kept))])
+        if expression == variable(0):
+            return kept[used[0]]
+        out = self.tensor(shape)
+        self.steps.append(Map(out, tuple(kept[k] for k in used), expression))
+        return out
+
+    def reduce(self, op: str, tensor: int, axes: Sequence[int]) -> int:
+        """``add``, ``max`` or ``min`` of axes, which keep length 1."""
+        shape = self.shape(tensor)
+        axes = tuple(sorted(a % len(shape) for a in axes))
+        others = tuple(a for a in range(len(shape)) if a not in axes)
+        count = int(np.prod([shape[a] for a in axes]))
+        kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
+        if count == 0 and op != "add":
+            raise CompileError(f"{op} of no elements is infinite, which PAL has not")
+        flat = self.layout([tensor], lambda i: i.transpose(others + axes).reshape(
+            int(np.prod([shape[a] for a in others])), count))
+        while (count := self.shape(flat)[1]) > 1:
+            groups = -(-count // MOST_INPUTS)
+            width = -(-count // groups)
+            # Sums are filled up with zeros, others with an element that is there already.
+            short = groups * width - count
+            rows = [self.layout([flat], lambda i, k=k, w=width, s=short: np.concatenate(
+                [i, np.full_like(i[:, :1], -1).repeat(s, 1) if op == "add"
+                 else i[:, :1].repeat(s, 1)], axis=1)[:, k::w]) for k in range(width)]
+            flat = self.map(tree(op, [variable(k) for k in range(width)]), *rows)
+        return self.layout([flat], lambda i: (np.full(kept, -1) if count == 0 else i.reshape(kept)))
+
+    def product(self, a: int, b: int) -> int:
+        """``numpy.matmul`` of two tensors of at least 2 dimensions."""
+        (*batch_a, m, k), (*batch_b, depth, n) = self.shape(a), self.shape(b)
+        if k != depth:
+            raise CompileError(f"a product of {self.shape(a)} and {self.shape(b)}: {k} is not "
+                               f"{depth}")
+        batch = np.broadcast_shapes(tuple(batch_a), tuple(batch_b))
+        if 0 in (*batch, m, k, n):
+            return self.constant(np.zeros((*batch, m, n)))
+        values = [self.tensors[t].constant for t in (a, b)]
+        if values[0] is not None and values[1] is not None:
+            return self.constant(values[0] @ values[1])
+        if all(x == 1 for x in batch_b):
+            # One matrix for all: rows of the batch follow each other.
+            a3 = self.layout([a], lambda i: np.broadcast_to(i, (*batch, m, k)).reshape(1, -1, k))
+            b3 = self.layout([b], lambda i: i.reshape(1, k, n))
+        else:
+            a3 = self.layout([a], lambda i: np.broadcast_to(i, (*batch, m, k)).reshape(-1, m, k))
+            b3 = self.layout([b], lambda i: np.broadcast_to(i, (*batch, k, n)).reshape(-1, k, n))
+        out = self.tensor((self.shape(a3)[0], self.shape(a3)[1], n))
+        self.steps.append(Product(out, a3, b3))
+        return self.layout([out], lambda i: i.reshape(*batch, m, n))

@@ -1,0 +1,253 @@
+"""Compiled tensor programs run: the host's part, with golden model or RTL as the array."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.gemm import Gemm, with_weights
+from compiler.tensors.compiled import Compiled, depth_parts, partial_sums, weight_blocks
+from compiler.tensors.expressions import Expression
+from compiler.tensors.program import Layout, Map, Product, Program
+from compiler.tensors.values import gathered
+from pal_units import model
+from rtl.simulator import SimulationError
+from spu.arch import bitstream
+from spu.arch.bitstream import Image
+from spu.arch.params import BLOCK, Architecture
+from verif.gemm import code_streams, result_codes
+from verif.golden import words as w
+from verif.golden.array import GoldenArray, Result
+from verif.golden.units import codes_of
+from verif.golden.words import Stream
+
+#: Runs side by side in the golden model, and iterations that each has at least.
+BATCH, LEAST_ITERATIONS = 64, 32
+
+Cycles = Callable[[int], int]
+
+
+@dataclass
+class Engine(ABC):
+    """An array; ``cycles`` counts those of all runs, each as predicted."""
+
+    arch: Architecture
+    cycles: int = 0
+    runs: int = 0
+
+    @abstractmethod
+    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
+            alike: bool) -> dict[int, Stream]:
+        """Words of the output streams of a run of so many rounds.
+
+        ``cycles``: predicted for a number of rounds.  ``alike``: each round takes and gives the
+        same numbers of words, and no round knows of another.
+        """
+
+
+@dataclass
+class GoldenEngine(Engine):
+    """The golden model, with rounds that are alike side by side."""
+
+    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
+            alike: bool) -> dict[int, Stream]:
+        batch = min(BATCH, -(-iterations // LEAST_ITERATIONS)) if alike else 1
+        each = -(-iterations // batch)
+        shares: list[dict[int, Stream]] = [{} for _ in range(batch)]
+        for column, words in inputs.items():
+            count = len(words) // iterations * each if alike else len(words)
+            words = words + words[:1] * (count * batch - len(words))
+            for b, share in enumerate(shares):
+                share[column] = words[b * count:(b + 1) * count]
+        result = GoldenArray(image, batch).run(shares, each, keep_links=False)
+        check_cycles(result.cycles, cycles(each))
+        self.cycles += cycles(iterations)
+        self.runs += 1
+        outputs = [result.run_outputs(b) for b in range(batch)]
+        return {c: [word for out in outputs for word in out[c]] for c in outputs[0]}
+
+
+@dataclass
+class RtlEngine(Engine):
+    """The RTL, compared with the golden model in every word, link and cycle."""
+
+    work: Path = field(default_factory=lambda: Path("build/tensors"))
+    stall_share: float = 0.0
+
+    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
+            alike: bool) -> dict[int, Stream]:
+        from verif.rtl_engine import build_rtl, run_rtl
+
+        golden: Result = GoldenArray(image).run(inputs, iterations)
+        check_cycles(golden.cycles, cycles(iterations))
+        rtl = run_rtl(build_rtl(self.arch, "verilator"), self.arch, bitstream.encode(image), golden,
+                      inputs, iterations, self.work, self.stall_share)
+        if rtl.difference or not rtl.done:
+            raise SimulationError(f"run {self.runs}: {rtl.difference or 'did not end'}")
+        for c, words in rtl.outputs.items():
+            if words != list(golden.outputs[c]):
+                raise SimulationError(f"run {self.runs}: words of column {c} differ")
+        check_cycles(rtl.counters["ACTIVE_0"], cycles(iterations))
+        self.cycles += golden.cycles
+        self.runs += 1
+        return rtl.outputs
+
+
+def check_cycles(got: int, predicted: int) -> None:
+    """Raise ``SimulationError`` if a run did not take as long as predicted."""
+    if got != predicted:
+        raise SimulationError(f"{got} cycles, predicted were {predicted}")
+
+
+def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
+        progress: Callable[[int, int], None] = lambda done, total: None
+        ) -> dict[str, NDArray[np.float64]]:
+    """Outputs by name for inputs by name, of the shapes of the program."""
+    program = compiled.program
+    host = _Host(compiled, engine)
+    needed = _last_uses(program)
+    for name, i in program.inputs.items():
+        host.codes[i] = model.encode16(np.asarray(inputs[name], np.float64).reshape(
+            program.shape(i)), compiled.bias)
+    for i, step in enumerate(program.steps):
+        progress(i, len(program.steps))
+        host.step(i)
+        for s in step.sources:
+            if needed.get(s) == i:
+                host.codes.pop(s, None)
+    return {name: model.decode16(host.tensor(i), compiled.bias).reshape(program.shape(i))
+            for name, i in program.outputs.items()}
+
+
+def _last_uses(program: Program) -> dict[int, int]:
+    """The step that uses each tensor last, of those that are no outputs."""
+    last = {s: i for i, step in enumerate(program.steps) for s in step.sources}
+    return {s: i for s, i in last.items() if s not in program.outputs.values()}
+
+
+class _Host:
+    """What the host does: order of words, blocks of weights into program files."""
+
+    def __init__(self, compiled: Compiled, engine: Engine) -> None:
+        self.compiled, self.engine, self.arch = compiled, engine, compiled.arch
+        self.codes: dict[int, NDArray[np.uint16]] = {}
+        self.images: dict[Expression, Image] = {}
+
+    def tensor(self, i: int) -> NDArray[np.uint16]:
+        """PAL16 codes of a tensor."""
+        if i not in self.codes:
+            values = self.compiled.program.tensors[i].constant
+            assert values is not None
+            self.codes[i] = model.encode16(values, self.compiled.bias)
+        return self.codes[i]
+
+    def step(self, i: int) -> None:
+        step = self.compiled.program.steps[i]
+        shape = self.compiled.program.shape(step.out)
+        if isinstance(step, Layout):
+            fill = int(model.encode16(step.fill, self.compiled.bias))
+            self.codes[step.out] = gathered(step, [self.tensor(s) for s in step.sources], fill)
+        elif isinstance(step, Map):
+            self.codes[step.out] = self._kernel(
+                step.expression, [self.tensor(s) for s in step.sources]).reshape(shape)
+        else:
+            self.codes[step.out] = self._product(i, step)
+
+    # Kernels.
+
+    def _kernel(self, expression: Expression, sources: list[NDArray]) -> NDArray[np.uint16]:
+        mapped, lanes = self.compiled.kernels[expression], self.arch.lanes16
+        if expression not in self.images:
+            self.images[expression] = bitstream.decode(mapped.content, self.arch).image
+        count = sources[0].size
+        iterations = self.compiled.words(count)
+        ins, out = self.compiled.ports(mapped)
+        timed: dict[int, list[tuple[int, Stream]]] = {}
+        for (column, time), source in zip(ins, sources, strict=True):
+            timed.setdefault(column, []).append((time, self._words(source, iterations, lanes)))
+        outputs = self.engine.run(
+            self.images[expression],
+            {c: interleaved([(t, mapped.placed.ii, s) for t, s in streams])
+             for c, streams in timed.items()}, iterations, mapped.cycles, True)
+        return w.lanes(w.from_integers(outputs[out[0]][:iterations], self.arch)).ravel()[:count]
+
+    def _words(self, codes: NDArray, count: int, used: int) -> Stream:
+        """Words of ``used`` PAL16 lanes each."""
+        padded = np.zeros((count, self.arch.lanes16), "<u2")
+        flat = np.zeros(count * used, np.uint16)
+        flat[:codes.size] = codes.ravel()
+        padded[:, :used] = flat.reshape(count, used)
+        return [(int.from_bytes(row.tobytes(), "little"), 0) for row in padded]
+
+    # Products.
+
+    def _product(self, i: int, step: Product) -> NDArray[np.uint16]:
+        compiled, program = self.compiled, self.compiled.program
+        x_codes, x_beta = self._blocks(self.tensor(step.a))
+        values = program.tensors[step.b].constant
+        if values is not None:
+            found = [weight_blocks(matrix, compiled.fmt) for matrix in values]
+        else:
+            codes, beta = self._blocks(self.tensor(step.b).transpose(0, 2, 1))
+            found = [(c, b, compiled.bias) for c, b in zip(codes, beta, strict=True)]
+        shape = program.shape(step.out)
+        pieces = compiled.pieces[i]
+        parts = {d: k for k, d in enumerate(dict.fromkeys(p.depth for p in pieces))}
+        out = np.zeros((len(parts), *shape), np.uint16)
+        for batch, (w_codes, w_beta, t_weight) in enumerate(found):
+            for piece in pieces:
+                blocks = slice(piece.depth.start // BLOCK, -(-piece.depth.stop // BLOCK))
+                taken = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
+                rows = slice(piece.outputs.start, piece.outputs.stop)
+                # Both operands have the tensor bias of the result, but for constant weights.
+                plan = self._weights(piece.plan, w_codes[rows, taken], w_beta[rows, blocks],
+                                     -t_weight)
+                out[parts[piece.depth], batch, :, rows] = self._multiply(
+                    plan, x_codes[batch][:, taken], x_beta[batch][:, blocks])
+        if len(parts) == 1:
+            return out[0]
+        return self._kernel(partial_sums(depth_parts(pieces)), list(out)).reshape(shape)
+
+    @staticmethod
+    def _weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
+        more = ((0, plan.weight_shape[0] - len(codes)), (0, 0))
+        return with_weights(plan, np.pad(codes, more),
+                            np.pad(beta, more, constant_values=model.ZERO_BLOCK), offset)
+
+    def _multiply(self, plan: Gemm, codes: NDArray, beta: NDArray) -> NDArray[np.uint16]:
+        assert plan.image is not None
+        outputs = self.engine.run(plan.image, code_streams(plan, codes, beta), plan.rounds,
+                                  lambda _: plan.cycles, False)
+        return result_codes(plan, outputs)
+
+    def _blocks(self, codes: NDArray) -> tuple[NDArray, NDArray]:
+        """Blocks along the last axis, made by the array: codes and biases."""
+        plan, arch = self.compiled.reblock, self.arch
+        assert plan is not None
+        padded = np.pad(codes, [*[(0, 0)] * (codes.ndim - 1), (0, -codes.shape[-1] % BLOCK)])
+        blocks = padded.reshape(-1, BLOCK)
+        streams, iterations = len(plan.columns), -(-len(blocks) // len(plan.columns))
+        full = np.zeros((iterations * streams, BLOCK), np.uint16)
+        full[:len(blocks)] = blocks
+        inputs = {c: self._words(full[k::streams], iterations * arch.pushes_per_block,
+                                 arch.drain_lanes) for k, c in enumerate(plan.columns)}
+        outputs = self.engine.run(plan.image, inputs, iterations, plan.cycles, True)
+        out = np.zeros((iterations * streams, BLOCK), np.uint8)
+        beta = np.zeros(iterations * streams, np.int64)
+        for k, c in enumerate(plan.columns):
+            per_block = arch.words_per_block(plan.fmt)
+            words = w.from_integers(outputs[c][:iterations * per_block], arch)
+            out[k::streams] = codes_of(words, plan.fmt).reshape(iterations, BLOCK)
+            beta[k::streams] = w.bias(words)[::per_block]
+        return (out[:len(blocks)].reshape(padded.shape),
+                beta[:len(blocks)].reshape(*padded.shape[:-1], -1))
+
+
+def interleaved(timed: list[tuple[int, int, Stream]]) -> Stream:
+    """One stream of the words of several: (first cycle, cycles to the next, words)."""
+    events = sorted((time + i * ii, k, i) for k, (time, ii, stream) in enumerate(timed)
+                    for i in range(len(stream)))
+    return [timed[k][2][i] for _, k, i in events]
