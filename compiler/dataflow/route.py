@@ -24,8 +24,9 @@ Resource = tuple[str, Tile, int]
 
 READ_PORTS = 2
 ROUNDS = 50
-#: Places that the search may look at in all, for each word: those that get nowhere stop early.
-LOOKS = 600
+#: Places that the search may look at in all, for each word, and for each cycle of its longest way:
+#: those that get nowhere stop early.
+LOOKS, LOOKS_CYCLE = 400, 50
 #: A hop takes a link of which there are few, a register is cheap to keep.
 COST = {"link": 1.0, "write": 0.6, "read": 0.4, "hold": 0.1}
 #: How much dearer a full resource is: in the first round, and from round to round.
@@ -68,6 +69,11 @@ class Net:
     origin: Place
     sinks: list[tuple[Place, bool, Edge]]
     into: dict[Place, Step | None] = field(default_factory=dict)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles until the last consumer takes the word."""
+        return max(place[1] for place, _, _ in self.sinks) - self.origin[1]
 
     def uses(self, ii: int) -> Counter[Resource]:
         """How often the net uses each resource: once for each word under way."""
@@ -135,6 +141,7 @@ def route(request: Request, placed: Placed, constants: frozenset[int]) -> Routes
     """Ways for all words; ``constants``: operations that read a constant, which takes a port."""
     router = _Router(request, placed, constants)
     full: list[Resource] = []
+    budget = sum(LOOKS + LOOKS_CYCLE * net.cycles for net in router.nets)
     for number in range(ROUNDS):
         for net in router.nets:
             # Nets that are in nobody's way stay where they are.
@@ -145,7 +152,7 @@ def route(request: Request, placed: Placed, constants: frozenset[int]) -> Routes
             register, full = allocate(router.nets, placed.ii)
             if not full:
                 return Routes(tuple(router.nets), register)
-        if number == ROUNDS - 1 or router.looks > LOOKS * len(router.nets):
+        if number == ROUNDS - 1 or router.looks > budget:
             break
         router.learn(full)
     wanting = [net for net in router.nets if router.meets(net, full)]
@@ -181,8 +188,7 @@ class _Router:
         for net in nets.values():
             net.sinks.sort(key=lambda sink: (sink[0][1], sink[0][0]))
         # Words in a hurry have the least choice.
-        return sorted(nets.values(), key=lambda net: (
-            max(place[1] for place, _, _ in net.sinks) - net.origin[1], net.source))
+        return sorted(nets.values(), key=lambda net: (net.cycles, net.source))
 
     def limit(self, resource: Resource) -> int:
         kind, tile, slot = resource
@@ -211,12 +217,15 @@ class _Router:
         net.prune()
         self.used.update(net.uses(self.ii))
 
-    def _price(self, kind: str, tile: Tile, time: int, own: set) -> float:
-        """Cost of a resource; nothing for what the net uses anyway."""
+    def _price(self, kind: str, tile: Tile, time: int, own: set, mine: Counter[Resource]) -> float:
+        """Cost of a resource; nothing for what the net uses anyway.
+
+        ``mine``: how often the net's words of other iterations use each resource.
+        """
         if (kind, tile, time) in own:
             return 0.0
         resource = kind, tile, time % self.ii
-        over = self.used[resource] + 1 - self.limit(resource)
+        over = self.used[resource] + mine[resource] + 1 - self.limit(resource)
         base = COST.get(kind, COST["link"]) * (1 + self.history.get(resource, 0.0))
         return base * (1 + self.pressure * over) if over > 0 else base
 
@@ -230,6 +239,7 @@ class _Router:
         if sink in into and (not registered or isinstance(into[sink], Wait)):
             return
         own = {use for step in into.values() if step is not None for use in _absolute(step)}
+        tree = Counter((kind, tile, time % self.ii) for kind, tile, time in own)
         # Places whose word is in a register already, where it waits for little.
         kept = {step.start for step in into.values() if isinstance(step, Wait)}
         best: set[Place] = set()
@@ -258,16 +268,26 @@ class _Router:
             came[place] = step
             if place == sink:
                 break
+            mine = tree
+            if end - net.origin[1] >= self.ii:
+                mine = tree.copy()
+                # The way so far, back to the tree.
+                while step is not None and into.get(place) != step:
+                    mine.update((kind, at, t % self.ii) for kind, at, t in _absolute(step)
+                                if (kind, at, t) not in own)
+                    place = step.start
+                    step = came[place]
+                place = tile, time
             for link in LINKS:
                 hop = Hop(place, link)
                 other, arrived = hop.end
                 if other in self.tiles and not (registered and hop.end == sink):
-                    push(cost + self._price(link, tile, time, own), other, arrived, hop)
-            cost += self._price("write", tile, time, own)
+                    push(cost + self._price(link, tile, time, own, mine), other, arrived, hop)
+            cost += self._price("write", tile, time, own, mine)
             # A register is written again an iteration later, and read until then.
             for t in range(time + 1, min(end, time + self.ii) + 1):
-                cost += self._price("hold", tile, t, own)
-                push(cost + self._price("read", tile, t, own), tile, t, Wait(place, (tile, t)))
+                cost += self._price("hold", tile, t, own, mine)
+                push(cost + self._price("read", tile, t, own, mine), tile, t, Wait(place, (tile, t)))
         place = sink
         while (step := came[place]) is not None and into.get(place) != step:
             into[place] = step
