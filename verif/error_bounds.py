@@ -1,0 +1,202 @@
+"""How far results on the array can be from real arithmetic: bounds element by element.
+
+Forward error analysis (N. Higham, Accuracy and Stability of Numerical Algorithms, 2002, ch. 3)
+with the error bounds of the units, docs/numerics.md.  A tensor is its real values and how far the
+computed ones are from them at most.  Where a function is undefined within that, the bound is
+infinite.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.dataflow.graph import CONSTANT
+from compiler.dataflow.operations import IN
+from compiler.tensors.compiled import Compiled, weight_blocks
+from compiler.tensors.expressions import REAL, Expression
+from compiler.tensors.program import Layout, Map
+from compiler.tensors.values import gathered
+from pal_units import model, tables
+from pal_units.formats import PAL16, Format
+from spu.arch.params import BLOCK, MATRIX_DOT
+
+#: Relative error of a result that is the nearest code, and of one within a unit of the log.
+NEAREST = 2.0 ** (0.5 / 1024) - 1
+FAITHFUL = 2.0 ** (1 / 1024) - 1
+#: Operations that choose one of their operands, or change its sign.
+EXACT = ("abs", "neg", "min", "max", "relu", "lt", "select")
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Real values, and how far computed ones are from them at most."""
+
+    value: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+
+def error_bounds(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:
+    """Outputs by name: real values and bounds of the errors, inputs encoded included."""
+    with np.errstate(all="ignore"):
+        return _Analysis(compiled).run(inputs)
+
+
+class _Analysis:
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled = compiled
+        self.top = 2.0 ** (compiled.bias / 8)
+        #: Least magnitude that is not zero: smaller ones become it, or zero.
+        self.least = self.top * 2.0 ** (-(PAL16.m_max - 1) / (1 << PAL16.fraction_bits))
+
+    def run(self, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:
+        program = self.compiled.program
+        tensors = {i: self.encoded(np.asarray(inputs[name], np.float64).reshape(program.shape(i)))
+                   for name, i in program.inputs.items()}
+        for i, tensor in enumerate(program.tensors):
+            if tensor.constant is not None:
+                tensors[i] = self.encoded(tensor.constant)
+        for number, step in enumerate(program.steps):
+            sources = [tensors[s] for s in step.sources]
+            if isinstance(step, Layout):
+                fill = self.encoded(np.array([step.fill]))
+                tensors[step.out] = Bounded(
+                    gathered(step, [s.value for s in sources], fill.value[0]),
+                    gathered(step, [s.error for s in sources], fill.error[0]))
+            elif isinstance(step, Map):
+                found = self.expression(step.expression, sources)
+                shape = program.shape(step.out)
+                tensors[step.out] = Bounded(np.broadcast_to(found.value, shape),
+                                            np.broadcast_to(found.error, shape))
+            else:
+                constant = program.tensors[step.b].constant
+                depths = dict.fromkeys(p.depth for p in self.compiled.pieces[number])
+                parts = [self.product(*sources, d, constant) for d in depths]
+                total = parts[0]
+                for part in parts[1:]:
+                    # As many roundings as a chain has, no fewer than a tree.
+                    total = self.rounded("add", total.value + part.value, total.error + part.error)
+                tensors[step.out] = total
+        return {name: tensors[i] for name, i in program.outputs.items()}
+
+    def encoded(self, values: NDArray) -> Bounded:
+        """Values as PAL16."""
+        return self._limited(values, NEAREST * np.abs(values) + self.least)
+
+    def _limited(self, value: NDArray, error: NDArray) -> Bounded:
+        """Saturation brings what is computed nearer to values that the format has."""
+        return Bounded(value, np.where(np.abs(value) <= self.top, error, np.inf))
+
+    def rounded(self, op: str, value: NDArray, error: NDArray) -> Bounded:
+        """A result whose operands' errors make ``error``, rounded by its unit."""
+        unit = 0.0 if op in EXACT else NEAREST if op in ("mul", "div", "sqrt", "rsqrt") else FAITHFUL
+        least = 0.0 if op in EXACT else self.least
+        return self._limited(value, error + unit * (np.abs(value) + error) + least)
+
+    def expression(self, expression: Expression, sources: list[Bounded]) -> Bounded:
+        done: dict[Expression, Bounded] = {}
+        for x in expression.steps():
+            if x.op == IN:
+                done[x] = sources[x.number]
+            elif x.op == CONSTANT:
+                done[x] = self.encoded(np.array(x.value))
+            else:
+                terms = [done[y] for y in x.operands]
+                value = np.asarray(REAL[x.op](*(t.value for t in terms)), np.float64)
+                error = np.asarray(_propagated(x.op, value, terms))
+                done[x] = self.rounded(x.op, value, np.where(np.isnan(error), np.inf, error))
+        return done[expression]
+
+    def product(self, a: Bounded, b: Bounded, depth: range, constant: NDArray | None) -> Bounded:
+        """Part of the depth of a product: blocks, products, sums, the log of the result."""
+        fmt, taken = self.compiled.fmt, slice(depth.start, depth.stop)
+        value_a, error_a, top_a = self._blocked(a.value[:, :, taken], a.error[:, :, taken])
+        if constant is None:
+            value_b, error_b, top_b = self._blocked(
+                b.value.transpose(0, 2, 1)[:, :, taken], b.error.transpose(0, 2, 1)[:, :, taken])
+            tensor_b = self.top
+        else:
+            value_b = constant.transpose(0, 2, 1)[:, :, taken]
+            error_b, top_b, tensor_b = _known_weights(constant, taken, fmt)
+        size_b = (np.abs(value_b) + error_b).transpose(0, 2, 1)
+        value = value_a @ value_b.transpose(0, 2, 1)
+        # Of what is multiplied, and of the products.
+        error = np.abs(value_a) @ error_b.transpose(0, 2, 1) + error_a @ size_b
+        error = error + 2.0 ** -(MATRIX_DOT.antilog_bits + 1) * ((np.abs(value_a) + error_a)
+                                                                 @ size_b)
+        error = error + BLOCK * 2.0 ** -(MATRIX_DOT.product_bits - 1) \
+            * (top_a @ top_b.transpose(0, 2, 1))
+        # A unit of the accumulator for each block.
+        unit = 2.0 ** -float(tables.octaves_below(MATRIX_DOT)) * self.top * tensor_b
+        error = error + top_a.shape[2] * unit
+        return self.rounded("product", value, error)
+
+    def _blocked(self, value: NDArray, error: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Rows in blocks: values, errors, tops of the blocks (batch, rows, blocks)."""
+        short = -value.shape[2] % BLOCK
+        blocks = [np.pad(x, ((0, 0), (0, 0), (0, short))).reshape(*value.shape[:2], -1, BLOCK)
+                  for x in (value, error)]
+        size = np.abs(blocks[0])
+        tops = [2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), self.least)) / 8)
+                for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])]
+        # The least bias of the format holds for smaller blocks too.
+        tops = [np.maximum(t, self.top * 2.0 ** (self.compiled.fmt.beta_min / 8)) for t in tops]
+        lost = np.maximum(*(half_gap((size + blocks[1]) / t[..., None], self.compiled.fmt)
+                            * t[..., None] for t in tops))
+        out = (blocks[1] + lost).reshape(*value.shape[:2], -1)[:, :, :value.shape[2]]
+        return value, out, tops[1]
+
+
+def half_gap(size: NDArray, fmt: Format) -> NDArray[np.float64]:
+    """Greatest error of rounding numbers up to ``size`` to codes of a block of top 1."""
+    levels = np.sort(model.value_of(np.arange(fmt.m_max + 1), fmt))
+    most = np.maximum.accumulate(np.diff(levels) / 2)
+    index = np.clip(np.searchsorted(levels, size), 1, len(levels) - 1)
+    return most[index - 1]
+
+
+def _known_weights(constant: NDArray, taken: slice, fmt: Format
+                   ) -> tuple[NDArray, NDArray, float]:
+    """Errors of weights that are known, tops of their blocks, and of the tensor."""
+    errors, tops, tensor = [], [], 0.0
+    for matrix in constant:
+        codes, beta, t_weight = weight_blocks(matrix, fmt)
+        decoded = model.decode_blocks(codes, beta, t_weight, fmt)
+        padded = np.pad(matrix.T, ((0, 0), (0, -matrix.shape[0] % BLOCK)))
+        blocks = slice(taken.start // BLOCK, -(-taken.stop // BLOCK))
+        errors.append(np.abs(decoded - padded)[:, taken])
+        tops.append(2.0 ** ((beta[:, blocks].astype(np.float64) + t_weight) / 8))
+        tensor = max(tensor, 2.0 ** (t_weight / 8))
+    return np.array(errors), np.array(tops), tensor
+
+
+def _propagated(op: str, value: NDArray, terms: list[Bounded]) -> NDArray:
+    """What errors of operands make of the error of a result, before it is rounded."""
+    v, e = [t.value for t in terms], [t.error for t in terms]
+    match op:
+        case "add" | "sub":
+            return e[0] + e[1]
+        case "mul":
+            return np.abs(v[0]) * e[1] + np.abs(v[1]) * e[0] + e[0] * e[1]
+        case "div":
+            near = np.abs(v[1]) - e[1]
+            return np.where(near > 0, (e[0] + np.abs(value) * e[1]) / near, np.inf)
+        case "exp2":
+            return value * (np.exp2(e[0]) - 1)
+        case "sqrt" | "rsqrt" | "log2":
+            ends = [REAL[op](v[0] + sign * e[0]) for sign in (-1, 1)]
+            inside = v[0] - e[0] > 0
+            if op == "sqrt":
+                inside, ends[0] = v[0] >= e[0], REAL[op](np.maximum(v[0] - e[0], 0))
+            return np.where(inside, np.maximum(*(np.abs(end - value) for end in ends)), np.inf)
+        case "abs" | "neg" | "relu":
+            return e[0]
+        case "min" | "max":
+            return np.maximum(e[0], e[1])
+        case "lt":
+            return np.asarray(np.abs(v[0] - v[1]) <= e[0] + e[1], np.float64)
+        case "select":
+            either = np.maximum(*(np.abs(v[k] - value) + e[k] for k in (0, 1)))
+            return np.where(e[2] > 0, either, np.where(v[2] != 0, e[0], e[1]))
+    raise AssertionError(op)
