@@ -115,7 +115,7 @@ class _Analysis:
         if constant is None:
             value_b, error_b, top_b = self._blocked(
                 b.value.transpose(0, 2, 1)[:, :, taken], b.error.transpose(0, 2, 1)[:, :, taken])
-            tensor_b = self.top
+            tensor_b = top_b.max(axis=(1, 2))[:, None, None]
         else:
             value_b = constant.transpose(0, 2, 1)[:, :, taken]
             error_b, top_b, tensor_b = _known_weights(constant, taken, fmt)
@@ -128,7 +128,8 @@ class _Analysis:
         error = error + BLOCK * 2.0 ** -(MATRIX_DOT.product_bits - 1) \
             * (top_a @ top_b.transpose(0, 2, 1))
         # A unit of the accumulator for each block.
-        unit = 2.0 ** -float(tables.octaves_below(MATRIX_DOT)) * self.top * tensor_b
+        unit = 2.0 ** -float(tables.octaves_below(MATRIX_DOT)) \
+            * top_a.max(axis=(1, 2))[:, None, None] * tensor_b
         error = error + top_a.shape[2] * unit
         return self.rounded("product", value, error)
 

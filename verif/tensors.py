@@ -14,6 +14,7 @@ from compiler.tensors.expressions import Expression
 from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.values import gathered
 from pal_units import model
+from pal_units.formats import BETA_MIN
 from rtl.simulator import SimulationError
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
@@ -192,21 +193,21 @@ class _Host:
             found = [weight_blocks(matrix, compiled.fmt) for matrix in values]
         else:
             codes, beta = self._blocks(self.tensor(step.b).transpose(0, 2, 1))
-            found = [(c, b, compiled.bias) for c, b in zip(codes, beta, strict=True)]
+            found = [(c, *lifted(b, compiled.bias)) for c, b in zip(codes, beta, strict=True)]
         shape = program.shape(step.out)
         pieces = compiled.pieces[i]
         parts = {d: k for k, d in enumerate(dict.fromkeys(p.depth for p in pieces))}
         out = np.zeros((len(parts), *shape), np.uint16)
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
+            beta, t_x = lifted(x_beta[batch], compiled.bias)
             for piece in pieces:
                 blocks = slice(piece.depth.start // BLOCK, -(-piece.depth.stop // BLOCK))
                 taken = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
                 rows = slice(piece.outputs.start, piece.outputs.stop)
-                # Both operands have the tensor bias of the result, but for constant weights.
                 plan = self._weights(piece.plan, w_codes[rows, taken], w_beta[rows, blocks],
-                                     -t_weight)
+                                     compiled.bias - t_x - t_weight)
                 out[parts[piece.depth], batch, :, rows] = self._multiply(
-                    plan, x_codes[batch][:, taken], x_beta[batch][:, blocks])
+                    plan, x_codes[batch][:, taken], beta[:, blocks])
         if len(parts) == 1:
             return out[0]
         return self._kernel(partial_sums(depth_parts(pieces)), list(out)).reshape(shape)
@@ -244,6 +245,16 @@ class _Host:
             beta[k::streams] = w.bias(words)[::per_block]
         return (out[:len(blocks)].reshape(padded.shape),
                 beta[:len(blocks)].reshape(*padded.shape[:-1], -1))
+
+
+def lifted(beta: NDArray, bias: int) -> tuple[NDArray, int]:
+    """Block biases under the least tensor bias that holds them, and that.
+
+    The accumulator's unit lies a fixed number of octaves below the tensors' tops.
+    """
+    empty = beta == model.ZERO_BLOCK
+    most = int(beta[~empty].max(initial=BETA_MIN))
+    return np.where(empty, beta, beta - most), bias + most
 
 
 def interleaved(timed: list[tuple[int, int, Stream]]) -> Stream:

@@ -1,0 +1,134 @@
+"""Real models on the array: accuracy against float and against PAL in numpy, and cycles.
+
+``python -m verif.models`` runs the digits models and a transformer encoder block on the golden
+model of ``basic``; with ``--rtl`` the digits models in RTL as well.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler.tensors.compiled import Compiled, bias_for, compile_program
+from compiler.tensors.lower import lower
+from compiler.tensors.values import real_values
+from spu.arch.params import Architecture
+from verif.digits.cnn import MODEL as CNN
+from verif.digits.data import MODEL, split
+from verif.tensor_prediction import predict
+from verif.tensors import Engine, run
+
+#: Of the encoder blocks of MiniLM-L12-H384 (W. Wang et al., "MiniLM", NeurIPS 2020), and of a
+#: short sentence.
+WIDTH, HEADS, HIDDEN, SEQUENCE = 384, 12, 1536, 16
+
+
+def encoder_block(seed: int = 0) -> onnx.ModelProto:
+    """A post-norm transformer encoder block (A. Vaswani et al., NeurIPS 2017) with GELU."""
+    rng = np.random.default_rng(seed)
+    constants: dict[str, NDArray] = {}
+    nodes: list[onnx.NodeProto] = []
+
+    def constant(name: str, values: NDArray) -> str:
+        constants[name] = values
+        return name
+
+    def node(op: str, inputs: list[str], name: str, **attributes: object) -> str:
+        nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
+        return name
+
+    def dense(x: str, name: str, depth: int, outputs: int) -> str:
+        weight = rng.normal(0, depth**-0.5, (depth, outputs)).astype(np.float32)
+        bias = rng.normal(0, 0.1, outputs).astype(np.float32)
+        product = node("MatMul", [x, constant(f"{name}.weight", weight)], f"{name}.product")
+        return node("Add", [product, constant(f"{name}.bias", bias)], name)
+
+    def heads(x: str, name: str, order: list[int]) -> str:
+        parts = node("Reshape", [x, "split"], f"{name}.parts")
+        return node("Transpose", [parts], name, perm=order)
+
+    def norm(x: str, name: str) -> str:
+        scale = rng.uniform(0.5, 1.5, WIDTH).astype(np.float32)
+        offset = rng.normal(0, 0.1, WIDTH).astype(np.float32)
+        return node("LayerNormalization", [x, constant(f"{name}.scale", scale),
+                                           constant(f"{name}.offset", offset)], name)
+    constant("split", np.array([1, SEQUENCE, HEADS, WIDTH // HEADS]))
+    constant("merge", np.array([1, SEQUENCE, WIDTH]))
+    q, k, v = (dense("x", name, WIDTH, WIDTH) for name in ("query", "key", "value"))
+    scores = node("MatMul", [heads(q, "q", [0, 2, 1, 3]), heads(k, "k", [0, 2, 3, 1])], "scores")
+    scale = constant("root", np.array((WIDTH // HEADS) ** -0.5, np.float32))
+    weights = node("Softmax", [node("Mul", [scores, scale], "scaled")], "attention")
+    mixed = node("MatMul", [weights, heads(v, "v", [0, 2, 1, 3])], "mixed")
+    mixed = node("Reshape", [node("Transpose", [mixed], "rows", perm=[0, 2, 1, 3]), "merge"], "all")
+    first = norm(node("Add", ["x", dense(mixed, "output", WIDTH, WIDTH)], "residual_1"), "norm_1")
+    hidden = node("Gelu", [dense(first, "expand", WIDTH, HIDDEN)], "gelu")
+    second = dense(hidden, "contract", HIDDEN, WIDTH)
+    norm(node("Add", [first, second], "residual_2"), "y")
+    shape = [1, SEQUENCE, WIDTH]
+    graph = helper.make_graph(nodes, "encoder_block",
+                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+                              [numpy_helper.from_array(v, name) for name, v in constants.items()])
+    model = helper.make_model(graph, producer_name="pal-spu", ir_version=10,
+                              opset_imports=[helper.make_opsetid("", 20)])
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model with inputs; ``labels`` if it classifies."""
+
+    name: str
+    model: onnx.ModelProto
+    inputs: dict[str, NDArray]
+    labels: NDArray | None = None
+
+
+def digits(name: str, count: int) -> Workload:
+    """One of the digits models, ``mlp`` or ``cnn``, with held-out images."""
+    _, _, images, labels = split()
+    shape = (count, 8, 8) if name == "mlp" else (count, 1, 8, 8)
+    model = onnx.load(MODEL if name == "mlp" else CNN)
+    return Workload(f"digits {name}", model, {"image": images[:count].reshape(shape)},
+                    labels[:count])
+
+
+def encoder() -> Workload:
+    """The encoder block with an input of unit variance."""
+    x = np.random.default_rng(1).standard_normal((1, SEQUENCE, WIDTH))
+    return Workload("encoder block", encoder_block(), {"x": x})
+
+
+def decibels(reference: NDArray, got: NDArray) -> float:
+    """Signal to noise ratio."""
+    return float(10 * np.log10((reference**2).sum() / ((got - reference) ** 2).sum()))
+
+
+def compiled(workload: Workload, arch: Architecture,
+             progress: Callable[[str], None] = lambda _: None) -> Compiled:
+    """The workload's model, its tensor bias from the magnitudes of these inputs."""
+    batch = len(next(iter(workload.inputs.values())))
+    program = lower(workload.model, workload.name, batch)
+    return compile_program(program, arch, bias=bias_for(real_values(program, workload.inputs)[1]),
+                           progress=progress)
+
+
+def measure(workload: Workload, model: Compiled, engine: Engine,
+            progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
+    """Figures of a run: dB against float, of the array and of the prediction."""
+    program = model.program
+    values, _ = real_values(program, workload.inputs)
+    name, number = next(iter(program.outputs.items()))
+    got = run(model, engine, workload.inputs, progress)[name]
+    out = {"name": workload.name, "array_db": decibels(values[number], got),
+           "predicted_db": decibels(values[number], predict(model, workload.inputs)[name]),
+           "cycles": engine.cycles, "predicted_cycles": sum(model.cycles().values()),
+           "runs": engine.runs}
+    if workload.labels is not None:
+        out["accuracy"] = float((got.argmax(axis=1) == workload.labels).mean())
+        out["float_accuracy"] = float((values[number].argmax(axis=1) == workload.labels).mean())
+    return out
