@@ -81,7 +81,7 @@ class _Importer:
                 continue
             if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
                 raise CompileError(f"{label}: operator is not supported; supported are "
-                                   f"{', '.join(SUPPORTED)}")
+                                   f"{', '.join(SUPPORTED)}; more in separate steps (--steps)")
             dynamic = [i for i in node.input if i and i not in self.constants]
             if dynamic != [self.current]:
                 raise CompileError(f"{label}: takes {dynamic or 'only constants'}; every node "

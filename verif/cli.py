@@ -26,6 +26,7 @@ from spu.arch import bitstream
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
 from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, replace_file
+from verif.cli_steps import KIND, compile_steps, run_steps
 from verif.cli_studies import area, fpga, numerics
 from verif.golden.array import GoldenArray, Result
 
@@ -51,6 +52,15 @@ def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
     return content, report, arch
 
 
+def _kind(directory: Path) -> str | None:
+    """What kind of program a directory holds, as its report says."""
+    try:
+        report = json.loads((directory / REPORT).read_text())
+    except ValueError as error:
+        raise BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
+    return report.get("kind") if isinstance(report, dict) else None
+
+
 @app.command("compile")
 def compile_command(
     model: Annotated[Path, typer.Argument(help="ONNX file.")],
@@ -60,11 +70,20 @@ def compile_command(
         FormatName[MATRIX_FORMATS[0].name],
     input_max: Annotated[float, typer.Option(help="Largest magnitude of any input.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placement search.")] = 0,
+    steps: Annotated[bool, typer.Option("--steps", help="A program for each step, rather than "
+                                        "one for a whole chain of dense layers.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Size of open dimensions (--steps).")] = 1,
+    calibrate: Annotated[Path | None, typer.Option(
+        help="Inputs (.npy, .npz) whose magnitudes set the tensor bias (--steps).")] = None,
 ) -> None:
-    """Map an ONNX model: writes program.spub and report.json.
+    """Map an ONNX model: one pipelined program, or with --steps a program for each step.
 
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
+    if steps:
+        with one_line_errors():
+            print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, seed))
+        return
     with one_line_errors(), console.status("compiling") as status:
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed,
                                 lambda note: status.update(f"compiling: {note}"))
@@ -79,8 +98,9 @@ def compile_command(
 @app.command()
 def run(
     directory: Annotated[Path, typer.Argument(help="Directory that spu compile wrote.")],
-    inputs: Annotated[Path, typer.Option("--input", help="Input vectors, (n, inputs), .npy.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="Output vectors, .npy.")],
+    inputs: Annotated[Path, typer.Option("--input", help="Input vectors, (n, inputs), .npy; or all "
+                                           "inputs by name, .npz.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Outputs, .npy or .npz.")],
     engine: Annotated[EngineName, typer.Option(help="What executes the program.")] =
         EngineName.golden,
     stats: Annotated[Path | None, typer.Option("--json", help="Counters as JSON.")] = None,
@@ -95,6 +115,9 @@ def run(
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
     with one_line_errors():
+        if _kind(directory) == KIND:
+            print(run_steps(directory, inputs, out, engine == EngineName.rtl, stats))
+            return
         content, report, arch = _load(directory)
         try:
             x = np.load(inputs, allow_pickle=False)

@@ -160,20 +160,20 @@ class _Host:
     # Kernels.
 
     def _kernel(self, expression: Expression, sources: list[NDArray]) -> NDArray[np.uint16]:
-        mapped, lanes = self.compiled.kernels[expression], self.arch.lanes16
+        kernel, lanes = self.compiled.kernels[expression], self.arch.lanes16
         if expression not in self.images:
-            self.images[expression] = bitstream.decode(mapped.content, self.arch).image
+            self.images[expression] = bitstream.decode(kernel.content, self.arch).image
         count = sources[0].size
         iterations = self.compiled.words(count)
-        ins, out = self.compiled.ports(mapped)
         timed: dict[int, list[tuple[int, Stream]]] = {}
-        for (column, time), source in zip(ins, sources, strict=True):
+        for (column, time), source in zip(kernel.ins, sources, strict=True):
             timed.setdefault(column, []).append((time, self._words(source, iterations, lanes)))
         outputs = self.engine.run(
             self.images[expression],
-            {c: interleaved([(t, mapped.placed.ii, s) for t, s in streams])
-             for c, streams in timed.items()}, iterations, mapped.cycles, True)
-        return w.lanes(w.from_integers(outputs[out[0]][:iterations], self.arch)).ravel()[:count]
+            {c: interleaved([(t, kernel.ii, s) for t, s in streams])
+             for c, streams in timed.items()}, iterations, kernel.cycles, True)
+        words = outputs[kernel.out[0]][:iterations]
+        return w.lanes(w.from_integers(words, self.arch)).ravel()[:count]
 
     def _words(self, codes: NDArray, count: int, used: int) -> Stream:
         """Words of ``used`` PAL16 lanes each."""

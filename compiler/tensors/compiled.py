@@ -1,7 +1,7 @@
 """Tensor programs on an array: kernels and products mapped, one program file each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,32 @@ from spu.arch.params import BLOCK, Architecture
 DEFAULT_BIAS = 8 * 12
 #: Room above the largest magnitude that is known, for the rounding on the way.
 MARGIN = 1.05
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A mapped kernel: an iteration every ``ii`` cycles, done after ``span``.
+
+    (column, cycle) of the words of each input, and of its result.
+    """
+
+    content: bytes
+    ii: int
+    mii: int
+    span: int
+    ins: tuple[tuple[int, int], ...]
+    out: tuple[int, int]
+
+    def cycles(self, iterations: int) -> int:
+        """Executed cycles of a run without holds."""
+        return (iterations - 1) * self.ii + self.span
+
+    @classmethod
+    def of(cls, mapped: Mapped) -> "Kernel":
+        nodes, placed = mapped.graph.nodes, mapped.placed
+        ins, outs = ([(placed.tile[n][1], placed.time[n]) for n in sorted(mapped.graph.operations)
+                      if nodes[n].op == op] for op in (IN, OUT))
+        return cls(mapped.content, placed.ii, mapped.bounds.mii, mapped.span, tuple(ins), outs[0])
 
 
 @dataclass(frozen=True)
@@ -44,7 +70,7 @@ class Compiled:
     arch: Architecture
     fmt: Format
     bias: int
-    kernels: dict[Expression, Mapped] = field(default_factory=dict)
+    kernels: dict[Expression, Kernel] = field(default_factory=dict)
     pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict)
     reblock: Reblocking | None = None
 
@@ -82,13 +108,6 @@ class Compiled:
         assert self.reblock is not None
         return self.reblock.cycles(-(-blocks // len(self.reblock.columns)))
 
-    def ports(self, mapped: Mapped) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-        """(column, cycle) of the words of each input of a kernel, and of its result."""
-        nodes, placed = mapped.graph.nodes, mapped.placed
-        where = {op: [(placed.tile[n][1], placed.time[n]) for n in sorted(mapped.graph.operations)
-                      if nodes[n].op == op] for op in (IN, OUT)}
-        return where[IN], where[OUT][0]
-
 
 def partial_sums(parts: int) -> Expression:
     """The sum of the parts of a product whose depth is divided."""
@@ -107,7 +126,7 @@ def bias_for(most: float) -> int:
 
 def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
                     bias: int = DEFAULT_BIAS, seed: int = 0,
-                    known: dict[tuple[Expression, int], Mapped] | None = None,
+                    known: dict[tuple[Expression, int], Kernel] | None = None,
                     progress: Callable[[str], None] = lambda _: None) -> Compiled:
     """Map all kernels and products of a program.
 
@@ -127,7 +146,7 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
         if not arch.matrix_tiles:
             raise CompileError(f"{arch.name} has no tile with a matrix unit")
         try:
-            object.__setattr__(compiled, "reblock", reblocking(arch, fmt))
+            compiled = replace(compiled, reblock=reblocking(arch, fmt))
         except ValueError as error:
             raise CompileError(str(error)) from None
     for i in products:
@@ -140,8 +159,8 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
     for expression in dict.fromkeys(needed):
         if (expression, bias) not in known:
             progress(f"kernel {len(compiled.kernels)}")
-            known[expression, bias] = map_kernel(
-                dataflow(expression, f"kernel {len(compiled.kernels)}", bias), arch, seed)
+            known[expression, bias] = Kernel.of(map_kernel(
+                dataflow(expression, f"kernel {len(compiled.kernels)}", bias), arch, seed))
         compiled.kernels[expression] = known[expression, bias]
     return compiled
 

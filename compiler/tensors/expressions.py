@@ -75,6 +75,20 @@ class Expression:
         visit(self)
         return list(seen)
 
+    def listed(self) -> list[list]:
+        """For files: operation, places of the operands, number, value of each subexpression."""
+        steps = self.steps()
+        place = {x: i for i, x in enumerate(steps)}
+        return [[x.op, [place[y] for y in x.operands], x.number, x.value] for x in steps]
+
+    @staticmethod
+    def from_list(steps: list[list]) -> "Expression":
+        """Inverse of ``listed``."""
+        made: list[Expression] = []
+        for op, operands, number, value in steps:
+            made.append(Expression(op, tuple(made[i] for i in operands), number, value))
+        return made[-1]
+
     def substituted(self, inputs: Sequence["Expression"]) -> "Expression":
         """With other expressions in the place of inputs."""
         new: dict[Expression, Expression] = {}

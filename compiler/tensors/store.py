@@ -1,0 +1,157 @@
+"""Compiled tensor programs in a directory: program files, a report, arrays of the host's part."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.errors import CompileError
+from compiler.gemm import Gemm, Share
+from compiler.reblock import reblocking
+from compiler.tensors.compiled import Compiled, Kernel, Piece
+from compiler.tensors.expressions import Expression
+from compiler.tensors.program import Layout, Map, Product, Program, Step, Tensor
+from pal_units.formats import FORMATS
+from spu.arch import bitstream
+from spu.arch.params import Architecture, architecture
+
+REPORT, ARRAYS, PROGRAMS = "report.json", "arrays.npz", "programs"
+#: What ``report.json`` calls a program of this kind.
+KIND = "steps"
+
+
+def save(compiled: Compiled, directory: Path) -> dict:
+    """Write everything, each file as a whole, the report last; returns the report."""
+    files, arrays = _Writer(compiled).files()
+    (directory / PROGRAMS).mkdir(parents=True, exist_ok=True)
+    (directory / REPORT).unlink(missing_ok=True)
+    for old in (directory / PROGRAMS).glob("*.spub"):
+        old.unlink()
+    with (directory / ARRAYS).open("wb") as sink:
+        np.savez_compressed(sink, allow_pickle=False, **arrays)
+    for name, content in files.items():
+        new = directory / f"{name}.new"
+        new.write_bytes(content)
+        new.replace(directory / name)
+    report: dict = json.loads(files[REPORT])
+    return report
+
+
+class _Writer:
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled, self.arrays = compiled, dict[str, Any]()
+        self.plans: list[Gemm] = []
+        for pieces in compiled.pieces.values():
+            self.plans += [p.plan for p in pieces if p.plan not in self.plans]
+        self.kernels = list(compiled.kernels)
+
+    def files(self) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """Files by name, the report last; and the arrays."""
+        compiled, program = self.compiled, self.compiled.program
+        cycles = compiled.cycles()
+        for i, tensor in enumerate(program.tensors):
+            if tensor.constant is not None:
+                self.arrays[f"constant_{i}"] = tensor.constant
+        files = {f"{PROGRAMS}/kernel_{i}.spub": compiled.kernels[x].content
+                 for i, x in enumerate(self.kernels)}
+        for i, plan in enumerate(self.plans):
+            assert plan.image is not None
+            files[f"{PROGRAMS}/product_{i}.spub"] = bitstream.encode(plan.image)
+        if compiled.reblock is not None:
+            files[f"{PROGRAMS}/reblock.spub"] = bitstream.encode(compiled.reblock.image)
+        report = {
+            "kind": KIND, "name": program.name, "arch": compiled.arch.name,
+            "arch_hash": f"{compiled.arch.hash:#010x}", "format": compiled.fmt.name,
+            "tensor_bias": compiled.bias, "bytes": sum(map(len, files.values())),
+            "cycles": sum(cycles.values()), "formula_error": program.error,
+            "inputs": {name: list(program.shape(i)) for name, i in program.inputs.items()},
+            "outputs": {name: list(program.shape(i)) for name, i in program.outputs.items()},
+            "input_tensors": program.inputs, "output_tensors": program.outputs,
+            "tensors": [list(t.shape) for t in program.tensors],
+            "steps": [self._step(i, s) | ({"cycles": cycles[i]} if i in cycles else {})
+                      for i, s in enumerate(program.steps)],
+            "kernels": [{k: v for k, v in asdict(compiled.kernels[x]).items() if k != "content"}
+                        | {"expression": x.listed()} for x in self.kernels],
+            "products": [self._plan(p) for p in self.plans],
+        }
+        files[REPORT] = (json.dumps(report, indent=1) + "\n").encode()
+        return files, self.arrays
+
+    def _step(self, i: int, step: Step) -> dict:
+        if isinstance(step, Layout):
+            self.arrays[f"index_{i}"] = step.index
+            return {"kind": "layout", "out": step.out, "sources": list(step.sources),
+                    "fill": step.fill}
+        if isinstance(step, Map):
+            return {"kind": "map", "out": step.out, "sources": list(step.sources),
+                    "kernel": self.kernels.index(step.expression)}
+        return {"kind": "product", "out": step.out, "sources": list(step.sources),
+                "pieces": [[p.depth.start, p.depth.stop, p.outputs.start, p.outputs.stop,
+                            self.plans.index(p.plan)] for p in self.compiled.pieces[i]]}
+
+    @staticmethod
+    def _plan(plan: Gemm) -> dict:
+        return {"rows": plan.rows, "depth": plan.depth, "outputs": plan.outputs, "ii": plan.ii,
+                "steps": plan.steps, "passes": plan.passes,
+                "streams": [[column, [[*s.tile, s.hops, s.group] for s in shares]]
+                            for column, shares in plan.streams],
+                "results": {str(c): words for c, words in plan.results.items()}}
+
+
+def load(directory: Path) -> Compiled:
+    """What ``save`` wrote; ``CompileError`` if it is not that."""
+    try:
+        report = json.loads((directory / REPORT).read_text())
+        with np.load(directory / ARRAYS, allow_pickle=False) as file:
+            arrays = dict(file)
+        return _Reader(directory, report, arrays).compiled()
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AssertionError) as error:
+        raise CompileError(f"{directory}: not what spu compile wrote: {error}") from None
+
+
+class _Reader:
+    def __init__(self, directory: Path, report: dict, arrays: dict) -> None:
+        self.directory, self.report, self.arrays = directory, report, arrays
+        self.arch = architecture(report["arch"])
+
+    def _content(self, name: str) -> bytes:
+        return (self.directory / PROGRAMS / f"{name}.spub").read_bytes()
+
+    def compiled(self) -> Compiled:
+        report, fmt = self.report, FORMATS[self.report["format"]]
+        kernels = {}
+        for i, member in enumerate(report["kernels"]):
+            kernels[Expression.from_list(member["expression"])] = Kernel(
+                self._content(f"kernel_{i}"), member["ii"], member["mii"], member["span"],
+                tuple((c, t) for c, t in member["ins"]), (member["out"][0], member["out"][1]))
+        plans = [self._plan(i, p, self.arch) for i, p in enumerate(report["products"])]
+        keys = list(kernels)
+        steps: list[Step] = []
+        pieces = {}
+        for i, member in enumerate(report["steps"]):
+            out, sources = member["out"], tuple(member["sources"])
+            if member["kind"] == "layout":
+                steps.append(Layout(out, sources, self.arrays[f"index_{i}"], member["fill"]))
+            elif member["kind"] == "map":
+                steps.append(Map(out, sources, keys[member["kernel"]]))
+            else:
+                steps.append(Product(out, *sources))
+                pieces[i] = tuple(Piece(range(a, b), range(c, d), plans[p])
+                                  for a, b, c, d, p in member["pieces"])
+        program = Program(report["name"], [
+            Tensor(tuple(shape), self.arrays.get(f"constant_{i}"))
+            for i, shape in enumerate(report["tensors"])], steps, report["input_tensors"],
+            report["output_tensors"], report["formula_error"])
+        return Compiled(program, self.arch, fmt, report["tensor_bias"], kernels, pieces,
+                        reblocking(self.arch, fmt) if pieces else None)
+
+    def _plan(self, i: int, member: dict, arch: Architecture) -> Gemm:
+        image = bitstream.decode(self._content(f"product_{i}"), arch).image
+        return Gemm(arch, FORMATS[self.report["format"]], member["rows"], member["depth"],
+                    member["outputs"], member["ii"], member["steps"], member["passes"],
+                    [(column, [Share((r, c), hops, group) for r, c, hops, group in shares])
+                     for column, shares in member["streams"]],
+                    {int(c): [tuple(word) for word in words]
+                     for c, words in member["results"].items()}, image)

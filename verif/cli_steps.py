@@ -1,0 +1,83 @@
+"""``spu compile`` and ``spu run`` for models that are sequences of programs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.tensors.compiled import DEFAULT_BIAS, bias_for, compile_program
+from compiler.tensors.lower import lower
+from compiler.tensors.onnx_graph import read
+from compiler.tensors.program import Program
+from compiler.tensors.store import KIND, load, save
+from compiler.tensors.values import real_values
+from pal_units.formats import Format
+from spu.arch.params import Architecture
+from verif.cli_common import BadInput, console, replace_file
+from verif.tensors import Engine, GoldenEngine, RtlEngine, run
+
+__all__ = ["KIND", "compile_steps", "run_steps"]
+
+
+def arrays(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
+    """Inputs of a program: an ``.npz`` by name, or an ``.npy`` for the only one.
+
+    Raises ``BadInput`` for other names, shapes or types, and for NaN and infinities.
+    """
+    try:
+        file = np.load(path, allow_pickle=False)
+        given = dict(file) if hasattr(file, "files") else {next(iter(program.inputs), ""): file}
+    except (ValueError, EOFError, KeyError):
+        raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
+    if given.keys() != program.inputs.keys():
+        raise BadInput(f"{path}: has {sorted(given)}, the inputs are {sorted(program.inputs)}")
+    for name, values in given.items():
+        shape = program.shape(program.inputs[name])
+        if values.dtype.kind not in "fiu":
+            raise BadInput(f"{path}: {name} must be real numbers, not {values.dtype}")
+        if values.shape != shape:
+            raise BadInput(f"{path}: {name} must have shape {shape}, not {values.shape}; "
+                           "spu compile --batch sets the sizes that a model leaves open")
+        if not np.isfinite(values).all():
+            raise BadInput(f"{path}: {name} holds NaN or infinities")
+    return {name: values.astype(np.float64) for name, values in given.items()}
+
+
+def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch: int,
+                  calibrate: Path | None, seed: int) -> str:
+    """Compile and save; returns what happened in a line."""
+    program = lower(read(path), path.stem, batch)
+    bias = DEFAULT_BIAS
+    if calibrate is not None:
+        bias = bias_for(real_values(program, arrays(calibrate, program))[1])
+    with console.status("compiling") as status:
+        compiled = compile_program(program, arch, fmt, bias, seed,
+                                   progress=lambda note: status.update(f"compiling: {note}"))
+    report = save(compiled, out)
+    kinds = [step["kind"] for step in report["steps"]]
+    return (f"{out}: {kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
+            f"{kinds.count('product')} products, {report['bytes']} bytes, {report['cycles']} "
+            f"cycles; magnitudes up to {2.0 ** (bias / 8):g}")
+
+
+def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path | None) -> str:
+    """Run on inputs and save the outputs; returns what happened in a line."""
+    compiled = load(directory)
+    given, top = arrays(inputs, compiled.program), 2.0 ** (compiled.bias / 8)
+    for name, values in given.items():
+        if values.size and np.abs(values).max() > top:
+            raise BadInput(f"{inputs}: {name} has magnitude {np.abs(values).max():g}, the program "
+                           f"takes up to {top:g}; spu compile --calibrate sets it")
+    engine: Engine = RtlEngine(compiled.arch) if rtl else GoldenEngine(compiled.arch)
+    with console.status("running") as status:
+        results = run(compiled, engine, given,
+                      lambda done, total: status.update(f"running: step {done} of {total}"))
+    only = next(iter(results.values()))
+    replace_file(out, lambda sink: np.savez(sink, allow_pickle=False, **results)
+                 if len(results) > 1 or out.suffix == ".npz" else np.save(sink, only))
+    if stats:
+        text = json.dumps({"cycles": engine.cycles, "runs": engine.runs}, indent=1)
+        replace_file(stats, lambda sink: sink.write(text.encode() + b"\n"))
+    shapes = ", ".join(f"{name} {values.shape}" for name, values in results.items())
+    return f"{out}: {shapes} in {engine.cycles} cycles of {engine.runs} runs"
