@@ -23,7 +23,7 @@ STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal mapping bench docs lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal onnx models mapping bench docs lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +76,12 @@ random: $(READY) ## COUNT random programs on each of seven arrays, RTL against g
 
 formal: $(READY) ## proofs of streams, loader, bus and holds
 	$(BIN)/python -m verif.array_formal
+
+onnx: $(READY) ## operator tests of the onnx package on the golden model; RTL=40 for some in RTL
+	$(BIN)/python -m verif.node_tests --rtl $(or $(RTL),0)
+
+models: $(READY) ## digits models and a transformer block on the golden model; RTL=1 for digits in RTL
+	$(BIN)/python -m verif.models $(if $(RTL),--rtl)
 
 mapping: $(READY) ## map dataflow graphs: those of verif/dataflows.py, or GRAPHS=DIR of JSON files
 	$(BIN)/python -m verif.mapping $(GRAPHS)

@@ -107,7 +107,8 @@ def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_
     ``weight`` has shape (depth, outputs).  The result's tensor bias is by default that of
     the largest possible result.  Raises ``CompileError`` for what does not fit.
     """
-    plan = plan_gemm(arch, rows, *weight.shape, fmt, seed)
+    depth, outputs = weight.shape
+    plan = plan_gemm(arch, rows, depth, outputs, fmt, seed)
     padded = np.zeros(plan.weight_shape)
     padded[:plan.outputs, :plan.depth] = weight.T
     codes, beta, t_weight = model.encode_blocks(padded, fmt)

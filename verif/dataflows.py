@@ -188,11 +188,9 @@ def saxpy() -> dict:
 def functions() -> dict:
     """A kernel with more vector modes than a tile has, of words up to 256."""
     body = Body("functions")
-    x, total = body.op("in"), None
-    scaled = body.op("mul", x, body.const(pal=2.5))
-    for op in ("sqrt", "exp2", "log2"):
-        y = body.op(op, body.op("abs", scaled))
-        total = y if total is None else body.op("add", total, y)
+    x = body.op("in")
+    size = body.op("abs", body.op("mul", x, body.const(pal=2.5)))
+    total = body.total([body.op(op, size) for op in ("sqrt", "exp2", "log2")])
     body.op("out", body.op("div", total, x))
     return body.json() | {"bias": 64}
 

@@ -72,7 +72,7 @@ class _Analysis:
             else:
                 constant = program.tensors[step.b].constant
                 depths = dict.fromkeys(p.depth for p in self.compiled.pieces[number])
-                parts = [self.product(*sources, d, constant) for d in depths]
+                parts = [self.product(sources[0], sources[1], d, constant) for d in depths]
                 total = parts[0]
                 for part in parts[1:]:
                     # As many roundings as a chain has, no fewer than a tree.
@@ -90,9 +90,10 @@ class _Analysis:
 
     def rounded(self, op: str, value: NDArray, error: NDArray) -> Bounded:
         """A result whose operands' errors make ``error``, rounded by its unit."""
-        unit = 0.0 if op in EXACT else NEAREST if op in ("mul", "div", "sqrt", "rsqrt") else FAITHFUL
-        least = 0.0 if op in EXACT else self.least
-        return self._limited(value, error + unit * (np.abs(value) + error) + least)
+        if op in EXACT:
+            return self._limited(value, error)
+        unit = NEAREST if op in ("mul", "div", "sqrt", "rsqrt") else FAITHFUL
+        return self._limited(value, error + unit * (np.abs(value) + error) + self.least)
 
     def expression(self, expression: Expression, sources: list[Bounded]) -> Bounded:
         done: dict[Expression, Bounded] = {}

@@ -17,6 +17,7 @@ from verif.golden import units
 from verif.golden import words as w
 from verif.golden.array import GoldenArray, Result
 from verif.golden.words import Stream, Words
+
 #: Of operations that have no use for a vector mode.
 NO_MODE = {"offset": 0, "bias": 0}
 

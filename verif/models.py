@@ -4,26 +4,33 @@
 model of ``basic``; with ``--rtl`` the digits models in RTL as well.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
+import typer
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
+from rich.table import Table
 
 from compiler.tensors.compiled import Compiled, bias_for, compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.values import real_values
-from spu.arch.params import Architecture
+from spu.arch.params import CONFIGS, Architecture
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 from verif.tensor_prediction import predict
-from verif.tensors import Engine, run
+from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 
 #: Of the encoder blocks of MiniLM-L12-H384 (W. Wang et al., "MiniLM", NeurIPS 2020), and of a
 #: short sentence.
 WIDTH, HEADS, HIDDEN, SEQUENCE = 384, 12, 1536, 16
+#: By how much the array may be from the prediction.
+MOST_DECIBELS = 0.5
 
 
 def encoder_block(seed: int = 0) -> onnx.ModelProto:
@@ -36,7 +43,7 @@ def encoder_block(seed: int = 0) -> onnx.ModelProto:
         constants[name] = values
         return name
 
-    def node(op: str, inputs: list[str], name: str, **attributes: object) -> str:
+    def node(op: str, inputs: list[str], name: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
         return name
 
@@ -132,3 +139,38 @@ def measure(workload: Workload, model: Compiled, engine: Engine,
         out["accuracy"] = float((got.argmax(axis=1) == workload.labels).mean())
         out["float_accuracy"] = float((values[number].argmax(axis=1) == workload.labels).mean())
     return out
+
+
+def main(rtl: bool = False, images: int = 64, rtl_images: int = 4) -> None:
+    """Run all workloads on the golden model of ``basic``, the digits models in RTL too."""
+    console, arch = Console(), CONFIGS["basic"]
+    table = Table("model", "engine", "dB against float", "PAL in numpy, dB", "accuracy / float",
+                  "cycles / predicted", "programs run", "seconds: compile", "run",
+                  title="models on basic, PAL8T")
+    jobs: list[tuple[Workload, Engine]] = [
+        (digits("mlp", images), GoldenEngine(arch)), (digits("cnn", images), GoldenEngine(arch)),
+        (encoder(), GoldenEngine(arch))]
+    if rtl:
+        jobs += [(digits(name, rtl_images), RtlEngine(arch)) for name in ("mlp", "cnn")]
+    for workload, engine in jobs:
+        with console.status(workload.name):
+            start = time.monotonic()
+            model = compiled(workload, arch)
+            middle = time.monotonic()
+            row = measure(workload, model, engine)
+            end = time.monotonic()
+        accuracy = f"{row['accuracy']:.4f} / {row['float_accuracy']:.4f}" if "accuracy" in row \
+            else "-"
+        table.add_row(workload.name, type(engine).__name__.removesuffix("Engine"),
+                      f"{row['array_db']:.2f}", f"{row['predicted_db']:.2f}", accuracy,
+                      f"{row['cycles']} / {row['predicted_cycles']}", str(row["runs"]),
+                      f"{middle - start:.1f}", f"{end - middle:.1f}")
+        if row["cycles"] != row["predicted_cycles"] \
+                or abs(row["array_db"] - row["predicted_db"]) > MOST_DECIBELS:
+            console.print(f"{workload.name}: not as predicted", style="red")
+            raise SystemExit(1)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,17 +1,34 @@
-"""The operator tests of the onnx package: which of them apply, and why others do not."""
+"""The operator tests of the onnx package on the array: ``make onnx``.
 
+Which of them apply, and why others do not.
+"""
+
+import itertools
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import typer
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from rich.console import Console
+from rich.table import Table
 
 from compiler.errors import CompileError
+from compiler.tensors.compiled import bias_for, compile_program
 from compiler.tensors.lower import FLOATS, OPERATORS, lower
-from compiler.tensors.program import Program
+from compiler.tensors.program import Layout, Program
+from compiler.tensors.values import real_values
+from spu.arch.params import CONFIGS
+from verif.error_bounds import error_bounds
+from verif.tensors import Engine, GoldenEngine, RtlEngine, run
+
+PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
 
 #: Operators that tests may have beside those that are lowered: they are computed beforehand.
 FOLDED = ("Constant",)
@@ -23,6 +40,8 @@ REASONS = {
     "is infinite": "the greatest of no elements is infinite, which PAL has not",
     "holds": "a constant of infinities or NaN, which the array does not compute with",
 }
+#: Rounding of the expected outputs, which are float32, relative.
+FLOAT32 = 2.0**-22
 INTEGERS = "data of integers or truth values: not float semantics"
 NARROW = "data of floats below 16 bits"
 INFINITE = "infinities or NaN among inputs or expected outputs"
@@ -47,6 +66,7 @@ def cases() -> Iterator[Case]:
         from onnx.backend.test.loader import load_model_tests
         tests = load_model_tests(kind="node")
     for test in tests:
+        assert test.model is not None
         operators = tuple(dict.fromkeys(n.op_type for n in test.model.graph.node))
         if set(operators) <= {*OPERATORS, *FOLDED}:
             yield _case(test, operators)
@@ -66,7 +86,8 @@ def _case(test: object, operators: tuple[str, ...]) -> Case:
     for value, array in zip(list(model.graph.input), map(_array, given), strict=True):
         first = value.name == test.model.graph.input[0].name  # type: ignore[attr-defined]
         bound = operators == ("Clip",) and not first
-        if value.type.tensor_type.elem_type not in FLOATS and not first or bound:
+        data = value.type.tensor_type.elem_type in FLOATS or first
+        if not data or bound:
             model.graph.initializer.append(numpy_helper.from_array(array, value.name))
             model.graph.input.remove(value)
         else:
@@ -92,3 +113,107 @@ def _case(test: object, operators: tuple[str, ...]) -> Case:
         if not np.isfinite(array.astype(np.float64)).all():
             return skipped(INFINITE)
     return Case(name, operators, program, inputs, outputs)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a test went: greatest error as a share of its bound, and elements without a bound."""
+
+    passed: bool
+    share: float
+    elements: int
+    unbounded: int
+    cycles: int
+
+
+def judge(case: Case, engine: Engine, known: dict | None = None) -> Verdict:
+    """Compile a test for the engine's array with the bias of its magnitudes, run, compare."""
+    assert case.program is not None
+    most = real_values(case.program, case.inputs)[1]
+    compiled = compile_program(case.program, engine.arch, bias=bias_for(most), known=known)
+    got = run(compiled, engine, case.inputs)
+    bounds = error_bounds(compiled, case.inputs)
+    share, passed, elements, unbounded = 0.0, True, 0, 0
+    for name, expected in case.outputs.items():
+        want = expected.astype(np.float64)
+        tolerance = bounds[name].error + case.program.error + FLOAT32 * np.abs(want) + 1e-30
+        error = np.abs(got[name] - want)
+        passed &= got[name].shape == want.shape and bool((error <= tolerance).all())
+        share = max(share, float(np.max(error / tolerance, initial=0.0)))
+        elements += want.size
+        unbounded += int(np.isinf(tolerance).sum())
+    return Verdict(passed, share, elements, unbounded, engine.cycles)
+
+
+def sample(count: int) -> list[Case]:
+    """Tests that the array computes something for: of every operator in turn."""
+    groups: dict[tuple[str, ...], list[Case]] = {}
+    for case in cases():
+        if case.program is not None and any(
+                not isinstance(step, Layout) for step in case.program.steps):
+            groups.setdefault(case.operators, []).append(case)
+    rounds = [case for turn in itertools.zip_longest(*groups.values()) for case in turn if case]
+    return rounds[:count]
+
+
+def main(arch: str = "basic", rtl: int = 0) -> None:
+    """All tests on the golden model, a sample of ``rtl`` in RTL: tables on the screen and a page.
+
+    Exits with 1 if a test fails.
+    """
+    console, known = Console(), dict[Any, Any]()
+    table = Table("operators", "tests", "passed", "error / bound", "no bound", "cycles",
+                  title=f"onnx node tests on the golden model of {arch}")
+    groups: dict[str, list[Verdict]] = {}
+    skipped: Counter[str] = Counter()
+    for case in cases():
+        if case.program is None:
+            skipped[case.reason] += 1
+            continue
+        with console.status(case.name):
+            verdict = judge(case, GoldenEngine(CONFIGS[arch]), known)
+        if not verdict.passed:
+            console.print(f"{case.name} failed", style="red")
+        groups.setdefault(" ".join(case.operators), []).append(verdict)
+    rows = [[name, len(all_), sum(v.passed for v in all_), f"{max(v.share for v in all_):.2f}",
+             sum(v.unbounded for v in all_), sum(v.cycles for v in all_)]
+            for name, all_ in sorted(groups.items())]
+    for row in rows:
+        table.add_row(*map(str, row))
+    console.print(table)
+    verdicts = [v for all_ in groups.values() for v in all_]
+    passed = sum(v.passed for v in verdicts)
+    for case in sample(rtl):
+        with console.status(f"{case.name} in RTL"):
+            verdict = judge(case, RtlEngine(CONFIGS[arch]), known)
+        verdicts.append(verdict)
+        console.print(f"RTL {case.name}: {'passed' if verdict.passed else 'FAILED'}, "
+                      f"{verdict.cycles} cycles")
+    page = _page(arch, rows, skipped, f"{passed} of {sum(len(g) for g in groups.values())} passed")
+    PATH.write_text(page)
+    console.print(f"{passed} passed, {len(verdicts) - sum(v.passed for v in verdicts)} failed, "
+                  f"{sum(skipped.values())} do not apply; wrote {PATH}")
+    if not all(v.passed for v in verdicts):
+        raise SystemExit(1)
+
+
+def _page(arch: str, rows: list[list], skipped: Counter[str], summary: str) -> str:
+    lines = [
+        "# ONNX operators", "",
+        f"Written by `make onnx`: the node tests of the onnx package {onnx.__version__}, each "
+        f"compiled for `{arch}` and run on the golden model. A test passes if every element is "
+        "within the bound that forward error analysis gives for it (`verif/error_bounds.py`); "
+        "*error / bound* is the greatest share of it. *No bound*: elements where a function is "
+        "undefined within the error of its operand, so that nothing can be said.", "",
+        f"{summary}.", "",
+        "| operators | tests | passed | error / bound | no bound | cycles |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *("| " + " | ".join(map(str, row)) + " |" for row in rows), "",
+        "Tests of these operators that do not apply:", "",
+        "| tests | why |", "| --- | --- |",
+        *(f"| {count} | {reason} |" for reason, count in skipped.most_common())]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -287,7 +287,8 @@ class _Router:
             # A register is written again an iteration later, and read until then.
             for t in range(time + 1, min(end, time + self.ii) + 1):
                 cost += self._price("hold", tile, t, own, mine)
-                push(cost + self._price("read", tile, t, own, mine), tile, t, Wait(place, (tile, t)))
+                read = self._price("read", tile, t, own, mine)
+                push(cost + read, tile, t, Wait(place, (tile, t)))
         place = sink
         while (step := came[place]) is not None and into.get(place) != step:
             into[place] = step

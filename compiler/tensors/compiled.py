@@ -82,7 +82,7 @@ class Compiled:
             if isinstance(step, Map):
                 out[i] = self.kernels[step.expression].cycles(self.words(size))
             elif isinstance(step, Product):
-                batch, rows, _ = self.program.shape(step.a)
+                batch = self.program.shape(step.a)[0]
                 total = batch * sum(p.plan.cycles for p in self.pieces[i])
                 total += sum(self.reblock_cycles(n) for n in self.reblocked(step) if n)
                 parts = depth_parts(self.pieces[i])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def apply(op: str, *operands: Expression | float) -> Expression:
 
 
 #: Operations on real numbers.
-REAL: dict[str, Callable[..., NDArray]] = {
+REAL: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "sqrt": np.sqrt,
     "rsqrt": lambda x: 1 / np.sqrt(x), "exp2": np.exp2, "log2": np.log2, "abs": np.abs,
     "neg": np.negative, "min": np.minimum, "max": np.maximum,
@@ -128,7 +129,7 @@ REAL: dict[str, Callable[..., NDArray]] = {
 
 def evaluate(expression: Expression, inputs: Sequence[NDArray]) -> dict[Expression, NDArray]:
     """Real values of all subexpressions."""
-    values: dict[Expression, NDArray] = {}
+    values: dict[Expression, Any] = {}
     with np.errstate(all="ignore"):
         for x in expression.steps():
             if x.op == IN:

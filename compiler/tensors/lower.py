@@ -272,7 +272,7 @@ class _Lowering:
 
     def _pool(self, node: Operator) -> int:
         x, program = self._tensor(node.inputs[0]), self.program
-        n, channels, *size = program.shape(x)
+        size = program.shape(x)[2:]
         glob = node.op == "GlobalAveragePool"
         kernel = size if glob else [int(k) for k in node.attributes["kernel_shape"]]
         windows = Windows.of({} if glob else node.attributes, size, kernel)

@@ -112,9 +112,8 @@ class Program:
             flat = np.concatenate([*(v.ravel() for v in values if v is not None), [fill]]) \
                 if all(v is not None for v in values) else np.array([fill])
             return self.constant(flat[index])
-        if len(sources) == 1 and np.array_equal(index.ravel(), indices[0].ravel()):
-            if index.shape == self.shape(sources[0]):
-                return sources[0]
+        if len(sources) == 1 and np.array_equal(index, indices[0]):
+            return sources[0]
         out = self.tensor(index.shape)
         self.steps.append(Layout(out, tuple(sources), index, fill))
         return out

@@ -74,13 +74,13 @@ class Windows:
         """Elements (n, channels, *out, kernel elements) of ``index`` (n, channels, *size)."""
         padded = np.pad(index, [(0, 0), (0, 0), *[(0, 1)] * len(self.size)], constant_values=-1)
         rank = len(self.size)
-        grids = []
+        grids: list[slice | NDArray] = [slice(None), slice(None)]
         for axis in range(rank):
             at = self._positions(axis)
             shape = [1] * (2 * rank)
             shape[axis], shape[rank + axis] = at.shape
             grids.append(at.reshape(shape))
-        out = padded[(slice(None), slice(None), *grids)]
+        out = padded[tuple(grids)]
         return out.reshape(*index.shape[:2], *self.out, -1)
 
     def count(self, padding: bool) -> NDArray[np.float64]:
