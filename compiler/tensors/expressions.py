@@ -113,7 +113,8 @@ def apply(op: str, *operands: Expression | float) -> Expression:
     """An operation, or its value if all operands are constants."""
     terms = tuple(x if isinstance(x, Expression) else constant(x) for x in operands)
     if all(x.op == CONSTANT for x in terms):
-        return constant(float(REAL[op](*(np.float64(x.value) for x in terms))))
+        with np.errstate(all="ignore"):
+            return constant(float(REAL[op](*(np.float64(x.value) for x in terms))))
     return Expression(op, terms)
 
 

@@ -20,9 +20,11 @@ FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOU
           onnx.TensorProto.BFLOAT16)
 UNARY: dict[str, Expression] = {
     "Relu": ex.apply("relu", X), "Sigmoid": ex.sigmoid(X), "Tanh": ex.tanh(X), "Erf": ex.erf(X),
-    "Exp": ex.exp(X), "Log": ex.log(X), "Sqrt": ex.apply("sqrt", X)}
+    "Exp": ex.exp(X), "Log": ex.log(X), "Sqrt": ex.apply("sqrt", X), "Abs": ex.apply("abs", X),
+    "Neg": ex.apply("neg", X), "Reciprocal": 1.0 / X}
 BINARY = {"Add": X + Y, "Sub": X - Y, "Mul": X * Y, "Div": X / Y}
-REDUCTIONS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "max"}
+CHOICES = {"Max": "max", "Min": "min", "Sum": "add"}
+REDUCTIONS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "max", "ReduceMin": "min"}
 
 
 def lower(model: onnx.ModelProto, name: str, batch: int = 1) -> Program:
@@ -106,6 +108,12 @@ class _Lowering:
 
     def _binary(self, node: Operator) -> int:
         return self.program.map(BINARY[node.op], *self._inputs(node))
+
+    def _any(self, node: Operator) -> int:
+        """Of any number of operands."""
+        tensors = self._inputs(node)
+        terms = [variable(k) for k in range(len(tensors))]
+        return self.program.map(ex.tree(CHOICES[node.op], terms), *tensors)
 
     def _gelu(self, node: Operator) -> int:
         form = node.attributes.get("approximate", "none")
@@ -310,6 +318,12 @@ class _Lowering:
         shape = [old[k] if n == 0 and keep else int(n) for k, n in enumerate(wanted.ravel())]
         return self.program.layout([x], lambda i: i.reshape(shape))
 
+    def _expand(self, node: Operator) -> int:
+        x, wanted = self._tensor(node.inputs[0]), self._known(node, 1)
+        assert wanted is not None
+        shape = np.broadcast_shapes(self.program.shape(x), tuple(int(n) for n in wanted.ravel()))
+        return self.program.broadcast(x, shape)
+
     def _transpose(self, node: Operator) -> int:
         return self.program.layout([self._tensor(node.inputs[0])],
                                    lambda i: i.transpose(node.attributes.get("perm")))
@@ -378,10 +392,10 @@ def _axis(axis: int, rank: int) -> int:
 
 OPERATORS: dict[str, Callable[[_Lowering, Operator], int | list[int]]] = {
     **dict.fromkeys(UNARY, _Lowering._unary), **dict.fromkeys(BINARY, _Lowering._binary),
-    **dict.fromkeys(REDUCTIONS, _Lowering._reduce),
+    **dict.fromkeys(CHOICES, _Lowering._any), **dict.fromkeys(REDUCTIONS, _Lowering._reduce),
     **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool"), _Lowering._pool),
     "Gelu": _Lowering._gelu, "Pow": _Lowering._pow, "Clip": _Lowering._clip,
-    "Identity": _Lowering._same, "Cast": _Lowering._cast, "Softmax": _Lowering._softmax,
+    "Identity": _Lowering._same, "Expand": _Lowering._expand, "Cast": _Lowering._cast, "Softmax": _Lowering._softmax,
     "LayerNormalization": _Lowering._layer_norm, "RMSNormalization": _Lowering._rms_norm,
     "BatchNormalization": _Lowering._batch_norm, "MatMul": _Lowering._matmul,
     "Gemm": _Lowering._gemm, "Conv": _Lowering._conv, "Flatten": _Lowering._flatten,

@@ -14,6 +14,8 @@ from onnx.reference import ReferenceEvaluator
 
 from compiler.errors import CompileError
 
+#: Operators with a function body that are computed as a whole, of constants only.
+FOLDED = ("Range",)
 #: Elements that constant folding makes of a node.
 MOST_FOLDED = 1 << 24
 #: Bytes of a model file, and nodes of a graph.
@@ -68,7 +70,7 @@ def prepare(model: onnx.ModelProto, name: str, known: Collection[str], batch: in
         onnx.checker.check_model(model)
         model = inliner.inline_local_functions(model)
         model = inliner.inline_selected_functions(
-            model, [("", op) for op in known], exclude=True, inline_schema_functions=True)
+            model, [("", op) for op in (*known, *FOLDED)], exclude=True, inline_schema_functions=True)
         if len(model.graph.node) > MOST_NODES:
             raise CompileError(f"{name}: {len(model.graph.node)} nodes, more than {MOST_NODES}")
         inputs = _fix_inputs(model.graph, batch)
