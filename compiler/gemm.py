@@ -119,10 +119,13 @@ def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_
 
 def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Format = PAL8T,
               seed: int = 0) -> Gemm:
-    """Map a product whose weights are not known yet; see ``with_weights``."""
+    """Map a product whose weights are not known yet; see ``with_weights``.
+
+    The depth is filled up with zeros to whole iterations: to as few as possible, at an II at
+    which there is a way for all results.
+    """
     slices = -(-depth // BLOCK) * BLOCK // arch.lanes
     per_block = BLOCK // arch.lanes
-    ii = max(d for d in range(per_block, arch.contexts + 1, per_block) if slices % d == 0)
     groups = -(-outputs // arch.columns)
     engines = len(arch.matrix_tiles)
     passes = -(-groups // engines)
@@ -137,17 +140,23 @@ def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Form
                            f"tile of {arch.name} has {arch.weight_rows}")
     wanted = min(arch.cols, max(engines // groups, 1), rows)
     reason = "no arrangement"
-    for count in range(wanted, 0, -1):
-        for attempt in range(ATTEMPTS):
-            plan = Gemm(arch, fmt, rows, depth, outputs, ii, slices // ii, passes)
-            try:
-                _arrange(plan, count, min(groups, engines), np.random.default_rng(
-                    [seed, count, attempt]))
-            except Unschedulable as error:
-                reason = str(error)
-                continue
-            _write_region(plan)
-            return plan
+    iis = sorted(range(per_block, arch.contexts + 1, per_block),
+                 key=lambda ii: (-(-slices // ii) * ii, -ii))
+    for ii in iis:
+        steps = -(-slices // ii)
+        if steps * ii * passes > arch.weight_rows:
+            continue
+        for count in range(wanted, 0, -1):
+            for attempt in range(ATTEMPTS):
+                plan = Gemm(arch, fmt, rows, depth, outputs, ii, steps, passes)
+                try:
+                    _arrange(plan, count, min(groups, engines), np.random.default_rng(
+                        [seed, count, attempt]))
+                except Unschedulable as error:
+                    reason = str(error)
+                    continue
+                _write_region(plan)
+                return plan
     raise CompileError(f"a product of {rows} x {depth} x {outputs} does not fit {arch.name}: "
                        f"no way for {reason}")
 

@@ -21,7 +21,9 @@ from rich.table import Table
 
 from compiler.errors import CompileError
 from compiler.tensors.compiled import bias_for, compile_program
-from compiler.tensors.lower import FLOATS, OPERATORS, lower
+from compiler.tensors.elementwise import FLOATS
+from compiler.tensors.lower import lower
+from compiler.tensors.lowering import OPERATORS
 from compiler.tensors.program import Layout, Program
 from compiler.tensors.values import real_values
 from spu.arch.params import CONFIGS

@@ -214,13 +214,12 @@ class _Host:
 
     @staticmethod
     def _weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
-        more = ((0, plan.weight_shape[0] - len(codes)), (0, 0))
-        return with_weights(plan, np.pad(codes, more),
-                            np.pad(beta, more, constant_values=model.ZERO_BLOCK), offset)
+        return with_weights(plan, *_filled(codes, beta, plan.weight_shape), offset)
 
     def _multiply(self, plan: Gemm, codes: NDArray, beta: NDArray) -> NDArray[np.uint16]:
         assert plan.image is not None
-        outputs = self.engine.run(plan.image, code_streams(plan, codes, beta), plan.rounds,
+        filled = _filled(codes, beta, (len(codes), plan.weight_shape[1]))
+        outputs = self.engine.run(plan.image, code_streams(plan, *filled), plan.rounds,
                                   lambda _: plan.cycles, False)
         return result_codes(plan, outputs)
 
@@ -245,6 +244,13 @@ class _Host:
             beta[k::streams] = w.bias(words)[::per_block]
         return (out[:len(blocks)].reshape(padded.shape),
                 beta[:len(blocks)].reshape(*padded.shape[:-1], -1))
+
+
+def _filled(codes: NDArray, beta: NDArray, shape: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """Rows of blocks, with rows and blocks of zeros up to a shape (rows, codes)."""
+    rows, depth = shape[0] - codes.shape[0], shape[1] - codes.shape[1]
+    return (np.pad(codes, ((0, rows), (0, depth))),
+            np.pad(beta, ((0, rows), (0, depth // BLOCK)), constant_values=model.ZERO_BLOCK))
 
 
 def lifted(beta: NDArray, bias: int) -> tuple[NDArray, int]:

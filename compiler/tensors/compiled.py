@@ -174,16 +174,25 @@ def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, se
     parts = -(-depth // most_depth)
     each = -(-depth // parts // BLOCK) * BLOCK
     slices = -(-min(each, depth) // BLOCK) * BLOCK // arch.lanes
-    width = len(arch.matrix_tiles) * arch.columns * (arch.weight_rows // slices)
-    pieces = []
-    for first in range(0, outputs, width):
-        for start in range(0, depth, each):
-            d, o = range(start, min(start + each, depth)), range(first, min(first + width, outputs))
-            key = rows, len(d), len(o)
-            if key not in plans:
-                plans[key] = plan_gemm(arch, *key, fmt, seed)
-            pieces.append(Piece(d, o, plans[key]))
-    return pieces
+    once = len(arch.matrix_tiles) * arch.columns
+    for width in range(once * (arch.weight_rows // slices), 0, -once):
+        pieces = []
+        try:
+            for first in range(0, outputs, width):
+                for start in range(0, depth, each):
+                    d = range(start, min(start + each, depth))
+                    o = range(first, min(first + width, outputs))
+                    key = rows, len(d), len(o)
+                    if key not in plans:
+                        plans[key] = plan_gemm(arch, *key, fmt, seed)
+                    pieces.append(Piece(d, o, plans[key]))
+        except CompileError:
+            if width == once:
+                raise
+            continue
+        return pieces
+    raise CompileError(f"a depth of {each} does not fit the {arch.weight_rows} weight rows of "
+                       f"{arch.name}")
 
 
 def weight_blocks(values: NDArray, fmt: Format) -> tuple[NDArray, NDArray, int]:

@@ -70,7 +70,8 @@ def prepare(model: onnx.ModelProto, name: str, known: Collection[str], batch: in
         onnx.checker.check_model(model)
         model = inliner.inline_local_functions(model)
         model = inliner.inline_selected_functions(
-            model, [("", op) for op in (*known, *FOLDED)], exclude=True, inline_schema_functions=True)
+            model, [("", op) for op in (*known, *FOLDED)], exclude=True,
+            inline_schema_functions=True)
         if len(model.graph.node) > MOST_NODES:
             raise CompileError(f"{name}: {len(model.graph.node)} nodes, more than {MOST_NODES}")
         inputs = _fix_inputs(model.graph, batch)

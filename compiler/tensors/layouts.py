@@ -1,0 +1,109 @@
+"""Operators that move elements: they cost nothing on the array."""
+
+from math import prod
+
+import numpy as np
+
+from compiler.errors import CompileError
+from compiler.tensors.lowering import Lowering, axis_of, operator
+from compiler.tensors.onnx_graph import Operator
+
+
+@operator("Flatten")
+def flatten(low: Lowering, node: Operator) -> int:
+    x = low.tensor(node.inputs[0])
+    shape = low.program.shape(x)
+    axis = int(node.attributes.get("axis", 1))
+    axis = axis + len(shape) if axis < 0 else axis
+    return low.program.layout([x], lambda i: i.reshape(prod(shape[:axis]), prod(shape[axis:])))
+
+
+@operator("Reshape")
+def reshape(low: Lowering, node: Operator) -> int:
+    x, wanted = low.tensor(node.inputs[0]), low.known(node, 1, "shape")
+    if wanted is None:
+        raise CompileError(f"{node.label}: has no shape")
+    old, keep = low.program.shape(x), not node.attributes.get("allowzero", 0)
+    shape = [old[k] if n == 0 and keep else int(n) for k, n in enumerate(wanted.ravel())]
+    return low.program.layout([x], lambda i: i.reshape(shape))
+
+
+@operator("Transpose")
+def transpose(low: Lowering, node: Operator) -> int:
+    return low.program.layout([low.tensor(node.inputs[0])],
+                               lambda i: i.transpose(node.attributes.get("perm")))
+
+
+@operator("Expand")
+def expand(low: Lowering, node: Operator) -> int:
+    x, wanted = low.tensor(node.inputs[0]), low.known(node, 1)
+    assert wanted is not None
+    shape = np.broadcast_shapes(low.program.shape(x), tuple(int(n) for n in wanted.ravel()))
+    return low.program.broadcast(x, shape)
+
+
+@operator("Concat")
+def concat(low: Lowering, node: Operator) -> int:
+    return low.program.layout(low.inputs(node), lambda *parts: np.concatenate(
+        parts, axis=node.attributes["axis"]))
+
+
+@operator("Split")
+def split(low: Lowering, node: Operator) -> list[int]:
+    x = low.tensor(node.inputs[0])
+    shape = low.program.shape(x)
+    axis = axis_of(node.attributes.get("axis", 0), len(shape))
+    sizes = low.known(node, 1, "split")
+    if sizes is None:
+        count = int(node.attributes.get("num_outputs", len(node.outputs)))
+        each = -(-shape[axis] // count)
+        sizes = np.diff(np.minimum(np.arange(count + 1) * each, shape[axis]))
+    if sizes.sum() != shape[axis] or (sizes < 0).any():
+        raise CompileError(f"{node.label}: parts of {sizes.tolist()} do not make up "
+                           f"{shape[axis]}")
+    ends = np.cumsum(sizes).tolist()
+    return [low.program.layout([x], lambda i, a=end - int(n), b=end: np.take(
+        i, range(a, b), axis)) for n, end in zip(sizes, ends, strict=True)]
+
+
+@operator("Slice")
+def slice_of(low: Lowering, node: Operator) -> int:
+    x = low.tensor(node.inputs[0])
+    shape = low.program.shape(x)
+    starts, ends = low.known(node, 1, "starts"), low.known(node, 2, "ends")
+    if starts is None or ends is None:
+        raise CompileError(f"{node.label}: has no starts and ends")
+    axes = low.axes(node, len(shape), 3) or tuple(range(len(starts)))
+    steps = low.known(node, 4)
+    steps = np.ones_like(starts) if steps is None else steps
+    if len({len(starts), len(ends), len(axes), len(steps)}) > 1:
+        raise CompileError(f"{node.label}: starts, ends, axes and steps differ in length")
+    chosen = [slice(None)] * len(shape)
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        past = int(end) < -shape[axis] and step < 0
+        chosen[axis] = slice(int(start), None if past else int(end), int(step))
+    return low.program.layout([x], lambda i: i[tuple(chosen)])
+
+
+@operator("Gather")
+def gather(low: Lowering, node: Operator) -> int:
+    x, indices = low.tensor(node.inputs[0]), low.known(node, 1)
+    assert indices is not None
+    axis = axis_of(node.attributes.get("axis", 0), len(low.program.shape(x)))
+    return low.program.layout([x], lambda i: np.take(i, indices.astype(np.int64), axis))
+
+
+@operator("Squeeze")
+def squeeze(low: Lowering, node: Operator) -> int:
+    x = low.tensor(node.inputs[0])
+    axes = low.axes(node, len(low.program.shape(x)))
+    return low.program.layout([x], lambda i: i.squeeze(axes))
+
+
+@operator("Unsqueeze")
+def unsqueeze(low: Lowering, node: Operator) -> int:
+    x, axes = low.tensor(node.inputs[0]), low.known(node, 1, "axes")
+    if axes is None:
+        raise CompileError(f"{node.label}: has no axes")
+    return low.program.layout([x], lambda i: np.expand_dims(
+        i, tuple(int(a) for a in axes.ravel())))

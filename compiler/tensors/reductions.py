@@ -1,0 +1,125 @@
+"""Reductions, and what is made of them: softmax, normalisations, pools."""
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.errors import CompileError
+from compiler.tensors import expressions as ex
+from compiler.tensors.expressions import variable
+from compiler.tensors.lowering import Lowering, axis_of, operator
+from compiler.tensors.onnx_graph import Operator
+from compiler.tensors.windows import Windows
+
+X, Y = variable(0), variable(1)
+REDUCTIONS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "max", "ReduceMin": "min"}
+
+
+@operator(*REDUCTIONS)
+def reduce(low: Lowering, node: Operator) -> int:
+    x = low.tensor(node.inputs[0])
+    shape = low.program.shape(x)
+    axes = low.axes(node, len(shape))
+    if not axes:
+        if node.attributes.get("noop_with_empty_axes", 0):
+            return x
+        axes = tuple(range(len(shape)))
+    out = low.program.reduce(REDUCTIONS[node.op], x, axes) if axes else x
+    if node.op == "ReduceMean":
+        out = low.program.map(X * (1 / prod(shape[a] for a in axes)), out)
+    if node.attributes.get("keepdims", 1):
+        return out
+    return low.program.layout([out], lambda i: i.squeeze(axes))
+
+
+def mean_of(low: Lowering, x: int, axes: tuple[int, ...]) -> int:
+    """The sum divided by the number of elements."""
+    count = prod(low.program.shape(x)[a] for a in axes)
+    return low.program.map(X * (1 / count), low.program.reduce("add", x, axes))
+
+
+@operator("Softmax")
+def softmax(low: Lowering, node: Operator) -> int:
+    x, program = low.tensor(node.inputs[0]), low.program
+    shape = program.shape(x)
+    if low.graph.opset < 13:
+        # Until then of all axes from one on.
+        axes = tuple(range(axis_of(node.attributes.get("axis", 1), len(shape)), len(shape)))
+    else:
+        axes = (axis_of(node.attributes.get("axis", -1), len(shape)),)
+    powers = program.map(ex.exp(X - Y), x, program.reduce("max", x, axes))
+    return program.map(X / Y, powers, program.reduce("add", powers, axes))
+
+
+@operator("LayerNormalization")
+def layer_norm(low: Lowering, node: Operator) -> list[int]:
+    program = low.program
+    x, scale, *bias = low.inputs(node)
+    axes = from_axis(low, node, x)
+    mean = mean_of(low, x, axes)
+    centred = program.map(X - Y, x, mean)
+    inverse = inverse_root(low, node, centred, axes)
+    scaled = [centred, inverse, scale, *bias]
+    out = X * Y * variable(2) + variable(3) if bias else X * Y * variable(2)
+    return [program.map(out, *scaled), mean, inverse]
+
+
+@operator("RMSNormalization")
+def rms_norm(low: Lowering, node: Operator) -> int:
+    x, scale = low.inputs(node)
+    inverse = inverse_root(low, node, x, from_axis(low, node, x))
+    return low.program.map(X * Y * variable(2), x, inverse, scale)
+
+
+def from_axis(low: Lowering, node: Operator, x: int) -> tuple[int, ...]:
+    """The axes from one on."""
+    rank = len(low.program.shape(x))
+    return tuple(range(axis_of(node.attributes.get("axis", -1), rank), rank))
+
+
+def inverse_root(low: Lowering, node: Operator, x: int, axes: tuple[int, ...]) -> int:
+    """``1 / sqrt(mean(x^2) + epsilon)``."""
+    count = prod(low.program.shape(x)[a] for a in axes)
+    total = low.program.reduce("add", low.program.map(X * X, x), axes)
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    return low.program.map(ex.apply("rsqrt", X * (1 / count) + epsilon), total)
+
+
+@operator("BatchNormalization")
+def batch_norm(low: Lowering, node: Operator) -> int:
+    if node.attributes.get("training_mode", 0):
+        raise CompileError(f"{node.label}: training_mode is not supported")
+    x, *parameters = low.inputs(node)
+    shape = (-1, *[1] * (len(low.program.shape(x)) - 2))
+    scale, bias, mean, variance = (low.program.layout([p], lambda i: i.reshape(shape))
+                                   for p in parameters)
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    factor = low.program.map(X * ex.apply("rsqrt", Y + epsilon), scale, variance)
+    offset = low.program.map(X - Y * variable(2), bias, mean, factor)
+    return low.program.map(X * Y + variable(2), x, factor, offset)
+
+
+@operator("MaxPool", "AveragePool", "GlobalAveragePool")
+def pool(low: Lowering, node: Operator) -> int:
+    x, program = low.tensor(node.inputs[0]), low.program
+    size = program.shape(x)[2:]
+    glob = node.op == "GlobalAveragePool"
+    kernel = size if glob else [int(k) for k in node.attributes["kernel_shape"]]
+    windows = Windows.of({} if glob else node.attributes, size, kernel)
+    counted = bool(node.attributes.get("count_include_pad", 0))
+
+    def taken(i: NDArray) -> NDArray:
+        out = windows.taken(i)
+        if node.op == "MaxPool":
+            # Padding never is the greatest: some element of the window stands for it.
+            out = np.where(out < 0, out.max(axis=-1, keepdims=True), out)
+        return out
+    values = program.layout([x], taken)
+    if node.op == "MaxPool":
+        out = program.reduce("max", values, (-1,))
+    else:
+        weights = program.constant(1 / windows.count(counted))
+        total = program.layout([program.reduce("add", values, (-1,))], lambda i: i[..., 0])
+        return program.map(X * Y, total, weights)
+    return program.layout([out], lambda i: i[..., 0])

@@ -1,0 +1,226 @@
+"""Tensor programs: ONNX operators and models on the golden model and in RTL, and bad files."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, shape_inference
+from typer.testing import CliRunner
+
+from compiler.errors import CompileError
+from compiler.tensors import expressions as ex
+from compiler.tensors.compiled import bias_for, compile_program
+from compiler.tensors.expressions import Expression, variable
+from compiler.tensors.lower import lower
+from compiler.tensors.lowering import OPERATORS
+from compiler.tensors.program import MOST_ELEMENTS, Map, Program
+from compiler.tensors.store import load, save
+from compiler.tensors.values import real_values
+from rtl.simulator import SimulationError
+from spu.arch.params import CONFIGS, Architecture
+from verif import models, node_tests
+from verif.cli import app
+from verif.digits.cnn import MODEL as CNN
+from verif.error_bounds import error_bounds
+from verif.fuzz_onnx import fuzz
+from verif.tensors import GoldenEngine, RtlEngine, check_cycles, run
+
+BASIC = CONFIGS["basic"]
+KNOWN = {}
+
+
+@cache
+def _cases():
+    return [case for case in node_tests.cases() if case.program is not None]
+
+
+def _model(nodes, inputs, opset=18, outputs=("y",), **constants):
+    """A model of (operator, inputs, output, attributes)."""
+    value = helper.make_tensor_value_info
+    made = [helper.make_node(op, list(given), [out], **attributes)
+            for op, given, out, attributes in nodes]
+    graph = helper.make_graph(
+        made, "model", [value(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [value(n, TensorProto.FLOAT, None) for n in outputs],
+        [onnx.numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()])
+    model = shape_inference.infer_shapes(helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8))
+    for output in model.graph.output:
+        output.type.tensor_type.shape.SetInParent()
+    return model
+
+
+@pytest.mark.parametrize("op", sorted(OPERATORS))
+def test_operators_are_within_their_bounds(op):
+    """The node tests of onnx that begin with an operator, or have it after constants."""
+    own = [case for case in _cases()
+           if next((o for o in case.operators if o in OPERATORS), None) == op]
+    for case in own:
+        verdict = node_tests.judge(case, GoldenEngine(BASIC), KNOWN)
+        assert verdict.passed, case.name
+        assert verdict.unbounded < max(verdict.elements, 1) or not verdict.elements, case.name
+
+
+def test_most_operators_have_tests_of_their_own():
+    tested = {op for case in _cases() for op in case.operators}
+    assert set(OPERATORS) - tested <= {"Cast"}
+    assert len(_cases()) > 400
+
+
+def test_every_test_that_does_not_apply_has_a_reason():
+    reasons = {case.reason for case in node_tests.cases() if case.program is None}
+    assert reasons <= {*node_tests.REASONS.values(), node_tests.INTEGERS, node_tests.NARROW,
+                       node_tests.INFINITE}
+
+
+@pytest.mark.parametrize("name", ["test_softmax_axis_1", "test_layer_normalization_2d_axis1",
+                                  "test_maxpool_2d_ceil"])
+def test_operators_in_rtl(name, tmp_path):
+    case = next(case for case in _cases() if case.name == name)
+    assert node_tests.judge(case, RtlEngine(CONFIGS["tiny"], work=tmp_path)).passed
+
+
+@pytest.mark.regress
+def test_forty_operator_tests_in_rtl(tmp_path):
+    for case in node_tests.sample(40):
+        assert node_tests.judge(case, RtlEngine(BASIC, work=tmp_path), KNOWN).passed, case.name
+
+
+def test_bounds_are_close_and_notice_a_wrong_operation():
+    case = next(case for case in _cases() if case.name == "test_tanh")
+    assert 0.1 < node_tests.judge(case, GoldenEngine(BASIC), KNOWN).share <= 1
+    step = next(s for s in case.program.steps if isinstance(s, Map))
+    wrong = Program("wrong", case.program.tensors, [replace(
+        step, expression=ex.sigmoid(variable(0)))], case.program.inputs, case.program.outputs)
+    assert not node_tests.judge(replace(case, program=wrong), GoldenEngine(BASIC), KNOWN).passed
+
+
+def test_bounds_are_infinite_where_a_function_is_not_defined():
+    program = lower(_model([("Log", ["x"], "y", {})], {"x": [2]}), "log")
+    compiled = compile_program(program, BASIC, known=KNOWN)
+    bounds = error_bounds(compiled, {"x": np.array([0.0, 2.0])})["y"]
+    assert np.isinf(bounds.error[0])
+    assert bounds.error[1] < 1e-2
+
+
+def test_a_wrong_prediction_of_cycles_is_noticed():
+    with pytest.raises(SimulationError, match="3 cycles, predicted were 4"):
+        check_cycles(3, 4)
+
+
+@pytest.mark.parametrize("workload", [models.digits("mlp", 32), models.digits("cnn", 32),
+                                      models.encoder()], ids=lambda workload: workload.name)
+def test_models_are_as_accurate_as_the_numpy_prediction(workload):
+    row = models.measure(workload, models.compiled(workload, BASIC), GoldenEngine(BASIC))
+    assert row["array_db"] == pytest.approx(row["predicted_db"], abs=models.MOST_DECIBELS)
+    assert row["array_db"] > 35
+    assert row["cycles"] == row["predicted_cycles"]
+    assert row.get("accuracy", 1) >= row.get("float_accuracy", 1) - 0.04
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_digits_models_in_rtl(name, tmp_path):
+    workload = models.digits(name, 4)
+    row = models.measure(workload, models.compiled(workload, BASIC),
+                         RtlEngine(BASIC, work=tmp_path))
+    assert row["cycles"] == row["predicted_cycles"]
+
+
+def test_a_depth_that_is_divided_is_added_up():
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(1100, 140)).astype(np.float32)
+    program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [3, 1100]}, w=weight), "deep")
+    x = rng.uniform(-1, 1, (3, 1100))
+    compiled = compile_program(program, BASIC, bias=bias_for(real_values(program, {"x": x})[1]))
+    assert {(p.depth.start, p.outputs.start) for p in next(iter(compiled.pieces.values()))} == {
+        (d, o) for d in (0, 384, 768) for o in (0, 128)}
+    got = run(compiled, GoldenEngine(BASIC), {"x": x})["y"]
+    bounds = error_bounds(compiled, {"x": x})["y"]
+    assert (np.abs(got - x @ weight) <= bounds.error).all()
+    assert models.decibels(x @ weight, got) > 35
+
+
+def test_a_stored_program_runs_as_before(tmp_path):
+    workload = models.digits("cnn", 3)
+    compiled = models.compiled(workload, BASIC)
+    save(compiled, tmp_path / "cnn")
+    again = load(tmp_path / "cnn")
+    assert again.cycles() == compiled.cycles()
+    one, two = (run(c, GoldenEngine(BASIC), workload.inputs)["logits"] for c in (compiled, again))
+    assert np.array_equal(one, two)
+    (tmp_path / "cnn" / "arrays.npz").write_bytes(b"no")
+    with pytest.raises(CompileError, match="not what spu compile wrote"):
+        load(tmp_path / "cnn")
+
+
+def test_expressions_are_listed_and_read():
+    x = ex.gelu(variable(0), tanh_form=False) + variable(2)
+    assert Expression.from_list(x.listed()) == x
+    assert x.inputs == {0, 2}
+
+
+def test_command_line(tmp_path):
+    def spu(*args):
+        return CliRunner().invoke(app, [str(a) for a in args])
+
+    images = models.digits("cnn", 2).inputs["image"]
+    np.save(tmp_path / "x.npy", images)
+    made = spu("compile", CNN, "--steps", "--batch", 2, "--calibrate", tmp_path / "x.npy",
+               "-o", tmp_path / "out")
+    assert made.exit_code == 0, made.output
+    assert "2 products" in made.output
+    result = spu("run", tmp_path / "out", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    assert result.exit_code == 0, result.output
+    assert np.load(tmp_path / "y.npy").shape == (2, 10)
+    for values, message in ((images[:1], "must have shape"), (images * 1e9, "has magnitude"),
+                            (images * np.nan, "holds NaN")):
+        np.save(tmp_path / "bad.npy", values)
+        result = spu("run", tmp_path / "out", "--input", tmp_path / "bad.npy",
+                     "-o", tmp_path / "z.npy")
+        assert result.exit_code == 2
+        assert message in result.output
+        assert not (tmp_path / "z.npy").exists()
+
+
+@pytest.mark.parametrize(("nodes", "constants", "message"), [
+    ([("LSTM", ["x", "w", "w"], "y", {"hidden_size": 4})], {"w": np.ones((1, 16, 4), np.float32)},
+     "LSTM node 'y': operator is not supported; supported are Abs, Add"),
+    ([("Reshape", ["x", "x"], "y", {})], {}, "not a valid ONNX model"),
+    ([("Transpose", ["x"], "y", {"perm": [0, 0]})], {}, "repeated axis|not a valid ONNX model"),
+    ([("Gather", ["x", "i"], "y", {})], {"i": np.array([9])}, "out of bounds"),
+    ([("Conv", ["x", "w"], "y", {})], {"w": np.ones((1, 9, 1), np.float32)}, "do not fit"),
+    ([("Cast", ["x"], "i", {"to": TensorProto.INT8}),
+      ("Cast", ["i"], "y", {"to": TensorProto.FLOAT})], {}, "casts to INT8"),
+    ([("Exp", ["x"], "y", {"nothing": 3})], {}, "Unrecognized attribute"),
+])
+def test_models_that_are_not_taken(nodes, constants, message):
+    with pytest.raises(CompileError, match=message):
+        lower(_model(nodes, {"x": [2, 3, 4]}, **constants), "model")
+
+
+@pytest.mark.parametrize(("shape", "message"), [
+    ([1 << 20, 1 << 20], f"more than {MOST_ELEMENTS}"), ([-2, 3], "a dimension of -2")])
+def test_tensors_that_are_too_large_are_refused(shape, message):
+    with pytest.raises(CompileError, match=message):
+        lower(_model([("Exp", ["x"], "y", {})], {"x": shape}), "model")
+
+
+def test_arrays_that_lack_units_are_refused():
+    product = lower(_model([("MatMul", ["x", "x"], "y", {})], {"x": [4, 4]}), "square")
+    for pattern, message in ((("vv", "vv"), "no tile with a matrix unit"),
+                             (("mm", "MM"), "no memory tile in its top row")):
+        arch = Architecture("odd", pattern, 8, 8, 16, 64, 64)
+        with pytest.raises(CompileError, match=message):
+            compile_program(product, arch)
+    two = Architecture("two", ("MM",), 8, 8, 16, 64, 64, regions=("01",))
+    with pytest.raises(CompileError, match="has 2 regions"):
+        compile_program(product, two)
+
+
+def test_broken_files_are_refused_in_a_line():
+    found = fuzz(1000)
+    assert found["refused"] > 500
+    assert found["a program"] > 50
