@@ -2,24 +2,28 @@
 
 import json
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import numpy as np
 import typer
 from rich.console import Console
 
+from compiler.dataflow.advice import smallest_change
 from compiler.dataflow.graph import load as load_dataflow
 from compiler.dataflow.mapper import (
     ITERATIONS,
     MAPPING,
     MEMORY_COLUMNS,
+    NotMapped,
     grid_architecture,
     map_dataflow,
     parse_grid,
 )
 from compiler.disassemble import disassemble
 from compiler.driver import PROGRAM, REPORT, compile_file, save
+from compiler.errors import CompileError
 from pal_units.formats import FORMATS
 from rtl.simulator import SIMULATORS, SimulationError
 from spu.arch import bitstream
@@ -28,7 +32,11 @@ from verif import host
 from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, replace_file
 from verif.cli_steps import KIND, compile_steps, run_steps
 from verif.cli_studies import area, fpga, numerics
+from verif.explain import load as load_mapping
+from verif.explain import show
 from verif.golden.array import GoldenArray, Result
+from verif.pictures import grid as picture_grid
+from verif.pictures import schedule as picture_schedule
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False,
@@ -242,9 +250,15 @@ def map_command(
     Example: spu map build/dataflows/fir4.json --grid 4x4
     """
     with one_line_errors(), console.status("mapping") as status:
-        mapped = map_dataflow(load_dataflow(graph), grid_architecture(
-            *parse_grid(grid), str(memory_columns)), unit_latency, seed,
-            lambda note: status.update(f"mapping: {note}"))
+        def progress(note: str) -> None:
+            status.update(f"mapping: {note}")
+        wanted, size, memory = load_dataflow(graph), parse_grid(grid), str(memory_columns)
+        try:
+            mapped = map_dataflow(wanted, grid_architecture(*size, memory), unit_latency, seed,
+                                  progress)
+        except NotMapped as error:
+            raise CompileError(f"{error}; " + smallest_change(
+                wanted, *size, memory, unit_latency, seed, progress)) from None
         if out:
             out.mkdir(parents=True, exist_ok=True)
             replace_file(out / PROGRAM, lambda sink: sink.write(mapped.content))
@@ -258,9 +272,33 @@ def map_command(
           f"II {report['ii']} (MII {report['mii']}: resources {report['res_mii']}, cycles "
           f"{report['rec_mii']}), {'optimal' if report['optimal'] else 'not proven optimal'}, "
           f"latency {report['latency']}, {100 * report['utilisation']:.0f} % of the slots used, "
-          f"{report['seconds']:.2f} s")
+          f"{report['seconds']:.2f} s ({report['search']} search)")
     print(f"bound by {report['binding']}")
     print(f"executed {ITERATIONS} iterations: all tokens as the graph has them")
+
+
+def _write(text: str, sink: BinaryIO) -> None:
+    sink.write(text.encode())
+
+
+@app.command()
+def explain(
+    directory: Annotated[Path, typer.Argument(help="Directory that spu map wrote.")],
+    pictures: Annotated[bool, typer.Option(
+        help="Write grid.svg and schedule.svg into the directory.")] = True,
+) -> None:
+    """Say what bounds a mapped graph, where everything is, and what more would buy.
+
+    Example: spu explain build/fir4
+    """
+    with one_line_errors():
+        explained = load_mapping(directory)
+        show(explained, Console())
+        if pictures:
+            for name, draw in (("grid.svg", picture_grid), ("schedule.svg", picture_schedule)):
+                text = draw(explained)
+                replace_file(directory / name, partial(_write, text))
+            print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")
 
 
 for study in (numerics, area, fpga):

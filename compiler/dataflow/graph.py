@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,15 @@ def from_json(content: Any) -> Dataflow:
     graph = Dataflow(str(content.get("name", "graph")), nodes, tuple(edges), bias)
     _check(graph)
     return graph
+
+
+def to_json(graph: Dataflow) -> dict:
+    """Inverse of ``from_json``."""
+    return {"name": graph.name, "bias": graph.bias,
+            "nodes": [{"id": n, "op": node.op} | ({node.value[0]: node.value[1]}
+                                                  if node.value else {})
+                      for n, node in graph.nodes.items()],
+            "edges": [asdict(e) for e in graph.edges]}
 
 
 def _list(content: dict, name: str) -> list:

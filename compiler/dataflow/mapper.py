@@ -10,10 +10,16 @@ from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import Bounds, bounds
 from compiler.dataflow.contexts import Assembled, Function, TooMany, assemble
 from compiler.dataflow.execute import check_execution
-from compiler.dataflow.graph import CONSTANT, MAX_OPERANDS, MEMORY_OPS, Dataflow
+from compiler.dataflow.graph import (
+    CONSTANT,
+    MAX_OPERANDS,
+    MEMORY_OPS,
+    Dataflow,
+    to_json,
+)
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.operations import OPERATIONS, check_kernel, places
-from compiler.dataflow.route import Congested, Routes, route
+from compiler.dataflow.route import Congested, Hop, Routes, Wait, route
 from compiler.dataflow.schedule import (
     Failure,
     Grid,
@@ -24,7 +30,8 @@ from compiler.dataflow.schedule import (
 )
 from compiler.errors import CompileError
 from spu.arch import bitstream, timing
-from spu.arch.params import CONFIGS, Architecture
+from spu.arch.bitstream import Image
+from spu.arch.params import CONFIGS, REGISTERS, Architecture
 
 #: Columns whose tiles have a data memory.
 MEMORY_COLUMNS = ("west", "both", "all")
@@ -52,9 +59,17 @@ ITERATIONS = 100
 MAPPING = "mapping.json"
 
 
+class NotMapped(CompileError):
+    """A graph that is too large for an array or for the search; another array may take it."""
+
+
 @dataclass(frozen=True)
 class Mapped:
-    """A mapping that was executed.  ``failures`` are what happened at smaller IIs."""
+    """A mapping that was executed.
+
+    ``failures``: what happened at smaller IIs.  ``exact``: the schedule is by CP-SAT, else by
+    annealing.
+    """
 
     graph: Dataflow
     arch: Architecture
@@ -67,6 +82,7 @@ class Mapped:
     seconds: float
     unit_latency: bool
     span: int
+    exact: bool
 
     def cycles(self, iterations: int) -> int:
         """Executed cycles of a run."""
@@ -85,15 +101,26 @@ class Mapped:
             "utilisation": operations / (tiles * self.placed.ii),
             "links": self.routes.wire / (4 * tiles * self.placed.ii),
             "optimal": self.placed.ii == self.bounds.mii,
+            "search": "exact" if self.exact else "heuristic",
             "binding": self.bounds.binding(self.graph), "failures": list(self.failures),
             "span": self.span, "bytes": len(self.content), "seconds": round(self.seconds, 3),
         }
 
     def details(self) -> dict:
-        """The report, but for the time that it took, and where everything is."""
+        """The report, but for the time that it took, the graph, and where everything is."""
         report = self.report()
         del report["seconds"]
+        nets = [(net.source, [step for step in net.into.values() if step is not None])
+                for net in self.routes.nets]
         return report | {
+            "memory_tiles": [list(tile) for tile in self.arch.memory_tiles],
+            "graph": to_json(self.graph),
+            "cycle": list(self.bounds.cycle),
+            "routes": [{"source": source, "hops": [
+                [*step.start[0], step.link, step.start[1]] for step in steps
+                if isinstance(step, Hop)], "waits": [
+                [*step.start[0], step.start[1], step.end[1], self.routes.register[step.start]]
+                for step in steps if isinstance(step, Wait)]} for source, steps in nets],
             "places": [{"id": n, "op": self.graph.nodes[n].op, "tile": list(tile),
                         "cycle": self.placed.time[n]} for n, tile in self.placed.tile.items()],
             "codes": {code: {"op": f.op, "ports": list(f.ports), "needs": list(f.needs)}
@@ -136,15 +163,35 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
         in the way at each II.
     """
     graph = legalise(graph)
-    memory = dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles))
-    request = Request(graph, Grid(arch.rows, arch.cols, memory),
-                      dict.fromkeys(graph.operations, timing.ALU), int(unit_latency), seed=seed)
-    mapped = _map(request, arch, False, progress)
+    mapped = _map(_uninterpreted(graph, arch, unit_latency, seed), arch, False, progress)
     where = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in graph.operations}
     image = bitstream.decode(mapped.content, arch).image
     check_execution(graph, Assembled(image, mapped.functions), image, where, ITERATIONS,
                     unit_latency)
     return mapped
+
+
+def _uninterpreted(graph: Dataflow, arch: Architecture, unit_latency: bool, seed: int) -> Request:
+    memory = dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles))
+    return Request(graph, Grid(arch.rows, arch.cols, memory),
+                   dict.fromkeys(graph.operations, timing.ALU), int(unit_latency), seed=seed)
+
+
+def ii_with_registers(graph: Dataflow, arch: Architecture, unit_latency: bool, registers: int,
+                      below: int) -> int | None:
+    """II at which a graph would be mapped if tiles had so many registers, if less than ``below``.
+
+    Schedules and routes as ``map_dataflow`` does; there is no program, since contexts cannot name
+    more registers than ``REGISTERS``.
+    """
+    graph = legalise(graph)
+    request = replace(_uninterpreted(graph, arch, unit_latency, 0), registers=registers)
+    first = bounds(graph, request.grid, request.latency).mii
+    request = with_registered(request, first)
+    for ii in range(first, below):
+        if _attempt(request, ii, arch, False, ii == first)[0] is not None:
+            return ii
+    return None
 
 
 def map_kernel(graph: Dataflow, arch: Architecture, seed: int = 0,
@@ -174,11 +221,11 @@ def _map(request: Request, arch: Architecture, kernel: bool, progress: Callable[
          ) -> Mapped:
     start, graph = clock.monotonic(), request.graph
     if len(graph.operations) > MOST_OPERATIONS:
-        raise CompileError(f"{graph.name} has {len(graph.operations)} operations, the search takes "
+        raise NotMapped(f"{graph.name} has {len(graph.operations)} operations, the search takes "
                            f"at most {MOST_OPERATIONS}")
     bound = bounds(graph, request.grid, request.latency)
     if bound.mii > arch.contexts:
-        raise CompileError(f"{bound.binding(graph)}: needs an II of {bound.mii}, a tile has "
+        raise NotMapped(f"{bound.binding(graph)}: needs an II of {bound.mii}, a tile has "
                            f"{arch.contexts} contexts")
     if not kernel:
         request = with_registered(request, bound.mii)
@@ -187,18 +234,18 @@ def _map(request: Request, arch: Architecture, kernel: bool, progress: Callable[
         progress(f"II {ii}")
         found, reason = _attempt(request, ii, arch, kernel, ii == bound.mii)
         if found is not None:
-            placed, routes, assembled = found
+            placed, routes, assembled, exact = found
             return Mapped(graph, arch, bound, placed, routes, bitstream.encode(assembled.image),
                           assembled.functions, tuple(failures), clock.monotonic() - start,
-                          bool(request.early), assembled.span)
+                          bool(request.early), assembled.span, exact)
         failures.append(f"II {ii}: {reason}")
-    raise CompileError(f"{graph.name} was not mapped on {arch.rows}x{arch.cols}: "
+    raise NotMapped(f"{graph.name} was not mapped on {arch.rows}x{arch.cols}: "
                        f"{bound.binding(graph)}; {'; '.join(failures)}")
 
 
 def _attempt(request: Request, ii: int, arch: Architecture, kernel: bool, thorough: bool
-             ) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
-    """A mapping at an II, or why none was found.
+             ) -> tuple[tuple[Placed, Routes, Assembled, bool] | None, str]:
+    """A mapping at an II and whether it was searched exactly, or why none was found.
 
     ``thorough``: several attempts for a large graph, too.
     """
@@ -217,7 +264,7 @@ def _attempt(request: Request, ii: int, arch: Architecture, kernel: bool, thorou
             continue
         found, reason = _routed(request, placed, arch, kernel)
         if found is not None:
-            return found, ""
+            return (*found, attempt == ATTEMPTS - 1), ""
     return None, reason
 
 
@@ -253,6 +300,8 @@ def _route(request: Request, placed: Placed, arch: Architecture, kernel: bool
         return None, "no free way through " + ", ".join(
             f"{kind} of tile {tile} in slot {slot}"
             for kind, tile, slot in routes.resources[:3]), routes.operations
+    if request.registers > REGISTERS:
+        return (placed, routes, Assembled(Image(arch), {})), "", frozenset()
     try:
         return (placed, routes, assemble(request, placed, routes, arch, kernel)), "", frozenset()
     except TooMany as error:

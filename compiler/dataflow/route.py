@@ -16,7 +16,7 @@ from compiler.dataflow.graph import Edge
 from compiler.dataflow.schedule import Placed, Request, Tile
 from spu.arch import timing
 from spu.arch.context import LINKS
-from spu.arch.params import REGISTERS, neighbour
+from spu.arch.params import neighbour
 
 Place = tuple[Tile, int]
 #: A resource of a tile in a slot: a link, ``write`` of a register, ``read`` ports, ``hold``.
@@ -149,7 +149,7 @@ def route(request: Request, placed: Placed, constants: frozenset[int]) -> Routes
                 router.reroute(net)
         full = router.congested()
         if not full:
-            register, full = allocate(router.nets, placed.ii)
+            register, full = allocate(router.nets, placed.ii, request.registers)
             if not full:
                 return Routes(tuple(router.nets), register)
         if number == ROUNDS - 1 or router.looks > budget:
@@ -166,7 +166,7 @@ class _Router:
     def __init__(self, request: Request, placed: Placed, constants: frozenset[int]) -> None:
         self.grid, self.ii = request.grid, placed.ii
         self.tiles = frozenset(self.grid.tiles)
-        self.capacity = {"write": 1, "read": READ_PORTS, "hold": REGISTERS}
+        self.capacity = {"write": 1, "read": READ_PORTS, "hold": request.registers}
         self.busy_ports = Counter((placed.tile[n], placed.time[n] % self.ii) for n in constants)
         self.used: Counter[Resource] = Counter()
         self.history: dict[Resource, float] = {}
@@ -295,7 +295,7 @@ class _Router:
             place = step.start
 
 
-def allocate(nets: list[Net], ii: int) -> tuple[dict[Place, int], list[Resource]]:
+def allocate(nets: list[Net], ii: int, registers: int) -> tuple[dict[Place, int], list[Resource]]:
     """Registers of all waits, or the slots of tiles where they do not fit.
 
     Waits are arcs of a circle of slots; first fit from the slot that the fewest are in.
@@ -309,7 +309,7 @@ def allocate(nets: list[Net], ii: int) -> tuple[dict[Place, int], list[Resource]
         slots = {arc: {t % ii for t in range(arc[0] + 1, arc[1] + 1)} for arc in arcs}
         load = Counter(s for covered in slots.values() for s in covered)
         cut = min(range(ii), key=lambda s: (load[s], s))
-        taken: list[set[int]] = [set() for _ in range(REGISTERS)]
+        taken: list[set[int]] = [set() for _ in range(registers)]
         for arc in sorted(arcs, key=lambda arc: (cut not in slots[arc], (arc[0] + 1 - cut) % ii)):
             number = next((i for i, used in enumerate(taken) if not used & slots[arc]), None)
             if number is None:

@@ -8,7 +8,7 @@ from ortools.sat.python import cp_model
 from compiler.dataflow.graph import CONSTANT, Dataflow, Edge
 from compiler.place import Tile
 from spu.arch import timing
-from spu.arch.params import STAGES
+from spu.arch.params import REGISTERS, STAGES
 
 #: Deterministic seconds that a search may take, one for a few operations that move, and those that
 #: shorten the ways.
@@ -61,6 +61,7 @@ class Request:
     ``latency``: cycles from an operation to those that take its word.  ``early``: cycles before
     that in which the word can already go on its way.
     ``registered``: edges whose word waits in a register of the consumer's tile, for operand c.
+    ``registers``: of a tile; a program can name ``REGISTERS``.
     ``cuts``: sets of (operation, time modulo II, tile) that could not be routed together.
     """
 
@@ -70,6 +71,7 @@ class Request:
     early: int = 0
     registered: frozenset[Edge] = frozenset()
     seed: int = 0
+    registers: int = REGISTERS
     cuts: tuple[frozenset[tuple[int, int, Tile]], ...] = ()
 
     def ready(self, n: int) -> int:
