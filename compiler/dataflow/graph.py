@@ -166,9 +166,7 @@ def from_json(content: Any) -> Dataflow:
         nodes[number] = Node(number, name, _value(member, f"nodes[{i}]", bias))
     edges = [_edge(member, f"edges[{i}]", nodes) for i, member in
              enumerate(_list(content, "edges"))]
-    graph = Dataflow(str(content.get("name", "graph")), nodes, tuple(edges), bias)
-    _check(graph)
-    return graph
+    return checked(Dataflow(str(content.get("name", "graph")), nodes, tuple(edges), bias))
 
 
 def to_json(graph: Dataflow) -> dict:
@@ -230,13 +228,15 @@ def _edge(member: Any, where: str, nodes: dict[int, Node]) -> Edge:
     return Edge(src, dst, LAST_OPERAND if operand is None else operand, distance, kind)
 
 
-def _check(graph: Dataflow) -> None:
+def checked(graph: Dataflow) -> Dataflow:
+    """The graph; ``CompileError`` if it has no operations, or a cycle whose distances are 0."""
     if not graph.operations:
         raise CompileError("the graph has no operations")
     loops = nx.DiGraph((e.src, e.dst) for e in graph.dependences if not e.distance)
     if not nx.is_directed_acyclic_graph(loops):
         cycle = [src for src, _ in nx.find_cycle(loops)]
         raise CompileError(f"cycle without distance: {path_text(graph, cycle)}")
+    return graph
 
 
 def path_text(graph: Dataflow, cycle: Iterable[int]) -> str:
