@@ -23,7 +23,7 @@ STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal onnx models mapping bench docs lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal onnx models mapping bless bench docs lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -85,6 +85,9 @@ models: $(READY) ## digits models and a transformer block on the golden model; R
 
 mapping: $(READY) ## map dataflow graphs: those of verif/dataflows.py, or GRAPHS=DIR of JSON files
 	$(BIN)/python -m verif.mapping $(GRAPHS)
+
+bless: $(READY) ## keep the programs of now as those that the snapshot tests want
+	$(BIN)/python -m verif.snapshots --bless
 
 bench: $(READY) ## speed of the numpy library beside numpy
 	$(BIN)/python -m verif.numerics.bench

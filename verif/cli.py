@@ -2,41 +2,26 @@
 
 import json
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
-from compiler.dataflow.advice import smallest_change
-from compiler.dataflow.graph import load as load_dataflow
-from compiler.dataflow.mapper import (
-    ITERATIONS,
-    MAPPING,
-    MEMORY_COLUMNS,
-    NotMapped,
-    grid_architecture,
-    map_dataflow,
-    parse_grid,
-)
+from compiler.assembly import assemble_text, assembly
 from compiler.disassemble import disassemble
 from compiler.driver import PROGRAM, REPORT, compile_file, save
-from compiler.errors import CompileError
 from pal_units.formats import FORMATS
 from rtl.simulator import SIMULATORS, SimulationError
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
 from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, replace_file
+from verif.cli_mapping import explain, map_command
 from verif.cli_steps import KIND, compile_steps, run_steps
 from verif.cli_studies import area, fpga, numerics
-from verif.explain import load as load_mapping
-from verif.explain import show
 from verif.golden.array import GoldenArray, Result
-from verif.pictures import grid as picture_grid
-from verif.pictures import schedule as picture_schedule
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False,
@@ -160,16 +145,44 @@ def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, co
 
 @app.command()
 def disasm(
-    directory: Annotated[Path, typer.Argument(help="Directory that spu compile wrote.")],
+    program: Annotated[Path, typer.Argument(
+        help="Directory that spu compile wrote, or a program file for --arch.")],
+    arch: Arch = ArchName["basic"],
+    as_assembly: Annotated[bool, typer.Option(
+        "--assembly", help="Every row, as spu asm takes it.")] = False,
 ) -> None:
     """Print a program as text: streams, contexts, registers, constants, weights.
 
     Example: spu disasm build/digits
     """
     with one_line_errors():
-        content, _, arch = _load(directory)
-        for line in disassemble(bitstream.decode(content, arch).image):
+        if program.is_dir():
+            content, _, architecture_ = _load(program)
+        else:
+            content, architecture_ = program.read_bytes(), CONFIGS[arch]
+        image = bitstream.decode(content, architecture_).image
+        for line in (assembly if as_assembly else disassemble)(image):
             print(line)
+
+
+@app.command()
+def asm(
+    source: Annotated[Path, typer.Argument(help="Assembly, as spu disasm --assembly prints it.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Program file.")],
+    arch: Arch = ArchName["basic"],
+) -> None:
+    """Assemble a program file.
+
+    Example: spu asm program.txt --arch basic -o program.spub
+    """
+    with one_line_errors():
+        try:
+            text = source.read_text()
+        except UnicodeDecodeError:
+            raise BadInput(f"{source}: not text") from None
+        content = bitstream.encode(assemble_text(text, CONFIGS[arch]))
+        replace_file(out, lambda sink: sink.write(content))
+    print(f"{out}: {len(content)} bytes")
 
 
 @app.command("rtl")
@@ -229,80 +242,12 @@ def sim(
                   style="green")
 
 
-MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
-
-
-@app.command("map")
-def map_command(
-    graph: Annotated[Path, typer.Argument(help="Dataflow graph, JSON.")],
-    grid: Annotated[str, typer.Option(help="Rows x columns of tiles.")] = "4x4",
-    memory_columns: Annotated[MemoryColumns, typer.Option(
-        help="Columns whose tiles have a data memory.")] = MemoryColumns["all"],
-    unit_latency: Annotated[bool, typer.Option(
-        "--unit-latency", help="Count the first hop of a word as part of the operation.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the searches.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--output", help="Directory for program.spub and mapping.json.")] = None,
-) -> None:
-    """Map a loop body, given as a dataflow graph, and execute the program on tokens.
-
-    Example: spu map build/dataflows/fir4.json --grid 4x4
-    """
-    with one_line_errors(), console.status("mapping") as status:
-        def progress(note: str) -> None:
-            status.update(f"mapping: {note}")
-        wanted, size, memory = load_dataflow(graph), parse_grid(grid), str(memory_columns)
-        try:
-            mapped = map_dataflow(wanted, grid_architecture(*size, memory), unit_latency, seed,
-                                  progress)
-        except NotMapped as error:
-            raise CompileError(f"{error}; " + smallest_change(
-                wanted, *size, memory, unit_latency, seed, progress)) from None
-        if out:
-            out.mkdir(parents=True, exist_ok=True)
-            replace_file(out / PROGRAM, lambda sink: sink.write(mapped.content))
-            replace_file(out / MAPPING, lambda sink: sink.write(
-                json.dumps(mapped.details(), indent=1).encode() + b"\n"))
-    report = mapped.report()
-    if as_json:
-        print(json.dumps(report, indent=1))
-        return
-    print(f"{report['name']}: {report['operations']} operations on {report['grid']}, "
-          f"II {report['ii']} (MII {report['mii']}: resources {report['res_mii']}, cycles "
-          f"{report['rec_mii']}), {'optimal' if report['optimal'] else 'not proven optimal'}, "
-          f"latency {report['latency']}, {100 * report['utilisation']:.0f} % of the slots used, "
-          f"{report['seconds']:.2f} s ({report['search']} search)")
-    print(f"bound by {report['binding']}")
-    print(f"executed {ITERATIONS} iterations: all tokens as the graph has them")
-
-
-def _write(text: str, sink: BinaryIO) -> None:
-    sink.write(text.encode())
-
-
-@app.command()
-def explain(
-    directory: Annotated[Path, typer.Argument(help="Directory that spu map wrote.")],
-    pictures: Annotated[bool, typer.Option(
-        help="Write grid.svg and schedule.svg into the directory.")] = True,
-) -> None:
-    """Say what bounds a mapped graph, where everything is, and what more would buy.
-
-    Example: spu explain build/fir4
-    """
-    with one_line_errors():
-        explained = load_mapping(directory)
-        show(explained, Console())
-        if pictures:
-            for name, draw in (("grid.svg", picture_grid), ("schedule.svg", picture_schedule)):
-                text = draw(explained)
-                replace_file(directory / name, partial(_write, text))
-            print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")
 
 
 for study in (numerics, area, fpga):
     app.command()(study)
+app.command("map")(map_command)
+app.command()(explain)
 
 
 def main() -> None:

@@ -93,11 +93,14 @@ def buys(explained: Explained) -> list[str]:
     out = []
     for r, c in ((rows, cols + 1), (rows + 1, cols + 1), (2 * rows, 2 * cols)):
         if max(r, c) <= 16:
-            mii = minimum_ii(explained.graph, Change(r, c, explained.memory).arch)
+            mii = minimum_ii(explained.graph, Change(r, c, explained.memory).arch,
+                             explained.report["kernel"])
             gain = "nothing" if mii >= explained.ii else f"an II of {mii} at best"
             out.append(f"{r}x{c} tiles: {gain}")
     most = max(explained.registers().values(), default=0)
-    if explained.ii == explained.report["mii"]:
+    if explained.report["kernel"]:
+        out.append(f"registers: at most {most} of {REGISTERS} are in use in a tile")
+    elif explained.ii == explained.report["mii"]:
         out.append(f"one more register: nothing, the II is the bound; at most {most} of "
                    f"{REGISTERS} are in use in a tile")
     else:

@@ -12,6 +12,7 @@ from compiler.dataflow.mapper import (
     grid_architecture,
     map_dataflow,
 )
+from compiler.dataflow.operations import OPERATIONS, places
 from compiler.dataflow.schedule import Grid
 from compiler.errors import CompileError
 from spu.arch import timing
@@ -44,17 +45,22 @@ def changes(rows: int, cols: int, memory: str) -> Iterator[Change]:
     columns = MEMORY_COLUMNS[MEMORY_COLUMNS.index(memory):]
     grids = sorted((r * c, abs(r - c), r, c) for r in range(rows, LARGEST + 1)
                     for c in range(cols, LARGEST + 1))
+    seen = {Change(rows, cols, memory).arch.pattern}
     for _, _, r, c in grids:
         for wider in columns:
-            if (r, c, wider) != (rows, cols, memory):
-                yield Change(r, c, wider)
+            change = Change(r, c, wider)
+            if change.arch.pattern not in seen:
+                seen.add(change.arch.pattern)
+                yield change
 
 
-def minimum_ii(graph: Dataflow, arch: Architecture) -> int:
+def minimum_ii(graph: Dataflow, arch: Architecture, kernel: bool = False) -> int:
     """The lower bound on an array; raises ``CompileError`` where an operation has no tile."""
     graph = legalise(graph)
-    grid = Grid(arch.rows, arch.cols, dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles)))
-    return bounds(graph, grid, dict.fromkeys(graph.operations, timing.ALU)).mii
+    memory = dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles))
+    grid = Grid(arch.rows, arch.cols, places(arch) if kernel else memory)
+    return bounds(graph, grid, {n: OPERATIONS[graph.nodes[n].op].latency if kernel else timing.ALU
+                                for n in graph.operations}).mii
 
 
 def smallest_change(graph: Dataflow, rows: int, cols: int, memory: str, unit_latency: bool,

@@ -95,6 +95,7 @@ class Mapped:
         return {
             "name": self.graph.name, "operations": operations,
             "grid": f"{self.arch.rows}x{self.arch.cols}", "unit_latency": self.unit_latency,
+            "kernel": not self.functions,
             "ii": self.placed.ii, "mii": self.bounds.mii,
             "res_mii": self.bounds.res, "rec_mii": self.bounds.rec,
             "latency": 1 + max(self.placed.time.values()) - min(self.placed.time.values()),

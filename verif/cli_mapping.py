@@ -1,0 +1,108 @@
+"""``spu map`` and ``spu explain``: dataflow graphs on grids, kernels on arrays."""
+
+import json
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.console import Console
+
+from compiler.dataflow.advice import smallest_change
+from compiler.dataflow.graph import load as load_dataflow
+from compiler.dataflow.mapper import (
+    ITERATIONS,
+    MAPPING,
+    MEMORY_COLUMNS,
+    NotMapped,
+    grid_architecture,
+    map_dataflow,
+    map_kernel,
+    parse_grid,
+)
+from compiler.driver import PROGRAM
+from compiler.errors import CompileError
+from spu.arch.params import CONFIGS
+from verif import kernels
+from verif.cli_common import console, one_line_errors, replace_file
+from verif.explain import load, show
+from verif.pictures import grid as picture_grid
+from verif.pictures import schedule as picture_schedule
+
+MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
+ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
+
+
+def map_command(
+    graph: Annotated[Path, typer.Argument(help="Dataflow graph, JSON.")],
+    grid: Annotated[str, typer.Option(help="Rows x columns of tiles.")] = "4x4",
+    memory_columns: Annotated[MemoryColumns, typer.Option(
+        help="Columns whose tiles have a data memory.")] = MemoryColumns["all"],
+    unit_latency: Annotated[bool, typer.Option(
+        "--unit-latency", help="Count the first hop of a word as part of the operation.")] = False,
+    arch: Annotated[ArchName | None, typer.Option(
+        help="Map a kernel of this array's own operations, in place of --grid.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the searches.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--output", help="Directory for program.spub and mapping.json.")] = None,
+) -> None:
+    """Map a loop body, given as a dataflow graph, and execute the program on tokens.
+
+    Example: spu map build/dataflows/fir4.json --grid 4x4
+    """
+    with one_line_errors(), console.status("mapping") as status:
+        def progress(note: str) -> None:
+            status.update(f"mapping: {note}")
+        wanted, size, memory = load_dataflow(graph), parse_grid(grid), str(memory_columns)
+        if arch is not None:
+            mapped = map_kernel(wanted, CONFIGS[arch], seed, progress)
+            kernels.check(mapped, ITERATIONS)
+        else:
+            try:
+                mapped = map_dataflow(wanted, grid_architecture(*size, memory), unit_latency, seed,
+                                      progress)
+            except NotMapped as error:
+                raise CompileError(f"{error}; " + smallest_change(
+                    wanted, *size, memory, unit_latency, seed, progress)) from None
+        if out:
+            out.mkdir(parents=True, exist_ok=True)
+            replace_file(out / PROGRAM, lambda sink: sink.write(mapped.content))
+            replace_file(out / MAPPING, lambda sink: sink.write(
+                json.dumps(mapped.details(), indent=1).encode() + b"\n"))
+    report = mapped.report()
+    if as_json:
+        print(json.dumps(report, indent=1))
+        return
+    print(f"{report['name']}: {report['operations']} operations on {report['grid']}, "
+          f"II {report['ii']} (MII {report['mii']}: resources {report['res_mii']}, cycles "
+          f"{report['rec_mii']}), {'optimal' if report['optimal'] else 'not proven optimal'}, "
+          f"latency {report['latency']}, {100 * report['utilisation']:.0f} % of the slots used, "
+          f"{report['seconds']:.2f} s ({report['search']} search)")
+    print(f"bound by {report['binding']}")
+    print(f"executed {ITERATIONS} iterations: all {'tokens' if arch is None else 'words'} as the "
+          "graph has them")
+
+
+def _write(text: str, sink: BinaryIO) -> None:
+    sink.write(text.encode())
+
+
+def explain(
+    directory: Annotated[Path, typer.Argument(help="Directory that spu map wrote.")],
+    pictures: Annotated[bool, typer.Option(
+        help="Write grid.svg and schedule.svg into the directory.")] = True,
+) -> None:
+    """Say what bounds a mapped graph, where everything is, and what more would buy.
+
+    Example: spu explain build/fir4
+    """
+    with one_line_errors():
+        explained = load(directory)
+        show(explained, Console())
+        if pictures:
+            for name, draw in (("grid.svg", picture_grid), ("schedule.svg", picture_schedule)):
+                text = draw(explained)
+                replace_file(directory / name, partial(_write, text))
+            print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")

@@ -1,0 +1,271 @@
+"""Around mappings: explanations, pictures, advice, tasks in Python, assembly, snapshots."""
+
+import json
+import os
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+from compiler.assembly import assemble_text, assembly
+from compiler.dataflow.advice import changes, smallest_change
+from compiler.dataflow.graph import from_json, to_json
+from compiler.dataflow.mapper import grid_architecture, ii_with_registers, map_dataflow
+from compiler.dataflow.tasks import Int, Pal, carried, task
+from compiler.errors import CompileError
+from spu.arch import bitstream
+from spu.arch.params import CONFIGS
+from verif import dataflows, explain, kernels, snapshots
+from verif.cli import app
+from verif.pictures import grid, schedule
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Directory of a mapped filter."""
+    path = tmp_path / "fir.json"
+    path.write_text(json.dumps(dataflows.fir(4)))
+    result = RUN.invoke(app, ["map", str(path), "--unit-latency", "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    return tmp_path / "out"
+
+
+def test_explain_names_the_critical_cycle_and_draws(mapped):
+    result = RUN.invoke(app, ["explain", str(mapped)])
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert "critical cycle node 0 (phi) -> node 2 (add) -> node 0 (phi), II at least 2" in text
+    assert "8x8 tiles: nothing" in text
+    assert "one more register: nothing, the II is the bound" in text
+    operations = [place["id"] for place in json.loads(
+        (mapped / "mapping.json").read_text())["places"]]
+    for name in ("grid.svg", "schedule.svg"):
+        root = ElementTree.fromstring((mapped / name).read_text())
+        labels = " ".join(e.text or "" for e in root.iter())
+        assert all(f" {n}" in labels for n in operations)
+
+
+def test_explain_counts_what_the_routes_use(mapped):
+    explained = explain.load(mapped)
+    assert sum(explained.hops().values()) == sum(
+        len(net["hops"]) for net in explained.report["routes"]) > 0
+    assert max(explained.registers().values(), default=0) <= 8
+    assert all(count <= explained.ii for count in explained.hops().values())
+    assert "<svg" in grid(explained)
+    assert "<svg" in schedule(explained)
+
+
+def test_a_larger_grid_is_said_to_buy_what_its_bound_allows(tmp_path):
+    path = tmp_path / "many.json"
+    path.write_text(json.dumps(dataflows.random_body(0, 20)))
+    result = RUN.invoke(app, ["map", str(path), "--grid", "2x2", "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    lines = explain.buys(explain.load(tmp_path / "out"))
+    assert lines[2].startswith("4x4 tiles: an II of 2 at best")
+
+
+def test_explain_refuses_what_is_no_mapping(tmp_path):
+    for text in ("{", "{}", '{"graph": {"nodes": [], "edges": []}}'):
+        (tmp_path / "mapping.json").write_text(text)
+        result = RUN.invoke(app, ["explain", str(tmp_path)])
+        assert result.exit_code == 2
+        assert "not what spu map wrote" in result.output or "no operations" in result.output
+
+
+def test_one_more_register_is_tried_by_search():
+    graph, arch = from_json(dataflows.fir(4)), grid_architecture(4, 4, "all")
+    ii = map_dataflow(graph, arch).placed.ii
+    assert ii_with_registers(graph, arch, False, 9, ii + 1) == ii
+    assert ii_with_registers(graph, arch, False, 9, 2) is None
+
+
+def test_the_smallest_change_is_found_by_mapping():
+    body = dataflows.Body("loads")
+    for _ in range(70):
+        body.op("load")
+    graph = from_json(body.json())
+    small = from_json(dataflows.Body("x").json() | {"nodes": [
+        {"id": i, "op": "load"} for i in range(4)]})
+    assert "1x2 tiles with memory in both columns, II 2" in smallest_change(small, 1, 1, "west",
+                                                                            True)
+    assert "1x2 tiles with memory in both columns, II at least 35" in smallest_change(
+        graph, 1, 1, "west", True)
+    assert next(iter(changes(4, 4, "west"))).memory == "both"
+
+
+def test_command_says_what_would_map(tmp_path):
+    path = tmp_path / "wide.json"
+    path.write_text(json.dumps({"nodes": [{"id": i, "op": "x"} for i in range(65)], "edges": []}))
+    result = RUN.invoke(app, ["map", str(path), "--grid", "1x1"])
+    assert result.exit_code == 2
+    assert "the smallest array whose contexts are enough: 1x2 tiles" in " ".join(
+        result.output.split())
+
+
+def test_graphs_are_written_as_they_are_read():
+    for content in (dataflows.fir(4), dataflows.functions()):
+        graph = from_json(content)
+        assert from_json(to_json(graph)) == graph
+
+
+# Tasks.
+
+@task
+def smoothed(x: Pal) -> Pal:
+    state = carried(Pal, 0.0)
+    state.becomes(state.word * 0.75 + x * 0.25)
+    return state.next
+
+
+@task
+def mixed(x: Pal, y: Pal, n: Int) -> tuple:
+    soft = smoothed(x)
+    low = (n & 7) < 3
+    return (soft.maximum(y) - abs(x) / 0.5, soft.where(soft < y, 0.0).when(low),
+            (1.0 - x.ago(2)).function("relu"), (n ^ 5) + (n << 1) - (n >> 2) | 1)
+
+
+@pytest.mark.parametrize("arch", ["tiny", "basic"])
+def test_tasks_run_as_their_graphs(arch):
+    kernels.check(mixed.map(CONFIGS[arch]), 50)
+
+
+def test_a_task_has_loops_and_contains_others():
+    graph = mixed.graph(bias=16)
+    assert graph.name == "mixed"
+    assert graph.bias == 16
+    assert sum(node.op == "in" for node in graph.nodes.values()) == 3
+    assert sum(node.op == "out" for node in graph.nodes.values()) == 4
+    assert any(e.distance == 1 for e in graph.edges)
+    assert any(e.distance == 2 for e in graph.edges)
+
+
+def _open_loop(x: Pal) -> Pal:
+    return carried(Pal, 0.0).word + x
+
+
+def _twice(x: Pal) -> Pal:
+    state = carried(Pal, 0.0)
+    state.becomes(x)
+    state.becomes(x)
+    return x
+
+
+def _branch(x: Pal) -> Pal:
+    return x if x < 0.5 else -x
+
+
+def _bare(x) -> Pal:
+    return x
+
+
+def _number(x: Pal) -> float:
+    return 1.0
+
+
+def _kinds(x: Pal, n: Int) -> Pal:
+    return x + n
+
+
+@pytest.mark.parametrize(("function", "message"), [
+    (_open_loop, "becomes nothing"), (_twice, "becomes something once"),
+    (_branch, "no truth value"), (_bare, "parameter x must be annotated"),
+    (_number, "returns float, not words"), (_kinds, "an operand of Pal must be that or a number"),
+    (lambda: carried(Int, 1).becomes(carried(Pal, 0.5).word), "becomes that, not Pal")])
+def test_tasks_that_make_no_sense_are_refused(function, message):
+    with pytest.raises(CompileError, match=message):
+        task(function).graph()
+
+
+def test_words_exist_only_in_tasks():
+    with pytest.raises(CompileError, match="only in a task"):
+        carried(Pal, 0.0)
+
+
+# Assembly, snapshots, determinism.
+
+@pytest.mark.parametrize("name", [*snapshots.TEXTS, *snapshots.FILES])
+def test_programs_are_as_they_were(name):
+    """``make bless`` after a change that is meant to change them."""
+    now = snapshots.text(name) if name in snapshots.TEXTS else snapshots.digest(name)
+    assert now == snapshots.kept(name)
+
+
+@pytest.mark.parametrize("name", [*snapshots.TEXTS, "digits_basic", "product_basic"])
+def test_assembly_is_assembled_to_the_same_file(name):
+    arch = CONFIGS["tiny" if name.endswith("tiny") else "basic"]
+    content = bitstream.encode(snapshots.TEXTS[name]()) if name in snapshots.TEXTS \
+        else snapshots.FILES[name]()
+    text = "\n".join(assembly(bitstream.decode(content, arch).image))
+    assert bitstream.encode(assemble_text(text, arch)) == content
+    changed = text.replace("slots_less_1=", "slots_less_1=1", 1)
+    assert bitstream.encode(assemble_text(changed, arch)) != content
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("context 9,9 row 0: op=ADD", "line 3: there is no row 0 of context 9,9"),
+    ("context 0,0 row 16: op=ADD", "no row 16"), ("contexts 0,0 row 0: op=ADD", "no space"),
+    ("context 0,0 row 0: op=WRONG", "invalid literal"), ("context 0,0 row 0: what=1", "unknown"),
+    ("context 0,0 row 0: op", "not field=value"), ("context 0,0: op=ADD", "not a row"),
+    ("context 0,0 row 0: op=99", "outside"), ("weight 0,0 row 0: codes=1", "must be bits"),
+    ("sequencer 0,0 row 0: slots_less_1=1\nsequencer 0,0 row 0:", "there already")])
+def test_wrong_assembly_is_refused_with_its_line(line, message):
+    basic = CONFIGS["basic"]
+    head = f"# a comment\narchitecture basic {basic.hash:#010x}\n"
+    with pytest.raises(CompileError, match=message):
+        assemble_text(head + line, basic)
+    with pytest.raises(CompileError, match="line 1: must be 'architecture"):
+        assemble_text(line, basic)
+
+
+def test_commands_disassemble_and_assemble(mapped, tmp_path):
+    kernel = tmp_path / "saxpy.json"
+    kernel.write_text(json.dumps(dataflows.saxpy()))
+    result = RUN.invoke(app, ["map", str(kernel), "--arch", "tiny", "-o", str(tmp_path / "k")])
+    assert "all words as the graph has them" in " ".join(result.output.split())
+    program = tmp_path / "k" / "program.spub"
+    text = RUN.invoke(app, ["disasm", str(program), "--arch", "tiny", "--assembly"])
+    source = tmp_path / "program.txt"
+    source.write_text(text.output)
+    again = tmp_path / "again.spub"
+    made = RUN.invoke(app, ["asm", str(source), "--arch", "tiny", "-o", str(again)])
+    assert made.exit_code == 0, made.output
+    assert again.read_bytes() == program.read_bytes()
+    source.write_bytes(b"\xff\xfe")
+    assert RUN.invoke(app, ["asm", str(source), "-o", str(tmp_path / "no.spub")]).exit_code == 2
+    assert not (tmp_path / "no.spub").exists()
+
+
+SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+from tempfile import mkdtemp
+from compiler.dataflow.graph import from_json
+from compiler.dataflow.mapper import grid_architecture, map_dataflow
+from compiler.tensors.store import save
+from spu.arch.params import CONFIGS
+from verif import dataflows, models
+digest = hashlib.sha256()
+arch = grid_architecture(4, 4, "all")
+digest.update(map_dataflow(from_json(dataflows.butterflies(8)), arch).content)
+out = Path(mkdtemp())
+save(models.compiled(models.digits("cnn", 2), CONFIGS["basic"]), out)
+for path in sorted(out.rglob("*")):
+    if path.is_file() and path.suffix != ".npz":
+        digest.update(path.read_bytes())
+print(digest.hexdigest())
+"""
+
+
+def test_hash_seeds_and_numbers_of_threads_do_not_change_programs():
+    found = set()
+    for seed, threads in (("1", "1"), ("2", "2")):
+        found.add(subprocess.run(
+            [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed, "NUMBA_NUM_THREADS": threads,
+                              "OMP_NUM_THREADS": threads}).stdout)
+    assert len(found) == 1
