@@ -23,7 +23,7 @@ STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal onnx models mapping bless bench docs lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal onnx models squares mapping bless bench docs lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,9 @@ fpga: $(FPGA) ## dot units on an ECP5: look-up tables, clock
 
 performance: $(READY) ## matrix products in RTL, speed of simulation: docs/performance.md
 	$(BIN)/python -m verif.performance
+
+squares: $(READY) ## square matrix products of 128 to 512 in RTL, beside the ideal cycles
+	$(BIN)/python -m verif.squares
 
 random: $(READY) ## COUNT random programs on each of seven arrays, RTL against golden model
 	$(BIN)/python -m verif.random_programs $(COUNT)
