@@ -4,6 +4,7 @@ Run ``python -m verif.reference`` to write it; a test compares the file with thi
 """
 
 import inspect
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
+from compiler.dataflow.schema import schema
 from spu.arch import bitstream, config, regmap, timing
 from spu.arch.context import CONTEXT, SINKS, Close, Op, Source, word_layout
 from spu.arch.params import CONFIGS, KINDS, MATRIX_FORMATS
 
 PATH = Path(__file__).parents[1] / "docs" / "reference.md"
+SCHEMA = PATH.with_name("dataflow.schema.json")
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -51,6 +54,11 @@ def _comments(kind: Any) -> dict[str, str]:
 def _rows(kind: type, skip: str = "COUNT") -> list[tuple[str, int]]:
     return [(f"`{name}`", value) for name, value in vars(kind).items()
             if name.isupper() and name != skip]
+
+
+def schema_text() -> str:
+    """The schema of dataflow graphs, as a file."""
+    return json.dumps(schema(), indent=1) + "\n"
 
 
 def text() -> str:
@@ -117,4 +125,5 @@ def _bits(prefix: str, what: str) -> str:
 
 if __name__ == "__main__":
     PATH.write_text(text())
-    print(f"wrote {PATH}")
+    SCHEMA.write_text(schema_text())
+    print(f"wrote {PATH} and {SCHEMA}")

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from compiler.assembly import assemble_text, assembly
@@ -14,11 +17,12 @@ from compiler.dataflow import advice
 from compiler.dataflow.advice import changes, smallest_change
 from compiler.dataflow.graph import from_json, to_json
 from compiler.dataflow.mapper import grid_architecture, ii_with_registers, map_dataflow
+from compiler.dataflow.schema import schema
 from compiler.dataflow.tasks import Int, Pal, carried, task
 from compiler.errors import CompileError
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS
-from verif import dataflows, explain, kernels, snapshots
+from verif import dataflows, explain, kernels, reference, snapshots
 from verif.cli import app
 from verif.pictures import grid, schedule
 
@@ -269,3 +273,40 @@ def test_hash_seeds_and_numbers_of_threads_do_not_change_programs():
             env=os.environ | {"PYTHONHASHSEED": seed, "NUMBA_NUM_THREADS": threads,
                               "OMP_NUM_THREADS": threads}).stdout)
     assert len(found) == 1
+
+
+# The schema.
+
+VALIDATOR = jsonschema.Draft202012Validator(schema())
+NUMBERS = st.one_of(st.integers(-2, 3), st.sampled_from([255, 256, 1 << 32]), st.booleans())
+NODES = st.dictionaries(st.sampled_from(["id", "op", "op_norm", "int"]), st.one_of(
+    NUMBERS, st.sampled_from(["add", "load", "const", ""])), max_size=3)
+EDGES = st.dictionaries(st.sampled_from(["src", "dst", "operand", "distance", "kind"]), st.one_of(
+    NUMBERS, st.sampled_from(["data", "pred", "order", "x"])), max_size=5)
+
+
+def test_the_schema_is_published():
+    assert reference.SCHEMA.read_text() == reference.schema_text()
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize("graph", [*dataflows.SMALL, *dataflows.KERNELS],
+                         ids=lambda graph: graph["name"])
+def test_graphs_conform_to_the_schema(graph):
+    VALIDATOR.validate(graph)
+    VALIDATOR.validate(to_json(from_json(graph)))
+
+
+@given(st.lists(NODES, max_size=3), st.lists(EDGES, max_size=2))
+@settings(max_examples=300, deadline=None)
+def test_what_is_taken_conforms_to_the_schema(nodes, edges):
+    content = {"nodes": [{"id": i, "op": "x"} | node for i, node in enumerate(nodes)],
+               "edges": [{"src": 0, "dst": 1} | edge for edge in edges]}
+    try:
+        from_json(content)
+    except CompileError as error:
+        # Beyond the schema: what one member says of another.
+        beyond = ("there already", "no node", "cycle without", "takes no operands", "no operations")
+        assert not VALIDATOR.is_valid(content) or any(part in str(error) for part in beyond)
+    else:
+        VALIDATOR.validate(content)
