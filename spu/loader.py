@@ -1,5 +1,7 @@
 """Loader: a program file over a stream, checked, into the shadow bank."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import crc as crc_lib
 from amaranth.lib import data, enum, stream, wiring
@@ -31,10 +33,9 @@ class State(enum.Enum):
     RANGE = 3
     PAYLOAD = 4
     SECTION_CRC = 5
-    APPLY = 6    # no word: the section goes into the shadow banks
-    CHECK = 7    # no word: the total CRC
-    COMMIT = 8   # no word: waits for the regions' banks to swap
-    ERROR = 9    # swallows everything until ``clear``
+    CHECK = 6    # no word: the total CRC, once the last section is in the shadow banks
+    COMMIT = 7   # no word: waits for the regions' banks to swap
+    ERROR = 8    # swallows everything until ``clear``
 
 
 def space_geometry(m: Module, space: Value, arch: Architecture) -> tuple[Signal, Signal, Signal]:
@@ -51,7 +52,8 @@ def space_geometry(m: Module, space: Value, arch: Architecture) -> tuple[Signal,
 class Loader(wiring.Component):
     """Parses a ``.spub`` file, one 32-bit word a cycle.
 
-    A section is kept until its CRC was right, then goes to the shadow bank, one word a cycle.
+    A section is kept until its CRC was right, then goes to the shadow bank, one word a cycle,
+    while the next one comes in.
     A file becomes active only through its COMMIT section, after every section CRC and the
     total CRC were right: each of its regions swaps banks at the end of its run.  The first
     fault stops the load: ``error`` and ``section`` stay until ``clear``, further words are
@@ -85,8 +87,8 @@ class Loader(wiring.Component):
             "section": Out(16), "words": Out(32),
             "config": Out(ConfigBus()), "rows": Out(16), "cols": Out(16),
         })
-        #: For proofs.
-        self.state = Signal(State)
+        #: For proofs: ``applying`` a section to the shadow bank.
+        self.state, self.applying = Signal(State), Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -99,7 +101,8 @@ class Loader(wiring.Component):
         take = Signal()
         requested = Signal.like(self.request)  # kept until the loader is idle
         m.d.comb += [
-            self.i.ready.eq(~state.matches(State.APPLY, State.CHECK, State.COMMIT)
+            self.i.ready.eq(~state.matches(State.CHECK, State.COMMIT)
+                            & ~((state == State.SECTION_CRC) & self.applying)
                             & ~(self.idle & requested.any())),
             take.eq(self.i.valid & self.i.ready),
             self.idle.eq((state == State.HEADER) & (index == 0)),
@@ -122,31 +125,18 @@ class Loader(wiring.Component):
             file_crc.start.eq(self.clear | (take & header_end)),
         ]
 
-        # Where in the space: rows left, and the word within the row.
+        # What comes in: its place, rows left, the word within the row, the half of the buffer.
         width, depth_rows, in_tiles = space_geometry(m, space, arch)
-        first, count = Signal(16), Signal(16)
-        row, left, sub = Signal(16), Signal(16), Signal(8)
+        masks, first, count = Signal(32), Signal(16), Signal(16)
+        left, sub, half = Signal(16), Signal(8), Signal()
         row_done = sub == width - 1
-        last_word = row_done & (left == 1)
 
-        def restart() -> list:
-            return [row.eq(first), left.eq(count), sub.eq(0), index.eq(0)]
-
-        def advance() -> list:
-            return [sub.eq(Mux(row_done, 0, sub + 1)), row.eq(row + row_done),
-                    left.eq(left - row_done)]
-
-        m.submodules.buffer = buffer = Memory(shape=32, depth=MAX_PAYLOAD, init=[])
+        m.submodules.buffer = buffer = Memory(shape=32, depth=2 * MAX_PAYLOAD, init=[])
         write, read = buffer.write_port(), buffer.read_port()
-        fetched = Signal()
-        m.d.comb += [
-            write.addr.eq(index), write.data.eq(word),
-            write.en.eq(take & (state == State.PAYLOAD)),
-            read.addr.eq(index), read.en.eq(~self.stall),
-            self.config.write.eq((state == State.APPLY) & fetched & ~self.stall),
-            self.config.space.eq(space), self.config.row.eq(row), self.config.word.eq(sub),
-            self.config.data.eq(Mux(op == OP_CLEAR, 0, read.data)),
-        ]
+        m.d.comb += [write.addr.eq(Cat(index[:-1], half)), write.data.eq(word),
+                     write.en.eq(take & (state == State.PAYLOAD))]
+        start_applying = Signal()
+        self._apply(m, start_applying, read, half, Cat(op, space, masks, first, count))
 
         def fail(name: str) -> list:
             return [state.eq(State.ERROR), self.error.eq(LOAD_ERRORS.index(name))]
@@ -166,16 +156,15 @@ class Loader(wiring.Component):
                 with m.If(~allowed):
                     m.d.sync += fail("operation")
             with m.Case(State.MASKS):
-                m.d.sync += [self.rows.eq(word[:16]), self.cols.eq(word[16:]),
-                             state.eq(State.RANGE)]
+                m.d.sync += [masks.eq(word), state.eq(State.RANGE)]
                 with m.If(op == OP_COMMIT), m.If(word != 0):
                     m.d.sync += fail("operation")
                 with m.Elif((depth_rows == 0) | Mux(in_tiles, self._outside(word),
                                                     (word[:16] | self.mask) != self.mask)):
                     m.d.sync += fail("address")
             with m.Case(State.RANGE):
-                m.d.sync += [first.eq(word[:16]), count.eq(word[16:]), row.eq(word[:16]),
-                             left.eq(word[16:]), sub.eq(0), index.eq(0),
+                m.d.sync += [first.eq(word[:16]), count.eq(word[16:]), left.eq(word[16:]),
+                             sub.eq(0), index.eq(0),
                              state.eq(Mux((op == OP_WRITE) & (word[16:] != 0),
                                           State.PAYLOAD, State.SECTION_CRC))]
                 with m.If(op == OP_COMMIT), m.If(word != 0):
@@ -183,32 +172,26 @@ class Loader(wiring.Component):
                 with m.Elif(word[:16] + word[16:] > depth_rows):
                     m.d.sync += fail("address")
             with m.Case(State.PAYLOAD):
-                m.d.sync += [*advance(), index.eq(index + 1)]
-                with m.If(last_word):
+                m.d.sync += [sub.eq(Mux(row_done, 0, sub + 1)), left.eq(left - row_done),
+                             index.eq(index + 1)]
+                with m.If(row_done & (left == 1)):
                     m.d.sync += state.eq(State.SECTION_CRC)
                 with m.If(index == MAX_PAYLOAD):
                     m.d.sync += fail("section too long")
             with m.Case(State.SECTION_CRC):
-                m.d.sync += [*restart(), fetched.eq(0), state.eq(State.APPLY)]
+                m.d.sync += [index.eq(0), state.eq(State.OPERATION)]
                 with m.If(word != part_crc.crc):
                     m.d.sync += fail("section CRC")
                 with m.Else():
                     m.d.sync += self.section.eq(self.section + 1)
                     with m.If(op == OP_COMMIT):
                         m.d.sync += state.eq(State.CHECK)
-                    with m.Elif(count == 0):
-                        m.d.sync += state.eq(State.OPERATION)
+                    with m.Elif(count != 0):
+                        m.d.comb += start_applying.eq(1)
+                        m.d.sync += half.eq(~half)
 
-        with m.If((state == State.APPLY) & ~self.stall):
-            m.d.sync += [fetched.eq(1), index.eq(index + 1)]
-            with m.If(fetched):
-                m.d.sync += advance()
-                with m.If(last_word):
-                    m.d.sync += [state.eq(State.OPERATION), index.eq(0)]
-            with m.If(space == Space.MEMORY):
-                m.d.sync += self.commit_data.eq(1)
         # The file CRC is complete one cycle after the last word.
-        with m.If(state == State.CHECK):
+        with m.If((state == State.CHECK) & ~self.applying):
             with m.If(file_crc.crc != total_crc):
                 m.d.sync += fail("total CRC")
             with m.Else():
@@ -234,6 +217,38 @@ class Loader(wiring.Component):
             m.d.sync += [state.eq(State.HEADER), index.eq(0), self.error.eq(0),
                          self.section.eq(0), self.commit.eq(0)]
         return m
+
+    def _apply(self, m: Module, start: Value, read: Any, half: Value, section: Value) -> None:
+        """Write a section from its half of the buffer, beginning in the cycle after ``start``.
+
+        ``section``: operation, space, masks, first row, rows.  An error or ``clear`` ends it.
+        """
+        op, space, index = Signal(8), Signal(8), Signal(range(MAX_PAYLOAD))
+        row, left, sub, own, fetched = Signal(16), Signal(16), Signal(8), Signal(), Signal()
+        width, _, _ = space_geometry(m, space, self.arch)
+        row_done = sub == width - 1
+        going = self.applying & ~self.stall & (self.state != State.ERROR)
+        m.d.comb += [
+            read.addr.eq(Cat(index, own)), read.en.eq(~self.stall),
+            self.config.write.eq(going & fetched),
+            self.config.space.eq(space), self.config.row.eq(row), self.config.word.eq(sub),
+            self.config.data.eq(Mux(op == OP_CLEAR, 0, read.data)),
+        ]
+        with m.If(going):
+            m.d.sync += [fetched.eq(1), index.eq(index + 1)]
+            with m.If(fetched):
+                m.d.sync += [sub.eq(Mux(row_done, 0, sub + 1)), row.eq(row + row_done),
+                             left.eq(left - row_done)]
+                with m.If(row_done & (left == 1)):
+                    m.d.sync += self.applying.eq(0)
+            with m.If(space == Space.MEMORY):
+                m.d.sync += self.commit_data.eq(1)
+        with m.If(start):
+            m.d.sync += [Cat(op, space, self.rows, self.cols, row, left).eq(section),
+                         sub.eq(0), index.eq(0), fetched.eq(0), own.eq(half),
+                         self.applying.eq(1)]
+        with m.If((self.state == State.ERROR) | (self.clear & (self.state != State.COMMIT))):
+            m.d.sync += self.applying.eq(0)
 
     def _forget(self, m: Module, regions: Value) -> None:
         """The shadow banks of these regions hold nothing that a file could build on."""

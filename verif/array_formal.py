@@ -111,8 +111,9 @@ def fifo(depth: int) -> Property:
 def loader() -> Property:
     """After an error nothing is written or activated, and the error stays, until ``clear``.
 
-    Nothing reaches a shadow bank but in APPLY, which follows a right section CRC; no file asks
-    for a swap of banks but from CHECK, which follows the COMMIT section, without an error.
+    Nothing reaches a shadow bank but while a section is applied, which begins at its right CRC;
+    no file asks for a swap of banks but from CHECK, which follows the COMMIT section, without an
+    error and when all sections are applied.
     """
 
     def body(m: Module, top: Property) -> None:
@@ -134,7 +135,13 @@ def loader() -> Property:
             m.d.comb += [Assert(unit.error == error), Assert(unit.commit == 0),
                          Assert(unit.active == bank)]
         with m.If(unit.config.write):
-            m.d.comb += Assert(unit.state == State.APPLY)
+            m.d.comb += Assert(unit.applying)
+        was_applying = Signal()
+        m.d.sync += was_applying.eq(unit.applying)
+        with m.If(unit.applying & ~was_applying):
+            m.d.comb += Assert(state == State.SECTION_CRC)
+        with m.If((unit.commit != 0) | (unit.state == State.HEADER)):
+            m.d.comb += Assert(~unit.applying)
         with m.If((unit.commit & ~was_commit) != 0):
             m.d.comb += Assert((state == State.CHECK) | (state == State.HEADER))
         with m.If(unit.state != State.COMMIT):

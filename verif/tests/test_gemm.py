@@ -11,6 +11,7 @@ from spu.arch.params import CONFIGS, Architecture
 from verif.gemm import input_streams, predicted_codes, result_codes
 from verif.golden.array import GoldenArray
 from verif.performance import run_shapes
+from verif.squares import run_squares
 
 BASIC = CONFIGS["basic"]
 
@@ -65,3 +66,10 @@ def test_what_does_not_fit_is_refused(shape, fmt, rule):
     _, weight = _operands(*shape)
     with pytest.raises(CompileError, match=rule):
         gemm(BASIC, weight, shape[0], fmt)
+
+
+@pytest.mark.regress
+def test_squares_in_rtl_overlap_loading_with_work(tmp_path):
+    rows = run_squares(BASIC, (128, 256, 384, 512), tmp_path)
+    assert all(row["share"] >= 0.9 for row in rows)
+    assert [row["programs"] for row in rows] == [1, 1, 3, 4]
