@@ -156,14 +156,15 @@ def from_json(content: Any) -> Dataflow:
     nodes: dict[int, Node] = {}
     for i, member in enumerate(_list(content, "nodes")):
         number = _member(member, "id", int, f"nodes[{i}]")
-        name = member.get("op_norm", member.get("op"))
-        if not isinstance(name, str) or not name:
-            raise CompileError(f"nodes[{i}]: op must be a name, not {name!r}")
+        names = [member[key] for key in ("op_norm", "op") if key in member] or [None]
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise CompileError(f"nodes[{i}]: op must be a name, not {name!r}")
         if not 0 <= number <= MOST_ID:
             raise CompileError(f"nodes[{i}]: id must be 0 to {MOST_ID}, not {number}")
         if number in nodes:
             raise CompileError(f"nodes[{i}]: id {number} is there already")
-        nodes[number] = Node(number, name, _value(member, f"nodes[{i}]", bias))
+        nodes[number] = Node(number, names[0], _value(member, f"nodes[{i}]", bias))
     edges = [_edge(member, f"edges[{i}]", nodes) for i, member in
              enumerate(_list(content, "edges"))]
     return checked(Dataflow(str(content.get("name", "graph")), nodes, tuple(edges), bias))

@@ -302,11 +302,12 @@ def test_graphs_conform_to_the_schema(graph):
 def test_what_is_taken_conforms_to_the_schema(nodes, edges):
     content = {"nodes": [{"id": i, "op": "x"} | node for i, node in enumerate(nodes)],
                "edges": [{"src": 0, "dst": 1} | edge for edge in edges]}
+    reason = ""
     try:
         from_json(content)
     except CompileError as error:
-        # Beyond the schema: what one member says of another.
-        beyond = ("there already", "no node", "cycle without", "takes no operands", "no operations")
-        assert not VALIDATOR.is_valid(content) or any(part in str(error) for part in beyond)
-    else:
-        VALIDATOR.validate(content)
+        reason = str(error)
+    # Beyond the schema: what one member says of another.
+    beyond = ("there already", "no node", "cycle without", "takes no operands", "no operations")
+    if not any(part in reason for part in beyond):
+        assert VALIDATOR.is_valid(content) == (not reason)
