@@ -65,10 +65,9 @@ class _Analysis:
                     gathered(step, [s.value for s in sources], fill.value[0]),
                     gathered(step, [s.error for s in sources], fill.error[0]))
             elif isinstance(step, Map):
-                found = self.expression(step.expression, sources)
                 shape = program.shape(step.out)
-                tensors[step.out] = Bounded(np.broadcast_to(found.value, shape),
-                                            np.broadcast_to(found.error, shape))
+                tensors[step.out] = self.expression(step.expression, [
+                    Bounded(s.value.reshape(shape), s.error.reshape(shape)) for s in sources])
             else:
                 constant = program.tensors[step.b].constant
                 depths = dict.fromkeys(p.depth for p in self.compiled.pieces[number])

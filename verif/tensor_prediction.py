@@ -58,8 +58,9 @@ def predict(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, NDAr
             if isinstance(step, Layout):
                 tensors[step.out] = gathered(step, sources, step.fill)
             elif isinstance(step, Map):
-                tensors[step.out] = np.broadcast_to(expression(step.expression, sources),
-                                                    program.shape(step.out))
+                shape = program.shape(step.out)
+                tensors[step.out] = expression(step.expression,
+                                               [s.reshape(shape) for s in sources])
             else:
                 tensors[step.out] = product(number, step)
     return {name: tensors[i] for name, i in program.outputs.items()}

@@ -3,6 +3,7 @@
 import onnx
 
 from compiler.tensors import elementwise, layouts, products, reductions
+from compiler.tensors.fuse import fuse
 from compiler.tensors.lowering import OPERATORS, Lowering
 from compiler.tensors.onnx_graph import prepare
 from compiler.tensors.program import Program
@@ -19,4 +20,4 @@ def lower(model: onnx.ModelProto, name: str, batch: int = 1) -> Program:
     CompileError: as ``prepare``; an operator that is not supported, or not with these attributes
         or inputs, named with its node.
     """
-    return Lowering(prepare(model, name, OPERATORS, batch)).run()
+    return fuse(Lowering(prepare(model, name, OPERATORS, batch)).run())

@@ -46,7 +46,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Map:
-    """``out``, elementwise, of ``sources`` of the same number of elements."""
+    """``out``, elementwise, of ``sources`` of as many elements in the same order."""
 
     out: int
     sources: tuple[int, ...]

@@ -31,8 +31,9 @@ def real_values(program: Program, inputs: Mapping[str, NDArray]
             values[step.out] = sources[0] @ sources[1]
             most = max(most, _most(values[step.out]))
         elif isinstance(step, Map):
-            found = evaluate(step.expression, sources)
-            values[step.out] = np.broadcast_to(found[step.expression], program.shape(step.out))
+            shape = program.shape(step.out)
+            found = evaluate(step.expression, [s.reshape(shape) for s in sources])
+            values[step.out] = found[step.expression]
             most = max(most, *(_most(v) for v in found.values()))
     return values, most
 

@@ -156,6 +156,28 @@ def test_a_stored_program_runs_as_before(tmp_path):
         load(tmp_path / "cnn")
 
 
+def test_chains_of_elementwise_operators_become_one_kernel():
+    """But not what is an output, or used twice, or laid out otherwise in between."""
+    chain = [("Exp", ["x"], "a", {}), ("Reshape", ["a", "shape"], "b", {}),
+             ("Mul", ["b", "z"], "c", {}), ("Tanh", ["c"], "y", {})]
+    shapes = {"x": [2, 3], "z": [3, 2]}
+    program = lower(_model(chain, shapes, shape=np.array([3, 2])), "chain")
+    assert [type(s) for s in program.steps] == [Map]
+    inputs = {"x": np.linspace(-1, 1, 6).reshape(2, 3), "z": np.ones((3, 2))}
+    values, most = real_values(program, inputs)
+    wanted = np.tanh(np.exp(inputs["x"].reshape(3, 2)))
+    assert np.allclose(values[program.outputs["y"]], wanted)
+    got = run(compile_program(program, BASIC, bias=bias_for(most)), GoldenEngine(BASIC), inputs)
+    assert np.abs(got["y"] - wanted).max() < 2e-3
+    twice = lower(_model([*chain[:3], ("Add", ["c", "c"], "d", {}), ("Sub", ["d", "z"], "e", {}),
+                          ("Add", ["e", "d"], "y", {})], shapes, shape=np.array([3, 2]),
+                         outputs=("y", "b")), "twice")
+    assert sum(isinstance(s, Map) for s in twice.steps) == 4
+    turned = lower(_model([("Exp", ["x"], "a", {}), ("Transpose", ["a"], "b", {}),
+                           ("Tanh", ["b"], "y", {})], {"x": [2, 3]}), "turned")
+    assert sum(isinstance(s, Map) for s in turned.steps) == 2
+
+
 def test_expressions_are_listed_and_read():
     x = ex.gelu(variable(0), tanh_form=False) + variable(2)
     assert Expression.from_list(x.listed()) == x
