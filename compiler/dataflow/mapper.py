@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import Bounds, bounds
-from compiler.dataflow.contexts import Assembled, Function, TooMany, assemble
+from compiler.dataflow.contexts import EMITTED, Assembled, Function, TooMany, assemble
 from compiler.dataflow.execute import check_execution
 from compiler.dataflow.graph import (
     CONSTANT,
@@ -214,7 +214,7 @@ def map_kernel(graph: Dataflow, arch: Architecture, seed: int = 0,
     # The third operand is the one in a register.
     third = frozenset(e for edges in graph.operands.values() for e in edges[MAX_OPERANDS - 1:])
     request = Request(graph, Grid(arch.rows, arch.cols, places(arch)), latency, registered=third,
-                      seed=seed)
+                      seed=seed, leaving=EMITTED)
     return _map(request, arch, True, progress)
 
 

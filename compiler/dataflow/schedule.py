@@ -61,6 +61,7 @@ class Request:
     ``latency``: cycles from an operation to those that take its word.  ``early``: cycles before
     that in which the word can already go on its way.
     ``registered``: edges whose word waits in a register of the consumer's tile, for operand c.
+    ``leaving``: cycles of an iteration after its last operation, in which a word may leave.
     ``registers``: of a tile; a program can name ``REGISTERS``.
     ``cuts``: sets of (operation, time modulo II, tile) that could not be routed together.
     """
@@ -71,6 +72,7 @@ class Request:
     early: int = 0
     registered: frozenset[Edge] = frozenset()
     seed: int = 0
+    leaving: int = 0
     registers: int = REGISTERS
     cuts: tuple[frozenset[tuple[int, int, Tile]], ...] = ()
 
@@ -102,7 +104,7 @@ def windows(request: Request, ii: int) -> dict[int, tuple[int, int]] | None:
     else:
         return None
     end = min(max(early.values()) + SPARE_STAGES * ii + request.grid.rows + request.grid.cols,
-              STAGES * ii - 1 - timing.ALU - timing.HOP)  # for words that leave
+              STAGES * ii - 1 - request.leaving)
     latest = dict.fromkeys(graph.operations, end)
     for _ in range(len(latest) + 1):
         early_ones = [(s, latest[d] - w) for s, d, w in arcs if latest[d] - w < latest[s]]

@@ -306,3 +306,11 @@ def test_a_graph_too_large_for_the_contexts_says_what_binds():
 def test_a_graph_of_5000_operations_is_refused_at_once():
     with pytest.raises(CompileError, match="5000 operations, the search takes at most 600"):
         map_dataflow(from_json(dataflows.random_body(0, 5000)), grid_architecture(16, 16, "all"))
+
+
+def test_a_chain_as_long_as_the_stages_in_flight_is_mapped_at_one():
+    """Words of graphs that nothing leaves need no cycles to leave in."""
+    mapped = map_dataflow(from_json(_chain(*["step"] * 15)), grid_architecture(4, 4, "all"),
+                          unit_latency=True)
+    assert mapped.placed.ii == 1
+    assert mapped.span == 15
