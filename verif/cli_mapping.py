@@ -23,10 +23,12 @@ from compiler.dataflow.mapper import (
 )
 from compiler.driver import PROGRAM
 from compiler.errors import CompileError
+from compiler.tensors.store import REPORT
 from spu.arch.params import CONFIGS
 from verif import kernels
 from verif.cli_common import console, one_line_errors, replace_file
 from verif.explain import load, show
+from verif.explain_model import show_model
 from verif.pictures import grid as picture_grid
 from verif.pictures import schedule as picture_schedule
 
@@ -90,15 +92,19 @@ def _write(text: str, sink: BinaryIO) -> None:
 
 
 def explain(
-    directory: Annotated[Path, typer.Argument(help="Directory that spu map wrote.")],
+    directory: Annotated[Path, typer.Argument(help="Directory that spu map or spu compile "
+                                                   "wrote.")],
     pictures: Annotated[bool, typer.Option(
         help="Write grid.svg and schedule.svg into the directory.")] = True,
 ) -> None:
-    """Say what bounds a mapped graph, where everything is, and what more would buy.
+    """Say what bounds a mapped graph or a model, where everything is, and what more would buy.
 
     Example: spu explain build/fir4
     """
     with one_line_errors():
+        if not (directory / MAPPING).exists() and (directory / REPORT).exists():
+            show_model(directory, Console())
+            return
         explained = load(directory)
         show(explained, Console())
         if pictures:

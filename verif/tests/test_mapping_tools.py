@@ -20,10 +20,12 @@ from compiler.dataflow.mapper import grid_architecture, ii_with_registers, map_d
 from compiler.dataflow.schema import schema
 from compiler.dataflow.tasks import Int, Pal, carried, task
 from compiler.errors import CompileError
+from compiler.tensors import store
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS
-from verif import dataflows, explain, kernels, reference, snapshots
+from verif import dataflows, explain, kernels, models, reference, snapshots
 from verif.cli import app
+from verif.digits.data import MODEL
 from verif.pictures import grid, schedule
 
 RUN = CliRunner()
@@ -79,6 +81,24 @@ def test_explain_refuses_what_is_no_mapping(tmp_path):
         result = RUN.invoke(app, ["explain", str(tmp_path)])
         assert result.exit_code == 2
         assert "not what spu map wrote" in result.output or "no operations" in result.output
+
+
+def test_explain_says_what_bounds_models(tmp_path):
+    images = models.digits("cnn", 2)
+    store.save(models.compiled(images, CONFIGS["basic"]), tmp_path / "cnn")
+    result = RUN.invoke(app, ["explain", str(tmp_path / "cnn")])
+    text = " ".join(result.output.split())
+    assert result.exit_code == 0, result.output
+    assert "takes most" in text
+    assert "the lower bound" in text
+    made = RUN.invoke(app, ["compile", str(MODEL), "--arch", "tiny", "-o", str(tmp_path / "mlp")])
+    assert made.exit_code == 0, made.output
+    result = RUN.invoke(app, ["explain", str(tmp_path / "mlp")])
+    assert "the bound is 202, by matrix units" in " ".join(result.output.split())
+    (tmp_path / "mlp" / "report.json").write_text("[]")
+    result = RUN.invoke(app, ["explain", str(tmp_path / "mlp")])
+    assert result.exit_code == 2
+    assert "not a report of spu compile" in " ".join(result.output.split())
 
 
 def test_one_more_register_is_tried_by_search():
