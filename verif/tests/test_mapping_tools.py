@@ -90,7 +90,7 @@ def test_explain_says_what_bounds_models(tmp_path):
     text = " ".join(result.output.split())
     assert result.exit_code == 0, result.output
     assert "takes most" in text
-    assert "the lower bound" in text
+    assert "II 1, the lower" in text
     made = RUN.invoke(app, ["compile", str(MODEL), "--arch", "tiny", "-o", str(tmp_path / "mlp")])
     assert made.exit_code == 0, made.output
     result = RUN.invoke(app, ["explain", str(tmp_path / "mlp")])
