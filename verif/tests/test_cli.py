@@ -14,7 +14,7 @@ from verif.cli import app
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
-COMMANDS = ("compile", "run", "disasm", "rtl", "sim")
+COMMANDS = ("compile", "run", "disasm", "asm", "rtl", "sim", "map", "explain")
 
 
 @pytest.fixture
