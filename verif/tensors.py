@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.gemm import Gemm, with_weights
-from compiler.tensors.compiled import Compiled, depth_parts, partial_sums, weight_blocks
+from compiler.tensors.compiled import (
+    MOST_ROUNDS,
+    Compiled,
+    depth_parts,
+    partial_sums,
+    weight_blocks,
+)
 from compiler.tensors.expressions import Expression
 from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.values import gathered
@@ -68,7 +74,10 @@ class GoldenEngine(Engine):
         self.cycles += cycles(iterations)
         self.runs += 1
         outputs = [result.run_outputs(b) for b in range(batch)]
-        return {c: [word for out in outputs for word in out[c]] for c in outputs[0]}
+        joined = {c: [word for out in outputs for word in out[c]] for c in outputs[0]}
+        # Rounds beyond the last only fill up the batch.
+        return {c: words[:len(outputs[0][c]) // each * iterations] if alike else words
+                for c, words in joined.items()}
 
 
 @dataclass
@@ -168,12 +177,24 @@ class _Host:
         timed: dict[int, list[tuple[int, Stream]]] = {}
         for (column, time), source in zip(kernel.ins, sources, strict=True):
             timed.setdefault(column, []).append((time, self._words(source, iterations, lanes)))
-        outputs = self.engine.run(
+        outputs = self._in_runs(
             self.images[expression],
             {c: interleaved([(t, kernel.ii, s) for t, s in streams])
-             for c, streams in timed.items()}, iterations, kernel.cycles, True)
+             for c, streams in timed.items()}, iterations, kernel.cycles)
         words = outputs[kernel.out[0]][:iterations]
         return w.lanes(w.from_integers(words, self.arch)).ravel()[:count]
+
+    def _in_runs(self, image: Image, inputs: Mapping[int, Stream], rounds: int, cycles: Cycles
+                 ) -> dict[int, Stream]:
+        """Rounds that are alike, in as many runs as the host's register asks for."""
+        out: dict[int, Stream] = {c: [] for c in range(self.arch.cols)}
+        for first in range(0, rounds, MOST_ROUNDS):
+            count = min(MOST_ROUNDS, rounds - first)
+            part = {c: words[len(words) // rounds * first:len(words) // rounds * (first + count)]
+                    for c, words in inputs.items()}
+            for c, words in self.engine.run(image, part, count, cycles, True).items():
+                out[c] += words
+        return out
 
     def _words(self, codes: NDArray, count: int, used: int) -> Stream:
         """Words of ``used`` PAL16 lanes each."""
@@ -234,7 +255,7 @@ class _Host:
         full[:len(blocks)] = blocks
         inputs = {c: self._words(full[k::streams], iterations * arch.pushes_per_block,
                                  arch.drain_lanes) for k, c in enumerate(plan.columns)}
-        outputs = self.engine.run(plan.image, inputs, iterations, plan.cycles, True)
+        outputs = self._in_runs(plan.image, inputs, iterations, plan.cycles)
         out = np.zeros((iterations * streams, BLOCK), np.uint8)
         beta = np.zeros(iterations * streams, np.int64)
         for k, c in enumerate(plan.columns):

@@ -19,6 +19,8 @@ from spu.arch.params import BLOCK, Architecture
 
 #: Tensor bias of all PAL16 tensors by default: magnitudes from 2^-20 to 2^12.
 DEFAULT_BIAS = 8 * 12
+#: Rounds of a run that the host's register holds.
+MOST_ROUNDS = (1 << 16) - 1
 #: Room above the largest magnitude that is known, for the rounding on the way.
 MARGIN = 1.05
 
@@ -80,14 +82,14 @@ class Compiled:
         for i, step in enumerate(self.program.steps):
             size = self.program.tensors[step.out].size
             if isinstance(step, Map):
-                out[i] = self.kernels[step.expression].cycles(self.words(size))
+                out[i] = in_runs(self.kernels[step.expression].cycles, self.words(size))
             elif isinstance(step, Product):
                 batch = self.program.shape(step.a)[0]
                 total = batch * sum(p.plan.cycles for p in self.pieces[i])
                 total += sum(self.reblock_cycles(n) for n in self.reblocked(step) if n)
                 parts = depth_parts(self.pieces[i])
                 if parts > 1:
-                    total += self.kernels[partial_sums(parts)].cycles(self.words(size))
+                    total += in_runs(self.kernels[partial_sums(parts)].cycles, self.words(size))
                 out[i] = total
         return out
 
@@ -106,7 +108,13 @@ class Compiled:
     def reblock_cycles(self, blocks: int) -> int:
         """Executed cycles that make so many blocks."""
         assert self.reblock is not None
-        return self.reblock.cycles(-(-blocks // len(self.reblock.columns)))
+        return in_runs(self.reblock.cycles, -(-blocks // len(self.reblock.columns)))
+
+
+def in_runs(cycles: Callable[[int], int], rounds: int) -> int:
+    """Cycles of so many rounds, in runs of at most ``MOST_ROUNDS``."""
+    full, rest = divmod(rounds, MOST_ROUNDS)
+    return full * cycles(MOST_ROUNDS) + (cycles(rest) if rest else 0)
 
 
 def partial_sums(parts: int) -> Expression:
@@ -185,6 +193,9 @@ def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, se
                     key = rows, len(d), len(o)
                     if key not in plans:
                         plans[key] = plan_gemm(arch, *key, fmt, seed)
+                    if plans[key].rounds > MOST_ROUNDS:
+                        raise CompileError(f"{rows} rows take {plans[key].rounds} rounds, a run "
+                                           f"has at most {MOST_ROUNDS}")
                     pieces.append(Piece(d, o, plans[key]))
         except CompileError:
             if width == once:

@@ -143,6 +143,19 @@ def test_a_depth_that_is_divided_is_added_up():
     assert models.decibels(x @ weight, got) > 35
 
 
+def test_long_runs_are_divided(monkeypatch):
+    """The host's register holds 16 bits of rounds; with fewer, the results are the same."""
+    workload = models.digits("mlp", 9)
+    compiled = models.compiled(workload, BASIC)
+    whole, engine = run(compiled, GoldenEngine(BASIC), workload.inputs), GoldenEngine(BASIC)
+    for module in ("compiler.tensors.compiled", "verif.tensors"):
+        monkeypatch.setattr(f"{module}.MOST_ROUNDS", 50)
+    parts = run(compiled, engine, workload.inputs)
+    assert np.array_equal(parts["logits"], whole["logits"])
+    assert engine.cycles == sum(compiled.cycles().values())
+    assert engine.runs > 9
+
+
 def test_a_stored_program_runs_as_before(tmp_path):
     workload = models.digits("cnn", 3)
     compiled = models.compiled(workload, BASIC)
