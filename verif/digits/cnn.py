@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 
 from verif.digits.data import split
-from verif.digits.train import IR_VERSION, OPSET
+from verif.digits.train import classifier
 
 MODEL = Path(__file__).with_name("digits_cnn.onnx")
 FILTERS, KERNEL = 16, 3
@@ -62,15 +62,7 @@ def export(constants: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
         helper.make_node("Flatten", ["p"], ["x"], "flatten"),
         helper.make_node("Gemm", ["x", "weights", "bias"], ["logits"], "output", transB=1),
     ]
-    graph = helper.make_graph(
-        nodes, "digits_cnn",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 10])],
-        [numpy_helper.from_array(values, name) for name, values in constants.items()])
-    model = helper.make_model(graph, producer_name="pal-spu", ir_version=IR_VERSION,
-                              opset_imports=[helper.make_opsetid("", OPSET)])
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return classifier("digits_cnn", nodes, ["n", 1, 8, 8], constants)
 
 
 def main() -> None:

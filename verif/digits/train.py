@@ -42,9 +42,15 @@ def export(layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> onn
     ]
     constants = {"w1": w1, "b1": b1, "w2": np.ascontiguousarray(w2.T), "b2": b2,
                  "w3": w3, "b3": b3}
+    return classifier("digits", nodes, ["n", 8, 8], constants)
+
+
+def classifier(name: str, nodes: list[onnx.NodeProto], shape: list[str | int],
+               constants: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
+    """A checked model from ``image`` of a shape to ``logits``."""
     graph = helper.make_graph(
-        nodes, "digits",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 8, 8])],
+        nodes, name,
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 10])],
         [numpy_helper.from_array(values, name) for name, values in constants.items()])
     model = helper.make_model(graph, producer_name="pal-spu", ir_version=IR_VERSION,
