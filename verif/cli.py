@@ -36,6 +36,8 @@ Arch = Annotated[ArchName, typer.Option("--arch", help="Architecture to use.")]
 
 def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
     """Program, report and architecture of a compiled directory."""
+    if _kind(directory) == KIND:
+        raise BadInput(f"{directory}: holds a program for each step; name a file in it")
     content = (directory / PROGRAM).read_bytes()
     try:
         report = json.loads((directory / REPORT).read_text())

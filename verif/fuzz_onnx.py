@@ -1,7 +1,7 @@
 """Broken ONNX files: ``python -m verif.fuzz_onnx COUNT`` reads and lowers mutants of models.
 
-Each must be refused with a ``CompileError``, or be a program; within ``LIMIT`` seconds, each in a
-process of its own group so that a crash of a library is seen.
+Each must be refused with a ``CompileError``, or be a program, within ``LIMIT`` seconds; in other
+processes, so that a crash of a library is seen as one that takes too long.
 """
 
 import multiprocessing
@@ -114,7 +114,6 @@ def attempt(path: str) -> str:
 def fuzz(count: int, seed: int = 0) -> Counter[str]:
     """How many files were what; raises what a file raises that is no ``CompileError``."""
     found: Counter[str] = Counter()
-    # One process at a time, a new one after each that dies or hangs.
     with TemporaryDirectory() as directory:
         pool = multiprocessing.get_context("fork").Pool(2, maxtasksperchild=200)
         with pool:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.values import gathered
 from pal_units import model
 from pal_units.formats import BETA_MIN
-from rtl.simulator import SimulationError
+from rtl.simulator import Build, SimulationError
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.params import BLOCK, Architecture
@@ -87,14 +88,20 @@ class RtlEngine(Engine):
     work: Path = field(default_factory=lambda: Path("build/tensors"))
     stall_share: float = 0.0
 
+    @cached_property
+    def _build(self) -> Build:
+        from verif.rtl_engine import build_rtl
+
+        return build_rtl(self.arch, "verilator")
+
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
             alike: bool) -> dict[int, Stream]:
-        from verif.rtl_engine import build_rtl, run_rtl
+        from verif.rtl_engine import run_rtl
 
         golden: Result = GoldenArray(image).run(inputs, iterations)
         check_cycles(golden.cycles, cycles(iterations))
-        rtl = run_rtl(build_rtl(self.arch, "verilator"), self.arch, bitstream.encode(image), golden,
-                      inputs, iterations, self.work, self.stall_share)
+        rtl = run_rtl(self._build, self.arch, bitstream.encode(image), golden, inputs, iterations,
+                      self.work, self.stall_share)
         if rtl.difference or not rtl.done:
             raise SimulationError(f"run {self.runs}: {rtl.difference or 'did not end'}")
         for c, words in rtl.outputs.items():

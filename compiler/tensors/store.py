@@ -42,9 +42,10 @@ def save(compiled: Compiled, directory: Path) -> dict:
 class _Writer:
     def __init__(self, compiled: Compiled) -> None:
         self.compiled, self.arrays = compiled, dict[str, Any]()
-        self.plans: list[Gemm] = []
-        for pieces in compiled.pieces.values():
-            self.plans += [p.plan for p in pieces if p.plan not in self.plans]
+        # By identity: comparing plans would compare all their rows.
+        found = {id(p.plan): p.plan for pieces in compiled.pieces.values() for p in pieces}
+        self.plans: list[Gemm] = list(found.values())
+        self.number = {key: i for i, key in enumerate(found)}
         self.kernels = list(compiled.kernels)
 
     def files(self) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -89,7 +90,7 @@ class _Writer:
                     "kernel": self.kernels.index(step.expression)}
         return {"kind": "product", "out": step.out, "sources": list(step.sources),
                 "pieces": [[p.depth.start, p.depth.stop, p.outputs.start, p.outputs.stop,
-                            self.plans.index(p.plan)] for p in self.compiled.pieces[i]]}
+                            self.number[id(p.plan)]] for p in self.compiled.pieces[i]]}
 
     @staticmethod
     def _plan(plan: Gemm) -> dict:
