@@ -59,13 +59,18 @@ def _apply(op: Op, words: list[Words], bias: int) -> Words:
 
 def streams(mapped: Mapped, words: Mapping[int, Stream], op: str) -> dict[int, Stream]:
     """Words of all operations ``op`` (``in`` or ``out``) as the streams of their columns."""
-    order: dict[int, list[tuple[int, tuple[int, int]]]] = {}
+    timed: dict[int, list[tuple[int, Stream]]] = {}
     for n in mapped.graph.operations:
         if mapped.graph.nodes[n].op == op:
-            for i, word in enumerate(words[n]):
-                order.setdefault(mapped.placed.tile[n][1], []).append(
-                    (mapped.placed.time[n] + i * mapped.placed.ii, word))
-    return {col: [word for _, word in sorted(timed)] for col, timed in order.items()}
+            timed.setdefault(mapped.placed.tile[n][1], []).append((mapped.placed.time[n], words[n]))
+    return {col: interleaved(parts, mapped.placed.ii) for col, parts in timed.items()}
+
+
+def interleaved(timed: list[tuple[int, Stream]], ii: int) -> Stream:
+    """One stream of the words of several: (cycle of the first, words), each every ``ii`` cycles."""
+    events = sorted((time + i * ii, k, i) for k, (time, stream) in enumerate(timed)
+                    for i in range(len(stream)))
+    return [timed[k][1][i] for _, k, i in events]
 
 
 def random_inputs(mapped: Mapped, iterations: int, seed: int) -> dict[int, Stream]:

@@ -31,6 +31,7 @@ from verif.golden import words as w
 from verif.golden.array import GoldenArray, Result
 from verif.golden.units import codes_of
 from verif.golden.words import Stream
+from verif.kernels import interleaved
 
 #: Runs side by side in the golden model, and iterations that each has at least.
 BATCH, LEAST_ITERATIONS = 64, 32
@@ -186,8 +187,8 @@ class _Host:
             timed.setdefault(column, []).append((time, self._words(source, iterations, lanes)))
         outputs = self._in_runs(
             self.images[expression],
-            {c: interleaved([(t, kernel.ii, s) for t, s in streams])
-             for c, streams in timed.items()}, iterations, kernel.cycles)
+            {c: interleaved(parts, kernel.ii) for c, parts in timed.items()}, iterations,
+            kernel.cycles)
         words = outputs[kernel.out[0]][:iterations]
         return w.lanes(w.from_integers(words, self.arch)).ravel()[:count]
 
@@ -289,10 +290,3 @@ def lifted(beta: NDArray, bias: int) -> tuple[NDArray, int]:
     empty = beta == model.ZERO_BLOCK
     most = int(beta[~empty].max(initial=BETA_MIN))
     return np.where(empty, beta, beta - most), bias + most
-
-
-def interleaved(timed: list[tuple[int, int, Stream]]) -> Stream:
-    """One stream of the words of several: (first cycle, cycles to the next, words)."""
-    events = sorted((time + i * ii, k, i) for k, (time, ii, stream) in enumerate(timed)
-                    for i in range(len(stream)))
-    return [timed[k][2][i] for _, k, i in events]
