@@ -314,3 +314,16 @@ def test_a_chain_as_long_as_the_stages_in_flight_is_mapped_at_one():
                           unit_latency=True)
     assert mapped.placed.ii == 1
     assert mapped.span == 15
+
+
+def test_a_word_that_waits_for_many_iterations_finds_a_way():
+    """Its copies of other iterations take registers and links as well."""
+    body = dataflows.Body("late")
+    x = body.op("in")
+    y = x
+    for _ in range(24):
+        y = body.op("step", y)
+    body.op("add", y, x)
+    mapped = map_dataflow(from_json(body.json()), grid_architecture(4, 4, "all"),
+                          unit_latency=True)
+    assert mapped.placed.ii == mapped.bounds.mii == 2
