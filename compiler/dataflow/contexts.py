@@ -1,6 +1,6 @@
 """A mapping as a program image: contexts, constants, guards and the sequencer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.dataflow.graph import CONSTANT, Edge
@@ -12,7 +12,7 @@ from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import CONTEXT, Source
-from spu.arch.params import CONSTANTS, EXISTS, MODES, NEIGHBOURS, Architecture, Port
+from spu.arch.params import EXISTS, NEIGHBOURS, Architecture, Port
 
 #: Operation codes that a context holds; 0 is no operation.
 CODES = 1 << CONTEXT["op"].width
@@ -43,17 +43,9 @@ class Assembled:
     span: int = 0
 
 
-class TooMany(Exception):
-    """A tile has more constants or vector modes than fit; ``operations`` are those that have."""
-
-    def __init__(self, what: str, tile: Tile, operations: Iterable[int]) -> None:
-        super().__init__(f"{what} of tile {tile}")
-        self.operations = frozenset(operations)
-
-
 def assemble(request: Request, placed: Placed, routes: Routes, arch: Architecture, kernel: bool
              ) -> Assembled:
-    """The image of a mapping; raises ``TooMany``.
+    """The image of a mapping.
 
     ``kernel``: operations are those of the array (``OPERATIONS``), else codes are numbered.
     """
@@ -105,11 +97,6 @@ class _Assembler:
                     known = self.constants.setdefault(self.placed.tile[n], [])
                     if edge.src not in known:
                         known.append(edge.src)
-                    if len(known) > CONSTANTS:
-                        raise TooMany("constants", self.placed.tile[n], (
-                            m for m, operands in ports.items() for e in operands
-                            if self.graph.nodes[e.src].op == CONSTANT
-                            and self.placed.tile[m] == self.placed.tile[n]))
                     self._at(self._place(n))["index"] = known.index(edge.src)
 
     def _place(self, n: int) -> Place:
@@ -179,9 +166,6 @@ class _Assembler:
             known = self.modes.setdefault(tile, [])
             if mode not in known:
                 known.append(mode)
-            if len(known) > MODES:
-                raise TooMany("vector modes", tile, (
-                    m for m, at in self.placed.tile.items() if at == tile))
             self._at((tile, time))["mode"] = known.index(mode)
         return int(array_op.value)
 

@@ -92,6 +92,13 @@ class Dataflow:
         return {n: tuple(sorted(edges, key=lambda e: e.operand)) for n, edges in into.items()}
 
     @cached_property
+    def wide(self) -> dict[int, tuple[Edge, ...]]:
+        """Operations of more words than a context's first operands, and their words."""
+        words = {n: tuple(e for e in edges if self.nodes[e.src].op != CONSTANT)
+                 for n, edges in self.operands.items()}
+        return {n: edges for n, edges in words.items() if len(edges) == MAX_OPERANDS}
+
+    @cached_property
     def stations(self) -> dict[Edge, int]:
         """Where the word of an edge last was: at its source, or at another consumer.
 

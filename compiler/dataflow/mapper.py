@@ -2,13 +2,12 @@
 
 import re
 import time as clock
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import Bounds, bounds
-from compiler.dataflow.contexts import EMITTED, Assembled, Function, TooMany, assemble
+from compiler.dataflow.contexts import EMITTED, Assembled, Function, assemble
 from compiler.dataflow.execute import check_execution
 from compiler.dataflow.graph import (
     CONSTANT,
@@ -18,35 +17,27 @@ from compiler.dataflow.graph import (
     to_json,
 )
 from compiler.dataflow.legalise import legalise
-from compiler.dataflow.operations import OPERATIONS, check_kernel, places
-from compiler.dataflow.route import Congested, Hop, Routes, Wait, route
+from compiler.dataflow.negotiate import Routed, negotiate
+from compiler.dataflow.operations import OPERATIONS, check_kernel, places, vector_mode
+from compiler.dataflow.route import Hop, Routes, Wait
 from compiler.dataflow.schedule import (
-    Failure,
     Grid,
     Placed,
     Request,
+    Scarce,
     schedule,
     with_registered,
 )
 from compiler.errors import CompileError
 from spu.arch import bitstream, timing
-from spu.arch.bitstream import Image
-from spu.arch.params import CONFIGS, REGISTERS, Architecture
+from spu.arch.params import CONFIGS, CONSTANTS, MODES, Architecture
 
 #: Columns whose tiles have a data memory.
 MEMORY_COLUMNS = ("west", "both", "all")
-#: Schedules of one II that may turn out not to be routable, and times that each is repaired.
-ATTEMPTS, REPAIRS = 5, 30
-#: Repairs end when more operations than this are in the way, or so many times as many as before and
-#: some more.
-MOST_REPAIRED, WORSE, SLACK = 80, 2, 15
-#: Annealing doubles its effort from attempt to attempt, for graphs of many operations up to this
-#: divided by their number.  The last attempt is the exact search, for at most so many operations;
-#: larger graphs get fewer attempts, and a single one above the bound.
-FULL_EFFORT, MOST_EXACT, LARGE_ATTEMPTS = 500, 150, 3
-#: Times that the same is too full before more operations may move, and how much further a repair
-#: that fails looks, in edges.
-STUBBORN, MORE = 2, 3
+#: Schedules of one II that may turn out not to be routable: effort of annealing, or the exact
+#: search, which takes graphs of so many operations; above the bound, larger ones get one.
+EXACT = 0.0
+EFFORTS, MOST_EXACT, LARGE_EFFORTS = (1.0, EXACT, 2.0, EXACT, 4.0), 150, (1.0, 1.0, 1.0, 1.0)
 #: IIs that are tried above the bound.
 MOST_ABOVE = 8
 #: Contexts of a tile of ``grid_architecture``: the largest II.
@@ -175,7 +166,13 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
 def _uninterpreted(graph: Dataflow, arch: Architecture, unit_latency: bool, seed: int) -> Request:
     memory = dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles))
     return Request(graph, Grid(arch.rows, arch.cols, memory),
-                   dict.fromkeys(graph.operations, timing.ALU), int(unit_latency), seed=seed)
+                   dict.fromkeys(graph.operations, timing.ALU), int(unit_latency), seed=seed,
+                   scarce=(_constants(graph),))
+
+
+def _constants(graph: Dataflow) -> Scarce:
+    return Scarce("constants", CONSTANTS, {
+        e.dst: e.src for e in graph.edges if graph.nodes[e.src].op == CONSTANT})
 
 
 def ii_with_registers(graph: Dataflow, arch: Architecture, unit_latency: bool, registers: int,
@@ -190,7 +187,7 @@ def ii_with_registers(graph: Dataflow, arch: Architecture, unit_latency: bool, r
     first = bounds(graph, request.grid, request.latency).mii
     request = with_registered(request, first)
     for ii in range(first, below):
-        if _attempt(request, ii, arch, False, ii == first)[0] is not None:
+        if _attempt(request, ii, ii == first)[0] is not None:
             return ii
     return None
 
@@ -213,8 +210,11 @@ def map_kernel(graph: Dataflow, arch: Architecture, seed: int = 0,
     latency = {n: OPERATIONS[graph.nodes[n].op].latency for n in graph.operations}
     # The third operand is the one in a register.
     third = frozenset(e for edges in graph.operands.values() for e in edges[MAX_OPERANDS - 1:])
+    mode = {n: vector_mode(OPERATIONS[graph.nodes[n].op].op, graph.bias) for n in graph.operations}
+    modes = Scarce("vector modes", MODES, {
+        n: tuple(fields.items()) for n, fields in mode.items() if fields is not None})
     request = Request(graph, Grid(arch.rows, arch.cols, places(arch)), latency, registered=third,
-                      seed=seed, leaving=EMITTED)
+                      seed=seed, leaving=EMITTED, scarce=(_constants(graph), modes))
     return _map(request, arch, True, progress)
 
 
@@ -233,92 +233,34 @@ def _map(request: Request, arch: Architecture, kernel: bool, progress: Callable[
     failures: list[str] = []
     for ii in range(bound.mii, min(bound.mii + MOST_ABOVE, arch.contexts) + 1):
         progress(f"II {ii}")
-        found, reason = _attempt(request, ii, arch, kernel, ii == bound.mii)
+        found, exact, reason = _attempt(request, ii, ii == bound.mii)
         if found is not None:
-            placed, routes, assembled, exact = found
-            return Mapped(graph, arch, bound, placed, routes, bitstream.encode(assembled.image),
-                          assembled.functions, tuple(failures), clock.monotonic() - start,
-                          bool(request.early), assembled.span, exact)
+            assembled = assemble(replace(request, registered=found.registered), found.placed,
+                                 found.routes, arch, kernel)
+            return Mapped(graph, arch, bound, found.placed, found.routes,
+                          bitstream.encode(assembled.image), assembled.functions, tuple(failures),
+                          clock.monotonic() - start, bool(request.early), assembled.span, exact)
         failures.append(f"II {ii}: {reason}")
     raise NotMapped(f"{graph.name} was not mapped on {arch.rows}x{arch.cols}: "
                        f"{bound.binding(graph)}; {'; '.join(failures)}")
 
 
-def _attempt(request: Request, ii: int, arch: Architecture, kernel: bool, thorough: bool
-             ) -> tuple[tuple[Placed, Routes, Assembled, bool] | None, str]:
+def _attempt(request: Request, ii: int, thorough: bool) -> tuple[Routed | None, bool, str]:
     """A mapping at an II and whether it was searched exactly, or why none was found.
 
     ``thorough``: several attempts for a large graph, too.
     """
-    reason, seed, size = "no schedule was found", request.seed, len(request.graph.operations)
-    attempts = ATTEMPTS if size <= MOST_EXACT else LARGE_ATTEMPTS if thorough else 1
-    for attempt in range(attempts):
-        # Another seed and more effort, so that what comes is really different.
-        request = replace(request, seed=ATTEMPTS * seed + attempt, cuts=())
-        if attempt < ATTEMPTS - 1:
-            placed = anneal(request, ii, min(2 ** attempt, max(1.0, FULL_EFFORT / size)))
-        else:
-            placed = schedule(request, ii)
-        if isinstance(placed, Failure):
-            if placed.proven:
-                return None, "there is no schedule within the latency allowed"
-            continue
-        found, reason = _routed(request, placed, arch, kernel)
-        if found is not None:
-            return (*found, attempt == ATTEMPTS - 1), ""
-    return None, reason
-
-
-def _routed(request: Request, placed: Placed, arch: Architecture, kernel: bool
-            ) -> tuple[tuple[Placed, Routes, Assembled] | None, str]:
-    """The program of a schedule, or of what becomes of it where words find no way."""
-    seen: Counter[str] = Counter()
-    least = len(placed.time)
-    for _ in range(REPAIRS):
-        found, reason, operations = _route(request, placed, arch, kernel)
-        if found is not None:
-            return found, ""
-        least = min(least, len(operations))
-        if len(operations) > min(WORSE * least + SLACK, MOST_REPAIRED):
-            break
-        request = replace(request, cuts=(*request.cuts, frozenset(
-            (n, placed.time[n] % placed.ii, placed.tile[n]) for n in operations)))
-        seen[reason] += 1
-        repaired = _repair(request, placed, operations, seen[reason] // STUBBORN)
-        if isinstance(repaired, Failure):
-            break
-        placed = repaired
-    return None, reason
-
-
-def _route(request: Request, placed: Placed, arch: Architecture, kernel: bool
-           ) -> tuple[tuple[Placed, Routes, Assembled] | None, str, frozenset[int]]:
-    """The program of a schedule, or what is too full and the operations that make it so."""
-    graph = request.graph
-    constants = frozenset(e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT)
-    routes = route(request, placed, constants)
-    if isinstance(routes, Congested):
-        return None, "no free way through " + ", ".join(
-            f"{kind} of tile {tile} in slot {slot}"
-            for kind, tile, slot in routes.resources[:3]), routes.operations
-    if request.registers > REGISTERS:
-        return (placed, routes, Assembled(Image(arch), {})), "", frozenset()
-    try:
-        return (placed, routes, assemble(request, placed, routes, arch, kernel)), "", frozenset()
-    except TooMany as error:
-        return None, str(error), error.operations
-
-
-def _repair(request: Request, placed: Placed, operations: frozenset[int], around: int
-            ) -> Placed | Failure:
-    """Move these operations and those ``around`` them, or if that is not enough, more."""
-    found: Placed | Failure = Failure(False)
-    free = operations
-    for radius in range(around + MORE):
-        if radius >= around:
-            found = schedule(request, placed.ii, known=placed, free=free)
-            if isinstance(found, Placed):
-                break
-        free |= {n for e in request.graph.dependences if {e.src, e.dst} & free
-                 for n in (e.src, e.dst)}
-    return found
+    reason, size = "no schedule was found", len(request.graph.operations)
+    efforts = EFFORTS if size <= MOST_EXACT else LARGE_EFFORTS if thorough else LARGE_EFFORTS[:1]
+    for attempt, effort in enumerate(efforts):
+        # Another seed, so that what comes is really different.
+        now = replace(request, seed=len(EFFORTS) * request.seed + attempt)
+        placed = schedule(now, ii) if effort == EXACT else anneal(now, ii, effort)
+        if isinstance(placed, Placed):
+            found = negotiate(now, placed)
+            if isinstance(found, Routed):
+                return found, effort == EXACT, ""
+            reason = found.reason
+        elif placed.proven:
+            return None, True, "there is no schedule within the latency allowed"
+    return None, False, reason

@@ -1,22 +1,21 @@
 """Times and tiles of operations, by CP-SAT."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from ortools.sat.python import cp_model
 
-from compiler.dataflow.graph import CONSTANT, Dataflow, Edge
+from compiler.dataflow.graph import Dataflow, Edge
 from compiler.place import Tile
 from spu.arch import timing
 from spu.arch.params import REGISTERS, STAGES
 
-#: Deterministic seconds that a search may take, one for a few operations that move, and those that
-#: shorten the ways.
-SEARCH, MEND, SHORTEN = 20.0, 2.0, 0.3
+#: Deterministic seconds that a search may take, and those that shorten the ways.
+SEARCH, SHORTEN = 20.0, 0.3
 #: A hop costs as much as this many cycles of waiting: links are fewer than registers.
 HOP_COST = 4
-#: Of an operation that may move, or of one that stays.
-Number = cp_model.LinearExpr | int
+#: By operation, earliest and latest cycle.
+Window = Mapping[int, tuple[int, int]]
 #: Cycles beyond the longest path that an iteration may take, in initiation intervals.
 SPARE_STAGES = 2
 
@@ -48,6 +47,15 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class Scarce:
+    """Things of which a tile holds at most so many different ones: by operation, what it needs."""
+
+    name: str
+    most: int
+    of: Mapping[int, Hashable]
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why there is no schedule: it is ``proven`` that there is none, or time ran out."""
 
@@ -60,10 +68,11 @@ class Request:
 
     ``latency``: cycles from an operation to those that take its word.  ``early``: cycles before
     that in which the word can already go on its way.
-    ``registered``: edges whose word waits in a register of the consumer's tile, for operand c.
+    ``registered``: edges whose word waits in a register of the consumer's tile, for operand c;
+    ``free_choice``: of three words, any may.
     ``leaving``: cycles of an iteration after its last operation, in which a word may leave.
     ``registers``: of a tile; a program can name ``REGISTERS``.
-    ``cuts``: sets of (operation, time modulo II, tile) that could not be routed together.
+    ``scarce``: things of operations of which a tile holds few.
     """
 
     graph: Dataflow
@@ -71,10 +80,11 @@ class Request:
     latency: Mapping[int, int]
     early: int = 0
     registered: frozenset[Edge] = frozenset()
+    free_choice: bool = False
     seed: int = 0
     leaving: int = 0
     registers: int = REGISTERS
-    cuts: tuple[frozenset[tuple[int, int, Tile]], ...] = ()
+    scarce: tuple[Scarce, ...] = ()
 
     def ready(self, n: int) -> int:
         """Cycles from an operation to its word being at the crossbar."""
@@ -90,7 +100,7 @@ class Request:
         return self.ready(edge.src) + timing.WRITE * (edge in self.registered)
 
 
-def windows(request: Request, ii: int) -> dict[int, tuple[int, int]] | None:
+def windows(request: Request, ii: int) -> Window | None:
     """Earliest and latest time of each operation, None if a cycle is too long for the II."""
     graph = request.graph
     arcs = [(e.src, e.dst, request.least(e) - ii * e.distance) for e in graph.dependences]
@@ -123,16 +133,14 @@ def with_registered(request: Request, ii: int) -> Request:
     The one that can be there first of those that make no cycle too long for the II.
     """
     graph = request.graph
-    for n in graph.operations:
-        words = [e for e in graph.operands[n] if graph.nodes[e.src].op != CONSTANT]
-        if len(words) < 3:
-            continue
+    request = replace(request, free_choice=True)
+    for words in graph.wide.values():
         choices = []
         for edge in words:
             trial = replace(request, registered=request.registered | {edge})
             window = windows(trial, ii)
             if window is not None:
-                choices.append((window[n][0], window[edge.src][0] - ii * edge.distance,
+                choices.append((window[edge.dst][0], window[edge.src][0] - ii * edge.distance,
                                 edge.operand, trial))
         if choices:
             request = min(choices, key=lambda choice: choice[:-1])[-1]
@@ -142,62 +150,40 @@ def with_registered(request: Request, ii: int) -> Request:
 
 
 class _Model:
-    """Variables of every operation that may move, and the rules they follow.
+    """Variables of every operation, and the rules they follow."""
 
-    ``fixed``: operations that stay; where and when they are are plain numbers.
-    """
-
-    def __init__(self, request: Request, ii: int, window: Mapping[int, tuple[int, int]],
-                 known: Placed | None, free: frozenset[int]) -> None:
+    def __init__(self, request: Request, ii: int, window: Window) -> None:
         self.request, self.ii = request, ii
         self.model = model = cp_model.CpModel()
         grid, graph = request.grid, request.graph
         self.count = count = grid.rows * grid.cols
-        self.row, self.col, self.time, self.stage, self.slot, self.number = (
-            dict[int, Number]() for _ in range(6))
-        taken = set()
-        if known:
-            for n in graph.operations:
-                if n not in free:
-                    self._fix(n, known)
-                    taken.add(self._key(n))
-        self.free = [n for n in graph.operations if n not in self.row]
-        allowed = cp_model.Domain.from_values([k for k in range(ii * count) if k not in taken])
+        self.row, self.col, self.time, self.stage, self.number = (
+            dict[int, cp_model.IntVar]() for _ in range(5))
         keys = []
-        for n in self.free:
+        for n in graph.operations:
             low, high = window[n]
             row = self.row[n] = model.new_int_var(0, grid.rows - 1, f"row{n}")
             col = self.col[n] = model.new_int_var(0, grid.cols - 1, f"col{n}")
             self.time[n] = model.new_int_var(low, high, f"time{n}")
-            self.slot[n] = model.new_int_var(0, ii - 1, f"slot{n}")
+            slot = model.new_int_var(0, ii - 1, f"slot{n}")
             self.stage[n] = model.new_int_var(low // ii, high // ii, f"stage{n}")
-            model.add(self.time[n] == ii * self.stage[n] + self.slot[n])
+            model.add(self.time[n] == ii * self.stage[n] + slot)
             domain = cp_model.Domain.from_values(sorted(
                 r * grid.cols + c for r, c in grid.takes(graph.nodes[n].op)))
             self.number[n] = model.new_int_var_from_domain(domain, f"tile{n}")
             model.add(self.number[n] == grid.cols * row + col)
-            key = model.new_int_var_from_domain(allowed, f"key{n}")
-            model.add(key == self._key(n))
+            key = model.new_int_var(0, ii * count - 1, f"key{n}")
+            model.add(key == count * slot + self.number[n])
             keys.append(key)
         model.add_all_different(keys)
-        self.waits: list[Number] = []
+        self.waits: list[cp_model.LinearExpr] = []
         self.ways: list[cp_model.IntVar] = []
-        moving = frozenset(self.free)
         for edge in graph.dependences:
-            if edge.src in moving or edge.dst in moving:
-                self._dependence(edge)
-        self._guards(moving)
-        for cut in request.cuts:
-            self._cut(cut, moving)
-
-    def _fix(self, n: int, known: Placed) -> None:
-        self.time[n], (self.row[n], self.col[n]) = known.time[n], known.tile[n]
-        self.stage[n], self.slot[n] = divmod(known.time[n], self.ii)
-        self.number[n] = known.tile[n][0] * self.request.grid.cols + known.tile[n][1]
-
-    def _key(self, n: int) -> Number:
-        """Number of slot and tile."""
-        return self.count * self.slot[n] + self.number[n]
+            self._dependence(edge)
+        stages = [model.new_int_var(0, STAGES - 1, f"guard{p}") for p in range(count)]
+        # Sources of a tile are in one stage: a tile has one guard for operations.
+        for n in graph.sources:
+            model.add_element(self.number[n], stages, self.stage[n])
 
     def _dependence(self, edge: Edge) -> None:
         """A word has the cycles that its way takes."""
@@ -222,7 +208,7 @@ class _Model:
         model.add(far >= hops - request.early)
         self.ways.append(far)
 
-    def _hops(self, src: int, dst: int) -> Number:
+    def _hops(self, src: int, dst: int) -> cp_model.LinearExpr:
         """At least the hops between two operations."""
         ways = []
         for axis, size in ((self.row, self.request.grid.rows), (self.col, self.request.grid.cols)):
@@ -231,29 +217,6 @@ class _Model:
             self.model.add(way >= axis[dst] - axis[src])
             ways.append(way)
         return ways[0] + ways[1]
-
-    def _guards(self, moving: frozenset[int]) -> None:
-        """Sources of a tile are in one stage: a tile has one guard for operations."""
-        known = {self.number[n]: self.stage[n] for n in self.request.graph.sources
-                 if n not in moving}
-        stages = [known[p] if p in known else self.model.new_int_var(0, STAGES - 1, f"guard{p}")
-                  for p in range(self.count)]
-        for n in self.request.graph.sources:
-            if n in moving:
-                self.model.add_element(self.number[n], stages, self.stage[n])
-
-    def _cut(self, cut: frozenset[tuple[int, int, Tile]], moving: frozenset[int]) -> None:
-        """Not all of these operations at these slots and tiles together."""
-        cols, elsewhere = self.request.grid.cols, []
-        for n, slot, (row, col) in sorted(cut):
-            key = self.count * slot + row * cols + col
-            if n in moving:
-                other = self.model.new_bool_var("elsewhere")
-                self.model.add(self._key(n) != key).only_enforce_if(other)
-                elsewhere.append(other)
-            elif self._key(n) != key:
-                return
-        self.model.add_bool_or(elsewhere)
 
     def solve(self, limit: float) -> cp_model.CpSolver | Failure:
         """Any schedule; ``limit`` in deterministic seconds."""
@@ -290,17 +253,13 @@ class _Model:
         return solver
 
 
-def schedule(request: Request, ii: int, known: Placed | None = None,
-             free: frozenset[int] = frozenset()) -> Placed | Failure:
-    """Times and tiles at an II; words have the time to get where they go, if links are free.
-
-    ``known``: a schedule of which only the ``free`` operations move.
-    """
+def schedule(request: Request, ii: int) -> Placed | Failure:
+    """Times and tiles at an II; words have the time to get where they go, if links are free."""
     window = windows(request, ii)
     if window is None:
         return Failure(True)
-    model = _Model(request, ii, window, known, free)
-    found = model.solve(MEND if known else SEARCH)
+    model = _Model(request, ii, window)
+    found = model.solve(SEARCH)
     if isinstance(found, Failure):
         return found
     return model.placed(model.shorten(found))

@@ -17,6 +17,7 @@ from compiler.errors import CompileError
 from spu.arch import bitstream
 from spu.arch.config import Space
 from spu.arch.context import LINKS
+from spu.arch.params import STAGES
 from verif import dataflows
 from verif.cli import app
 
@@ -310,10 +311,10 @@ def test_a_graph_of_5000_operations_is_refused_at_once():
 
 def test_a_chain_as_long_as_the_stages_in_flight_is_mapped_at_one():
     """Words of graphs that nothing leaves need no cycles to leave in."""
-    mapped = map_dataflow(from_json(_chain(*["step"] * 15)), grid_architecture(4, 4, "all"),
+    mapped = map_dataflow(from_json(_chain(*["step"] * STAGES)), grid_architecture(5, 4, "all"),
                           unit_latency=True)
     assert mapped.placed.ii == 1
-    assert mapped.span == 15
+    assert mapped.span == STAGES
 
 
 def test_a_word_that_waits_for_many_iterations_finds_a_way():
