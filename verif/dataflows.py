@@ -105,6 +105,94 @@ def stencil(width: int) -> dict:
     return body.json()
 
 
+def convolution(width: int) -> dict:
+    """``width`` neighbouring points of a 3 x 3 convolution, as one sum of products each."""
+    body = Body(f"convolution{width}")
+    i = body.counter()
+    rows = [[body.op("load", body.op("add", i, body.op("const"))) for _ in range(width + 2)]
+            for _ in range(3)]
+    for x in range(width):
+        body.op("store", body.total([body.op("mul", row[x + k], body.op("const"))
+                                     for row in rows for k in range(3)]), i)
+    return body.json()
+
+
+def sort(size: int) -> dict:
+    """A bitonic sorter of ``size`` (a power of two) streams (Batcher, 1968)."""
+    body = Body(f"sort{size}")
+    words, block = [body.op("in") for _ in range(size)], 2
+    while block <= size:
+        span = block // 2
+        while span:
+            for i in range(size):
+                j = i ^ span
+                if i < j:
+                    pair = [body.op(op, words[i], words[j]) for op in ("min", "max")]
+                    words[i], words[j] = pair if not i & block else pair[::-1]
+            span //= 2
+        block *= 2
+    for word in words:
+        body.op("out", word)
+    return body.json()
+
+
+def scan(size: int) -> dict:
+    """Running sums of ``size`` words at once, onto those before (Hillis and Steele, 1986)."""
+    body = Body(f"scan{size}")
+    words, span = [body.op("in") for _ in range(size)], 1
+    while span < size:
+        words = [body.op("add", words[i], words[i - span]) if i >= span else words[i]
+                 for i in range(size)]
+        span *= 2
+    carry = body.op("phi")
+    sums = [body.op("add", word, carry) for word in words]
+    body.edge((sums[-1], 1), carry, 0)
+    for word in sums:
+        body.op("out", word)
+    return body.json()
+
+
+def matvec(rows: int, cols: int) -> dict:
+    """A tile of a product of a stored matrix and a vector, onto running sums."""
+    body = Body(f"matvec{rows}x{cols}")
+    x = [body.op("load", body.counter()) for _ in range(cols)]
+    for _ in range(rows):
+        acc = body.op("phi")
+        dot = body.total([body.op("mul", word, body.op("const")) for word in x])
+        body.edge((body.op("add", acc, dot), 1), acc, 0)
+    return body.json()
+
+
+def solve(size: int) -> dict:
+    """Forward substitution in a triangular system of ``size`` unknowns."""
+    body = Body(f"solve{size}")
+    x: list[int] = []
+    for _ in range(size):
+        rest = body.op("in")
+        for known in x:
+            rest = body.op("sub", rest, body.op("mul", known, body.op("const")))
+        x.append(body.op("mul", rest, body.op("const")))
+    for word in x:
+        body.op("out", word)
+    return body.json()
+
+
+def biquads(count: int) -> dict:
+    """A cascade of second-order filters, direct form II transposed: a recurrence in each."""
+    body = Body(f"biquads{count}")
+    x = body.op("in")
+    for _ in range(count):
+        scaled = [body.op("mul", x, body.op("const")) for _ in range(3)]
+        y = body.op("add", scaled[0])
+        back = [body.op("mul", y, body.op("const")) for _ in range(2)]
+        second = body.op("sub", scaled[2], back[1])
+        first = body.op("sub", body.op("add", scaled[1], (second, 1)), back[0])
+        body.edge((first, 1), y, 1)
+        x = y
+    body.op("out", x)
+    return body.json()
+
+
 def random_body(seed: int, operations: int) -> dict:
     """Random operations of up to three words, some of them from iterations before."""
     rng = np.random.default_rng(seed)
@@ -201,9 +289,11 @@ KERNELS = (polynomial((0.25, -0.5, 0.75, 0.1)), normalise(), softplus(), hash_wo
 #: Between 13 and 72 operations: `make mapping`.
 SMALL = (fir(4), fir(12), product(2), product(4), butterflies(4), butterflies(8), stencil(2),
          stencil(4), *(random_body(seed, 20 + 8 * seed) for seed in range(6)))
-#: Between 77 and 504 operations, not all of them mapped yet in good time.
+#: Between 77 and 504 operations.
 LARGE = (fir(36), fir(80), fir(160), product(6), product(9), product(12), butterflies(16),
-         butterflies(32), stencil(8), stencil(16), stencil(24),
+         butterflies(32), stencil(8), stencil(16), stencil(24), convolution(5), convolution(12),
+         convolution(20), sort(16), scan(16), scan(32), scan(48), matvec(6, 10), matvec(10, 14),
+         matvec(16, 12), solve(10), solve(14), biquads(12), biquads(15),
          *(random_body(100 + seed, 100 + 40 * seed) for seed in range(9)))
 
 
