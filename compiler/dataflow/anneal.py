@@ -34,10 +34,12 @@ AGAIN, WARM, PART = 16, 1.5, 4
 LATE, HOP, WAIT, TIGHT, GUARD = 12.0, 2.0, 0.3, 1.0, 12.0
 
 
-def anneal(request: Request, ii: int, effort: float = 1.0) -> Placed | Failure:
+def anneal(request: Request, ii: int, effort: float = 1.0, again: int = AGAIN
+           ) -> Placed | Failure:
     """Times and tiles at an II, by the rules of ``schedule``.
 
-    ``effort``: share of ``MOVES``.  The same request gives the same answer.
+    ``effort``: share of ``MOVES``; ``again``: times that it is warmed up.  The same request gives
+    the same answer.
     """
     window = windows(request, ii)
     if window is None:
@@ -45,19 +47,19 @@ def anneal(request: Request, ii: int, effort: float = 1.0) -> Placed | Failure:
     arrays = rules(request, ii, window)
     places = nowhere(arrays)
     if _anneal(arrays, places, np.full(len(arrays.table), LATE), request.seed,
-               int(MOVES * effort * len(request.graph.operations))):
+               int(MOVES * effort * len(request.graph.operations)), again):
         return Failure(False)
     return placed_of(request, arrays, places)
 
 
 @kernel
-def _anneal(rules, places, weight, seed, moves):
+def _anneal(rules, places, weight, seed, moves, again):
     """Place all operations; returns how much is against the rules."""
     np.random.seed(seed)
     if not _begin(rules, places):
         return 1
     heat, part, wrong = HOT, moves, 1
-    for _ in range(1 + AGAIN):
+    for _ in range(1 + again):
         _cool(rules, places, weight, heat, part)
         wrong = _wrong(rules, places, weight)
         if not wrong:

@@ -228,6 +228,11 @@ def _map(request: Request, arch: Architecture, kernel: bool, progress: Callable[
     if bound.mii > arch.contexts:
         raise NotMapped(f"{bound.binding(graph)}: needs an II of {bound.mii}, a tile has "
                            f"{arch.contexts} contexts")
+    tiles = len(request.grid.tiles)
+    for scarce in request.scarce:
+        if (different := len(set(scarce.of.values()))) > scarce.most * tiles:
+            raise NotMapped(f"{graph.name} has {different} {scarce.name}, {tiles} tiles hold "
+                            f"{scarce.most} each")
     if not kernel:
         request = with_registered(request, bound.mii)
     failures: list[str] = []

@@ -1,0 +1,148 @@
+"""Ways of words: nothing is used twice, and operations move where there is no way."""
+
+from collections import Counter
+
+import pytest
+
+from compiler.dataflow import kernel
+from compiler.dataflow.anneal import anneal
+from compiler.dataflow.graph import from_json
+from compiler.dataflow.legalise import legalise
+from compiler.dataflow.mapper import grid_architecture, map_dataflow
+from compiler.dataflow.negotiate import Congested, Routed, negotiate
+from compiler.dataflow.route import Wait
+from compiler.dataflow.schedule import Failure, Grid, Placed, Request, schedule, with_registered
+from compiler.errors import CompileError
+from verif import dataflows
+
+
+def _request(content: dict, rows: int, cols: int, ii: int) -> Request:
+    graph = legalise(from_json(content))
+    return with_registered(Request(graph, Grid(rows, cols, {}), dict.fromkeys(graph.operations, 1),
+                                   early=1), ii)
+
+
+def _scheduled(request: Request, ii: int) -> Placed:
+    placed = schedule(request, ii)
+    assert isinstance(placed, Placed)
+    return placed
+
+
+def _check(request: Request, found: Routed) -> None:
+    """Every word arrives, from a register where it must, and no resource has too many users."""
+    placed, used = found.placed, Counter[tuple]()
+    nets = {net.source: net for net in found.routes.nets}
+    held: dict[tuple, set[int]] = {}
+    for net in nets.values():
+        parts = set()
+        for place, step in net.into.items():
+            if step is None:
+                continue
+            assert step.start in net.into
+            assert step.end == place
+            (tile, time), end = step.start, step.end[1]
+            if isinstance(step, Wait):
+                assert time < end <= time + placed.ii
+                register = found.routes.register[step.start]
+                parts |= {("write", tile, time), ("read", tile, end, register)}
+                parts |= {("hold", tile, t, register) for t in range(time + 1, end + 1)}
+            else:
+                parts.add((step.link, tile, time))
+        for kind, tile, time, *register in parts:
+            used[kind, tile, time % placed.ii, *register] += 1
+            if kind == "read":
+                held.setdefault((tile, time % placed.ii), set()).add(register[0])
+    # A register read in a slot by several words would be one that holds several.
+    assert set(used.values()) <= {1}
+    constants = {e.dst for e in request.graph.edges if e.src not in request.graph.operations}
+    for n in request.graph.operations:
+        at = placed.tile[n], placed.time[n] % placed.ii
+        assert len(held.get(at, ())) + (n in constants) <= 2
+    for edge in request.graph.words:
+        place = placed.tile[edge.dst], placed.time[edge.dst] + placed.ii * edge.distance
+        step = nets[edge.src].into[place]
+        assert isinstance(step, Wait) or edge not in found.registered
+    assert all(sum(e in found.registered for e in words) == 1
+               for words in request.graph.wide.values())
+
+
+@pytest.mark.parametrize(("content", "rows", "cols", "ii"), [
+    (dataflows.random_body(2, 36), 4, 4, 3), (dataflows.random_body(5, 60), 4, 4, 4),
+    (dataflows.stencil(4), 5, 5, 3), (dataflows.butterflies(8), 6, 6, 2)],
+    ids=lambda value: value["name"] if isinstance(value, dict) else str(value))
+def test_ways_of_a_schedule_that_had_none(content, rows, cols, ii):
+    """Schedules of the exact search are full of words that meet."""
+    request = _request(content, rows, cols, ii)
+    placed = _scheduled(request, ii)
+    found = negotiate(request, placed)
+    assert isinstance(found, Routed)
+    assert found.placed != placed
+    _check(request, found)
+
+
+def test_words_that_no_place_of_an_operation_helps_stay_congested():
+    body = dataflows.Body("far")
+    x = body.op("in")
+    y = body.op("step", (x, 2))
+    body.edge((y, 2), x, 0)
+    body.edge((y, 3), y, 1)
+    request = _request(body.json(), 1, 2, 1)
+    found = negotiate(request, _scheduled(request, 1))
+    assert isinstance(found, Congested)
+    assert found.reason.startswith("no free way through ")
+
+
+def test_of_three_words_another_waits_in_the_register():
+    """A word that returns to its operation after two intervals of one cycle cannot wait in a
+    register, which is written again after one; it takes a turn to a neighbour."""
+    body = dataflows.Body("turn")
+    words = [body.op("in") for _ in range(2)]
+    again = body.op("step", *words)
+    body.edge((again, 2), again, 2)
+    mapped = map_dataflow(from_json(body.json()), grid_architecture(3, 3, "all"),
+                          unit_latency=True)
+    assert mapped.placed.ii == 1
+
+
+def _constants(count: int) -> dict:
+    body = dataflows.Body(f"constants{count}")
+    x = body.op("in")
+    for _ in range(count):
+        x = body.op("add", x, body.op("const"))
+    return body.json()
+
+
+def test_constants_go_to_tiles_that_hold_them():
+    mapped = map_dataflow(from_json(_constants(31)), grid_architecture(1, 2, "all"))
+    for tile in mapped.arch.tiles:
+        assert sum(at == tile for n, at in mapped.placed.tile.items() if n) <= 16
+    with pytest.raises(CompileError, match="36 constants, 2 tiles hold 16 each"):
+        map_dataflow(from_json(_constants(36)), grid_architecture(1, 2, "all"))
+
+
+@pytest.mark.parametrize("content", [dataflows.product(12), dataflows.stencil(8),
+                                     dataflows.random_body(102, 180)], ids=lambda c: c["name"])
+def test_large_graphs_that_the_ways_of_words_make_difficult(content):
+    mapped = map_dataflow(from_json(content), grid_architecture(8, 8, "all"), unit_latency=True)
+    assert mapped.placed.ii == mapped.bounds.mii
+
+
+def test_annealing_is_warmed_up_again_for_words_that_are_late():
+    """Operations on almost all tiles in almost all cycles."""
+    request = _request(dataflows.random_body(106, 240), 7, 7, 5)
+    assert isinstance(anneal(request, 5, 0.25, 0), Failure)
+    assert isinstance(anneal(request, 5, 0.25), Placed)
+
+
+def test_kernels_of_another_version_are_compiled_again(monkeypatch, tmp_path):
+    """What is compiled holds all that it calls, of other files too."""
+    monkeypatch.setattr(kernel, "_HERE", tmp_path)
+    file = tmp_path / "moves.py"
+    monkeypatch.setattr(kernel, "_FILES", (file,))
+    file.write_text("HOP = 1\n")
+    first = kernel._directory()
+    assert first == kernel._directory()
+    file.write_text("HOP = 2\n")
+    assert kernel._directory() != first
+    assert [path.name for path in (tmp_path / "__pycache__").iterdir()] == [
+        kernel._directory().rsplit("/")[-1]]
