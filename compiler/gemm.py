@@ -3,7 +3,8 @@
 ``y = x W`` with ``x`` (rows, depth) and ``W`` (depth, outputs).  A tile holds the weights of
 ``columns`` outputs for the whole depth.  Rows are dealt to as many input streams as there are
 sets of tiles that hold all outputs; each stream's words travel a tree of links to its set, and
-results leave by links that no tree uses in their slot.  The sequencer's innermost loop walks
+results leave by links that no tree uses.  A word of several slices waits in a register of each tile
+while the matrix unit takes one after another.  The sequencer's innermost loop walks
 along the depth, so that the contexts of one iteration serve any depth.
 """
 
@@ -132,9 +133,6 @@ def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Form
     if slices * arch.lanes // BLOCK > MATRIX_DOT.max_blocks(BLOCK):
         raise CompileError(f"a depth of {depth} exceeds the "
                            f"{MATRIX_DOT.max_blocks(BLOCK) * BLOCK} that the accumulator holds")
-    if arch.slices_per_word(fmt) != 1:
-        raise CompileError(f"a word of {fmt.name} has {arch.slices_per_word(fmt)} slices for the "
-                           f"matrix units of {arch.name}; this mapper takes formats with one")
     if slices * passes > arch.weight_rows:
         raise CompileError(f"{depth} x {outputs} weights need {slices * passes} weight rows, a "
                            f"tile of {arch.name} has {arch.weight_rows}")
@@ -207,16 +205,22 @@ def _tree(plan: Gemm, table: ReservationTable, contexts: dict, column: int, memb
             parents[following] = (tile, link)
     arriving = {entry: Source.NORTH} | {t: STEPS[link][2] for t, (_, link) in parents.items()}
     for following, (tile, link) in parents.items():
-        for slot in range(plan.ii):
+        for slot in range(0, plan.ii, plan.arch.slices_per_word(plan.fmt)):
             _set(contexts, tile, (slot + hops[tile]) % plan.ii, **{link: arriving[tile]})
         assert following != entry
-    per_block = BLOCK // plan.arch.lanes
+    per_block, per_word = BLOCK // plan.arch.lanes, plan.arch.slices_per_word(plan.fmt)
     for tile in members:
         for slot in range(plan.ii):
             last = slot == plan.ii - 1
             block = slot % per_block == per_block - 1
-            _set(contexts, tile, (slot + hops[tile]) % plan.ii, matrix=arriving[tile], mac=1,
+            first = slot % per_word == 0
+            at = (slot + hops[tile]) % plan.ii
+            # The first slice of a word as it arrives, others from a register.
+            _set(contexts, tile, at, matrix=arriving[tile] if first else Source.REGISTER_A, mac=1,
+                 slice=slot % per_word,
                  close=Close.GUARDS if last else Close.BLOCK if block else Close.NOTHING)
+            if first and per_word > 1:
+                _set(contexts, tile, at, register=arriving[tile], register_write=0)
     return hops
 
 
@@ -352,7 +356,8 @@ def _write_region(plan: Gemm) -> None:
             emits[time % plan.ii] |= 1 << arch.outputs(0).index(
                 Port(arch.rows - 1, column, "south"))
     for slot, mask in enumerate(emits):
-        image.write(Space.STREAM, region, slot, {"read": reads, "emit": mask})
+        image.write(Space.STREAM, region, slot, {
+            "read": 0 if slot % arch.slices_per_word(plan.fmt) else reads, "emit": mask})
 
 
 def emitted(plan: Gemm, column: int) -> Iterator[tuple[int, int, int]]:
