@@ -70,6 +70,10 @@ def compile_command(
     batch: Annotated[int, typer.Option(min=1, help="Size of open dimensions (--steps).")] = 1,
     calibrate: Annotated[Path | None, typer.Option(
         help="Inputs (.npy, .npz) whose magnitudes set the tensor bias (--steps).")] = None,
+    budget: Annotated[float | None, typer.Option(
+        help="dB that the outputs keep on these inputs, with 4, 6 or 8 bits for each product "
+             "(--steps).")]
+        = None,
 ) -> None:
     """Map an ONNX model: one pipelined program, or with --steps a program for each step.
 
@@ -77,8 +81,11 @@ def compile_command(
     """
     if steps:
         with one_line_errors():
-            print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, seed))
+            print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, budget,
+                                seed))
         return
+    if calibrate or budget is not None:
+        raise typer.BadParameter("--calibrate and --budget take --steps")
     with one_line_errors(), console.status("compiling") as status:
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed,
                                 lambda note: status.update(f"compiling: {note}"))

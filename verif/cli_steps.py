@@ -6,14 +6,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.tensors.compiled import DEFAULT_BIAS, bias_for, compile_program
+from compiler.tensors.compiled import (
+    DEFAULT_BIAS,
+    Kernel,
+    bias_for,
+    compile_program,
+)
+from compiler.tensors.expressions import Expression
 from compiler.tensors.lower import lower
 from compiler.tensors.onnx_graph import read
 from compiler.tensors.program import Program
 from compiler.tensors.store import KIND, load, save
 from compiler.tensors.values import real_values
-from pal_units.formats import Format
+from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.params import Architecture
+from verif.budget import choose_formats, formats_text, quality
 from verif.cli_common import BadInput, console, replace_file
 from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 
@@ -45,20 +52,32 @@ def arrays(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
 
 
 def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch: int,
-                  calibrate: Path | None, seed: int) -> str:
+                  calibrate: Path | None, budget: float | None, seed: int) -> str:
     """Compile and save; returns what happened in a line."""
     program = lower(read(path), path.stem, batch)
-    bias = DEFAULT_BIAS
+    bias, known = DEFAULT_BIAS, dict[tuple[Expression, int], Kernel]()
+    if budget is not None and (calibrate is None or fmt not in (PAL8T, PAL8U)):
+        raise BadInput("a budget takes inputs to measure with (--calibrate), and a --format of 8 "
+                       "bits to begin with")
+    given = {} if calibrate is None else arrays(calibrate, program)
     if calibrate is not None:
-        bias = bias_for(real_values(program, arrays(calibrate, program))[1])
+        bias = bias_for(real_values(program, given)[1])
     with console.status("compiling") as status:
-        compiled = compile_program(program, arch, fmt, bias, seed,
-                                   progress=lambda note: status.update(f"compiling: {note}"))
+        def note(what: str) -> None:
+            status.update(f"compiling: {what}")
+
+        compiled = compile_program(program, arch, fmt, bias, seed, known, progress=note)
+        if budget is not None:
+            formats = choose_formats(compiled, given, budget, lambda done, total: note(
+                f"format of product {done + 1} of {total}"))
+            compiled = compile_program(program, arch, fmt, bias, seed, known, formats, note)
     report = save(compiled, out)
     kinds = [step["kind"] for step in report["steps"]]
     return (f"{out}: {kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
             f"{kinds.count('product')} products, {report['bytes']} bytes, {report['cycles']} "
-            f"cycles; magnitudes up to {2.0 ** (bias / 8):g}")
+            f"cycles; magnitudes up to {2.0 ** (bias / 8):g}"
+            + ("" if budget is None else f"; {formats_text(compiled.formats.values())}, "
+               f"{quality(compiled, given):.1f} dB on the calibration inputs"))
 
 
 def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path | None) -> str:

@@ -71,7 +71,8 @@ class _Analysis:
             else:
                 constant = program.tensors[step.b].constant
                 depths = dict.fromkeys(p.depth for p in self.compiled.pieces[number])
-                parts = [self.product(sources[0], sources[1], d, constant) for d in depths]
+                fmt = self.compiled.formats[number]
+                parts = [self.product(sources[0], sources[1], d, constant, fmt) for d in depths]
                 total = parts[0]
                 for part in parts[1:]:
                     # As many roundings as a chain has, no fewer than a tree.
@@ -108,13 +109,15 @@ class _Analysis:
                 done[x] = self.rounded(x.op, value, np.where(np.isnan(error), np.inf, error))
         return done[expression]
 
-    def product(self, a: Bounded, b: Bounded, depth: range, constant: NDArray | None) -> Bounded:
+    def product(self, a: Bounded, b: Bounded, depth: range, constant: NDArray | None, fmt: Format
+                ) -> Bounded:
         """Part of the depth of a product: blocks, products, sums, the log of the result."""
-        fmt, taken = self.compiled.fmt, slice(depth.start, depth.stop)
-        value_a, error_a, top_a = self._blocked(a.value[:, :, taken], a.error[:, :, taken])
+        taken = slice(depth.start, depth.stop)
+        value_a, error_a, top_a = self._blocked(a.value[:, :, taken], a.error[:, :, taken], fmt)
         if constant is None:
             value_b, error_b, top_b = self._blocked(
-                b.value.transpose(0, 2, 1)[:, :, taken], b.error.transpose(0, 2, 1)[:, :, taken])
+                b.value.transpose(0, 2, 1)[:, :, taken], b.error.transpose(0, 2, 1)[:, :, taken],
+                fmt)
             tensor_b = top_b.max(axis=(1, 2))[:, None, None]
         else:
             value_b = constant.transpose(0, 2, 1)[:, :, taken]
@@ -133,7 +136,8 @@ class _Analysis:
         error = error + top_a.shape[2] * unit
         return self.rounded("product", value, error)
 
-    def _blocked(self, value: NDArray, error: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    def _blocked(self, value: NDArray, error: NDArray, fmt: Format
+                 ) -> tuple[NDArray, NDArray, NDArray]:
         """Rows in blocks: values, errors, tops of the blocks (batch, rows, blocks)."""
         short = -value.shape[2] % BLOCK
         blocks = [np.pad(x, ((0, 0), (0, 0), (0, short))).reshape(*value.shape[:2], -1, BLOCK)
@@ -142,8 +146,8 @@ class _Analysis:
         tops = [2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), self.least)) / 8)
                 for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])]
         # The least bias of the format holds for smaller blocks too.
-        tops = [np.maximum(t, self.top * 2.0 ** (self.compiled.fmt.beta_min / 8)) for t in tops]
-        lost = np.maximum(*(half_gap((size + blocks[1]) / t[..., None], self.compiled.fmt)
+        tops = [np.maximum(t, self.top * 2.0 ** (fmt.beta_min / 8)) for t in tops]
+        lost = np.maximum(*(half_gap((size + blocks[1]) / t[..., None], fmt)
                             * t[..., None] for t in tops))
         out = (blocks[1] + lost).reshape(*value.shape[:2], -1)[:, :, :value.shape[2]]
         return value, out, tops[1]

@@ -38,7 +38,7 @@ def _steps(report: dict, console: Console) -> None:
                                             else f"; its bound is {kernel['mii']}")
         else:
             plans = [report["products"][piece[4]] for piece in step["pieces"]]
-            what = f"product, {len(plans)} pieces"
+            what = f"product in {step['format']}, {len(plans)} pieces"
             passes = {p["passes"] for p in plans}
             bound = f"{sum(p['rows'] for p in plans)} rows, II {plans[0]['ii']} x " \
                     f"{plans[0]['steps']} a row, {max(passes)} passes"

@@ -21,6 +21,7 @@ from compiler.tensors.compiled import Compiled, bias_for, compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.values import real_values
 from spu.arch.params import CONFIGS, Architecture
+from verif.budget import choose_formats, decibels, formats_text
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 from verif.tensor_prediction import predict
@@ -29,6 +30,8 @@ from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 #: Of the encoder blocks of MiniLM-L12-H384 (W. Wang et al., "MiniLM", NeurIPS 2020), and of a
 #: short sentence.
 WIDTH, HEADS, HIDDEN, SEQUENCE = 384, 12, 1536, 16
+#: Of outputs, in dB, for formats of products.
+BUDGETS = (35, 25, 15)
 #: By how much the array may be from the prediction.
 MOST_DECIBELS = 0.5
 
@@ -110,11 +113,6 @@ def encoder() -> Workload:
     return Workload("encoder block", encoder_block(), {"x": x})
 
 
-def decibels(reference: NDArray, got: NDArray) -> float:
-    """Signal to noise ratio."""
-    return float(10 * np.log10((reference**2).sum() / ((got - reference) ** 2).sum()))
-
-
 def compiled(workload: Workload, arch: Architecture,
              progress: Callable[[str], None] = lambda _: None) -> Compiled:
     """The workload's model, its tensor bias from the magnitudes of these inputs."""
@@ -150,6 +148,7 @@ def main(rtl: bool = False, images: int = 64, rtl_images: int = 4) -> None:
     jobs: list[tuple[Workload, Engine]] = [
         (digits("mlp", images), GoldenEngine(arch)), (digits("cnn", images), GoldenEngine(arch)),
         (encoder(), GoldenEngine(arch))]
+    budgeted = [job for job, _ in jobs]
     if rtl:
         jobs += [(digits(name, rtl_images), RtlEngine(arch)) for name in ("mlp", "cnn")]
     for workload, engine in jobs:
@@ -170,6 +169,25 @@ def main(rtl: bool = False, images: int = 64, rtl_images: int = 4) -> None:
             console.print(f"{workload.name}: not as predicted", style="red")
             raise SystemExit(1)
     console.print(table)
+    console.print(_budgets(budgeted, arch, console))
+
+
+def _budgets(workloads: list[Workload], arch: Architecture, console: Console) -> Table:
+    """Formats with which the outputs keep a budget, and what they do on the golden model."""
+    table = Table("model", "budget, dB", "formats of products", "PAL in numpy, dB",
+                  "dB against float", "words of blocks / in 8 bits", title="formats by budget")
+    for workload in workloads:
+        with console.status(f"{workload.name} by budget"):
+            wide = compiled(workload, arch)
+            for budget in BUDGETS:
+                formats = choose_formats(wide, workload.inputs, budget)
+                model = compile_program(wide.program, arch, bias=wide.bias, formats=formats)
+                row = measure(workload, model, GoldenEngine(arch))
+                words = [sum(m.block_words(i) for i in formats) for m in (model, wide)]
+                table.add_row(workload.name, f"{budget:g}", formats_text(formats.values()),
+                              f"{row['predicted_db']:.2f}", f"{row['array_db']:.2f}",
+                              f"{words[0]} / {words[1]}")
+    return table
 
 
 if __name__ == "__main__":

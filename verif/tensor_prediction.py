@@ -17,6 +17,7 @@ from compiler.tensors.expressions import REAL, Expression, tree, variable
 from compiler.tensors.program import Layout, Map, Product
 from compiler.tensors.values import gathered
 from pal_units import model
+from pal_units.formats import Format
 from spu.arch.params import BLOCK
 
 
@@ -34,18 +35,26 @@ def predict(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, NDAr
                 if x.op == CONSTANT else rounded(REAL[x.op](*(values[y] for y in x.operands)))
         return values[wanted]
 
+    def blocked(x: NDArray, fmt: Format) -> NDArray[np.float64]:
+        """Values of rows in blocks, whose biases come from their largest elements."""
+        codes, beta = model.reblock(model.encode16(x, bias).reshape(-1, fmt.block), fmt)
+        return model.decode_blocks(codes, beta[:, None], bias, fmt).reshape(x.shape)
+
     def product(number: int, step: Product) -> NDArray:
         constant = program.tensors[step.b].constant
         right = tensors[step.b] if constant is None else constant
+        fmt = compiled.formats[number]
         depths = list(dict.fromkeys(p.depth for p in compiled.pieces[number]))
         parts = []
         for d in depths:
             short = (0, -len(d) % BLOCK)
-            pairs = [(np.pad(x[:, d], ((0, 0), short)), np.pad(y[d], (short, (0, 0))))
-                     for x, y in zip(tensors[step.a], right, strict=True)]
-            parts.append(np.array([rounded(
-                pal.encode(x, compiled.fmt) @ pal.encode(y, compiled.fmt, axis=0))
-                for x, y in pairs]))
+            # Computed operands are in blocks of the array already, which are encoded as they are.
+            left = blocked(np.pad(tensors[step.a][:, :, d], ((0, 0), (0, 0), short)), fmt)
+            lower = np.pad(right[:, d], ((0, 0), short, (0, 0)))
+            if constant is None:
+                lower = blocked(lower.transpose(0, 2, 1), fmt).transpose(0, 2, 1)
+            parts.append(np.array([rounded(pal.encode(x, fmt) @ pal.encode(y, fmt, axis=0))
+                                   for x, y in zip(left, lower, strict=True)]))
         return expression(tree("add", [variable(k) for k in range(len(parts))]), parts)
 
     tensors = {i: rounded(t.constant) for i, t in enumerate(program.tensors)

@@ -21,7 +21,7 @@ from compiler.tensors.expressions import Expression
 from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.values import gathered
 from pal_units import model
-from pal_units.formats import BETA_MIN
+from pal_units.formats import BETA_MIN, Format
 from rtl.simulator import Build, SimulationError
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
@@ -216,12 +216,13 @@ class _Host:
 
     def _product(self, i: int, step: Product) -> NDArray[np.uint16]:
         compiled, program = self.compiled, self.compiled.program
-        x_codes, x_beta = self._blocks(self.tensor(step.a))
+        fmt = compiled.formats[i]
+        x_codes, x_beta = self._blocks(self.tensor(step.a), fmt)
         values = program.tensors[step.b].constant
         if values is not None:
-            found = [weight_blocks(matrix, compiled.fmt) for matrix in values]
+            found = [weight_blocks(matrix, fmt) for matrix in values]
         else:
-            codes, beta = self._blocks(self.tensor(step.b).transpose(0, 2, 1))
+            codes, beta = self._blocks(self.tensor(step.b).transpose(0, 2, 1), fmt)
             found = [(c, *lifted(b, compiled.bias)) for c, b in zip(codes, beta, strict=True)]
         shape = program.shape(step.out)
         pieces = compiled.pieces[i]
@@ -252,10 +253,9 @@ class _Host:
                                   lambda _: plan.cycles, False)
         return result_codes(plan, outputs)
 
-    def _blocks(self, codes: NDArray) -> tuple[NDArray, NDArray]:
+    def _blocks(self, codes: NDArray, fmt: Format) -> tuple[NDArray, NDArray]:
         """Blocks along the last axis, made by the array: codes and biases."""
-        plan, arch = self.compiled.reblock, self.arch
-        assert plan is not None
+        plan, arch = self.compiled.reblocks[fmt], self.arch
         padded = np.pad(codes, [*[(0, 0)] * (codes.ndim - 1), (0, -codes.shape[-1] % BLOCK)])
         blocks = padded.reshape(-1, BLOCK)
         streams, iterations = len(plan.columns), -(-len(blocks) // len(plan.columns))

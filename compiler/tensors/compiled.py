@@ -1,7 +1,7 @@
 """Tensor programs on an array: kernels and products mapped, one program file each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,17 +64,18 @@ class Piece:
 class Compiled:
     """A tensor program for an array.
 
-    All PAL16 tensors have tensor bias ``bias`` (1/8 octave); operands of products are in blocks
-    of ``fmt``.  ``kernels`` by expression; ``pieces`` of each product by the number of its step.
+    All PAL16 tensors have tensor bias ``bias`` (1/8 octave).  ``kernels`` by expression; of each
+    product, by the number of its step, ``formats`` of the blocks of its operands, and ``pieces``;
+    ``reblocks`` make blocks of each format.
     """
 
     program: Program
     arch: Architecture
-    fmt: Format
     bias: int
+    formats: dict[int, Format]
+    reblocks: dict[Format, Reblocking]
     kernels: dict[Expression, Kernel] = field(default_factory=dict)
     pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict)
-    reblock: Reblocking | None = None
 
     def cycles(self) -> dict[int, int]:
         """Executed cycles of each step that computes, without holds."""
@@ -86,7 +87,8 @@ class Compiled:
             elif isinstance(step, Product):
                 batch = self.program.shape(step.a)[0]
                 total = batch * sum(p.plan.cycles for p in self.pieces[i])
-                total += sum(self.reblock_cycles(n) for n in self.reblocked(step) if n)
+                total += sum(self.reblock_cycles(self.formats[i], n)
+                             for n in self.reblocked(step) if n)
                 parts = depth_parts(self.pieces[i])
                 if parts > 1:
                     total += in_runs(self.kernels[partial_sums(parts)].cycles, self.words(size))
@@ -105,10 +107,17 @@ class Compiled:
                 0 if tensors[1].constant is not None
                 else tensors[1].shape[0] * tensors[1].shape[2] * blocks)
 
-    def reblock_cycles(self, blocks: int) -> int:
+    def reblock_cycles(self, fmt: Format, blocks: int) -> int:
         """Executed cycles that make so many blocks."""
-        assert self.reblock is not None
-        return in_runs(self.reblock.cycles, -(-blocks // len(self.reblock.columns)))
+        return in_runs(self.reblocks[fmt].cycles, -(-blocks // len(self.reblocks[fmt].columns)))
+
+    def block_words(self, i: int) -> int:
+        """Words of blocks that enter the array for a product."""
+        step = self.program.steps[i]
+        assert isinstance(step, Product)
+        batch, rows, _ = self.program.shape(step.a)
+        return sum(batch * rows * piece.plan.passes * -(-len(piece.depth) // BLOCK)
+                   for piece in self.pieces[i]) * self.arch.words_per_block(self.formats[i])
 
 
 def in_runs(cycles: Callable[[int], int], rounds: int) -> int:
@@ -135,10 +144,12 @@ def bias_for(most: float) -> int:
 def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
                     bias: int = DEFAULT_BIAS, seed: int = 0,
                     known: dict[tuple[Expression, int], Kernel] | None = None,
+                    formats: Mapping[int, Format] | None = None,
                     progress: Callable[[str], None] = lambda _: None) -> Compiled:
     """Map all kernels and products of a program.
 
-    ``known``: kernels mapped before, by expression and bias; new ones are added.
+    ``known``: kernels mapped before, by expression and bias; new ones are added.  ``formats``: of
+    products by the number of their step, in place of ``fmt``.
 
     Raises
     ------
@@ -147,21 +158,21 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
     if arch.region_count > 1:
         raise CompileError(f"{arch.name} has {arch.region_count} regions, a model takes one")
     known = {} if known is None else known
-    compiled = Compiled(program, arch, fmt, bias)
-    plans: dict[tuple[int, int, int], Gemm] = {}
+    plans: dict[tuple[int, int, int, Format], Gemm] = {}
     products = [i for i, step in enumerate(program.steps) if isinstance(step, Product)]
-    if products:
-        if not arch.matrix_tiles:
-            raise CompileError(f"{arch.name} has no tile with a matrix unit")
-        try:
-            compiled = replace(compiled, reblock=reblocking(arch, fmt))
-        except ValueError as error:
-            raise CompileError(str(error)) from None
+    chosen = dict.fromkeys(products, fmt) | dict(formats or {})
+    if products and not arch.matrix_tiles:
+        raise CompileError(f"{arch.name} has no tile with a matrix unit")
+    try:
+        reblocks = {each: reblocking(arch, each) for each in dict.fromkeys(chosen.values())}
+    except ValueError as error:
+        raise CompileError(str(error)) from None
+    compiled = Compiled(program, arch, bias, chosen, reblocks)
     for i in products:
         step = program.steps[i]
         assert isinstance(step, Product)
         progress(f"product {i}")
-        compiled.pieces[i] = tuple(_pieces(program, step, arch, fmt, seed, plans))
+        compiled.pieces[i] = tuple(_pieces(program, step, arch, chosen[i], seed, plans))
     needed = [s.expression for s in program.steps if isinstance(s, Map)]
     needed += [partial_sums(n) for n in map(depth_parts, compiled.pieces.values()) if n > 1]
     for expression in dict.fromkeys(needed):
@@ -174,7 +185,7 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
 
 
 def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, seed: int,
-            plans: dict[tuple[int, int, int], Gemm]) -> list[Piece]:
+            plans: dict[tuple[int, int, int, Format], Gemm]) -> list[Piece]:
     """Cut a product so that the weights of each piece fit the weight memories."""
     _, rows, depth = program.shape(step.a)
     outputs = program.shape(step.out)[2]
@@ -190,9 +201,9 @@ def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, se
                 for start in range(0, depth, each):
                     d = range(start, min(start + each, depth))
                     o = range(first, min(first + width, outputs))
-                    key = rows, len(d), len(o)
+                    key = rows, len(d), len(o), fmt
                     if key not in plans:
-                        plans[key] = plan_gemm(arch, *key, fmt, seed)
+                        plans[key] = plan_gemm(arch, *key, seed)
                     if plans[key].rounds > MOST_ROUNDS:
                         raise CompileError(f"{rows} rows take {plans[key].rounds} rounds, a run "
                                            f"has at most {MOST_ROUNDS}")

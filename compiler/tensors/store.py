@@ -60,11 +60,11 @@ class _Writer:
         for i, plan in enumerate(self.plans):
             assert plan.image is not None
             files[f"{PROGRAMS}/product_{i}.spub"] = bitstream.encode(plan.image)
-        if compiled.reblock is not None:
-            files[f"{PROGRAMS}/reblock.spub"] = bitstream.encode(compiled.reblock.image)
+        for fmt, maker in compiled.reblocks.items():
+            files[f"{PROGRAMS}/reblock_{fmt.name}.spub"] = bitstream.encode(maker.image)
         report = {
             "kind": KIND, "name": program.name, "arch": compiled.arch.name,
-            "arch_hash": f"{compiled.arch.hash:#010x}", "format": compiled.fmt.name,
+            "arch_hash": f"{compiled.arch.hash:#010x}",
             "tensor_bias": compiled.bias, "bytes": sum(map(len, files.values())),
             "cycles": sum(cycles.values()), "formula_error": program.error,
             "inputs": {name: list(program.shape(i)) for name, i in program.inputs.items()},
@@ -89,13 +89,15 @@ class _Writer:
             return {"kind": "map", "out": step.out, "sources": list(step.sources),
                     "kernel": self.kernels.index(step.expression)}
         return {"kind": "product", "out": step.out, "sources": list(step.sources),
+                "format": self.compiled.formats[i].name,
+                "block_words": self.compiled.block_words(i),
                 "pieces": [[p.depth.start, p.depth.stop, p.outputs.start, p.outputs.stop,
                             self.number[id(p.plan)]] for p in self.compiled.pieces[i]]}
 
     @staticmethod
     def _plan(plan: Gemm) -> dict:
-        return {"rows": plan.rows, "depth": plan.depth, "outputs": plan.outputs, "ii": plan.ii,
-                "steps": plan.steps, "passes": plan.passes,
+        return {"format": plan.fmt.name, "rows": plan.rows, "depth": plan.depth,
+                "outputs": plan.outputs, "ii": plan.ii, "steps": plan.steps, "passes": plan.passes,
                 "streams": [[column, [[*s.tile, s.hops, s.group] for s in shares]]
                             for column, shares in plan.streams],
                 "results": {str(c): words for c, words in plan.results.items()}}
@@ -121,7 +123,7 @@ class _Reader:
         return (self.directory / PROGRAMS / f"{name}.spub").read_bytes()
 
     def compiled(self) -> Compiled:
-        report, fmt = self.report, FORMATS[self.report["format"]]
+        report = self.report
         kernels = {}
         for i, member in enumerate(report["kernels"]):
             kernels[Expression.from_list(member["expression"])] = Kernel(
@@ -130,7 +132,7 @@ class _Reader:
         plans = [self._plan(i, p, self.arch) for i, p in enumerate(report["products"])]
         keys = list(kernels)
         steps: list[Step] = []
-        pieces = {}
+        pieces, formats = {}, {}
         for i, member in enumerate(report["steps"]):
             out, sources = member["out"], tuple(member["sources"])
             if member["kind"] == "layout":
@@ -139,18 +141,20 @@ class _Reader:
                 steps.append(Map(out, sources, keys[member["kernel"]]))
             else:
                 steps.append(Product(out, *sources))
+                formats[i] = FORMATS[member["format"]]
                 pieces[i] = tuple(Piece(range(a, b), range(c, d), plans[p])
                                   for a, b, c, d, p in member["pieces"])
         program = Program(report["name"], [
             Tensor(tuple(shape), self.arrays.get(f"constant_{i}"))
             for i, shape in enumerate(report["tensors"])], steps, report["input_tensors"],
             report["output_tensors"], report["formula_error"])
-        return Compiled(program, self.arch, fmt, report["tensor_bias"], kernels, pieces,
-                        reblocking(self.arch, fmt) if pieces else None)
+        return Compiled(program, self.arch, report["tensor_bias"], formats,
+                        {fmt: reblocking(self.arch, fmt) for fmt in formats.values()}, kernels,
+                        pieces)
 
     def _plan(self, i: int, member: dict, arch: Architecture) -> Gemm:
         image = bitstream.decode(self._content(f"product_{i}"), arch).image
-        return Gemm(arch, FORMATS[self.report["format"]], member["rows"], member["depth"],
+        return Gemm(arch, FORMATS[member["format"]], member["rows"], member["depth"],
                     member["outputs"], member["ii"], member["steps"], member["passes"],
                     [(column, [Share((r, c), hops, group) for r, c, hops, group in shares])
                      for column, shares in member["streams"]],
