@@ -1,7 +1,8 @@
 """Real models on the array: accuracy against float and against PAL in numpy, and cycles.
 
 ``python -m verif.models`` runs the digits models and a transformer encoder block on the golden
-model of ``basic``; with ``--rtl`` the digits models in RTL as well.
+model of ``basic``; with ``--rtl`` the digits models in RTL as well, their programs loaded
+one after another and meanwhile.
 """
 
 import time
@@ -24,6 +25,8 @@ from spu.arch.params import CONFIGS, Architecture
 from verif.budget import choose_formats, decibels, formats_text
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
+from verif.rtl_engine import BUILD
+from verif.sequence import Recorder, run_sequence
 from verif.tensor_prediction import predict
 from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 
@@ -139,7 +142,7 @@ def measure(workload: Workload, model: Compiled, engine: Engine,
     return out
 
 
-def main(rtl: bool = False, images: int = 64, rtl_images: int = 4) -> None:
+def main(rtl: bool = False, images: int = 64, rtl_images: int = 16) -> None:
     """Run all workloads on the golden model of ``basic``, the digits models in RTL too."""
     console, arch = Console(), CONFIGS["basic"]
     table = Table("model", "engine", "dB against float", "PAL in numpy, dB", "accuracy / float",
@@ -170,6 +173,8 @@ def main(rtl: bool = False, images: int = 64, rtl_images: int = 4) -> None:
             raise SystemExit(1)
     console.print(table)
     console.print(_budgets(budgeted, arch, console))
+    if rtl:
+        console.print(_overlapped([digits(name, images) for name in ("mlp", "cnn")], arch, console))
 
 
 def _budgets(workloads: list[Workload], arch: Architecture, console: Console) -> Table:
@@ -187,6 +192,20 @@ def _budgets(workloads: list[Workload], arch: Architecture, console: Console) ->
                 table.add_row(workload.name, f"{budget:g}", formats_text(formats.values()),
                               f"{row['predicted_db']:.2f}", f"{row['array_db']:.2f}",
                               f"{words[0]} / {words[1]}")
+    return table
+
+
+def _overlapped(workloads: list[Workload], arch: Architecture, console: Console) -> Table:
+    """Cycles of all programs with loading, in RTL."""
+    table = Table("model", "programs", "cycles of programs", "loaded after each other",
+                  "loaded meanwhile", "of these no program runs", title="programs and loading")
+    for workload in workloads:
+        with console.status(f"{workload.name} with loading"):
+            recorder = Recorder(arch)
+            run(compiled(workload, arch), recorder, workload.inputs)
+            alone, overlapped = run_sequence(arch, recorder.record, BUILD / "sequence").values()
+        table.add_row(workload.name, str(len(recorder.record)), str(alone["active"]),
+                      str(alone["cycles"]), str(overlapped["cycles"]), str(overlapped["idle"]))
     return table
 
 

@@ -34,8 +34,9 @@ def pieces(arch: Architecture, weight: np.ndarray, rows: int) -> Iterator[tuple[
         yield taken, gemm(arch, weight[:, taken], rows)
 
 
-async def _count(dut: Any, count: dict[str, int]) -> None:
-    """Cycles since the region first ran, and those of them in which it did not."""
+async def count_cycles(dut: Any, count: dict[str, int]) -> None:
+    """``cycles`` from the first to the last in which the region runs, and those in between in which
+    it does not (``idle``)."""
     count |= {"cycles": 0, "idle": 0, "pending": 0}
     while True:
         await RisingEdge(dut.clk)
@@ -82,7 +83,7 @@ async def squares(dut: Any) -> None:
         await driver.load(images[0], changes=False)
         await ClockCycles(dut.clk, FILL_CYCLES)
         count: dict[str, int] = {}
-        counter = cocotb.start_soon(_count(dut, count))
+        counter = cocotb.start_soon(count_cycles(dut, count))
         receiver = cocotb.start_soon(_receive(port, arch, expected))
         before = await driver.counters()
         await driver.start({0: found[0][1].rounds})

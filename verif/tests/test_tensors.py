@@ -25,6 +25,7 @@ from verif.cli import app
 from verif.digits.cnn import MODEL as CNN
 from verif.error_bounds import error_bounds
 from verif.fuzz_onnx import fuzz
+from verif.sequence import Recorder, run_sequence
 from verif.tensors import GoldenEngine, RtlEngine, check_cycles, run
 
 BASIC = CONFIGS["basic"]
@@ -127,6 +128,21 @@ def test_digits_models_in_rtl(name, tmp_path):
     row = models.measure(workload, models.compiled(workload, BASIC),
                          RtlEngine(BASIC, work=tmp_path))
     assert row["cycles"] == row["predicted_cycles"]
+
+
+def test_programs_are_loaded_while_others_run(tmp_path):
+    """Same words and cycles of programs; fewer cycles in which none runs."""
+    workload, recorder = models.digits("mlp", 32), Recorder(BASIC)
+    run(models.compiled(workload, BASIC), recorder, workload.inputs)
+    figures = run_sequence(BASIC, recorder.record, tmp_path)
+    alone, overlapped = figures["alone"], figures["overlapped"]
+    assert alone["active"] == overlapped["active"] == recorder.cycles
+    assert overlapped["idle"] < 0.75 * alone["idle"]
+    first = recorder.record[0]
+    column, words = next((c, words) for c, words in first.outputs.items() if words)
+    wrong = [*words[:-1], (words[-1][0] ^ 1, words[-1][1])]
+    with pytest.raises(SimulationError, match="words of run 0 differ"):
+        run_sequence(BASIC, [replace(first, outputs=first.outputs | {column: wrong})], tmp_path)
 
 
 def test_a_depth_that_is_divided_is_added_up():
