@@ -101,7 +101,7 @@ class HostRegisters(wiring.Component):
     -------
     bus : Out(AxiLite)
     clear, step, restart_trace : Out(1); start, commit : Out(regions) - one-cycle pulses
-    halt : Out(regions); iterations_R : Out(16)
+    halt : Out(regions); iterations_R : Out(ITERATION_BITS)
     window_* : to the window; trace_select, trace_index : Out; trace_count, trace_I : In
     commit_refused : In(1) - the loader is within a file
     status, config_words, region_R, active_file_R, shadow_file_R : In(32)
@@ -125,7 +125,7 @@ class HostRegisters(wiring.Component):
             "clear": Out(1), "step": Out(1), "restart_trace": Out(1),
             "start": Out(arch.region_count), "commit": Out(arch.region_count),
             "commit_refused": In(1), "halt": Out(arch.region_count),
-            **{f"iterations_{r}": Out(16) for r in regions},
+            **{f"iterations_{r}": Out(regmap.ITERATION_BITS) for r in regions},
             "set_window_select": Out(1), "set_window_row": Out(1), "window_read": Out(1),
             "window_write": Out(1), "window_value": Out(32), "window_done": In(1),
             "window_refused": In(1), "window_answer": In(32),

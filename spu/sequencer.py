@@ -18,6 +18,7 @@ from spu.arch.config import (
     row_layout,
 )
 from spu.arch.params import EXISTS, LOOPS, PROGRAMMABLE, STAGES, Architecture
+from spu.arch.regmap import ITERATION_BITS
 from spu.config_store import BankedMemory, BankedRegisters
 from spu.ports import STAGE_FLAGS, ConfigBus, RegionControl, guard_holds
 
@@ -44,7 +45,7 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    start, commit, commit_data : In(1); iterations : In(16); halt, pulse, blocked : In(1)
+    start, commit, commit_data, halt, pulse, blocked : In(1); iterations : In(ITERATION_BITS)
     config : In(ConfigBus); config_data : Out(32)
     input_ready, output_ready : In - stream FIFOs; output_valid : In - valid words leave
     input_read, output_emit : Out - move a word in this cycle
@@ -57,7 +58,7 @@ class Sequencer(wiring.Component):
         self.arch = arch
         self.inputs, self.outputs = len(arch.inputs(region)), len(arch.outputs(region))
         super().__init__({
-            "start": In(1), "commit": In(1), "commit_data": In(1), "iterations": In(16),
+            "start": In(1), "commit": In(1), "commit_data": In(1), "iterations": In(ITERATION_BITS),
             "halt": In(1), "pulse": In(1), "blocked": In(1),
             "config": In(ConfigBus()), "config_data": Out(32),
             "input_ready": In(self.inputs), "output_ready": In(self.outputs),

@@ -8,9 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from compiler.dataflow.advice import Change, minimum_ii
+from compiler.dataflow.advice import Change
 from compiler.dataflow.graph import Dataflow, from_json, path_text
-from compiler.dataflow.mapper import MAPPING, grid_architecture, ii_with_registers, parse_grid
+from compiler.dataflow.mapper import (
+    MAPPING,
+    grid_architecture,
+    ii_with_registers,
+    minimum_ii,
+    parse_grid,
+)
 from compiler.errors import CompileError
 from spu.arch.context import LINKS
 from spu.arch.params import REGISTERS

@@ -9,7 +9,6 @@ from compiler.dataflow.graph import CONSTANT, Dataflow
 from compiler.dataflow.mapper import Mapped
 from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, vector_mode
 from compiler.errors import CompileError
-from rtl.simulator import SimulationError
 from spu.arch import bitstream
 from spu.arch.context import SUM_OPS, VECTOR_OPS, Op
 from spu.arch.params import MATRIX_FORMATS, Architecture
@@ -119,16 +118,10 @@ def check_rtl(mapped: Mapped, iterations: int, work: Path, seed: int = 0, stall_
 
     Raises ``SimulationError`` for a difference.
     """
-    from verif.rtl_engine import build_rtl, run_rtl
+    from verif.rtl_engine import build_rtl, run_same
 
     golden = check(mapped, iterations, seed)
-    rtl = run_rtl(build_rtl(mapped.arch, "verilator"), mapped.arch, mapped.content, golden,
-                  streams(mapped, random_inputs(mapped, iterations, seed), IN), iterations, work,
-                  stall_share, seed)
-    same = all(rtl.outputs[c] == list(golden.outputs[c]) for c in range(mapped.arch.cols))
-    if rtl.difference or not rtl.done or not same:
-        raise SimulationError(f"{mapped.graph.name}: {rtl.difference or 'outputs differ'}")
-    if rtl.counters["ACTIVE_0"] != golden.cycles:
-        raise SimulationError(f"{mapped.graph.name}: {rtl.counters['ACTIVE_0']} cycles, expected "
-                              f"{golden.cycles}")
+    run_same(build_rtl(mapped.arch, "verilator"), mapped.arch, mapped.content, golden,
+             streams(mapped, random_inputs(mapped, iterations, seed), IN), iterations, work,
+             stall_share, seed)
     return golden.cycles

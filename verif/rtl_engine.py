@@ -100,6 +100,26 @@ def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: 
                      result["compared_cycles"], result["run_cycles"])
 
 
+def run_same(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,
+             inputs: Mapping[int, Stream], iterations: int, work: Path, stall_share: float = 0.0,
+             seed: int = 0) -> RtlResult:
+    """``run_rtl``; raises ``SimulationError`` where RTL and golden model differ.
+
+    In a word of a link or of an output stream, or in the cycles executed.
+    """
+    result = run_rtl(build, arch, content, golden, inputs, iterations, work, stall_share, seed)
+    reason: object = result.difference
+    if reason is None and result.outputs != golden.outputs:
+        reason = "words of output streams"
+    if reason is None and result.counters["ACTIVE_0"] != golden.cycles:
+        reason = f"{result.counters['ACTIVE_0']} cycles, the golden model {golden.cycles}"
+    if reason is None and not result.done:
+        reason = "the run did not end"
+    if reason is not None:
+        raise simulator.SimulationError(f"RTL and golden model differ: {reason}")
+    return result
+
+
 def _watch(path: Path, stop: threading.Event, progress: Callable[[int, int], None]) -> None:
     while not stop.wait(0.2):
         try:

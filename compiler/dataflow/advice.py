@@ -3,19 +3,16 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from compiler.dataflow.bounds import bounds
-from compiler.dataflow.graph import MEMORY_OPS, Dataflow
+from compiler.dataflow.graph import Dataflow
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import (
     MEMORY_COLUMNS,
     MOST_OPERATIONS,
     grid_architecture,
     map_dataflow,
+    minimum_ii,
 )
-from compiler.dataflow.operations import OPERATIONS, places
-from compiler.dataflow.schedule import Grid
 from compiler.errors import CompileError
-from spu.arch import timing
 from spu.arch.params import Architecture
 
 #: Changes that are tried, and the largest grid among them.
@@ -52,15 +49,6 @@ def changes(rows: int, cols: int, memory: str) -> Iterator[Change]:
             if change.arch.pattern not in seen:
                 seen.add(change.arch.pattern)
                 yield change
-
-
-def minimum_ii(graph: Dataflow, arch: Architecture, kernel: bool = False) -> int:
-    """The lower bound on an array; raises ``CompileError`` where an operation has no tile."""
-    graph = legalise(graph)
-    memory = dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles))
-    grid = Grid(arch.rows, arch.cols, places(arch) if kernel else memory)
-    return bounds(graph, grid, {n: OPERATIONS[graph.nodes[n].op].latency if kernel else timing.ALU
-                                for n in graph.operations}).mii
 
 
 def smallest_change(graph: Dataflow, rows: int, cols: int, memory: str, unit_latency: bool,

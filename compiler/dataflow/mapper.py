@@ -163,6 +163,13 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
     return mapped
 
 
+def minimum_ii(graph: Dataflow, arch: Architecture, kernel: bool = False) -> int:
+    """The lower bound on an array; raises ``CompileError`` where an operation has no tile."""
+    request = _kernel(legalise(graph), arch, 0) if kernel else \
+        _uninterpreted(legalise(graph), arch, True, 0)
+    return bounds(request.graph, request.grid, request.latency).mii
+
+
 def _uninterpreted(graph: Dataflow, arch: Architecture, unit_latency: bool, seed: int) -> Request:
     memory = dict.fromkeys(MEMORY_OPS, frozenset(arch.memory_tiles))
     return Request(graph, Grid(arch.rows, arch.cols, memory),
@@ -206,16 +213,18 @@ def map_kernel(graph: Dataflow, arch: Architecture, seed: int = 0,
     if arch.region_count > 1:
         raise CompileError(f"{arch.name} has {arch.region_count} regions, a kernel takes one")
     check_kernel(graph)
-    graph = legalise(graph)
+    return _map(_kernel(legalise(graph), arch, seed), arch, True, progress)
+
+
+def _kernel(graph: Dataflow, arch: Architecture, seed: int) -> Request:
     latency = {n: OPERATIONS[graph.nodes[n].op].latency for n in graph.operations}
     # The third operand is the one in a register.
     third = frozenset(e for edges in graph.operands.values() for e in edges[MAX_OPERANDS - 1:])
     mode = {n: vector_mode(OPERATIONS[graph.nodes[n].op].op, graph.bias) for n in graph.operations}
     modes = Scarce("vector modes", MODES, {
         n: tuple(fields.items()) for n, fields in mode.items() if fields is not None})
-    request = Request(graph, Grid(arch.rows, arch.cols, places(arch)), latency, registered=third,
-                      seed=seed, leaving=EMITTED, scarce=(_constants(graph), modes))
-    return _map(request, arch, True, progress)
+    return Request(graph, Grid(arch.rows, arch.cols, places(arch)), latency, registered=third,
+                   seed=seed, leaving=EMITTED, scarce=(_constants(graph), modes))
 
 
 def _map(request: Request, arch: Architecture, kernel: bool, progress: Callable[[str], None]

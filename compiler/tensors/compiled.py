@@ -16,11 +16,12 @@ from compiler.tensors.program import Map, Product, Program
 from pal_units import model
 from pal_units.formats import PAL8T, Format
 from spu.arch.params import BLOCK, Architecture
+from spu.arch.regmap import ITERATION_BITS
 
 #: Tensor bias of all PAL16 tensors by default: magnitudes from 2^-20 to 2^12.
 DEFAULT_BIAS = 8 * 12
 #: Rounds of a run that the host's register holds.
-MOST_ROUNDS = (1 << 16) - 1
+MOST_ROUNDS = (1 << ITERATION_BITS) - 1
 #: Room above the largest magnitude that is known, for the rounding on the way.
 MARGIN = 1.05
 

@@ -35,6 +35,8 @@ LOAD_ERRORS = ("none", "bad magic", "bad format version", "wrong architecture",
 _FIXED = ("ID", "VERSION", "ARCH_HASH", "GRID", "CONTROL", "START", "COMMIT", "HALT", "STATUS",
           "CONFIG_WORDS", "WINDOW_SELECT", "WINDOW_ROW", "WINDOW_DATA",
           "TRACE_SELECT", "TRACE_COUNT", "TRACE_INDEX")
+#: Bits of the number of rounds of a run.
+ITERATION_BITS = 16
 #: Registers of each region: rounds of the outermost loop, state, signatures of the banks.
 REGION_REGISTERS = ("ITERATIONS", "REGION", "ACTIVE_FILE", "SHADOW_FILE")
 #: Counters of each region in cycles: CYCLES = ACTIVE + HELD_HOST + HELD_INPUT + HELD_OUTPUT.

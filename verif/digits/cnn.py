@@ -5,7 +5,6 @@ Run ``python -m verif.digits.cnn [OUTPUT]``.  The filters are the centres of pat
 learning", AISTATS 2011), the dense layer is a logistic regression on what they give.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 
 from verif.digits.data import split
-from verif.digits.train import classifier
+from verif.digits.train import classifier, write
 
 MODEL = Path(__file__).with_name("digits_cnn.onnx")
 FILTERS, KERNEL = 16, 3
@@ -65,11 +64,5 @@ def export(constants: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
     return classifier("digits_cnn", nodes, ["n", 1, 8, 8], constants)
 
 
-def main() -> None:
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else MODEL
-    onnx.save(export(train()), output)
-    print(f"wrote {output} ({output.stat().st_size} bytes)")
-
-
 if __name__ == "__main__":
-    main()
+    write(export(train()), MODEL)

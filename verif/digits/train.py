@@ -59,11 +59,12 @@ def classifier(name: str, nodes: list[onnx.NodeProto], shape: list[str | int],
     return model
 
 
-def main() -> None:
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else MODEL
-    onnx.save(export(train()), output)
+def write(model: onnx.ModelProto, default: Path) -> None:
+    """Write a model to the file that the command line names, or to its own."""
+    output = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    onnx.save(model, output)
     print(f"wrote {output} ({output.stat().st_size} bytes)")
 
 
 if __name__ == "__main__":
-    main()
+    write(export(train()), MODEL)
