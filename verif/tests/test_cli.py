@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from compiler.driver import save
 from verif import simulate
 from verif.cli import app
+from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
@@ -66,6 +67,16 @@ def test_disasm_prints_the_program(program):
     assert result.exit_code == 0
     assert re.search(r"tile 1,1\n", result.output)
     assert "weight row" in result.output
+
+
+def test_disasm_refuses_a_directory_of_several_programs(tmp_path):
+    compiled = ["compile", str(CNN), "--steps", "-o", str(tmp_path)]
+    assert RUN.invoke(app, compiled).exit_code == 0
+    result = RUN.invoke(app, ["disasm", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "a program for each step; name a file in it" in " ".join(result.output.split())
+    one = RUN.invoke(app, ["disasm", str(next((tmp_path / "programs").glob("kernel*")))])
+    assert one.exit_code == 0
 
 
 def test_rtl_writes_verilog_with_the_documented_ports(tmp_path):
