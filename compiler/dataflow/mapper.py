@@ -275,6 +275,8 @@ def _attempt(request: Request, ii: int, thorough: bool) -> tuple[Routed | None, 
             if isinstance(found, Routed):
                 return found, effort == EXACT, ""
             reason = found.reason
+            if found.hopeless:
+                break
         elif placed.proven:
             return None, True, "there is no schedule within the latency allowed"
     return None, False, reason

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from compiler.dataflow.kernel import kernel
 from compiler.dataflow.moves import NOBODY, REFUSED, excess, late, propose, stages, swap
+from compiler.dataflow.search import route_net
 from compiler.dataflow.ways import (
     GIVE,
     NO_ROW,
@@ -15,14 +16,14 @@ from compiler.dataflow.ways import (
     TAKE,
     count,
     learn,
-    route_net,
     use,
     uses,
 )
 from spu.arch import timing
 
-#: Moves in all, and those without fewer users too many after which it is given up.
-MOVES, PATIENCE = 400_000, 100_000
+#: Moves in all, those without fewer users too many after which it is given up, and places that the
+#: ways of moves may look at.
+MOVES, PATIENCE, LOOKS = 400_000, 100_000, 1e8
 #: Moves between two lessons, what full resources learn in each, pressure and temperature meanwhile.
 LESSON, LEARNED, FIRM, HEAT = 50, 0.1, 4.0, 3.0
 #: Share of moves of ways alone, of those of an operation that has the choice that take another
@@ -72,9 +73,9 @@ def mend(ways, words, nets, rules, places, constant, seed):
     over = 0
     for tile in range(len(places.there)):
         over += excess(rules, places, tile)
-    least, waited = ways.sums[1] + over, 0
+    least, waited, looks = ways.sums[1] + over, 0, ways.sums[3] + LOOKS
     for number in range(1, MOVES):
-        if ways.sums[1] + over == 0 or waited > PATIENCE:
+        if ways.sums[1] + over == 0 or waited > PATIENCE or ways.sums[3] > looks:
             return
         waited += 1
         if ways.sums[1] + over < least:

@@ -17,6 +17,7 @@ from compiler.dataflow.mend import FIRM, Nets, mend
 from compiler.dataflow.moves import Places, Rules, excess, placed_of, places_of, rows, rules
 from compiler.dataflow.route import Hop, Net, Routes, Wait, allocate
 from compiler.dataflow.schedule import Placed, Request, windows
+from compiler.dataflow.search import route_net
 from compiler.dataflow.ways import (
     GIVE,
     HOLD,
@@ -29,7 +30,6 @@ from compiler.dataflow.ways import (
     Words,
     count,
     learn,
-    route_net,
     use,
     uses,
     ways,
@@ -37,6 +37,8 @@ from compiler.dataflow.ways import (
 
 #: Rounds before operations move; pressure at first, its growth, and what full resources learn.
 ROUNDS, PRESSURE, GROWTH, HISTORY = 30, 0.5, 1.3, 0.4
+#: Users too many after the rounds with which no operation is moved.
+HOPELESS = 200
 #: Times that registers are found to be too few for waits that overlap.
 COLOURINGS = 10
 
@@ -52,9 +54,10 @@ class Routed:
 
 @dataclass(frozen=True)
 class Congested:
-    """What stayed too full."""
+    """What stayed too full; ``hopeless``: so much that another schedule would not help."""
 
     reason: str
+    hopeless: bool = False
 
 
 def negotiate(request: Request, placed: Placed) -> Routed | Congested:
@@ -76,6 +79,8 @@ def negotiate(request: Request, placed: Placed) -> Routed | Congested:
     fed = {e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT}
     constant = np.array([n in fed for n in graph.operations])
     _rounds(state, words, nets, arrays, places, constant)
+    if state.sums[1] > HOPELESS:
+        return Congested(_too_full(request, state, arrays, places), True)
     for attempt in range(COLOURINGS):
         mend(state, words, nets, arrays, places, constant, request.seed + attempt)
         reason = _too_full(request, state, arrays, places)

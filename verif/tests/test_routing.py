@@ -92,6 +92,19 @@ def test_words_that_no_place_of_an_operation_helps_stay_congested():
     assert found.reason.startswith("no free way through ")
 
 
+def test_a_hopeless_schedule_is_given_up_at_once():
+    """More words wait for each other than the registers of two tiles hold."""
+    body = dataflows.Body("waiting")
+    x = body.op("in")
+    words = [body.op("step", x) for _ in range(40)]
+    for a, b in zip(words, words[::-1], strict=True):
+        body.op("add", a, (b, 3))
+    request = _request(body.json(), 1, 2, 41)
+    found = negotiate(request, _scheduled(request, 41))
+    assert isinstance(found, Congested)
+    assert found.hopeless
+
+
 def test_of_three_words_another_waits_in_the_register():
     """A word that returns to its operation after two intervals of one cycle cannot wait in a
     register, which is written again after one; it takes a turn to a neighbour."""
@@ -104,18 +117,24 @@ def test_of_three_words_another_waits_in_the_register():
     assert mapped.placed.ii == 1
 
 
-def _constants(count: int) -> dict:
+def _constants(count: int, others: int = 0) -> dict:
+    """A chain of operations with constants, and of others without."""
     body = dataflows.Body(f"constants{count}")
     x = body.op("in")
     for _ in range(count):
         x = body.op("add", x, body.op("const"))
+    for _ in range(others):
+        x = body.op("step", x)
     return body.json()
 
 
 def test_constants_go_to_tiles_that_hold_them():
-    mapped = map_dataflow(from_json(_constants(31)), grid_architecture(1, 2, "all"))
-    for tile in mapped.arch.tiles:
-        assert sum(at == tile for n, at in mapped.placed.tile.items() if n) <= 16
+    """The first half of a chain on one tile would be the shortest way."""
+    mapped = map_dataflow(from_json(_constants(24, 23)), grid_architecture(1, 2, "all"))
+    graph, tiles = mapped.graph, mapped.placed.tile
+    fed = [tiles[e.dst] for e in graph.edges if e.src not in graph.operations]
+    assert len(fed) == 24
+    assert max(Counter(fed).values()) <= 16
     with pytest.raises(CompileError, match="36 constants, 2 tiles hold 16 each"):
         map_dataflow(from_json(_constants(36)), grid_architecture(1, 2, "all"))
 
