@@ -20,6 +20,9 @@ from verif.cocotb_port import CocotbPort
 from verif.golden.words import Stream
 from verif.square_bench import count_cycles
 
+#: Cycles beyond those of a run that its words may take.
+PATIENCE = 100_000
+
 
 class _Sequence:
     """Programs with their words."""
@@ -87,7 +90,10 @@ async def _compare(port: CocotbPort, programs: _Sequence, run: int) -> None:
     """Take the words of a run as they come."""
     expected = programs.streams("out", run)
     got: dict[int, Stream] = {c: [] for c in expected}
+    waits = 0
     while any(len(got[c]) < len(words) for c, words in expected.items()):
+        assert waits * port.wait_cycles < programs.cycles[run] + PATIENCE, f"run {run} gave {got}"
+        waits += 1
         await port.wait()
         for c, words in got.items():
             words += await port.receive(c)
