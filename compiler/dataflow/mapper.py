@@ -5,7 +5,7 @@ import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from compiler.dataflow.anneal import anneal
+from compiler.dataflow.anneal import AGAIN, anneal
 from compiler.dataflow.bounds import Bounds, bounds
 from compiler.dataflow.contexts import EMITTED, Assembled, Function, assemble
 from compiler.dataflow.execute import check_execution
@@ -36,7 +36,8 @@ from spu.arch.params import CONFIGS, CONSTANTS, MODES, Architecture
 MEMORY_COLUMNS = ("west", "both", "all")
 #: Schedules of one II that may turn out not to be routable: effort of annealing, or the exact
 #: search, which takes graphs of so many operations; above the bound, larger ones get one.
-EXACT = 0.0
+#: Annealing of graphs that the exact search takes is warmed up again a few times only.
+EXACT, FEW = 0.0, 2
 EFFORTS, MOST_EXACT, LARGE_EFFORTS = (1.0, EXACT, 2.0, EXACT, 4.0), 150, (1.0, 1.0, 1.0, 1.0)
 #: IIs that are tried above the bound.
 MOST_ABOVE = 8
@@ -266,10 +267,14 @@ def _attempt(request: Request, ii: int, thorough: bool) -> tuple[Routed | None, 
     """
     reason, size = "no schedule was found", len(request.graph.operations)
     efforts = EFFORTS if size <= MOST_EXACT else LARGE_EFFORTS if thorough else LARGE_EFFORTS[:1]
+    tired = False
     for attempt, effort in enumerate(efforts):
+        if tired and effort == EXACT:
+            continue
         # Another seed, so that what comes is really different.
         now = replace(request, seed=len(EFFORTS) * request.seed + attempt)
-        placed = schedule(now, ii) if effort == EXACT else anneal(now, ii, effort)
+        placed = schedule(now, ii) if effort == EXACT else \
+            anneal(now, ii, effort, FEW if size <= MOST_EXACT else AGAIN)
         if isinstance(placed, Placed):
             found = negotiate(now, placed)
             if isinstance(found, Routed):
@@ -279,4 +284,7 @@ def _attempt(request: Request, ii: int, thorough: bool) -> tuple[Routed | None, 
                 break
         elif placed.proven:
             return None, True, "there is no schedule within the latency allowed"
+        else:
+            # The exact search would take as long again.
+            tired |= effort == EXACT
     return None, False, reason

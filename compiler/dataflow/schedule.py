@@ -11,7 +11,7 @@ from spu.arch import timing
 from spu.arch.params import REGISTERS, STAGES
 
 #: Deterministic seconds that a search may take, and those that shorten the ways.
-SEARCH, SHORTEN = 20.0, 0.3
+SEARCH, SHORTEN = 10.0, 0.3
 #: A hop costs as much as this many cycles of waiting: links are fewer than registers.
 HOP_COST = 4
 #: By operation, earliest and latest cycle.
