@@ -56,6 +56,8 @@ def main() -> None:
     console = Console()
     paths = [p for directory in sys.argv[1:] for p in sorted(Path(directory).glob("*.json"))]
     graphs = [load(p) for p in paths] or [from_json(graph) for graph in dataflows.SMALL]
+    with console.status("compiling the search, once on a machine"):
+        map_dataflow(from_json(dataflows.fir(2)), grid_architecture(2, 2, "all"))
     parts = [_section("", graphs, *setting, console) for setting in SETTINGS]
     if not paths:
         graphs = [from_json(graph) for graph in dataflows.LARGE]
