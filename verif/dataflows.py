@@ -40,6 +40,11 @@ class Body:
         self.edge((self.op("add", phi, self.op("const")), 1), phi, 0)
         return phi
 
+    def rows(self, i: int, count: int, width: int) -> list[list[int]]:
+        """Words of neighbouring rows, at constant offsets from an induction variable."""
+        return [[self.op("load", self.op("add", i, self.op("const"))) for _ in range(width)]
+                for _ in range(count)]
+
     def total(self, terms: list[int]) -> int:
         """A balanced sum."""
         while len(terms) > 1:
@@ -93,8 +98,7 @@ def stencil(width: int) -> dict:
     """``width`` neighbouring points of a five-point stencil, with a running maximum."""
     body = Body(f"stencil{width}")
     i = body.counter()
-    rows = [[body.op("load", body.op("add", i, body.op("const"))) for _ in range(width + 2)]
-            for _ in range(3)]
+    rows = body.rows(i, 3, width + 2)
     for x in range(1, width + 1):
         around = body.total([rows[0][x], rows[2][x], rows[1][x - 1], rows[1][x + 1]])
         new = body.op("sub", body.op("shr", around, body.op("const")), rows[1][x])
@@ -109,8 +113,7 @@ def convolution(width: int) -> dict:
     """``width`` neighbouring points of a 3 x 3 convolution, as one sum of products each."""
     body = Body(f"convolution{width}")
     i = body.counter()
-    rows = [[body.op("load", body.op("add", i, body.op("const"))) for _ in range(width + 2)]
-            for _ in range(3)]
+    rows = body.rows(i, 3, width + 2)
     for x in range(width):
         body.op("store", body.total([body.op("mul", row[x + k], body.op("const"))
                                      for row in rows for k in range(3)]), i)
