@@ -45,6 +45,11 @@ class Body:
         return [[self.op("load", self.op("add", i, self.op("const"))) for _ in range(width)]
                 for _ in range(count)]
 
+    def outs(self, words: list[int]) -> None:
+        """Words that leave."""
+        for word in words:
+            self.op("out", word)
+
     def total(self, terms: list[int]) -> int:
         """A balanced sum."""
         while len(terms) > 1:
@@ -89,8 +94,7 @@ def butterflies(size: int) -> dict:
                 words[i], words[i + span] = (body.op("add", words[i], turned),
                                              body.op("sub", words[i], turned))
         span *= 2
-    for word in words:
-        body.op("out", word)
+    body.outs(words)
     return body.json()
 
 
@@ -134,8 +138,7 @@ def sort(size: int) -> dict:
                     words[i], words[j] = pair if not i & block else pair[::-1]
             span //= 2
         block *= 2
-    for word in words:
-        body.op("out", word)
+    body.outs(words)
     return body.json()
 
 
@@ -150,8 +153,7 @@ def scan(size: int) -> dict:
     carry = body.op("phi")
     sums = [body.op("add", word, carry) for word in words]
     body.edge((sums[-1], 1), carry, 0)
-    for word in sums:
-        body.op("out", word)
+    body.outs(sums)
     return body.json()
 
 
@@ -175,8 +177,7 @@ def solve(size: int) -> dict:
         for known in x:
             rest = body.op("sub", rest, body.op("mul", known, body.op("const")))
         x.append(body.op("mul", rest, body.op("const")))
-    for word in x:
-        body.op("out", word)
+    body.outs(x)
     return body.json()
 
 

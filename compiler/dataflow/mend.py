@@ -84,7 +84,7 @@ def mend(ways, words, nets, rules, places, constant, seed):
             learn(ways, FIRM, LEARNED)
         possible, move, net = _move(ways, words, nets, rules, places)
         if possible:
-            over += _try(ways, words, nets, rules, places, constant, move, net, over)
+            over += _try(ways, words, nets, rules, places, constant, move, net)
 
 
 @kernel
@@ -112,15 +112,13 @@ def _choose(ways, words, nets, rules, places):
     kind, tile, slot = _full(ways)
     if kind < 0:
         return _crowded(rules, places), np.int64(0)
+    # There is one: constants alone fill no read ports.
     net, met = -1, 0
     for k in range(len(nets.order)):
         if uses(ways, k, kind, tile, slot):
             met += 1
             if np.random.randint(met) == 0:
                 net = k
-    if net < 0:
-        # Read ports that constants take.
-        return places.there[tile, slot], net
     if np.random.random() < STAY:
         return NOBODY, net
     end = np.random.randint(words.first[net] - 1, words.first[net + 1])
@@ -200,7 +198,7 @@ def _back(places, move):
 
 
 @kernel
-def _try(ways, words, nets, rules, places, constant, move, net, over):
+def _try(ways, words, nets, rules, places, constant, move, net):
     """Make a move, and take it back if it costs too much; returns things more that are too many."""
     size = _affected(words, nets, move, net)
     listed = nets.listed[:size]

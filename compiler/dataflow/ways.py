@@ -55,11 +55,9 @@ class Ways(NamedTuple):
     """State of a router.  Users, limit, history and price of resources (kind, tile, slot).
 
     ``sums``: cost of all that is used, users too many, pressure on full resources, and places that
-    were looked at so far.  ``steps``:
-    kind, tile and cycle from which and to which a step leads; a net has ``length`` of them, from
-    ``room`` on.
-    ``best``, ``came`` (cycle, tile) are of one search, ``own`` (kind, tile, cycle) of one net;
-    their cycles count from the net's first.
+    were looked at so far.  ``steps``: kind, tile and cycle from which and to which a step leads; a
+    net has ``length`` of them, from ``room`` on.  ``best``, ``came`` (cycle, tile) are of one
+    search, ``own`` (kind, tile, cycle) of one net; their cycles count from the net's first.
     """
 
     ii: int
