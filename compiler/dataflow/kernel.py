@@ -13,8 +13,10 @@ from numba.core import config as _config
 config: Any = _config
 
 _HERE = Path(__file__).parent
-#: What compiled functions are made of: themselves, and what they take in as constants.
-_FILES = (*sorted(_HERE.glob("*.py")), *sorted((_HERE.parents[1] / "spu" / "arch").glob("*.py")))
+#: What compiled functions are made of: themselves, and what they take in as constants, which are
+#: their own or the architecture's.
+_FILES = (*(path for path in sorted(_HERE.glob("*.py")) if "@kernel" in path.read_text()),
+          *sorted((_HERE.parents[1] / "spu" / "arch").glob("*.py")))
 
 
 def _directory() -> str:
