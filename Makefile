@@ -23,7 +23,7 @@ STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal onnx models squares mapping bless bench docs lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal onnx models squares mapping bless bench docs stamps lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -100,6 +100,9 @@ docs: $(READY) ## write the generated pages of docs/ (accuracy and area from bui
 	$(BIN)/python -m verif.unit_pages
 	$(BIN)/python -m verif.numerics.report
 	$(BIN)/python -m verif.area.report
+
+stamps: $(READY) ## which costly pages are not made from the sources of now
+	$(BIN)/python -m verif.stamps
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from pathlib import Path
 from compiler.assemble import assemble
 from compiler.check import check
 from compiler.errors import CompileError
+from compiler.files import replace_files
 from compiler.graph import Network, QuantisedNetwork
 from compiler.mapping import Mapping
 from compiler.onnx_import import load_network
@@ -61,13 +62,9 @@ def compile_file(path: Path, arch: Architecture, fmt: Format = MATRIX_FORMATS[0]
 
 def save(compiled: Compiled, directory: Path) -> None:
     """Write ``program.spub`` and ``report.json``, replacing both or neither."""
-    directory.mkdir(parents=True, exist_ok=True)
-    contents = {PROGRAM: compiled.content,
-                REPORT: (json.dumps(compiled.report, indent=1) + "\n").encode()}
-    for name, content in contents.items():
-        (directory / f"{name}.new").write_bytes(content)
-    for name in contents:
-        (directory / f"{name}.new").replace(directory / name)
+    report = (json.dumps(compiled.report, indent=1) + "\n").encode()
+    replace_files({directory / PROGRAM: lambda sink: sink.write(compiled.content),
+                   directory / REPORT: lambda sink: sink.write(report)})
 
 
 def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int,

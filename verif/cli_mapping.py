@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.console import Console
 
 from compiler.dataflow.advice import smallest_change
 from compiler.dataflow.graph import load as load_dataflow
@@ -23,17 +22,20 @@ from compiler.dataflow.mapper import (
 )
 from compiler.driver import PROGRAM
 from compiler.errors import CompileError
+from compiler.files import check_directory, replace_files
 from compiler.tensors.store import REPORT
 from spu.arch.params import CONFIGS
 from verif import kernels
-from verif.cli_common import console, one_line_errors, replace_file
+from verif.cli_common import one_line_errors, working
 from verif.explain import load, show
 from verif.explain_model import show_model
 from verif.pictures import grid as picture_grid
 from verif.pictures import schedule as picture_schedule
+from verif.tables import output
 
 MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
 ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
+PICTURES = {"grid.svg": picture_grid, "schedule.svg": picture_schedule}
 
 
 def map_command(
@@ -54,9 +56,9 @@ def map_command(
 
     Example: spu map build/dataflows/fir4.json --grid 4x4
     """
-    with one_line_errors(), console.status("mapping") as status:
-        def progress(note: str) -> None:
-            status.update(f"mapping: {note}")
+    with one_line_errors(), working("mapping") as progress:
+        if out:
+            check_directory(out, (PROGRAM, MAPPING))
         wanted, size, memory = load_dataflow(graph), parse_grid(grid), str(memory_columns)
         if arch is not None:
             mapped = map_kernel(wanted, CONFIGS[arch], seed, progress)
@@ -69,10 +71,9 @@ def map_command(
                 raise CompileError(f"{error}; " + smallest_change(
                     wanted, *size, memory, unit_latency, seed, progress)) from None
         if out:
-            out.mkdir(parents=True, exist_ok=True)
-            replace_file(out / PROGRAM, lambda sink: sink.write(mapped.content))
-            replace_file(out / MAPPING, lambda sink: sink.write(
-                json.dumps(mapped.details(), indent=1).encode() + b"\n"))
+            details = json.dumps(mapped.details(), indent=1) + "\n"
+            replace_files({out / PROGRAM: lambda sink: sink.write(mapped.content),
+                           out / MAPPING: lambda sink: sink.write(details.encode())})
     report = mapped.report()
     if as_json:
         print(json.dumps(report, indent=1))
@@ -103,12 +104,13 @@ def explain(
     """
     with one_line_errors():
         if not (directory / MAPPING).exists() and (directory / REPORT).exists():
-            show_model(directory, Console())
+            show_model(directory, output())
             return
         explained = load(directory)
-        show(explained, Console())
         if pictures:
-            for name, draw in (("grid.svg", picture_grid), ("schedule.svg", picture_schedule)):
-                text = draw(explained)
-                replace_file(directory / name, partial(_write, text))
+            check_directory(directory, PICTURES)
+        show(explained, output())
+        if pictures:
+            replace_files({directory / name: partial(_write, draw(explained))
+                           for name, draw in PICTURES.items()})
             print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")

@@ -1,11 +1,13 @@
 """``spu compile`` and ``spu run`` for models that are sequences of programs."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.files import Writer, check_directory, replace_files
 from compiler.tensors.compiled import (
     DEFAULT_BIAS,
     Kernel,
@@ -16,12 +18,13 @@ from compiler.tensors.expressions import Expression
 from compiler.tensors.lower import lower
 from compiler.tensors.onnx_graph import read
 from compiler.tensors.program import Program
-from compiler.tensors.store import KIND, load, save
+from compiler.tensors.store import ARRAYS, KIND, PROGRAMS, REPORT, load, save
 from compiler.tensors.values import real_values
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.params import Architecture
 from verif.budget import choose_formats, formats_text, quality
-from verif.cli_common import BadInput, console, replace_file
+from verif.cli_common import BadInput, working
+from verif.rtl_engine import check_rtl, workplace
 from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 
 __all__ = ["KIND", "compile_steps", "run_steps"]
@@ -54,18 +57,17 @@ def arrays(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
 def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch: int,
                   calibrate: Path | None, budget: float | None, seed: int) -> str:
     """Compile and save; returns what happened in a line."""
-    program = lower(read(path), path.stem, batch)
-    bias, known = DEFAULT_BIAS, dict[tuple[Expression, int], Kernel]()
+    check_directory(out, (REPORT, ARRAYS))
+    check_directory(out / PROGRAMS)
     if budget is not None and (calibrate is None or fmt not in (PAL8T, PAL8U)):
         raise BadInput("a budget takes inputs to measure with (--calibrate), and a --format of 8 "
                        "bits to begin with")
+    program = lower(read(path), path.stem, batch)
+    bias, known = DEFAULT_BIAS, dict[tuple[Expression, int], Kernel]()
     given = {} if calibrate is None else arrays(calibrate, program)
     if calibrate is not None:
         bias = bias_for(real_values(program, given)[1])
-    with console.status("compiling") as status:
-        def note(what: str) -> None:
-            status.update(f"compiling: {what}")
-
+    with working("compiling") as note:
         compiled = compile_program(program, arch, fmt, bias, seed, known, progress=note)
         if budget is not None:
             formats = choose_formats(compiled, given, budget, lambda done, total: note(
@@ -88,15 +90,20 @@ def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path |
         if values.size and np.abs(values).max() > top:
             raise BadInput(f"{inputs}: {name} has magnitude {np.abs(values).max():g}, the program "
                            f"takes up to {top:g}; spu compile --calibrate sets it")
-    engine: Engine = RtlEngine(compiled.arch) if rtl else GoldenEngine(compiled.arch)
-    with console.status("running") as status:
+    if rtl:
+        check_rtl(compiled.arch)
+    with working("running") as note, workplace() if rtl else nullcontext() as work:
+        engine: Engine = (RtlEngine(compiled.arch, work=work) if work else
+                          GoldenEngine(compiled.arch))
         results = run(compiled, engine, given,
-                      lambda done, total: status.update(f"running: step {done} of {total}"))
+                      lambda done, total: note(f"step {done} of {total}"))
     only = next(iter(results.values()))
-    replace_file(out, lambda sink: np.savez(sink, allow_pickle=False, **results)
-                 if len(results) > 1 or out.suffix == ".npz" else np.save(sink, only))
+    files: dict[Path, Writer] = {out: lambda sink: np.savez(sink, allow_pickle=False, **results)
+                                 if len(results) > 1 or out.suffix == ".npz"
+                                 else np.save(sink, only)}
     if stats:
         text = json.dumps({"cycles": engine.cycles, "runs": engine.runs}, indent=1)
-        replace_file(stats, lambda sink: sink.write(text.encode() + b"\n"))
+        files[stats] = lambda sink: sink.write(text.encode() + b"\n")
+    replace_files(files)
     shapes = ", ".join(f"{name} {values.shape}" for name, values in results.items())
     return f"{out}: {shapes} in {engine.cycles} cycles of {engine.runs} runs"

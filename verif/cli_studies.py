@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, replace_file
+from compiler.files import replace_file
+from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors
+from verif.stamps import ACCURACY, AREA
 
 
 def numerics(
@@ -28,10 +30,10 @@ def numerics(
     from verif.numerics.study import study
 
     with one_line_errors(), Progress(console=console, transient=True) as bar:
-        task = bar.add_task("numerics", total=1.0)
+        task, sources = bar.add_task("numerics", total=1.0), ACCURACY.sources()
         try:
             results = study(network=network, progress=lambda what, share: bar.update(
-                task, description=what, completed=share))
+                task, description=what, completed=share)) | {"sources": sources}
             json_path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(json_path, lambda sink: sink.write(
                 json.dumps(results, indent=1).encode() + b"\n"))
@@ -70,11 +72,11 @@ def area(
     from verif.numerics import MissingPackage
 
     with one_line_errors(), Progress(console=console, transient=True) as bar:
-        task = bar.add_task("area", total=1.0)
+        task, sources = bar.add_task("area", total=1.0), AREA.sources()
         try:
             baseline = json.loads(check.read_text()) if check else None
             results = study(library, tried, lambda what, share: bar.update(
-                task, description=what, completed=share))
+                task, description=what, completed=share)) | {"sources": sources}
             json_path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(json_path, lambda sink: sink.write(
                 json.dumps(results, indent=1).encode() + b"\n"))

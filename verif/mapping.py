@@ -15,8 +15,8 @@ from compiler.dataflow.graph import Dataflow, from_json, load
 from compiler.dataflow.mapper import grid_architecture, map_dataflow
 from compiler.errors import CompileError
 from verif import dataflows
+from verif.stamps import MAPPING
 
-PATH = Path(__file__).parents[1] / "docs" / "mapping.md"
 #: Rows and columns, columns with memory, unit latency.
 SETTINGS = ((4, "all", True), (4, "both", True), (4, "all", False), (6, "all", True),
             (8, "all", True))
@@ -53,7 +53,7 @@ def summary(table: Sequence[Sequence]) -> str:
 
 def main() -> None:
     """Tables on the screen, of own graphs on a page."""
-    console = Console()
+    console, sources = Console(), MAPPING.sources()
     paths = [p for directory in sys.argv[1:] for p in sorted(Path(directory).glob("*.json"))]
     graphs = [load(p) for p in paths] or [from_json(graph) for graph in dataflows.SMALL]
     with console.status("compiling the search, once on a machine"):
@@ -62,11 +62,11 @@ def main() -> None:
     if not paths:
         graphs = [from_json(graph) for graph in dataflows.LARGE]
         parts.append(_section("Large graphs: ", graphs, *LARGE, console))
-        PATH.write_text(
+        MAPPING.write(
             "# Mapping of dataflow graphs\n\nWritten by `make mapping` from the graphs of "
             "`verif/dataflows.py`, on this machine. An II that is the MII is optimal.\n\n"
-            + "\n\n".join(parts) + "\n")
-        console.print(f"wrote {PATH}")
+            + "\n\n".join(parts) + "\n", sources)
+        console.print(f"wrote {MAPPING.path}")
 
 
 def _section(head: str, graphs: Sequence[Dataflow], size: int, memory: str, unit_latency: bool,

@@ -16,7 +16,6 @@ import typer
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
-from rich.table import Table
 
 from compiler.tensors.compiled import Compiled, bias_for, compile_program
 from compiler.tensors.lower import lower
@@ -27,6 +26,8 @@ from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 from verif.rtl_engine import BUILD
 from verif.sequence import Recorder, run_sequence
+from verif.stamps import LOADING, MODELS
+from verif.tables import markdown, show, table
 from verif.tensor_prediction import predict
 from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 
@@ -37,6 +38,15 @@ WIDTH, HEADS, HIDDEN, SEQUENCE = 384, 12, 1536, 16
 BUDGETS = (35, 25, 15)
 #: By how much the array may be from the prediction.
 MOST_DECIBELS = 0.5
+#: Images on the golden model.
+IMAGES = 64
+HEAD = ("model", "dB against float", "PAL in numpy, dB", "accuracy / float", "cycles",
+        "programs run")
+BUDGET_HEAD = ("model", "budget, dB", "formats of products", "PAL in numpy, dB",
+               "dB against float", "words of blocks / in 8 bits")
+LOADING_HEAD = ("model", "programs", "cycles of programs", "loaded after each other",
+                "loaded meanwhile", "of these no program runs")
+_BETWEEN = "\nThe same run chooses formats by budget:\n\n"
 
 
 def encoder_block(seed: int = 0) -> onnx.ModelProto:
@@ -142,16 +152,18 @@ def measure(workload: Workload, model: Compiled, engine: Engine,
     return out
 
 
-def main(rtl: bool = False, images: int = 64, rtl_images: int = 16) -> None:
-    """Run all workloads on the golden model of ``basic``, the digits models in RTL too."""
-    console, arch = Console(), CONFIGS["basic"]
-    table = Table("model", "engine", "dB against float", "PAL in numpy, dB", "accuracy / float",
-                  "cycles / predicted", "programs run", "seconds: compile", "run",
-                  title="models on basic, PAL8T")
+def main(rtl: bool = False, images: int = IMAGES, rtl_images: int = 16) -> None:
+    """Run all workloads on the golden model of ``basic``, the digits models in RTL too.
+
+    The tables go to the screen and, of as many images as by default, to ``docs/models.md``.
+    """
+    console, arch = Console(stderr=True), CONFIGS["basic"]
+    sources, loading_sources = MODELS.sources(), LOADING.sources()
     jobs: list[tuple[Workload, Engine]] = [
         (digits("mlp", images), GoldenEngine(arch)), (digits("cnn", images), GoldenEngine(arch)),
         (encoder(), GoldenEngine(arch))]
-    budgeted = [job for job, _ in jobs]
+    budgeted, rows = [job for job, _ in jobs], []
+    on_page = len(jobs)
     if rtl:
         jobs += [(digits(name, rtl_images), RtlEngine(arch)) for name in ("mlp", "cnn")]
     for workload, engine in jobs:
@@ -161,26 +173,33 @@ def main(rtl: bool = False, images: int = 64, rtl_images: int = 16) -> None:
             middle = time.monotonic()
             row = measure(workload, model, engine)
             end = time.monotonic()
-        accuracy = f"{row['accuracy']:.4f} / {row['float_accuracy']:.4f}" if "accuracy" in row \
+        accuracy = f"{row['accuracy']:.3f} / {row['float_accuracy']:.3f}" if "accuracy" in row \
             else "-"
-        table.add_row(workload.name, type(engine).__name__.removesuffix("Engine"),
-                      f"{row['array_db']:.2f}", f"{row['predicted_db']:.2f}", accuracy,
-                      f"{row['cycles']} / {row['predicted_cycles']}", str(row["runs"]),
-                      f"{middle - start:.1f}", f"{end - middle:.1f}")
+        rows.append([workload.name, f"{row['array_db']:.2f}", f"{row['predicted_db']:.2f}",
+                     accuracy, f"{row['cycles']:,}", f"{row['runs']:,}",
+                     type(engine).__name__.removesuffix("Engine"), f"{middle - start:.1f}",
+                     f"{end - middle:.1f}"])
         if row["cycles"] != row["predicted_cycles"] \
                 or abs(row["array_db"] - row["predicted_db"]) > MOST_DECIBELS:
-            console.print(f"{workload.name}: not as predicted", style="red")
+            console.print(f"{workload.name}: not as predicted, {row['predicted_cycles']} cycles",
+                          style="red")
             raise SystemExit(1)
-    console.print(table)
-    console.print(_budgets(budgeted, arch, console))
+    show(table("models on basic, PAL8T", (*HEAD, "engine", "seconds: compile", "run"), rows))
+    budgets = _budgets(budgeted, arch, console)
+    show(table("formats by budget", BUDGET_HEAD, budgets))
+    if images == IMAGES:
+        MODELS.write(markdown(HEAD, (row[:len(HEAD)] for row in rows[:on_page])) + _BETWEEN
+                     + markdown(BUDGET_HEAD, budgets), sources)
     if rtl:
-        console.print(_overlapped([digits(name, images) for name in ("mlp", "cnn")], arch, console))
+        found = _overlapped([digits(name, images) for name in ("mlp", "cnn")], arch, console)
+        show(table("programs and loading", LOADING_HEAD, found))
+        if images == IMAGES:
+            LOADING.write(markdown(LOADING_HEAD, found), loading_sources)
 
 
-def _budgets(workloads: list[Workload], arch: Architecture, console: Console) -> Table:
+def _budgets(workloads: list[Workload], arch: Architecture, console: Console) -> list[list[str]]:
     """Formats with which the outputs keep a budget, and what they do on the golden model."""
-    table = Table("model", "budget, dB", "formats of products", "PAL in numpy, dB",
-                  "dB against float", "words of blocks / in 8 bits", title="formats by budget")
+    rows = []
     for workload in workloads:
         with console.status(f"{workload.name} by budget"):
             wide = compiled(workload, arch)
@@ -189,24 +208,25 @@ def _budgets(workloads: list[Workload], arch: Architecture, console: Console) ->
                 model = compile_program(wide.program, arch, bias=wide.bias, formats=formats)
                 row = measure(workload, model, GoldenEngine(arch))
                 words = [sum(m.block_words(i) for i in formats) for m in (model, wide)]
-                table.add_row(workload.name, f"{budget:g}", formats_text(formats.values()),
-                              f"{row['predicted_db']:.2f}", f"{row['array_db']:.2f}",
-                              f"{words[0]} / {words[1]}")
-    return table
+                rows.append([workload.name, f"{budget:g}", formats_text(formats.values()),
+                             f"{row['predicted_db']:.2f}", f"{row['array_db']:.2f}",
+                             f"{words[0]:,} / {words[1]:,}"])
+    return rows
 
 
-def _overlapped(workloads: list[Workload], arch: Architecture, console: Console) -> Table:
+def _overlapped(workloads: list[Workload], arch: Architecture, console: Console
+                ) -> list[list[str]]:
     """Cycles of all programs with loading, in RTL."""
-    table = Table("model", "programs", "cycles of programs", "loaded after each other",
-                  "loaded meanwhile", "of these no program runs", title="programs and loading")
+    rows = []
     for workload in workloads:
         with console.status(f"{workload.name} with loading"):
             recorder = Recorder(arch)
             run(compiled(workload, arch), recorder, workload.inputs)
             alone, overlapped = run_sequence(arch, recorder.record, BUILD / "sequence").values()
-        table.add_row(workload.name, str(len(recorder.record)), str(alone["active"]),
-                      str(alone["cycles"]), str(overlapped["cycles"]), str(overlapped["idle"]))
-    return table
+        rows.append([workload.name, *(f"{number:,}" for number in (
+            len(recorder.record), alone["active"], alone["cycles"], overlapped["cycles"],
+            overlapped["idle"]))])
+    return rows
 
 
 if __name__ == "__main__":

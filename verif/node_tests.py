@@ -28,6 +28,7 @@ from compiler.tensors.program import Layout, Program
 from compiler.tensors.values import real_values
 from spu.arch.params import CONFIGS
 from verif.error_bounds import error_bounds
+from verif.tables import markdown
 from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 
 PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
@@ -179,11 +180,9 @@ def main(arch: str = "basic", rtl: int = 0) -> None:
         if not verdict.passed:
             console.print(f"{case.name} failed", style="red")
         groups.setdefault(" ".join(case.operators), []).append(verdict)
-    rows = [[name, len(all_), sum(v.passed for v in all_), f"{max(v.share for v in all_):.2f}",
-             sum(v.unbounded for v in all_), sum(v.cycles for v in all_)]
-            for name, all_ in sorted(groups.items())]
-    for row in rows:
-        table.add_row(*map(str, row))
+    rows = [row(name, groups[name]) for name in sorted(groups)]
+    for each in rows:
+        table.add_row(*map(str, each))
     console.print(table)
     verdicts = [v for all_ in groups.values() for v in all_]
     passed = sum(v.passed for v in verdicts)
@@ -193,7 +192,7 @@ def main(arch: str = "basic", rtl: int = 0) -> None:
         verdicts.append(verdict)
         console.print(f"RTL {case.name}: {'passed' if verdict.passed else 'FAILED'}, "
                       f"{verdict.cycles} cycles")
-    page = _page(arch, rows, skipped, f"{passed} of {sum(len(g) for g in groups.values())} passed")
+    page = text(arch, rows, skipped, f"{passed} of {sum(len(g) for g in groups.values())} passed")
     PATH.write_text(page)
     console.print(f"{passed} passed, {len(verdicts) - sum(v.passed for v in verdicts)} failed, "
                   f"{sum(skipped.values())} do not apply; wrote {PATH}")
@@ -201,7 +200,15 @@ def main(arch: str = "basic", rtl: int = 0) -> None:
         raise SystemExit(1)
 
 
-def _page(arch: str, rows: list[list], skipped: Counter[str], summary: str) -> str:
+def row(name: str, verdicts: list[Verdict]) -> list:
+    """A row of the table: the tests that have the same operators."""
+    return [name, len(verdicts), sum(v.passed for v in verdicts),
+            f"{max(v.share for v in verdicts):.2f}", sum(v.unbounded for v in verdicts),
+            sum(v.cycles for v in verdicts)]
+
+
+def text(arch: str, rows: list[list], skipped: Counter[str], summary: str) -> str:
+    """``docs/onnx.md``."""
     lines = [
         "# ONNX operators", "",
         f"Written by `make onnx`: the node tests of the onnx package {onnx.__version__}, each "
@@ -210,13 +217,10 @@ def _page(arch: str, rows: list[list], skipped: Counter[str], summary: str) -> s
         "*error / bound* is the greatest share of it. *No bound*: elements where a function is "
         "undefined within the error of its operand, so that nothing can be said.", "",
         f"{summary}.", "",
-        "| operators | tests | passed | error / bound | no bound | cycles |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *("| " + " | ".join(map(str, row)) + " |" for row in rows), "",
+        markdown(("operators", "tests", "passed", "error / bound", "no bound", "cycles"), rows),
         "Tests of these operators that do not apply:", "",
-        "| tests | why |", "| --- | --- |",
-        *(f"| {count} | {reason} |" for reason, count in skipped.most_common())]
-    return "\n".join(lines) + "\n"
+        markdown(("tests", "why"), ((n, reason) for reason, n in skipped.most_common()))]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

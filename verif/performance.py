@@ -24,8 +24,8 @@ from verif.gemm_bench import operands
 from verif.golden.array import GoldenArray
 from verif.golden.words import Stream
 from verif.rtl_engine import BUILD, build_rtl
+from verif.stamps import PERFORMANCE
 
-PATH = Path(__file__).parents[1] / "docs" / "performance.md"
 #: Rows, depth, outputs.
 SHAPES = ((64, 256, 64), (256, 256, 64), (64, 512, 64), (64, 384, 64), (64, 128, 64),
           (128, 128, 128), (64, 256, 128), (64, 256, 256), (64, 256, 32), (64, 64, 64),
@@ -176,14 +176,15 @@ several tiles are one call; the inner loop of the matrix unit is compiled (numba
 def main() -> None:
     """Run everything and write the page."""
     console, arch, work = Console(), CONFIGS["basic"], BUILD / "performance"
+    sources = PERFORMANCE.sources()
     console.print(f"... {len(SHAPES)} matrix products in RTL")
     rows = run_shapes(arch, SHAPES, work, fast=True)
     speeds = {}
     for workload in (digits_workload(arch), product_workload(arch)):
         console.print(f"... speed of simulation: {workload.name}")
         speeds[workload.name] = (rtl_speed(arch, workload, work), golden_speed(workload, BATCH))
-    PATH.write_text(text(rows, speeds))
-    console.print(f"wrote {PATH}")
+    PERFORMANCE.write(text(rows, speeds), sources)
+    console.print(f"wrote {PERFORMANCE.path}")
     console.print(f"{rows[0]['shape']}: steady {_percent(rows[0]['steady'])} %, end to end "
                   f"{_percent(rows[0]['end_to_end'])} %")
     for name, (one, many) in speeds.items():

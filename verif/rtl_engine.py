@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import numpy as np
 import pal_units
 import rtl
 import spu
+from compiler.files import check_directory
 from rtl import emit, simulator
 from spu.arch.packing import to_words
 from spu.arch.params import Architecture
@@ -53,6 +56,28 @@ def rtl_text(arch: Architecture) -> str:
         temporary.write_text(emit.spu_verilog(arch))
         temporary.replace(path)
     return path.read_text()
+
+
+def check_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
+              verilog: str | None = None) -> None:
+    """Raise ``MissingTool`` or ``OSError`` if ``build_rtl`` cannot work here; before any work."""
+    for name in ("rtl", "sim-cache"):
+        check_directory(BUILD / name)
+    try:
+        simulator.require(sim)
+    except simulator.MissingTool:
+        text = verilog if verilog is not None else rtl_text(arch)
+        if sim != "verilator" or not simulator.place(
+                text, "spu", BUILD / "sim-cache", sim, waves, emit.tile_modules(arch)).exists():
+            raise
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A directory for one run, so that runs side by side do not meet."""
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=BUILD) as name:
+        yield Path(name)
 
 
 def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,

@@ -7,12 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from spu.arch.params import CONFIGS, Architecture
 from verif.rtl_engine import BUILD, build_rtl
+from verif.stamps import SQUARES
+from verif.tables import markdown, show, table
 
 SIZES = (128, 256, 384, 512)
+HEAD = ("size", "programs", "cycles", "of these idle", "ideal", "share of ideal")
 
 
 def run_squares(arch: Architecture, sizes: Sequence[int], work: Path) -> list[dict]:
@@ -27,17 +29,16 @@ def run_squares(arch: Architecture, sizes: Sequence[int], work: Path) -> list[di
 
 
 def main() -> None:
-    """The sizes of the arguments, or ``SIZES``."""
-    console = Console()
-    table = Table("size", "programs", "cycles", "of these idle", "ideal", "share of ideal",
-                  title="square products on basic, PAL8T, in RTL")
-    with console.status("running"):
-        rows = run_squares(CONFIGS["basic"], [int(a) for a in sys.argv[1:]] or SIZES,
-                           BUILD / "squares")
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in ("size", "programs", "cycles", "idle", "ideal")),
-                      f"{100 * row['share']:.1f} %")
-    console.print(table)
+    """The sizes of the arguments on the screen; ``SIZES``, on the page as well."""
+    sizes, sources = [int(a) for a in sys.argv[1:]], SQUARES.sources()
+    with Console(stderr=True).status("running"):
+        found = run_squares(CONFIGS["basic"], sizes or SIZES, BUILD / "squares")
+    rows = [[*(f"{row[name]:,}" for name in ("size", "programs", "cycles", "idle", "ideal")),
+             f"{100 * row['share']:.1f} %"] for row in found]
+    show(table("square products on basic, PAL8T, in RTL", HEAD, rows))
+    if not sizes:
+        SQUARES.write(markdown(HEAD, rows), sources)
+        show(f"wrote {SQUARES.path}")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,27 @@
 """``docs/units/``: a page a unit, from its docstring, its ports and its synthesised area.
 
-Run ``python -m verif.unit_pages`` to synthesise and write them; a test compares the pages
-with the code and the areas of ``docs/units/area.json``.
+Run ``python -m verif.unit_pages`` to write them.  ``docs/units/area.json`` has the areas, each with
+a digest of the hardware that it is the area of: only what changed is synthesised.  Tests compare
+the pages with the code, and the digests with its hardware.
 """
 
+import hashlib
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO
 
-from amaranth.hdl import Shape
+from amaranth.back import rtlil
+from amaranth.hdl import Shape, UnusedElaboratable
 from amaranth.lib import data, wiring
+from rich.console import Console
 from rich.progress import track
 
+from compiler.files import replace_files
 from pal_units.formats import DOT_PARAMS, FORMATS, PAL8T, PAL8U, PAL16, Format
 from pal_units.rtl.accumulator import Accumulator16, Linear16
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
@@ -37,12 +43,16 @@ from pal_units.rtl.transcendental import Exponential, Logarithm
 from pal_units.rtl.widen import Widener
 from rtl.liberty import neutral
 from rtl.synthesis import synthesise
+from verif.stamps import FLOW
+from verif.tables import markdown
 
 FOLDER = Path(__file__).parents[1] / "docs" / "units"
 AREAS = FOLDER / "area.json"
 SMALL = tuple(f for f in FORMATS.values() if f.n <= 8)
 
 Maker = Callable[[], wiring.Component]
+#: NAND2 equivalents and digest of the hardware by unit and configuration, and the flow's digest.
+Areas = dict[str, dict[str, tuple[float, str]]]
 
 
 @dataclass(frozen=True)
@@ -107,13 +117,11 @@ def _shape(shape: object) -> str:
     return f"{'signed ' if cast.signed else ''}{cast.width}"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+def _markdown(docstring: str, imported: str) -> Iterator[str]:
+    """Docstring sections as Markdown: headings, lists, examples and pictures fenced.
 
-
-def _markdown(docstring: str) -> Iterator[str]:
-    """Docstring sections as Markdown: headings, lists, examples and pictures fenced."""
+    The first example begins with the import of the unit.
+    """
     lines = inspect.cleandoc(docstring).splitlines()
     headings = {i for i in range(len(lines) - 1)
                 if lines[i] and set(lines[i + 1]) == {"-"} and len(lines[i]) == len(lines[i + 1])}
@@ -126,7 +134,8 @@ def _markdown(docstring: str) -> Iterator[str]:
             continue
         elif section == "Example" and (line.startswith(">>>") or example):
             if not example:
-                yield "```python"
+                yield "```python" + imported
+                imported = ""
             example = bool(line)
             yield line if example else "```\n"
         elif section in ("Parameters", "Members", "Raises") and line and not line.startswith(" "):
@@ -137,24 +146,27 @@ def _markdown(docstring: str) -> Iterator[str]:
         yield "```"
 
 
-def page(unit: UnitPage, areas: dict[str, float]) -> str:
+def page(unit: UnitPage, areas: dict[str, tuple[float, str]]) -> str:
     """The page of a unit as Markdown."""
+    name = unit.component.__name__
     makers = unit.configurations
     first = next(iter(makers.values()))()
     source = Path(inspect.getfile(unit.component)).relative_to(FOLDER.parents[1])
     ports = [[f"`{name}`", "in" if member.flow is wiring.In else "out", _shape(member.shape)]
              for name, member in first.signature.members.items()]
-    rows = [[label, str(make().latency), f"{areas[label]:.0f}"] for label, make in makers.items()]
+    rows = [[label, str(make().latency), f"{areas[label][0]:.0f}"]
+            for label, make in makers.items()]
     parts = [
-        f"# {unit.component.__name__}\n",
+        f"# {name}\n",
         f"`{source}`. Written by `make docs`; do not edit.\n",
-        *_markdown(unit.component.__doc__ or ""),
+        *_markdown(unit.component.__doc__ or "",
+                   f"\n>>> from {unit.component.__module__} import {name}"),
         f"\n## Ports ({next(iter(makers))})\n",
-        _table(["port", "direction", "bits"], ports),
+        markdown(["port", "direction", "bits"], ports),
         "## Area\n",
         "NAND2 equivalents of all logic, tables and flip-flops (`rtl/synthesis.py`; no process, no "
         "timing target), with the latency in cycles of that configuration.\n",
-        _table(["configuration", "latency", "NAND2"], rows),
+        markdown(["configuration", "latency", "NAND2"], rows),
     ]
     return "\n".join(parts)
 
@@ -166,10 +178,10 @@ def index() -> str:
         name = unit.component.__name__
         summary = inspect.cleandoc(unit.component.__doc__ or "").splitlines()[0]
         rows.append([f"[{name}]({name}.md)", summary])
-    return "# Units\n\nWritten by `make docs`; do not edit.\n\n" + _table(["unit", "what"], rows)
+    return "# Units\n\nWritten by `make docs`; do not edit.\n\n" + markdown(["unit", "what"], rows)
 
 
-def texts(areas: dict[str, dict[str, float]]) -> dict[Path, str]:
+def texts(areas: Areas) -> dict[Path, str]:
     """Every page by its file."""
     return {FOLDER / "README.md": index(),
             **{u.path: page(u, areas[u.component.__name__]) for u in UNITS}}
@@ -180,18 +192,47 @@ def area(make: Maker) -> float:
     return synthesise(make(), neutral(), recipes=1).gate_equivalents
 
 
+def hardware(make: Maker) -> str:
+    """Digest of what is synthesised."""
+    text = rtlil.convert(make(), name="unit", emit_src=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def load() -> tuple[str, Areas]:
+    """The flow's digest and the areas as they are kept."""
+    kept = json.loads(AREAS.read_text())
+    return kept.pop("flow"), kept
+
+
+def stale(flow: str, kept: Areas) -> Iterator[tuple[str, str, Maker, str]]:
+    """Unit, configuration, maker and digest of those whose area is not that of the code."""
+    same_flow = flow == FLOW.sources()
+    for unit in UNITS:
+        name = unit.component.__name__
+        for label, make in unit.configurations.items():
+            digest = hardware(make)
+            if not same_flow or kept.get(name, {}).get(label, (0, ""))[1] != digest:
+                yield name, label, make, digest
+
+
 def main() -> None:
-    """Synthesise every configuration and write the pages."""
-    tasks = [(u.component.__name__, label, make) for u in UNITS
-             for label, make in u.configurations.items()]
-    found = [(name, label, area(make))
-             for name, label, make in track(tasks, description="synthesis")]
-    areas = {name: {label: area for _, label, area in group}
-             for name, group in groupby(found, key=lambda f: f[0])}
-    FOLDER.mkdir(exist_ok=True)
-    AREAS.write_text(json.dumps(areas, indent=1) + "\n")
-    for path, text in texts(areas).items():
-        path.write_text(text)
+    """Synthesise what changed and write the pages."""
+    warnings.simplefilter("ignore", UnusedElaboratable)  # ports alone are wanted of many
+    flow, kept = load()
+    sources = FLOW.sources()
+    for name, label, make, digest in track(list(stale(flow, kept)), "synthesis",
+                                           console=Console(stderr=True)):
+        kept.setdefault(name, {})[label] = (area(make), digest)
+    areas = {u.component.__name__: {label: kept[u.component.__name__][label]
+                                    for label in u.configurations} for u in UNITS}
+    lines = [f"{json.dumps(name)}: {json.dumps(value)}"
+             for name, value in [("flow", sources), *areas.items()]]
+    files = {AREAS: "{\n" + ",\n".join(lines) + "\n}\n", **texts(areas)}
+    replace_files({path: partial(_write, text) for path, text in files.items()})
+
+
+def _write(text: str, sink: BinaryIO) -> None:
+    sink.write(text.encode())
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from compiler.errors import CompileError
+from compiler.files import Writer, replace_files
 from compiler.gemm import Gemm, Share
 from compiler.reblock import reblocking
 from compiler.tensors.compiled import Compiled, Kernel, Piece
@@ -23,20 +25,21 @@ KIND = "steps"
 
 
 def save(compiled: Compiled, directory: Path) -> dict:
-    """Write everything, each file as a whole, the report last; returns the report."""
+    """Write everything or nothing, the report last; returns the report."""
     files, arrays = _Writer(compiled).files()
-    (directory / PROGRAMS).mkdir(parents=True, exist_ok=True)
-    (directory / REPORT).unlink(missing_ok=True)
+    writers: dict[Path, Writer] = {directory / ARRAYS: lambda sink: np.savez_compressed(
+        sink, allow_pickle=False, **arrays)}
+    writers |= {directory / name: partial(_write, content) for name, content in files.items()}
+    replace_files(writers)
     for old in (directory / PROGRAMS).glob("*.spub"):
-        old.unlink()
-    with (directory / ARRAYS).open("wb") as sink:
-        np.savez_compressed(sink, allow_pickle=False, **arrays)
-    for name, content in files.items():
-        new = directory / f"{name}.new"
-        new.write_bytes(content)
-        new.replace(directory / name)
+        if old not in writers:
+            old.unlink()
     report: dict = json.loads(files[REPORT])
     return report
+
+
+def _write(content: bytes, sink: BinaryIO) -> None:
+    sink.write(content)
 
 
 class _Writer:

@@ -8,10 +8,10 @@ from pathlib import Path
 from verif.area import bars
 from verif.area.accuracy import SIZES
 from verif.area.bars import Row, moved
+from verif.stamps import AREA
 
-#: The generated page, the results that it was written from, and those of a process.
-PAGE = Path(__file__).parents[2] / "docs" / "area.md"
-BASELINE = PAGE.with_name("area.json")
+#: The results that the page was written from, and those of processes.
+BASELINE = AREA.path.with_name("area.json")
 PROCESSES = {"IHP SG13G2, 130 nm": Path("build/area-ihp.json"),
              "SkyWater sky130 hd, 130 nm": Path("build/area-sky130.json")}
 
@@ -131,10 +131,10 @@ def main() -> None:
     results = json.loads(Path("build/area.json").read_text())
     processes = {name: json.loads(path.read_text()) for name, path in PROCESSES.items()
                  if path.exists()}
-    PAGE.write_text(text(results, processes))
+    AREA.write(text(results, processes), results["sources"])
     BASELINE.write_text(json.dumps(results, indent=1) + "\n")
     for name in ("area", "area_accuracy"):
-        shutil.copy(Path("build/area") / f"{name}.svg", PAGE.parent / "figures")
+        shutil.copy(Path("build/area") / f"{name}.svg", AREA.path.parent / "figures")
 
 
 if __name__ == "__main__":

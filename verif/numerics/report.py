@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from verif.numerics.study import DISTRIBUTIONS, LENGTHS
+from verif.stamps import ACCURACY
 
 Row = list[str]
 
@@ -54,8 +55,6 @@ def markdown(results: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-#: The generated page, and the plots it shows.
-PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
 
 
 def text(results: dict) -> str:
@@ -94,8 +93,8 @@ What to read from it:
 def main() -> None:
     """Write the page and its figures from ``build/numerics.json``."""
     results = json.loads(Path("build/numerics.json").read_text())
-    PAGE.write_text(text(results))
-    figures = PAGE.parent / "figures"
+    ACCURACY.write(text(results), results["sources"])
+    figures = ACCURACY.path.parent / "figures"
     figures.mkdir(exist_ok=True)
     for name in ("sqnr", "dot_length", "minilm"):
         shutil.copy(Path("build/numerics") / f"{name}.svg", figures)

@@ -1,7 +1,6 @@
 """Import arrows, and the promises of the repository's layout."""
 
 import ast
-import json
 from pathlib import Path
 
 import pytest
@@ -63,8 +62,7 @@ def test_reference_page_is_that_of_the_code():
 def test_unit_pages_are_those_of_the_code():
     from verif import unit_pages
 
-    areas = json.loads(unit_pages.AREAS.read_text())
-    pages = unit_pages.texts(areas)
+    pages = unit_pages.texts(unit_pages.load()[1])
     for path, text in pages.items():
         assert path.read_text() == text, f"{path.name}: run make docs"
     assert {p.name for p in unit_pages.FOLDER.glob("*.md")} == {p.name for p in pages}
@@ -78,8 +76,15 @@ def test_areas_in_the_pages_are_those_of_the_code(unit, label):
 
     make = next(u for u in unit_pages.UNITS
                 if u.component.__name__ == unit).configurations[label]
-    committed = json.loads(unit_pages.AREAS.read_text())[unit][label]
+    committed, _ = unit_pages.load()[1][unit][label]
     assert area(make) == pytest.approx(committed, rel=0.02)
+
+
+def test_areas_in_the_pages_are_of_the_hardware_of_now():
+    from verif import unit_pages
+
+    stale = [f"{unit} {label}" for unit, label, *_ in unit_pages.stale(*unit_pages.load())]
+    assert stale == [], "run make docs"
 
 
 def test_a_yosys_error_is_an_exception_with_its_text(tmp_path):

