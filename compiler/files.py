@@ -83,6 +83,7 @@ class _Sink:
 
     def __init__(self, sink: BinaryIO) -> None:
         self.write, self.flush = sink.write, sink.flush
+        self.read = sink.read  # numpy asks whether there is one
 
 
 class _named:
