@@ -44,6 +44,7 @@ class Datapath(wiring.Component):
     read, read_address, read_data, write, write_address, write_data - to the data memory
     north_i ... : In(WORD); north_o ... : Out(WORD) - links
     active, forwards : Out(1) - a unit works; nothing but links out get words
+    saturated : Out - elements of the units' results of this cycle that lay above the top of PAL16
     """
 
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
@@ -63,6 +64,7 @@ class Datapath(wiring.Component):
             **{f"{link}_i": In(word) for link in LINKS},
             **{f"{link}_o": Out(word) for link in LINKS},
             "active": Out(1), "forwards": Out(1),
+            "saturated": Out(range(arch.results_per_cycle + 1)),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -126,7 +128,11 @@ class Datapath(wiring.Component):
                 m.d.comb += [popped.data.eq(reblock.codes), popped.bias.eq(reblock.bias),
                              popped.valid.eq(1)]
             assert timing.REBLOCK == ReblockUnit.latency
+        saturated = [*(vector.saturated if vector else ()),
+                     *(vector.total_saturated if vector else ()),
+                     *(matrix.saturated if matrix else ())]
         m.d.comb += [
+            self.saturated.eq(sum(saturated)),
             self.active.eq(mac | ((context.op != Op.NOP) & enable & (
                 words["a"].valid | words["b"].valid)) | self.read | self.write),
             self.forwards.eq(~self.active & sum(

@@ -105,7 +105,7 @@ class HostRegisters(wiring.Component):
     window_* : to the window; trace_select, trace_index : Out; trace_count, trace_I : In
     commit_refused : In(1) - the loader is within a file
     status, config_words, region_R, active_file_R, shadow_file_R : In(32)
-    event_NAME : In(1) - a counter of this name counts the cycle
+    event_NAME : In - what the counter of this name counts in this cycle
     """
 
     address_bits = 13
@@ -131,7 +131,8 @@ class HostRegisters(wiring.Component):
             "window_refused": In(1), "window_answer": In(32),
             "trace_select": Out(18), "trace_index": Out(range(regmap.TRACE_WORDS)),
             **{name.lower(): In(32) for name in self.given},
-            **{f"event_{name.lower()}": In(1) for name in self.counters},
+            **{f"event_{name.lower()}": In(range(regmap.most_counted(arch, name) + 1))
+               for name in self.counters},
         })
 
     def elaborate(self, platform: object) -> Module:

@@ -1,6 +1,6 @@
 """MatrixUnit: ``lanes x columns`` multiply-accumulates a cycle on codes of 8, 6 and 4 bits."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,7 +34,9 @@ class MatrixUnit(wiring.Component):
     cycle.
 
     A result is valid if every word of its dot product was.  A drain with nothing left,
-    or of an invalid result, gives an invalid word.
+    or of an invalid result, gives an invalid word.  A dot product whose sum left the
+    accumulator's range gives the top of PAL16, with the sign of the side that it first left it on,
+    unless it is NaN.
 
     Members
     -------
@@ -42,6 +44,7 @@ class MatrixUnit(wiring.Component):
     mode : In(MATRIX_MODE) - of the mac; a dot product drains with the offset of its last mac
     weights : In(weight row) - of the mac one cycle before; upper : In(1) - its second slice
     o : Out(WORD)
+    saturated : Out(drain_lanes) - lanes of ``o`` whose result lay above the top of PAL16
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -51,6 +54,7 @@ class MatrixUnit(wiring.Component):
             "x": In(word), "slice": In(range(SLICES)), "mac": In(1),
             "block_last": In(1), "last": In(1), "drain": In(1), "mode": In(MATRIX_MODE),
             "weights": In(weight_row(arch)), "upper": In(1), "o": Out(word),
+            "saturated": Out(arch.drain_lanes),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -86,6 +90,7 @@ class MatrixUnit(wiring.Component):
         ]
         results = [matrix.result[c] for c in range(arch.columns)]
         nans = [matrix.nan[c] for c in range(arch.columns)]
+        overflows = [matrix.overflowed[c] for c in range(arch.columns)]
         assert timing.ACCUMULATE == 1 + DotMatrix.latency
 
         # Validity of the running dot product, delayed to meet its results.
@@ -118,18 +123,28 @@ class MatrixUnit(wiring.Component):
             following = Signal(name=f"out_valid_{i}")
             m.d.sync += following.eq(out_valid)
             out_valid = following
-        lanes = Signal(data.ArrayLayout(PAL16.n, arch.lanes16))
+        lanes, above = Signal(data.ArrayLayout(PAL16.n, arch.lanes16)), Signal(arch.drain_lanes)
         for lane in range(arch.drain_lanes):
             m.submodules[f"encode_{lane}"] = encode = AccumulatorEncoder(MATRIX_DOT, OFFSET_BITS)
             m.d.comb += [
                 encode.i.eq(Array(results[lane::arch.drain_lanes])[index]),
                 encode.nan.eq(Array(nans[lane::arch.drain_lanes])[index]),
                 encode.offset.eq(result_offset),
-                lanes[lane].eq(encode.o),
+            ]
+            overflow: Value = Array(overflows[lane::arch.drain_lanes])[index]
+            for i in range(timing.DRAIN):
+                kept = Signal(2, name=f"overflow_{lane}_{i}")
+                m.d.sync += kept.eq(overflow)
+                overflow = kept
+            beyond = overflow[0] & (encode.o != PAL16.sign_bit)
+            m.d.comb += [
+                lanes[lane].eq(Mux(beyond, Cat(Const(PAL16.m_max, PAL16.magnitude_bits),
+                                               overflow[1]), encode.o)),
+                above[lane].eq(beyond | encode.saturates),
             ]
         assert timing.DRAIN == AccumulatorEncoder.latency
         with m.If(out_valid):
-            m.d.comb += [self.o.data.eq(lanes), self.o.valid.eq(1)]
+            m.d.comb += [self.o.data.eq(lanes), self.o.valid.eq(1), self.saturated.eq(above)]
         return m
 
     @staticmethod

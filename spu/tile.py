@@ -1,6 +1,6 @@
 """A tile: configuration banks around a datapath that holds with its region."""
 
-from amaranth.hdl import Cat, EnableInserter, Module, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -49,6 +49,7 @@ class Tile(wiring.Component):
     north_i, east_i, south_i, west_i : In(WORD) - what the neighbours sent
     north_o, east_o, south_o, west_o : Out(WORD) - registered links
     active, forwards : Out(1) - counted: a unit worked, or words only passed, a cycle before
+    saturated : Out - counted: elements that lay above the top, see ``regmap.TILE_COUNTERS``
     """
 
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
@@ -60,6 +61,7 @@ class Tile(wiring.Component):
             **{f"{link}_i": In(word) for link in LINKS},
             **{f"{link}_o": Out(word) for link in LINKS},
             "active": Out(1), "forwards": Out(1),
+            "saturated": Out(range(arch.results_per_cycle + 1)),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -94,7 +96,8 @@ class Tile(wiring.Component):
             core.slot.eq(control.slot), core.flags.eq(control.flags),
         ]
         m.d.sync += [self.active.eq(core.active & control.step),
-                     self.forwards.eq(core.forwards & control.step)]
+                     self.forwards.eq(core.forwards & control.step),
+                     self.saturated.eq(Mux(control.step, core.saturated, 0))]
         self._registers(m, core, registers.values, context)
         if self.kind.matrix:
             weights = store(Space.WEIGHT, weight_row(arch).size, registered=True)

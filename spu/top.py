@@ -191,8 +191,10 @@ class Spu(wiring.Component):
             answer = Signal(32, name=f"answer_{r}_{c}")
             ports["o_config_data"] = answer
             self.answers.append(answer)
-            for name, counter in (("active", "UNITS"), ("forwards", "FORWARDS")):
-                event = Signal(name=f"{name}_{r}_{c}")
+            for name, counter in zip(("active", "forwards", "saturated"), regmap.TILE_COUNTERS,
+                                     strict=True):
+                event = Signal(range(regmap.most_counted(arch, counter) + 1),
+                               name=f"{name}_{r}_{c}")
                 ports[f"o_{name}"] = event
                 self._count(m, f"{counter}_{r}_{c}", event)
             m.submodules[f"tile_{r}_{c}"] = Instance(tile_module(arch, r, c), **ports)

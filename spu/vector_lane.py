@@ -24,6 +24,7 @@ class VectorLane(wiring.Component):
     -------
     op : In(Op); mode : In(VECTOR_MODE); a, b, c : In(16); o : Out(16)
     minimum, maximum : Out(16) - of ``a`` and ``b``, whatever the operation
+    saturates : Out(1) - the result of an operation that rounds lies above the top
     """
 
     latency = 0
@@ -36,6 +37,7 @@ class VectorLane(wiring.Component):
     o: Out(PAL16.n)
     minimum: Out(PAL16.n)
     maximum: Out(PAL16.n)
+    saturates: Out(1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -53,7 +55,8 @@ class VectorLane(wiring.Component):
         ones = (1 << PAL16.n) - 1
         with m.Switch(self.op):
             with m.Case(*LOG_OPS):
-                m.d.comb += self.o.eq(self._logarithms(m))
+                code, saturates = self._logarithms(m)
+                m.d.comb += [self.o.eq(code), self.saturates.eq(saturates)]
             for op, value in (
                     (Op.EXP2, exp2.o), (Op.LOG2, log2.o),
                     (Op.ABS, Mux(self.a == _NAN, _NAN, magnitude)),
@@ -64,10 +67,12 @@ class VectorLane(wiring.Component):
                     (Op.RELU, Mux(negative & magnitude.any(), 0, self.a))):
                 with m.Case(op):
                     m.d.comb += self.o.eq(value)
+                    if op in (Op.EXP2, Op.LOG2):
+                        m.d.comb += self.saturates.eq((exp2 if op is Op.EXP2 else log2).saturates)
         return m
 
-    def _logarithms(self, m: Module) -> Signal:
-        """MUL, DIV, SQRT, RSQRT, RECIP."""
+    def _logarithms(self, m: Module) -> tuple[Signal, Value]:
+        """MUL, DIV, SQRT, RSQRT, RECIP: the code, and whether it lies above the top."""
         op = self.op
         zero_a, zero_b, nan_a, nan_b = (Signal(name=n) for n in (
             "zero_a", "zero_b", "nan_a", "nan_b"))
@@ -95,23 +100,28 @@ class VectorLane(wiring.Component):
             | ((root | inverse_root) & self.a[-1])
         negative = (self.a[-1] & ~(root | inverse_root)) ^ (two & self.b[-1] & ~zero_b)
         code = Signal(PAL16.n, name="log_code")
+        nearest, above = _nearest(m, down)
         m.d.comb += code.eq(Mux(invalid, _NAN, Mux(zero, 0, Mux(
-            over, _TOP, _nearest(m, down)) | (negative << PAL16.magnitude_bits))))
+            over, _TOP, nearest) | (negative << PAL16.magnitude_bits))))
         # No negative zero.
         clean = Signal(PAL16.n, name="log_result")
         m.d.comb += clean.eq(Mux((code == _NAN) & ~invalid, 0, code))
-        return clean
+        return clean, ~invalid & ~zero & (over | above)
 
 
-def _nearest(m: Module, down: Value) -> Signal:
-    """Magnitude nearest to a distance in half units; ties lie nearer to the lower one."""
+def _nearest(m: Module, down: Value) -> tuple[Signal, Value]:
+    """Magnitude nearest to a distance in half units, and whether one above the top would be.
+
+    Ties lie nearer to the lower one.
+    """
     magnitude = Signal(PAL16.magnitude_bits, name="nearest")
     index = Signal(signed(len(down) + 1))
     m.d.comb += index.eq(2 * _TOP - down)
-    with m.If(index >= 2 * (_TOP + 1)):
+    above = index >= 2 * (_TOP + 1)
+    with m.If(above):
         m.d.comb += magnitude.eq(_TOP)
     with m.Elif(index >= 2):
         m.d.comb += magnitude.eq(index >> 1)
     with m.Elif(index > 2 * (1 - OCTAVE)):
         m.d.comb += magnitude.eq(1)
-    return magnitude
+    return magnitude, above

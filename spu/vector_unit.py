@@ -32,6 +32,8 @@ class VectorUnit(wiring.Component):
     -------
     op : In(Op); enable, emit : In(1); mode : In(VECTOR_MODE); slice, format : In - UNBLOCK
     a, b, c : In(WORD); o, total : Out(WORD)
+    saturated, total_saturated : Out(lanes) - of ``o`` and ``total``: lanes whose result lay above
+        the top of PAL16, so that they hold the top
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -41,6 +43,7 @@ class VectorUnit(wiring.Component):
             "op": In(Op), "enable": In(1), "emit": In(1), "mode": In(VECTOR_MODE),
             "slice": In(range(SLICES)), "format": In(FORMAT),
             "a": In(word), "b": In(word), "c": In(word), "o": Out(word), "total": Out(word),
+            "saturated": Out(arch.lanes16), "total_saturated": Out(arch.lanes16),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -61,6 +64,7 @@ class VectorUnit(wiring.Component):
         assert timing.VECTOR == 1
         op, lanes = self.op.as_value(), self.arch.lanes16
         results = Signal(data.ArrayLayout(PAL16.n, lanes))
+        saturates = Signal(lanes)
         least, greatest = [], []
         a, b, c = (self._lanes(w) for w in (self.a, self.b, self.c))
         across = op.matches(Op.LANE_MIN, Op.LANE_MAX)
@@ -72,7 +76,7 @@ class VectorUnit(wiring.Component):
                          unit.b.eq(Mux(across, other, b[lane])), unit.c.eq(c[lane])]
             least.append(unit.minimum)
             greatest.append(unit.maximum)
-            m.d.comb += results[lane].eq(unit.o)
+            m.d.comb += [results[lane].eq(unit.o), saturates[lane].eq(unit.saturates)]
         low, high = self._reduced(m, least, greatest)
         for lane in range(lanes):
             with m.If(op == Op.LANE_MIN.value):
@@ -80,10 +84,11 @@ class VectorUnit(wiring.Component):
             with m.Elif(op == Op.LANE_MAX.value):
                 m.d.comb += results[lane].eq(high)
             with m.Elif(op == Op.UNBLOCK.value):
-                m.d.comb += results[lane].eq(self._unblocked(m, lane))
-        m.d.sync += self.o.eq(0)
+                code, above = self._unblocked(m, lane)
+                m.d.comb += [results[lane].eq(code), saturates[lane].eq(above)]
+        m.d.sync += [self.o.eq(0), self.saturated.eq(0)]
         with m.If(operands & op.matches(*VECTOR_OPS)):
-            m.d.sync += [self.o.data.eq(results), self.o.valid.eq(1)]
+            m.d.sync += [self.o.data.eq(results), self.o.valid.eq(1), self.saturated.eq(saturates)]
 
     def _reduced(self, m: Module, least: list[Value], greatest: list[Value]
                  ) -> tuple[Value, Value]:
@@ -100,8 +105,9 @@ class VectorUnit(wiring.Component):
                 values[:] = half
         return least[0], greatest[0]
 
-    def _unblocked(self, m: Module, lane: int) -> Signal:
-        """PAL16 code of a block's code, in part ``slice`` of the word."""
+    def _unblocked(self, m: Module, lane: int) -> tuple[Signal, Value]:
+        """PAL16 code of a block's code, in part ``slice`` of the word; whether it is above the top.
+        """
         lanes = self.arch.lanes16
         m.submodules[f"widen_{lane}"] = widen = Widener(MATRIX_FORMATS)
         m.submodules[f"decode_{lane}"] = decode = ElementDecoder((PAL8T, PAL8U),
@@ -120,7 +126,8 @@ class VectorUnit(wiring.Component):
         out, empty = Signal(PAL16.n, name=f"unblocked_code_{lane}"), beta == ZERO_BLOCK
         m.d.comb += out.eq(Mux(decode.o.nan & ~empty, PAL16.sign_bit,
                                Mux(decode.o.zero | empty, 0, code)))
-        return out
+        above = (magnitude > PAL16.m_max) & ~decode.o.nan & ~decode.o.zero & ~empty
+        return out, above
 
     def _sums(self, m: Module, operands: Value) -> None:
         assert timing.SUM == LinearSum.latency == Accumulator16.latency
@@ -152,9 +159,13 @@ class VectorUnit(wiring.Component):
         for lane in range(lanes):
             added = self._added(m, lane, a[lane], b[lane], c[lane])
             with m.If(done):
-                m.d.comb += totals[lane].eq(Mux(linear, accumulator.o[lane], added))
+                m.d.comb += [
+                    totals[lane].eq(Mux(linear, accumulator.o[lane], added.o)),
+                    self.total_saturated[lane].eq(
+                        Mux(linear, accumulator.saturates[lane], added.saturates)),
+                ]
 
-    def _added(self, m: Module, lane: int, a: Value, b: Value, c: Value) -> Value:
+    def _added(self, m: Module, lane: int, a: Value, b: Value, c: Value) -> LinearSum:
         """ADD, ADD_RELU, SUB, FMA of a lane."""
         op, bits = self.op.as_value(), PAL16.magnitude_bits
         multiplies = op == Op.FMA.value
@@ -174,4 +185,4 @@ class VectorUnit(wiring.Component):
                          | (multiplies & (b == PAL16.sign_bit))),
             total.relu.eq(op == Op.ADD_RELU.value),
         ]
-        return total.o
+        return total

@@ -44,6 +44,7 @@ class Figures:
     cycles: int = 0
     stream_words: int = 0
     memory_words: int = 0
+    saturated: int = 0
     held_cycles: int = 0
     clock_cycles: int = 0
     seconds: float = 0.0
@@ -91,6 +92,11 @@ async def one_program(driver: Driver, golden: GoldenArray, seed: int, focus: str
             raise Mismatch(f"region {region} executed {spent[f'ACTIVE_{region}']} cycles and was "
                            f"held {held}, in all {spent[f'CYCLES_{region}']}; expected {cycles}")
         figures.held_cycles += held
+    for (row, col), counts in expected.tile_saturated.items():
+        if spent[f"SATURATED_{row}_{col}"] != counts[0]:
+            raise Mismatch(f"tile ({row},{col}) counted {spent[f'SATURATED_{row}_{col}']} saturated "
+                           f"elements, expected {counts[0]}")
+    figures.saturated += expected.saturated
     figures.memory_words += await _compare_memory(driver, golden)
     figures.programs += 1
     figures.cycles += sum(expected.region_cycles)

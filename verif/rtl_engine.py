@@ -32,7 +32,7 @@ class RtlResult:
 
     ``difference`` is the first word on a link that differs from the golden model
     (cycle, tile, link, expected, got), or None.  ``compared_cycles`` and ``run_cycles``
-    are the executed and all cycles of the run, counted by the testbench.
+    are the executed and all cycles of the run, counted by the testbench.  ``counters`` began at 0.
     """
 
     outputs: dict[int, Stream]
@@ -41,6 +41,12 @@ class RtlResult:
     difference: dict | None
     compared_cycles: int
     run_cycles: int
+
+    @property
+    def saturated(self) -> int:
+        """Elements above the top of PAL16, in all tiles."""
+        return sum(count for name, count in self.counters.items()
+                   if name.startswith("SATURATED_"))
 
 
 def rtl_text(arch: Architecture) -> str:
@@ -130,7 +136,8 @@ def run_same(build: simulator.Build, arch: Architecture, content: bytes, golden:
              seed: int = 0) -> RtlResult:
     """``run_rtl``; raises ``SimulationError`` where RTL and golden model differ.
 
-    In a word of a link or of an output stream, or in the cycles executed.
+    In a word of a link or of an output stream, in the cycles executed, or in what a tile counted
+    as saturated.
     """
     result = run_rtl(build, arch, content, golden, inputs, iterations, work, stall_share, seed)
     reason: object = result.difference
@@ -138,6 +145,10 @@ def run_same(build: simulator.Build, arch: Architecture, content: bytes, golden:
         reason = "words of output streams"
     if reason is None and result.counters["ACTIVE_0"] != golden.cycles:
         reason = f"{result.counters['ACTIVE_0']} cycles, the golden model {golden.cycles}"
+    for (row, col), counts in golden.tile_saturated.items():
+        got = result.counters[f"SATURATED_{row}_{col}"]
+        if reason is None and got != counts[0]:
+            reason = f"{got} saturated elements in tile ({row},{col}), the golden model {counts[0]}"
     if reason is None and not result.done:
         reason = "the run did not end"
     if reason is not None:

@@ -9,7 +9,7 @@ from pal_units.formats import PAL16
 from pal_units.rtl.log import OCTAVE, IntegerLog, pal16_code
 from pal_units.rtl.rom import rom
 
-#: Width of an accumulator: 30 fraction bits, 17 integer bits, sign; it wraps.
+#: Width of an accumulator: 30 fraction bits, 17 integer bits, sign.
 ACCUMULATOR_BITS = 48
 #: Bits of the offset between tops, in 1/16 octave.
 OFFSET_BITS = 12
@@ -74,14 +74,17 @@ class Accumulator16(wiring.Component):
     accumulators, this cycle's values included, become the result and start again from 0.
     ``lane_sum`` gives the sum of this cycle's values in all lanes and leaves the
     accumulators alone.  A value is within 2^-13 of itself plus ``2^-30`` of the top, sums are
-    exact, their logarithm is under one unit off.  Accumulators hold 2^17 times the top, then
-    wrap.  NaN stays until it is handed out.
+    exact, their logarithm is under one unit off.  Accumulators hold 2^17 times the top; one that
+    has left this range gives the top with the sign of the side that it first left it on.  NaN
+    stays until it is handed out.
 
     Members
     -------
     a : In(lanes x 16); accumulate, lane_sum, emit : In(1)
     offset : In(signed(12)) - octaves/16 from the top of the values down to that of the result
     o : Out(lanes x 16)
+
+    ``saturates``, a signal (lanes) beside ``o`` for who counts: sums above the top.
 
     Example
     -------
@@ -97,6 +100,7 @@ class Accumulator16(wiring.Component):
         codes = data.ArrayLayout(PAL16.n, lanes)
         super().__init__({"a": In(codes), "accumulate": In(1), "lane_sum": In(1), "emit": In(1),
                           "offset": In(signed(OFFSET_BITS)), "o": Out(codes)})
+        self.saturates = Signal(lanes)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -119,24 +123,33 @@ class Accumulator16(wiring.Component):
         m.d.comb += across.eq(sum(values))
         shared = Signal()
         m.d.sync += shared.eq(lane_sum)
-        codes = []
+        codes, above = [], []
         for lane in range(self.lanes):
             total, kept = (Signal(signed(ACCUMULATOR_BITS), name=f"{name}_{lane}")
                            for name in ("total", "accumulator"))
             nan, kept_nan = Signal(name=f"total_nan_{lane}"), Signal(name=f"accumulator_nan_{lane}")
-            following = Signal.like(kept, name=f"following_{lane}")
+            following = Signal(signed(ACCUMULATOR_BITS + 1), name=f"following_{lane}")
             following_nan = Signal(name=f"following_nan_{lane}")
             m.d.comb += [
                 following.eq(kept + Mux(accumulate, values[lane], 0)),
                 following_nan.eq(kept_nan | (accumulate & nans[lane])),
             ]
+            # Whether the sum has left the range, and whether below.
+            left, kept_left, total_left = (
+                Signal(2, name=f"{name}_{lane}") for name in ("left", "kept_left", "total_left"))
+            m.d.comb += left.eq(Mux(kept_left[0], kept_left, Cat(
+                following[-1] ^ following[-2], following[-1])))
             with m.If(emit):
                 m.d.sync += [kept.eq(0), kept_nan.eq(0)]
+                m.d.sync += kept_left.eq(0)
             with m.Else():
-                m.d.sync += [kept.eq(following), kept_nan.eq(following_nan)]
+                m.d.sync += [kept.eq(following), kept_nan.eq(following_nan), kept_left.eq(left)]
+            m.d.sync += total_left.eq(left)
             if lane == 0:
                 m.d.sync += [total.eq(Mux(lane_sum, across, following)),
                              nan.eq(Mux(lane_sum, Cat(*nans).any(), following_nan))]
+                with m.If(lane_sum):
+                    m.d.sync += total_left.eq(0)
             else:
                 m.d.sync += [total.eq(following), nan.eq(following_nan)]
             m.submodules[f"log_{lane}"] = log = IntegerLog(ACCUMULATOR_BITS)
@@ -147,7 +160,11 @@ class Accumulator16(wiring.Component):
                              + offset_2 * UNITS_PER_OFFSET),
             ]
             code = pal16_code(m, magnitude, total < 0, f"code_{lane}")
-            codes.append(Mux(nan, PAL16.sign_bit, Mux(total == 0, 0, code)))
-        for lane, code in enumerate(codes):
-            m.d.sync += self.o[lane].eq(Mux(shared, codes[0], code))
+            top = Cat(Const(PAL16.m_max, PAL16.magnitude_bits), total_left[1])
+            codes.append(Mux(nan, PAL16.sign_bit, Mux(total_left[0], top, Mux(
+                total == 0, 0, code))))
+            above.append(~nan & (total_left[0] | ((magnitude > PAL16.m_max) & (total != 0))))
+        for lane in range(self.lanes):
+            m.d.sync += [self.o[lane].eq(Mux(shared, codes[0], codes[lane])),
+                         self.saturates[lane].eq(Mux(shared, above[0], above[lane]))]
         return m

@@ -26,6 +26,8 @@ class LinearSum(wiring.Component):
     x, y : In(m, negative) - ``m`` counts from the least code, 1 to 32767 in range; the
         least value of its 19 bits stands for zero
     nan : In(1); relu : In(1) - replace negative sums by zero; o : Out(16)
+
+    ``saturates``, a signal beside ``o`` for who counts: the sum lies above the top.
     """
 
     latency = 3
@@ -36,6 +38,10 @@ class LinearSum(wiring.Component):
     nan: In(1)
     relu: In(1)
     o: Out(PAL16.n)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saturates = Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -77,7 +83,10 @@ class LinearSum(wiring.Component):
         ]
         code = pal16_code(m, magnitude, larger_2.negative, "code")
         zero = (total_2 == 0) | (relu_2 & larger_2.negative)
-        m.d.sync += self.o.eq(Mux(nan_2, PAL16.sign_bit, Mux(zero, 0, code)))
+        m.d.sync += [
+            self.o.eq(Mux(nan_2, PAL16.sign_bit, Mux(zero, 0, code))),
+            self.saturates.eq((magnitude > PAL16.m_max) & ~zero & ~nan_2),
+        ]
         return m
 
 

@@ -1,6 +1,6 @@
 """Block dot product: exact integer sums of slices and blocks, a shift, an accumulator."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -79,6 +79,9 @@ class DotColumn(wiring.Component):
     a, b : In(lanes x element); beta_a, beta_b : In(signed(8))
     mac, block_last, last : In(1) - control of this cycle's slice
     result : Out(signed(accumulator_bits)); nan : Out(1)
+
+    ``overflowed``, a signal beside ``result`` for who needs it: bit 0 if a sum of the dot product
+    left the accumulator's range, then bit 1 if below it where it first did; the result has wrapped.
     """
 
     latency = 4
@@ -97,6 +100,7 @@ class DotColumn(wiring.Component):
             "result": Out(signed(params.accumulator_bits)),
             "nan": Out(1),
         })
+        self.overflowed = Signal(2)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -156,14 +160,23 @@ class DotColumn(wiring.Component):
         # Cycle 4: the accumulator and, after the last block, the result.
         accumulator = Signal(signed(p.accumulator_bits))
         accumulator_nan = Signal()
+        following = Signal(signed(p.accumulator_bits + 1))
+        left, accumulator_left = Signal(2), Signal(2)
+        m.d.comb += [
+            following.eq(accumulator + term_3),
+            left.eq(Mux(accumulator_left[0], accumulator_left,
+                        Cat(following[-1] ^ following[-2], following[-1]))),
+        ]
         with m.If(close_3):
             m.d.sync += [
-                accumulator.eq(Mux(last_3, 0, accumulator + term_3)),
+                accumulator.eq(Mux(last_3, 0, following)),
                 accumulator_nan.eq(Mux(last_3, 0, accumulator_nan | nan_3)),
+                accumulator_left.eq(Mux(last_3, 0, left)),
             ]
         with m.If(last_3):
             m.d.sync += [
-                self.result.eq(accumulator + term_3),
+                self.result.eq(following),
                 self.nan.eq(accumulator_nan | nan_3),
+                self.overflowed.eq(left),
             ]
         return m

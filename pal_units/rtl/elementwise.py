@@ -24,6 +24,8 @@ class ElementwiseUnit(wiring.Component, ABC):
     fmt: format of operands and result.
     stages: rows of pipeline registers, 0 to ``steps``; the latency.
     controls: further inputs, which travel with the operands.
+
+    ``saturates``, a signal beside ``o`` for who counts: see ``ElementEncoder``.
     """
 
     #: Names of the operand ports.
@@ -40,6 +42,7 @@ class ElementwiseUnit(wiring.Component, ABC):
             **{name: In(shape) for name, shape in controls.items()},
             "o": Out(fmt.n),
         })
+        self.saturates = Signal()
 
     @property
     def latency(self) -> int:
@@ -82,8 +85,8 @@ class ElementwiseUnit(wiring.Component, ABC):
         m.submodules.encode = encode = ElementEncoder(self.fmt, self.result_fraction_bits,
                                                       self.lam_bits)
         m.d.comb += encode.i.eq(result)
-        (code,) = pipe.step(encode.o)
-        m.d.comb += self.o.eq(code)
+        code, saturates = pipe.step(encode.o, encode.saturates)
+        m.d.comb += [self.o.eq(code), self.saturates.eq(saturates)]
         return m
 
 

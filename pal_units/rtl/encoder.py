@@ -90,6 +90,8 @@ class ElementEncoder(wiring.Component):
     -------
     i : In(result_layout(lam_bits)); o : Out(n)
 
+    ``saturates``, a signal for who counts: the nearest code of an endless scale lies above the top.
+
     Example
     -------
     >>> from pal_units.formats import PAL8T
@@ -103,6 +105,7 @@ class ElementEncoder(wiring.Component):
     def __init__(self, fmt: Format, fraction_bits: int, lam_bits: int) -> None:
         self.fmt, self.fraction_bits = fmt, fraction_bits
         super().__init__({"i": In(result_layout(lam_bits)), "o": Out(fmt.n)})
+        self.saturates = Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -110,7 +113,10 @@ class ElementEncoder(wiring.Component):
         m.submodules.magnitude = encode = MagnitudeEncoder(fmt, self.fraction_bits,
                                                            len(i.lam) - 1)
         magnitude = Signal(fmt.magnitude_bits)
+        octave, step = 1 << self.fraction_bits, 1 << (self.fraction_bits - fmt.fraction_bits)
         m.d.comb += [
+            self.saturates.eq((i.lam < tables.round_up_from(step, octave) - step)
+                              & ~i.zero & ~i.nan),
             encode.lam.eq(Mux(i.lam < 0, 0, i.lam)),
             magnitude.eq(Mux(i.zero | i.nan, 0, encode.magnitude)),
             self.o.eq(Cat(magnitude, Mux(i.nan, int(fmt.has_nan), i.negative & magnitude.any()))),

@@ -94,6 +94,8 @@ class AccumulatorEncoder(wiring.Component):
     i : In(signed(accumulator_bits)); nan : In(1); offset : In(signed(offset_bits))
     o : Out(16)
 
+    ``saturates``, a signal beside ``o`` for who counts: the result lies above the top.
+
     Example
     -------
     >>> from pal_units.formats import DOT_PARAMS, PAL16
@@ -116,6 +118,7 @@ class AccumulatorEncoder(wiring.Component):
             "offset": In(signed(offset_bits)),
             "o": Out(PAL16.n),
         })
+        self.saturates = Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -139,4 +142,5 @@ class AccumulatorEncoder(wiring.Component):
         code = pal16_code(m, magnitude, negative, "code")
         m.d.sync += self.o.eq(
             Mux(nan, PAL16.sign_bit, Mux(absolute == 0, 0, code)))
+        m.d.sync += self.saturates.eq((magnitude > PAL16.m_max) & (absolute != 0) & ~nan)
         return m

@@ -1,6 +1,6 @@
 """Matrix of dot products on codes: decoders at the edge and a ``DotColumn`` a column."""
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -35,6 +35,8 @@ class DotMatrix(wiring.Component):
     w : In(columns x lanes x n); w_beta : In(columns x signed(8))
     mac, block_last, last : In(1)
     result : Out(columns x signed(accumulator_bits)); nan : Out(columns)
+
+    ``overflowed``, a signal (columns x 2) beside ``result``: see ``DotColumn``.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class DotMatrix(wiring.Component):
             "result": Out(data.ArrayLayout(signed(params.accumulator_bits), columns)),
             "nan": Out(columns),
         })
+        self.overflowed = Signal(data.ArrayLayout(2, columns))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -102,6 +105,7 @@ class DotMatrix(wiring.Component):
                 column.mac.eq(self.mac), column.block_last.eq(self.block_last),
                 column.last.eq(self.last),
                 self.result[c].eq(column.result), self.nan[c].eq(column.nan),
+                self.overflowed[c].eq(column.overflowed),
             ]
         return m
 

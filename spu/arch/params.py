@@ -251,6 +251,11 @@ class Architecture:
         return min(self.columns, self.lanes16)
 
     @property
+    def results_per_cycle(self) -> int:
+        """PAL16 results of a tile in a cycle: two words of the VectorUnit, a drained one."""
+        return 2 * self.lanes16 + self.drain_lanes
+
+    @property
     def words_per_drain(self) -> int:
         """Words that hold the results of all columns."""
         return -(-self.columns // self.lanes16)

@@ -41,8 +41,9 @@ ITERATION_BITS = 16
 REGION_REGISTERS = ("ITERATIONS", "REGION", "ACTIVE_FILE", "SHADOW_FILE")
 #: Counters of each region in cycles: CYCLES = ACTIVE + HELD_HOST + HELD_INPUT + HELD_OUTPUT.
 REGION_COUNTERS = ("CYCLES", "ACTIVE", "HELD_HOST", "HELD_INPUT", "HELD_OUTPUT")
-#: Counters of each tile: executed cycles in which a unit worked, or words only passed.
-TILE_COUNTERS = ("UNITS", "FORWARDS")
+#: Counters of each tile: executed cycles in which a unit worked, or words only passed; elements
+#: of valid words, as units gave them in executed cycles, whose result lay above the top of PAL16.
+TILE_COUNTERS = ("UNITS", "FORWARDS", "SATURATED")
 #: Counters of each stream: words moved, cycles in which it held its region.
 STREAM_COUNTERS = ("INPUT_WORDS", "INPUT_HOLDS", "OUTPUT_WORDS", "OUTPUT_HOLDS")
 
@@ -63,6 +64,11 @@ def counter_names(arch: Architecture) -> list[str]:
         names += [f"{name}_{port_name(arch, port, leaving)}" for r in range(arch.region_count)
                   for port in (arch.outputs(r) if leaving else arch.inputs(r))]
     return names
+
+
+def most_counted(arch: Architecture, counter: str) -> int:
+    """What a counter can count in a cycle."""
+    return arch.results_per_cycle if counter.startswith("SATURATED") else 1
 
 
 def register_map(arch: Architecture) -> dict[str, int]:

@@ -154,6 +154,16 @@ class Driver:
         await self.write("CONTROL", regmap.CONTROL_SNAPSHOT)
         return {name: await self.read(name) for name in regmap.counter_names(self.arch)}
 
+    async def saturated(self, regions: Iterable[int] = (0,)) -> int:
+        """Elements that lay above the top of PAL16, in all tiles of regions since the reset.
+
+        Of each result that a unit gave in an executed cycle, see docs/array.md.  Those of a run are
+        the difference over it, modulo 2^32 a tile.
+        """
+        counters = await self.counters()
+        return sum(counters[f"SATURATED_{r}_{c}"] for region in regions
+                   for r, c in self.arch.region_tiles(region))
+
     # Readback and bring-up.
 
     async def read_rows(self, space: Space, place: tuple[int, int], rows: Iterable[int],

@@ -65,13 +65,25 @@ class Result:
     """What a run leaves.
 
     ``region_cycles``: executed cycles of each region.  ``streams``: words of each column's
-    output stream, for every run of the batch.  ``links``: for each region, if they were
+    output stream, for every run of the batch.  ``tile_saturated``: of each tile, elements that
+    lay above the top of PAL16 in each run of the batch, as ``regmap.TILE_COUNTERS`` counts
+    them.  ``links``: for each region, if they were
     kept, words of shape ``(cycles, tiles, links, batch, lanes + 2)``, see ``words``.
     """
 
     region_cycles: list[int]
     streams: dict[int, Fifo]
     links: list[NDArray[np.uint16]] = field(repr=False)
+    tile_saturated: dict[tuple[int, int], NDArray[np.int64]] = field(repr=False)
+
+    @property
+    def saturated(self) -> int:
+        """Elements above the top, in all tiles and runs."""
+        return sum(int(counts.sum()) for counts in self.tile_saturated.values())
+
+    def run_saturated(self, run: int) -> int:
+        """Elements above the top, in all tiles in a run of the batch."""
+        return sum(int(counts[run]) for counts in self.tile_saturated.values())
 
     @property
     def cycles(self) -> int:
@@ -200,7 +212,9 @@ class GoldenArray:
         streams = {c: copy(self.output(c)) for c in range(arch.cols)}
         return Result([region.cycles for region in regions], streams,
                       [np.array(kept) if kept else np.zeros(shape, np.uint16)
-                       for kept in self.links])
+                       for kept in self.links],
+                      {tile: counts for region in regions
+                       for tile, counts in zip(region.tiles, region.saturated, strict=True)})
 
     def _check_done(self, regions: Sequence[RegionModel]) -> None:
         for number, region in enumerate(regions):

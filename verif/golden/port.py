@@ -26,8 +26,8 @@ class GoldenPort(Port):
 
     Runs are executed as far as the inputs go, whenever a register is accessed or words
     arrive; a run that has ended swaps banks and begins the next one as the RTL does.
-    Counters of holds and CONFIG_WORDS stay 0: time passes only in executed cycles.  Not there:
-    HALT, single steps and the trace, which are about signals; they are refused.
+    Counters of holds, of units' work and CONFIG_WORDS stay 0: time passes only in executed cycles.
+    Not there: HALT, single steps and the trace, which are about signals; they are refused.
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -43,6 +43,7 @@ class GoldenPort(Port):
         self.rounds: list[int | None] = [None] * count   # runs asked for
         self.memory = [False] * count                    # data memories swap with the banks
         self.error, self.cycles = 0, [0] * count
+        self.saturated = dict.fromkeys(arch.tiles, 0)
         self.kept = dict.fromkeys(regmap.counter_names(arch), 0)
 
     # Time.
@@ -65,6 +66,8 @@ class GoldenPort(Port):
             return False
         if model is not None:
             self.cycles[region] += model.cycles
+            for tile, counts in zip(model.tiles, model.saturated, strict=True):
+                self.saturated[tile] += int(counts[0])
             self.done[region] = True
             self.golden.regions[region] = None
         swapped = self.waiting[region]
@@ -178,6 +181,11 @@ class GoldenPort(Port):
                 model = self.golden.regions[r]
                 spent = self.cycles[r] + (model.cycle if model is not None else 0)
                 self.kept |= {f"CYCLES_{r}": spent, f"ACTIVE_{r}": spent}
+                under_way = dict(zip(model.tiles, model.saturated, strict=True)) \
+                    if model is not None else {}
+                for tile in self.arch.region_tiles(r):
+                    self.kept["SATURATED_{}_{}".format(*tile)] = self.saturated[tile] \
+                        + int(under_way.get(tile, [0])[0])
 
     def _start(self, mask: int) -> None:
         self._check_mask(mask)

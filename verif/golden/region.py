@@ -31,7 +31,7 @@ from spu.arch.params import (
     STAGES,
     neighbour,
 )
-from verif.golden import units
+from verif.golden import saturation, units
 from verif.golden import words as w
 from verif.golden.words import Words
 
@@ -145,7 +145,8 @@ class RegionModel:
     """State and behaviour of a region.
 
     ``memory`` is ``(tiles, batch, words, lanes + 1)``: data and bias of data memories, which
-    outlast the run.
+    outlast the run.  ``saturated`` is ``(tiles, batch)``: elements of valid words, as units gave
+    them in executed cycles, whose result lay above the top of PAL16, see ``saturation``.
     """
 
     def __init__(self, image: Image, region: int, rounds: int, batch: int,
@@ -179,6 +180,9 @@ class RegionModel:
         self.sources = np.zeros((n, 1 + max(s.value for s in Source), batch, width), np.uint16)
         self.nothing = np.zeros((n, batch, width), np.uint16)
         self.due = {source: [self.nothing] * latency for source, latency in _LATENCY.items()}
+        self.saturated, self.none = (np.zeros((n, batch), np.int64) for _ in range(2))
+        self.due_saturated = {source: [self.none] * latency
+                              for source, latency in _LATENCY.items()}
         self._wire()
 
     def _wire(self) -> None:
@@ -225,6 +229,10 @@ class RegionModel:
         for source, queue in self.due.items():
             sources[:, source.value] = queue.pop(0)
             queue.append(self.nothing)
+        for counts in self.due_saturated.values():
+            if (count := counts.pop(0)) is not self.none:
+                self.saturated += count
+            counts.append(self.none)
         every = self.every
         sources[:, Source.REGISTER_A.value] = self.registers[every, plan.register_a]
         c = sources[:, Source.REGISTER_B.value] = self.registers[every, plan.register_b]
@@ -242,12 +250,18 @@ class RegionModel:
     def _guard(self, tile: TileUnits, guard: Guard, slot: int, iteration: int) -> bool:
         return self.loops.holds(tile.guards[guard.value], slot, iteration)
 
-    def _deliver(self, source: Source, tiles: list[int] | int, words: Words) -> None:
+    def _deliver(self, source: Source, tiles: list[int] | int, words: Words,
+                 saturated: saturation.Counts = None) -> None:
         """Queue results of this cycle's operation."""
         queue = self.due[source]
         if queue[-1] is self.nothing:
             queue[-1] = self.nothing.copy()
         queue[-1][tiles] = words
+        if saturated is not None:
+            counts = self.due_saturated[source]
+            if counts[-1] is self.none:
+                counts[-1] = self.none.copy()
+            counts[-1][tiles] = saturated
 
     def _operations(self, plan: Slot, a: Words, b: Words, c: Words, slot: int, iteration: int
                     ) -> None:
@@ -267,17 +281,22 @@ class RegionModel:
                 mode = tile.vector_modes[context["mode"]]
                 if op is Op.ACC:
                     emit = self._guard(tile, Guard.EMIT, slot, iteration)
-                    self._deliver(Source.SUM, t, tile.accumulators.add(a[t], emit, mode["offset"]))
+                    out = tile.accumulators.add(a[t], emit, mode["offset"])
+                    self._deliver(Source.SUM, t, out, saturation.accumulated(
+                        out, tile.accumulators, mode["offset"]))
                 elif op in SUM_OPS:
                     together.setdefault(op, []).append((t, mode["offset"]))
                 elif op in VECTOR_OPS:
-                    self._deliver(Source.VECTOR, t, units.vector(
-                        op, a[t], b[t], c[t], mode, context["slice"],
-                        tile.modes[context["mode"]].x_format))
+                    operands = (op, a[t], b[t], c[t], mode, context["slice"],
+                                tile.modes[context["mode"]].x_format)
+                    out = units.vector(*operands)
+                    self._deliver(Source.VECTOR, t, out, saturation.vector(out, *operands))
         for op, members in together.items():
             tiles = [t for t, _ in members]
             offset = np.array([offset for _, offset in members])[:, None]
-            self._deliver(Source.SUM, tiles, units.sums(op, a[tiles], b[tiles], c[tiles], offset))
+            terms = (op, a[tiles], b[tiles], c[tiles], offset)
+            out = units.sums(*terms)
+            self._deliver(Source.SUM, tiles, out, saturation.sums(out, *terms))
 
     def _matrix(self, plan: Slot, x: Words, slot: int, iteration: int) -> None:
         for tile in self.units:
@@ -285,8 +304,10 @@ class RegionModel:
                 tile.matrix.settle(self.cycle)
         drained = [(t, results) for t in plan.drains if (results := self.units[t].matrix.drain())]
         if drained:
-            self._deliver(Source.MATRIX, [t for t, _ in drained],
-                          units.drained([results for _, results in drained], self.arch))
+            drains = [results for _, results in drained]
+            out = units.drained(drains, self.arch)
+            self._deliver(Source.MATRIX, [t for t, _ in drained], out,
+                          saturation.drained(out, drains, self.arch))
         for t, part, mode, close in plan.macs:
             tile = self.units[t]
             if not self.loops.holds(tile.access["weight"], slot, iteration):

@@ -1,7 +1,8 @@
 """Golden models of the tile's units, driven once per executed cycle, for a whole batch.
 
 Results are returned when an operation is issued; ``array`` delays them by ``timing``.
-Arithmetic is that of ``pal_units.model``.
+Arithmetic is that of ``pal_units.model``.  ``raised``: octaves by which the result's top lies
+higher than the program says, for ``saturation``.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from verif.golden import words as w
 from verif.golden.kernels import add_slice
 from verif.golden.words import Words
 
-#: Width of the vector accumulators, which wrap.
+#: Width of the vector accumulators.
 ACCUMULATOR_BITS = 48
 _ONES, _TOP = 0xFFFF, PAL16.m_max
 
@@ -46,6 +47,18 @@ def wrapped(x: Any, bits: int) -> NDArray[np.int64]:
     """Two's complement numbers of so many bits."""
     half = 1 << (bits - 1)
     return (x + half) % (2 * half) - half
+
+
+def outside(total: NDArray[np.int64], bits: int) -> NDArray[np.int8]:
+    """1 for sums above what so many bits hold, -1 for those below, 0 for others."""
+    half = 1 << (bits - 1)
+    return (total >= half).astype(np.int8) - (total < -half).astype(np.int8)
+
+
+def beyond(codes: NDArray, side: NDArray, nan: NDArray) -> NDArray[np.uint16]:
+    """The codes, but the top with the sign of its side where a sum left its accumulator."""
+    top = np.where(side < 0, PAL16.sign_bit | _TOP, _TOP)
+    return np.where((side != 0) & ~nan, top, codes).astype(np.uint16)
 
 
 def weight_codes(row: dict) -> dict:
@@ -78,13 +91,17 @@ class MatrixMode:
 
 
 class MatrixUnit:
-    """``columns`` dot products, an accumulator set and a result set."""
+    """``columns`` dot products, an accumulator set and a result set.
+
+    Sums are exact; ``side`` is that on which one first left the accumulator's range.
+    """
 
     def __init__(self, arch: Architecture, batch: int) -> None:
         self.arch = arch
         shape = (batch, arch.columns)
         self.partial, self.partial_nan = np.zeros(shape, np.int64), np.zeros(shape, bool)
         self.accumulator, self.accumulator_nan = self.partial.copy(), self.partial_nan.copy()
+        self.side = np.zeros(shape, np.int8)
         self.all_valid = np.ones(batch, bool)
         self.finished: dict[int, tuple] = {}
         self.results: tuple = ()
@@ -101,15 +118,15 @@ class MatrixUnit:
             return
         bias, total, nan = w.bias(x)[:, None], self.partial, self.partial_nan
         zero = (beta == model.ZERO_BLOCK) | (bias == model.ZERO_BLOCK)
-        self.accumulator = wrapped(self.accumulator + model.scale_block(total, bias, beta,
-                                                                       MATRIX_DOT),
-                                   MATRIX_DOT.accumulator_bits)
+        self.accumulator = self.accumulator + model.scale_block(total, bias, beta, MATRIX_DOT)
+        self.side = np.where(self.side != 0, self.side,
+                             outside(self.accumulator, MATRIX_DOT.accumulator_bits))
         self.accumulator_nan = self.accumulator_nan | (nan & ~zero)
         self.partial[:], self.partial_nan[:] = 0, False
         if last:
             self.finished[cycle + timing.ACCUMULATE] = (
-                self.accumulator, self.accumulator_nan, self.all_valid, mode.offset)
-            self.accumulator = np.zeros_like(total)
+                self.accumulator, self.accumulator_nan, self.side, self.all_valid, mode.offset)
+            self.accumulator, self.side = np.zeros_like(total), np.zeros_like(self.side)
             self.accumulator_nan = np.zeros_like(nan)
             self.all_valid = np.ones_like(self.all_valid)
 
@@ -125,17 +142,18 @@ class MatrixUnit:
             return None
         first = (self.arch.words_per_drain - self.left) * self.arch.drain_lanes
         self.left -= 1
-        accumulator, nan, valid, offset = self.results
+        accumulator, nan, side, valid, offset = self.results
         chosen = slice(first, first + self.arch.drain_lanes)
-        return accumulator[:, chosen], nan[:, chosen], valid, offset
+        return accumulator[:, chosen], nan[:, chosen], side[:, chosen], valid, offset
 
 
-def drained(results: Sequence[tuple], arch: Architecture) -> Words:
-    """Words of the results that several matrix units drain: (accumulators, NaN, valid, offset)."""
-    accumulator, nan, valid, offset = (np.array(part) for part in zip(*results, strict=True))
+def drained(results: Sequence[tuple], arch: Architecture, raised: int = 0) -> Words:
+    """Words of the results that several matrix units drain, of ``MatrixUnit.drain`` each."""
+    accumulator, nan, side, valid, offset = (np.array(part) for part in zip(*results, strict=True))
     data = np.zeros((*valid.shape, arch.lanes16), np.uint16)
-    data[..., :arch.drain_lanes] = model.encode_accumulator(
-        accumulator, nan, offset[:, None, None], MATRIX_DOT)
+    codes = model.encode_accumulator(np.where(side, 0, accumulator), nan,
+                                     offset[:, None, None] + 8 * raised, MATRIX_DOT)
+    data[..., :arch.drain_lanes] = beyond(codes, side, nan)
     return w.build(data, 0, valid)
 
 
@@ -165,39 +183,52 @@ def sums(op: Op, a: Words, b: Words, c: Words, offset: NDArray[np.int64]) -> Wor
 
 
 class Accumulators:
-    """ACC: sums of words over time."""
+    """ACC: exact sums of words over time; ``side`` as in ``MatrixUnit``."""
 
     def __init__(self, arch: Architecture, batch: int) -> None:
-        self.total = np.zeros((batch, arch.lanes16), np.int64)
-        self.nan, self.any = np.zeros(self.total.shape, bool), np.zeros(batch, bool)
+        self.given: tuple = ()
+        self._clear((batch, arch.lanes16))
+
+    def _clear(self, shape: tuple[int, ...]) -> None:
+        self.total, self.side = np.zeros(shape, np.int64), np.zeros(shape, np.int8)
+        self.nan, self.any = np.zeros(shape, bool), np.zeros(shape[0], bool)
 
     def add(self, a: Words, emit: bool, offset: int) -> Words:
         """Add valid words; with ``emit`` hand out the sums and start again."""
         keep = w.valid(a)[:, None]
-        self.total = wrapped(self.total + np.where(keep, model.linear16(w.lanes(a)), 0),
-                             ACCUMULATOR_BITS)
+        self.total = self.total + np.where(keep, model.linear16(w.lanes(a)), 0)
+        self.side = np.where(self.side != 0, self.side, outside(self.total, ACCUMULATOR_BITS))
         self.nan = self.nan | (keep & model.is_nan(w.lanes(a), PAL16))
         self.any = self.any | keep[:, 0]
         if not emit:
             return np.zeros_like(a)
-        # The wrapped minimum has no absolute value of 47 bits; the unit takes it as unsigned.
-        out = w.build(model.encode_linear(self.total, self.nan, offset), 0, self.any)
-        self.total, self.nan = np.zeros_like(self.total), np.zeros_like(self.nan)
-        self.any = np.zeros_like(self.any)
-        return out
+        self.given = self.total, self.side, self.nan, self.any
+        self._clear(self.total.shape)
+        return self.handed(offset)
+
+    def handed(self, offset: int, raised: int = 0) -> Words:
+        """The sums that were handed out last."""
+        total, side, nan, any_added = self.given
+        codes = model.encode_linear(np.where(side, 0, total), nan, offset - 16 * raised)
+        return w.build(beyond(codes, side, nan), 0, any_added)
 
 
-def vector(op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: Format) -> Words:
+def vector(op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: Format,
+           raised: int = 0) -> Words:
     """VectorUnit operations of one cycle; ``mode`` is a VECTOR_MODE, ``fmt`` that of UNBLOCK."""
     x, y, z = (w.lanes(word) for word in (a, b, c))
-    offset, biases = mode["offset"], (mode["bias"], _signed(mode["offset"], 10))
+    offset = mode["offset"] - 16 * raised
+    biases = mode["bias"], int(wrapped(mode["offset"], 10)) + 8 * raised
     data: NDArray
     if op in (Op.MUL, Op.DIV, Op.SQRT, Op.RSQRT, Op.RECIP):
         data = _logarithms(op, x, y, offset)
     elif op is Op.UNBLOCK:
         count = x.shape[-1]
         codes = codes_of(a, fmt)[..., part * count:(part + 1) * count]
-        data = model.unblock(codes, w.bias(a)[..., None], fmt)
+        bias = w.bias(a)
+        lower = np.where(bias == model.ZERO_BLOCK, bias,
+                         np.maximum(bias - 8 * raised, model.ZERO_BLOCK + 1))
+        data = model.unblock(codes, lower[..., None], fmt)
     elif op in (Op.LT, Op.EQ):
         compare = model.less if op is Op.LT else model.equal
         data = np.where(compare(x, y, PAL16), _ONES, 0)
@@ -217,10 +248,6 @@ def vector(op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: For
             Op.SELECT: lambda: np.where(z != 0, x, y), Op.RELU: lambda: model.relu16(x),
         }[op]()
     return w.build(data, 0, operands_valid(op, a, b, c))
-
-
-def _signed(value: int, bits: int) -> int:
-    return int(wrapped(value, bits))
 
 
 def _logarithms(op: Op, a: NDArray, b: NDArray, offset: int) -> NDArray:
