@@ -67,8 +67,10 @@ class VectorLane(wiring.Component):
                     (Op.RELU, Mux(negative & magnitude.any(), 0, self.a))):
                 with m.Case(op):
                     m.d.comb += self.o.eq(value)
-                    if op in (Op.EXP2, Op.LOG2):
-                        m.d.comb += self.saturates.eq((exp2 if op is Op.EXP2 else log2).saturates)
+                    if op is Op.EXP2:
+                        m.d.comb += self.saturates.eq(exp2.saturates)
+                    elif op is Op.LOG2:  # of zero it is the negative top itself
+                        m.d.comb += self.saturates.eq(log2.saturates | (self.a == 0))
         return m
 
     def _logarithms(self, m: Module) -> tuple[Signal, Value]:

@@ -94,8 +94,8 @@ async def one_program(driver: Driver, golden: GoldenArray, seed: int, focus: str
         figures.held_cycles += held
     for (row, col), counts in expected.tile_saturated.items():
         if spent[f"SATURATED_{row}_{col}"] != counts[0]:
-            raise Mismatch(f"tile ({row},{col}) counted {spent[f'SATURATED_{row}_{col}']} saturated "
-                           f"elements, expected {counts[0]}")
+            raise Mismatch(f"tile ({row},{col}) counted {spent[f'SATURATED_{row}_{col}']} "
+                           f"saturated elements, expected {counts[0]}")
     figures.saturated += expected.saturated
     figures.memory_words += await _compare_memory(driver, golden)
     figures.programs += 1

@@ -61,18 +61,18 @@ def accumulated(results: Words, sums: units.Accumulators, offset: int) -> Counts
 
 def sums(results: Words, op: Op, a: Words, b: Words, c: Words, offset: NDArray[np.int64]) -> Counts:
     """Elements of the words of ``units.sums``."""
-    return _count(results, lambda: _sums_above(op, *(w.lanes(x) for x in (a, b, c)),
+    return _count(results, lambda: _sums_above(op, w.lanes(a), w.lanes(b), w.lanes(c),
                                                np.asarray(offset)[..., None]))
 
 
-def _sums_above(op: Op, x: Words, y: Words, z: Words, offset: NDArray[np.int64]
+def _sums_above(op: Op, a: Words, b: Words, c: Words, offset: NDArray[np.int64]
                 ) -> NDArray[np.bool_]:
     """Where sums are above the top, of those that are neither zero nor NaN."""
     if op is Op.LANE_SUM:
-        total = model.linear16(x).sum(axis=-1, keepdims=True)
+        total = model.linear16(a).sum(axis=-1, keepdims=True)
         codes = model.encode_linear(total, False, offset - 16 * RAISED)
         return codes & PAL16.m_max > _FORMER_TOP
-    x, y, z = (v.astype(np.int64) for v in (x, y, z))
+    x, y, z = (v.astype(np.int64) for v in (a, b, c))
     factor, addend = (y, z) if op is Op.FMA else (np.full_like(y, PAL16.m_max), y)
     (mx, mf, ma), (sx, sf, sa) = ([v & PAL16.m_max for v in (x, factor, addend)],
                                   [v > PAL16.m_max for v in (x, factor, addend)])

@@ -18,7 +18,7 @@ from spu.vector_lane import VectorLane
 from verif.golden import saturation, units
 from verif.golden import words as w
 from verif.random_programs import ARRAYS
-from verif.vectors import Vectors, check_unit, check_units, join
+from verif.vectors import check_unit, join
 
 SMALL = ARRAYS["2x2"]
 TOP, NAN, MINUS = PAL16.m_max, PAL16.sign_bit, PAL16.sign_bit
@@ -121,38 +121,32 @@ def test_unblocked_codes_count_only_above_the_top():
 
 def test_lanes_in_rtl_saturate_as_in_the_golden_model(tmp_path, record_property):
     """Corner codes with corner modes, and random ones near the top."""
-    rng, cases = np.random.default_rng(4), {}
+    rng = np.random.default_rng(4)
+    modes = [*MODES, *zip(rng.integers(-64, 64, 40).tolist(), rng.integers(-16, 40, 40).tolist(),
+                          strict=True)]
+    x, y = (v.ravel() for v in np.meshgrid(np.append(CORNERS, CORNERS | MINUS), CORNERS))
+    names = ("op", "mode", "a", "b", "o", "saturates", "minimum", "maximum")
+    vectors: dict[str, list] = {name: [] for name in names}
     for op in LANE_OPS:
-        a, b, offset, bias = [], [], [], []
-        for mode in MODES:
-            for x in np.append(CORNERS, CORNERS | MINUS):
-                for y in CORNERS:
-                    a, b = [*a, x], [*b, y]
-                    offset, bias = [*offset, mode[0]], [*bias, mode[1]]
-        count = 2000
-        a += (rng.integers(TOP - 4 * OCTAVE, TOP + 1, count) | rng.choice([0, MINUS], count)
-              ).tolist()
-        b += rng.integers(TOP - 4 * OCTAVE, TOP + 1, count).tolist()
-        offset += rng.integers(-64, 64, count).tolist()
-        bias += rng.integers(-16, 40, count).tolist()
-        code, above = [], []
-        for mode in sorted(set(zip(offset, bias, strict=True))):
-            chosen = [i for i, m in enumerate(zip(offset, bias, strict=True)) if m == mode]
-            words = [_word(np.array(v)[chosen][:, None].repeat(SMALL.lanes16, axis=1))
-                     for v in (a, b)]
-            operands = (op, *words, words[1], {"offset": mode[0], "bias": mode[1]}, 0, PAL8T)
+        before = sum(vectors["saturates"])
+        for offset, bias in modes:
+            near = [rng.integers(TOP - 4 * OCTAVE, TOP + 1, 40) for _ in range(2)]
+            a = np.append(x, near[0] | rng.choice([0, MINUS], 40))
+            b = np.append(y, near[1])
+            words = [_word(v[:, None].repeat(SMALL.lanes16, axis=1)) for v in (a, b)]
+            operands = (op, *words, words[1], {"offset": offset, "bias": bias}, 0, PAL8T)
             results = units.vector(*operands)
             counts = saturation.vector(results, *operands)
-            code += zip(chosen, w.lanes(results)[:, 0].tolist(), strict=True)
-            above += zip(chosen, np.zeros(len(chosen)) if counts is None
-                         else counts // SMALL.lanes16, strict=True)
-        modes = [o & 0xFFF | (g & 0x3FF) << 12 for o, g in zip(offset, bias, strict=True)]
-        cases[op.name] = Vectors(VectorLane(), {
-            "op": [op.value] * len(a), "mode": modes, "a": a, "b": b, "c": b},
-            {"o": [v for _, v in sorted(code)], "saturates": [int(v) for _, v in sorted(above)]})
-        assert (op in (Op.ABS, Op.MAX, Op.LT)) == (not any(v for _, v in above)), op
-    checked = check_units(cases, tmp_path)
-    record_property("cases", sum(checked.values()))
+            above = np.zeros(len(a), int) if counts is None else counts // SMALL.lanes16
+            mode = offset & 0xFFF | (bias & 0x3FF) << 12
+            for name, values in zip(names, (
+                    [op.value] * len(a), [mode] * len(a), a, b, w.lanes(results)[:, 0], above,
+                    model.minimum(a, b, PAL16), model.maximum(a, b, PAL16)), strict=True):
+                vectors[name] += [int(v) for v in values]
+        assert (op in (Op.ABS, Op.MAX, Op.LT)) == (sum(vectors["saturates"]) == before), op
+    inputs, outputs = ({name: vectors[name] for name in part} for part in (names[:4], names[4:]))
+    record_property("cases", check_unit(VectorLane(), inputs | {"c": inputs["b"]}, outputs,
+                                        tmp_path))
 
 
 def _long_dot(signs):
