@@ -231,20 +231,22 @@ def test_the_accumulator_of_the_vector_unit_gives_the_top_when_its_range_is_left
 
 
 def test_the_accumulator_in_rtl_gives_the_top_when_its_range_is_left(tmp_path):
-    """2^17 times the top is one unit too much, 2^17 times the negative top is not."""
-    lengths, offset = [(1 << 17) - 1, 3, 1 << 17, 2, (1 << 17) + 1, 5], -18 * 16
+    """As many tops as fit, and one more; the next sums begin at 0."""
+    one = int(model.linear16(TOP))
+    fit, offset = ((1 << 47) - 1) // one, -18 * 16
+    lengths = [fit, 3, fit + 1, 2, fit + 7, 5]
     emit = np.zeros(sum(lengths), bool)
     emit[np.cumsum(lengths) - 1] = True
     want, above = np.zeros((len(emit), 2), np.int64), np.zeros((len(emit), 2), bool)
     for at, n in zip(np.flatnonzero(emit), lengths, strict=True):
-        total = np.array([n, -n]) << 30
+        total = np.array([n, -n]) * one
         left = (total >= 1 << 47) | (total < -(1 << 47))
         want[at] = np.where(left, [TOP, TOP | MINUS], model.encode_linear(total, False, offset))
         above[at] = left
-    assert above.sum(axis=0).tolist() == [2, 1]
-    one = np.ones(len(emit), np.int64)
-    check_unit(_Exposed(2), {"a": one * (TOP | (TOP | MINUS) << 16), "accumulate": one,
-                             "emit": emit, "offset": one * offset},
+    assert above.sum(axis=0).tolist() == [2, 2]
+    ones = np.ones(len(emit), np.int64)
+    check_unit(_Exposed(2), {"a": ones * (TOP | (TOP | MINUS) << 16), "accumulate": ones,
+                             "emit": emit, "offset": ones * offset},
                {"o": join(want, 16), "above": join(above, 1)}, tmp_path, emit)
 
 
