@@ -11,24 +11,8 @@
     12.0
 """
 
-from pal_units.array import (
-    PalArray,
-    accumulate,
-    add,
-    decode,
-    divide,
-    dot,
-    encode,
-    exp2,
-    log2,
-    matmul,
-    maximum,
-    minimum,
-    multiply,
-    rsqrt,
-    sqrt,
-    subtract,
-)
+from pal_units.array import PalArray
+from pal_units.encoding import encode
 from pal_units.formats import (
     DOT_PARAMS,
     FORMATS,
@@ -43,7 +27,22 @@ from pal_units.formats import (
     Format,
     dot_params,
 )
+from pal_units.functions import (
+    add,
+    decode,
+    divide,
+    exp2,
+    log2,
+    maximum,
+    minimum,
+    multiply,
+    rsqrt,
+    sqrt,
+    subtract,
+)
 from pal_units.info import FormatInfo, finfo
+from pal_units.products import accumulate, dot, matmul
+from pal_units.storage import load, save
 from pal_units.tables import octaves_below
 
 __all__ = [
@@ -69,6 +68,7 @@ __all__ = [
     "encode",
     "exp2",
     "finfo",
+    "load",
     "log2",
     "matmul",
     "maximum",
@@ -76,6 +76,7 @@ __all__ = [
     "multiply",
     "octaves_below",
     "rsqrt",
+    "save",
     "sqrt",
     "subtract",
 ]

@@ -20,8 +20,11 @@ A format may restrict ``beta`` to multiples of a ``bias_step`` (8: whole octaves
 makes its dot products smaller.
 """
 
-from dataclasses import dataclass, replace
+import operator
+import reprlib
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +37,16 @@ BIAS_PER_OCTAVE = 8
 
 #: Resolutions of block biases, in 1/8 octave.
 BIAS_STEPS = (1, 2, 4, 8)
+
+
+def whole(name: str, value: Any) -> int:
+    """An integer of Python or numpy as ``int``; ``TypeError`` for anything else, bools too."""
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be an int, not {reprlib.repr(value)}") from None
 
 
 def check_bias_step(bias_step: int) -> None:
@@ -65,7 +78,7 @@ class Format:
 
     Raises
     ------
-    TypeError: a number that is not an integer.
+    TypeError: a number that is not an integer, a name that is no string.
     ValueError: a parameter out of range, or ``T`` with ``F != n - 3``.
     """
 
@@ -77,9 +90,10 @@ class Format:
     bias_step: int = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be a str, not {reprlib.repr(self.name)}")
         for field in ("n", "fraction_bits", "block", "bias_step"):
-            if not isinstance(value := getattr(self, field), int):
-                raise TypeError(f"{field} must be an int, not {value!r}")
+            object.__setattr__(self, field, whole(field, getattr(self, field)))
         if not 3 <= self.n <= 16:
             raise ValueError(f"n must be 3 to 16 bits, not {self.n}")
         if self.profile not in ("U", "T"):
@@ -93,6 +107,10 @@ class Format:
         if self.block < 1:
             raise ValueError(f"block must be at least 1 element, not {self.block}")
         check_bias_step(self.bias_step)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: no tables."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def with_block(self, block: int) -> "Format":
         """The same element codes in blocks of another size."""
@@ -188,6 +206,24 @@ PAL16 = Format("PAL16", 16, "U", 10, block=1)
 FORMATS = {f.name: f for f in (PAL4U, PAL4T, PAL6U, PAL6T, PAL8U, PAL8T, PAL16)}
 
 
+def format_of(fmt: "Format | str") -> Format:
+    """The format, or that of a name.
+
+    Raises
+    ------
+    TypeError: neither a ``Format`` nor a string.
+    ValueError: a name that is none of ``FORMATS``.
+    """
+    if isinstance(fmt, Format):
+        return fmt
+    if not isinstance(fmt, str):
+        raise TypeError(f"fmt must be a Format or its name, not {reprlib.repr(fmt)}")
+    if fmt not in FORMATS:
+        raise ValueError(f"no format {reprlib.repr(fmt)}; there are {', '.join(FORMATS)}, and any "
+                         "Format(...)")
+    return FORMATS[fmt]
+
+
 def widening(fmt: Format, target: Format) -> tuple[int, int]:
     """Shift and fill bits that make a magnitude of ``fmt`` one of ``target`` of equal value.
 
@@ -229,8 +265,9 @@ class DotParams:
 
     Raises
     ------
-    ValueError: no more ``product_bits`` than ``antilog_bits``, too few ``fraction_bits``
-        for the biases, or ``operand_octaves`` that are no power of two.
+    TypeError: a number that is not an integer.
+    ValueError: a number out of range, no more ``product_bits`` than ``antilog_bits``, too few
+        ``fraction_bits`` for the biases, or ``operand_octaves`` that are no power of two.
     """
 
     fraction_bits: int
@@ -242,7 +279,15 @@ class DotParams:
     operand_octaves: int | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) is not None or field.name != "operand_octaves":
+                object.__setattr__(self, field.name, whole(field.name, getattr(self, field.name)))
         check_bias_step(self.bias_step)
+        for name, least, most in (("fraction_bits", 0, 10), ("antilog_bits", 0, 30),
+                                  ("product_bits", 1, 31), ("guard_bits", 0, 32),
+                                  ("accumulator_bits", 2, 64)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be {least} to {most}, not {getattr(self, name)}")
         octaves = self.operand_octaves
         if octaves is not None and (octaves < 2 or octaves & (octaves - 1)):
             raise ValueError(f"operand_octaves must be a power of two above 1, not {octaves}")
@@ -280,10 +325,18 @@ DOT_PARAMS = {
 }
 
 
-def dot_params(fmt: Format) -> DotParams:
-    """Bits for dot products of a format: its good point, or one more antilog bit than ``F``."""
-    if fmt.name in DOT_PARAMS:
-        return DOT_PARAMS[fmt.name]
-    bias_bits = (BIAS_PER_OCTAVE // fmt.bias_step).bit_length() - 1
-    return DotParams(max(fmt.fraction_bits, bias_bits), fmt.fraction_bits + 1,
-                     bias_step=fmt.bias_step)
+def dot_params(fmt: Format | str, other: Format | str | None = None) -> DotParams:
+    """Bits for dot products of one or two formats.
+
+    The good point of the format with more fraction bits, or one more antilog bit than its
+    ``F``; no block bias is finer than the products take.
+    """
+    fmt = format_of(fmt)
+    other = fmt if other is None else format_of(other)
+    finer = max(fmt, other, key=lambda f: f.fraction_bits)
+    params = DOT_PARAMS.get(finer.name) or DotParams(
+        finer.fraction_bits, finer.fraction_bits + 1, bias_step=max(BIAS_STEPS))
+    bias_step = min(fmt.bias_step, other.bias_step, params.bias_step)
+    bias_bits = (BIAS_PER_OCTAVE // bias_step).bit_length() - 1
+    return replace(params, fraction_bits=max(params.fraction_bits, bias_bits),
+                   bias_step=bias_step)

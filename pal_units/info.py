@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pal_units.formats import Format
+from pal_units.formats import Format, format_of
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class FormatInfo:
     mean_square_error_db: float
 
 
-def finfo(fmt: Format) -> FormatInfo:
-    """Facts of ``fmt``."""
+def finfo(fmt: Format | str) -> FormatInfo:
+    """Facts of a format or of the format of that name."""
+    fmt = format_of(fmt)
     levels = fmt.levels[1:]
     # The worst value between two levels is the midpoint, relative to itself.
     worst = float(((levels[1:] - levels[:-1]) / (levels[1:] + levels[:-1])).max())

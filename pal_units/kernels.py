@@ -1,16 +1,16 @@
 """Compiled loops for large arrays: encoding and exact matrix products.
 
-The arithmetic is that of ``model``, which the tests compare them with; the loops run on
-all cores (numba).
+The arithmetic is that of ``model``, which the tests compare them with.  The loops do the rows
+from ``start`` to ``stop``, for ``compiled.in_pieces``.
 """
 
 import math
 from functools import cache
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
+from pal_units.compiled import compiled
 from pal_units.formats import Format
 
 #: Bits of the float64 1.0.
@@ -37,7 +37,7 @@ def cells(fmt: Format) -> tuple[NDArray[np.int32], int]:
     return np.maximum(index, 1), shift
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _nearest(a, levels, index, shift):
     """Index of the level nearest to ``a >= 0``, ties to even, saturating."""
     last = len(index) - 1
@@ -51,24 +51,26 @@ def _nearest(a, levels, index, shift):
     return above - 1
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _power(octaves):
-    """``2^octaves`` as two factors, so that neither over- nor underflows."""
+    """``2^octaves`` as two factors, so that neither over- nor underflows.
+
+    Beyond 2044 octaves every float64 saturates or becomes zero.
+    """
+    octaves = int(min(max(octaves, -2044), 2044))
     half = octaves // 2
     return math.ldexp(1.0, half), math.ldexp(1.0, octaves - half)
 
 
-@njit(cache=True, parallel=True)
-def biases(x, block, levels, index, shift, eighths, candidates):
-    """Bias of each block of ``x`` (rows, K), and its kind, both (rows, K / block).
+@compiled
+def biases(start, stop, x, block, levels, index, shift, eighths, candidates, bias, kind):
+    """Bias of each block of ``x`` (rows, K), and its kind, into (rows, K / block).
 
     Without candidates the least that does not clip, otherwise the candidate around the
     nearest to the largest magnitude that has the least squared error.
     """
-    rows, count = x.shape[0], x.shape[1] // block
-    bias, kind = np.zeros((rows, count), np.int32), np.zeros((rows, count), np.int8)
-    for r in prange(rows):
-        for b in range(count):
+    for r in range(start, stop):
+        for b in range(x.shape[1] // block):
             part = x[r, b * block:(b + 1) * block]
             amax, nan = 0.0, False
             for v in part:
@@ -76,6 +78,7 @@ def biases(x, block, levels, index, shift, eighths, candidates):
                     nan = True
                 else:
                     amax = max(amax, abs(np.float64(v)))
+            bias[r, b] = 0
             if amax == 0.0:
                 kind[r, b] = NAN_ONLY if nan else EMPTY
                 continue
@@ -95,10 +98,10 @@ def biases(x, block, levels, index, shift, eighths, candidates):
             for step in candidates:
                 p, q = _power(-(nearest + step) // 8)
                 scale = eighths[-(nearest + step) % 8]
-                weight = eighths[(2 * step) % 8] * math.ldexp(1.0, (2 * step) // 8)
+                weight = eighths[(2 * step) % 8] * math.ldexp(1.0, int((2 * step) // 8))
                 error = 0.0
                 for v in part:
-                    a = abs(np.float64(v) * scale * p * q)
+                    a = abs(np.float64(v) * p * scale * q)
                     if not np.isnan(a):
                         difference = levels[_nearest(a, levels, index, shift)] - a
                         error += difference * difference
@@ -106,13 +109,12 @@ def biases(x, block, levels, index, shift, eighths, candidates):
                             break
                 if error * weight < best:
                     best, bias[r, b] = error * weight, nearest + step
-    return bias, kind
 
 
-@njit(cache=True, parallel=True)
-def codes(x, bias, block, levels, index, shift, eighths, sign_bit, out):
+@compiled
+def codes(start, stop, x, bias, block, levels, index, shift, eighths, sign_bit, out):
     """Nearest codes of ``x`` (rows, K) under block biases (rows, K / block), into ``out``."""
-    for r in prange(x.shape[0]):
+    for r in range(start, stop):
         for b in range(x.shape[1] // block):
             octaves, j = -bias[r, b] // 8, -bias[r, b] % 8
             p, q = _power(octaves)
@@ -121,23 +123,26 @@ def codes(x, bias, block, levels, index, shift, eighths, sign_bit, out):
                 if np.isnan(v):
                     out[r, k] = sign_bit
                     continue
-                m = _nearest(abs(v * eighths[j] * p * q), levels, index, shift)
+                m = _nearest(abs(v * p * eighths[j] * q), levels, index, shift)
                 out[r, k] = m | sign_bit if v < 0 and m > 0 else m
 
 
-@njit(cache=True, parallel=True)
-def accumulate(a, beta_a, b, beta_b, products, block, guard_bits, zero_block):
-    """Accumulators (M, N), int64, of codes ``a`` (M, K) and ``b`` (K, N).
+@compiled
+def accumulate(start, stop, a, beta_a, b, beta_b, products, block, guard_bits, zero_block, sums,
+               out):
+    """Accumulators of codes ``a`` (M, K) and ``b`` (K, N), into ``out`` (M, N), int64.
 
     ``products[eighths, code_a, code_b]`` are the integer products; biases are
-    (M, K / block) and (K / block, N).
+    (M, K / block) and (K / block, N), the last block may be shorter.  ``sums`` is any array
+    of the type that holds the sum of a block.
     """
-    rows, columns = a.shape[0], b.shape[1]
+    columns = b.shape[1]
     eighths, codes_a, codes_b = products.shape
     flat = products.ravel()
-    out = np.zeros((rows, columns), np.int64)
-    for i in prange(rows):
-        total, down, table = np.empty((3, columns), np.int32)
+    total = np.empty(columns, sums.dtype)
+    down, table = np.empty((2, columns), np.int32)
+    for i in range(start, stop):
+        out[i] = 0
         for block_index in range(beta_a.shape[1]):
             if beta_a[i, block_index] == zero_block:
                 continue
@@ -145,14 +150,13 @@ def accumulate(a, beta_a, b, beta_b, products, block, guard_bits, zero_block):
                 down[j] = -min(np.int64(beta_a[i, block_index]) + beta_b[block_index, j], 0)
                 table[j] = down[j] % eighths * codes_a * codes_b
                 total[j] = 0
-            for k in range(block_index * block, (block_index + 1) * block):
+            for k in range(block_index * block, min((block_index + 1) * block, a.shape[1])):
                 row = flat[np.int64(a[i, k]) * codes_b:]
                 for j in range(columns):
                     total[j] += row[table[j] + b[k, j]]
             for j in range(columns):
                 if beta_b[block_index, j] != zero_block:
                     out[i, j] += (np.int64(total[j]) << guard_bits) >> (down[j] // eighths)
-    return out
 
 
 def contiguous(x: NDArray) -> NDArray:

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from pal_units.compiled import compiled
 from rtl.synthesis import Netlist
 
 #: How transitions within a cycle count: only from one settled state to the next, or every
@@ -170,7 +170,7 @@ def _bits(values: Sequence[int], width: int) -> NDArray[np.uint8]:
     return np.unpackbits(columns, axis=1, bitorder="little")[:, :width]
 
 
-@njit(cache=True)
+@compiled
 def _simulate(targets, sources, tables, flops, input_nets, stimulus, seen, found, toggles,
               every_step):
     value = np.zeros(len(toggles), np.uint8)
@@ -211,7 +211,7 @@ def _simulate(targets, sources, tables, flops, input_nets, stimulus, seen, found
             state[f] = value[flops[f, 0]]
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _evaluate(value, inputs, table):
     index = np.uint64(0)
     for k in range(len(inputs)):

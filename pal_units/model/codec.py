@@ -89,9 +89,10 @@ def bias_for(amax: ArrayLike) -> NDArray[np.int64]:
 
 
 def scaled(x: ArrayLike, bias: ArrayLike) -> NDArray[np.float64]:
-    """``x * 2^(bias/8)``, with one rounding."""
+    """``x * 2^(bias/8)``, with one rounding, however large or small ``x`` is."""
     octaves, eighths = np.divmod(np.asarray(bias, dtype=np.int64), BIAS_PER_OCTAVE)
-    return np.ldexp(x * EIGHTHS[eighths], octaves)
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(mantissa * EIGHTHS[eighths], octaves + exponent)
 
 
 def _searched_bias(blocks: NDArray[np.float64], amax: NDArray[np.float64], fmt: Format
@@ -146,6 +147,12 @@ def check_encodable(x: NDArray[np.floating[Any]], fmt: Format) -> None:
         raise ValueError(f"{fmt.name} has no NaN (n < 6); x holds {count}")
 
 
+def check_tensor_bias(tensor_bias: int) -> None:
+    """Raise ``ValueError`` for a tensor bias that int16 does not hold."""
+    if not -(1 << 15) <= tensor_bias < 1 << 15:
+        raise ValueError(f"tensor bias must fit int16, not {tensor_bias}")
+
+
 def place_biases(bias: NDArray[np.int64], used: NDArray[np.bool_], numbers: NDArray[np.bool_],
                  fmt: Format, tensor_bias: int | None) -> tuple[int, NDArray[np.int64]]:
     """Tensor bias and block biases for blocks that want ``bias``.
@@ -156,8 +163,7 @@ def place_biases(bias: NDArray[np.int64], used: NDArray[np.bool_], numbers: NDAr
     """
     if tensor_bias is None:
         tensor_bias = int(bias[numbers].max()) if numbers.any() else 0
-    if not -(1 << 15) <= tensor_bias < 1 << 15:
-        raise ValueError(f"tensor bias must fit int16, not {tensor_bias}")
+    check_tensor_bias(tensor_bias)
     if fmt.block == 1:
         return int(tensor_bias), np.zeros_like(bias)
     steps_down = (tensor_bias - bias) // fmt.bias_step

@@ -6,9 +6,9 @@ Tables are computed from the values of the codes, units from exponents and signi
 from functools import cache
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
+from pal_units.compiled import compiled, in_pieces
 from verif.baselines.elements import FloatFormat
 
 
@@ -44,7 +44,6 @@ def unit_shift(fmt: FloatFormat, window: int | None) -> int:
     return max(fmt.product_bits - (window or fmt.product_bits), 0)
 
 
-@njit(cache=True, parallel=True)
 def dot_accumulators(a, beta_a, b, beta_b, tables, block, lanes, guard_bits):
     """Accumulators (M, N), int64, of a fixed-point dot unit with a block scale.
 
@@ -53,8 +52,16 @@ def dot_accumulators(a, beta_a, b, beta_b, tables, block, lanes, guard_bits):
     the octaves of the biases, keeping ``guard_bits``, and round down.
     """
     out = np.zeros((len(a), len(b)), np.int64)
-    for i in prange(len(a)):
+    in_pieces(_accumulate, len(a), a.size * len(b), a, beta_a, b, beta_b, tables, block, lanes,
+              guard_bits, out)
+    return out
+
+
+@compiled
+def _accumulate(start, stop, a, beta_a, b, beta_b, tables, block, lanes, guard_bits, out):
+    for i in range(start, stop):
         for j in range(len(b)):
+            out[i, j] = 0
             for s in range(a.shape[1] // lanes):
                 at = s * lanes // block
                 down = -(np.int64(beta_a[i, at]) + beta_b[j, at])
@@ -63,4 +70,3 @@ def dot_accumulators(a, beta_a, b, beta_b, tables, block, lanes, guard_bits):
                 for k in range(s * lanes, (s + 1) * lanes):
                     total += table[a[i, k], b[j, k]]
                 out[i, j] += (total << guard_bits) >> (down // 8)
-    return out

@@ -1,11 +1,12 @@
 """The golden model's inner loop, compiled: a cycle of a matrix unit for a whole batch."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from pal_units.compiled import compiled
 
-@njit(cache=True)
+
+@compiled
 def add_slice(table: NDArray[np.int32], words: NDArray[np.uint16], first: int, pitch: int,
               mask: int, weights: NDArray[np.uint8], beta: NDArray[np.int64],
               nan_codes: tuple[int, int], bits: int, partial: NDArray[np.int64],

@@ -188,7 +188,8 @@ X = np.ones((2, 64))
 @pytest.mark.parametrize(("call", "error", "rule"), [
     (lambda: pal.encode(X * 1j, pal.PAL8T), TypeError, "real numbers, not complex128"),
     (lambda: pal.encode(np.array(["a"] * 32), pal.PAL8T), TypeError, "real numbers, not <U1"),
-    (lambda: pal.encode(X, "PAL8T"), TypeError, "fmt must be a Format, not 'PAL8T'"),
+    (lambda: pal.encode(X, 8), TypeError, "fmt must be a Format or its name, not 8"),
+    (lambda: pal.encode(X, "PAL9"), ValueError, "no format 'PAL9'; there are PAL4U, PAL4T, PAL6U"),
     (lambda: pal.encode(X, pal.PAL8T, axis=0), ValueError,
      "axis 0 of length 2 must be a multiple of the block of 32"),
     (lambda: pal.encode(X, pal.PAL8T, axis=2), ValueError, "within the 2 axes of x, not 2"),

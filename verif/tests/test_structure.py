@@ -13,7 +13,8 @@ ALLOWED = {
     "spu.driver": {"spu.arch", "spu.driver"},
     "spu": {"pal_units", "spu"},
     "rtl": {"pal_units", "spu", "rtl"},
-    "compiler": {"pal_units.formats", "pal_units.model", "spu.arch", "compiler"},
+    "compiler": {"pal_units.compiled", "pal_units.formats", "pal_units.model", "spu.arch",
+                 "compiler"},
     "verif": {"pal_units", "spu", "rtl", "compiler", "verif"},
 }
 PACKAGES = {name.split(".")[0] for name in ALLOWED}

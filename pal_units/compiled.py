@@ -1,0 +1,117 @@
+"""Compiled functions (numba), for the whole project: kept on disk, safe in threads and forks.
+
+They let go of Python's lock, and ``in_pieces`` runs them on all cores by threads of its own
+that end with the call.  Numba's threads are not used: those of GNU OpenMP end a process that
+forks, those of its work queue one that calls from two threads.
+"""
+
+import contextlib
+import hashlib
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config as _config
+from numba.core.compiler_lock import global_compiler_lock
+
+#: Of numba; it has its members from the environment.
+config: Any = _config
+#: Elements of work that are worth a thread, some milliseconds.
+WORTH_A_THREAD = 1 << 16
+#: Pieces a thread, so that none waits long for a slow one.
+_PIECES = 4
+
+# A child that is forked while another thread compiles would wait for the lock for ever.
+os.register_at_fork(before=global_compiler_lock.acquire,
+                    after_in_parent=global_compiler_lock.release,
+                    after_in_child=global_compiler_lock.release)
+
+
+def compiled(function: Callable | None = None, *, sources: tuple[Path, ...] = (),
+             **options: Any) -> Any:
+    """A function compiled at its first call, as a decorator with or without options.
+
+    The machine code is kept beside the source, or in the user's cache; where neither can be
+    written, or has no space, it is not kept.  It is compiled anew when its file changes, or one
+    of ``sources``, which it needs to name if it calls functions of other files.  ``options`` are
+    numba's.
+    """
+    if function is None:
+        return lambda f: compiled(f, sources=sources, **options)
+    dispatcher: Any = numba.njit(nogil=True, **options)(function)
+    directory = _directory(sources) if sources else config.CACHE_DIR
+    if directory is None or config.DISABLE_JIT:
+        return dispatcher
+    elsewhere, config.CACHE_DIR = config.CACHE_DIR, directory
+    try:
+        dispatcher.enable_caching()
+        _forgive(dispatcher._cache)
+    except RuntimeError:  # numba found no place
+        pass
+    finally:
+        config.CACHE_DIR = elsewhere
+    return dispatcher
+
+
+@cache
+def _directory(sources: tuple[Path, ...]) -> str | None:
+    """A directory for this version of some files; others beside it are deleted."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    beside = sources[0].parent / "__pycache__"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for place in (Path(config.CACHE_DIR or beside), Path(home, "pal-spu")):
+        directory = place / f"kernels-{digest}"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=directory).close()
+        except OSError:
+            continue
+        for old in beside.glob("kernels-*") if place == beside else ():
+            if old != directory:
+                shutil.rmtree(old, ignore_errors=True)
+        return str(directory)
+    return None
+
+
+def _forgive(cache: Any) -> None:
+    """A cache that cannot be written any more, or whose files are damaged, is no error."""
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*arguments: Any) -> Any:
+        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+            return load(*arguments)
+        return None
+
+    def save_overload(*arguments: Any) -> None:
+        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+            save(*arguments)
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload
+
+
+def in_pieces(kernel: Callable[..., object], count: int, work: int, *arguments: Any) -> None:
+    """``kernel(start, stop, *arguments)`` for ranges that make up ``range(count)``.
+
+    On all cores where ``work``, the elements of the whole, is worth it; the kernel writes
+    only what belongs to its range.
+    """
+    threads = min(config.NUMBA_NUM_THREADS, work // WORTH_A_THREAD, count)
+    if threads > 1:
+        pieces = min(_PIECES * threads, count)
+        edges = [count * i // pieces for i in range(pieces + 1)]
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(lambda start, stop: kernel(start, stop, *arguments),
+                                  edges[:-1], edges[1:]):
+                    pass
+            return
+        except RuntimeError:  # no thread can be started: a limit, or Python is ending
+            pass
+    kernel(0, count, *arguments)

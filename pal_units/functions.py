@@ -1,0 +1,140 @@
+"""Elementwise functions of PAL arrays, as the hardware computes them.
+
+Operands go to PAL16, the operation is that of ``model``, and the result is encoded anew in the
+format of the operands.  A tensor bias is chosen for every result so that nothing saturates; what
+is more than 32 octaves below the top of a computation becomes zero: that of a product is the
+product of the largest operands, that of a sum twice the largest operand.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pal_units import model, tables
+from pal_units.array import PalArray
+from pal_units.encoding import encode
+from pal_units.formats import BIAS_PER_OCTAVE, PAL16
+from pal_units.model.elementwise import fields
+
+
+def decode(a: PalArray) -> NDArray[np.float64]:
+    """The values of ``a``."""
+    _check(a)
+    return a.decode()
+
+
+def _result(codes16: NDArray[np.uint16], tensor_bias: int, like: PalArray) -> PalArray:
+    """PAL16 codes encoded as ``like``."""
+    if not like.fmt.has_nan and (codes16 == PAL16.sign_bit).any():
+        raise ValueError(f"the result holds NaN, which {like.fmt.name} has not (n < 6)")
+    # Powers of two away from the tensor bias, so that float64 holds it.
+    octaves = tensor_bias // BIAS_PER_OCTAVE
+    values = model.decode16(codes16, tensor_bias - BIAS_PER_OCTAVE * octaves)
+    found = encode(values, like.fmt, axis=like.axis, pad=True)
+    return PalArray(found.codes, found.biases, found.tensor_bias + BIAS_PER_OCTAVE * octaves,
+                    like.fmt, like.axis)
+
+
+def _check(*operands: Any) -> None:
+    if not all(isinstance(v, PalArray) for v in operands):
+        raise TypeError("operands must be PalArrays, not "
+                        + " and ".join(type(v).__name__ for v in operands))
+
+
+def _check_alike(a: PalArray, b: PalArray) -> None:
+    _check(a, b)
+    if (a.shape, a.fmt, a.axis) != (b.shape, b.fmt, b.axis):
+        raise ValueError("operands must agree in shape, format and block axis, not "
+                         f"{a.shape} {a.fmt.name} {a.axis} and {b.shape} {b.fmt.name} {b.axis}")
+
+
+def multiply(a: PalArray, b: PalArray) -> PalArray:
+    """``a * b``; the log is exact before the result is encoded."""
+    _check_alike(a, b)
+    code = model.mul(a.codes16(a.tensor_bias), b.codes16(b.tensor_bias), PAL16)
+    return _result(code, a.tensor_bias + b.tensor_bias, a)
+
+
+def divide(a: PalArray, b: PalArray) -> PalArray:
+    """``a / b``; ``x / 0`` is NaN (an error in a format without)."""
+    _check_alike(a, b)
+    x, y = a.codes16(a.tensor_bias), b.codes16(b.tensor_bias)
+    headroom = int(fields(y, PAL16)[0].max(initial=0)) // 1024 + 1
+    code = model.div(x, y, PAL16, headroom)
+    code = np.where(y == 0, PAL16.sign_bit, code).astype(np.uint16)
+    return _result(code, a.tensor_bias - b.tensor_bias + BIAS_PER_OCTAVE * headroom, a)
+
+
+def _under_one_top(function: Callable[..., NDArray[Any]], a: PalArray, b: PalArray) -> PalArray:
+    """A function of PAL16 codes under one top, with an octave of room for sums."""
+    _check_alike(a, b)
+    tensor_bias = max(a.tensor_bias, b.tensor_bias) + BIAS_PER_OCTAVE
+    return _result(function(a.codes16(tensor_bias), b.codes16(tensor_bias), PAL16), tensor_bias, a)
+
+
+def add(a: PalArray, b: PalArray) -> PalArray:
+    """``a + b``; under one unit of PAL16's log before the result is encoded."""
+    return _under_one_top(model.add, a, b)
+
+
+def subtract(a: PalArray, b: PalArray) -> PalArray:
+    """``a - b``; see ``add``."""
+    return _under_one_top(model.sub, a, b)
+
+
+def minimum(a: PalArray, b: PalArray) -> PalArray:
+    """The lesser of each pair; NaN if either is."""
+    return _under_one_top(model.minimum, a, b)
+
+
+def maximum(a: PalArray, b: PalArray) -> PalArray:
+    """The greater of each pair; NaN if either is."""
+    return _under_one_top(model.maximum, a, b)
+
+
+def sqrt(a: PalArray) -> PalArray:
+    """Square roots; of negative numbers NaN."""
+    _check(a)
+    code = model.sqrt(a.codes16(a.tensor_bias), a.tensor_bias % 2, PAL16)
+    return _result(code, -(-a.tensor_bias // 2), a)
+
+
+def rsqrt(a: PalArray) -> PalArray:
+    """Reciprocal square roots; of zero and negative numbers NaN."""
+    _check(a)
+    x = a.codes16(a.tensor_bias)
+    headroom = int(fields(x, PAL16)[0].max(initial=0)) // 2048 + 1
+    code = model.rsqrt(x, a.tensor_bias % 2, PAL16, headroom)
+    code = np.where(x == 0, PAL16.sign_bit, code).astype(np.uint16)
+    return _result(code, -(a.tensor_bias // 2) + BIAS_PER_OCTAVE * headroom, a)
+
+
+def exp2(a: PalArray) -> PalArray:
+    """``2^a``; under one unit of PAL16's log before the result is encoded.
+
+    Raises ``OverflowError`` for values of 64 and above, and where all are -64 and below.
+    """
+    _check(a)
+    largest = float(np.nanmax(a.decode(), initial=-np.inf))
+    limit = 1 << tables.EXP_INTEGER_BITS
+    if largest >= limit:
+        raise OverflowError(f"exp2 takes values below {limit}, not {largest}")
+    if -np.inf < largest <= -limit:
+        raise OverflowError(f"exp2 needs a value above {-limit}, the largest is {largest}")
+    bias = int(np.ceil(BIAS_PER_OCTAVE * max(largest, -limit)))
+    return _result(model.exp2(a.codes16(a.tensor_bias), a.tensor_bias, bias, PAL16), bias, a)
+
+
+def log2(a: PalArray) -> PalArray:
+    """``log2(a)``; of zero and negative numbers NaN."""
+    _check(a)
+    x = a.codes16(a.tensor_bias)
+    lam = fields(x, PAL16)[0][x != 0]
+    # The log of largest magnitude is that of the largest or of the least value.
+    ends = a.tensor_bias / BIAS_PER_OCTAVE - np.array([lam.min(initial=PAL16.m_max),
+                                                       lam.max(initial=0)]) / 1024
+    bias = int(model.bias_for(max(np.abs(ends).max(), 2.0**-PAL16.fraction_bits)))
+    code = model.log2(x, a.tensor_bias, bias, PAL16)
+    return _result(np.where(x == 0, PAL16.sign_bit, code).astype(np.uint16), bias, a)
