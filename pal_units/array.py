@@ -166,7 +166,8 @@ class PalArray:
         large = np.isinf(values)
         if large.any():
             # The largest float64 is rounded to 2^1024, which is none, and comes back from it.
-            half = value_under(self.codes[large], bias[large] - BIAS_PER_OCTAVE, self.fmt)
+            with np.errstate(over="ignore"):
+                half = value_under(self.codes[large], bias[large] - BIAS_PER_OCTAVE, self.fmt)
             if (np.abs(half) > 2.0**1023).any():
                 raise OverflowError("values are beyond float64: the tensor bias is "
                                     f"{self.tensor_bias}, {self.tensor_bias / 8} octaves")

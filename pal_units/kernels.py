@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pal_units.compiled import compiled
 from pal_units.formats import Format
+from pal_units.model.codec import BIAS_MAX
 
 #: Bits of the float64 1.0.
 _ONE = 1023 << 52
@@ -96,6 +97,8 @@ def biases(start, stop, x, block, levels, index, shift, eighths, candidates, bia
             nearest = int(np.floor(8 * np.log2(amax) + 0.5))
             best = np.inf
             for step in candidates:
+                if nearest + step > BIAS_MAX:
+                    continue
                 p, q = _power(-(nearest + step) // 8)
                 scale = eighths[-(nearest + step) % 8]
                 weight = eighths[(2 * step) % 8] * math.ldexp(1.0, int((2 * step) // 8))

@@ -11,6 +11,8 @@ from pal_units.tables import argument_bits
 Codes = NDArray[np.unsignedinteger[Any]]
 #: ``2^(j/8)`` for ``j`` in ``0..7``: what biases are multiplied out with.
 EIGHTHS = np.exp2(np.arange(BIAS_PER_OCTAVE) / BIAS_PER_OCTAVE)
+#: Largest bias of a block of float64 values: a top above 2^1024 would not decode.
+BIAS_MAX = 1024 * BIAS_PER_OCTAVE
 
 
 def code_dtype(fmt: Format) -> type:
@@ -74,7 +76,9 @@ def value_under(codes: ArrayLike, bias: ArrayLike, fmt: Format) -> NDArray[np.fl
     unit = 1 << argument_bits(fmt)
     lam = fmt.lambdas[codes & fmt.m_max] * (unit >> fmt.fraction_bits)
     octaves, rest = np.divmod(np.asarray(bias, np.int64) * (unit // BIAS_PER_OCTAVE) - lam, unit)
-    return np.sign(value_of(codes, fmt)) * np.ldexp(np.exp2(rest / unit), octaves)
+    sign = np.sign(value_of(codes, fmt))
+    # Zero times a top beyond float64 would be NaN.
+    return sign * np.ldexp(np.exp2(rest / unit), np.where(sign == 0, 0, octaves))
 
 
 def bias_for(amax: ArrayLike) -> NDArray[np.int64]:
@@ -105,7 +109,7 @@ def _searched_bias(blocks: NDArray[np.float64], amax: NDArray[np.float64], fmt: 
         difference = np.nan_to_num(value_of(nearest_code(relative, fmt), fmt) - relative)
         # Summed in order, so that every implementation decides alike.
         total = np.add.accumulate(difference * difference, axis=-1)[..., -1]
-        errors.append(scaled(total, 2 * step))
+        errors.append(np.where(nearest + step > BIAS_MAX, np.inf, scaled(total, 2 * step)))
     return nearest + np.array(fmt.bias_candidates)[np.argmin(errors, axis=0)]
 
 
