@@ -17,8 +17,10 @@ from rtl.simulator import SIMULATORS
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
+from verif.cli_check import Batch, Dims, check, parse_dims
 from verif.cli_common import (
     EXIT_FAILED,
+    ArchName,
     BadInput,
     Commands,
     console,
@@ -35,7 +37,6 @@ from verif.tables import show
 app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False, invoke_without_command=True,
                   context_settings={"help_option_names": ["-h", "--help"]})
-ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
 FormatName = StrEnum("FormatName", {f.name: f.name for f in MATRIX_FORMATS})  # type: ignore[misc]
 SimName = StrEnum("SimName", {n: n for n in SIMULATORS})  # type: ignore[misc]
 EngineName = StrEnum("EngineName", ["golden", "rtl"])
@@ -88,7 +89,8 @@ def compile_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placement search.")] = 0,
     steps: Annotated[bool, typer.Option("--steps", help="A program for each step, rather than "
                                         "one for a whole chain of dense layers.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Size of open dimensions (--steps).")] = 1,
+    batch: Batch = None,
+    dim: Dims = None,
     calibrate: Annotated[Path | None, typer.Option(
         help="Inputs (.npy, .npz) whose magnitudes set the tensor bias (--steps).")] = None,
     budget: Annotated[float | None, typer.Option(
@@ -103,10 +105,10 @@ def compile_command(
     if steps:
         with one_line_errors():
             print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, budget,
-                                seed))
+                                seed, parse_dims(dim)))
         return
-    if calibrate or budget is not None:
-        raise typer.BadParameter("--calibrate and --budget take --steps")
+    if calibrate or budget is not None or dim:
+        raise typer.BadParameter("--calibrate, --budget and --dim take --steps")
     with one_line_errors(), working("compiling") as note:
         check_directory(out, (PROGRAM, REPORT))
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed, note)
@@ -286,6 +288,7 @@ for study in (numerics, area, fpga):
     app.command()(study)
 app.command("map")(map_command)
 app.command()(explain)
+app.command()(check)
 
 
 def main() -> None:

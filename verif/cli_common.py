@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,8 +19,10 @@ from rich.text import Text
 from compiler.errors import CompileError
 from rtl.simulator import MissingTool, SimulationError
 from spu.arch import bitstream
+from spu.arch.params import CONFIGS
 from verif import host
 
+ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
 console = Console(stderr=True, soft_wrap=True)
 
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2

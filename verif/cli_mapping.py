@@ -26,7 +26,7 @@ from compiler.files import check_directory, replace_files
 from compiler.tensors.store import REPORT
 from spu.arch.params import CONFIGS
 from verif import kernels
-from verif.cli_common import one_line_errors, working
+from verif.cli_common import ArchName, one_line_errors, working
 from verif.explain import load, show
 from verif.explain_model import show_model
 from verif.pictures import grid as picture_grid
@@ -34,7 +34,6 @@ from verif.pictures import schedule as picture_schedule
 from verif.tables import output
 
 MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
-ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
 PICTURES = {"grid.svg": picture_grid, "schedule.svg": picture_schedule}
 
 

@@ -1,6 +1,7 @@
 """``spu compile`` and ``spu run`` for models that are sequences of programs."""
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -48,21 +49,22 @@ def arrays(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
             raise BadInput(f"{path}: {name} must be real numbers, not {values.dtype}")
         if values.shape != shape:
             raise BadInput(f"{path}: {name} must have shape {shape}, not {values.shape}; "
-                           "spu compile --batch sets the sizes that a model leaves open")
+                           "spu compile --batch and --dim set the sizes that a model leaves open")
         if not np.isfinite(values).all():
             raise BadInput(f"{path}: {name} holds NaN or infinities")
     return {name: values.astype(np.float64) for name, values in given.items()}
 
 
-def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch: int,
-                  calibrate: Path | None, budget: float | None, seed: int) -> str:
+def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch: int | None,
+                  calibrate: Path | None, budget: float | None, seed: int,
+                  dims: Mapping[str, int]) -> str:
     """Compile and save; returns what happened in a line."""
     check_directory(out, (REPORT, ARRAYS))
     check_directory(out / PROGRAMS)
     if budget is not None and (calibrate is None or fmt not in (PAL8T, PAL8U)):
         raise BadInput("a budget takes inputs to measure with (--calibrate), and a --format of 8 "
                        "bits to begin with")
-    program = lower(read(path), path.stem, batch)
+    program = lower(read(path), path.stem, batch, dims)
     bias, known = DEFAULT_BIAS, dict[tuple[Expression, int], Kernel]()
     given = {} if calibrate is None else arrays(calibrate, program)
     if calibrate is not None:

@@ -21,9 +21,8 @@ from rich.table import Table
 
 from compiler.errors import CompileError
 from compiler.tensors.compiled import bias_for, compile_program
-from compiler.tensors.elementwise import FLOATS
 from compiler.tensors.lower import lower
-from compiler.tensors.lowering import OPERATORS
+from compiler.tensors.lowering import FLOATS, OPERATORS
 from compiler.tensors.program import Layout, Program
 from compiler.tensors.values import real_values
 from spu.arch.params import CONFIGS
@@ -38,7 +37,7 @@ FOLDED = ("Constant", "Shape", "Size", "ConstantOfShape", "Range")
 #: Reasons why a test does not apply, by a part of what the compiler says of it.
 REASONS = {
     "casts to": "a cast to integers or to floats below 16 bits: the array has no such numbers",
-    "training_mode": "training of BatchNormalization",
+    "training_mode": "training of BatchNormalization, Dropout",
     "of its outputs": "positions of maxima: the second output is integers",
     "is infinite": "the greatest of no elements is infinite, which PAL has not",
     "Shape node": "a shape that shape inference does not know beforehand",

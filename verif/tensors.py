@@ -31,6 +31,7 @@ from verif.golden import words as w
 from verif.golden.array import GoldenArray, Result
 from verif.golden.units import codes_of
 from verif.golden.words import Stream
+from verif.host import InputError
 from verif.kernels import interleaved
 
 #: Runs side by side in the golden model, and iterations that each has at least.
@@ -124,9 +125,19 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
     for name, i in program.inputs.items():
         host.codes[i] = model.encode16(np.asarray(inputs[name], np.float64).reshape(
             program.shape(i)), compiled.bias)
+    def look(i: int) -> None:
+        """Raise if a tensor is below 0 that must not be."""
+        if i not in program.nonnegative:
+            return
+        least = np.nanmin(model.decode16(host.tensor(i), compiled.bias), initial=0.0)
+        if least < 0:
+            raise InputError(f"{program.nonnegative[i]}, must not be negative: it is {least:g}")
+    for i in program.inputs.values():
+        look(i)
     for i, step in enumerate(program.steps):
         progress(i, len(program.steps))
         host.step(i)
+        look(step.out)
         for s in step.sources:
             if needed.get(s) == i:
                 host.codes.pop(s, None)

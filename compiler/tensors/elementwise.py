@@ -1,18 +1,16 @@
 """Elementwise operators."""
 
 import numpy as np
-import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
 
 from compiler.errors import CompileError
 from compiler.tensors import expressions as ex
 from compiler.tensors.expressions import Expression, variable
-from compiler.tensors.lowering import Lowering, operator
+from compiler.tensors.lowering import FLOATS, Lowering, operator
 from compiler.tensors.onnx_graph import Operator
 
 X, Y = variable(0), variable(1)
-#: Element types that are numbers with a fraction.
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
-          onnx.TensorProto.BFLOAT16)
 UNARY: dict[str, Expression] = {
     "Relu": ex.apply("relu", X), "Sigmoid": ex.sigmoid(X), "Tanh": ex.tanh(X), "Erf": ex.erf(X),
     "Exp": ex.exp(X), "Log": ex.log(X), "Sqrt": ex.apply("sqrt", X), "Abs": ex.apply("abs", X),
@@ -29,13 +27,38 @@ def unary(low: Lowering, node: Operator) -> int:
 
 @operator(*BINARY)
 def binary(low: Lowering, node: Operator) -> int:
-    return low.program.map(BINARY[node.op], *low.inputs(node))
+    return low.program.map(BINARY[node.op], *operands(low, node))
+
+
+def operands(low: Lowering, node: Operator) -> tuple[int, int]:
+    """Both operands, the second broadcast as versions before 7 do it: from an axis on."""
+    a, b = low.inputs(node)
+    left, right = low.program.shape(a), low.program.shape(b)
+    if node.version >= 7:
+        return a, b
+    if not node.attributes["broadcast"]:
+        if left != right:
+            raise CompileError(f"operands of shapes {left} and {right}: version {node.version} "
+                               "broadcasts with attribute broadcast=1 only")
+        return a, b
+    if low.program.tensors[b].size == 1 and len(right) <= len(left):
+        return a, low.program.layout([b], lambda i: i.reshape(()))
+    first = int(node.attributes.get("axis", len(left) - len(right)))
+    after = len(left) - first - len(right)
+    if first < 0 or after < 0 or left[first:first + len(right)] != right:
+        raise CompileError(f"the second operand, of shape {right}, does not fit {left} from axis "
+                           f"{first} on (attributes broadcast, axis)")
+    return a, low.program.layout([b], lambda i: i.reshape(*right, *[1] * after))
 
 
 @operator(*CHOICES)
 def choose(low: Lowering, node: Operator) -> int:
     """Of any number of operands."""
     tensors = low.inputs(node)
+    shapes = [low.program.shape(t) for t in tensors]
+    if node.version < 8 and len(set(shapes)) > 1:
+        raise CompileError(f"operands of shapes {', '.join(map(str, shapes))}: version "
+                           f"{node.version} does not broadcast")
     terms = [variable(k) for k in range(len(tensors))]
     return low.program.map(ex.tree(CHOICES[node.op], terms), *tensors)
 
@@ -57,13 +80,47 @@ def formula(low: Lowering, used: bool) -> None:
 
 @operator("Pow")
 def power(low: Lowering, node: Operator) -> int:
-    x, y = low.inputs(node)
-    values = low.program.tensors[y].constant
-    if values is not None and values.size and (values == values.flat[0]).all():
-        base = low.program.broadcast(x, np.broadcast_shapes(
-            low.program.shape(x), low.program.shape(y)))
-        return low.program.map(ex.power(X, float(values.flat[0])), base)
-    return low.program.map(ex.apply("exp2", ex.apply("log2", X) * Y), x, y)
+    x, y = operands(low, node)
+    program = low.program
+    base, exponents = program.tensors[x].constant, program.tensors[y].constant
+    if exponents is not None and exponents.size:
+        shape = np.broadcast_shapes(program.shape(x), program.shape(y))
+        if (exponents == exponents.flat[0]).all():
+            return program.map(ex.power(X, float(exponents.flat[0])), program.broadcast(x, shape))
+        return _powers(low, x, exponents)
+    if base is None:
+        program.nonnegative[x] = f"the base of Pow, {node.inputs[0]!r}, where the exponent is " \
+                                 "not constant"
+    elif (base <= 0).any():
+        raise CompileError(f"a base of {base.min():g} takes a constant exponent")
+    beyond = ex.apply("select", 0.0, ex.apply("select", 1.0 / X, 1.0, ex.apply("lt", Y, 0.0)),
+                      ex.apply("lt", 0.0, Y))
+    whole = ex.apply("exp2", ex.apply("log2", X) * Y)
+    return program.map(whole if base is not None else ex.apply(
+        "select", whole, beyond, ex.apply("lt", 0.0, X)), x, y)
+
+
+def _powers(low: Lowering, x: int, exponents: NDArray[np.float64]) -> int:
+    """Powers by exponents that differ: of the magnitude, the sign put back where they are odd."""
+    sources = [x, low.program.constant(np.abs(exponents))]
+
+    def where(mask: NDArray[np.bool_], yes: Expression | float, no: Expression | float
+              ) -> Expression | float:
+        if mask.all() or not mask.any():
+            return yes if mask.all() else no
+        sources.append(low.program.constant(mask))
+        return ex.apply("select", yes, no, variable(len(sources) - 1))
+    whole = exponents == np.rint(exponents)
+    odd = whole & (exponents % 2 == 1)
+    size = ex.apply("abs", X)
+    out: Expression | float = ex.apply("exp2", ex.apply("log2", where(whole, size, X)) * Y)
+    out = ex.apply("select", out, 0.0, ex.apply("lt", 0.0, size))
+    out = where(exponents < 0, 1.0 / out, out)
+    signed = ex.apply("select", ex.apply("neg", out), out, ex.apply("lt", X, 0.0))
+    out = where(odd, signed, out)
+    out = where(exponents == 0, 1.0, out)
+    assert isinstance(out, Expression)
+    return low.program.map(out, *sources)
 
 
 @operator("Clip")
@@ -81,10 +138,20 @@ def same(low: Lowering, node: Operator) -> int:
     return low.tensor(node.inputs[0])
 
 
+@operator("Dropout")
+def dropout(low: Lowering, node: Operator) -> int:
+    """As in inference: the standard gives the input."""
+    training = low.known(node, 2)
+    if training is not None and training.any():
+        raise CompileError("training_mode is not supported")
+    return low.tensor(node.inputs[0])
+
+
 @operator("Cast")
 def cast(low: Lowering, node: Operator) -> int:
-    if node.attributes["to"] not in FLOATS:
-        raise CompileError(f"{node.label}: casts to "
-                           f"{onnx.TensorProto.DataType.Name(node.attributes['to'])}; only "
-                           "floating-point types of 16 bits and more are supported")
+    to = node.attributes["to"]
+    number = TensorProto.DataType.Value(to) if isinstance(to, str) else to
+    if number not in FLOATS:
+        raise CompileError(f"casts to {TensorProto.DataType.Name(number)}; only floating-point "
+                           "types of 16 bits and more are supported")
     return low.tensor(node.inputs[0])

@@ -17,6 +17,8 @@ LOG2_E = float(np.log2(np.e))
 ERF_P = 0.3275911
 ERF_A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 ERF_ERROR = 1.5e-7
+#: Factors of a power; equal products of them are made once.
+MOST_FACTORS = 64
 
 
 @dataclass(frozen=True)
@@ -207,12 +209,17 @@ def gelu(x: Expression, tanh_form: bool) -> Expression:
 
 
 def power(x: Expression, exponent: float) -> Expression:
-    """By products and roots for multiples of 1/2 up to 8, else by logarithms, for ``x >= 0``."""
+    """By products and roots for multiples of 1/2 up to ``MOST_FACTORS``, else by logarithms; a
+    negative ``x`` takes whole exponents only."""
     if exponent < 0:
         return 1.0 / power(x, -exponent)
     whole, half = int(exponent), exponent % 1
-    if whole > 8 or half not in (0, 0.5):
-        return apply("exp2", apply("log2", x) * exponent)
+    if whole > MOST_FACTORS or half not in (0, 0.5):
+        size = x if half else apply("abs", x)
+        out = apply("exp2", apply("log2", size) * exponent)
+        # The least logarithm stands for that of 0.
+        out = apply("select", out, 0.0, apply("lt", 0.0, size))
+        return _signed(x, out) if exponent % 2 == 1 else out
     factors = [x] * whole + [apply("sqrt", x)] * (half == 0.5)
     return tree("mul", factors) if factors else constant(1.0)
 

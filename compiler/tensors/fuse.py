@@ -18,7 +18,8 @@ def fuse(program: Program) -> Program:
     """
     steps: dict[int, Step] = {step.out: step for step in program.steps}
     order = [step.out for step in program.steps]
-    uses: dict[int, int] = dict.fromkeys(program.outputs.values(), 2)  # outputs stay
+    # Outputs stay, and what is looked at.
+    uses: dict[int, int] = dict.fromkeys((*program.outputs.values(), *program.nonnegative), 2)
     for step in program.steps:
         for source in step.sources:
             uses[source] = uses.get(source, 0) + 1

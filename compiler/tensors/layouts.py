@@ -22,7 +22,7 @@ def flatten(low: Lowering, node: Operator) -> int:
 def reshape(low: Lowering, node: Operator) -> int:
     x, wanted = low.tensor(node.inputs[0]), low.known(node, 1, "shape")
     if wanted is None:
-        raise CompileError(f"{node.label}: has no shape")
+        raise CompileError("has no shape")
     old, keep = low.program.shape(x), not node.attributes.get("allowzero", 0)
     shape = [old[k] if n == 0 and keep else int(n) for k, n in enumerate(wanted.ravel())]
     return low.program.layout([x], lambda i: i.reshape(shape))
@@ -44,23 +44,22 @@ def expand(low: Lowering, node: Operator) -> int:
 
 @operator("Concat")
 def concat(low: Lowering, node: Operator) -> int:
-    return low.program.layout(low.inputs(node), lambda *parts: np.concatenate(
-        parts, axis=node.attributes["axis"]))
+    axis = node.attributes.get("axis", 1)  # of version 1, the only one with a default
+    return low.program.layout(low.inputs(node), lambda *parts: np.concatenate(parts, axis))
 
 
 @operator("Split")
 def split(low: Lowering, node: Operator) -> list[int]:
     x = low.tensor(node.inputs[0])
     shape = low.program.shape(x)
-    axis = axis_of(node.attributes.get("axis", 0), len(shape))
+    axis = axis_of(node.attributes.get("axis", 0), len(shape))  # version 1 states no default
     sizes = low.known(node, 1, "split")
     if sizes is None:
         count = int(node.attributes.get("num_outputs", len(node.outputs)))
         each = -(-shape[axis] // count)
         sizes = np.diff(np.minimum(np.arange(count + 1) * each, shape[axis]))
     if sizes.sum() != shape[axis] or (sizes < 0).any():
-        raise CompileError(f"{node.label}: parts of {sizes.tolist()} do not make up "
-                           f"{shape[axis]}")
+        raise CompileError(f"parts of {sizes.tolist()} do not make up {shape[axis]}")
     ends = np.cumsum(sizes).tolist()
     return [low.program.layout([x], lambda i, a=end - int(n), b=end: np.take(
         i, range(a, b), axis)) for n, end in zip(sizes, ends, strict=True)]
@@ -72,24 +71,30 @@ def slice_of(low: Lowering, node: Operator) -> int:
     shape = low.program.shape(x)
     starts, ends = low.known(node, 1, "starts"), low.known(node, 2, "ends")
     if starts is None or ends is None:
-        raise CompileError(f"{node.label}: has no starts and ends")
+        raise CompileError("has no starts and ends")
     axes = low.axes(node, len(shape), 3) or tuple(range(len(starts)))
     steps = low.known(node, 4)
     steps = np.ones_like(starts) if steps is None else steps
     if len({len(starts), len(ends), len(axes), len(steps)}) > 1:
-        raise CompileError(f"{node.label}: starts, ends, axes and steps differ in length")
-    chosen = [slice(None)] * len(shape)
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        past = int(end) < -shape[axis] and step < 0
-        chosen[axis] = slice(int(start), None if past else int(end), int(step))
-    return low.program.layout([x], lambda i: i[tuple(chosen)])
+        raise CompileError("starts, ends, axes and steps differ in length")
+    chosen = [range(n) for n in shape]
+    for axis, start, end, step in zip(axes, map(int, starts), map(int, ends), map(int, steps),
+                                      strict=True):
+        size = shape[axis]
+        # Positions beyond an end are taken for it: of the elements if steps go back.
+        low_end, high_end = (0, size) if step > 0 else (-1, size - 1)
+        first, last = (p + size if p < 0 else p for p in (start, end))
+        chosen[axis] = range(min(max(first, 0), high_end), min(max(last, low_end), high_end), step)
+    return low.program.layout([x], lambda i: i[np.ix_(*chosen)] if chosen else i)
 
 
 @operator("Gather")
 def gather(low: Lowering, node: Operator) -> int:
     x, indices = low.tensor(node.inputs[0]), low.known(node, 1)
     assert indices is not None
-    axis = axis_of(node.attributes.get("axis", 0), len(low.program.shape(x)))
+    axis = axis_of(node.attributes["axis"], len(low.program.shape(x)))
+    if node.version < 11 and (indices < 0).any():
+        raise CompileError(f"index {indices.min()} in version {node.version}, which counts from 0")
     return low.program.layout([x], lambda i: np.take(i, indices.astype(np.int64), axis))
 
 
@@ -104,6 +109,6 @@ def squeeze(low: Lowering, node: Operator) -> int:
 def unsqueeze(low: Lowering, node: Operator) -> int:
     x, axes = low.tensor(node.inputs[0]), low.known(node, 1, "axes")
     if axes is None:
-        raise CompileError(f"{node.label}: has no axes")
+        raise CompileError("has no axes")
     return low.program.layout([x], lambda i: np.expand_dims(
         i, tuple(int(a) for a in axes.ravel())))

@@ -1,17 +1,43 @@
-"""Lowering of ONNX graphs: what operators have in common, and which there are."""
+"""Lowering of ONNX graphs: what operators have in common, and which there are.
 
-from collections.abc import Callable
+A node is computed beforehand, if it is of constants; lowered, if its operator is registered; or
+taken apart, if it stands for others.  What cannot be is a refusal; the nodes after it then go on
+with unknown values of the shape that it would have had.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import (
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 
-from compiler.errors import CompileError
-from compiler.tensors.onnx_graph import Graph, Operator
+from compiler.errors import CompileError, Refusal
+from compiler.tensors import honoured
+from compiler.tensors.folding import folded
+from compiler.tensors.functions import Opsets, inlined, opsets_of, standard_body
+from compiler.tensors.honoured import Schema
+from compiler.tensors.onnx_graph import Graph, Operator, line_of, operator_of
 from compiler.tensors.program import Program
 
 Handler = Callable[["Lowering", Operator], int | list[int]]
 #: What makes the outputs of a node, by operator.
 OPERATORS: dict[str, Handler] = {}
+#: Element types that are numbers with a fraction, of 16 bits and more.
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+UNSUPPORTED = "operator is not supported"
+#: Nodes of a graph, with those that others are made of.
+MOST_NODES = 5000
+#: Elements of constants that shape inference is told.
+MOST_TOLD = 1024
 
 
 def operator(*names: str) -> Callable[[Handler], Handler]:
@@ -22,50 +48,236 @@ def operator(*names: str) -> Callable[[Handler], Handler]:
     return register
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a node stands: the user's node and operator, and what leads from it to this one."""
+
+    node: str
+    operator: str
+    path: str = ""
+
+    @classmethod
+    def of(cls, node: NodeProto) -> "Place":
+        return cls(node.name or next((o for o in node.output if o), ""), node.op_type)
+
+    def inside(self, node: NodeProto) -> "Place":
+        """Of a node of a function of the user."""
+        inner = Place.of(node)
+        return Place(self.node, self.operator,
+                     f"{self.path}its {inner.operator} node {inner.node!r}: ")
+
+
 class Lowering:
-    """Nodes in order, with the tensors made so far."""
+    """Nodes in order, with the tensors made so far.
+
+    ``constants`` are those of the model and what was computed of them; ``types`` are of all
+    tensors whose type is known.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.program = Program(graph.name)
         self.tensors: dict[str, int] = {}
+        self.constants: dict[str, NDArray] = {}
+        self.types: dict[str, TypeProto] = {}
+        self.refusals: list[Refusal] = []
+        #: What refused nodes would have made: of a known shape, and not even that.
+        self.unknown: set[str] = set()
+        self.lost: set[str] = set()
+        self.nodes = 0
 
-    def run(self) -> Program:
-        """The program; raises ``CompileError`` that names the node."""
+    def run(self) -> None:
+        """Make the program and the ``refusals``; raises ``CompileError`` for bad inputs and
+        constants."""
         program, graph = self.program, self.graph
-        for name, shape in graph.inputs.items():
-            self.tensors[name] = program.inputs[name] = program.tensor(shape)
-        for node in graph.operators:
-            handler = OPERATORS.get(node.op)
-            if handler is None:
-                raise CompileError(f"{node.label}: operator is not supported; supported are "
-                                   f"{', '.join(sorted(OPERATORS))}")
+        for name, kind in graph.inputs.items():
+            self.types[name] = kind
             try:
-                made = handler(self, node)
+                self.tensors[name] = program.inputs[name] = program.tensor(_shape(kind) or ())
             except CompileError as error:
-                raise CompileError(f"{node.label}: {error}" if node.label not in str(error)
-                                   else str(error)) from None
-            except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError,
-                    OverflowError, MemoryError) as error:
-                raise CompileError(f"{node.label}: {error or type(error).__name__}") from None
-            made = made if isinstance(made, list) else [made]
-            if any(node.outputs[len(made):]):
-                raise CompileError(f"{node.label}: has only {len(made)} of its outputs here")
-            self.tensors.update({o: t for o, t in zip(node.outputs, made, strict=False) if o})
-        for name in graph.outputs:
-            program.outputs[name] = self.tensor(name)
-        if not program.outputs:
-            raise CompileError(f"{graph.name}: the graph has no outputs")
-        return program
+                raise CompileError(f"input {name!r}: {error}") from None
+        used = {i for node in graph.nodes for i in node.input} | {o.name for o in graph.outputs}
+        for name, tensor in graph.initialisers.items():
+            if name in used:
+                self._constant(name, _array(name, tensor))
+        for node in graph.nodes:
+            self._node(node, graph.opsets, Place.of(node))
+        for value in graph.outputs:
+            if value.name not in self.unknown | self.lost:
+                self._output(value)
+
+    # Nodes.
+
+    def _node(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
+        """A node of the user: lowered, or a refusal."""
+        before = len(self.program.steps)
+        try:
+            self._lower(node, opsets, place)
+        except CompileError as error:
+            self.refusals.append(Refusal(place.node, place.operator, place.path + str(error)))
+            del self.program.steps[before:]
+            self._unknown(node, opsets)
+
+    def _unknown(self, node: NodeProto, opsets: Opsets) -> None:
+        """Outputs of a node that is refused: of the inferred shape, or lost."""
+        types: Mapping[str, TypeProto] = {}
+        try:
+            if node.domain in ("", "ai.onnx"):
+                types = self._inferred(node, honoured.schema_of(node.op_type, opsets[""]), opsets)
+        except (CompileError, KeyError):
+            types = {}
+        for name in (o for o in node.output if o):
+            shape = _shape(types[name]) if name in types else None
+            try:
+                if shape is None:
+                    raise CompileError("no shape")
+                self.tensors[name], self.types[name] = self.program.tensor(shape), types[name]
+                self.unknown.add(name)
+            except CompileError:
+                self.lost.add(name)
+
+    def _lower(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise CompileError(f"the graph has more than {MOST_NODES} nodes")
+        function = self.graph.functions.get((node.domain, node.op_type))
+        if function is not None:
+            own = opsets_of(function.opset_import)
+            for inner in inlined(node, function, f"{node.output[0]}/"):
+                self._node(inner, own, place.inside(inner))
+            return
+        if node.domain not in ("", "ai.onnx"):
+            raise CompileError(f"operators of the domain {node.domain!r} are not supported")
+        opset = opsets.get("", 1)
+        schema = honoured.schema_of(node.op_type, opset)
+        supported = node.op_type in OPERATORS
+        if supported:
+            honoured.check(schema, operator_of(node, schema).attributes)
+        if any(i in self.lost for i in node.input):
+            if not (supported or schema.has_function or schema.has_context_dependent_function):
+                raise CompileError(UNSUPPORTED)
+            self.lost.update(o for o in node.output if o)
+            return
+        for name in (i for i in node.input if i and i not in self.types):
+            raise CompileError(f"there is no tensor {name!r}")
+        if self._folded(node, schema, opset, opsets):
+            return
+        if supported:
+            self._handled(node, schema, opsets)
+            return
+        full = NodeProto()
+        full.CopyFrom(node)
+        given = {a.name for a in node.attribute}
+        full.attribute.extend(helper.make_attribute(name, value) for name, value in
+                              honoured.defaults(schema).items() if name not in given)
+        body = standard_body(full, schema, opset, [self.types.get(i, TypeProto())
+                                                   for i in node.input])
+        if body is None:
+            raise CompileError(UNSUPPORTED)
+        own = opsets_of(body.opset_import) or dict(opsets)
+        for inner in inlined(full, body, f"{node.output[0]}/"):
+            self._lower(inner, own, place)
+
+    def _folded(self, node: NodeProto, schema: Schema, opset: int, opsets: Opsets) -> bool:
+        """Compute a node of constants, or of shapes."""
+        given = [i for i in node.input if i]
+        feeds = {i: self.constants[i] for i in given if i in self.constants}
+        if node.op_type in ("Shape", "Size") and not feeds:
+            feeds = {i: np.broadcast_to(np.float32(0), self.program.shape(self.tensors[i]))
+                     for i in given}
+        if len(feeds) < len(set(given)):
+            return False
+        types = self._inferred(node, schema, opsets)
+        values = folded(node, opset, feeds, [_shape(t) for t in types.values()])
+        if values is None:
+            return False
+        for name, value in zip((o for o in node.output if o), values, strict=True):
+            self._constant(name, value)
+        return True
+
+    def _handled(self, node: NodeProto, schema: Schema, opsets: Opsets) -> None:
+        """Lower a node by what is registered for its operator, and compare with its schema."""
+        for name in (i for i in node.input if i and i not in self.constants):
+            self._floating(name, f"takes {name!r}")
+        types = self._inferred(node, schema, opsets)
+        try:
+            made = OPERATORS[node.op_type](self, operator_of(node, schema))
+        except CompileError:
+            raise
+        except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, OverflowError,
+                MemoryError) as error:
+            raise CompileError(line_of(error)) from None
+        made = made if isinstance(made, list) else [made]
+        if any(node.output[len(made):]):
+            raise CompileError(f"has only {len(made)} of its outputs here")
+        for name, tensor in zip(node.output, made, strict=False):
+            if not name:
+                continue
+            shape, wanted = self.program.shape(tensor), _shape(types.get(name, TypeProto()))
+            if wanted is not None and wanted != shape:
+                raise CompileError(f"its output has the shape {wanted}, not {shape}")
+            # Inference knows nothing of the oldest versions: their outputs are as their inputs.
+            kind = types.get(name, TypeProto()).tensor_type.elem_type \
+                or self.types[node.input[0]].tensor_type.elem_type
+            self.types[name] = helper.make_tensor_type_proto(kind, shape)
+            self._floating(name, f"makes {name!r}")
+            self.tensors[name] = tensor
+
+    def _inferred(self, node: NodeProto, schema: Schema, opsets: Opsets) -> dict[str, TypeProto]:
+        """Types of the outputs."""
+        data = {i: numpy_helper.from_array(self.constants[i], i) for i in node.input
+                if i in self.constants and self.constants[i].size <= MOST_TOLD}
+        try:
+            return shape_inference.infer_node_outputs(
+                schema, node, {i: self.types[i] for i in node.input if i in self.types}, data,
+                opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()])
+        except Exception as error:  # a library's own, of any kind
+            raise CompileError(f"not valid: {line_of(error)}") from None
+
+    def _floating(self, name: str, what: str) -> None:
+        kind = self.types[name].tensor_type.elem_type
+        if kind not in FLOATS:
+            raise CompileError(
+                f"{what} of {TensorProto.DataType.Name(kind)}; only floats of 16 bits and more are "
+                "computed, integers and truth values if they are constant")
+
+    # Tensors.
+
+    def _constant(self, name: str, values: NDArray) -> None:
+        self.constants[name] = values
+        self.types[name] = helper.make_tensor_type_proto(
+            helper.np_dtype_to_tensor_dtype(values.dtype), values.shape)
+
+    def _output(self, value: ValueInfoProto) -> None:
+        name, declared = value.name, value.type.tensor_type
+        try:
+            if name in self.types:
+                self._floating(name, f"output {name!r} is")
+            tensor = self.program.outputs[name] = self.tensor(name)
+            shape, dims = self.program.shape(tensor), declared.shape.dim
+            # Open dimensions have a name, none, or -1.
+            if declared.HasField("shape") and (len(dims) != len(shape) or any(
+                    d.HasField("dim_value") and d.dim_value not in (-1, n)
+                    for d, n in zip(dims, shape, strict=True))):
+                wanted = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?"
+                          for d in dims]
+                raise CompileError(f"output {name!r} has the shape {list(shape)}, the model says "
+                                   f"{wanted}")
+        except CompileError as error:
+            self.refusals.append(Refusal("", "", str(error)))
 
     def tensor(self, name: str) -> int:
         """A tensor by name."""
         if name not in self.tensors:
-            if name not in self.graph.constants:
+            if name not in self.constants:
                 raise CompileError(f"there is no tensor {name!r}")
-            values = self.graph.constants[name]
-            if values.dtype.kind not in "fiub":
+            values = self.constants[name]
+            kind = self.types[name].tensor_type.elem_type
+            if kind not in FLOATS and values.dtype.kind not in "iub":
                 raise CompileError(f"{name!r} holds {values.dtype}, not numbers")
+            values = values.astype(np.float64)
+            if np.isnan(values).any():
+                raise CompileError(f"constant {name!r} holds {int(np.isnan(values).sum())} NaN")
             self.tensors[name] = self.program.constant(values)
         return self.tensors[name]
 
@@ -77,9 +289,12 @@ class Lowering:
         """The values of an input that must be constant, or of an attribute of older versions."""
         if place < len(node.inputs) and node.inputs[place]:
             name = node.inputs[place]
-            if name not in self.graph.constants:
-                raise CompileError(f"{node.label}: input {name!r} must be constant")
-            return self.graph.constants[name]
+            if name in self.constants:
+                return self.constants[name]
+            values = self.program.tensors[self.tensor(name)].constant
+            if values is None:
+                raise CompileError(f"input {name!r} must be constant")
+            return values
         value = node.attributes.get(attribute)
         return None if value is None else np.asarray(value)
 
@@ -94,3 +309,18 @@ def axis_of(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise CompileError(f"axis {axis} of a tensor of {rank} dimensions")
     return axis % rank
+
+
+def _shape(kind: TypeProto) -> tuple[int, ...] | None:
+    """The shape of a tensor's type, if all of it is known."""
+    if not kind.tensor_type.HasField("shape"):
+        return None
+    dims: Sequence = kind.tensor_type.shape.dim
+    return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
+
+
+def _array(name: str, tensor: TensorProto) -> NDArray:
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # sizes that do not fit, types that numpy lacks
+        raise CompileError(f"constant {name!r}: {line_of(error)}") from None

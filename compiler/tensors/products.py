@@ -40,6 +40,9 @@ def gemm(low: Lowering, node: Operator) -> int:
     scaled = X * alpha if alpha != 1 else X
     if not beta:
         return program.map(scaled, out)
+    if not attributes.get("broadcast", 1) and program.shape(c[0]) != program.shape(out):
+        raise CompileError(f"C of shape {program.shape(c[0])} must have that of the product, "
+                           f"{program.shape(out)}: attribute broadcast is 0")
     return program.map(scaled + (Y * beta if beta != 1 else Y), out, c[0])
 
 
@@ -50,7 +53,7 @@ def conv(low: Lowering, node: Operator) -> int:
     n, channels, *size = program.shape(x)
     filters, depth, *kernel = program.shape(weight)
     if groups < 1 or depth * groups != channels or filters % groups:
-        raise CompileError(f"{node.label}: weights of shape {program.shape(weight)} do not fit "
+        raise CompileError(f"weights of shape {program.shape(weight)} do not fit "
                            f"{channels} channels in {groups} groups")
     windows = Windows.of(node.attributes, size, kernel)
     positions = prod(windows.out)

@@ -74,6 +74,7 @@ class Program:
     """Steps in order; ``inputs`` and ``outputs`` are tensors by name.
 
     ``error``: of formulas that stand for functions that the array does not have, at most.
+    ``nonnegative``: tensors that must not be below 0, and what says so.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Program:
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     error: float = 0.0
+    nonnegative: dict[int, str] = field(default_factory=dict)
 
     def tensor(self, shape: Sequence[int], values: NDArray | None = None) -> int:
         """A new tensor."""

@@ -5,7 +5,6 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.errors import CompileError
 from compiler.tensors import expressions as ex
 from compiler.tensors.expressions import variable
 from compiler.tensors.lowering import Lowering, axis_of, operator
@@ -43,11 +42,9 @@ def mean_of(low: Lowering, x: int, axes: tuple[int, ...]) -> int:
 def softmax(low: Lowering, node: Operator) -> int:
     x, program = low.tensor(node.inputs[0]), low.program
     shape = program.shape(x)
-    if low.graph.opset < 13:
-        # Until then of all axes from one on.
-        axes = tuple(range(axis_of(node.attributes.get("axis", 1), len(shape)), len(shape)))
-    else:
-        axes = (axis_of(node.attributes.get("axis", -1), len(shape)),)
+    axis = axis_of(node.attributes["axis"], len(shape))
+    # Before version 13 of all axes from one on.
+    axes = tuple(range(axis, len(shape))) if node.version < 13 else (axis,)
     powers = program.map(ex.exp(X - Y), x, program.reduce("max", x, axes))
     return program.map(X / Y, powers, program.reduce("add", powers, axes))
 
@@ -88,8 +85,6 @@ def inverse_root(low: Lowering, node: Operator, x: int, axes: tuple[int, ...]) -
 
 @operator("BatchNormalization")
 def batch_norm(low: Lowering, node: Operator) -> int:
-    if node.attributes.get("training_mode", 0):
-        raise CompileError(f"{node.label}: training_mode is not supported")
     x, *parameters = low.inputs(node)
     shape = (-1, *[1] * (len(low.program.shape(x)) - 2))
     scale, bias, mean, variance = (low.program.layout([p], lambda i: i.reshape(shape))

@@ -73,6 +73,7 @@ class _Writer:
             "inputs": {name: list(program.shape(i)) for name, i in program.inputs.items()},
             "outputs": {name: list(program.shape(i)) for name, i in program.outputs.items()},
             "input_tensors": program.inputs, "output_tensors": program.outputs,
+            "nonnegative": {str(i): what for i, what in program.nonnegative.items()},
             "tensors": [list(t.shape) for t in program.tensors],
             "steps": [self._step(i, s) | ({"cycles": cycles[i]} if i in cycles else {})
                       for i, s in enumerate(program.steps)],
@@ -150,7 +151,8 @@ class _Reader:
         program = Program(report["name"], [
             Tensor(tuple(shape), self.arrays.get(f"constant_{i}"))
             for i, shape in enumerate(report["tensors"])], steps, report["input_tensors"],
-            report["output_tensors"], report["formula_error"])
+            report["output_tensors"], report["formula_error"],
+            {int(i): what for i, what in report["nonnegative"].items()})
         return Compiled(program, self.arch, report["tensor_bias"], formats,
                         {fmt: reblocking(self.arch, fmt) for fmt in formats.values()}, kernels,
                         pieces)

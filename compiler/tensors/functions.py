@@ -1,0 +1,80 @@
+"""Operators and functions of a model that are made of other operators: their bodies."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import onnx
+from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto
+
+from compiler.errors import CompileError
+from compiler.tensors.honoured import Schema
+
+#: Opset by domain.
+Opsets = Mapping[str, int]
+
+
+def opsets_of(imports: Sequence[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """Opsets that a model or a function imports; the standard's domain has the name ""."""
+    return {"" if i.domain == "ai.onnx" else i.domain: i.version for i in imports}
+
+
+def standard_body(node: NodeProto, schema: Schema, opset: int,
+                  types: Sequence[TypeProto]) -> FunctionProto | None:
+    """What the standard says that a node computes, for inputs of ``types``; None if nothing.
+
+    ``node`` has the defaults of its attributes.
+    """
+    body = FunctionProto()
+    versions = [v for v in schema.function_opset_versions if v <= opset]
+    if versions:
+        body.ParseFromString(schema.get_function_with_opset_version(max(versions)))
+        return body
+    versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+    if not versions:
+        return None
+    content = schema.get_context_dependent_function_with_opset_version(
+        max(versions), node.SerializeToString(), [t.SerializeToString() for t in types])
+    if not content:
+        return None
+    body.ParseFromString(content)
+    return body
+
+
+def inlined(node: NodeProto, body: FunctionProto, prefix: str) -> Iterator[NodeProto]:
+    """Nodes of a body with the names and attributes of the node that it stands for.
+
+    Names in between begin with ``prefix``.  Attributes that refer to those of ``node`` without a
+    default, where it has none, are left out.
+    """
+    given = {a.name: a for a in body.attribute_proto} | {a.name: a for a in node.attribute}
+    names = {"": ""}
+    names |= dict.fromkeys(body.input, "")
+    names |= dict(zip(body.input, node.input, strict=False))
+    # An output that nothing takes still needs a name.
+    names |= {formal: f"{prefix}{formal}" for formal in body.output}
+    names |= {formal: actual for formal, actual in zip(body.output, node.output, strict=False)
+              if actual}
+    passed = set(body.input) & set(body.output)
+    if passed:
+        raise CompileError(f"its function returns its input {min(passed)!r}, which the standard "
+                           "does not allow")
+    for inner in body.node:
+        made = NodeProto()
+        made.CopyFrom(inner)
+        del made.input[:], made.output[:], made.attribute[:]
+        made.input.extend(names.get(i, f"{prefix}{i}") for i in inner.input)
+        for o in inner.output:
+            names.setdefault(o, f"{prefix}{o}")
+        made.output.extend(names[o] for o in inner.output)
+        made.attribute.extend(_attributes(inner, given))
+        yield made
+
+
+def _attributes(inner: NodeProto, given: Mapping[str, AttributeProto]) -> Iterator[AttributeProto]:
+    for attribute in inner.attribute:
+        if not attribute.ref_attr_name:
+            yield attribute
+        elif attribute.ref_attr_name in given:
+            made = AttributeProto()
+            made.CopyFrom(given[attribute.ref_attr_name])
+            made.name = attribute.name
+            yield made

@@ -1,0 +1,115 @@
+"""Which versions of which ONNX operators are computed, and which of their attributes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import onnx
+from onnx import helper
+
+from compiler.errors import CompileError
+
+#: ``onnx.defs.OpSchema``, whose stub lacks much of it.
+Schema = Any
+#: Operators, versions (opsets in which the standard changed the operator), attributes.  An
+#: attribute with ``=`` is taken with this value only, one with ``~`` changes no value that is
+#: computed: workspace of old frameworks, order of indices, running means of training, how floats
+#: of 8 bits are rounded.
+_TABLE = """
+Abs Exp Log Neg Reciprocal Relu Sigmoid Sqrt Tanh  1 6 13 14           consumed_inputs~
+Erf                      9 13
+Gelu                     20                      approximate
+Add Sub Mul Div          1 6 7 13 14             axis broadcast consumed_inputs~
+Pow                      1 7 12 13 15            axis broadcast
+Max Min Sum              1 6 8 12 13             consumed_inputs~
+Clip                     1 6 11 12 13            min max consumed_inputs~
+Identity                 1 13 14 16 19 21 23 24 25
+Cast                     1 6 9 13 19 21 23 24 25 28  to saturate~ round_mode~
+Dropout                  1 6 7 10 12 13 22       is_test=1 ratio~ seed~ consumed_inputs~
+Flatten                  1 9 11 13 21 23 24 25   axis
+Reshape                  1 5 13 14 19 21 23 24 25  shape allowzero consumed_inputs~
+Transpose                1 13 21 23 24 25        perm
+Expand                   8 13
+Concat                   1 4 11 13               axis
+Split                    1 2 11 13 18            axis split num_outputs
+Slice                    1 10 11 13              starts ends axes
+Gather                   1 11 13                 axis
+Squeeze Unsqueeze        1 11 13 21 23 24 25     axes
+ReduceSum ReduceMean ReduceMax ReduceMin  1 11 12 13 18 20  axes keepdims noop_with_empty_axes
+Softmax                  1 11 13                 axis
+LayerNormalization       17                      axis epsilon stash_type~
+RMSNormalization         23                      axis epsilon stash_type~
+BatchNormalization       1 6 7 9 14 15           epsilon is_test=1 spatial=1 training_mode=0 \
+momentum~ consumed_inputs~
+MaxPool                  1 8 10 11 12 22         kernel_shape strides dilations pads auto_pad \
+ceil_mode storage_order~
+AveragePool              1 7 10 11 19 22         kernel_shape strides dilations pads auto_pad \
+ceil_mode count_include_pad
+GlobalAveragePool        1 22
+Conv                     1 11 22                 kernel_shape strides dilations pads auto_pad group
+MatMul                   1 9 13
+Gemm                     1 6 7 9 11 13           alpha beta transA transB broadcast
+"""
+
+
+@dataclass(frozen=True)
+class Honoured:
+    """Of an operator: ``versions``, ``attributes``, values of those that have only one
+    (``fixed``), and ``idle`` attributes, which change no value."""
+
+    versions: tuple[int, ...]
+    attributes: frozenset[str]
+    fixed: Mapping[str, int]
+    idle: frozenset[str]
+
+
+def _parsed() -> dict[str, Honoured]:
+    table = {}
+    for line in _TABLE.strip().splitlines():
+        words = line.split()
+        names = [w for w in words if w[0].isupper()]
+        rest = [w for w in words[len(names):] if not w.isdigit()]
+        made = Honoured(
+            tuple(int(w) for w in words if w.isdigit()),
+            frozenset(w for w in rest if "=" not in w and "~" not in w),
+            {w.split("=")[0]: int(w.split("=")[1]) for w in rest if "=" in w},
+            frozenset(w[:-1] for w in rest if w.endswith("~")))
+        table.update(dict.fromkeys(names, made))
+    return table
+
+
+HONOURED: dict[str, Honoured] = _parsed()
+
+
+@cache
+def schema_of(op: str, opset: int) -> Schema:
+    """The standard's schema of an operator; ``CompileError`` if it has none in this opset."""
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:
+        raise CompileError(f"opset {opset} is not known, {newest} is the newest")
+    try:
+        return onnx.defs.get_schema(op, opset)
+    except onnx.defs.SchemaError:
+        raise CompileError(f"opset {opset} has no such operator") from None
+
+
+def defaults(schema: Schema) -> dict[str, Any]:
+    """Values of attributes that are not given."""
+    return {name: helper.get_attribute_value(attribute.default_value)
+            for name, attribute in schema.attributes.items() if attribute.default_value.name}
+
+
+def check(schema: Schema, attributes: Mapping[str, Any]) -> None:
+    """Raise ``CompileError`` if a node with these attributes, defaults included, is not honoured.
+    """
+    rule, version = HONOURED[schema.name], schema.since_version
+    if version not in rule.versions:
+        raise CompileError(f"version {version} of the operator is not supported; supported are "
+                           f"{', '.join(map(str, rule.versions))}")
+    for name, value in attributes.items():
+        if name in rule.fixed and value != rule.fixed[name]:
+            raise CompileError(f"attribute {name}={value} of version {version} is not supported, "
+                               f"{rule.fixed[name]} is")
+        if name not in rule.attributes | rule.fixed.keys() | rule.idle:
+            raise CompileError(f"attribute {name} of version {version} is not supported")
