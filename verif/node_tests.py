@@ -63,13 +63,17 @@ class Case:
     reason: str = ""
 
 
-def cases() -> Iterator[Case]:
-    """All tests made of operators that are supported."""
+def node_tests() -> list:
+    """All of the package."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.loader import load_model_tests
-        tests = load_model_tests(kind="node")
-    for test in tests:
+        return load_model_tests(kind="node")
+
+
+def cases() -> Iterator[Case]:
+    """All tests made of operators that are supported."""
+    for test in node_tests():
         assert test.model is not None
         operators = tuple(dict.fromkeys(n.op_type for n in test.model.graph.node))
         if set(operators) <= {*OPERATORS, *FOLDED} and {*operators} & {*OPERATORS, "Constant"}:

@@ -232,7 +232,7 @@ class Lowering:
                 schema, node, {i: self.types[i] for i in node.input if i in self.types}, data,
                 opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()])
         except Exception as error:  # a library's own, of any kind
-            raise CompileError(f"not valid: {line_of(error)}") from None
+            raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
 
     def _floating(self, name: str, what: str) -> None:
         kind = self.types[name].tensor_type.elem_type
