@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units.compiled import compiled
+from rtl.liberty import INVERTED_STATE, MAX_INPUTS
 from rtl.synthesis import Netlist
 
 #: How transitions within a cycle count: only from one settled state to the next, or every
 #: one of a simulation in which each cell takes one unit of time, glitches included.
 DELAYS = ("zero", "unit")
-#: Inputs that a cell of the simulation may have.
-_INPUTS = 6
 
 
 class UnknownCell(ValueError):
@@ -64,13 +63,13 @@ class Simulator:
                 if pin in pins:
                     self._energy[pins[pin]] += cell.internal_energy
             if cell.clock is None:
-                if len(cell.inputs) > _INPUTS:
-                    raise UnknownCell(f"cell {cell.name} has more than {_INPUTS} inputs")
+                if len(cell.inputs) > MAX_INPUTS:
+                    raise UnknownCell(f"cell {cell.name} has more than {MAX_INPUTS} inputs")
                 sources = [pins[p] for p in cell.inputs]
                 gates += [(pins[pin], sources, table) for pin, table in cell.tables.items()
                           if pin in pins]
             elif cell.data:
-                self._flops += [(pins[cell.data], pins[pin], int("N" in function.upper()[-2:]))
+                self._flops += [(pins[cell.data], pins[pin], int(function == INVERTED_STATE))
                                 for pin, function in cell.functions.items() if pin in pins]
             else:
                 raise UnknownCell(f"cell {cell.name} is no D flip-flop")
@@ -85,7 +84,7 @@ class Simulator:
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[Any], ...]:
-        sources = np.zeros((len(self._gates), _INPUTS), np.int32)
+        sources = np.zeros((len(self._gates), MAX_INPUTS), np.int32)
         for row, (_, inputs, _) in zip(sources, self._gates, strict=True):
             row[:len(inputs)] = inputs
         return (np.array([g[0] for g in self._gates], np.int32), sources,

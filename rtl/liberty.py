@@ -1,46 +1,36 @@
 """Cell libraries: what areas, delays and energies need from a Liberty file.
 
-The syntax and the attributes are those of the Liberty reference manual (Open Source
-Liberty, "Liberty User Guide", vol. 1).
+Cells that units are not built from (latches, pads, scan flip-flops, ...) are left out, with the
+reason; what is wrong in the others, or in the file, is an error.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
-from rtl.boolean import FunctionError, truth_table
+from rtl.boolean import FunctionError, names, truth_table
 from rtl.gates import liberty as neutral_liberty
+from rtl.liberty_text import Group, LibraryError, number, parse, plain, read_text
 
+__all__ = ["Cell", "Library", "LibraryError", "neutral", "read"]
+
+#: Inputs of cells that units are built from: what one word of a truth table holds.
+MAX_INPUTS = 6
 #: Truth tables over two and three inputs, input 0 the least index bit.
 _INVERTER, _NAND2, _SUM, _CARRY = 0b01, 0b0111, 0b10010110, 0b11101000
+#: Time units that abc knows; it would take others for 1 ns.
+_TIME_UNITS = ("1ns", "100ps", "10ps", "1ps")
+#: Functions of a flip-flop's outputs.
+STATE, INVERTED_STATE = "state", "!state"
+#: Groups of a cell that is no gate and no single flip-flop.
+_ODD_GROUPS = {"latch": "latches", "latch_bank": "latches", "statetable": "state tables",
+               "ff_bank": "flip-flop banks", "bus": "buses", "bundle": "buses",
+               "memory": "memories"}
 
 
-class LibraryError(ValueError):
-    """A Liberty file that cannot be used; the message names it and says why."""
-
-
-@dataclass
-class Group:
-    """``name (arguments) { ... }``: attributes by name, groups in order."""
-
-    name: str
-    arguments: list[str]
-    attributes: dict[str, list[str]] = field(default_factory=dict)
-    groups: list["Group"] = field(default_factory=list)
-
-    def all(self, name: str) -> list["Group"]:
-        """Groups of a name."""
-        return [g for g in self.groups if g.name == name]
-
-    def text(self, name: str, default: str = "") -> str:
-        """An attribute's first value."""
-        return self.attributes.get(name, [default])[0]
-
-    def number(self, name: str, default: float = 0.0) -> float:
-        """An attribute's first value as a number."""
-        return float(self.attributes.get(name, [default])[0])
+class _LeftOut(Exception):
+    """A cell that units are not built from, and why."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,7 @@ class Cell:
     ----------
     area: in the library's unit.
     inputs: capacitance of each input pin in the library's unit, clock included.
-    functions: Liberty expression of each output.
+    functions: Liberty expression of each output; of a flip-flop ``STATE`` or ``INVERTED_STATE``.
     clock, data: pins of a positive-edge D flip-flop (set and reset, if any, tied off).
     internal_energy: energy of one output transition inside the cell, in the library's unit
         (capacitance unit times volt squared), the mean of the tables' middle entries.
@@ -67,7 +57,7 @@ class Cell:
 
     @cached_property
     def tables(self) -> dict[str, int]:
-        """Truth table of each output over the inputs, in their order."""
+        """Truth table of each output of a gate over the inputs, in their order."""
         return {pin: truth_table(f, list(self.inputs)) for pin, f in self.functions.items()}
 
 
@@ -78,8 +68,11 @@ class Library:
     Parameters
     ----------
     name: of the library group; ``neutral`` without a file.
-    text: the Liberty text itself.
+    text: these cells in plain Liberty.
     voltage: nominal supply in volts; capacitance_pf: its unit of capacitance.
+    timed: whether all gates have delays.
+    left_out: names of other cells by the reason.
+    notes: what the file does not say and was assumed.
     """
 
     name: str
@@ -87,6 +80,9 @@ class Library:
     cells: dict[str, Cell]
     voltage: float
     capacitance_pf: float
+    timed: bool
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def neutral(self) -> bool:
@@ -110,149 +106,251 @@ class Library:
 
     def _with_tables(self, inputs: int, tables: set[int]) -> list[Cell]:
         return [c for c in self.cells.values() if c.clock is None and len(c.inputs) == inputs
-                and c.functions and set(c.tables.values()) == tables]
+                and set(c.tables.values()) == tables]
+
+    def remarks(self) -> list[str]:
+        """Lines that say what was assumed, and how many cells were left out and why."""
+        lines = list(self.notes)
+        if self.left_out:
+            total = sum(map(len, self.left_out.values()))
+            reasons = "; ".join(f"{len(found)} with {reason} ({', '.join(found[:3])}"
+                                + ", ..." * (len(found) > 3) + ")"
+                                for reason, found in self.left_out.items())
+            lines.append(f"{total} of {total + len(self.cells)} cells left out: {reasons}")
+        return lines
 
 
 @cache
 def neutral() -> Library:
     """The library of gates counted in transistors, ``rtl/gates.py``."""
-    return parse(neutral_liberty(), "the neutral library")
+    text = neutral_liberty()
+    return replace(_library(text, "the neutral library"), text=text)
 
 
 def read(path: Path) -> Library:
     """Read a Liberty file.
 
     Raises ``LibraryError``: a file that is missing or not text, truncated or not Liberty,
-    or without an inverter, a NAND2 or a positive-edge D flip-flop.
+    with units or numbers that mean nothing, or without an inverter, a NAND2 or a positive-edge
+    D flip-flop.
     """
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "it is not text"
-        raise LibraryError(f"cannot read the Liberty file {path}: {reason}") from None
-    return parse(text, str(path))
+    library = _library(read_text(path), str(path), path.parent)
+    return replace(library, name=path.name) if library.neutral else library
 
 
-def parse(text: str, origin: str) -> Library:
-    """``read`` of a text; ``origin`` names it in errors."""
-    top = _parse_groups(text, origin)
-    cells = {c.name: c for g in top.all("cell") if (c := _cell(g, origin))}
-    unit = top.attributes.get("capacitive_load_unit", ["1", "pf"])
+def _library(text: str, origin: str, folder: Path | None = None) -> Library:
+    """``read`` of a text; ``origin`` names it in errors, ``folder`` is where it includes from."""
+    top = _with_time_unit(parse(text, origin, folder))
+    capacitance_pf, voltage, notes = _units(top)
+    cells: dict[str, Cell] = {}
+    groups: dict[str, Group] = {}
+    left_out: dict[str, list[str]] = {}
+    for group in top.all("cell"):
+        group = _one_name_a_pin(group)
+        try:
+            cell = _cell(group, top.number("default_input_pin_cap"))
+        except _LeftOut as reason:
+            left_out.setdefault(str(reason), []).append(" ".join(group.arguments))
+        else:
+            cells[cell.name], groups[cell.name] = cell, group
+    others, fillers = [g for g in top.groups if g.name != "cell"], _fillers(cells)
+    if untimed := [name for name, group in groups.items() if not _timed(cells[name], group)]:
+        notes.append(f"no delays are measured, for lack of timing of {len(untimed)} gates "
+                     f"({', '.join(untimed[:3])}{', ...' * (len(untimed) > 3)})")
+    elif fillers:
+        notes.append("no delays are measured, for lack of three kinds of gates")
     library = Library(
-        name=top.arguments[0] if top.arguments else "", text=text, cells=cells,
-        voltage=top.number("nom_voltage", 1.0),
-        capacitance_pf=float(unit[0]) * (1e-3 if unit[1].lower() == "ff" else 1.0))
-    _check_time_unit(top.text("time_unit", "1ns"), origin)
-    needed = {"inverter": library._with_tables(1, {_INVERTER}),
-              "NAND2": library._with_tables(2, {_NAND2}),
-              "positive-edge D flip-flop": [c for c in cells.values() if c.data]}
-    for what, found in needed.items():
+        " ".join(top.arguments), plain(replace(top, groups=[*others, *groups.values(), *fillers])),
+        cells, voltage, capacitance_pf, not untimed and not fillers, left_out, tuple(notes))
+    kinds = {"inverter": library._with_tables(1, {_INVERTER}),
+             "NAND2": library._with_tables(2, {_NAND2}),
+             "positive-edge D flip-flop": [c for c in cells.values() if c.data]}
+    for what, found in kinds.items():
         if not found:
-            raise LibraryError(f"{origin} has no {what}, which every unit needs")
+            raise LibraryError(". ".join([f"{origin} has no {what}, which every unit needs",
+                                          *library.remarks()]))
     return library
 
 
-_TOKEN = re.compile(r'/\*.*?\*/|"(?:[^"\\]|\\.)*"|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
-
-
-def _tokens(text: str) -> Iterator[str]:
-    for match in _TOKEN.finditer(text):
-        token = match[0]
-        if not token.startswith("/*") and token != "\\":
-            yield token.strip('"').replace("\\\n", " ")
-
-
-def _parse_groups(text: str, origin: str) -> Group:
-    """The outermost group, ``library``."""
-    root = Group("", [])
-    stack = [root]
-    words: list[str] = []
-    arguments: list[str] | None = None
-    tokens = _tokens(text)
-    for token in tokens:
-        if token == "(":
-            arguments = []
-            for token in tokens:
-                if token == ")":
-                    break
-                if token != ",":
-                    arguments.append(token)
-        elif token == "{":
-            group = Group(words[0] if words else "", arguments or [])
-            stack[-1].groups.append(group)
-            stack.append(group)
-            words, arguments = [], None
-        elif token in ("}", ";"):
-            _end_attribute(stack[-1], words, arguments)
-            words, arguments = [], None
-            if token == "}":
-                stack.pop()
-                if not stack:
-                    raise LibraryError(f"{origin} has a '}}' too many")
-        elif words and arguments is not None:  # a line without its semicolon
-            _end_attribute(stack[-1], words, arguments)
-            words, arguments = [token], None
+def _one_name_a_pin(cell: Group) -> Group:
+    """A cell whose ``pin (A, B)`` are two pins."""
+    groups = []
+    for group in cell.groups:
+        if group.name == "pin":
+            if not group.names():
+                raise LibraryError(f"{group.where}: {cell.title}: a pin without a name")
+            groups += [replace(group, arguments=[name]) for name in group.names()]
         else:
-            words.append(token)
-    libraries = root.all("library")
-    if not libraries:
-        raise LibraryError(f"{origin} is not a Liberty file: it has no library group")
-    if len(stack) > 1:
-        where = " ".join([stack[-1].name, *stack[-1].arguments])
-        cells = [g.arguments[0] for g in stack if g.name == "cell"]
-        raise LibraryError(f"{origin} is truncated: it ends inside group {where!r}"
-                           + (f" of cell {cells[0]}" if cells else ""))
-    return libraries[0]
+            groups.append(group)
+    return replace(cell, groups=groups)
 
 
-def _end_attribute(group: Group, words: list[str], arguments: list[str] | None) -> None:
-    if arguments is not None and words:
-        group.attributes[words[0]] = arguments
-    elif len(words) > 2 and words[1] == ":":
-        group.attributes[words[0]] = [" ".join(words[2:])]
+def _cell(group: Group, default_capacitance: float) -> Cell:
+    """A cell that units can be built from.
 
-
-def _cell(group: Group, origin: str) -> Cell | None:
-    """A cell that units can be built from; None for pads, latches and those not to be used."""
-    if group.text("dont_use").lower() == "true" or not group.arguments:
-        return None
-    ff = group.all("ff")
-    if group.all("latch") or group.all("statetable") or group.all("ff_bank") or len(ff) > 1:
-        return None
+    Raises ``_LeftOut`` for another, ``LibraryError`` for what is wrong.
+    """
+    if len(group.names()) != 1:
+        raise LibraryError(f"{group.where}: a cell has one name, not {group.arguments}")
+    name = group.names()[0]
+    where = f"{group.where}: cell {name}"
+    if group.text("dont_use").lower() == "true":
+        raise _LeftOut("dont_use")
+    for inner in group.groups:
+        if inner.name in _ODD_GROUPS:
+            raise _LeftOut(_ODD_GROUPS[inner.name])
+    pins = {pin.arguments[0]: pin for pin in group.all("pin")}
+    kinds = {pin: p.text("direction").lower() for pin, p in pins.items()}
+    inputs = {pin: p.number("capacitance", default_capacitance) for pin, p in pins.items()
+              if kinds[pin] == "input"}
+    outputs = {pin: p for pin, p in pins.items() if kinds[pin] == "output" and p.text("function")}
+    if not outputs:
+        raise _LeftOut("no function")
+    if any("three_state" in p.attributes for p in outputs.values()):
+        raise _LeftOut("three-state outputs")
+    if len(inputs) > MAX_INPUTS:
+        raise _LeftOut(f"more than {MAX_INPUTS} inputs")
+    functions = {pin: p.text("function") for pin, p in outputs.items()}
+    clock = data = None
     try:
-        inputs, functions, energies = {}, {}, []
-        for pin in group.all("pin"):
-            direction = pin.text("direction")
-            if direction == "input":
-                inputs[pin.arguments[0]] = pin.number("capacitance")
-            elif direction == "output" and "function" in pin.attributes:
-                functions[pin.arguments[0]] = pin.text("function")
-                energies += [_middle(p) for p in pin.all("internal_power")]
-        clock = ff[0].text("clocked_on") if ff else None
-        data = ff[0].text("next_state").strip("() ") if ff else None
-        cell = Cell(group.arguments[0], group.number("area"), inputs, functions,
-                    clock, data if data in inputs and clock in inputs else None,
-                    sum(energies) / len(energies) if energies else 0.0)
-        if clock is None:
-            cell.tables  # noqa: B018 - functions of pins that do not exist fail here
-    except (FunctionError, ValueError, IndexError) as e:
-        raise LibraryError(f"{origin}, cell {group.arguments[0]}: {e}") from None
-    return cell
+        if flip_flops := group.all("ff"):
+            clock, data = _flip_flop(flip_flops, inputs, pins)
+            functions = {pin: _of_state(f, flip_flops[0]) for pin, f in functions.items()}
+        else:
+            for function in functions.values():
+                _check_pins(function, inputs, pins)
+    except FunctionError as error:
+        raise LibraryError(f"{where}: {error}") from None
+    if "area" not in group.attributes:
+        raise LibraryError(f"{where} has no area")
+    if (area := group.number("area")) <= 0:
+        raise LibraryError(f"{where} has an area of {area:g}; it must be above 0")
+    energies = [_middle(power) for p in outputs.values() for power in p.all("internal_power")]
+    return Cell(name, area, inputs, functions, clock, data,
+                sum(energies) / len(energies) if energies else 0.0)
+
+
+def _timed(cell: Cell, group: Group) -> bool:
+    """Whether a gate has delays, or needs none, having no inputs or being a flip-flop."""
+    return cell.clock is not None or not cell.inputs or all(
+        any(table.attributes.get("values") for timing in pin.all("timing")
+            for table in timing.groups)
+        for pin in group.all("pin") if pin.arguments[0] in cell.functions)
+
+
+def _fillers(cells: dict[str, Cell]) -> list[Group]:
+    """Gates too large to be used, for abc, which takes no library of fewer than three kinds."""
+    kinds = {(len(c.inputs), *c.tables.values()) for c in cells.values()
+             if c.clock is None and len(c.functions) == 1}
+    if len(kinds) >= 3:
+        return []
+    text = " ".join(
+        f"cell (unused_{name}) {{ area : 1e9; pin (A, B, C) {{ direction : input; }}"
+        f' pin (Y) {{ direction : output; function : "{function}"; }} }}'
+        for name, function in (("and3", "A&B&C"), ("or3", "A|B|C")))
+    return [_one_name_a_pin(g) for g in parse(f"library () {{ {text} }}", "fillers").groups]
+
+
+def _check_pins(function: str, inputs: dict[str, float], pins: dict[str, Group]) -> None:
+    """A function is of inputs only, or the cell is odd, or names what is no pin."""
+    for name in names(function):
+        if name in pins and name not in inputs:
+            raise _LeftOut("functions of pins that are no inputs")
+    truth_table(function, list(inputs))
+
+
+def _flip_flop(groups: list[Group], inputs: dict[str, float], pins: dict[str, Group]
+               ) -> tuple[str, str]:
+    """Clock and data pin of a positive-edge D flip-flop; others are left out."""
+    if len(groups) > 1:
+        raise _LeftOut("several flip-flops")
+    if "clocked_on_also" in groups[0].attributes or len(groups[0].names()) != 2:
+        raise _LeftOut("flip-flops of another kind")
+    found = []
+    for name in ("clocked_on", "next_state"):
+        expression = groups[0].text(name)
+        if not expression:
+            raise FunctionError(f"its flip-flop has no {name}")
+        used = names(expression)
+        if len(used) > MAX_INPUTS or not set(used) <= {*pins, *groups[0].names()}:
+            raise _LeftOut("flip-flops of another kind")
+        pin = next((pin for pin in used if pin in inputs
+                    and truth_table(expression, used) == truth_table(pin, used)), None)
+        if pin is None:  # the other edge, enable, scan
+            raise _LeftOut("flip-flops of another kind")
+        found.append(pin)
+    return found[0], found[1]
+
+
+def _of_state(function: str, flip_flop: Group) -> str:
+    """The function of an output of a flip-flop whose two variables are opposite."""
+    state, inverse = flip_flop.names()
+    if not set(names(function)) <= {state, inverse}:
+        raise _LeftOut("flip-flops of another kind")
+    table = truth_table(function, [state, inverse])
+    values = table >> 2 & 1, table >> 1 & 1  # where the state is 0, 1
+    if values not in ((0, 1), (1, 0)):
+        raise _LeftOut("flip-flops of another kind")
+    return STATE if values == (0, 1) else INVERTED_STATE
 
 
 def _middle(power: Group) -> float:
     """Mean over rise and fall of the middle entry of the energy tables."""
     values = []
     for table in power.groups:
-        rows = [[float(v) for v in row.replace(",", " ").split()]
-                for row in table.attributes.get("values", [])]
-        if rows and rows[0]:
-            row = rows[len(rows) // 2]
-            values.append(row[len(row) // 2])
+        if attribute := table.attributes.get("values"):
+            rows = [row.replace(",", " ").split() for row in attribute.values]
+            row = rows[len(rows) // 2] if rows else []
+            if row:
+                values.append(number(row[len(row) // 2], attribute.where, "an energy"))
     return sum(values) / len(values) if values else 0.0
 
 
-def _check_time_unit(unit: str, origin: str) -> None:
-    """abc converts delays by it; with another one they would mean nothing."""
-    if not re.fullmatch(r"\s*[0-9.]+\s*(fs|ps|ns|us)\s*", unit):
-        raise LibraryError(f"{origin}: time_unit {unit!r} is not a time")
+def _units(top: Group) -> tuple[float, float, list[str]]:
+    """Picofarads of the unit of capacitance, volts of the supply, what was assumed."""
+    notes = []
+    capacitance = 1.0
+    if unit := top.attributes.get("capacitive_load_unit"):
+        words = " ".join(unit.values).replace(",", " ").lower().split()
+        if len(words) != 2 or words[1] not in ("ff", "pf"):
+            raise LibraryError(f"{unit.where}: capacitive_load_unit must be a number and ff or pf, "
+                               f"not ({', '.join(unit.values)})")
+        capacitance = number(words[0], unit.where, "capacitive_load_unit") \
+            * (1e-3 if words[1] == "ff" else 1.0)
+        if capacitance <= 0:
+            raise LibraryError(f"{unit.where}: capacitive_load_unit must be above 0")
+    else:
+        notes.append("no capacitive_load_unit: 1 pF assumed")
+    scale = re.fullmatch(r"([0-9.]+)\s*(m?)v", top.text("voltage_unit", "1V").lower())
+    if not scale:
+        raise LibraryError(f"{top.attributes['voltage_unit'].where}: voltage_unit "
+                           f"{top.text('voltage_unit')!r} is not a voltage")
+    volts = number(scale[1], top.attributes["voltage_unit"].where if "voltage_unit"
+                   in top.attributes else top.where, "voltage_unit") * (1e-3 if scale[2] else 1)
+    conditions = {name: g for g in top.all("operating_conditions") for name in g.names()}
+    chosen = conditions.get(top.text("default_operating_conditions"))
+    if "nom_voltage" in top.attributes:
+        voltage = top.number("nom_voltage") * volts
+    elif chosen and "voltage" in chosen.attributes:
+        voltage = chosen.number("voltage") * volts
+    else:
+        voltage = 1.0
+        notes.append("no nom_voltage: 1 V assumed")
+    if voltage <= 0:
+        raise LibraryError(f"{top.where}: the supply is {voltage:g} V; it must be above 0")
+    return capacitance, voltage, notes
+
+
+def _with_time_unit(top: Group) -> Group:
+    """The library with its unit of time as abc, which converts delays by it, spells it."""
+    attribute = top.attributes.get("time_unit")
+    if attribute is None:
+        return top
+    text = top.text("time_unit")
+    found = re.fullmatch(r"([0-9.]+)\s*(fs|ps|ns|us)", text.lower())
+    unit = f"{number(found[1], attribute.where, 'time_unit'):g}{found[2]}" if found else ""
+    if unit not in _TIME_UNITS:
+        raise LibraryError(f"{attribute.where}: time_unit {text!r} is not a time of "
+                           f"{', '.join(_TIME_UNITS)}")
+    others = [s for s in top.statements if s[0] != "time_unit"]
+    return replace(top, statements=[*others, ("time_unit", replace(attribute, values=[unit]))])

@@ -65,7 +65,7 @@ def area(
 
     Example: spu area --liberty sky130hd_tt.lib --json build/area.json
     """
-    from rtl.liberty import LibraryError
+    from rtl import liberty
     from verif.area import report
     from verif.area.plots import draw
     from verif.area.study import study
@@ -75,13 +75,18 @@ def area(
         task, sources = bar.add_task("area", total=1.0), AREA.sources()
         try:
             baseline = json.loads(check.read_text()) if check else None
+            if baseline is not None and not (isinstance(baseline, dict)
+                                             and {"rows", "parts"} <= baseline.keys()):
+                raise BadInput(f"{check}: not results of spu area")
+            for remark in liberty.read(library).remarks() if library else ():
+                console.print(f"{library}: {remark}", highlight=False, markup=False)
             results = study(library, tried, lambda what, share: bar.update(
                 task, description=what, completed=share)) | {"sources": sources}
             json_path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(json_path, lambda sink: sink.write(
                 json.dumps(results, indent=1).encode() + b"\n"))
             draw(results, plots)
-        except (LibraryError, MissingPackage) as error:
+        except (liberty.LibraryError, MissingPackage) as error:
             raise BadInput(str(error)) from None
         except json.JSONDecodeError:
             raise BadInput(f"{check}: not results of spu area") from None

@@ -59,14 +59,13 @@ def at_edge(full: float, decoded: float) -> float:
 def area_rows(results: dict) -> Iterator[Row]:
     """Heading, then a row a bar: ratios to both peers, in area and area-delay product."""
     rows = {row["unit"]: row for row in results["rows"]}
-    adders = rows["INT8"]["ge_adder_cells"] is not None
     yield ["unit", "peer", "bar", "area", "area, adder cells", "area x delay", "dot SQNR, dB",
            "needed", "met in area"]
     for bar in BARS:
         for peer in (bar.peer, bar.block_peer):
             ratios: list[float | None] = []
             for column in ("ge", "ge_adder_cells", "area_delay"):
-                if column == "ge_adder_cells" and not adders:
+                if rows["INT8"][column] is None:  # no adder cells, or no delays
                     ratios.append(None)
                     continue
                 value = rows[bar.unit][column]
@@ -129,7 +128,9 @@ def unit_rows(results: dict) -> Iterator[Row]:
         energy_value = median_energy(row)
         yield [row["unit"], f"{row['bits_per_element']:g}", row["scale"], row["accumulator"],
                f"{row['ge_per_lane']:.1f}", f"{adders / row['lanes']:.1f}" if adders else "-",
-               f"{row['delay_ns']:.2f}", f"{row['area_delay'] / row['lanes']:.0f}",
+               *("-" if value is None else text.format(value) for text, value in (
+                   ("{:.2f}", row["delay_ns"]),
+                   ("{:.0f}", row["area_delay"] and row["area_delay"] / row["lanes"]))),
                *(_decibels(row[key]) for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3",
                                                  "dot_sqnr_db_outliers")),
                f"{energy_value:.3g}" if energy_value else "-"]

@@ -18,6 +18,7 @@ from rtl import liberty
 from rtl.activity import Simulator
 from rtl.gates import NAND2
 from rtl.liberty import Library
+from rtl.probe import check
 from rtl.synthesis import Netlist, speeds, synthesise
 from spu.arch.params import CONFIGS
 from verif.area.accuracy import accumulators, dot_sqnr_db
@@ -84,10 +85,10 @@ def row(name: str, path: Path | None = None) -> dict:
         return result
     result["ge_adder_cells"] = synthesise(component, library, "adders").gate_equivalents \
         if library.full_adder else None
-    points = speeds(component, library)
+    points = speeds(component, library) if library.timed else []
     result["speeds"] = [{"ge": p.gate_equivalents, "delay": p.delay} for p in points]
-    result["delay_ns"] = min(p.delay for p in points)
-    result["area_delay"] = min(p.area_delay for p in points)
+    result["delay_ns"] = min((p.delay for p in points), default=None)
+    result["area_delay"] = min((p.area_delay for p in points), default=None)
     result["energy_per_mac"] = energies(unit, component, gates)
     return result
 
@@ -136,6 +137,8 @@ def study(path: Path | None = None, tried: bool = False,
     ``tried``: also the variants that were tried.  Raises ``LibraryError`` before any work.
     """
     library = _library(path)
+    if path:
+        check(library, str(path))
     names = [u.name for u in (*units(), *(variants() if tried else ()))]
     # The longest first, so that no core waits for the other.
     jobs: dict[Future[Any], str] = {}
