@@ -72,7 +72,7 @@ def area(
     from verif.numerics import MissingPackage
 
     with one_line_errors(), Progress(console=console, transient=True) as bar:
-        task, sources = bar.add_task("area", total=1.0), AREA.sources()
+        task = bar.add_task("area", total=1.0)
         try:
             baseline = json.loads(check.read_text()) if check else None
             if baseline is not None and not (isinstance(baseline, dict)
@@ -80,6 +80,7 @@ def area(
                 raise BadInput(f"{check}: not results of spu area")
             for remark in liberty.read(library).remarks() if library else ():
                 console.print(f"{library}: {remark}", highlight=False, markup=False)
+            sources = AREA.sources()
             results = study(library, tried, lambda what, share: bar.update(
                 task, description=what, completed=share)) | {"sources": sources}
             json_path.parent.mkdir(parents=True, exist_ok=True)
