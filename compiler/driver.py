@@ -49,8 +49,9 @@ def compile_network(network: Network, arch: Architecture, fmt: Format = MATRIX_F
     image = assemble(mapping, arch)
     check(image, mapping, arch)
     content = bitstream.encode(image)
-    return Compiled(arch, network, quantised, mapping, image, content,
-                    _report(quantised, mapping, arch, seed, len(content)))
+    report = _report(quantised, mapping, arch, seed, len(content))
+    report["io"]["input"] = network.input
+    return Compiled(arch, network, quantised, mapping, image, content, report)
 
 
 def compile_file(path: Path, arch: Architecture, fmt: Format = MATRIX_FORMATS[0],

@@ -20,10 +20,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in order; each takes the result of the one before it."""
+    """Layers in order; each takes the result of the one before it.
+
+    ``input``: name of the graph's input.
+    """
 
     name: str
     layers: tuple[Layer, ...]
+    input: str = "input"
 
     @property
     def inputs(self) -> int:

@@ -48,7 +48,7 @@ class _Importer:
         if len(inputs) != 1 or len(graph.output) != 1:
             raise CompileError(f"{name}: the graph must have one input and one output, "
                                f"not {len(inputs)} and {len(graph.output)}")
-        self.current = inputs[0]
+        self.input = self.current = inputs[0]
         self.layers: list[Layer] = []
         shapes = {v.name: v.type.tensor_type.shape
                   for v in (*graph.input, *graph.value_info, *graph.output)}
@@ -93,7 +93,7 @@ class _Importer:
                                f"{self.current!r}")
         if not self.layers:
             raise CompileError(f"{self.name}: the graph has no Gemm or MatMul")
-        return Network(self.name, tuple(self.layers))
+        return Network(self.name, tuple(self.layers), self.input)
 
     def _weight(self, node: onnx.NodeProto, label: str) -> NDArray[np.float64]:
         if node.input[0] != self.current:

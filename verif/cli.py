@@ -17,6 +17,7 @@ from rtl.simulator import SIMULATORS
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
+from verif.array_files import read_arrays
 from verif.cli_check import Batch, Dims, check, parse_dims
 from verif.cli_common import (
     EXIT_FAILED,
@@ -25,6 +26,7 @@ from verif.cli_common import (
     Commands,
     console,
     one_line_errors,
+    report_saturated,
     version,
     working,
 )
@@ -63,7 +65,7 @@ def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
     content = (directory / PROGRAM).read_bytes()
     try:
         report = json.loads((directory / REPORT).read_text())
-        arch = architecture(report["arch"])
+        arch, _ = architecture(report["arch"]), report["io"]["input"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
     return content, report, arch
@@ -131,6 +133,8 @@ def run(
     stats: Annotated[Path | None, typer.Option("--json", help="Counters as JSON.")] = None,
     sim: Annotated[SimName, typer.Option(help="Simulator of the RTL engine.")] =
         SimName["verilator"],
+    strict: Annotated[bool, typer.Option("--strict", help="A failed check (exit code 1) if "
+                                         "elements saturated; outputs are written.")] = False,
 ) -> None:
     """Run a compiled program on input vectors.
 
@@ -146,17 +150,20 @@ def run(
             if stats.resolve() == out.resolve():
                 raise BadInput(f"{out}: outputs and counters need a file each")
         if _kind(directory) == KIND:
-            print(run_steps(directory, inputs, out, engine == EngineName.rtl, stats))
+            text, saturated = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
+            print(text)
+            report_saturated(saturated, strict)
             return
         content, report, arch = _load(directory)
         if engine == EngineName.rtl:
             from verif.rtl_engine import check_rtl
 
             check_rtl(arch, sim)
-        try:
-            x = np.load(inputs, allow_pickle=False)
-        except (ValueError, EOFError):
-            raise BadInput(f"{inputs}: not an .npy file of numbers") from None
+        name = report["io"]["input"]
+        given = read_arrays(inputs, name)
+        if given.keys() != {name}:
+            raise BadInput(f"{inputs}: has {sorted(given)}, the input is {name!r}")
+        x = given[name]
         image = bitstream.decode(content, arch).image
         words = host.encode_inputs(x, report, arch)
         golden = GoldenArray(image).run(words, len(x))
@@ -165,11 +172,14 @@ def run(
             outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
         result = host.decode_outputs(outputs, report, arch)
         files: dict[Path, Writer] = {out: lambda sink: np.save(sink, result)}
+        saturated = host.saturated_layers(golden.tile_saturated, report)
         if stats:
-            text = json.dumps({"engine": str(engine), "vectors": len(x), **counters}, indent=1)
+            text = json.dumps({"engine": str(engine), "vectors": len(x), "saturated": saturated,
+                               **counters}, indent=1)
             files[stats] = lambda sink: sink.write(text.encode() + b"\n")
         replace_files(files)
     print(f"{out}: {len(result)} vectors in {counters['CYCLES_0']} cycles")
+    report_saturated(saturated, strict)
 
 
 def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, count: int,

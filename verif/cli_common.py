@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from importlib import metadata
@@ -149,6 +149,17 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
     finally:
         done.set()
         thread.join()
+
+
+def report_saturated(nodes: Mapping[str, int], strict: bool) -> None:
+    """Name what has saturated elements, by their numbers; a failed check if ``strict``."""
+    if not nodes:
+        return
+    names = ", ".join(f"{name} ({count})" for name, count in
+                      sorted(nodes.items(), key=lambda entry: -entry[1]))
+    console.print(Text(f"spu: saturated elements: {names}", style="yellow"))
+    if strict:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def version(wanted: bool) -> None:

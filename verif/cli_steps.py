@@ -9,24 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.files import Writer, check_directory, replace_files
-from compiler.tensors.compiled import (
-    DEFAULT_BIAS,
-    Kernel,
-    bias_for,
-    compile_program,
-)
-from compiler.tensors.expressions import Expression
+from compiler.tensors.compiled import Compiled, Kernel, Work, compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.onnx_graph import read
-from compiler.tensors.program import Program
+from compiler.tensors.program import Program, node_name
 from compiler.tensors.store import ARRAYS, KIND, PROGRAMS, REPORT, load, save
-from compiler.tensors.values import real_values
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.params import Architecture
+from verif.array_files import read_arrays, write_arrays
 from verif.budget import choose_formats, formats_text, quality
-from verif.cli_common import BadInput, working
+from verif.cli_common import BadInput, console, working
 from verif.rtl_engine import check_rtl, workplace
-from verif.tensors import Engine, GoldenEngine, RtlEngine, run
+from verif.tensors import Engine, GoldenEngine, RtlEngine, held, run
 
 __all__ = ["KIND", "compile_steps", "run_steps"]
 
@@ -36,11 +30,7 @@ def arrays(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
 
     Raises ``BadInput`` for other names, shapes or types, and for NaN and infinities.
     """
-    try:
-        file = np.load(path, allow_pickle=False)
-        given = dict(file) if hasattr(file, "files") else {next(iter(program.inputs), ""): file}
-    except (ValueError, EOFError, KeyError):
-        raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
+    given = read_arrays(path, next(iter(program.inputs), ""))
     if given.keys() != program.inputs.keys():
         raise BadInput(f"{path}: has {sorted(given)}, the inputs are {sorted(program.inputs)}")
     for name, values in given.items():
@@ -65,33 +55,49 @@ def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch:
         raise BadInput("a budget takes inputs to measure with (--calibrate), and a --format of 8 "
                        "bits to begin with")
     program = lower(read(path), path.stem, batch, dims)
-    bias, known = DEFAULT_BIAS, dict[tuple[Expression, int], Kernel]()
-    given = {} if calibrate is None else arrays(calibrate, program)
-    if calibrate is not None:
-        bias = bias_for(real_values(program, given)[1])
+    known = dict[Work, Kernel]()
+    given = None if calibrate is None else arrays(calibrate, program)
     with working("compiling") as note:
-        compiled = compile_program(program, arch, fmt, bias, seed, known, progress=note)
-        if budget is not None:
+        compiled = compile_program(program, arch, fmt, seed=seed, known=known, progress=note,
+                                   calibrate=given)
+        if budget is not None and given is not None:
             formats = choose_formats(compiled, given, budget, lambda done, total: note(
                 f"format of product {done + 1} of {total}"))
-            compiled = compile_program(program, arch, fmt, bias, seed, known, formats, note)
+            compiled = compile_program(program, arch, fmt, seed=seed, known=known, formats=formats,
+                                       progress=note, calibrate=given)
     report = save(compiled, out)
+    for line in compiled.ranges.notes:
+        console.print(f"spu: note: {line}", highlight=False, markup=False)
     kinds = [step["kind"] for step in report["steps"]]
     return (f"{out}: {kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
             f"{kinds.count('product')} products, {report['bytes']} bytes, {report['cycles']} "
-            f"cycles; magnitudes up to {2.0 ** (bias / 8):g}"
-            + ("" if budget is None else f"; {formats_text(compiled.formats.values())}, "
+            f"cycles; inputs of magnitudes up to {_tops(compiled)}"
+            + ("" if budget is None or given is None else
+               f"; {formats_text(compiled.formats.values())}, "
                f"{quality(compiled, given):.1f} dB on the calibration inputs"))
 
 
-def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path | None) -> str:
-    """Run on inputs and save the outputs; returns what happened in a line."""
+def _tops(compiled: Compiled) -> str:
+    """Magnitudes that inputs may have: one number, or one for each input."""
+    tops = {name: f"{2.0 ** (compiled.bias(i) / 8):g}"
+            for name, i in compiled.program.inputs.items()}
+    if len(set(tops.values())) == 1:
+        return next(iter(tops.values()))
+    return ", ".join(f"{top} ({name})" for name, top in tops.items())
+
+
+def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path | None
+              ) -> tuple[str, dict[str, int]]:
+    """Run on inputs and save the outputs; returns what happened in a line, and saturated elements
+    by node."""
     compiled = load(directory)
-    given, top = arrays(inputs, compiled.program), 2.0 ** (compiled.bias / 8)
-    for name, values in given.items():
-        if values.size and np.abs(values).max() > top:
-            raise BadInput(f"{inputs}: {name} has magnitude {np.abs(values).max():g}, the program "
-                           f"takes up to {top:g}; spu compile --calibrate sets it")
+    given = arrays(inputs, compiled.program)
+    for name, i in compiled.program.inputs.items():
+        top = 2.0 ** (compiled.bias(i) / 8)
+        most = np.abs(held(compiled, i, given[name])).max(initial=0)
+        if most > top:
+            raise BadInput(f"{inputs}: {name} has magnitude {most:g}, the program takes up to "
+                           f"{top:g}; spu compile --calibrate sets it")
     if rtl:
         check_rtl(compiled.arch)
     with working("running") as note, workplace() if rtl else nullcontext() as work:
@@ -100,12 +106,13 @@ def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path |
         results = run(compiled, engine, given,
                       lambda done, total: note(f"step {done} of {total}"))
     only = next(iter(results.values()))
-    files: dict[Path, Writer] = {out: lambda sink: np.savez(sink, allow_pickle=False, **results)
+    files: dict[Path, Writer] = {out: lambda sink: write_arrays(sink, results)
                                  if len(results) > 1 or out.suffix == ".npz"
                                  else np.save(sink, only)}
     if stats:
-        text = json.dumps({"cycles": engine.cycles, "runs": engine.runs}, indent=1)
+        text = json.dumps({"cycles": engine.cycles, "runs": engine.runs, "saturated": {
+            node_name(label): count for label, count in engine.nodes.items()}}, indent=1)
         files[stats] = lambda sink: sink.write(text.encode() + b"\n")
     replace_files(files)
     shapes = ", ".join(f"{name} {values.shape}" for name, values in results.items())
-    return f"{out}: {shapes} in {engine.cycles} cycles of {engine.runs} runs"
+    return f"{out}: {shapes} in {engine.cycles} cycles of {engine.runs} runs", dict(engine.nodes)

@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 
 from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.operations import IN
-from compiler.tensors.compiled import Compiled, weight_blocks
-from compiler.tensors.expressions import REAL, Expression
-from compiler.tensors.program import Layout, Map
+from compiler.tensors.compiled import Compiled, Work, weight_blocks
+from compiler.tensors.expressions import REAL, Expression, operand_bias
+from compiler.tensors.program import Layout, Map, Product
 from compiler.tensors.values import gathered
 from pal_units import model, tables
 from pal_units.formats import PAL16, Format
 from spu.arch.params import BLOCK, MATRIX_DOT
+from verif.tensors import held
 
 #: Relative error of a result that is the nearest code, and of one within a unit of the log.
 NEAREST = 2.0 ** (0.5 / 1024) - 1
 FAITHFUL = 2.0 ** (1 / 1024) - 1
 #: Operations that choose one of their operands, or change its sign.
+#: A tensor bias for truth values, which are 0 and 1 here.
+TRUTH = 0
 EXACT = ("abs", "neg", "min", "max", "relu", "lt", "select")
 
 
@@ -43,81 +46,99 @@ def error_bounds(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str,
         return _Analysis(compiled).run(inputs)
 
 
+def least(bias: int) -> float:
+    """Least magnitude that is not zero: smaller ones become it, or zero."""
+    return float(2.0 ** (bias / 8 - (PAL16.m_max - 1) / (1 << PAL16.fraction_bits)))
+
+
+def encoded(values: NDArray, bias: int) -> Bounded:
+    """Values as PAL16."""
+    return _limited(values, NEAREST * np.abs(values) + least(bias), bias)
+
+
+def _limited(value: NDArray, error: NDArray, bias: int) -> Bounded:
+    """Saturation brings what is computed nearer to values that the format has."""
+    return Bounded(value, np.where(np.abs(value) <= 2.0 ** (bias / 8), error, np.inf))
+
+
+def rounded(op: str, value: NDArray, error: NDArray, bias: int) -> Bounded:
+    """A result whose operands' errors make ``error``, rounded by its unit."""
+    if op in EXACT:
+        return _limited(value, error, bias)
+    unit = NEAREST if op in ("mul", "div", "sqrt", "rsqrt") else FAITHFUL
+    return _limited(value, error + unit * (np.abs(value) + error) + least(bias), bias)
+
+
 class _Analysis:
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
-        self.top = 2.0 ** (compiled.bias / 8)
-        #: Least magnitude that is not zero: smaller ones become it, or zero.
-        self.least = self.top * 2.0 ** (-(PAL16.m_max - 1) / (1 << PAL16.fraction_bits))
 
     def run(self, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:
         program = self.compiled.program
-        tensors = {i: self.encoded(np.asarray(inputs[name], np.float64).reshape(program.shape(i)))
-                   for name, i in program.inputs.items()}
-        for i, tensor in enumerate(program.tensors):
-            if tensor.constant is not None:
-                tensors[i] = self.encoded(tensor.constant)
+        compiled = self.compiled
+        tensors = {i: encoded(held(compiled, i, np.asarray(inputs[name], np.float64)).reshape(
+            program.shape(i)), compiled.bias(i)) for name, i in program.inputs.items()}
+        for i in program.outputs.values():
+            values = program.tensors[i].constant
+            if values is not None:
+                tensors[i] = encoded(values, compiled.bias(i))
         for number, step in enumerate(program.steps):
-            sources = [tensors[s] for s in step.sources]
+            sources = [tensors[s] if values is None else encoded(values, bias)
+                       for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
+                       for values in [program.tensors[s].constant]]
             if isinstance(step, Layout):
-                fill = self.encoded(np.array([step.fill]))
+                fill = encoded(np.array([step.fill]), compiled.bias(step.out))
                 tensors[step.out] = Bounded(
                     gathered(step, [s.value for s in sources], fill.value[0]),
                     gathered(step, [s.error for s in sources], fill.error[0]))
             elif isinstance(step, Map):
                 shape = program.shape(step.out)
-                tensors[step.out] = self.expression(step.expression, [
+                tensors[step.out] = self.expression(compiled.work(number), [
                     Bounded(s.value.reshape(shape), s.error.reshape(shape)) for s in sources])
             else:
-                constant = program.tensors[step.b].constant
-                depths = dict.fromkeys(p.depth for p in self.compiled.pieces[number])
-                fmt = self.compiled.formats[number]
-                parts = [self.product(sources[0], sources[1], d, constant, fmt) for d in depths]
-                total = parts[0]
-                for part in parts[1:]:
-                    # As many roundings as a chain has, no fewer than a tree.
-                    total = self.rounded("add", total.value + part.value, total.error + part.error)
-                tensors[step.out] = total
+                tensors[step.out] = self.step(number, step, sources)
         return {name: tensors[i] for name, i in program.outputs.items()}
 
-    def encoded(self, values: NDArray) -> Bounded:
-        """Values as PAL16."""
-        return self._limited(values, NEAREST * np.abs(values) + self.least)
+    def step(self, number: int, step: Product, sources: list[Bounded]) -> Bounded:
+        """A product, of all parts of its depth."""
+        constant = self.compiled.program.tensors[step.b].constant
+        bias, fmt = self.compiled.bias(step.out), self.compiled.formats[number]
+        parts = [self.product(sources[0], sources[1], d, constant, fmt,
+                              self.compiled.source_biases(number), bias)
+                 for d in dict.fromkeys(p.depth for p in self.compiled.pieces[number])]
+        total = parts[0]
+        for part in parts[1:]:
+            # As many roundings as a chain has, no fewer than a tree.
+            total = rounded("add", total.value + part.value, total.error + part.error, bias)
+        return total
 
-    def _limited(self, value: NDArray, error: NDArray) -> Bounded:
-        """Saturation brings what is computed nearer to values that the format has."""
-        return Bounded(value, np.where(np.abs(value) <= self.top, error, np.inf))
-
-    def rounded(self, op: str, value: NDArray, error: NDArray) -> Bounded:
-        """A result whose operands' errors make ``error``, rounded by its unit."""
-        if op in EXACT:
-            return self._limited(value, error)
-        unit = NEAREST if op in ("mul", "div", "sqrt", "rsqrt") else FAITHFUL
-        return self._limited(value, error + unit * (np.abs(value) + error) + self.least)
-
-    def expression(self, expression: Expression, sources: list[Bounded]) -> Bounded:
+    def expression(self, work: Work, sources: list[Bounded]) -> Bounded:
+        expression, numbers = work
         done: dict[Expression, Bounded] = {}
+        biases = dict(zip(expression.steps(), numbers, strict=True))
         for x in expression.steps():
             if x.op == IN:
                 done[x] = sources[x.number]
-            elif x.op == CONSTANT:
-                done[x] = self.encoded(np.array(x.value))
-            else:
-                terms = [done[y] for y in x.operands]
+            elif x.op != CONSTANT:
+                terms = [encoded(np.array(y.value), operand_bias(x, k, biases))
+                         if y.op == CONSTANT else done[y] for k, y in enumerate(x.operands)]
                 value = np.asarray(REAL[x.op](*(t.value for t in terms)), np.float64)
                 error = np.asarray(_propagated(x.op, value, terms))
-                done[x] = self.rounded(x.op, value, np.where(np.isnan(error), np.inf, error))
+                # Truth values are no numbers with a top.
+                bias = TRUTH if x.op == "lt" else biases[x]
+                done[x] = rounded(x.op, value, np.where(np.isnan(error), np.inf, error), bias)
         return done[expression]
 
-    def product(self, a: Bounded, b: Bounded, depth: range, constant: NDArray | None, fmt: Format
-                ) -> Bounded:
+    def product(self, a: Bounded, b: Bounded, depth: range, constant: NDArray | None, fmt: Format,
+                biases: tuple[int, ...], bias: int) -> Bounded:
         """Part of the depth of a product: blocks, products, sums, the log of the result."""
         taken = slice(depth.start, depth.stop)
-        value_a, error_a, top_a = self._blocked(a.value[:, :, taken], a.error[:, :, taken], fmt)
+        value_a, error_a, top_a = self._blocked(a.value[:, :, taken], a.error[:, :, taken], fmt,
+                                                 biases[0])
         if constant is None:
             value_b, error_b, top_b = self._blocked(
                 b.value.transpose(0, 2, 1)[:, :, taken], b.error.transpose(0, 2, 1)[:, :, taken],
-                fmt)
+                fmt, biases[1])
             tensor_b = top_b.max(axis=(1, 2))[:, None, None]
         else:
             value_b = constant.transpose(0, 2, 1)[:, :, taken]
@@ -134,19 +155,19 @@ class _Analysis:
         unit = 2.0 ** -float(tables.octaves_below(MATRIX_DOT)) \
             * top_a.max(axis=(1, 2))[:, None, None] * tensor_b
         error = error + top_a.shape[2] * unit
-        return self.rounded("product", value, error)
+        return rounded("product", value, error, bias)
 
-    def _blocked(self, value: NDArray, error: NDArray, fmt: Format
+    def _blocked(self, value: NDArray, error: NDArray, fmt: Format, bias: int
                  ) -> tuple[NDArray, NDArray, NDArray]:
         """Rows in blocks: values, errors, tops of the blocks (batch, rows, blocks)."""
         short = -value.shape[2] % BLOCK
         blocks = [np.pad(x, ((0, 0), (0, 0), (0, short))).reshape(*value.shape[:2], -1, BLOCK)
                   for x in (value, error)]
         size = np.abs(blocks[0])
-        tops = [2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), self.least)) / 8)
+        tops = [2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), least(bias))) / 8)
                 for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])]
         # The least bias of the format holds for smaller blocks too.
-        tops = [np.maximum(t, self.top * 2.0 ** (fmt.beta_min / 8)) for t in tops]
+        tops = [np.maximum(t, 2.0 ** ((bias + fmt.beta_min) / 8)) for t in tops]
         lost = np.maximum(*(half_gap((size + blocks[1]) / t[..., None], fmt)
                             * t[..., None] for t in tops))
         out = (blocks[1] + lost).reshape(*value.shape[:2], -1)[:, :, :value.shape[2]]

@@ -37,7 +37,7 @@ def _steps(report: dict, console: Console) -> None:
             bound = f"II {kernel['ii']}" + (", the lower bound" if kernel["ii"] == kernel["mii"]
                                             else f"; its bound is {kernel['mii']}")
         else:
-            plans = [report["products"][piece[4]] for piece in step["pieces"]]
+            plans = [report["products"][piece[-1]] for piece in step["pieces"]]
             what = f"product in {step['format']}, {len(plans)} pieces"
             passes = {p["passes"] for p in plans}
             bound = f"{sum(p['rows'] for p in plans)} rows, II {plans[0]['ii']} x " \

@@ -27,6 +27,8 @@ def encode_inputs(x: NDArray, report: Mapping, arch: Architecture) -> dict[int, 
         raise InputError(f"inputs must be real numbers, not {x.dtype}")
     if x.ndim < 2 or int(np.prod(x.shape[1:])) != io["inputs"]:
         raise InputError(f"inputs must have shape (n, {io['inputs']}), not {x.shape}")
+    if not len(x):
+        raise InputError("there are no input vectors")
     x = x.reshape(len(x), -1).astype(np.float64)
     if not np.isfinite(x).all():
         raise InputError(f"inputs hold {int((~np.isfinite(x)).sum())} values that are NaN "
@@ -65,3 +67,19 @@ def output_codes(outputs: Mapping[int, Stream], report: Mapping, arch: Architect
             first = group * arch.columns + word * arch.drain_lanes
             codes[:, first:first + arch.drain_lanes] = lanes[:, i, :arch.drain_lanes]
     return codes[:, :io["outputs"]]
+
+
+def saturated_layers(tiles: Mapping[tuple[int, int], NDArray[np.int64]], report: Mapping
+                     ) -> dict[str, int]:
+    """Saturated elements by layer, from those of the tiles that work for it.
+
+    Tiles that work for several layers have their names together; others are called by their place.
+    """
+    out: dict[str, int] = {}
+    for tile, counts in tiles.items():
+        if count := int(counts.sum()):
+            names = [layer["name"] for layer in report["layers"]
+                     if list(tile) in layer["engines"] + layer["homes"]]
+            name = ", ".join(names) or f"tile {tile[0]},{tile[1]}"
+            out[name] = out.get(name, 0) + count
+    return out

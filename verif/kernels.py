@@ -7,7 +7,7 @@ import numpy as np
 
 from compiler.dataflow.graph import CONSTANT, Dataflow
 from compiler.dataflow.mapper import Mapped
-from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, vector_mode
+from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, mode_of
 from compiler.errors import CompileError
 from spu.arch import bitstream
 from spu.arch.context import SUM_OPS, VECTOR_OPS, Op
@@ -29,7 +29,7 @@ def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], 
     """
     nothing = np.zeros((1, w.width(arch)), np.uint16)
     made: dict[int, list[Words]] = {n: [] for n in graph.operations}
-    constants = {n: w.from_integers([(constant_data(node, arch, graph.bias), 0)], arch)
+    constants = {n: w.from_integers([(constant_data(node, arch, graph.bias_of(n)), 0)], arch)
                  for n, node in graph.nodes.items() if node.op == CONSTANT}
     given = {n: w.from_integers(stream, arch) for n, stream in inputs.items()}
     for i in range(iterations):
@@ -43,16 +43,17 @@ def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], 
                     words[place] = constants[e.src]
                 elif i >= e.distance:
                     words[place] = made[e.src][i - e.distance]
-            made[n].append(_apply(OPERATIONS[graph.nodes[n].op].op, words, graph.bias))
+            made[n].append(apply(OPERATIONS[graph.nodes[n].op].op, words, mode_of(graph, n)))
     return made
 
 
-def _apply(op: Op, words: list[Words], bias: int) -> Words:
+def apply(op: Op, words: list[Words], mode: dict[str, int] | None) -> Words:
+    """An operation of the array on three words, some of which it may have no use for."""
     a, b, c = words
     if op in SUM_OPS:
         return units.sums(op, a, b, c, np.zeros(1, np.int64))
     if op in VECTOR_OPS:
-        return units.vector(op, a, b, c, vector_mode(op, bias) or NO_MODE, 0, MATRIX_FORMATS[0])
+        return units.vector(op, a, b, c, mode or NO_MODE, 0, MATRIX_FORMATS[0])
     return units.alu(op, a, b, c)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
-from compiler.tensors.compiled import Compiled, bias_for, compile_program
+from compiler.tensors.compiled import Compiled, compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.values import real_values
 from spu.arch.params import CONFIGS, Architecture
@@ -131,8 +131,7 @@ def compiled(workload: Workload, arch: Architecture,
     """The workload's model, its tensor bias from the magnitudes of these inputs."""
     batch = len(next(iter(workload.inputs.values())))
     program = lower(workload.model, workload.name, batch)
-    return compile_program(program, arch, bias=bias_for(real_values(program, workload.inputs)[1]),
-                           progress=progress)
+    return compile_program(program, arch, calibrate=workload.inputs, progress=progress)
 
 
 def measure(workload: Workload, model: Compiled, engine: Engine,
@@ -205,7 +204,8 @@ def _budgets(workloads: list[Workload], arch: Architecture, console: Console) ->
             wide = compiled(workload, arch)
             for budget in BUDGETS:
                 formats = choose_formats(wide, workload.inputs, budget)
-                model = compile_program(wide.program, arch, bias=wide.bias, formats=formats)
+                model = compile_program(wide.program, arch, calibrate=workload.inputs,
+                                        formats=formats)
                 row = measure(workload, model, GoldenEngine(arch))
                 words = [sum(m.block_words(i) for i in formats) for m in (model, wide)]
                 rows.append([workload.name, f"{budget:g}", formats_text(formats.values()),

@@ -20,11 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from compiler.errors import CompileError
-from compiler.tensors.compiled import bias_for, compile_program
+from compiler.tensors.compiled import compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.lowering import FLOATS, OPERATORS
 from compiler.tensors.program import Layout, Program
-from compiler.tensors.values import real_values
 from spu.arch.params import CONFIGS
 from verif.error_bounds import error_bounds
 from verif.tables import markdown
@@ -137,8 +136,7 @@ class Verdict:
 def judge(case: Case, engine: Engine, known: dict | None = None) -> Verdict:
     """Compile a test for the engine's array with the bias of its magnitudes, run, compare."""
     assert case.program is not None
-    most = real_values(case.program, case.inputs)[1]
-    compiled = compile_program(case.program, engine.arch, bias=bias_for(most), known=known)
+    compiled = compile_program(case.program, engine.arch, known=known, calibrate=case.inputs)
     got = run(compiled, engine, case.inputs)
     bounds = error_bounds(compiled, case.inputs)
     share, passed, elements, unbounded = 0.0, True, 0, 0

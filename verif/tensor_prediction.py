@@ -11,65 +11,81 @@ from numpy.typing import NDArray
 
 import pal_units as pal
 from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN
-from compiler.tensors.compiled import Compiled
-from compiler.tensors.expressions import REAL, Expression, tree, variable
+from compiler.dataflow.operations import IN, constant_codes
+from compiler.tensors.compiled import Compiled, Work, partial_sums
+from compiler.tensors.expressions import REAL, operand_bias
 from compiler.tensors.program import Layout, Map, Product
 from compiler.tensors.values import gathered
 from pal_units import model
 from pal_units.formats import Format
 from spu.arch.params import BLOCK
+from verif.tensors import held
 
 
 def predict(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, NDArray[np.float64]]:
     """Outputs by name."""
-    program, bias = compiled.program, compiled.bias
+    program = compiled.program
 
-    def rounded(x: NDArray) -> NDArray[np.float64]:
+    def rounded(x: NDArray, bias: int) -> NDArray[np.float64]:
         return model.decode16(model.encode16(x, bias), bias)
 
-    def expression(wanted: Expression, sources: list[NDArray]) -> NDArray:
-        values: dict[Expression, NDArray] = {}
+    def known(x: NDArray | float, bias: int) -> NDArray[np.float64]:
+        return model.decode16(constant_codes(x, bias), bias)
+
+    def expression(work: Work, sources: list[NDArray]) -> NDArray:
+        wanted, numbers = work
+        biases, values = dict(zip(wanted.steps(), numbers, strict=True)), {}
         for x in wanted.steps():
-            values[x] = sources[x.number] if x.op == IN else rounded(np.array(x.value)) \
-                if x.op == CONSTANT else rounded(REAL[x.op](*(values[y] for y in x.operands)))
+            if x.op == IN:
+                values[x] = sources[x.number]
+            elif x.op != CONSTANT:
+                terms = [known(y.value, operand_bias(x, k, biases)) if y.op == CONSTANT
+                         else values[y] for k, y in enumerate(x.operands)]
+                made = REAL[x.op](*terms)
+                values[x] = made if x.op == "lt" else rounded(made, biases[x])
         return values[wanted]
 
-    def blocked(x: NDArray, fmt: Format) -> NDArray[np.float64]:
+    def blocked(x: NDArray, fmt: Format, bias: int) -> NDArray[np.float64]:
         """Values of rows in blocks, whose biases come from their largest elements."""
         codes, beta = model.reblock(model.encode16(x, bias).reshape(-1, fmt.block), fmt)
         return model.decode_blocks(codes, beta[:, None], bias, fmt).reshape(x.shape)
 
-    def product(number: int, step: Product) -> NDArray:
+    def product(number: int, step: Product, sources: list[NDArray]) -> NDArray:
         constant = program.tensors[step.b].constant
-        right = tensors[step.b] if constant is None else constant
-        fmt = compiled.formats[number]
+        right = sources[1] if constant is None else constant
+        fmt, bias = compiled.formats[number], compiled.bias(step.out)
+        biases = compiled.source_biases(number)
         depths = list(dict.fromkeys(p.depth for p in compiled.pieces[number]))
         parts = []
         for d in depths:
             short = (0, -len(d) % BLOCK)
             # Computed operands are in blocks of the array already, which are encoded as they are.
-            left = blocked(np.pad(tensors[step.a][:, :, d], ((0, 0), (0, 0), short)), fmt)
+            left = blocked(np.pad(sources[0][:, :, d], ((0, 0), (0, 0), short)), fmt, biases[0])
             lower = np.pad(right[:, d], ((0, 0), short, (0, 0)))
             if constant is None:
-                lower = blocked(lower.transpose(0, 2, 1), fmt).transpose(0, 2, 1)
-            parts.append(np.array([rounded(pal.encode(x, fmt) @ pal.encode(y, fmt, axis=0))
+                lower = blocked(lower.transpose(0, 2, 1), fmt, biases[1]).transpose(0, 2, 1)
+            parts.append(np.array([rounded(pal.encode(x, fmt) @ pal.encode(y, fmt, axis=0), bias)
                                    for x, y in zip(left, lower, strict=True)]))
-        return expression(tree("add", [variable(k) for k in range(len(parts))]), parts)
+        return expression(partial_sums(len(parts), bias), parts)
 
-    tensors = {i: rounded(t.constant) for i, t in enumerate(program.tensors)
-               if t.constant is not None}
-    for name, i in program.inputs.items():
-        tensors[i] = rounded(np.asarray(inputs[name], np.float64).reshape(program.shape(i)))
+    tensors = {i: rounded(held(compiled, i, np.asarray(inputs[name], np.float64)).reshape(
+        program.shape(i)), compiled.bias(i)) for name, i in program.inputs.items()}
+    for i in program.outputs.values():
+        values = program.tensors[i].constant
+        if values is not None:
+            tensors[i] = known(values, compiled.bias(i))
     with np.errstate(all="ignore"):
         for number, step in enumerate(program.steps):
-            sources = [tensors[s] for s in step.sources]
+            sources = [tensors[s] if values is None else known(values, bias)
+                       for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
+                       for values in [program.tensors[s].constant]]
             if isinstance(step, Layout):
-                tensors[step.out] = gathered(step, sources, step.fill)
+                fill = float(known(step.fill, compiled.bias(step.out)))
+                tensors[step.out] = gathered(step, sources, fill)
             elif isinstance(step, Map):
                 shape = program.shape(step.out)
-                tensors[step.out] = expression(step.expression,
+                tensors[step.out] = expression(compiled.work(number),
                                                [s.reshape(shape) for s in sources])
             else:
-                tensors[step.out] = product(number, step)
+                tensors[step.out] = product(number, step, sources)
     return {name: tensors[i] for name, i in program.outputs.items()}

@@ -1,6 +1,7 @@
 """Compiled tensor programs run: the host's part, with golden model or RTL as the array."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,15 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.dataflow.operations import constant_codes
 from compiler.gemm import Gemm, with_weights
 from compiler.tensors.compiled import (
     MOST_ROUNDS,
     Compiled,
+    Work,
     depth_parts,
     partial_sums,
     weight_blocks,
 )
-from compiler.tensors.expressions import Expression
+from compiler.tensors.masks import ANY, FIXED, TOP, far
 from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.values import gathered
 from pal_units import model
@@ -33,6 +36,7 @@ from verif.golden.units import codes_of
 from verif.golden.words import Stream
 from verif.host import InputError
 from verif.kernels import interleaved
+from verif.saturation import saturated
 
 #: Runs side by side in the golden model, and iterations that each has at least.
 BATCH, LEAST_ITERATIONS = 64, 32
@@ -42,11 +46,17 @@ Cycles = Callable[[int], int]
 
 @dataclass
 class Engine(ABC):
-    """An array; ``cycles`` counts those of all runs, each as predicted."""
+    """An array; ``cycles`` counts those of all runs, each as predicted.
+
+    ``saturated``: elements above the top that its tiles counted; ``nodes``: those of them that
+    matter, by the label of the node of the model, see ``saturation``.
+    """
 
     arch: Architecture
     cycles: int = 0
     runs: int = 0
+    saturated: int = 0
+    nodes: Counter[str] = field(default_factory=Counter)
 
     @abstractmethod
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
@@ -69,13 +79,15 @@ class GoldenEngine(Engine):
         shares: list[dict[int, Stream]] = [{} for _ in range(batch)]
         for column, words in inputs.items():
             count = len(words) // iterations * each if alike else len(words)
-            words = words + words[:1] * (count * batch - len(words))
+            words = words + words[:len(words) // iterations] * (each * batch - iterations) \
+                if alike else words
             for b, share in enumerate(shares):
                 share[column] = words[b * count:(b + 1) * count]
         result = GoldenArray(image, batch).run(shares, each, keep_links=False)
         check_cycles(result.cycles, cycles(each))
         self.cycles += cycles(iterations)
         self.runs += 1
+        self.saturated += result.saturated
         outputs = [result.run_outputs(b) for b in range(batch)]
         joined = {c: [word for out in outputs for word in out[c]] for c in outputs[0]}
         # Rounds beyond the last only fill up the batch.
@@ -106,6 +118,7 @@ class RtlEngine(Engine):
                        self.work, self.stall_share)
         self.cycles += golden.cycles
         self.runs += 1
+        self.saturated += rtl.saturated
         return rtl.outputs
 
 
@@ -123,13 +136,13 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
     host = _Host(compiled, engine)
     needed = _last_uses(program)
     for name, i in program.inputs.items():
-        host.codes[i] = model.encode16(np.asarray(inputs[name], np.float64).reshape(
-            program.shape(i)), compiled.bias)
+        host.codes[i] = model.encode16(held(compiled, i, np.asarray(inputs[name], np.float64))
+                                       .reshape(program.shape(i)), compiled.bias(i))
     def look(i: int) -> None:
         """Raise if a tensor is below 0 that must not be."""
         if i not in program.nonnegative:
             return
-        least = np.nanmin(model.decode16(host.tensor(i), compiled.bias), initial=0.0)
+        least = np.nanmin(host.values(i), initial=0.0)
         if least < 0:
             raise InputError(f"{program.nonnegative[i]}, must not be negative: it is {least:g}")
     for i in program.inputs.values():
@@ -141,8 +154,18 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
         for s in step.sources:
             if needed.get(s) == i:
                 host.codes.pop(s, None)
-    return {name: model.decode16(host.tensor(i), compiled.bias).reshape(program.shape(i))
+    return {name: host.values(i).reshape(program.shape(i))
             for name, i in program.outputs.items()}
+
+
+def held(compiled: Compiled, tensor: int, values: NDArray) -> NDArray:
+    """Values of an input with those beyond its top that may be moved, see ``masks``, at it."""
+    bias = compiled.bias(tensor)
+    low, high = compiled.ranges.masks.get(tensor, (FIXED, FIXED))
+    ends = [far(bias) if level == ANY else 2.0 ** (bias / 8) if level == TOP else np.inf
+            for level in (low, high)]
+    beyond = np.abs(values) > 2.0 ** (bias / 8)
+    return np.where(beyond, np.clip(values, -ends[0], ends[1]), values)
 
 
 def _last_uses(program: Program) -> dict[int, int]:
@@ -157,43 +180,55 @@ class _Host:
     def __init__(self, compiled: Compiled, engine: Engine) -> None:
         self.compiled, self.engine, self.arch = compiled, engine, compiled.arch
         self.codes: dict[int, NDArray[np.uint16]] = {}
-        self.images: dict[Expression, Image] = {}
+        self.images: dict[Work, Image] = {}
 
-    def tensor(self, i: int) -> NDArray[np.uint16]:
-        """PAL16 codes of a tensor."""
-        if i not in self.codes:
-            values = self.compiled.program.tensors[i].constant
-            assert values is not None
-            self.codes[i] = model.encode16(values, self.compiled.bias)
-        return self.codes[i]
+    def tensor(self, i: int, bias: int) -> NDArray[np.uint16]:
+        """PAL16 codes of a tensor; those of a constant under this tensor bias."""
+        values = self.compiled.program.tensors[i].constant
+        return self.codes[i] if values is None else constant_codes(values, bias)
+
+    def values(self, i: int) -> NDArray[np.float64]:
+        """Of a tensor that is not one of several operands."""
+        bias = self.compiled.bias(i)
+        return model.decode16(self.tensor(i, bias), bias)
 
     def step(self, i: int) -> None:
         step = self.compiled.program.steps[i]
-        shape = self.compiled.program.shape(step.out)
+        shape, biases = self.compiled.program.shape(step.out), self.compiled.source_biases(i)
+        label = self.compiled.program.label(step)
+        sources = [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
         if isinstance(step, Layout):
-            fill = int(model.encode16(step.fill, self.compiled.bias))
-            self.codes[step.out] = gathered(step, [self.tensor(s) for s in step.sources], fill)
+            fill = int(constant_codes(step.fill, self.compiled.ranges.tensors[step.out]))
+            self.codes[step.out] = gathered(step, sources, fill)
         elif isinstance(step, Map):
             self.codes[step.out] = self._kernel(
-                step.expression, [self.tensor(s) for s in step.sources]).reshape(shape)
+                self.compiled.work(i), sources, label).reshape(shape)
         else:
-            self.codes[step.out] = self._product(i, step)
+            self.codes[step.out] = self._product(i, step, *sources)
 
     # Kernels.
 
-    def _kernel(self, expression: Expression, sources: list[NDArray]) -> NDArray[np.uint16]:
-        kernel, lanes = self.compiled.kernels[expression], self.arch.lanes16
-        if expression not in self.images:
-            self.images[expression] = bitstream.decode(kernel.content, self.arch).image
+    def _kernel(self, work: Work, sources: list[NDArray], label: str) -> NDArray[np.uint16]:
+        """A kernel; ``label`` of the step for what belongs to no operation of the model."""
+        kernel, lanes = self.compiled.kernels[work], self.arch.lanes16
+        before = self.engine.saturated
+        if work not in self.images:
+            self.images[work] = bitstream.decode(kernel.content, self.arch).image
         count = sources[0].size
         iterations = self.compiled.words(count)
         timed: dict[int, list[tuple[int, Stream]]] = {}
         for (column, time), source in zip(kernel.ins, sources, strict=True):
             timed.setdefault(column, []).append((time, self._words(source, iterations, lanes)))
         outputs = self._in_runs(
-            self.images[expression],
+            self.images[work],
             {c: interleaved(parts, kernel.ii) for c, parts in timed.items()}, iterations,
             kernel.cycles)
+        if self.engine.saturated > before:
+            every, nodes = saturated(work, sources)
+            if not every:
+                raise SimulationError(f"{label}: tiles counted {self.engine.saturated - before} "
+                                      "saturated elements, the kernel has none")
+            self.engine.nodes.update({name or label: n for name, n in nodes.items()})
         words = outputs[kernel.out[0]][:iterations]
         return w.lanes(w.from_integers(words, self.arch)).ravel()[:count]
 
@@ -210,42 +245,49 @@ class _Host:
         return out
 
     def _words(self, codes: NDArray, count: int, used: int) -> Stream:
-        """Words of ``used`` PAL16 lanes each."""
+        """Words of ``used`` PAL16 lanes each; the last are filled up with a real element, of which
+        nothing becomes that does not become of it elsewhere."""
         padded = np.zeros((count, self.arch.lanes16), "<u2")
-        flat = np.zeros(count * used, np.uint16)
+        flat = np.full(count * used, codes.flat[0] if codes.size else 0, np.uint16)
         flat[:codes.size] = codes.ravel()
         padded[:, :used] = flat.reshape(count, used)
         return [(int.from_bytes(row.tobytes(), "little"), 0) for row in padded]
 
     # Products.
 
-    def _product(self, i: int, step: Product) -> NDArray[np.uint16]:
+    def _product(self, i: int, step: Product, a: NDArray, b: NDArray) -> NDArray[np.uint16]:
         compiled, program = self.compiled, self.compiled.program
-        fmt = compiled.formats[i]
-        x_codes, x_beta = self._blocks(self.tensor(step.a), fmt)
+        fmt, out_bias = compiled.formats[i], compiled.ranges.tensors[step.out]
+        x_codes, x_beta = self._blocks(a, fmt)
         values = program.tensors[step.b].constant
         if values is not None:
             found = [weight_blocks(matrix, fmt) for matrix in values]
         else:
-            codes, beta = self._blocks(self.tensor(step.b).transpose(0, 2, 1), fmt)
-            found = [(c, *lifted(b, compiled.bias)) for c, b in zip(codes, beta, strict=True)]
+            codes, beta = self._blocks(b.transpose(0, 2, 1), fmt)
+            found = [(c, *lifted(each, compiled.bias(step.b)))
+                     for c, each in zip(codes, beta, strict=True)]
         shape = program.shape(step.out)
         pieces = compiled.pieces[i]
         parts = {d: k for k, d in enumerate(dict.fromkeys(p.depth for p in pieces))}
-        out = np.zeros((len(parts), *shape), np.uint16)
+        out, before = np.zeros((len(parts), *shape), np.uint16), self.engine.saturated
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
-            beta, t_x = lifted(x_beta[batch], compiled.bias)
+            beta, t_x = lifted(x_beta[batch], compiled.bias(step.a))
             for piece in pieces:
                 blocks = slice(piece.depth.start // BLOCK, -(-piece.depth.stop // BLOCK))
                 taken = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
-                rows = slice(piece.outputs.start, piece.outputs.stop)
-                plan = self._weights(piece.plan, w_codes[rows, taken], w_beta[rows, blocks],
-                                     compiled.bias - t_x - t_weight)
-                out[parts[piece.depth], batch, :, rows] = self._multiply(
-                    plan, x_codes[batch][:, taken], beta[:, blocks])
+                columns = slice(piece.outputs.start, piece.outputs.stop)
+                rows = slice(piece.rows.start, piece.rows.stop)
+                plan = self._weights(piece.plan, w_codes[columns, taken], w_beta[columns, blocks],
+                                     out_bias - t_x - t_weight)
+                out[parts[piece.depth], batch, rows, columns] = self._multiply(
+                    plan, x_codes[batch][rows, taken], beta[rows, blocks])
+        label = program.label(step)
+        if count := self.engine.saturated - before:
+            self.engine.nodes[label] += count
         if len(parts) == 1:
             return out[0]
-        return self._kernel(partial_sums(depth_parts(pieces)), list(out)).reshape(shape)
+        return self._kernel(partial_sums(depth_parts(pieces), out_bias), list(out),
+                            label).reshape(shape)
 
     @staticmethod
     def _weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:

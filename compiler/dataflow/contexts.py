@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.dataflow.graph import CONSTANT, Edge
-from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, vector_mode
+from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, mode_of
 from compiler.dataflow.route import Hop, Net, Place, Routes, Wait
 from compiler.dataflow.schedule import Placed, Request, Tile
 from compiler.errors import CompileError
@@ -161,7 +161,7 @@ class _Assembler:
         if op == OUT:
             self._at((tile, time + timing.ALU))["south"] = int(OPERATIONS[OUT].source.value)
         array_op = OPERATIONS[op].op
-        mode = vector_mode(array_op, self.graph.bias)
+        mode = mode_of(self.graph, n)
         if mode is not None:
             known = self.modes.setdefault(tile, [])
             if mode not in known:
@@ -185,7 +185,8 @@ class _Assembler:
             image.write(Space.CONTEXT, tile, slot, fields)
         for tile, nodes in sorted(self.constants.items()):
             for i, node in enumerate(nodes):
-                data = constant_data(self.graph.nodes[node], self.arch, self.graph.bias) \
+                data = constant_data(self.graph.nodes[node], self.arch,
+                                     self.graph.bias_of(node)) \
                     if self.kernel else node
                 image.write(Space.CONSTANT, tile, i, {"data": data})
         for n in self.graph.sources:

@@ -32,12 +32,14 @@ LAST_OPERAND = 1 << 30
 class Node:
     """An operation ``op``, or a constant; ``id`` is unique in its graph.
 
-    ``value`` of a constant, if it has one: its kind and number.
+    ``value`` of a constant, if it has one: its kind and number.  ``bias``: tensor bias of its PAL
+    words, if it is not that of the kernel.
     """
 
     id: int
     op: str
     value: tuple[str, float] | None = None
+    bias: int | None = None
 
     def __str__(self) -> str:
         return f"node {self.id} ({self.op})"
@@ -65,6 +67,11 @@ class Dataflow:
     nodes: dict[int, Node]
     edges: tuple[Edge, ...]
     bias: int = 0
+
+    def bias_of(self, n: int) -> int:
+        """Tensor bias of the words of a node."""
+        own = self.nodes[n].bias
+        return self.bias if own is None else own
 
     @cached_property
     def operations(self) -> tuple[int, ...]:

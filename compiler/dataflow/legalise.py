@@ -32,9 +32,9 @@ class _Legal:
         self.unused = iter(i for i in range(2 * len(graph.nodes) + len(graph.edges))
                            if i not in graph.nodes)
 
-    def node(self, op: str) -> int:
+    def node(self, op: str, bias: int | None = None) -> int:
         number = next(self.unused)
-        self.nodes[number] = Node(number, op)
+        self.nodes[number] = Node(number, op, bias=bias)
         return number
 
     def without_constants(self, edges: list[Edge]) -> list[Edge]:
@@ -45,7 +45,7 @@ class _Legal:
         for e in edges:
             if self._constant(e) and e.src not in kept:
                 if e.src not in self.passed:
-                    self.passed[e.src] = self.node(PASS)
+                    self.passed[e.src] = self.node(PASS, self.graph.nodes[e.src].bias)
                     self.edges.append(Edge(e.src, self.passed[e.src], 0, 0, "data"))
                 e = replace(e, src=self.passed[e.src], distance=0)
             out.append(e)

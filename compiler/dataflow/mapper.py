@@ -18,7 +18,7 @@ from compiler.dataflow.graph import (
 )
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.negotiate import Routed, negotiate
-from compiler.dataflow.operations import OPERATIONS, check_kernel, places, vector_mode
+from compiler.dataflow.operations import OPERATIONS, check_kernel, mode_of, places
 from compiler.dataflow.route import Hop, Routes, Wait
 from compiler.dataflow.schedule import (
     Grid,
@@ -221,7 +221,7 @@ def _kernel(graph: Dataflow, arch: Architecture, seed: int) -> Request:
     latency = {n: OPERATIONS[graph.nodes[n].op].latency for n in graph.operations}
     # The third operand is the one in a register.
     third = frozenset(e for edges in graph.operands.values() for e in edges[MAX_OPERANDS - 1:])
-    mode = {n: vector_mode(OPERATIONS[graph.nodes[n].op].op, graph.bias) for n in graph.operations}
+    mode = {n: mode_of(graph, n) for n in graph.operations}
     modes = Scarce("vector modes", MODES, {
         n: tuple(fields.items()) for n, fields in mode.items() if fields is not None})
     return Request(graph, Grid(arch.rows, arch.cols, places(arch)), latency, registered=third,

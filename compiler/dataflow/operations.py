@@ -5,22 +5,28 @@ north edge, ``out`` emits one over the south edge.  A word that is missing (of a
 the first one) makes results missing, but for ``merge``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from compiler.dataflow.graph import CONSTANT, Dataflow, Node
 from compiler.dataflow.legalise import PASS
 from compiler.errors import CompileError
 from compiler.place import Tile
 from pal_units import model
+from pal_units.formats import PAL16
 from spu.arch import timing
+from spu.arch.config import VECTOR_MODE
 from spu.arch.context import ALU_OPS, READS_B, READS_C, SUM_OPS, VECTOR_OPS, Op, Source
 from spu.arch.params import Architecture
 
 IN, OUT = "in", "out"
-#: Octaves by which results of operands of tensor bias 2 have their top below that of the operands,
-#: so that their tensor bias is 2 as well.
-TOP_OFFSETS = {Op.MUL: 2, Op.DIV: -2, Op.SQRT: -1, Op.RSQRT: -3, Op.RECIP: -4}
+#: Bound of the offset of a vector mode.
+MOST_OFFSET = 1 << VECTOR_MODE["offset"].width - 1
+#: Logarithm of a result in terms of those of its operands, in halves.
+LOGARITHMS = {Op.MUL: (2, 2), Op.DIV: (2, -2), Op.SQRT: (1,), Op.RSQRT: (-1,), Op.RECIP: (-2,)}
 
 
 @dataclass(frozen=True)
@@ -79,23 +85,45 @@ def places(arch: Architecture) -> Mapping[str, frozenset[Tile]]:
                   for op, row in edges.items()}
 
 
-def vector_mode(op: Op, bias: int) -> dict[str, int] | None:
-    """The vector mode in which operands and result of an operation have one tensor bias.
+def vector_mode(op: Op, operands: Sequence[int], result: int) -> dict[str, int] | None:
+    """The vector mode of an operation whose operands and result have these tensor biases.
 
-    None if the operation has no use for a mode.
+    None if it has no use for a mode.  Sums have the bias of their first operand.  Raises
+    ``CompileError`` for biases too far from each other.
     """
     if op in (Op.EXP2, Op.LOG2):
-        return {"offset": bias, "bias": bias}
-    if op in TOP_OFFSETS or op in SUM_OPS:
+        return {"offset": result, "bias": operands[0]}
+    if op in LOGARITHMS:
         # The top of the result below that of the operands, in 1/16 octave.
-        return {"offset": TOP_OFFSETS.get(op, 0) * bias, "bias": 0}
-    return None
+        terms = zip(LOGARITHMS[op], operands, strict=True)
+        offset = sum(factor * bias for factor, bias in terms) - 2 * result
+    elif op in SUM_OPS:
+        offset = 2 * (operands[0] - operands[1]) if len(operands) > 1 else 0
+    else:
+        return None
+    if not -MOST_OFFSET <= offset < MOST_OFFSET:
+        raise CompileError(f"{op.name.lower()}: magnitudes of operands and result are "
+                           f"{abs(offset) / 16:g} octaves apart, more than {MOST_OFFSET // 16}")
+    return {"offset": offset, "bias": 0}
+
+
+def mode_of(graph: Dataflow, n: int) -> dict[str, int] | None:
+    """The vector mode of an operation of a kernel."""
+    return vector_mode(OPERATIONS[graph.nodes[n].op].op,
+                       [graph.bias_of(e.src) for e in graph.operands[n]], graph.bias_of(n))
+
+
+def constant_codes(values: NDArray | float, bias: int) -> NDArray[np.uint16]:
+    """PAL16 codes of constants: nearest, but none other than zero becomes zero."""
+    codes = model.encode16(values, bias)
+    least = np.where(np.asarray(values) < 0, PAL16.sign_bit | 1, 1)
+    return np.where((codes == 0) & (np.asarray(values) != 0), least, codes).astype(np.uint16)
 
 
 def constant_data(node: Node, arch: Architecture, bias: int) -> int:
     """Data of a constant: its value in every lane, PAL16 of a tensor bias or int32."""
     assert node.value is not None
     kind, value = node.value
-    code, bits, lanes = (int(model.encode16(value, bias)), 16, arch.lanes16) if kind == "pal" else \
+    code, bits, lanes = (int(constant_codes(value, bias)), 16, arch.lanes16) if kind == "pal" else \
         (int(value) & 0xFFFF_FFFF, 32, arch.lanes32)
     return sum(code << bits * lane for lane in range(lanes))

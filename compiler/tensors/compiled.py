@@ -1,7 +1,7 @@
 """Tensor programs on an array: kernels and products mapped, one program file each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +12,22 @@ from compiler.errors import CompileError
 from compiler.gemm import Gemm, plan_gemm
 from compiler.reblock import Reblocking, reblocking
 from compiler.tensors.expressions import Expression, dataflow, tree, variable
-from compiler.tensors.program import Map, Product, Program
+from compiler.tensors.program import Layout, Map, Product, Program
+from compiler.tensors.ranges import DEFAULT_BIAS, Ranges, choose, constant_bias
 from pal_units import model
 from pal_units.formats import PAL8T, Format
+from spu.arch.config import ADDRESS_LOOP
 from spu.arch.params import BLOCK, Architecture
 from spu.arch.regmap import ITERATION_BITS
 
-#: Tensor bias of all PAL16 tensors by default: magnitudes from 2^-20 to 2^12.
-DEFAULT_BIAS = 8 * 12
 #: Rounds of a run that the host's register holds.
 MOST_ROUNDS = (1 << ITERATION_BITS) - 1
-#: Room above the largest magnitude that is known, for the rounding on the way.
-MARGIN = 1.05
+#: Rounds of a pass, which a loop of the generator of weight addresses counts.
+MOST_COUNT = 1 << ADDRESS_LOOP["count_less_1"].width
+
+
+#: What a kernel computes: an expression, with tensor biases of all subexpressions in order.
+Work = tuple[Expression, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a product: some of the depth, some of the outputs."""
+    """Part of a product: some of the rows, of the depth, of the outputs."""
 
+    rows: range
     depth: range
     outputs: range
     plan: Gemm
@@ -65,17 +70,17 @@ class Piece:
 class Compiled:
     """A tensor program for an array.
 
-    All PAL16 tensors have tensor bias ``bias`` (1/8 octave).  ``kernels`` by expression; of each
-    product, by the number of its step, ``formats`` of the blocks of its operands, and ``pieces``;
-    ``reblocks`` make blocks of each format.
+    ``ranges``: tensor biases.  ``kernels`` by what they compute; of each product, by the number of
+    its step, ``formats`` of the blocks of its operands, and ``pieces``; ``reblocks`` make blocks of
+    each format.
     """
 
     program: Program
     arch: Architecture
-    bias: int
+    ranges: Ranges
     formats: dict[int, Format]
     reblocks: dict[Format, Reblocking]
-    kernels: dict[Expression, Kernel] = field(default_factory=dict)
+    kernels: dict[Work, Kernel] = field(default_factory=dict)
     pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict)
 
     def cycles(self) -> dict[int, int]:
@@ -84,7 +89,7 @@ class Compiled:
         for i, step in enumerate(self.program.steps):
             size = self.program.tensors[step.out].size
             if isinstance(step, Map):
-                out[i] = in_runs(self.kernels[step.expression].cycles, self.words(size))
+                out[i] = in_runs(self.kernels[self.work(i)].cycles, self.words(size))
             elif isinstance(step, Product):
                 batch = self.program.shape(step.a)[0]
                 total = batch * sum(p.plan.cycles for p in self.pieces[i])
@@ -92,9 +97,31 @@ class Compiled:
                              for n in self.reblocked(step) if n)
                 parts = depth_parts(self.pieces[i])
                 if parts > 1:
-                    total += in_runs(self.kernels[partial_sums(parts)].cycles, self.words(size))
+                    work = partial_sums(parts, self.ranges.tensors[step.out])
+                    total += in_runs(self.kernels[work].cycles, self.words(size))
                 out[i] = total
         return out
+
+    def work(self, i: int) -> Work:
+        """The kernel of a map, by the number of its step."""
+        step = self.program.steps[i]
+        assert isinstance(step, Map)
+        return step.expression, self.ranges.nodes[i]
+
+    def bias(self, tensor: int) -> int:
+        """Tensor bias of a tensor that is not one of several operands."""
+        values = self.program.tensors[tensor].constant
+        return self.ranges.tensors[tensor] if values is None else constant_bias(values)
+
+    def source_biases(self, i: int) -> tuple[int, ...]:
+        """Tensor biases of the operands of a step."""
+        step = self.program.steps[i]
+        if isinstance(step, Layout):
+            return (self.ranges.tensors[step.out],) * len(step.sources)
+        if isinstance(step, Product):
+            return self.bias(step.a), self.bias(step.b)
+        biases = dict(zip(step.expression.steps(), self.ranges.nodes[i], strict=True))
+        return tuple(biases[variable(k)] for k in range(len(step.sources)))
 
     def words(self, elements: int) -> int:
         """Words of PAL16 elements."""
@@ -116,8 +143,8 @@ class Compiled:
         """Words of blocks that enter the array for a product."""
         step = self.program.steps[i]
         assert isinstance(step, Product)
-        batch, rows, _ = self.program.shape(step.a)
-        return sum(batch * rows * piece.plan.passes * -(-len(piece.depth) // BLOCK)
+        batch = self.program.shape(step.a)[0]
+        return sum(batch * len(piece.rows) * piece.plan.passes * -(-len(piece.depth) // BLOCK)
                    for piece in self.pieces[i]) * self.arch.words_per_block(self.formats[i])
 
 
@@ -127,9 +154,10 @@ def in_runs(cycles: Callable[[int], int], rounds: int) -> int:
     return full * cycles(MOST_ROUNDS) + (cycles(rest) if rest else 0)
 
 
-def partial_sums(parts: int) -> Expression:
+def partial_sums(parts: int, bias: int) -> Work:
     """The sum of the parts of a product whose depth is divided."""
-    return tree("add", [variable(k) for k in range(parts)])
+    expression = tree("add", [variable(k) for k in range(parts)])
+    return expression, (bias,) * len(expression.steps())
 
 
 def depth_parts(pieces: tuple[Piece, ...]) -> int:
@@ -137,24 +165,22 @@ def depth_parts(pieces: tuple[Piece, ...]) -> int:
     return len({p.depth for p in pieces})
 
 
-def bias_for(most: float) -> int:
-    """Tensor bias, in whole octaves, for magnitudes up to ``most``; at least that of 8."""
-    return max(24, -(-int(model.bias_for(max(most * MARGIN, 1.0))) // 8) * 8)
-
-
 def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
                     bias: int = DEFAULT_BIAS, seed: int = 0,
-                    known: dict[tuple[Expression, int], Kernel] | None = None,
+                    known: dict[Work, Kernel] | None = None,
                     formats: Mapping[int, Format] | None = None,
-                    progress: Callable[[str], None] = lambda _: None) -> Compiled:
+                    progress: Callable[[str], None] = lambda _: None,
+                    calibrate: Mapping[str, NDArray] | None = None) -> Compiled:
     """Map all kernels and products of a program.
 
-    ``known``: kernels mapped before, by expression and bias; new ones are added.  ``formats``: of
-    products by the number of their step, in place of ``fmt``.
+    ``bias``, and ``calibrate``, inputs by name: see ``ranges.choose``.  ``known``: kernels mapped
+    before; new ones are added.  ``formats``: of products by the number of their step, in place of
+    ``fmt``.
 
     Raises
     ------
-    CompileError: an array of several regions or without the units, a kernel that does not fit.
+    CompileError: as ``ranges.choose``; an array of several regions or without the units, a kernel
+        that does not fit.
     """
     if arch.region_count > 1:
         raise CompileError(f"{arch.name} has {arch.region_count} regions, a model takes one")
@@ -168,26 +194,31 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
         reblocks = {each: reblocking(arch, each) for each in dict.fromkeys(chosen.values())}
     except ValueError as error:
         raise CompileError(str(error)) from None
-    compiled = Compiled(program, arch, bias, chosen, reblocks)
+    program, ranges = choose(program, bias, calibrate)
+    compiled = Compiled(program, arch, ranges, chosen, reblocks)
     for i in products:
         step = program.steps[i]
         assert isinstance(step, Product)
         progress(f"product {i}")
         compiled.pieces[i] = tuple(_pieces(program, step, arch, chosen[i], seed, plans))
-    needed = [s.expression for s in program.steps if isinstance(s, Map)]
-    needed += [partial_sums(n) for n in map(depth_parts, compiled.pieces.values()) if n > 1]
-    for expression in dict.fromkeys(needed):
-        if (expression, bias) not in known:
+    needed = [compiled.work(i) for i, s in enumerate(program.steps) if isinstance(s, Map)]
+    needed += [partial_sums(depth_parts(pieces), ranges.tensors[program.steps[i].out])
+               for i, pieces in compiled.pieces.items() if depth_parts(pieces) > 1]
+    for work in dict.fromkeys(needed):
+        if work not in known:
             progress(f"kernel {len(compiled.kernels)}")
-            known[expression, bias] = Kernel.of(map_kernel(
-                dataflow(expression, f"kernel {len(compiled.kernels)}", bias), arch, seed))
-        compiled.kernels[expression] = known[expression, bias]
+            expression, biases = work
+            known[work] = Kernel.of(map_kernel(dataflow(
+                expression, f"kernel {len(compiled.kernels)}",
+                dict(zip(expression.steps(), biases, strict=True))), arch, seed))
+        compiled.kernels[work] = known[work]
     return compiled
 
 
 def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, seed: int,
             plans: dict[tuple[int, int, int, Format], Gemm]) -> list[Piece]:
-    """Cut a product so that the weights of each piece fit the weight memories."""
+    """Cut a product so that the weights of each piece fit the weight memories, and its rows the
+    counters of a run."""
     _, rows, depth = program.shape(step.a)
     outputs = program.shape(step.out)[2]
     most_depth = arch.weight_rows * arch.lanes // BLOCK * BLOCK
@@ -205,10 +236,7 @@ def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, se
                     key = rows, len(d), len(o), fmt
                     if key not in plans:
                         plans[key] = plan_gemm(arch, *key, seed)
-                    if plans[key].rounds > MOST_ROUNDS:
-                        raise CompileError(f"{rows} rows take {plans[key].rounds} rounds, a run "
-                                           f"has at most {MOST_ROUNDS}")
-                    pieces.append(Piece(d, o, plans[key]))
+                    pieces += [Piece(r, d, o, plan) for r, plan in _by_rows(plans, key)]
         except CompileError:
             if width == once:
                 raise
@@ -216,6 +244,26 @@ def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, se
         return pieces
     raise CompileError(f"a depth of {each} does not fit the {arch.weight_rows} weight rows of "
                        f"{arch.name}")
+
+
+def _by_rows(plans: dict[tuple[int, int, int, Format], Gemm], key: tuple[int, int, int, Format]
+             ) -> list[tuple[range, Gemm]]:
+    """Rows of a planned product, cut equally into as few runs as counters of rounds allow.
+
+    How a product is arranged does not depend on its rows, if each stream has some.
+    """
+    whole, rows = plans[key], key[0]
+    streams = len(whole.streams)
+    most = min(MOST_COUNT, MOST_ROUNDS // whole.passes) * streams
+    each = -(-rows // -(-rows // most) // streams) * streams if rows > most else rows
+    cut = []
+    for first in range(0, rows, each):
+        taken = range(first, min(first + each, rows))
+        part = (len(taken), *key[1:])
+        if part not in plans:
+            plans[part] = replace(whole, rows=len(taken))
+        cut.append((taken, plans[part]))
+    return cut
 
 
 def weight_blocks(values: NDArray, fmt: Format) -> tuple[NDArray, NDArray, int]:

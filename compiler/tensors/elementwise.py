@@ -125,12 +125,18 @@ def _powers(low: Lowering, x: int, exponents: NDArray[np.float64]) -> int:
 
 @operator("Clip")
 def clip(low: Lowering, node: Operator) -> int:
-    x, out = low.tensor(node.inputs[0]), X
+    sources, out = [low.tensor(node.inputs[0])], X
     for op, place in (("max", 1), ("min", 2)):
+        name = node.inputs[place] if place < len(node.inputs) else ""
+        if name and name not in low.constants \
+                and low.program.tensors[bounds := low.tensor(name)].constant is None:
+            out = ex.apply(op, out, variable(len(sources)))
+            sources.append(bounds)
+            continue
         bound = low.known(node, place, ("min", "max")[place - 1])
         if bound is not None and abs(float(bound)) < np.finfo(np.float32).max:
             out = ex.apply(op, out, float(bound))
-    return low.program.map(out, x)
+    return low.program.map(out, *sources)
 
 
 @operator("Identity")

@@ -1,7 +1,7 @@
 """Elementwise expressions: what a kernel computes for each element, as operations of the array."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,19 +19,26 @@ ERF_A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 ERF_ERROR = 1.5e-7
 #: Factors of a power; equal products of them are made once.
 MOST_FACTORS = 64
+#: Operations whose result has the tensor bias of its first operands: how many.  Of ``lt``, the
+#: operands have that of each other.
+TIED = {"add": 2, "sub": 2, "min": 2, "max": 2, "lt": 2, "select": 2, "abs": 1, "neg": 1, "relu": 1}
+#: Octaves below a top within which a constant is held well.
+WELL = 30
 
 
 @dataclass(frozen=True)
 class Expression:
     """``op`` of operands; ``in`` has a ``number``, ``const`` a ``value``.
 
-    Operators build expressions; numbers among operands become constants.
+    Operators build expressions; numbers among operands become constants.  ``label``: the node of
+    the model that asked for it.
     """
 
     op: str
     operands: tuple["Expression", ...] = ()
     number: int = 0
     value: float = 0.0
+    label: str = field(default="", compare=False)
 
     @cached_property
     def _hash(self) -> int:
@@ -97,7 +104,22 @@ class Expression:
         new: dict[Expression, Expression] = {}
         for x in self.steps():
             new[x] = inputs[x.number] if x.op == IN else x if x.op == CONSTANT else \
-                apply(x.op, *(new[y] for y in x.operands))
+                apply(x.op, *(new[y] for y in x.operands), label=x.label)
+        return new[self]
+
+    def labelled(self, label: str) -> "Expression":
+        """With a label at all operations that have none."""
+        new: dict[Expression, Expression] = {}
+        for x in self.steps():
+            new[x] = replace(x, operands=tuple(new[y] for y in x.operands),
+                             label=x.label or (label if x.operands else ""))
+        return new[self]
+
+    def relabelled(self, labels: Sequence[str]) -> "Expression":
+        """With other labels, in the order of ``steps``."""
+        new: dict[Expression, Expression] = {}
+        for x, label in zip(self.steps(), labels, strict=True):
+            new[x] = replace(x, operands=tuple(new[y] for y in x.operands), label=label)
         return new[self]
 
 
@@ -111,13 +133,13 @@ def constant(value: float) -> Expression:
     return Expression(CONSTANT, value=float(value))
 
 
-def apply(op: str, *operands: Expression | float) -> Expression:
+def apply(op: str, *operands: Expression | float, label: str = "") -> Expression:
     """An operation, or its value if all operands are constants."""
     terms = tuple(x if isinstance(x, Expression) else constant(x) for x in operands)
     if all(x.op == CONSTANT for x in terms):
         with np.errstate(all="ignore"):
             return constant(float(REAL[op](*(np.float64(x.value) for x in terms))))
-    return Expression(op, terms)
+    return Expression(op, terms, label=label)
 
 
 #: Operations on real numbers.
@@ -144,22 +166,47 @@ def evaluate(expression: Expression, inputs: Sequence[NDArray]) -> dict[Expressi
     return values
 
 
-def dataflow(expression: Expression, name: str, bias: int) -> Dataflow:
-    """The kernel: a stream for each input, one for the result; nodes ``in`` in their order."""
-    inputs = sorted(expression.inputs)
-    nodes = {i: Node(i, IN) for i in range(len(inputs))}
+def operand_bias(x: Expression, place: int, biases: Mapping[Expression, int]) -> int:
+    """Tensor bias of an operand; that of a constant is the one that the operation asks for."""
+    if x.operands[place].op != CONSTANT:
+        return biases[x.operands[place]]
+    others = [biases[y] for y in x.operands if y.op != CONSTANT]
+    if place < TIED.get(x.op, 0):
+        return others[0] if x.op == "lt" else biases[x]
+    return own_bias(abs(x.operands[place].value), others[0])
+
+
+def own_bias(size: float, near: int) -> int:
+    """Tensor bias for a constant that shares it with nothing: ``near`` if that holds it well."""
+    if not size or 2.0 ** (near / 8 - WELL) <= size <= 2.0 ** (near / 8):
+        return near
+    return 8 * int(np.ceil(np.log2(size)))
+
+
+def dataflow(expression: Expression, name: str, biases: Mapping[Expression, int]) -> Dataflow:
+    """The kernel: a stream for each input, one for the result; nodes ``in`` in their order.
+
+    ``biases`` of all subexpressions but constants.
+    """
+    inputs = [variable(k) for k in sorted(expression.inputs)]
+    nodes = {i: Node(i, IN, bias=biases[x]) for i, x in enumerate(inputs)}
     edges: list[Edge] = []
-    number = {variable(k): i for i, k in enumerate(inputs)}
+    number: dict[Any, int] = {x: i for i, x in enumerate(inputs)}
     for x in expression.steps():
-        if x.op == IN:
+        if x.op in (IN, CONSTANT):
             continue
+        for place, y in enumerate(x.operands):
+            bias = operand_bias(x, place, biases)
+            if y.op == CONSTANT and (y, bias) not in number:
+                n = number[y, bias] = len(nodes)
+                nodes[n] = Node(n, CONSTANT, ("pal", y.value), bias)
         n = number[x] = len(nodes)
-        value = ("pal", x.value) if x.op == CONSTANT else None
-        nodes[n] = Node(n, x.op, value)
-        edges += [Edge(number[y], n, i, 0, "data") for i, y in enumerate(x.operands)]
-    nodes[len(nodes)] = Node(len(nodes), OUT)
+        nodes[n] = Node(n, x.op, bias=biases[x])
+        edges += [Edge(number[(y, operand_bias(x, i, biases)) if y.op == CONSTANT else y], n, i, 0,
+                       "data") for i, y in enumerate(x.operands)]
+    nodes[len(nodes)] = Node(len(nodes), OUT, bias=biases[expression])
     edges.append(Edge(number[expression], len(nodes) - 1, 0, 0, "data"))
-    return Dataflow(name, nodes, tuple(edges), bias)
+    return Dataflow(name, nodes, tuple(edges))
 
 
 # Functions of more than one operation.
@@ -181,7 +228,9 @@ def log(x: Expression) -> Expression:
 
 
 def sigmoid(x: Expression) -> Expression:
-    return 1.0 / (1.0 + exp(apply("neg", x)))
+    """By ``exp(-|x|)``, which does not overflow."""
+    t = apply("exp2", apply("abs", x) * -LOG2_E)
+    return apply("select", t / (1.0 + t), 1.0 / (1.0 + t), apply("lt", x, 0.0))
 
 
 def tanh(x: Expression) -> Expression:

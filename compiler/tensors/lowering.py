@@ -111,6 +111,7 @@ class Lowering:
     def _node(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
         """A node of the user: lowered, or a refusal."""
         before = len(self.program.steps)
+        self.program.current = f"{place.operator} node {place.node!r}"
         try:
             self._lower(node, opsets, place)
         except CompileError as error:

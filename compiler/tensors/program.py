@@ -19,6 +19,11 @@ MOST_ELEMENTS = 1 << 24
 MOST_INPUTS = 16
 
 
+def node_name(label: str) -> str:
+    """The name in the label of a node, or all of it if there is none."""
+    return label.partition(" node ")[2][1:-1] or label
+
+
 @dataclass(frozen=True)
 class Tensor:
     """``constant``: its values, of tensors that the host knows beforehand."""
@@ -75,6 +80,8 @@ class Program:
 
     ``error``: of formulas that stand for functions that the array does not have, at most.
     ``nonnegative``: tensors that must not be below 0, and what says so.
+    ``labels``: of nodes of the model, by the tensors that steps make; ``current``, of the node that
+    is lowered now.
     """
 
     name: str
@@ -84,6 +91,18 @@ class Program:
     outputs: dict[str, int] = field(default_factory=dict)
     error: float = 0.0
     nonnegative: dict[int, str] = field(default_factory=dict)
+    labels: dict[int, str] = field(default_factory=dict)
+    current: str = ""
+
+    def label(self, step: Step) -> str:
+        """The node of the model that a step belongs to, the last one of several."""
+        return self.labels.get(step.out, self.name)
+
+    def _add(self, step: Step) -> int:
+        """A step of the node that is lowered now."""
+        self.steps.append(step)
+        self.labels[step.out] = self.current or self.name
+        return step.out
 
     def tensor(self, shape: Sequence[int], values: NDArray | None = None) -> int:
         """A new tensor."""
@@ -116,9 +135,7 @@ class Program:
             return self.constant(flat[index])
         if len(sources) == 1 and np.array_equal(index, indices[0]):
             return sources[0]
-        out = self.tensor(index.shape)
-        self.steps.append(Layout(out, tuple(sources), index, fill))
-        return out
+        return self._add(Layout(self.tensor(index.shape), tuple(sources), index, fill))
 
     def broadcast(self, tensor: int, shape: Sequence[int]) -> int:
         """As numpy does."""
@@ -148,9 +165,8 @@ class Program:
             [variable(used.index(k) if k in used else 0) for k in range(len(kept))])
         if expression == variable(0):
             return kept[used[0]]
-        out = self.tensor(shape)
-        self.steps.append(Map(out, tuple(kept[k] for k in used), expression))
-        return out
+        return self._add(Map(self.tensor(shape), tuple(kept[k] for k in used),
+                             expression.labelled(self.current or self.name)))
 
     def reduce(self, op: str, tensor: int, axes: Sequence[int]) -> int:
         """``add``, ``max`` or ``min`` of axes, which keep length 1."""
@@ -193,6 +209,5 @@ class Program:
         else:
             a3 = self.layout([a], lambda i: np.broadcast_to(i, (*batch, m, k)).reshape(-1, m, k))
             b3 = self.layout([b], lambda i: np.broadcast_to(i, (*batch, k, n)).reshape(-1, k, n))
-        out = self.tensor((self.shape(a3)[0], self.shape(a3)[1], n))
-        self.steps.append(Product(out, a3, b3))
+        out = self._add(Product(self.tensor((self.shape(a3)[0], self.shape(a3)[1], n)), a3, b3))
         return self.layout([out], lambda i: i.reshape(*batch, m, n))

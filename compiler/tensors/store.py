@@ -15,6 +15,7 @@ from compiler.reblock import reblocking
 from compiler.tensors.compiled import Compiled, Kernel, Piece
 from compiler.tensors.expressions import Expression
 from compiler.tensors.program import Layout, Map, Product, Program, Step, Tensor
+from compiler.tensors.ranges import Ranges
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
 from spu.arch.params import Architecture, architecture
@@ -68,35 +69,40 @@ class _Writer:
         report = {
             "kind": KIND, "name": program.name, "arch": compiled.arch.name,
             "arch_hash": f"{compiled.arch.hash:#010x}",
-            "tensor_bias": compiled.bias, "bytes": sum(map(len, files.values())),
+            "notes": list(compiled.ranges.notes), "bytes": sum(map(len, files.values())),
             "cycles": sum(cycles.values()), "formula_error": program.error,
             "inputs": {name: list(program.shape(i)) for name, i in program.inputs.items()},
             "outputs": {name: list(program.shape(i)) for name, i in program.outputs.items()},
             "input_tensors": program.inputs, "output_tensors": program.outputs,
             "nonnegative": {str(i): what for i, what in program.nonnegative.items()},
             "tensors": [list(t.shape) for t in program.tensors],
+            "tensor_biases": {str(t): b for t, b in compiled.ranges.tensors.items()},
+            "masks": {str(t): list(levels) for t, levels in compiled.ranges.masks.items()},
             "steps": [self._step(i, s) | ({"cycles": cycles[i]} if i in cycles else {})
                       for i, s in enumerate(program.steps)],
             "kernels": [{k: v for k, v in asdict(compiled.kernels[x]).items() if k != "content"}
-                        | {"expression": x.listed()} for x in self.kernels],
+                        | {"expression": x[0].listed(), "biases": list(x[1])}
+                        for x in self.kernels],
             "products": [self._plan(p) for p in self.plans],
         }
         files[REPORT] = (json.dumps(report, indent=1) + "\n").encode()
         return files, self.arrays
 
     def _step(self, i: int, step: Step) -> dict:
+        common = {"out": step.out, "sources": list(step.sources),
+                  "node": self.compiled.program.label(step)}
         if isinstance(step, Layout):
             self.arrays[f"index_{i}"] = step.index
-            return {"kind": "layout", "out": step.out, "sources": list(step.sources),
-                    "fill": step.fill}
+            return {"kind": "layout", "fill": step.fill} | common
         if isinstance(step, Map):
-            return {"kind": "map", "out": step.out, "sources": list(step.sources),
-                    "kernel": self.kernels.index(step.expression)}
-        return {"kind": "product", "out": step.out, "sources": list(step.sources),
+            return {"kind": "map", "kernel": self.kernels.index(self.compiled.work(i)),
+                    "labels": [x.label for x in step.expression.steps()]} | common
+        return {"kind": "product"} | common | {
                 "format": self.compiled.formats[i].name,
                 "block_words": self.compiled.block_words(i),
-                "pieces": [[p.depth.start, p.depth.stop, p.outputs.start, p.outputs.stop,
-                            self.number[id(p.plan)]] for p in self.compiled.pieces[i]]}
+                "pieces": [[*(end for cut in (p.rows, p.depth, p.outputs)
+                              for end in (cut.start, cut.stop)), self.number[id(p.plan)]]
+                           for p in self.compiled.pieces[i]]}
 
     @staticmethod
     def _plan(plan: Gemm) -> dict:
@@ -130,30 +136,37 @@ class _Reader:
         report = self.report
         kernels = {}
         for i, member in enumerate(report["kernels"]):
-            kernels[Expression.from_list(member["expression"])] = Kernel(
+            work = Expression.from_list(member["expression"]), tuple(member["biases"])
+            kernels[work] = Kernel(
                 self._content(f"kernel_{i}"), member["ii"], member["mii"], member["span"],
                 tuple((c, t) for c, t in member["ins"]), (member["out"][0], member["out"][1]))
         plans = [self._plan(i, p, self.arch) for i, p in enumerate(report["products"])]
         keys = list(kernels)
         steps: list[Step] = []
-        pieces, formats = {}, {}
+        pieces, formats, nodes = {}, {}, {}
         for i, member in enumerate(report["steps"]):
             out, sources = member["out"], tuple(member["sources"])
             if member["kind"] == "layout":
                 steps.append(Layout(out, sources, self.arrays[f"index_{i}"], member["fill"]))
             elif member["kind"] == "map":
-                steps.append(Map(out, sources, keys[member["kernel"]]))
+                expression, biases = keys[member["kernel"]]
+                steps.append(Map(out, sources, expression.relabelled(member["labels"])))
+                nodes[i] = biases
             else:
                 steps.append(Product(out, *sources))
                 formats[i] = FORMATS[member["format"]]
-                pieces[i] = tuple(Piece(range(a, b), range(c, d), plans[p])
-                                  for a, b, c, d, p in member["pieces"])
+                pieces[i] = tuple(Piece(range(a, b), range(c, d), range(e, f), plans[p])
+                                  for a, b, c, d, e, f, p in member["pieces"])
         program = Program(report["name"], [
             Tensor(tuple(shape), self.arrays.get(f"constant_{i}"))
             for i, shape in enumerate(report["tensors"])], steps, report["input_tensors"],
             report["output_tensors"], report["formula_error"],
-            {int(i): what for i, what in report["nonnegative"].items()})
-        return Compiled(program, self.arch, report["tensor_bias"], formats,
+            {int(i): what for i, what in report["nonnegative"].items()},
+            {member["out"]: member["node"] for member in report["steps"]})
+        ranges = Ranges({int(t): b for t, b in report["tensor_biases"].items()}, nodes,
+                        {int(t): (low, high) for t, (low, high) in report["masks"].items()},
+                        tuple(report["notes"]))
+        return Compiled(program, self.arch, ranges, formats,
                         {fmt: reblocking(self.arch, fmt) for fmt in formats.values()}, kernels,
                         pieces)
 

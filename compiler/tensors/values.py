@@ -1,11 +1,12 @@
 """Real values of a tensor program: what it should compute, and how large its numbers become."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.tensors.expressions import evaluate
+from compiler.dataflow.graph import CONSTANT
+from compiler.tensors.expressions import Expression, evaluate
 from compiler.tensors.program import Layout, Map, Product, Program
 
 
@@ -15,31 +16,41 @@ def gathered(step: Layout, sources: list[NDArray], fill: NDArray | float) -> NDA
     return flat[step.index]
 
 
-def real_values(program: Program, inputs: Mapping[str, NDArray]
-                ) -> tuple[dict[int, NDArray[np.float64]], float]:
-    """All tensors, and the largest magnitude of them and of what expressions make on the way."""
+def visit_values(program: Program, inputs: Mapping[str, NDArray],
+                 visit: Callable[[int | tuple[int, Expression], NDArray], None]
+                 ) -> dict[int, NDArray[np.float64]]:
+    """All tensors.
+
+    ``visit`` is shown the inputs, and what each step makes: a tensor by its number, a
+    subexpression of a map by that of the step.
+    """
     values: dict[int, NDArray] = {i: t.constant for i, t in enumerate(program.tensors)
                                   if t.constant is not None}
     for name, i in program.inputs.items():
         values[i] = np.asarray(inputs[name], np.float64).reshape(program.shape(i))
-    most = max([0.0, *(_most(v) for v in values.values())])
-    for step in program.steps:
-        sources = [values[s] for s in step.sources]
-        if isinstance(step, Layout):
-            values[step.out] = gathered(step, sources, step.fill)
-        elif isinstance(step, Product):
-            values[step.out] = sources[0] @ sources[1]
-            most = max(most, _most(values[step.out]))
-        elif isinstance(step, Map):
-            shape = program.shape(step.out)
-            found = evaluate(step.expression, [s.reshape(shape) for s in sources])
-            values[step.out] = found[step.expression]
-            most = max(most, *(_most(v) for v in found.values()))
-    return values, most
+        visit(i, values[i])
+    with np.errstate(all="ignore"):
+        for i, step in enumerate(program.steps):
+            sources = [values[s] for s in step.sources]
+            if isinstance(step, Layout):
+                values[step.out] = gathered(step, sources, step.fill)
+            elif isinstance(step, Product):
+                values[step.out] = sources[0] @ sources[1]
+                visit(step.out, values[step.out])
+            elif isinstance(step, Map):
+                shape = program.shape(step.out)
+                found = evaluate(step.expression, [s.reshape(shape) for s in sources])
+                for x, made in found.items():
+                    if x.op != CONSTANT:
+                        visit((i, x), np.asarray(made))
+                values[step.out] = found[step.expression]
+    return values
 
 
-def _most(values: NDArray) -> float:
-    """Largest finite magnitude."""
-    finite = np.abs(values[np.isfinite(values)]) if np.ndim(values) else np.abs(
-        values if np.isfinite(values) else 0.0)
-    return float(np.max(finite, initial=0.0))
+def real_values(program: Program, inputs: Mapping[str, NDArray]
+                ) -> tuple[dict[int, NDArray[np.float64]], float]:
+    """All tensors, and the largest finite magnitude of what is made on the way to them."""
+    most = [0.0]
+    values = visit_values(program, inputs, lambda _, made: most.append(
+        float(np.max(np.abs(made[np.isfinite(made)]), initial=0.0))))
+    return values, max(most)

@@ -6,7 +6,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from compiler.errors import CompileError
-from compiler.tensors.compiled import bias_for, compile_program
+from compiler.tensors.compiled import compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.store import load, save
 from compiler.tensors.values import real_values
@@ -26,13 +26,11 @@ def cnn():
     """The digits CNN, its inputs, and the compiled program in 8 bits."""
     workload = models.digits("cnn", 16)
     program = lower(workload.model, "cnn", 16)
-    bias = bias_for(real_values(program, workload.inputs)[1])
-    return workload.inputs, compile_program(program, BASIC, PAL8T, bias, known=KNOWN)
+    return workload.inputs, compile_program(program, BASIC, PAL8T, known=KNOWN)
 
 
 def _in(compiled, formats):
-    return compile_program(compiled.program, BASIC, PAL8T, compiled.bias, known=KNOWN,
-                           formats=formats)
+    return compile_program(compiled.program, BASIC, PAL8T, known=KNOWN, formats=formats)
 
 
 def test_fewer_decibels_take_fewer_bits_and_words(cnn):

@@ -155,12 +155,28 @@ def test_a_program_for_another_architecture_is_refused(compiled, program, tmp_pa
     (np.zeros((3, 63)), r"shape \(n, 64\), not \(3, 63\)"),
     (np.full((2, 64), 1.5), "exceeds the bound 1 "),
     (np.full((2, 64), np.nan), "NaN or infinite"),
-    (np.zeros((2, 64), complex), "real numbers"),
+    (np.zeros((2, 64), complex), "real numbers"), (np.zeros((0, 64)), "no input vectors"),
 ])
 def test_inputs_that_do_not_fit_are_refused(x, rule, program, tmp_path):
     np.save(tmp_path / "x.npy", x)
     _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"], rule)
     assert not (tmp_path / "y.npy").exists()
+
+
+def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 64))
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", image=x)
+    np.savez(tmp_path / "bad.npz", picture=x)
+    made = []
+    for name in ("x.npy", "x.npz"):
+        result = CliRunner().invoke(app, ["run", str(program), "--input", str(tmp_path / name),
+                                          "-o", str(tmp_path / "y.npy")])
+        assert result.exit_code == 0, result.output
+        made.append(np.load(tmp_path / "y.npy"))
+    assert np.array_equal(*made)
+    _bad(["run", program, "--input", tmp_path / "bad.npz", "-o", tmp_path / "z.npy"],
+         r"has \['picture'\], the input is 'image'")
 
 
 @pytest.mark.parametrize(("files", "rule"), [

@@ -11,8 +11,9 @@ from onnx import TensorProto, helper, shape_inference
 from typer.testing import CliRunner
 
 from compiler.errors import CompileError
+from compiler.gemm import with_weights
 from compiler.tensors import expressions as ex
-from compiler.tensors.compiled import bias_for, compile_program
+from compiler.tensors.compiled import compile_program
 from compiler.tensors.expressions import Expression, variable
 from compiler.tensors.lower import lower
 from compiler.tensors.lowering import OPERATORS
@@ -20,6 +21,7 @@ from compiler.tensors.program import MOST_ELEMENTS, Map, Program
 from compiler.tensors.store import load, save
 from compiler.tensors.values import real_values
 from rtl.simulator import SimulationError
+from spu.arch import bitstream
 from spu.arch.params import CONFIGS, Architecture
 from verif import models, node_tests
 from verif.cli import app
@@ -170,13 +172,75 @@ def test_a_depth_that_is_divided_is_added_up():
     weight = rng.normal(size=(1100, 140)).astype(np.float32)
     program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [3, 1100]}, w=weight), "deep")
     x = rng.uniform(-1, 1, (3, 1100))
-    compiled = compile_program(program, BASIC, bias=bias_for(real_values(program, {"x": x})[1]))
+    compiled = compile_program(program, BASIC, calibrate={"x": x})
     assert {(p.depth.start, p.outputs.start) for p in next(iter(compiled.pieces.values()))} == {
         (d, o) for d in (0, 384, 768) for o in (0, 128)}
     got = run(compiled, GoldenEngine(BASIC), {"x": x})["y"]
     bounds = error_bounds(compiled, {"x": x})["y"]
     assert (np.abs(got - x @ weight) <= bounds.error).all()
     assert models.decibels(x @ weight, got) > 35
+
+
+def test_rows_are_divided_among_runs(monkeypatch):
+    """The generator of weight addresses counts 4,096 rounds of a pass; here 10, of two passes."""
+    rng = np.random.default_rng(1)
+    weight = rng.normal(size=(40, 200)).astype(np.float32)
+    program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [37, 40]}, w=weight), "tall")
+    x = rng.uniform(-1, 1, (37, 40))
+    whole = run(compile_program(program, BASIC), GoldenEngine(BASIC), {"x": x})["y"]
+    monkeypatch.setattr("compiler.tensors.compiled.MOST_COUNT", 10)
+    compiled, engine = compile_program(program, BASIC), GoldenEngine(BASIC)
+    assert [len(p.rows) for p in next(iter(compiled.pieces.values()))] == [10, 10, 10, 7]
+    assert np.array_equal(run(compiled, engine, {"x": x})["y"], whole)
+    assert engine.cycles == sum(compiled.cycles().values())
+
+
+def test_more_rows_than_a_counter_holds_are_written():
+    program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [16400, 32]},
+                           w=np.ones((32, 8), np.float32)), "tall")
+    pieces = next(iter(compile_program(program, BASIC).pieces.values()))
+    assert [len(p.rows) for p in pieces] == [8200, 8200]
+    for piece in pieces:
+        shape = piece.plan.weight_shape
+        plan = with_weights(piece.plan, np.zeros(shape, np.uint8), np.zeros(
+            (shape[0], shape[1] // 32), np.int64), 0)
+        assert bitstream.encode(plan.image)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float64", "bfloat16"])
+def test_constants_of_any_float_type(kind):
+    weight = np.linspace(-2, 2, 12).reshape(4, 3).astype(onnx.helper.tensor_dtype_to_np_dtype(
+        {"float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE,
+         "bfloat16": TensorProto.BFLOAT16}[kind]))
+    number = onnx.helper.np_dtype_to_tensor_dtype(weight.dtype)
+    model = _model([("MatMul", ["c", "w"], "y", {})], {"x": [2, 4]}, w=weight)
+    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["c"], to=number))
+    x = np.ones((2, 4))
+    program = lower(model, kind)
+    want = np.broadcast_to(weight.astype(np.float64).sum(axis=0), (2, 3))
+    assert np.allclose(real_values(program, {"x": x})[0][program.outputs["y"]], want)
+
+
+def test_bounds_of_clip_may_be_computed():
+    program = lower(_model([("ReduceMax", ["z"], "m", {"keepdims": 0}),
+                            ("Clip", ["x", "", "m"], "y", {})], {"x": [5], "z": [4]}), "clip")
+    inputs = {"x": np.linspace(-3, 3, 5), "z": np.array([0, 1.25, -7, 1])}
+    got = run(compile_program(program, BASIC), GoldenEngine(BASIC), inputs)["y"]
+    assert np.allclose(got, np.minimum(inputs["x"], 1.25), rtol=1e-3)
+
+
+def test_outputs_have_any_names(tmp_path):
+    onnx.save(_model([("Neg", ["x"], "file", {}), ("Abs", ["x"], "sink", {})], {"x": [3]},
+                     outputs=("file", "sink")), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.array([1.0, -2, 4]))
+    for args in (["compile", tmp_path / "m.onnx", "--steps", "-o", tmp_path / "out"],
+                 ["run", tmp_path / "out", "--input", tmp_path / "x.npy",
+                  "-o", tmp_path / "y.npz"]):
+        result = CliRunner().invoke(app, [str(a) for a in args])
+        assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "y.npz") as got:
+        assert {name: list(values) for name, values in got.items()} == {
+            "file": [-1, 2, -4], "sink": [1, 2, 4]}
 
 
 def test_long_runs_are_divided(monkeypatch):
@@ -213,10 +277,10 @@ def test_chains_of_elementwise_operators_become_one_kernel():
     program = lower(_model(chain, shapes, shape=np.array([3, 2])), "chain")
     assert [type(s) for s in program.steps] == [Map]
     inputs = {"x": np.linspace(-1, 1, 6).reshape(2, 3), "z": np.ones((3, 2))}
-    values, most = real_values(program, inputs)
+    values, _ = real_values(program, inputs)
     wanted = np.tanh(np.exp(inputs["x"].reshape(3, 2)))
     assert np.allclose(values[program.outputs["y"]], wanted)
-    got = run(compile_program(program, BASIC, bias=bias_for(most)), GoldenEngine(BASIC), inputs)
+    got = run(compile_program(program, BASIC, calibrate=inputs), GoldenEngine(BASIC), inputs)
     assert np.abs(got["y"] - wanted).max() < 2e-3
     twice = lower(_model([*chain[:3], ("Add", ["c", "c"], "d", {}), ("Sub", ["d", "z"], "e", {}),
                           ("Add", ["e", "d"], "y", {})], shapes, shape=np.array([3, 2]),

@@ -1,0 +1,212 @@
+"""Masks: values that only must be far below (or above) others, and constants in their place.
+
+An exponential of what is far below zero is zero, and a maximum does not see what is far below
+another operand.  How far a value may be moved is found backwards, from its uses.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.dataflow.graph import CONSTANT
+from compiler.dataflow.operations import IN
+from compiler.tensors.expressions import TIED, Expression, apply, constant
+from compiler.tensors.program import Layout, Map, Product, Program, Step
+
+#: Magnitudes from here on are masks, where uses allow.
+MASK = 2.0**13
+#: Factors from here on are masks, if no inputs show what they are multiplied with.
+MASK_FACTOR = 2.0**20
+#: Octaves of the top of a class with masks at least; a mask is encoded as its top by ``BELOW``.
+MASK_TOP, BELOW = 12, 2
+#: How far a value below (above) others may be moved: not at all, to the top of its class (only
+#: what is beyond all values of the class is compared with it), to any value far off.
+FIXED, TOP, ANY = 0, 1, 2
+
+Levels = tuple[int, int]
+
+
+class Uses:
+    """``tensors``, ``nodes``: how far values far below zero, and far above, may be moved.
+
+    ``powers``: those that an exponential is made of.  Factors of ``factor`` and more make masks of
+    zeros and ones.
+    """
+
+    def __init__(self, program: Program, factor: float) -> None:
+        self.tensors: dict[int, Levels] = dict.fromkeys(range(len(program.tensors)), (ANY, ANY))
+        self.nodes: dict[tuple[int, Expression], Levels] = {}
+        self.powers: set[int | tuple[int, Expression]] = set()
+        self.factor = factor
+        for i in program.outputs.values():
+            self._at_most(self.tensors, i, (FIXED, FIXED))
+        for i in reversed(range(len(program.steps))):
+            self._step(i, program.steps[i])
+
+    @staticmethod
+    def _at_most(levels: dict[Any, Levels], key: Any, new: Levels) -> None:
+        old = levels.get(key, (ANY, ANY))
+        levels[key] = min(old[0], new[0]), min(old[1], new[1])
+
+    def _step(self, i: int, step: Step) -> None:
+        if isinstance(step, Product):
+            for s in step.sources:
+                self._at_most(self.tensors, s, (FIXED, FIXED))
+        elif isinstance(step, Layout):
+            for s in step.sources:
+                self._at_most(self.tensors, s, self.tensors[step.out])
+                self._made_of(step.out, s)
+        else:
+            self._at_most(self.nodes, (i, step.expression), self.tensors[step.out])
+            self._made_of(step.out, (i, step.expression))
+            for x in reversed(step.expression.steps()):
+                for place, y in enumerate(x.operands):
+                    if y.op != CONSTANT:
+                        self._at_most(self.nodes, (i, y), self.place(i, x, place))
+                    if x.op == "exp2":
+                        self.powers.add((i, y))
+                    elif x.op in (*TIED, "mul", "div"):
+                        self._made_of((i, x), (i, y))
+                if x.op == IN:
+                    self._at_most(self.tensors, step.sources[x.number], self.nodes[i, x])
+                    self._made_of((i, x), step.sources[x.number])
+
+    def _made_of(self, made: int | tuple[int, Expression], of: int | tuple[int, Expression]
+                 ) -> None:
+        if made in self.powers:
+            self.powers.add(of)
+
+    def place(self, i: int, x: Expression, place: int) -> Levels:
+        """How far an operand of a node may be moved."""
+        low, high = self.nodes[i, x]
+        other = x.operands[1 - place] if len(x.operands) == 2 else None
+        known = other is not None and other.op == CONSTANT
+        match x.op:
+            case "add":
+                return low, high
+            case "sub":
+                return (low, high) if place == 0 else (high, low)
+            case "neg":
+                return high, low
+            case "mul" | "div" if known and other is not None and (x.op == "mul" or place == 0):
+                return (low, high) if other.value > 0 else (high, low)
+            case "exp2":
+                return ANY, FIXED
+            case "relu":
+                return ANY, high
+            case "max":
+                return TOP if known else ANY, high
+            case "min":
+                return low, TOP if known else ANY
+            case "lt" if known:
+                return TOP, TOP
+            case "select":
+                return (low, high) if place < 2 else (ANY, ANY)
+        return FIXED, FIXED
+
+    def scales_a_mask(self, i: int, x: Expression, value: float) -> bool:
+        """Whether a factor makes masks of what it multiplies, as of a mask of zeros and ones."""
+        return x.op == "mul" and abs(value) >= self.factor and (i, x) in self.powers \
+            and bool(mask_value(np.array(value), self.nodes[i, x]))
+
+
+def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expression]], bool]:
+    """Whether a value may be moved to the top where it is beyond it, or a constant bounds it."""
+    bounded: dict[int | tuple[int, Expression], tuple[bool, bool]] = {}
+    for i, step in enumerate(program.steps):
+        if isinstance(step, Layout):
+            found = [bounded.get(s, (False, False)) for s in step.sources]
+            bounded[step.out] = all(b[0] for b in found), all(b[1] for b in found)
+        elif isinstance(step, Map):
+            for x in step.expression.steps():
+                if x.op == IN:
+                    bounded[i, x] = bounded.get(step.sources[x.number], (False, False))
+                elif x.op in ("max", "min"):
+                    known = any(y.op == CONSTANT for y in x.operands)
+                    found = [bounded[i, y] for y in x.operands if y.op != CONSTANT]
+                    low, high = (all(b[k] for b in found) for k in (0, 1))
+                    bounded[i, x] = low or (known and x.op == "max"), high or (
+                        known and x.op == "min")
+                else:
+                    bounded[i, x] = (False, False)
+            bounded[step.out] = bounded[i, step.expression]
+
+    def says(node: int | tuple[int, Expression]) -> bool:
+        levels = uses.tensors[node] if isinstance(node, int) else uses.nodes[node]
+        return all(b or level for b, level in zip(bounded.get(node, (False, False)), levels,
+                                                  strict=True))
+    return says
+
+
+def mask_value(values: NDArray, levels: Levels) -> NDArray[np.bool_]:
+    """Which values are masks."""
+    return ((values <= -MASK) & (levels[0] == ANY)) | ((values >= MASK) & (levels[1] == ANY))
+
+
+def without_masks(program: Program, uses: Uses, bias: Callable[[Any], int]
+                  ) -> tuple[Program, dict[int, dict[Expression, Expression]]]:
+    """The program with constants that its classes hold in place of masks, and of bounds beyond
+    all values; and what each new expression of a map was.
+
+    ``bias`` of tensors and nodes of the program as it is.
+    """
+    made = replace(program, tensors=list(program.tensors), steps=[])
+    renamed: dict[int, dict[Expression, Expression]] = {}
+
+    def array(source: int, levels: Levels, own: int) -> int:
+        values = program.tensors[source].constant
+        if values is not None and (masks := mask_value(values, levels)).any():
+            return made.constant(np.where(masks, np.sign(values) * far(own), values))
+        return source
+    for i, step in enumerate(program.steps):
+        if isinstance(step, Layout):
+            own, level = bias(step.out), uses.tensors[step.out]
+            fill = step.fill
+            if mask_value(np.array(fill), level):
+                fill = float(np.sign(fill) * far(own))
+            step = replace(step, fill=fill, sources=tuple(
+                array(s, level, own) for s in step.sources))
+        elif isinstance(step, Map):
+            inputs = {x.number: (i, x) for x in step.expression.steps() if x.op == IN}
+            sources = tuple(array(s, uses.nodes[inputs[k]], bias(inputs[k]))
+                            for k, s in enumerate(step.sources))
+            new = _expression(i, step.expression, uses, bias)
+            renamed[i] = {value: key for key, value in new.items()}
+            step = replace(step, expression=new[step.expression], sources=sources)
+        made.steps.append(step)
+    return made, renamed
+
+
+def far(bias: int) -> float:
+    """A mask under a tensor bias: so far from its top that sums with it do not saturate."""
+    return float(2.0 ** (bias / 8 - BELOW))
+
+
+def _expression(i: int, expression: Expression, uses: Uses, bias: Callable[[Any], int]
+                ) -> dict[Expression, Expression]:
+    """New expressions by old ones."""
+    new: dict[Expression, Expression] = {}
+    for x in expression.steps():
+        if x.op in (IN, CONSTANT):
+            new[x] = x
+            continue
+        operands = []
+        for place, y in enumerate(x.operands):
+            if y.op != CONSTANT:
+                operands.append(new[y])
+                continue
+            value, sign = y.value, np.sign(y.value)
+            others = [z for z in x.operands if z.op != CONSTANT]
+            own = bias((i, others[0] if x.op == "lt" else x))
+            tied, compared = place < TIED.get(x.op, 0), x.op in ("max", "min", "lt")
+            if compared:
+                value = float(np.clip(value, -2.0 ** (own / 8), 2.0 ** (own / 8)))
+            elif uses.scales_a_mask(i, x, value) or (
+                    tied and mask_value(np.array(value), uses.place(i, x, place))):
+                value = sign * far(own)
+            operands.append(constant(value))
+        new[x] = apply(x.op, *operands, label=x.label)
+    return new

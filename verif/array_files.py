@@ -1,0 +1,28 @@
+"""Arrays in files of numpy: one, or several by name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verif.cli_common import BadInput
+
+
+def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
+    """Arrays of an ``.npz`` by name, or of an ``.npy`` as ``only``; ``BadInput`` if neither."""
+    try:
+        file = np.load(path, allow_pickle=False)
+        return dict(file) if hasattr(file, "files") else {only: file}
+    except (ValueError, EOFError, KeyError, BadZipFile):
+        raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
+
+
+def write_arrays(sink: Any, arrays: Mapping[str, NDArray]) -> None:
+    """An ``.npz`` of arrays of any names; ``numpy.savez`` takes no array called ``file``."""
+    with ZipFile(sink, "w") as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)

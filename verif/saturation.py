@@ -1,0 +1,94 @@
+"""Which elements of a kernel lie above the top, of which operation, and whether it matters.
+
+The array counts them for a tile.  Here the kernel is evaluated again, element by element, to say
+which nodes of the model they belong to; elements that a choice discards are left out.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.dataflow.graph import CONSTANT
+from compiler.dataflow.operations import IN, OPERATIONS, constant_codes, vector_mode
+from compiler.tensors.compiled import Work
+from compiler.tensors.expressions import Expression, operand_bias
+from spu.arch.context import SUM_OPS
+from spu.arch.params import MATRIX_FORMATS
+from verif.golden import saturation
+from verif.golden import words as w
+from verif.golden.words import Words
+from verif.kernels import NO_MODE, apply
+
+Codes = NDArray[np.uint16]
+
+
+def saturated(work: Work, sources: Sequence[Codes]) -> tuple[int, Counter[str]]:
+    """Elements of a kernel's operations above the top: all, and those that matter by label."""
+    expression, numbers = work
+    biases = dict(zip(expression.steps(), numbers, strict=True))
+    codes: dict[Expression, Codes] = {}
+    above: dict[Expression, NDArray[np.bool_]] = {}
+    for x in expression.steps():
+        if x.op == IN:
+            codes[x] = sources[x.number].ravel()
+        elif x.op != CONSTANT:
+            terms = [codes[y] if y.op != CONSTANT else np.full(
+                sources[0].size, constant_codes(y.value, operand_bias(x, k, biases)), np.uint16)
+                for k, y in enumerate(x.operands)]
+            codes[x], above[x] = _operation(x, biases, terms)
+    found: Counter[str] = Counter()
+    for x, matters in _mattering(expression, codes).items():
+        if x in above and (count := int((above[x] & matters).sum())):
+            found[x.label] += count
+    return sum(int(a.sum()) for a in above.values()), found
+
+
+def _operation(x: Expression, biases: dict[Expression, int], terms: list[Codes]
+               ) -> tuple[Codes, NDArray[np.bool_]]:
+    """Results, and which are above the top; each element is a word of one lane."""
+    op = OPERATIONS[x.op].op
+    mode = vector_mode(op, [operand_bias(x, k, biases) for k in range(len(terms))], biases[x])
+    a, b, c = [_word(t) for t in terms] + [_word(np.zeros_like(terms[0]))] * (3 - len(terms))
+    out = apply(op, [a, b, c], mode)
+    if op in SUM_OPS:
+        counts = saturation.sums(out, op, a, b, c, np.zeros(1, np.int64))
+    else:
+        counts = saturation.vector(out, op, a, b, c, mode or NO_MODE, 0, MATRIX_FORMATS[0])
+    none = np.zeros(terms[0].shape, bool)
+    return w.lanes(out)[..., 0], none if counts is None else counts > 0
+
+
+def _word(codes: Codes) -> Words:
+    return w.build(codes[:, None], 0, np.ones(codes.shape, bool))
+
+
+def _mattering(expression: Expression, codes: dict[Expression, Codes]
+               ) -> dict[Expression, NDArray[np.bool_]]:
+    """Where the value of each subexpression decides the result: not where another was chosen."""
+    out = {x: np.zeros(codes[expression].shape, bool) for x in codes}
+    out[expression][:] = True
+    for x in reversed(expression.steps()):
+        for place, y in enumerate(x.operands):
+            if y.op != CONSTANT:
+                out[y] |= out[x] & _taken(x, place, codes)
+    return out
+
+
+def _taken(x: Expression, place: int, codes: dict[Expression, Codes]) -> NDArray[np.bool_]:
+    """Where a result depends on how far an operand is beyond the top."""
+    result = codes[x]
+    if x.op == "select":
+        chosen = codes[x.operands[2]] != 0
+        return {0: chosen, 1: ~chosen}.get(place, np.ones_like(chosen))
+    if x.op in ("max", "min", "relu"):
+        return result == codes[x.operands[place]]
+    if x.op == "mul":  # with zero
+        other = x.operands[1 - place]
+        return codes[other] != 0 if other in codes else np.ones(result.shape, bool)
+    if x.op == "exp2":  # of what is far below
+        return result != 0
+    if x.op == "lt":  # with a top on either side
+        return np.zeros(result.shape, bool)
+    return np.ones(result.shape, bool)
