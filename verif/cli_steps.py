@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.text import Text
 
 from compiler.files import Writer, check_directory, replace_files
 from compiler.tensors.compiled import Compiled, Kernel, Work, compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.onnx_graph import read
 from compiler.tensors.program import Program, node_name
+from compiler.tensors.ranges import least_magnitude
 from compiler.tensors.store import ARRAYS, KIND, PROGRAMS, REPORT, load, save
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.params import Architecture
@@ -67,7 +69,7 @@ def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch:
                                        progress=note, calibrate=given)
     report = save(compiled, out)
     for line in compiled.ranges.notes:
-        console.print(f"spu: note: {line}", highlight=False, markup=False)
+        remark(line)
     kinds = [step["kind"] for step in report["steps"]]
     return (f"{out}: {kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
             f"{kinds.count('product')} products, {report['bytes']} bytes, {report['cycles']} "
@@ -75,6 +77,11 @@ def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch:
             + ("" if budget is None or given is None else
                f"; {formats_text(compiled.formats.values())}, "
                f"{quality(compiled, given):.1f} dB on the calibration inputs"))
+
+
+def remark(line: str) -> None:
+    """A line for the user beside the result."""
+    console.print(Text(f"spu: note: {line}"))
 
 
 def _tops(compiled: Compiled) -> str:
@@ -98,6 +105,10 @@ def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path |
         if most > top:
             raise BadInput(f"{inputs}: {name} has magnitude {most:g}, the program takes up to "
                            f"{top:g}; spu compile --calibrate sets it")
+        least, some = least_magnitude(compiled.bias(i)), np.abs(given[name][given[name] != 0])
+        if 2 * int((small := some < least / 2).sum()) > some.size:
+            remark(f"{name}: {int(small.sum())} of {some.size} elements are below {least:.3g} and "
+                   "become zero; spu compile --calibrate sets it")
     if rtl:
         check_rtl(compiled.arch)
     with working("running") as note, workplace() if rtl else nullcontext() as work:

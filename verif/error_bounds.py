@@ -17,9 +17,10 @@ from compiler.dataflow.operations import IN
 from compiler.tensors.compiled import Compiled, Work, weight_blocks
 from compiler.tensors.expressions import REAL, Expression, operand_bias
 from compiler.tensors.program import Layout, Map, Product
+from compiler.tensors.ranges import least_magnitude
 from compiler.tensors.values import gathered
 from pal_units import model, tables
-from pal_units.formats import PAL16, Format
+from pal_units.formats import Format
 from spu.arch.params import BLOCK, MATRIX_DOT
 from verif.tensors import held
 
@@ -46,14 +47,9 @@ def error_bounds(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str,
         return _Analysis(compiled).run(inputs)
 
 
-def least(bias: int) -> float:
-    """Least magnitude that is not zero: smaller ones become it, or zero."""
-    return float(2.0 ** (bias / 8 - (PAL16.m_max - 1) / (1 << PAL16.fraction_bits)))
-
-
 def encoded(values: NDArray, bias: int) -> Bounded:
     """Values as PAL16."""
-    return _limited(values, NEAREST * np.abs(values) + least(bias), bias)
+    return _limited(values, NEAREST * np.abs(values) + least_magnitude(bias), bias)
 
 
 def _limited(value: NDArray, error: NDArray, bias: int) -> Bounded:
@@ -66,7 +62,7 @@ def rounded(op: str, value: NDArray, error: NDArray, bias: int) -> Bounded:
     if op in EXACT:
         return _limited(value, error, bias)
     unit = NEAREST if op in ("mul", "div", "sqrt", "rsqrt") else FAITHFUL
-    return _limited(value, error + unit * (np.abs(value) + error) + least(bias), bias)
+    return _limited(value, error + unit * (np.abs(value) + error) + least_magnitude(bias), bias)
 
 
 class _Analysis:
@@ -164,7 +160,7 @@ class _Analysis:
         blocks = [np.pad(x, ((0, 0), (0, 0), (0, short))).reshape(*value.shape[:2], -1, BLOCK)
                   for x in (value, error)]
         size = np.abs(blocks[0])
-        tops = [2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), least(bias))) / 8)
+        tops = [2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), least_magnitude(bias))) / 8)
                 for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])]
         # The least bias of the format holds for smaller blocks too.
         tops = [np.maximum(t, 2.0 ** ((bias + fmt.beta_min) / 8)) for t in tops]

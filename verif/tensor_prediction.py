@@ -66,7 +66,10 @@ def predict(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, NDAr
                 lower = blocked(lower.transpose(0, 2, 1), fmt, biases[1]).transpose(0, 2, 1)
             parts.append(np.array([rounded(pal.encode(x, fmt) @ pal.encode(y, fmt, axis=0), bias)
                                    for x, y in zip(left, lower, strict=True)]))
-        return expression(partial_sums(len(parts), bias), parts)
+        for work in partial_sums(len(parts), bias):
+            taken = len(work[0].inputs)
+            parts[:taken] = [expression(work, parts[:taken])]
+        return parts[0]
 
     tensors = {i: rounded(held(compiled, i, np.asarray(inputs[name], np.float64)).reshape(
         program.shape(i)), compiled.bias(i)) for name, i in program.inputs.items()}

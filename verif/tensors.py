@@ -16,7 +16,6 @@ from compiler.tensors.compiled import (
     MOST_ROUNDS,
     Compiled,
     Work,
-    depth_parts,
     partial_sums,
     weight_blocks,
 )
@@ -28,6 +27,7 @@ from pal_units.formats import BETA_MIN, Format
 from rtl.simulator import Build, SimulationError
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
+from spu.arch.config import OFFSET_BITS
 from spu.arch.params import BLOCK, Architecture
 from verif.gemm import code_streams, result_codes
 from verif.golden import words as w
@@ -40,6 +40,11 @@ from verif.saturation import saturated
 
 #: Runs side by side in the golden model, and iterations that each has at least.
 BATCH, LEAST_ITERATIONS = 64, 32
+
+#: The greatest ratio of results to operands that a matrix mode takes: beyond, they are zero.
+MOST_OFFSET = (1 << OFFSET_BITS - 1) - 1
+#: Of tensors.
+LEAST_BIAS = -1 << 15
 
 Cycles = Callable[[int], int]
 
@@ -271,7 +276,8 @@ class _Host:
         parts = {d: k for k, d in enumerate(dict.fromkeys(p.depth for p in pieces))}
         out, before = np.zeros((len(parts), *shape), np.uint16), self.engine.saturated
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
-            beta, t_x = lifted(x_beta[batch], compiled.bias(step.a))
+            beta, t_x = lifted(x_beta[batch], compiled.bias(step.a),
+                               out_bias - t_weight - MOST_OFFSET)
             for piece in pieces:
                 blocks = slice(piece.depth.start // BLOCK, -(-piece.depth.stop // BLOCK))
                 taken = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
@@ -284,10 +290,11 @@ class _Host:
         label = program.label(step)
         if count := self.engine.saturated - before:
             self.engine.nodes[label] += count
-        if len(parts) == 1:
-            return out[0]
-        return self._kernel(partial_sums(depth_parts(pieces), out_bias), list(out),
-                            label).reshape(shape)
+        left = list(out)
+        for work in partial_sums(len(parts), out_bias):
+            first = len(work[0].inputs)
+            left[:first] = [self._kernel(work, left[:first], label).reshape(shape)]
+        return left[0]
 
     @staticmethod
     def _weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
@@ -329,11 +336,11 @@ def _filled(codes: NDArray, beta: NDArray, shape: tuple[int, int]) -> tuple[NDAr
             np.pad(beta, ((0, rows), (0, depth // BLOCK)), constant_values=model.ZERO_BLOCK))
 
 
-def lifted(beta: NDArray, bias: int) -> tuple[NDArray, int]:
-    """Block biases under the least tensor bias that holds them, and that.
+def lifted(beta: NDArray, bias: int, lowest: int = LEAST_BIAS) -> tuple[NDArray, int]:
+    """Block biases under the least tensor bias that holds them, and that, at least ``lowest``.
 
     The accumulator's unit lies a fixed number of octaves below the tensors' tops.
     """
     empty = beta == model.ZERO_BLOCK
-    most = int(beta[~empty].max(initial=BETA_MIN))
-    return np.where(empty, beta, beta - most), bias + most
+    most = max(int(beta[~empty].max(initial=BETA_MIN)), lowest - bias)
+    return np.where(empty, beta, np.maximum(beta - most, BETA_MIN)), bias + most

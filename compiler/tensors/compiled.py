@@ -16,12 +16,14 @@ from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.ranges import DEFAULT_BIAS, Ranges, choose, constant_bias
 from pal_units import model
 from pal_units.formats import PAL8T, Format
-from spu.arch.config import ADDRESS_LOOP
+from spu.arch.config import ADDRESS_LOOP, OFFSET_BITS
 from spu.arch.params import BLOCK, Architecture
 from spu.arch.regmap import ITERATION_BITS
 
 #: Rounds of a run that the host's register holds.
 MOST_ROUNDS = (1 << ITERATION_BITS) - 1
+#: Parts of a product that a kernel adds up.
+MOST_PARTS = 8
 #: Rounds of a pass, which a loop of the generator of weight addresses counts.
 MOST_COUNT = 1 << ADDRESS_LOOP["count_less_1"].width
 
@@ -97,8 +99,8 @@ class Compiled:
                              for n in self.reblocked(step) if n)
                 parts = depth_parts(self.pieces[i])
                 if parts > 1:
-                    work = partial_sums(parts, self.ranges.tensors[step.out])
-                    total += in_runs(self.kernels[work].cycles, self.words(size))
+                    total += sum(in_runs(self.kernels[work].cycles, self.words(size))
+                                 for work in partial_sums(parts, self.ranges.tensors[step.out]))
                 out[i] = total
         return out
 
@@ -154,10 +156,18 @@ def in_runs(cycles: Callable[[int], int], rounds: int) -> int:
     return full * cycles(MOST_ROUNDS) + (cycles(rest) if rest else 0)
 
 
-def partial_sums(parts: int, bias: int) -> Work:
-    """The sum of the parts of a product whose depth is divided."""
-    expression = tree("add", [variable(k) for k in range(parts)])
-    return expression, (bias,) * len(expression.steps())
+def partial_sums(parts: int, bias: int) -> list[Work]:
+    """Kernels that add up the parts of a product whose depth is divided.
+
+    Each takes as many as it has operands, of which the first is what the one before it made.
+    """
+    out = []
+    while parts > 1:
+        taken = min(parts, MOST_PARTS)
+        expression = tree("add", [variable(k) for k in range(taken)])
+        out.append((expression, (bias,) * len(expression.steps())))
+        parts -= taken - 1
+    return out
 
 
 def depth_parts(pieces: tuple[Piece, ...]) -> int:
@@ -200,10 +210,11 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
         step = program.steps[i]
         assert isinstance(step, Product)
         progress(f"product {i}")
+        _check_weights(program, step, ranges, compiled.bias(step.a))
         compiled.pieces[i] = tuple(_pieces(program, step, arch, chosen[i], seed, plans))
     needed = [compiled.work(i) for i, s in enumerate(program.steps) if isinstance(s, Map)]
-    needed += [partial_sums(depth_parts(pieces), ranges.tensors[program.steps[i].out])
-               for i, pieces in compiled.pieces.items() if depth_parts(pieces) > 1]
+    needed += [work for i, pieces in compiled.pieces.items() for work in
+               partial_sums(depth_parts(pieces), ranges.tensors[program.steps[i].out])]
     for work in dict.fromkeys(needed):
         if work not in known:
             progress(f"kernel {len(compiled.kernels)}")
@@ -213,6 +224,19 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
                 dict(zip(expression.steps(), biases, strict=True))), arch, seed))
         compiled.kernels[work] = known[work]
     return compiled
+
+
+def _check_weights(program: Program, step: Product, ranges: Ranges, bias: int) -> None:
+    """Raise if known weights make results so large that the ratio fits no matrix mode."""
+    values = program.tensors[step.b].constant
+    if values is None or not values.any():
+        return
+    offset = ranges.tensors[step.out] - bias - int(model.bias_for(np.abs(values).max()))
+    if offset < -(1 << OFFSET_BITS - 1):
+        raise CompileError(f"{program.label(step)}: results are held up to "
+                           f"2^{ranges.tensors[step.out] / 8:g}, {-offset / 8:g} octaves below "
+                           "what operands and weights may give, more than "
+                           f"{1 << OFFSET_BITS - 4}")
 
 
 def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, seed: int,

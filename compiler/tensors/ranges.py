@@ -292,6 +292,11 @@ def _known_top(one: _Class, default: float) -> float:
     return float(fits) if needed < fits < top else top
 
 
+def least_magnitude(bias: int) -> float:
+    """The least that is not zero under a tensor bias; what is below half of it becomes zero."""
+    return float(2.0 ** (bias / 8 - OCTAVES))
+
+
 def constant_bias(values: NDArray) -> int:
     """Of a constant tensor that is in no class: the default, if that holds it."""
     return own_bias(float(np.abs(values).max(initial=0.0)), DEFAULT_BIAS)

@@ -156,3 +156,18 @@ def test_layers_of_a_pipelined_program(compiled, tmp_path):
     saturated = json.loads((tmp_path / "s.json").read_text())["saturated"]
     assert saturated
     assert all(layer["name"] in name for name in saturated)
+
+
+def test_inputs_that_become_zero_are_told(tmp_path):
+    onnx.save(_program([("Neg", ["x"], "y")], {"x": np.ones(4)}), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.array([1e-9, 1.0, 0, -2e-8]))
+
+    def spu(*args):
+        return CliRunner().invoke(app, [str(a) for a in args])
+    assert spu("compile", tmp_path / "m.onnx", "--steps", "-o", tmp_path / "o").exit_code == 0
+    run_it = ("run", tmp_path / "o", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    assert "x: 2 of 3 elements are below 9.55e-07 and become zero" in spu(*run_it).output
+    spu("compile", tmp_path / "m.onnx", "--steps", "--calibrate", tmp_path / "x.npy", "-o",
+        tmp_path / "o")
+    np.save(tmp_path / "x.npy", np.array([1e-9, 1.0, 0, -2.0]))
+    assert "become zero" not in spu(*run_it).output

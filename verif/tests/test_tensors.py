@@ -181,6 +181,29 @@ def test_a_depth_that_is_divided_is_added_up():
     assert models.decibels(x @ weight, got) > 35
 
 
+def test_many_parts_are_added_one_kernel_after_another(monkeypatch):
+    monkeypatch.setattr("compiler.tensors.compiled.MOST_PARTS", 2)
+    rng = np.random.default_rng(2)
+    weight = rng.normal(size=(1500, 5)).astype(np.float32)
+    program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [2, 1500]}, w=weight), "deep")
+    x = rng.uniform(-1, 1, (2, 1500))
+    compiled, engine = compile_program(program, BASIC), GoldenEngine(BASIC)
+    assert len(compiled.kernels) == 1
+    got = run(compiled, engine, {"x": x})["y"]
+    assert (np.abs(got - x @ weight) <= error_bounds(compiled, {"x": x})["y"].error).all()
+    assert models.decibels(x @ weight, got) > 35
+    assert engine.cycles == sum(compiled.cycles().values())
+
+
+def test_operands_far_below_what_results_hold():
+    """Results so small that no matrix mode takes the ratio are zero."""
+    x = np.full((2, 32), 2.0**-18)
+    program = lower(_model([("MatMul", ["x", "w"], "p", {}), ("Add", ["p", "x"], "y", {})],
+                           {"x": [2, 32]}, w=np.full((32, 32), 2.0**-60, np.float32)), "small")
+    got = run(compile_program(program, BASIC), GoldenEngine(BASIC), {"x": x})["y"]
+    assert np.allclose(got, x, rtol=1e-3)
+
+
 def test_rows_are_divided_among_runs(monkeypatch):
     """The generator of weight addresses counts 4,096 rounds of a pass; here 10, of two passes."""
     rng = np.random.default_rng(1)
