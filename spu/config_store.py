@@ -24,13 +24,15 @@ class BankedRegisters(wiring.Component):
     Members
     -------
     config : In(ConfigBus); bank : In(1) - the bank in use
-    values : Out(len(widths) x 32); read_data : Out(32) - for ``config.read``, 0 for other rows
+    values, others : Out(len(widths) x 32) - of the bank in use, of the other one
+    read_data : Out(32) - for ``config.read``, 0 for other rows
     """
 
     def __init__(self, space: Space, widths: Sequence[int], first: int = 0) -> None:
         self.space, self.widths, self.first = space, widths, first
         super().__init__({"config": In(ConfigBus()), "bank": In(1),
                           "values": Out(data.ArrayLayout(unsigned(32), len(widths))),
+                          "others": Out(data.ArrayLayout(unsigned(32), len(widths))),
                           "read_data": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
@@ -45,7 +47,8 @@ class BankedRegisters(wiring.Component):
             for bank in range(2):
                 with m.If(config.write & here & (self.bank != bank)):
                     m.d.sync += banks[bank].eq(config.data)
-            m.d.comb += self.values[i].eq(Mux(self.bank, banks[1], banks[0]))
+            m.d.comb += [self.values[i].eq(Mux(self.bank, banks[1], banks[0])),
+                         self.others[i].eq(Mux(self.bank, banks[0], banks[1]))]
             with m.If(here):
                 m.d.comb += chosen.eq(Mux(self.bank ^ config.shadow, banks[1], banks[0]))
         m.d.sync += self.read_data.eq(chosen)

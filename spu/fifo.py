@@ -10,22 +10,23 @@ class StreamFifo(wiring.Component):
     """First in, first out; ``depth`` words of ``width`` bits.
 
     Latency 1 cycle from input to output, throughput a word a cycle.  ``i.ready`` depends on
-    the contents alone, so that no path leads from one side to the other.  It is our own
-    because the proofs of its contract (``verif.array_formal``) look inside, at ``level`` and
-    ``peeked``.
+    the contents alone, so that no path leads from one side to the other.  ``flush`` drops all
+    words, one that comes in this cycle included; with ``keeps_offer`` all but one that is on offer
+    and is not taken, which AXI4-Stream does not allow to withdraw.  The FIFO is our own because the
+    proofs of its contract (``verif.array_formal``) look inside, at ``level`` and ``peeked``.
 
     Members
     -------
-    i, o : In, Out(stream of width); level : Out - words inside
+    i, o : In, Out(stream of width); flush : In(1); level : Out - words inside
     peek : In; peeked : Out(width) - the word ``peek`` places behind the first one
     """
 
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int, depth: int, keeps_offer: bool = False) -> None:
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"depth must be a power of two of at least 2, not {depth}")
-        self.width, self.depth = width, depth
+        self.width, self.depth, self.keeps_offer = width, depth, keeps_offer
         super().__init__({
-            "i": In(stream.Signature(width)), "o": Out(stream.Signature(width)),
+            "i": In(stream.Signature(width)), "o": Out(stream.Signature(width)), "flush": In(1),
             "level": Out(range(depth + 1)), "peek": In(range(depth)), "peeked": Out(width),
         })
 
@@ -43,4 +44,6 @@ class StreamFifo(wiring.Component):
             behind.addr.eq(begin + self.peek), self.peeked.eq(behind.data),
         ]
         m.d.sync += [self.level.eq(self.level + put - take), begin.eq(Mux(take, begin + 1, begin))]
+        with m.If(self.flush):
+            m.d.sync += self.level.eq(self.o.valid & ~self.o.ready if self.keeps_offer else 0)
         return m

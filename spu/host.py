@@ -43,9 +43,10 @@ class RegisterAccess(wiring.Signature):
 class AxiLiteSlave(wiring.Component):
     """AXI4-Lite to register accesses.
 
-    One read and one write at a time; a write is taken when address and data are both there.
-    Partial strobes and addresses that are no multiple of 4 answer SLVERR and change nothing.
-    Latency: 1 cycle to the response, plus what the registers take.
+    One read and one write at a time; address and data of a write may come in any order, and are
+    kept until both are there.  Partial strobes and addresses that are no multiple of 4 answer
+    SLVERR and change nothing.  All outputs of the bus follow from registers alone.
+    Latency: 2 cycles to the response, plus what the registers take.
 
     Members
     -------
@@ -60,14 +61,17 @@ class AxiLiteSlave(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus, registers = self.bus, self.registers
-        whole = bus.wstrb.all() & (bus.awaddr[:2] == 0)
-        pending = bus.awvalid & bus.wvalid & ~bus.bvalid
-        accept = Signal()
+        address, data, strobes = (Signal.like(p) for p in (bus.awaddr, bus.wdata, bus.wstrb))
+        accept, answer = Signal(), Signal()
+        has_address = self._kept(m, bus.awvalid, bus.awready, accept, [address.eq(bus.awaddr)])
+        has_data = self._kept(m, bus.wvalid, bus.wready, accept,
+                              [data.eq(bus.wdata), strobes.eq(bus.wstrb)])
+        whole = strobes.all() & (address[:2] == 0)
+        pending = has_address & has_data & ~bus.bvalid
         m.d.comb += [
             registers.write.eq(pending & whole),
-            registers.write_address.eq(bus.awaddr[2:]), registers.write_data.eq(bus.wdata),
+            registers.write_address.eq(address[2:]), registers.write_data.eq(data),
             accept.eq(pending & (~whole | registers.write_done)),
-            bus.awready.eq(accept), bus.wready.eq(accept),
         ]
         with m.If(bus.bvalid & bus.bready):
             m.d.sync += bus.bvalid.eq(0)
@@ -75,20 +79,34 @@ class AxiLiteSlave(wiring.Component):
             m.d.sync += [bus.bvalid.eq(1),
                          bus.bresp.eq(Mux(whole & ~registers.write_refused, OKAY, SLVERR))]
 
-        aligned, asked = bus.araddr[:2] == 0, bus.arvalid & ~bus.rvalid
+        place = Signal.like(bus.araddr)
+        asked = self._kept(m, bus.arvalid, bus.arready, answer, [place.eq(bus.araddr)]) \
+            & ~bus.rvalid
+        aligned = place[:2] == 0
         m.d.comb += [
-            registers.read.eq(asked & aligned), registers.read_address.eq(bus.araddr[2:]),
-            bus.arready.eq(asked & (~aligned | registers.read_done)),
+            registers.read.eq(asked & aligned), registers.read_address.eq(place[2:]),
+            answer.eq(asked & (~aligned | registers.read_done)),
         ]
         with m.If(bus.rvalid & bus.rready):
             m.d.sync += bus.rvalid.eq(0)
-        with m.If(bus.arready):
+        with m.If(answer):
             good = aligned & ~registers.read_refused
             m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(Mux(good, OKAY, SLVERR)),
                          bus.rdata.eq(Mux(good, registers.read_data, 0))]
         unused = Cat(bus.awprot, bus.arprot)
         assert len(unused) == 6  # protection bits are accepted and ignored
         return m
+
+    @staticmethod
+    def _kept(m: Module, valid: Value, ready: Value, done: Value, keep: list) -> Signal:
+        """Whether a channel's word is kept, from when it was taken until ``done``."""
+        full = Signal()
+        m.d.comb += ready.eq(~full)
+        with m.If(done):
+            m.d.sync += full.eq(0)
+        with m.Elif(valid & ready):
+            m.d.sync += [full.eq(1), *keep]
+        return full
 
 
 class HostRegisters(wiring.Component):
@@ -100,10 +118,13 @@ class HostRegisters(wiring.Component):
     Members
     -------
     bus : Out(AxiLite)
-    clear, step, restart_trace : Out(1); start, commit : Out(regions) - one-cycle pulses
-    halt : Out(regions); iterations_R : Out(ITERATION_BITS)
+    clear, step, restart_trace : Out(1) - one-cycle pulses
+    start, commit, abort, reset, flush : Out(regions) - likewise
+    halt : Out(regions); iterations_R : Out(ITERATION_BITS); watchdog : Out(32)
     window_* : to the window; trace_select, trace_index : Out; trace_count, trace_I : In
-    commit_refused : In(1) - the loader is within a file
+    busy : In(1) - the loader is within a file
+    unloaded, unfilled : In(regions) - no program to start, no bank to commit
+    starting, illegal, running : In(regions) - a run was asked for; a run would have no end; is on
     status, config_words, region_R, active_file_R, shadow_file_R : In(32)
     event_NAME : In - what the counter of this name counts in this cycle
     """
@@ -115,7 +136,7 @@ class HostRegisters(wiring.Component):
         self.map = regmap.register_map(arch)
         self.counters = regmap.counter_names(arch)
         regions = range(arch.region_count)
-        self.given = ["STATUS", "CONFIG_WORDS", "TRACE_COUNT", "WINDOW_SELECT", "WINDOW_ROW",
+        self.given = ["CONFIG_WORDS", "TRACE_COUNT", "WINDOW_SELECT", "WINDOW_ROW",
                       *(name for name in self.map
                         if name.startswith("TRACE_") and name[6:].isdigit()),
                       *(f"{name}_{r}" for name in ("REGION", "ACTIVE_FILE", "SHADOW_FILE")
@@ -123,17 +144,22 @@ class HostRegisters(wiring.Component):
         super().__init__({
             "bus": Out(AxiLite(self.address_bits)),
             "clear": Out(1), "step": Out(1), "restart_trace": Out(1),
-            "start": Out(arch.region_count), "commit": Out(arch.region_count),
-            "commit_refused": In(1), "halt": Out(arch.region_count),
+            **{name: Out(arch.region_count)
+               for name in ("start", "commit", "abort", "reset", "flush", "halt")},
+            "watchdog": Out(32), "busy": In(1), "status": In(32),
+            **{name: In(arch.region_count)
+               for name in ("unloaded", "unfilled", "starting", "illegal", "running")},
             **{f"iterations_{r}": Out(regmap.ITERATION_BITS) for r in regions},
             "set_window_select": Out(1), "set_window_row": Out(1), "window_read": Out(1),
-            "window_write": Out(1), "window_value": Out(32), "window_done": In(1),
-            "window_refused": In(1), "window_answer": In(32),
+            "window_write": Out(1), "window_value": Out(32), "window_answer": In(32),
+            **{f"window_{name}": In(1) for name in ("write_done", "write_refused", "read_done",
+                                                    "read_refused")},
             "trace_select": Out(18), "trace_index": Out(range(regmap.TRACE_WORDS)),
             **{name.lower(): In(32) for name in self.given},
             **{f"event_{name.lower()}": In(range(regmap.most_counted(arch, name) + 1))
                for name in self.counters},
         })
+        self.refusal = Signal(range(len(regmap.REFUSALS)))   # the last one since ``clear``
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -162,6 +188,8 @@ class HostRegisters(wiring.Component):
             with m.If(condition):
                 m.d.comb += list(actions)
 
+        with m.If(self.clear):
+            m.d.sync += self.refusal.eq(0)
         with m.If(access.write), m.Switch(access.write_address):
             with m.Case(self._address("CONTROL")):
                 known = regmap.CONTROL_CLEAR | regmap.CONTROL_SNAPSHOT | regmap.CONTROL_STEP \
@@ -170,23 +198,31 @@ class HostRegisters(wiring.Component):
                          self.clear.eq((value & regmap.CONTROL_CLEAR).any()),
                          self.step.eq((value & regmap.CONTROL_STEP).any()),
                          self.restart_trace.eq((value & regmap.CONTROL_TRACE).any()))
-            with m.Case(self._address("START")):
-                accepted(~foreign, self.start.eq(value))
-            with m.Case(self._address("COMMIT")):
-                accepted(~foreign & ~self.commit_refused, self.commit.eq(value))
+            for name, port, reasons in self._commands():
+                with m.Case(self._address(name)):
+                    reason = self._reason(m, name, reasons, value)
+                    accepted(reason == 0, port.eq(value))
+                    with m.If(reason != 0):
+                        m.d.sync += self.refusal.eq(reason)
             with m.Case(self._address("HALT")):
                 m.d.comb += access.write_refused.eq(foreign)
                 with m.If(~foreign):
                     m.d.sync += self.halt.eq(value)
-            for name, port in (("WINDOW_SELECT", self.set_window_select),
-                               ("WINDOW_ROW", self.set_window_row)):
+            for name, port, refused in (
+                    ("WINDOW_SELECT", self.set_window_select, 0),
+                    ("WINDOW_ROW", self.set_window_row, 0),
+                    ("WINDOW_DATA", self.window_write, self.window_write_refused)):
                 with m.Case(self._address(name)):
-                    m.d.comb += [port.eq(1), access.write_refused.eq(0)]
-            with m.Case(self._address("WINDOW_DATA")):
-                m.d.comb += [self.window_write.eq(1), access.write_done.eq(self.window_done),
-                             access.write_refused.eq(self.window_refused)]
-            for name, register in (("TRACE_SELECT", self.trace_select),
-                                   ("TRACE_INDEX", self.trace_index),
+                    m.d.comb += [port.eq(1), access.write_done.eq(self.window_write_done),
+                                 access.write_refused.eq(refused)]
+            with m.Case(self._address("TRACE_SELECT")):
+                there = (value[len(self.trace_select):] == 0) \
+                    & (value[:regmap.TRACE_COL_SHIFT] < self.arch.rows) \
+                    & (value[regmap.TRACE_COL_SHIFT:regmap.TRACE_LINK_SHIFT] < self.arch.cols)
+                m.d.comb += access.write_refused.eq(~there)
+                with m.If(there):
+                    m.d.sync += self.trace_select.eq(value)
+            for name, register in (("TRACE_INDEX", self.trace_index), ("WATCHDOG", self.watchdog),
                                    *((f"ITERATIONS_{r}", getattr(self, f"iterations_{r}"))
                                      for r in regions)):
                 with m.Case(self._address(name)):
@@ -194,6 +230,28 @@ class HostRegisters(wiring.Component):
                     m.d.comb += access.write_refused.eq(~fits)
                     with m.If(fits):
                         m.d.sync += register.eq(value)
+
+    def _commands(self) -> tuple:
+        """Registers that command regions, their ports, and why which regions are refused."""
+        return (
+            ("START", self.start, {"no program": self.unloaded, "start pending": self.starting,
+                                   "no end": self.illegal}),
+            ("COMMIT", self.commit, {"busy": self.busy.replicate(len(self.commit)),
+                                     "no bank": self.unfilled}),
+            ("ABORT", self.abort, {}), ("RESET", self.reset, {}),
+            ("FLUSH", self.flush, {"running": self.running}),
+        )
+
+    def _reason(self, m: Module, name: str, reasons: dict, value: Value) -> Signal:
+        """Index into REFUSALS: the first reason against a command, or 0."""
+        reason = Signal(range(len(regmap.REFUSALS)), name=f"{name.lower()}_reason")
+        against = {"no region": value[len(self.start):].any(),
+                   **{what: (value[:len(regions)] & regions).any()
+                      for what, regions in reasons.items()}}
+        for what in reversed(against):
+            with m.If(against[what]):
+                m.d.comb += reason.eq(regmap.REFUSALS.index(what))
+        return reason
 
     def _counters(self, m: Module, access: wiring.FlippedInterface) -> dict[str, Signal]:
         """Counters, and what a snapshot keeps of them."""
@@ -213,6 +271,8 @@ class HostRegisters(wiring.Component):
         readable: dict[str, Value | int] = {
             **regmap.constant_registers(self.arch), "HALT": self.halt,
             "TRACE_SELECT": self.trace_select, "TRACE_INDEX": self.trace_index,
+            "WATCHDOG": self.watchdog,
+            "STATUS": self.status | self.refusal << regmap.STATUS_REFUSAL_SHIFT,
             **{f"ITERATIONS_{r}": getattr(self, f"iterations_{r}")
                for r in range(self.arch.region_count)},
             **{name: getattr(self, name.lower()) for name in self.given}, **kept}
@@ -222,6 +282,6 @@ class HostRegisters(wiring.Component):
                 with m.Case(self._address(name)):
                     m.d.comb += [access.read_data.eq(value), access.read_refused.eq(0)]
             with m.Case(self._address("WINDOW_DATA")):
-                m.d.comb += [self.window_read.eq(1), access.read_done.eq(self.window_done),
+                m.d.comb += [self.window_read.eq(1), access.read_done.eq(self.window_read_done),
                              access.read_data.eq(self.window_answer),
-                             access.read_refused.eq(self.window_refused)]
+                             access.read_refused.eq(self.window_read_refused)]

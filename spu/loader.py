@@ -64,11 +64,15 @@ class Loader(wiring.Component):
     i : In(stream of 32) - ready in all states that take a word
     clear : In(1) - forget an error or a half-read file, wait for a header
     stall : In(1) - write nothing in this cycle
-    request : In(regions) - swap these regions' banks, after the file that is under way
-    spoilt : In(regions) - somebody else wrote these shadow banks
+    request : In(regions) - swap these regions' banks, while ``idle``
+    spoilt : In(regions) - somebody else wrote these shadow banks; spoilt_memory : In(1) - the
+        data memory
     swapping : In(regions) - their banks swap at the end of this cycle
-    commit : Out(regions) - wait for the swap; commit_data : Out(1) - of data memories, too
-    loaded : Out(regions) - a program was activated; idle, loading : Out(1) - within a file
+    reset : In(regions) - they have no program, and do not wait for a swap
+    commit : Out(regions) - wait for the swap; commit_data : Out(regions) - of data memories,
+        too, since the half that is not in use was written
+    loaded : Out(regions) - a program was activated; filled : Out(regions) - a whole file went to
+        the shadow bank; idle, loading : Out(1) - within a file
     active, shadow : Out(regions x 32) - signatures of the banks
     error : Out(8) - index into LOAD_ERRORS; section : Out(16) - sections completely taken
     words : Out(32) - words taken
@@ -81,8 +85,9 @@ class Loader(wiring.Component):
         signatures = data.ArrayLayout(32, regions)
         super().__init__({
             "i": In(stream.Signature(32)), "clear": In(1), "stall": In(1), "request": In(regions),
-            "spoilt": In(regions), "swapping": In(regions), "commit": Out(regions),
-            "commit_data": Out(1), "loaded": Out(regions), "idle": Out(1), "loading": Out(1),
+            "spoilt": In(regions), "spoilt_memory": In(1), "swapping": In(regions),
+            "reset": In(regions), "commit": Out(regions), "commit_data": Out(regions),
+            "loaded": Out(regions), "filled": Out(regions), "idle": Out(1), "loading": Out(1),
             "active": Out(signatures), "shadow": Out(signatures), "error": Out(8),
             "section": Out(16), "words": Out(32),
             "config": Out(ConfigBus()), "rows": Out(16), "cols": Out(16),
@@ -95,7 +100,8 @@ class Loader(wiring.Component):
         arch, word = self.arch, self.i.payload
         state = self.state
         index = Signal(range(MAX_PAYLOAD + 1))
-        self.mask = Signal(arch.region_count)
+        self.mask, self.memory = Signal(arch.region_count), Signal()  # of the file
+        self.in_use = Signal(arch.region_count)  # a file filled the bank in use
         sections, total_crc, signature = Signal(16), Signal(32), Signal(32)
         op, space = Signal(8), Signal(8)
         take = Signal()
@@ -103,7 +109,7 @@ class Loader(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(~state.matches(State.CHECK, State.COMMIT)
                             & ~((state == State.SECTION_CRC) & self.applying)
-                            & ~(self.idle & requested.any())),
+                            & ~(self.idle & (requested.any() | self.request.any() | self.clear))),
             take.eq(self.i.valid & self.i.ready),
             self.idle.eq((state == State.HEADER) & (index == 0)),
             self.loading.eq(~self.idle & ~state.matches(State.ERROR, State.COMMIT)),
@@ -117,8 +123,9 @@ class Loader(wiring.Component):
         header_end, section_end = Signal(), Signal()
         m.d.comb += [
             part_crc.data.eq(word), file_crc.data.eq(word),
-            part_crc.valid.eq(take & ~header_end & ~section_end),
-            file_crc.valid.eq(take & (state != State.HEADER)),
+            # A word that comes with ``clear`` belongs to what is forgotten.
+            part_crc.valid.eq(take & ~header_end & ~section_end & ~self.clear),
+            file_crc.valid.eq(take & (state != State.HEADER) & ~self.clear),
             header_end.eq((state == State.HEADER) & (index == HEADER_WORDS - 1)),
             section_end.eq(state == State.SECTION_CRC),
             part_crc.start.eq(self.clear | (take & (header_end | section_end))),
@@ -146,7 +153,8 @@ class Loader(wiring.Component):
                 self._header(m, word, index, sections, total_crc, part_crc.crc, fail)
                 with m.If(header_end & (word == part_crc.crc)):
                     m.d.sync += [state.eq(State.OPERATION), index.eq(0), self.section.eq(0),
-                                 signature.eq(word), self.commit_data.eq(0)]
+                                 signature.eq(word), self.memory.eq(0),
+                                 self.filled.eq(self.filled & ~self.mask)]
                     self._forget(m, self.mask)
             with m.Case(State.OPERATION):
                 m.d.sync += [op.eq(word[:8]), space.eq(word[8:16]), state.eq(State.MASKS)]
@@ -195,24 +203,32 @@ class Loader(wiring.Component):
             with m.If(file_crc.crc != total_crc):
                 m.d.sync += fail("total CRC")
             with m.Else():
-                m.d.sync += [state.eq(State.COMMIT), self.commit.eq(self.mask), index.eq(0)]
+                m.d.sync += [state.eq(State.COMMIT), self.commit.eq(self.mask), index.eq(0),
+                             self.filled.eq(self.filled | self.mask),
+                             self.commit_data.eq(self.commit_data | Mux(self.memory, self.mask, 0))]
                 for r in range(arch.region_count):
                     with m.If(self.mask[r]):
                         m.d.sync += self.shadow[r].eq(signature)
         with m.If(state == State.COMMIT):
-            m.d.sync += self.commit.eq(self.commit & ~self.swapping)
-            with m.If((self.commit & ~self.swapping) == 0):
+            left = self.commit & ~self.swapping & ~self.reset
+            m.d.sync += self.commit.eq(left)
+            with m.If(left == 0):
                 m.d.sync += state.eq(State.HEADER)
         with m.If(self.idle & requested.any()):
             m.d.sync += [state.eq(State.COMMIT), self.commit.eq(requested),
-                         self.commit_data.eq(0), requested.eq(self.request)]
+                         requested.eq(self.request)]
         with m.Else():
             m.d.sync += requested.eq(requested | self.request)
         for r in range(arch.region_count):
             with m.If(self.swapping[r]):
                 m.d.sync += [self.active[r].eq(self.shadow[r]), self.shadow[r].eq(self.active[r]),
-                             self.loaded[r].eq(1)]
+                             self.loaded[r].eq(1), self.filled[r].eq(self.in_use[r]),
+                             self.in_use[r].eq(self.filled[r]), self.commit_data[r].eq(0)]
+            with m.If(self.reset[r]):
+                m.d.sync += [self.loaded[r].eq(0), self.active[r].eq(0), self.in_use[r].eq(0)]
         self._forget(m, self.spoilt)
+        with m.If(self.spoilt_memory):
+            m.d.sync += self.commit_data.eq(self.commit_data | self.spoilt)
         with m.If(self.clear & (state != State.COMMIT)):
             m.d.sync += [state.eq(State.HEADER), index.eq(0), self.error.eq(0),
                          self.section.eq(0), self.commit.eq(0)]
@@ -242,7 +258,9 @@ class Loader(wiring.Component):
                 with m.If(row_done & (left == 1)):
                     m.d.sync += self.applying.eq(0)
             with m.If(space == Space.MEMORY):
-                m.d.sync += self.commit_data.eq(1)
+                # A half that holds part of a file is nobody's until the file is complete.
+                m.d.sync += [self.memory.eq(1),
+                             self.commit_data.eq(self.commit_data & ~self.mask)]
         with m.If(start):
             m.d.sync += [Cat(op, space, self.rows, self.cols, row, left).eq(section),
                          sub.eq(0), index.eq(0), fetched.eq(0), own.eq(half),

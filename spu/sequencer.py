@@ -32,7 +32,9 @@ class Sequencer(wiring.Component):
     Iterations are those of four nested loops, the outermost one of ``iterations`` rounds.
     Each cycle executes slot ``t mod II``; a run of N iterations has ``(N - 1) * II + span``
     executed cycles, ``span`` being the cycles of one iteration from its first slot to its
-    last emitted word.  A run of 0 rounds is done at once.
+    last emitted word.  A run of 0 rounds is done at once.  A program whose II exceeds the contexts,
+    or whose span ends in a slot that is not below the II, would run for ever: its runs do not
+    begin, and ``no_end`` tells.
 
     ``start`` and ``commit`` are kept until they can happen: when the region is idle or
     executes the last cycle of a run.  Then the banks swap, and the next run executes its
@@ -41,16 +43,21 @@ class Sequencer(wiring.Component):
     Holds: a slot that reads a stream, in an iteration in which the stream's guard holds,
     waits for a word; a slot that emits a valid word waits for room; ``halt`` holds any cycle
     but those of ``pulse``.  A cycle is counted as held by the first of host, input, output
-    that holds it.
+    that holds it.  A region that streams hold for ``watchdog`` cycles in a row aborts; 0 lets it
+    wait for ever.  ``abort`` ends a run after this cycle, and forgets one that was asked for;
+    ``reset`` does so, too, and forgets what the flags tell.
 
     Members
     -------
     start, commit, commit_data, halt, pulse, blocked : In(1); iterations : In(ITERATION_BITS)
+    abort, reset : In(1); watchdog : In(32)
     config : In(ConfigBus); config_data : Out(32)
     input_ready, output_ready : In - stream FIFOs; output_valid : In - valid words leave
     input_read, output_emit : Out - move a word in this cycle
     input_hold, output_hold : Out - streams that hold this cycle
     running, done, starting, swapping : Out(1) - ``starting``: a run was asked for
+    aborted, timed_out, no_end : Out(1) - how the last run ended, or why it did not begin
+    illegal : Out(1) - the program that a run would begin with has no end
     active, held_host, held_input, held_output : Out(1); control : Out(RegionControl)
     """
 
@@ -59,7 +66,9 @@ class Sequencer(wiring.Component):
         self.inputs, self.outputs = len(arch.inputs(region)), len(arch.outputs(region))
         super().__init__({
             "start": In(1), "commit": In(1), "commit_data": In(1), "iterations": In(ITERATION_BITS),
-            "halt": In(1), "pulse": In(1), "blocked": In(1),
+            "halt": In(1), "pulse": In(1), "blocked": In(1), "abort": In(1), "reset": In(1),
+            "watchdog": In(32), "aborted": Out(1), "timed_out": Out(1), "no_end": Out(1),
+            "illegal": Out(1),
             "config": In(ConfigBus()), "config_data": Out(32),
             "input_ready": In(self.inputs), "output_ready": In(self.outputs),
             "output_valid": In(self.outputs),
@@ -69,6 +78,7 @@ class Sequencer(wiring.Component):
             "active": Out(1), "held_host": Out(1), "held_input": Out(1), "held_output": Out(1),
             "control": Out(RegionControl(arch)),
         })
+        self.waited = Signal(32)   # cycles in a row that streams hold
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -87,9 +97,9 @@ class Sequencer(wiring.Component):
                 m.d.comb += getattr(store.config, name).eq(getattr(self.config, name))
         # Loops and predicates belong to the iteration that begins next, so to its bank.
         m.d.comb += loops.bank.eq(control.next_bank)
-        ii = data.View(SEQUENCER_II, registers.values[SequencerRegister.II][:SEQUENCER_II.size])
-        span = data.View(SEQUENCER_SPAN,
-                         registers.values[SequencerRegister.SPAN][:SEQUENCER_SPAN.size])
+        ii, span = self._timing(registers.values)
+        ends = [(t.slots_less_1 < self.arch.contexts) & (s.slot <= t.slots_less_1)
+                for t, s in ((ii, span), self._timing(registers.others))]
         stream = data.View(STREAM, streams.read_data)
         asked, from_stream = Signal(), Signal()
         m.d.sync += [asked.eq(self.config.read), from_stream.eq(self.config.space == Space.STREAM)]
@@ -102,15 +112,19 @@ class Sequencer(wiring.Component):
         # Rounds of the run that was asked for, and of the one that goes on.
         rounds, current = Signal.like(self.iterations), Signal.like(self.iterations)
         slot, following = Signal.like(control.slot), Signal.like(control.slot)
-        ends = Signal(STAGES)  # the iteration in this stage is the last one
+        last_in = Signal(STAGES)  # the iteration in this stage is the last one
+        asked_for, legal = Signal(), Signal()
         wrap = Signal()
         m.d.comb += [
             wrap.eq(slot == ii.slots_less_1),
             following.eq(Mux(wrap, 0, slot + 1)),
-            finish.eq(self.active & (slot == span.slot) & ends.bit_select(span.stage, 1)),
+            finish.eq(self.active & (slot == span.slot) & last_in.bit_select(span.stage, 1)),
             idle.eq(~self.running & ~self.blocked),
             self.swapping.eq(self.commit & (idle | finish)),
-            begin.eq(self.starting & (idle | finish) & (rounds != 0)),
+            self.illegal.eq(~Mux(self.commit, ends[1], ends[0])),
+            legal.eq(Mux(self.swapping, ends[1], ends[0])),
+            asked_for.eq(self.starting & (idle | finish) & (rounds != 0)),
+            begin.eq(asked_for & legal),
             control.slot.eq(slot), control.step.eq(self.active), control.clear.eq(begin),
             control.fetch.eq(begin | self.active),
             control.next_slot.eq(Mux(begin, 0, following)),
@@ -125,24 +139,51 @@ class Sequencer(wiring.Component):
                                             (self.active & wrap) | begin)
         with m.If(begin):
             m.d.sync += [self.running.eq(1), self.done.eq(0), slot.eq(0), current.eq(rounds),
-                         control.flags.eq(flags), ends.eq(last)]
+                         control.flags.eq(flags), last_in.eq(last), self.aborted.eq(0),
+                         self.timed_out.eq(0), self.no_end.eq(0)]
         with m.Elif(self.active):
             m.d.sync += slot.eq(following)
             with m.If(wrap):
                 m.d.sync += [
                     control.flags.eq(Cat(Mux(more, flags, 0),
                                          control.flags.as_value()[:-len(flags)])),
-                    ends.eq(Cat(last & more, ends[:-1])),
+                    last_in.eq(Cat(last & more, last_in[:-1])),
                 ]
             with m.If(finish):
                 m.d.sync += [self.running.eq(0), self.done.eq(1)]
         with m.Elif(self.starting & idle):
             m.d.sync += self.done.eq(1)  # no iterations
+        with m.If(asked_for & ~legal):
+            m.d.sync += [self.done.eq(0), self.aborted.eq(0), self.timed_out.eq(0),
+                         self.no_end.eq(1)]
         with m.If(self.start):
-            m.d.sync += [self.starting.eq(1), rounds.eq(self.iterations)]
+            m.d.sync += [self.starting.eq(1), rounds.eq(self.iterations), self.aborted.eq(0),
+                         self.timed_out.eq(0), self.no_end.eq(0)]
         with m.Elif(self.starting & (idle | finish)):
             m.d.sync += self.starting.eq(0)
+        self._ends_early(m, begin, finish)
         return m
+
+    @staticmethod
+    def _timing(values: data.View) -> tuple[data.View, data.View]:
+        """II and span of a bank."""
+        return (data.View(SEQUENCER_II, values[SequencerRegister.II][:SEQUENCER_II.size]),
+                data.View(SEQUENCER_SPAN, values[SequencerRegister.SPAN][:SEQUENCER_SPAN.size]))
+
+    def _ends_early(self, m: Module, begin: Value, finish: Value) -> None:
+        """Watchdog, abort and reset."""
+        waited, expired = self.waited, Signal()
+        held = self.held_input | self.held_output
+        m.d.comb += expired.eq(held & (self.watchdog != 0) & (waited + 1 >= self.watchdog))
+        m.d.sync += waited.eq(Mux(held, waited + 1, 0))
+        with m.If(self.abort | self.reset | expired):
+            m.d.sync += [self.running.eq(0), self.starting.eq(0),
+                         self.timed_out.eq(expired & ~self.abort)]
+            with m.If(begin | self.starting | (self.running & ~finish)):
+                m.d.sync += [self.aborted.eq(1), self.done.eq(0), self.no_end.eq(0)]
+        with m.If(self.reset):
+            m.d.sync += [flag.eq(0) for flag in (self.done, self.aborted, self.timed_out,
+                                                 self.no_end)]
 
     def _registers(self, first: int, end: int) -> BankedRegisters:
         """Sequencer registers ``first`` to ``end - 1``."""

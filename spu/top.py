@@ -68,6 +68,7 @@ class Spu(wiring.Component):
         m.submodules.loader = self.loader = loader = Loader(arch)
         m.submodules.window = self.window = window = Window(arch)
         self.sequencers = [Sequencer(arch, r) for r in range(arch.region_count)]
+        self.saturated = Signal(arch.region_count)
         for name, member in host.bus.signature.members.items():
             outside, inside = getattr(self, f"s_axil_{name}"), getattr(host.bus, name)
             m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
@@ -76,17 +77,22 @@ class Spu(wiring.Component):
             loader.i.valid.eq(self.s_axis_load_tvalid),
             self.s_axis_load_tready.eq(loader.i.ready),
             loader.clear.eq(host.clear), loader.request.eq(host.commit),
-            loader.spoilt.eq(window.spoils),
+            loader.spoilt.eq(window.spoils), loader.spoilt_memory.eq(window.spoils_memory),
+            loader.reset.eq(host.reset),
             loader.swapping.eq(Cat(s.swapping for s in self.sequencers)),
-            host.commit_refused.eq(~loader.idle),
+            host.busy.eq(~loader.idle), host.unloaded.eq(~loader.loaded & ~loader.commit),
+            host.unfilled.eq(~loader.filled),
+            host.starting.eq(Cat(s.starting for s in self.sequencers)),
+            host.illegal.eq(Cat(s.illegal for s in self.sequencers)),
+            host.running.eq(Cat(s.running for s in self.sequencers)),
             host.status.eq(Cat(loader.loading, loader.commit.any(), Const(0, 6), loader.error,
                                loader.section)),
             host.config_words.eq(loader.words),
             window.set_select.eq(host.set_window_select),
             window.set_position.eq(host.set_window_row), window.value.eq(host.window_value),
             window.read.eq(host.window_read), window.write.eq(host.window_write),
-            host.window_done.eq(window.done), host.window_refused.eq(window.refused),
-            host.window_answer.eq(window.answer),
+            *(getattr(host, f"window_{name}").eq(getattr(window, name)) for name in (
+                "write_done", "write_refused", "read_done", "read_refused", "answer")),
             host.window_select.eq(window.select), host.window_row.eq(window.position),
             window.running.eq(Cat(s.running for s in self.sequencers)),
             window.busy.eq(~loader.idle | loader.i.valid),
@@ -138,15 +144,18 @@ class Spu(wiring.Component):
                 value = value & self.region_selected[r]
             m.d.comb += getattr(sequencer.config, name).eq(value)
         m.d.comb += [
-            sequencer.start.eq(host.start[r] & loader.loaded[r]),
+            sequencer.start.eq(host.start[r]), sequencer.abort.eq(host.abort[r]),
+            sequencer.reset.eq(host.reset[r]), sequencer.watchdog.eq(host.watchdog),
             sequencer.iterations.eq(getattr(host, f"iterations_{r}")),
-            sequencer.commit.eq(loader.commit[r]), sequencer.commit_data.eq(loader.commit_data),
+            sequencer.commit.eq(loader.commit[r]),
+            sequencer.commit_data.eq(loader.commit_data[r]),
             sequencer.halt.eq(host.halt[r]), sequencer.pulse.eq(host.step),
             sequencer.blocked.eq(self.window.config.read),
             self.region_running[r].eq(sequencer.running),
             self.region_step[r].eq(sequencer.active),
-            getattr(host, f"region_{r}").eq(Cat(sequencer.running, sequencer.done,
-                                                loader.loaded[r], sequencer.starting)),
+            getattr(host, f"region_{r}").eq(Cat(
+                sequencer.running, sequencer.done, loader.loaded[r], sequencer.starting,
+                sequencer.aborted, sequencer.timed_out, self.saturated[r], sequencer.no_end)),
             getattr(host, f"active_file_{r}").eq(loader.active[r]),
             getattr(host, f"shadow_file_{r}").eq(loader.shadow[r]),
         ]
@@ -169,6 +178,7 @@ class Spu(wiring.Component):
                  for r, c in arch.tiles for link in LINKS}
         self.entering = {port: Signal(word, name=f"input_{port.row}_{port.col}_{port.link}")
                          for r in range(arch.region_count) for port in arch.inputs(r)}
+        counted: dict[int, list[Signal]] = {}   # saturated elements of a region's tiles
         for r, c in arch.tiles:
             control = self.sequencers[arch.region(r, c)].control
             ports: dict[str, object] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
@@ -197,7 +207,16 @@ class Spu(wiring.Component):
                                name=f"{name}_{r}_{c}")
                 ports[f"o_{name}"] = event
                 self._count(m, f"{counter}_{r}_{c}", event)
+            counted.setdefault(arch.region(r, c), []).append(event)
             m.submodules[f"tile_{r}_{c}"] = Instance(tile_module(arch, r, c), **ports)
+        for region, events in counted.items():
+            # Tiles tell in the cycle after, so that the flag of a run begins a cycle late, too.
+            begun = Signal(name=f"begun_{region}")
+            m.d.sync += begun.eq(self.sequencers[region].control.clear)
+            with m.If(begun):
+                m.d.sync += self.saturated[region].eq(0)
+            with m.Elif(self._any([event.any() for event in events])):
+                m.d.sync += self.saturated[region].eq(1)
         return links
 
     def _streams(self, m: Module, links: dict[Port, Signal]) -> None:
@@ -205,7 +224,9 @@ class Spu(wiring.Component):
         arch = self.arch
         for region, sequencer in enumerate(self.sequencers):
             for i, port in enumerate(arch.outputs(region)):
-                fifo = self._fifo(m, f"output_fifo_{port.row}_{port.col}_{port.link}")
+                inner = neighbour(port.row, port.col, port.link) in arch.tiles
+                fifo = self._fifo(m, f"output_fifo_{port.row}_{port.col}_{port.link}", not inner)
+                self._flush(m, fifo, region)
                 leaving = links[port]
                 m.d.comb += [
                     sequencer.output_ready[i].eq(fifo.i.ready),
@@ -216,7 +237,7 @@ class Spu(wiring.Component):
                 name = regmap.port_name(arch, port, leaving=True)
                 self._count(m, f"OUTPUT_WORDS_{name}", sequencer.output_emit[i])
                 self._count(m, f"OUTPUT_HOLDS_{name}", sequencer.output_hold[i])
-                if neighbour(port.row, port.col, port.link) in arch.tiles:
+                if inner:
                     other = Port(*neighbour(port.row, port.col, port.link),
                                  NEIGHBOURS[port.link][2])
                     self._enter(m, other, fifo)
@@ -239,15 +260,21 @@ class Spu(wiring.Component):
             ]
             self._enter(m, Port(0, c, "north"), fifo)
 
-    def _fifo(self, m: Module, name: str) -> StreamFifo:
+    def _fifo(self, m: Module, name: str, keeps_offer: bool = False) -> StreamFifo:
         m.submodules[name] = fifo = StreamFifo(stored_word(self.arch).size,
-                                               self.arch.stream_words)
+                                               self.arch.stream_words, keeps_offer)
         return fifo
+
+    def _flush(self, m: Module, fifo: StreamFifo, region: int) -> None:
+        """Let the host flush a FIFO with this region."""
+        with m.If(self.host.flush[region] | self.host.reset[region]):
+            m.d.comb += fifo.flush.eq(1)
 
     def _enter(self, m: Module, port: Port, fifo: StreamFifo) -> None:
         """Let a region read a FIFO."""
         region = self.arch.region(port.row, port.col)
         sequencer, i = self.sequencers[region], self.arch.inputs(region).index(port)
+        self._flush(m, fifo, region)
         m.d.comb += [sequencer.input_ready[i].eq(fifo.o.valid),
                      fifo.o.ready.eq(sequencer.input_read[i])]
         with m.If(sequencer.input_read[i]):

@@ -1,9 +1,10 @@
 """Window: configuration words one by one, for readback and bring-up."""
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from spu.arch.config import Space
 from spu.arch.params import Architecture
 from spu.loader import space_geometry
 from spu.ports import ConfigBus
@@ -16,28 +17,34 @@ ROW = data.StructLayout({"row": 16, "word": 8, "unused": 8})
 class Window(wiring.Component):
     """Accesses the configuration word that ``select`` and ``position`` name.
 
-    ``read`` and ``write`` are answered by ``done``, with ``refused`` if there is no such word,
+    ``read`` asks for the word; ``write`` writes it, ``set_select`` and ``set_position`` the
+    registers.  They may come at once: accesses happen one after the other, so that none meets
+    another's place.  Each stays until its ``done``, with ``refused`` if there is no such word,
     if a region that is to be read runs, or if the loader is busy, which a write must not
-    disturb.  A read takes 4 cycles, a write 1.  After either, ``position`` is the next word.
+    disturb.  A read takes 4 cycles, the others 1, and an access waits for one other at most.
+    After a read or a write ``position`` is the next word.
 
     Members
     -------
-    set_select, set_position : In(1); value : In(32) - registers to write, word to write
-    select, position : Out(32); read, write : In(1); done, refused : Out(1); answer : Out(32)
+    set_select, set_position, write, read : In(1); value : In(32) - what to write
+    write_done, write_refused, read_done, read_refused : Out(1); answer : Out(32)
+    select, position : Out(32)
     running : In(regions); busy : In(1) - the loader
-    spoils : Out(regions) - a shadow bank was written
+    spoils : Out(regions) - a shadow bank was written; spoils_memory : Out(1) - data memory
     config : Out(ConfigBus); rows, cols : Out(16); config_data : In(32)
     """
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         super().__init__({
-            "set_select": In(1), "set_position": In(1), "value": In(32),
-            "select": Out(SELECT), "position": Out(ROW), "read": In(1), "write": In(1),
-            "done": Out(1), "refused": Out(1), "answer": Out(32),
+            "set_select": In(1), "set_position": In(1), "write": In(1), "read": In(1),
+            "value": In(32), "write_done": Out(1), "write_refused": Out(1), "read_done": Out(1),
+            "read_refused": Out(1), "answer": Out(32), "select": Out(SELECT), "position": Out(ROW),
             "running": In(arch.region_count), "busy": In(1), "spoils": Out(arch.region_count),
+            "spoils_memory": Out(1),
             "config": Out(ConfigBus()), "rows": Out(16), "cols": Out(16), "config_data": In(32),
         })
+        self.reading = Signal(3)   # a read has begun: its second, third, last cycle
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -55,10 +62,16 @@ class Window(wiring.Component):
                          region.eq(select.row)]
         running = self.running.bit_select(region, 1)
         valid = exists & (position.row < depth_rows) & (position.word < width)
-        asked, coming, waiting = Signal(), Signal(), Signal()
-        idle = ~asked & ~coming & ~waiting
-        reads = self.read & idle & valid & ~running
-        writes = self.write & valid & ~self.busy
+        asked, coming, waiting = self.reading
+        idle, wrote = ~self.reading.any(), Signal()
+        # Writes go first, but not twice in a row.
+        changes = self.write | self.set_select | self.set_position
+        may_write, may_read = Signal(), Signal()
+        m.d.comb += [may_write.eq(changes & idle & ~(self.read & wrote)),
+                     may_read.eq(self.read & idle & ~may_write)]
+        m.d.sync += wrote.eq(may_write)
+        reads = may_read & valid & ~running
+        writes = may_write & self.write & valid & ~self.busy
         m.d.comb += [
             self.config.space.eq(select.space), self.config.shadow.eq(select.shadow),
             self.config.row.eq(position.row), self.config.word.eq(position.word),
@@ -66,16 +79,17 @@ class Window(wiring.Component):
             self.config.read.eq(reads | asked),
             self.rows.eq(1 << select.row[:4]), self.cols.eq(1 << select.col[:4]),
             self.spoils.eq(Mux(writes, 1 << region, 0)),
-            self.done.eq(waiting | self.write | (self.read & idle & ~reads)),
-            self.refused.eq((self.write & ~writes) | (self.read & ~waiting)),
+            self.spoils_memory.eq(select.space == Space.MEMORY),
+            self.write_done.eq(may_write), self.write_refused.eq(self.write & ~writes),
+            self.read_done.eq(waiting | (may_read & ~reads)), self.read_refused.eq(~waiting),
         ]
         # Cycles 1 and 2: address; cycle 3: the word, kept; cycle 4: answer.
-        m.d.sync += [asked.eq(reads), coming.eq(asked), waiting.eq(coming)]
+        m.d.sync += self.reading.eq(Cat(reads, asked, coming))
         with m.If(coming):
             m.d.sync += self.answer.eq(self.config_data)
-        with m.If(self.set_select):
+        with m.If(may_write & self.set_select):
             m.d.sync += select.eq(self.value)
-        with m.If(self.set_position):
+        with m.If(may_write & self.set_position):
             m.d.sync += position.eq(self.value)
         with m.Elif(waiting | writes):
             at_end = position.word == width - 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, Module, Signal
+from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In
 from rich.console import Console
 from rich.table import Table
@@ -33,8 +33,8 @@ from verif.formal import NotProven
 from verif.hold_proof import prove_tile_holds
 from verif.property import SMALL, Property
 
-#: Cycles in which register accesses are answered, and those of the whole bus.
-REGISTER_CYCLES, BUS_CYCLES = 4, 7
+#: Cycles in which register accesses are answered at the latest, and a bound for counters of them.
+REGISTER_CYCLES, BUS_CYCLES = 5, 8
 
 _SBY = """[options]
 mode prove
@@ -70,8 +70,10 @@ def prove(make: Callable[[], Property], depth: int) -> None:
         raise NotProven(" | ".join((done.stdout + done.stderr).splitlines()[-12:]))
 
 
-def fifo(depth: int) -> Property:
+def fifo(depth: int, keeps_offer: bool = False) -> Property:
     """Any word comes out once, unchanged, after the words before it and before those after it.
+
+    Or never, if ``flush`` drops it; with ``keeps_offer``, not while it is offered.
 
     A free input marks one word on its way in.  Its place in the FIFO is followed: each word
     taken brings it one nearer, and at place 0 it is what comes out.  Also: an offered word
@@ -80,9 +82,9 @@ def fifo(depth: int) -> Property:
     width = 3
 
     def body(m: Module, top: Property) -> None:
-        m.submodules.fifo = unit = StreamFifo(width, depth)
+        m.submodules.fifo = unit = StreamFifo(width, depth, keeps_offer)
         m.d.comb += [unit.i.valid.eq(top.valid), unit.i.payload.eq(top.payload),
-                     unit.o.ready.eq(top.ready)]
+                     unit.o.ready.eq(top.ready), unit.flush.eq(top.flush)]
         put, take = unit.i.valid & unit.i.ready, unit.o.valid & unit.o.ready
         inside, seen = Signal(), Signal()
         place, value = Signal(range(depth + 1)), Signal(width)
@@ -93,6 +95,9 @@ def fifo(depth: int) -> Property:
         with m.Elif(put & top.mark & ~seen):
             m.d.sync += [inside.eq(1), seen.eq(1), value.eq(unit.i.payload),
                          place.eq(unit.level - take)]
+        dropped = unit.flush & ~(inside & (place == 0) & unit.o.valid & keeps_offer)
+        with m.If(dropped):
+            m.d.sync += inside.eq(0)
         m.d.comb += unit.peek.eq(place)
         with m.If(inside):
             m.d.comb += [Assert(place < unit.level), Assert(unit.peeked == value)]
@@ -102,10 +107,15 @@ def fifo(depth: int) -> Property:
                      Assert(unit.i.ready == (unit.level < depth))]
         offered, before = Signal(), Signal(width)
         m.d.sync += [offered.eq(unit.o.valid & ~unit.o.ready), before.eq(unit.o.payload)]
-        with m.If(offered):
+        flushed = Signal()
+        m.d.sync += flushed.eq(unit.flush)
+        with m.If(offered & (~flushed | keeps_offer)):
             m.d.comb += [Assert(unit.o.valid), Assert(unit.o.payload == before)]
+        with m.If(flushed):
+            m.d.comb += Assert(unit.level == (offered & keeps_offer))
 
-    return Property(body, {"valid": In(1), "payload": In(width), "ready": In(1), "mark": In(1)})
+    return Property(body, {"valid": In(1), "payload": In(width), "ready": In(1), "mark": In(1),
+                           "flush": In(1)})
 
 
 def loader() -> Property:
@@ -113,18 +123,22 @@ def loader() -> Property:
 
     Nothing reaches a shadow bank but while a section is applied, which begins at its right CRC;
     no file asks for a swap of banks but from CHECK, which follows the COMMIT section, without an
-    error and when all sections are applied.
+    error and when all sections are applied.  The host's request begins from an idle loader, and no
+    word is taken with it.
     """
 
     def body(m: Module, top: Property) -> None:
         m.submodules.loader = unit = Loader(SMALL)
         m.d.comb += [
             unit.i.valid.eq(top.valid), unit.i.payload.eq(top.payload), unit.clear.eq(top.clear),
-            unit.stall.eq(top.stall), unit.spoilt.eq(top.spoilt), unit.request.eq(0),
+            unit.stall.eq(top.stall), unit.spoilt.eq(top.spoilt),
+            unit.spoilt_memory.eq(top.spoilt_memory), unit.reset.eq(top.reset),
+            unit.request.eq(Mux(unit.idle, top.request, 0)),  # else the host refuses it
             unit.swapping.eq(top.swapping & unit.commit),
         ]
         failed = unit.error != 0
-        was_failed, was_commit = Signal(), Signal.like(unit.commit)
+        was_failed, was_commit, was_reset = Signal(), Signal.like(unit.commit), Signal()
+        m.d.sync += was_reset.eq(top.reset.any())
         error, state, bank = Signal.like(unit.error), Signal(State), Signal.like(unit.active)
         m.d.sync += [was_failed.eq(failed & ~top.clear), error.eq(unit.error), bank.eq(unit.active),
                      was_commit.eq(unit.commit), state.eq(unit.state)]
@@ -133,7 +147,9 @@ def loader() -> Property:
             m.d.comb += [Assert(~unit.config.write), Assert(unit.commit == 0)]
         with m.If(was_failed):
             m.d.comb += [Assert(unit.error == error), Assert(unit.commit == 0),
-                         Assert(unit.active == bank)]
+                         Assert((unit.active == bank) | was_reset)]
+        with m.If(unit.request != 0):
+            m.d.comb += Assert(~unit.i.ready)
         with m.If(unit.config.write):
             m.d.comb += Assert(unit.applying)
         was_applying = Signal()
@@ -146,7 +162,7 @@ def loader() -> Property:
             m.d.comb += Assert((state == State.CHECK) | (state == State.HEADER))
         with m.If(unit.state != State.COMMIT):
             m.d.comb += Assert(unit.commit == 0)
-        with m.If(unit.active != bank):
+        with m.If((unit.active != bank) & ~was_reset):
             m.d.comb += Assert(was_commit != 0)
         # An offered word that is not taken stays: what a source promises.
         waiting, payload = Signal(), Signal(32)
@@ -156,14 +172,16 @@ def loader() -> Property:
 
     regions = SMALL.region_count
     return Property(body, {"valid": In(1), "payload": In(32), "clear": In(1), "stall": In(1),
-                           "spoilt": In(regions), "swapping": In(regions)})
+                           "spoilt": In(regions), "spoilt_memory": In(1), "reset": In(regions),
+                           "request": In(regions), "swapping": In(regions)})
 
 
 def axi_lite() -> Property:
     """A request is answered after as many cycles as its register takes, and one.
 
     So the slave never deadlocks; answers stay until taken, and none comes without a request.
-    Assumed: registers answer within 4 cycles (proven of the window, the others take 1), and
+    A channel is ready if and only if none of its words waits.
+    Assumed: registers answer within 5 cycles (proven of the window, the others take 1), and
     the host holds a request until it is taken.
     """
 
@@ -185,25 +203,28 @@ def axi_lite() -> Property:
             _held(m, bus.bvalid & ~bus.bready, getattr(bus, name), Assert)
         for name in ("rvalid", "rresp", "rdata"):
             _held(m, bus.rvalid & ~bus.rready, getattr(bus, name), Assert)
-        for request, done, requested, answered, taken in (
-                (registers.write, top.write_done, bus.awvalid & bus.wvalid & ~bus.bvalid,
-                 bus.bvalid, bus.awready & bus.wready),
-                (registers.read, top.read_done, bus.arvalid & ~bus.rvalid,
-                 bus.rvalid, bus.arready)):
+        for request, done, channels, answered in (
+                (registers.write, top.write_done, ("aw", "w"), bus.bvalid),
+                (registers.read, top.read_done, ("ar",), bus.rvalid)):
+            was_answered, was_requested = Signal(), Signal()
+            new = answered & ~was_answered
+            requested = Value.cast(~answered)
+            for channel in channels:
+                valid, ready = (getattr(bus, f"{channel}{name}") for name in ("valid", "ready"))
+                kept, waits_here = Signal(), Signal()
+                m.d.comb += [waits_here.eq(kept & ~new), Assert(ready == ~waits_here)]
+                m.d.sync += kept.eq(waits_here | (valid & ready))
+                requested = requested & waits_here
             waited, waits = Signal(range(BUS_CYCLES)), Signal(range(BUS_CYCLES))
-            was_taken, was_answered = Signal(), Signal()
-            m.d.sync += [waited.eq(0), waits.eq(0), was_taken.eq(taken),
-                         was_answered.eq(answered)]
+            m.d.sync += [waited.eq(0), waits.eq(0), was_answered.eq(answered),
+                         was_requested.eq(requested & (done | ~request))]
             with m.If(request & ~done):
                 m.d.sync += waited.eq(waited + 1)
                 m.d.comb += Assume(waited < REGISTER_CYCLES - 1)
-            with m.If(requested & ~taken):
+            with m.If(requested & ~(done | ~request)):
                 m.d.sync += waits.eq(waits + 1)
-            m.d.comb += [Assert(waits == waited), Assert(waited < REGISTER_CYCLES)]
-            with m.If(was_taken):
-                m.d.comb += Assert(answered)
-            with m.If(answered & ~was_answered):
-                m.d.comb += Assert(was_taken)
+            m.d.comb += [Assert(waits == waited), Assert(waited < REGISTER_CYCLES),
+                         Assert(~request | requested), Assert(new == was_requested)]
 
     ports = {name: member for name, member in AxiLite(6).members.items() if member.flow == In}
     return Property(body, {**{name: In(member.shape) for name, member in ports.items()},
@@ -220,10 +241,13 @@ def _held(m: Module, condition: Any, value: Any, statement: Any) -> None:
 
 
 def window() -> Property:
-    """An access to configuration words is answered in the fourth cycle at the latest.
+    """An access to configuration words is answered in the fifth cycle at the latest.
 
-    And it reaches a tile only if the word exists; a read only while its region is idle.
-    Assumed: an access is held until it is answered.
+    Reads, and writes of words and of the two registers, may come at any time, on both channels of
+    the bus at once.  An access reaches a tile only if the word exists; a read only while its region
+    is idle, and its place does not change under way; a write only while the loader is idle and no
+    read is under way.  What is not refused was done.
+    Assumed: an access is held until it is answered; the bus writes one thing at a time.
     """
 
     def body(m: Module, top: Property) -> None:
@@ -232,46 +256,75 @@ def window() -> Property:
             unit.set_select.eq(top.set_select), unit.set_position.eq(top.set_position),
             unit.value.eq(top.value), unit.read.eq(top.read), unit.write.eq(top.write),
             unit.running.eq(top.running), unit.busy.eq(top.busy)]
-        # Reads and writes come from one bus, where a write may set the registers too.
-        m.d.comb += Assume(~(top.write & (top.set_select | top.set_position)))
-        _held(m, top.read & ~unit.done, top.read, Assume)
-        _held(m, top.read & ~unit.done, top.write, Assume)
-        with m.If(top.read):
-            m.d.comb += [Assume(~top.write), Assume(~top.set_select), Assume(~top.set_position)]
+        writes = Cat(top.write, top.set_select, top.set_position)
+        m.d.comb += Assume(~((top.write & (top.set_select | top.set_position))
+                             | (top.set_select & top.set_position)))
+        _held(m, top.read & ~unit.read_done, top.read, Assume)
+        _held(m, writes.any() & ~unit.write_done, Cat(writes, top.value), Assume)
         # The sequencers do not start while a read is under way.
         _held(m, unit.config.read, top.running, Assume)
-        waited, asked = Signal(range(REGISTER_CYCLES + 1)), Signal(2)
-        m.d.sync += [waited.eq(0), asked.eq(0)]
-        with m.If(top.read & ~unit.done):
-            m.d.sync += waited.eq(waited + 1)
-        with m.If(unit.config.read):
-            m.d.sync += asked.eq(asked + 1)
-        m.d.comb += [Assert(waited < REGISTER_CYCLES), Assert(~top.write | unit.done),
-                     Assert(asked <= 2)]
-        with m.If(unit.config.write):
-            m.d.comb += [Assert(~unit.busy), Assert(~unit.refused)]
-        with m.If(unit.config.read & (asked == 0)):
+        read_waited, write_waited = (Signal(range(REGISTER_CYCLES + 1)) for _ in range(2))
+        place, now = Signal(64), Cat(unit.select, unit.position)
+        wrote = Signal()
+        reading = unit.reading.any()
+        begins = unit.config.read & ~reading
+        m.d.sync += [read_waited.eq(Mux(top.read & ~unit.read_done, read_waited + 1, 0)),
+                     write_waited.eq(Mux(writes.any() & ~unit.write_done, write_waited + 1, 0)),
+                     wrote.eq(unit.write_done)]
+        m.d.comb += [Assert(read_waited < REGISTER_CYCLES), Assert(write_waited < REGISTER_CYCLES),
+                     Assert(~(wrote & unit.write_done & top.read))]
+        # What each may have waited by then, which makes the bounds inductive.
+        m.d.comb += [Assert((unit.reading & (unit.reading - 1)) == 0),
+                     Assert(reading | (read_waited <= wrote)),
+                     Assert(~wrote | (write_waited == 0))]
+        for cycle in range(3):
+            with m.If(unit.reading[cycle]):
+                m.d.comb += [Assert(read_waited <= cycle + 2), Assert(write_waited <= cycle + 1)]
+        with m.If(begins):
+            m.d.sync += place.eq(now)
             m.d.comb += Assert(~unit.running[0])
+        with m.If(reading):
+            m.d.comb += [Assert(place == now), Assert(~unit.config.write), Assert(~unit.write_done),
+                         Assert(top.read)]
+        m.d.comb += [
+            Assert(~unit.config.write | (~unit.busy & unit.write_done & ~unit.write_refused)),
+            Assert(~(unit.read_done & ~unit.read_refused) | reading),
+            Assert(~(top.write & unit.write_done & ~unit.write_refused) | unit.config.write)]
 
     return Property(body, {"set_select": In(1), "set_position": In(1), "value": In(32),
                            "read": In(1), "write": In(1), "running": In(1), "busy": In(1)})
 
 
 def sequencer() -> Property:
-    """A held cycle changes nothing of a run, and moves no word.
+    """A held cycle changes nothing of a run but by abort, reset or watchdog, and moves no word.
 
-    No cycle executes without a run, or when a stream that it needs is not ready.
+    No cycle executes without a run, or when a stream that it needs is not ready.  After abort or
+    reset no run is on or asked for; no program without end begins; streams hold a region no longer
+    than the watchdog allows.
     """
 
     def body(m: Module, top: Property) -> None:
         m.submodules.sequencer = unit = Sequencer(SMALL, 0)
         for name in ("start", "commit", "iterations", "halt", "pulse", "blocked", "input_ready",
-                     "output_ready", "output_valid"):
+                     "output_ready", "output_valid", "abort", "reset", "watchdog"):
             m.d.comb += getattr(unit, name).eq(getattr(top, name))
         m.d.comb += [unit.config.write.eq(top.config_write), unit.config.space.eq(top.space),
                      unit.config.row.eq(top.row), unit.config.data.eq(top.data)]
         held = unit.running & ~unit.active
-        for value in (unit.running, unit.control.slot, unit.control.flags.as_value(),
+        ended, limit = Signal(), Signal(32)
+        m.d.sync += [ended.eq(unit.abort | unit.reset), limit.eq(unit.watchdog)]
+        m.d.comb += Assume(unit.waited < 1 << 31)   # cycles without a watchdog
+        with m.If(ended):
+            m.d.comb += [Assert(~unit.running), Assert(~unit.starting)]
+        with m.If(limit != 0):
+            m.d.comb += Assert(~unit.running | (unit.waited < limit))
+        with m.If(unit.control.clear):
+            m.d.comb += Assert(~unit.illegal)
+        was_held = Signal()
+        m.d.sync += was_held.eq(held)
+        with m.If(was_held & ~unit.running):
+            m.d.comb += Assert(unit.aborted | ended)
+        for value in (unit.control.slot, unit.control.flags.as_value(),
                       unit.control.bank, unit.control.data_bank):
             _held(m, held, value, Assert)
         with m.If(~unit.active):
@@ -285,7 +338,8 @@ def sequencer() -> Property:
                                     + unit.held_output))]
 
     inputs, outputs = len(SMALL.inputs(0)), len(SMALL.outputs(0))
-    ports = {**{name: In(1) for name in ("start", "commit", "halt", "pulse", "blocked")},
+    ports = {**{name: In(1) for name in ("start", "commit", "halt", "pulse", "blocked", "abort",
+                                         "reset")}, "watchdog": In(32),
              "iterations": In(16), "input_ready": In(inputs), "output_ready": In(outputs),
              "output_valid": In(outputs)}
     return Property(body, {**ports, "config_write": In(1), "space": In(8), "row": In(12),
@@ -303,6 +357,7 @@ class Proof:
 
 PROOFS = (
     *(Proof(f"stream FIFO of {depth} words", partial(fifo, depth), 2) for depth in (2, 4, 16)),
+    Proof("stream FIFO at the edge", partial(fifo, 4, True), 2),
     Proof("loader", loader, 2), Proof("AXI4-Lite slave", axi_lite, 2), Proof("window", window, 4),
     Proof("sequencer", sequencer, 2),
 )

@@ -11,11 +11,20 @@ ID = int.from_bytes(b"SPU1", "little")
 CONTROL_CLEAR, CONTROL_SNAPSHOT, CONTROL_STEP, CONTROL_TRACE = (1 << i for i in range(4))
 #: Bits of STATUS (read only): within a program file; regions that wait for the swap of banks.
 STATUS_LOADING, STATUS_COMMITTING = 1 << 0, 1 << 1
-#: STATUS: sticky load error in bits 8-15, section number in bits 16-31.
-STATUS_ERROR_SHIFT, STATUS_SECTION_SHIFT = 8, 16
-#: Bits of REGION_r (read only): a run is on; one has ended since; a program was activated;
-#: another run was asked for.
-REGION_RUNNING, REGION_DONE, REGION_LOADED, REGION_STARTING = (1 << i for i in range(4))
+#: STATUS: last refusal since CONTROL_CLEAR in bits 4-7, sticky load error in bits 8-15, section
+#: number in bits 16-31.
+STATUS_REFUSAL_SHIFT, STATUS_ERROR_SHIFT, STATUS_SECTION_SHIFT = 4, 8, 16
+#: Why START, COMMIT, ABORT, RESET or FLUSH was refused for all its regions, by number, the
+#: first that holds for any: no such region; nothing loaded; another START waits; the program's II
+#: is more than its contexts, or its span's slot is not below the II, so that no run would end;
+#: the loader is within a file or a swap; no file filled the shadow bank; a region runs.
+REFUSALS = ("none", "no region", "no program", "start pending", "no end", "busy", "no bank",
+            "running")
+#: Bits of REGION_r (read only): a run is on; one has ended since; a program was activated; another
+#: run was asked for.  Since the last run began: it was aborted; the watchdog did that; an element
+#: lay above the top of PAL16.  A run was asked for of a program without end, which did not begin.
+REGION_RUNNING, REGION_DONE, REGION_LOADED, REGION_STARTING, REGION_ABORTED, REGION_TIMED_OUT, \
+    REGION_SATURATED, REGION_NO_END = (1 << i for i in range(8))
 #: WINDOW_SELECT: space in bits 0-7, shadow bank in bit 8, row and column of the tile (or
 #: region and 0) in bits 16-23 and 24-31.  WINDOW_ROW: row in bits 0-15, word in bits 16-23.
 WINDOW_SHADOW, WINDOW_ROW_SHIFT, WINDOW_COL_SHIFT, WINDOW_WORD_SHIFT = 1 << 8, 16, 24, 16
@@ -29,12 +38,16 @@ LOAD_ERRORS = ("none", "bad magic", "bad format version", "wrong architecture",
                "wrong grid or regions", "wrong base", "header CRC", "operation", "address",
                "section too long", "section CRC", "total CRC")
 
-#: Registers of the whole array.  START, COMMIT and HALT have a bit a region.  WINDOW_DATA reads
-#: a configuration word of an idle region, or writes one of its shadow bank, and moves on to
-#: the next word.  CONFIG_WORDS counts all words that the loader took.
+#: Registers of the whole array.  START, COMMIT, HALT, ABORT, RESET and FLUSH have a bit a region.
+#: ABORT ends a run, and forgets one that was asked for; FLUSH empties the FIFOs that an idle region
+#: reads and emits to, but for a word on offer at the edge of the grid; RESET does both, and the
+#: region has no program until the next COMMIT.  WATCHDOG: cycles that a region may
+#: be held by streams in a row before it is aborted, 0 for ever.  WINDOW_DATA reads a configuration
+#: word of an idle region, or writes one of its shadow bank, and moves on to the next word.
+#: CONFIG_WORDS counts all words that the loader took.
 _FIXED = ("ID", "VERSION", "ARCH_HASH", "GRID", "CONTROL", "START", "COMMIT", "HALT", "STATUS",
           "CONFIG_WORDS", "WINDOW_SELECT", "WINDOW_ROW", "WINDOW_DATA",
-          "TRACE_SELECT", "TRACE_COUNT", "TRACE_INDEX")
+          "TRACE_SELECT", "TRACE_COUNT", "TRACE_INDEX", "ABORT", "RESET", "FLUSH", "WATCHDOG")
 #: Bits of the number of rounds of a run.
 ITERATION_BITS = 16
 #: Registers of each region: rounds of the outermost loop, state, signatures of the banks.

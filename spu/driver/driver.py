@@ -9,7 +9,7 @@ from spu.arch.config import TILE_SPACES, Space, depth, words_per_row
 from spu.arch.context import LINKS
 from spu.arch.packing import from_words, to_words
 from spu.arch.params import Architecture
-from spu.driver.port import Port, Words
+from spu.driver.port import Port, Refused, Words
 
 #: Looks at a status register before giving up.
 PATIENCE = 2_000
@@ -21,12 +21,20 @@ class DriverError(RuntimeError):
 
 @dataclass(frozen=True)
 class State:
-    """A region: what it does, and the signatures of its two banks."""
+    """A region: what it does, and the signatures of its two banks.
+
+    ``aborted``, ``timed_out`` (by the watchdog) and ``saturated`` are of the last run; ``no_end``:
+    a run was asked for of a program that would not end, and did not begin.
+    """
 
     running: bool
     done: bool
     loaded: bool
     starting: bool
+    aborted: bool
+    timed_out: bool
+    saturated: bool
+    no_end: bool
     active: int
     shadow: int
 
@@ -95,7 +103,7 @@ class Driver:
         raise DriverError(f"the program is not active: {describe(status)}")
 
     async def clear_error(self) -> None:
-        """Forget a load error, or a file that was not sent to its end."""
+        """Forget a load error or a refusal, or a file that was not sent to its end."""
         await self.write("CONTROL", regmap.CONTROL_CLEAR)
 
     # Runs.
@@ -105,7 +113,8 @@ class Driver:
         bits = await self.read(f"REGION_{region}")
         flags = [bool(bits & flag) for flag in (
             regmap.REGION_RUNNING, regmap.REGION_DONE, regmap.REGION_LOADED,
-            regmap.REGION_STARTING)]
+            regmap.REGION_STARTING, regmap.REGION_ABORTED, regmap.REGION_TIMED_OUT,
+            regmap.REGION_SATURATED, regmap.REGION_NO_END)]
         signatures = [await self.read(f"{name}_FILE_{region}") for name in ("ACTIVE", "SHADOW")]
         return State(*flags, *signatures)
 
@@ -113,16 +122,23 @@ class Driver:
         """Ask for a run of so many rounds of each region's outermost loop.
 
         A region that runs begins it in the cycle after its last, with what was loaded then.
+        Raises ``Refused`` with the reason for a region without a program, with a program that would
+        not end, or with a run that waits already.
         """
         for region, count in rounds.items():
             await self.write(f"ITERATIONS_{region}", count)
-        await self.write("START", sum(1 << region for region in rounds))
+        await self._command("START", rounds)
 
     async def finish(self, regions: Iterable[int] = (0,)) -> None:
-        """Wait until regions have no more runs to do; raises ``DriverError``."""
+        """Wait until regions have no more runs to do.
+
+        Raises ``DriverError`` if a run was aborted, did not begin, or does not end.
+        """
         for region in regions:
             for _ in range(PATIENCE):
                 state = await self.state(region)
+                if state.aborted or state.no_end:
+                    raise DriverError(f"region {region} {_why(state)}")
                 if state.done and not state.running and not state.starting:
                     break
                 await self.port.wait()
@@ -164,6 +180,35 @@ class Driver:
         return sum(counters[f"SATURATED_{r}_{c}"] for region in regions
                    for r, c in self.arch.region_tiles(region))
 
+    # Ways out.
+
+    async def abort(self, regions: Iterable[int] = (0,)) -> None:
+        """End runs after the cycle under way, and forget those that were asked for."""
+        await self._command("ABORT", regions)
+
+    async def flush(self, regions: Iterable[int] = (0,)) -> None:
+        """Drop the words in the FIFOs that regions read and emit to; they must not run.
+
+        A word on offer at the edge of the grid stays.  Raises ``Refused``.
+        """
+        await self._command("FLUSH", regions)
+
+    async def reset(self, regions: Iterable[int] = (0,)) -> None:
+        """Abort and flush; the regions then have no program, and wait for no swap of banks."""
+        await self._command("RESET", regions)
+
+    async def watchdog(self, cycles: int) -> None:
+        """Abort a region that its streams hold for so many cycles in a row; 0 never does."""
+        await self.write("WATCHDOG", cycles)
+
+    async def _command(self, name: str, regions: Iterable[int]) -> None:
+        """Write a mask of regions; a refusal says why."""
+        try:
+            await self.write(name, sum(1 << region for region in regions))
+        except Refused:
+            number = await self.read("STATUS") >> regmap.STATUS_REFUSAL_SHIFT & 0xF
+            raise Refused(f"{name} was refused: {regmap.REFUSALS[number]}") from None
+
     # Readback and bring-up.
 
     async def read_rows(self, space: Space, place: tuple[int, int], rows: Iterable[int],
@@ -203,8 +248,12 @@ class Driver:
             await self.write("WINDOW_DATA", word)
 
     async def commit(self, regions: Iterable[int] = (0,)) -> None:
-        """Swap the banks of regions, at the end of their runs."""
-        await self.write("COMMIT", sum(1 << region for region in regions))
+        """Swap the banks of regions, at the end of their runs.
+
+        Data memories swap, too, if the half that is not in use was written.  Raises ``Refused``
+        with the reason if no file filled the bank before, or within a file.
+        """
+        await self._command("COMMIT", regions)
 
     async def _select(self, space: Space, place: tuple[int, int], shadow: bool) -> None:
         await self.write("WINDOW_SELECT", space.value | shadow * regmap.WINDOW_SHADOW
@@ -233,6 +282,13 @@ class Driver:
             await self.write("TRACE_INDEX", index)
             out.append(from_words([await self.read(name) for name in parts]))
         return out
+
+
+def _why(state: State) -> str:
+    """How a run ended early."""
+    if state.no_end:
+        return "did not begin: its program has no end"
+    return "was aborted by the watchdog" if state.timed_out else "was aborted"
 
 
 def describe(status: int) -> str:

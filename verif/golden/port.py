@@ -1,17 +1,20 @@
 """The driver's port on the golden model: an SPU without cycles between executed ones."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from spu.arch import bitstream, regmap
 from spu.arch.bitstream import BitstreamError, Image
 from spu.arch.config import TILE_SPACES, Space, depth, stored_word, words_per_row
-from spu.arch.packing import from_words, pack, to_words
+from spu.arch.packing import from_words, pack, to_words, unpack
 from spu.arch.params import Architecture
 from spu.driver import Port, Refused
 from spu.driver.port import Words
+from verif.golden import words as w
 from verif.golden.array import GoldenArray
+from verif.golden.region import has_end
 
 #: Load errors by what the decoder says of a file; the first that matches.
 _REASONS = (("magic", "bad magic"), ("format version", "bad format version"),
@@ -27,7 +30,8 @@ class GoldenPort(Port):
     Runs are executed as far as the inputs go, whenever a register is accessed or words
     arrive; a run that has ended swaps banks and begins the next one as the RTL does.
     Counters of holds, of units' work and CONFIG_WORDS stay 0: time passes only in executed cycles.
-    Not there: HALT, single steps and the trace, which are about signals; they are refused.
+    Not there: HALT, single steps and the trace, which are about signals; they are refused.  Nor is
+    a word ever on offer at an edge, so that FLUSH drops them all.
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -38,11 +42,17 @@ class GoldenPort(Port):
         #: Per region: image and signature of the bank in use and of the shadow bank.
         self.banks = [[(Image(arch), 0), (Image(arch), 0)] for _ in range(count)]
         self.registers = dict.fromkeys((*(f"ITERATIONS_{r}" for r in range(count)),
-                                        "WINDOW_SELECT", "WINDOW_ROW"), 0)
-        self.loaded, self.done, self.waiting = ([False] * count for _ in range(3))
+                                        "WINDOW_SELECT", "WINDOW_ROW", "WATCHDOG"), 0)
+        self.loaded, self.done, self.waiting, self.aborted, self.timed_out, self.no_end = (
+            [False] * count for _ in range(6))
+        #: Whether a file filled each of the two banks.
+        self.filled = [[False, False] for _ in range(count)]
         self.rounds: list[int | None] = [None] * count   # runs asked for
         self.memory = [False] * count                    # data memories swap with the banks
-        self.error, self.cycles = 0, [0] * count
+        #: Halves of data memories that are not in use.
+        self.halves = {tile: np.zeros_like(words) for tile, words in self.golden.memory.items()}
+        self.error, self.refusal, self.cycles = 0, 0, [0] * count
+        self.run_saturated = [False] * count
         self.saturated = dict.fromkeys(arch.tiles, 0)
         self.kept = dict.fromkeys(regmap.counter_names(arch), 0)
 
@@ -65,26 +75,43 @@ class GoldenPort(Port):
         if self._running(region):
             return False
         if model is not None:
-            self.cycles[region] += model.cycles
-            for tile, counts in zip(model.tiles, model.saturated, strict=True):
-                self.saturated[tile] += int(counts[0])
+            self._leave(region)
             self.done[region] = True
-            self.golden.regions[region] = None
         swapped = self.waiting[region]
         if swapped:
             self.banks[region].reverse()
+            self.filled[region].reverse()
             self.waiting[region], self.loaded[region] = False, True
-            image = self.banks[region][0][0]
-            self.golden.images[region] = image
+            self.golden.images[region] = self.banks[region][0][0]
             if self.memory[region]:
-                self.golden.load_memory(region, image)
+                self.memory[region] = False
+                for tile in self._memory_tiles(region):
+                    words = self.golden.memory[tile].copy()
+                    self.golden.memory[tile][:] = self.halves[tile]
+                    self.halves[tile] = words
         rounds, self.rounds[region] = self.rounds[region], None
         if rounds:
             self.done[region] = False
-            self.golden.start(region, rounds)
+            self.no_end[region] = not has_end(self.golden.images[region], region)
+            self.run_saturated[region] = False
+            if not self.no_end[region]:
+                self.golden.start(region, rounds)
         elif rounds == 0:
             self.done[region] = True
         return swapped or rounds is not None or model is not None
+
+    def _memory_tiles(self, region: int) -> list[tuple[int, int]]:
+        return [t for t in self.arch.region_tiles(region) if t in self.golden.memory]
+
+    def _leave(self, region: int) -> None:
+        """Take down what a run that is over, or that is given up, has counted."""
+        model = self.golden.regions[region]
+        if model is not None:
+            self.cycles[region] += model.cycle
+            self.run_saturated[region] = bool(model.saturated.any())
+            for tile, counts in zip(model.tiles, model.saturated, strict=True):
+                self.saturated[tile] += int(counts[0])
+        self.golden.regions[region] = None
 
     # Port.
 
@@ -103,7 +130,12 @@ class GoldenPort(Port):
             places = {place: rows for place, rows in program.image.rows.items()
                       if program.image.place_region(place) == region}
             self.banks[region][1] = (Image(self.arch, places), program.signature)
-            self.waiting[region], self.memory[region] = True, program.memory
+            self.waiting[region] = self.filled[region][1] = True
+            if program.memory:
+                self.memory[region] = True
+                for tile in self._memory_tiles(region):
+                    self.halves[tile][:] = 0
+                self.golden.fill_memory(self.halves, region, program.image)
         self._advance()
 
     async def send(self, column: int, words: Words) -> None:
@@ -123,6 +155,12 @@ class GoldenPort(Port):
         return sum(lane << 16 * i for i, lane in enumerate(lanes)), bias
 
     async def wait(self) -> None:
+        """Let time pass: longer than any watchdog, if a region cannot execute a cycle."""
+        self._advance()
+        for region in range(self.arch.region_count):
+            if self.registers["WATCHDOG"] and self._running(region):
+                self._end(region)
+                self.timed_out[region] = True
         self._advance()
 
     async def read(self, address: int) -> int:
@@ -148,17 +186,22 @@ class GoldenPort(Port):
 
     def _status(self) -> int:
         return any(self.waiting) * regmap.STATUS_COMMITTING \
+            | self.refusal << regmap.STATUS_REFUSAL_SHIFT \
             | self.error << regmap.STATUS_ERROR_SHIFT
 
     def _flags(self, region: int) -> int:
+        model = self.golden.regions[region]
+        saturated = self.run_saturated[region] or (model is not None and model.saturated.any())
         flags = (self._running(region), self.done[region], self.loaded[region],
-                 self.rounds[region] is not None)
+                 self.rounds[region] is not None, self.aborted[region], self.timed_out[region],
+                 bool(saturated), self.no_end[region])
         return sum(flag << i for i, flag in enumerate(flags))
 
     async def write(self, address: int, value: int) -> None:
         name = self.names.get(address, "")
         actions: dict[str, Callable[[int], None]] = {
-            "CONTROL": self._control, "START": self._start, "COMMIT": self._commit,
+            "CONTROL": self._control, **{command: partial(self._command, command) for command in (
+                "START", "COMMIT", "ABORT", "RESET", "FLUSH")},
             "WINDOW_DATA": lambda bits: (self._window(bits), None)[1]}
         if name in self.registers:
             if name.startswith("ITERATIONS") and value >> 16:
@@ -174,7 +217,7 @@ class GoldenPort(Port):
         if value & ~(regmap.CONTROL_CLEAR | regmap.CONTROL_SNAPSHOT):
             raise Refused(f"CONTROL {value:#x} is not in the golden model")
         if value & regmap.CONTROL_CLEAR:
-            self.error = 0
+            self.error = self.refusal = 0
         if value & regmap.CONTROL_SNAPSHOT:
             self._advance()
             for r in range(self.arch.region_count):
@@ -187,21 +230,54 @@ class GoldenPort(Port):
                     self.kept["SATURATED_{}_{}".format(*tile)] = self.saturated[tile] \
                         + int(under_way.get(tile, [0])[0])
 
-    def _start(self, mask: int) -> None:
-        self._check_mask(mask)
-        for region in range(self.arch.region_count):
-            if mask >> region & 1 and self.loaded[region]:
+    def _command(self, name: str, mask: int) -> None:
+        """START, COMMIT, ABORT, RESET or FLUSH of regions: of all of them, or refused."""
+        regions = [r for r in range(self.arch.region_count) if mask >> r & 1]
+        reason = "no region" if mask >> self.arch.region_count else next(
+            (reason for region in regions if (reason := self._against(name, region))), "none")
+        if reason != "none":
+            self.refusal = regmap.REFUSALS.index(reason)
+            raise Refused(f"{name} {mask:#x}: {reason}")
+        for region in regions:
+            if name == "START":
                 self.rounds[region] = self.registers[f"ITERATIONS_{region}"]
+                self.aborted[region] = self.timed_out[region] = self.no_end[region] = False
+            if name == "COMMIT":
+                self.waiting[region] = True
+            if name in ("ABORT", "RESET"):
+                self._end(region)
+            if name == "RESET":
+                self.loaded[region] = self.waiting[region] = self.filled[region][0] = False
+                self.done[region] = self.aborted[region] = self.no_end[region] = False
+                self.timed_out[region] = False
+                self.banks[region][0] = (self.banks[region][0][0], 0)
+            if name in ("RESET", "FLUSH"):
+                for fifo in [*(self.golden.entering[p] for p in self.arch.inputs(region)),
+                             *(self.golden.leaving[p] for p in self.arch.outputs(region))]:
+                    fifo.head = fifo.tail.copy()
 
-    def _commit(self, mask: int) -> None:
-        self._check_mask(mask)
-        for region in range(self.arch.region_count):
-            if mask >> region & 1:
-                self.waiting[region], self.memory[region] = True, False
+    def _against(self, name: str, region: int) -> str:
+        """Why a region cannot follow a command, or nothing."""
+        if name == "START":
+            if not (self.loaded[region] or self.waiting[region]):
+                return "no program"
+            if self.rounds[region] is not None:
+                return "start pending"
+            coming = self.banks[region][int(self.waiting[region])][0]
+            return "" if has_end(coming, region) else "no end"
+        if name == "COMMIT" and any(self.waiting):
+            return "busy"
+        if name == "COMMIT" and not self.filled[region][1]:
+            return "no bank"
+        return "running" if name == "FLUSH" and self._running(region) else ""
 
-    def _check_mask(self, mask: int) -> None:
-        if mask >> self.arch.region_count:
-            raise Refused(f"{mask:#x} is not a mask of {self.arch.region_count} regions")
+    def _end(self, region: int) -> None:
+        """End a run early, and forget one that was asked for."""
+        self.aborted[region] |= self._running(region) or self.rounds[region] is not None
+        if self._running(region):
+            self.done[region] = False
+        self._leave(region)
+        self.rounds[region], self.timed_out[region] = None, False
 
     def _window(self, value: int | None) -> int:
         """Read or write the word that WINDOW_SELECT and WINDOW_ROW name, and move on."""
@@ -230,17 +306,27 @@ class GoldenPort(Port):
         if value is None:
             return to_words(self._row(space, place, region, row, shadow), width)[word]
         image, _ = self.banks[region][1]
-        words = to_words(image.rows.get((space, *place), {}).get(row, 0), width)
-        words[word] = value
-        image.rows.setdefault((space, *place), {})[row] = from_words(words)
         self.banks[region][1] = (image, 0)
+        self.memory[region] |= space is Space.MEMORY
+        if space is Space.MEMORY and place not in self.halves:
+            return 0   # there is no such memory; the access is
+        words = to_words(self._row(space, place, region, row, True), width)
+        words[word] = value
+        if space is Space.MEMORY:
+            entry = unpack(stored_word(arch), from_words(words))
+            self.halves[place][0, row] = w.from_integers([tuple(entry.values())], arch)[0, :-1]
+        else:
+            image.rows.setdefault((space, *place), {})[row] = from_words(words)
         return 0
 
     def _row(self, space: Space, place: tuple[int, int], region: int, row: int, shadow: bool
              ) -> int:
-        """A row of a bank; data memories in use are those of the model."""
-        if space is Space.MEMORY and not shadow and place in self.golden.memory:
-            *lanes, bias = self.golden.memory[place][0, row].tolist()
+        """A row of a bank, or of a half of a data memory."""
+        if space is Space.MEMORY:
+            if place not in self.golden.memory:
+                return 0
+            half = self.halves if shadow else self.golden.memory
+            *lanes, bias = half[place][0, row].tolist()
             data = sum(lane << 16 * i for i, lane in enumerate(lanes))
             return pack(stored_word(self.arch), {"data": data, "bias": bias})
         image, _ = self.banks[region][int(shadow)]

@@ -141,6 +141,13 @@ class Slot:
         self.pops = [t for t, c in memory if c["pop"]]
 
 
+def has_end(image: Image, region: int) -> bool:
+    """Whether runs of a region's program can end: its slots exist, its span ends in one of them."""
+    ii, span = (image.read(Space.SEQUENCER, (region, 0), row)
+                for row in (SequencerRegister.II, SequencerRegister.SPAN))
+    return span["slot"] <= ii["slots_less_1"] < image.arch.contexts
+
+
 class RegionModel:
     """State and behaviour of a region.
 

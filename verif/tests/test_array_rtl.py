@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from spu.arch.params import CONFIGS
-from verif import corruption_bench, host_bench
+from verif import corruption_bench, host_bench, ways_out_bench
 from verif.random_bench import Plan
 from verif.random_programs import ARRAYS, run_plan
 from verif.rtl_engine import build_rtl
@@ -41,6 +41,12 @@ def test_random_programs_run_on_basic(tmp_path):
 def test_loader_and_host_registers(tmp_path):
     arch = ARRAYS["2x2"]
     build_rtl(arch).run("verif.host_bench", tmp_path, expected=host_bench.COUNT,
+                        environment={"SPU_ARCH": json.dumps(asdict(arch))})
+
+
+def test_ways_out_of_a_run(tmp_path):
+    arch = ARRAYS["2x2"]
+    build_rtl(arch).run("verif.ways_out_bench", tmp_path, expected=ways_out_bench.COUNT,
                         environment={"SPU_ARCH": json.dumps(asdict(arch))})
 
 

@@ -138,3 +138,88 @@ def test_a_matrix_product_through_the_driver():
     outputs = run(driver.run(input_streams(plan, x), {0: plan.rounds}, expected_words(plan)))
     assert np.array_equal(result_codes(plan, outputs), predicted_codes(plan, x, weight))
     assert run(driver.counters())["ACTIVE_0"] == plan.cycles
+
+
+def test_a_program_written_word_by_word_runs_with_its_data_memory():
+    driver, case = _driver(), random_case(SMALL, 0, "all")
+    assert any(place[0] is Space.MEMORY for place in case.image.rows)
+    want = GoldenArray(case.image).run(case.inputs, case.rounds).outputs
+    with pytest.raises(Refused, match="COMMIT was refused: no bank"):
+        run(driver.commit())
+    run(driver.load(Image(SMALL)))
+    run(driver.load(Image(SMALL), changes=False))
+    for (space, *place), rows in case.image.rows.items():
+        for row, bits in rows.items():
+            run(driver.write_row(space, tuple(place), row, bits))
+    run(driver.commit())
+    assert _rows(run(driver.read_image())) == _rows(case.image)
+    got = run(driver.run(case.inputs, dict(enumerate(case.rounds)),
+                         {c: len(words) for c, words in want.items()}))
+    assert got == want
+
+
+@pytest.mark.parametrize("way", ["abort", "reset", "watchdog"])
+def test_a_run_that_waits_for_ever_can_be_left(way):
+    driver, case = _driver(), random_case(SMALL, 0, "all")
+    want = GoldenArray(case.image).run(case.inputs, case.rounds).outputs
+    rounds = dict(enumerate(case.rounds))
+    run(driver.load(case.image))
+    for column, words in case.inputs.items():
+        run(driver.port.send(column, words[:len(words) // 2]))
+    run(driver.start(rounds))
+    run(driver.start(rounds))
+    with pytest.raises(Refused, match="start pending"):
+        run(driver.start(rounds))
+    with pytest.raises(Refused, match="FLUSH was refused: running"):
+        run(driver.flush())
+    run(driver.load(Image(SMALL), wait=False))
+    if way == "watchdog":
+        run(driver.watchdog(100))
+        with pytest.raises(DriverError, match="region 0 was aborted by the watchdog"):
+            run(driver.finish())
+        run(driver.watchdog(0))
+    else:
+        run(getattr(driver, way)())
+    state = run(driver.state())
+    assert (state.running, state.starting, state.done) == (False, False, False)
+    assert (state.aborted, state.timed_out, state.loaded) == (
+        way != "reset", way == "watchdog", way != "reset")
+    run(driver.flush())
+    for column in want:
+        run(driver.port.receive(column))
+    run(driver.load(case.image))
+    assert run(driver.run(case.inputs, rounds, {c: len(w) for c, w in want.items()})) == want
+
+
+def test_a_program_without_end_does_not_begin():
+    driver, image = _driver(), Image(SMALL)
+    image.write(Space.SEQUENCER, (0, 0), SequencerRegister.SPAN, {"slot": 1})
+    run(driver.load(image))
+    with pytest.raises(Refused, match="START was refused: no end"):
+        run(driver.start({0: 1}))
+    case = random_case(SMALL, 0, "all")
+    run(driver.load(case.image))
+    run(driver.start(dict(enumerate(case.rounds))))
+    run(driver.start({0: 1}))
+    run(driver.load(image, wait=False))
+    for column, words in case.inputs.items():
+        run(driver.port.send(column, words))
+    with pytest.raises(DriverError, match="did not begin: its program has no end"):
+        run(driver.finish())
+
+
+def test_saturated_elements_are_counted_and_flagged():
+    driver = _driver()
+    found = []
+    for seed in range(1003, 1008):
+        case = random_case(SMALL, seed)
+        run(driver.load(case.image))
+        expected = GoldenArray(case.image).run(case.inputs, case.rounds, keep_links=False)
+        before = run(driver.saturated())
+        run(driver.run(case.inputs, dict(enumerate(case.rounds)),
+                       {c: len(w) for c, w in expected.outputs.items()}))
+        found.append(run(driver.saturated()) - before)
+        assert found[-1] == expected.saturated
+        assert run(driver.state()).saturated == (expected.saturated > 0)
+    assert any(found)
+    assert not all(found)

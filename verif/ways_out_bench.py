@@ -1,0 +1,116 @@
+"""cocotb tests of the ways out of a run, and of the window's two channels, on a small array.
+
+As ``host_bench``, whose helpers they use.
+"""
+
+from typing import Any
+
+import cocotb
+from cocotb.triggers import ClockCycles
+from cocotbext.axi import AxiResp
+
+from spu.arch import regmap
+from spu.arch.bitstream import Image
+from spu.arch.config import SequencerRegister, Space
+from spu.driver import DriverError
+from verif.host_bench import _case, _driver, _fails, _golden, _refused
+
+#: Number of tests in this module.
+COUNT = 3
+
+
+@cocotb.test(timeout_time=60, timeout_unit="ms")
+async def reads_and_writes_of_the_window_at_once_are_all_done(dut: Any) -> None:
+    """The write arrives at one of the places that the reads pass by, and no read takes it."""
+    driver, port = await _driver(dut)
+    await driver.load(_case(driver).image)
+    await driver.load(_case(driver).image, changes=False)
+    for delay in range(8):
+        await driver.read_rows(Space.CONTEXT, (0, 0), [1])
+        await driver.write("WINDOW_ROW", 2)
+        read = cocotb.start_soon(port.lite.read(driver.map["WINDOW_DATA"], 4))
+        await ClockCycles(dut.clk, delay + 1)
+        value = 0xAB00 + delay
+        write = await port.lite.write(driver.map["WINDOW_DATA"], value.to_bytes(4, "little"))
+        assert (write.resp, (await read).resp) == (AxiResp.OKAY, AxiResp.OKAY)
+        assert await driver.read("WINDOW_ROW") == 3
+        shadow = (await driver.read_rows(Space.CONTEXT, (0, 0), [2], shadow=True))[0]
+        assert value in (shadow & 0xFFFF_FFFF, shadow >> 32), (delay, hex(shadow))
+
+
+@cocotb.test(timeout_time=60, timeout_unit="ms")
+async def a_run_that_never_ends_can_be_left(dut: Any) -> None:
+    """By abort, reset and watchdog, while a load waits for the end of the run."""
+    driver, port = await _driver(dut)
+    case = _case(driver)
+    expected = _golden(case)
+    words = {c: len(stream) for c, stream in expected.outputs.items()}
+    rounds = dict(enumerate(case.rounds))
+    for way in ("abort", "reset", "watchdog"):
+        await driver.load(case.image)
+        # Half of the input: the run holds for the other half.
+        for column, stream in case.inputs.items():
+            await port.send(column, stream[:len(stream) // 2])
+        await driver.start(rounds)
+        await driver.start(rounds)
+        await _refused(driver.start(rounds), "start pending")
+        await ClockCycles(dut.clk, 300)
+        assert (await driver.state()).running
+        await _refused(driver.flush(), "running")
+        await driver.load(Image(driver.arch), wait=False, changes=False)
+        assert await driver.read("STATUS") & regmap.STATUS_COMMITTING
+        await _refused(driver.commit(), "busy")
+        if way == "watchdog":
+            await driver.watchdog(50)
+            await ClockCycles(dut.clk, 100)
+            await driver.watchdog(0)
+        else:
+            await getattr(driver, way)()
+        await ClockCycles(dut.clk, 4)
+        state = await driver.state()
+        assert not any((state.running, state.starting, state.done))
+        assert state.aborted == (way != "reset")
+        assert state.timed_out == (way == "watchdog")
+        assert state.loaded == (way != "reset")
+        assert not await driver.read("STATUS") & regmap.STATUS_COMMITTING
+        if way != "reset":
+            await _fails(driver.finish(), DriverError,
+                         "by the watchdog" if way == "watchdog" else "was aborted")
+        else:
+            await _refused(driver.start(rounds), "no program")
+        for _ in range(8):  # words of the aborted run that the FIFOs had no room for follow
+            await driver.flush()
+            await ClockCycles(dut.clk, 20)
+        for column in words:
+            await port.receive(column)
+        await driver.load(case.image)
+        assert await driver.run(case.inputs, rounds, words) == expected.outputs, way
+
+
+@cocotb.test(timeout_time=60, timeout_unit="ms")
+async def a_program_without_end_does_not_begin(dut: Any) -> None:
+    driver, _port = await _driver(dut)
+    case = _case(driver)
+    expected = _golden(case)
+    endless = Image(driver.arch)
+    endless.write(Space.SEQUENCER, (0, 0), SequencerRegister.II, {"slots_less_1": 1})
+    endless.write(Space.SEQUENCER, (0, 0), SequencerRegister.SPAN, {"slot": 5, "stage": 0})
+    await driver.load(endless)
+    await _refused(driver.start({0: 1}), "no end")
+    # Asked for before it is there: it does not begin after the run under way, and tells.
+    await driver.load(case.image)
+    await driver.start(dict(enumerate(case.rounds)))
+    await driver.start({0: 1})
+    await driver.load(endless, wait=False)
+    for column, stream in case.inputs.items():
+        await driver.port.send(column, stream)
+    await ClockCycles(dut.clk, 1000)
+    state = await driver.state()
+    assert state.no_end
+    assert not any((state.running, state.starting, state.done))
+    assert (await driver.counters())["ACTIVE_0"] == expected.cycles
+    for column in range(driver.arch.cols):
+        await driver.port.receive(column)
+    await driver.load(case.image)
+    words = {c: len(stream) for c, stream in expected.outputs.items()}
+    assert await driver.run(case.inputs, dict(enumerate(case.rounds)), words) == expected.outputs
