@@ -38,6 +38,7 @@ from compiler.tensors.store import load
 from compiler.tensors.values import gathered
 from spu.arch.params import BLOCK
 from verif.cli import app
+from verif.cli_common import EXIT_INTERNAL
 from verif.error_bounds import error_bounds
 from verif.model_mutants import Mutant, mutant, prepare_seeds
 
@@ -102,6 +103,8 @@ def _spu(*arguments: object) -> tuple[int, str]:
     result = CliRunner().invoke(app, [str(a) for a in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise Fault("TRACEBACK", f"spu {arguments[0]}: {result.exception!r}"[:300])
+    if result.exit_code == EXIT_INTERNAL:
+        raise Fault("TRACEBACK", f"spu {arguments[0]}: {result.stderr.strip()}"[:300])
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     if result.exit_code == 2 and len(lines) != 1:
         raise Fault("WRONG", f"spu {arguments[0]}: {len(lines)} lines on standard error: {lines}")

@@ -1,7 +1,6 @@
 """Nodes of constants, computed by the reference evaluator of the standard where it is right."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import numpy as np
 import onnx
@@ -10,7 +9,7 @@ from onnx import AttributeProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from compiler.errors import CompileError
-from compiler.tensors.honoured import Schema, defaults, schema_of
+from compiler.tensors.honoured import Schema, defaults, schema_of, versions_of
 
 #: Elements that constant folding makes of a node.
 MOST_FOLDED = 1 << 24
@@ -29,19 +28,6 @@ _RANDOM = ("Dropout", "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalL
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
-@cache
-def _versions(op: str) -> tuple[int, ...]:
-    """All versions of an operator of the standard, the oldest first."""
-    found, opset = [], onnx.defs.onnx_opset_version()
-    while opset > 0:
-        try:
-            found.append(onnx.defs.get_schema(op, opset).since_version)
-        except onnx.defs.SchemaError:
-            break
-        opset = found[-1] - 1
-    return tuple(reversed(found))
-
-
 def meaning(node: NodeProto, opset: int) -> int | None:
     """The opset in which the evaluator computes what a node means in ``opset``; None if in none.
 
@@ -52,7 +38,7 @@ def meaning(node: NodeProto, opset: int) -> int | None:
     if node.op_type in _RANDOM or schema.deprecated or any(a.type in _GRAPHS
                                                            for a in node.attribute):
         return None
-    for newer in (v for v in _versions(node.op_type) if v > version):
+    for newer in (v for v in versions_of(node.op_type) if v > version):
         later = onnx.defs.get_schema(node.op_type, newer)
         if (node.op_type, newer) in _CHANGED or not _takes(later, schema, node):
             return version if version in _OLD.get(node.op_type, ()) else None

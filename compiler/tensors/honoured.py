@@ -53,7 +53,7 @@ Gemm                     1 6 7 9 11 13           alpha beta transA transB broadc
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Honoured:
     """Of an operator: ``versions``, ``attributes``, values of those that have only one
     (``fixed``), and ``idle`` attributes, which change no value."""
@@ -92,6 +92,19 @@ def schema_of(op: str, opset: int) -> Schema:
         return onnx.defs.get_schema(op, opset)
     except onnx.defs.SchemaError:
         raise CompileError(f"opset {opset} has no such operator") from None
+
+
+@cache
+def versions_of(op: str) -> tuple[int, ...]:
+    """All versions of an operator of the standard, the oldest first."""
+    found, opset = [], onnx.defs.onnx_opset_version()
+    while opset > 0:
+        try:
+            found.append(onnx.defs.get_schema(op, opset).since_version)
+        except onnx.defs.SchemaError:
+            break
+        opset = found[-1] - 1
+    return tuple(reversed(found))
 
 
 def defaults(schema: Schema) -> dict[str, Any]:
