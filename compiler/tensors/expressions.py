@@ -264,8 +264,8 @@ def power(x: Expression, exponent: float) -> Expression:
         return 1.0 / power(x, -exponent)
     whole, half = int(exponent), exponent % 1
     if whole > MOST_FACTORS or half not in (0, 0.5):
-        size = x if half else apply("abs", x)
-        out = apply("exp2", apply("log2", size) * exponent)
+        size = apply("abs", x)
+        out = apply("exp2", apply("log2", x if half else size) * exponent)
         # The least logarithm stands for that of 0.
         out = apply("select", out, 0.0, apply("lt", 0.0, size))
         return _signed(x, out) if exponent % 2 == 1 else out
