@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 # Cell library of `make area`, and whether it also measures what was tried on the way.
 LIBERTY ?=
 VARIANTS ?=
-# Random programs on each array.
+# Random programs on each array; fuzzed models.
 COUNT ?= 500
 # Tests side by side; simulator builds are shared between them.
 JOBS ?= 2
@@ -23,7 +23,7 @@ STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal onnx models squares mapping bless bench docs stamps lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal onnx fuzz models squares mapping bless bench docs stamps lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -83,6 +83,9 @@ formal: $(READY) ## proofs of streams, loader, bus and holds
 onnx: $(READY) ## operator tests of the onnx package on the golden model; RTL=40 for some in RTL
 	$(BIN)/python -m verif.node_tests --rtl $(or $(RTL),0)
 
+fuzz: $(READY) ## COUNT fuzzed ONNX models through the command line, against the reference evaluator
+	$(BIN)/python -m verif.fuzz_models $(COUNT) $(SEED)
+
 models: $(READY) ## digits models and a transformer block on the golden model; RTL=1 for digits in RTL
 	$(BIN)/python -m verif.models $(if $(RTL),--rtl)
 
@@ -97,6 +100,7 @@ bench: $(READY) ## speed of the numpy library beside numpy
 
 docs: $(READY) ## write the generated pages of docs/ (accuracy and area from build/*.json)
 	$(BIN)/python -m verif.reference
+	$(BIN)/python -m verif.operators
 	$(BIN)/python -m verif.unit_pages
 	$(BIN)/python -m verif.numerics.report
 	$(BIN)/python -m verif.area.report

@@ -15,7 +15,8 @@ from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
-COMMANDS = ("compile", "run", "disasm", "asm", "rtl", "sim", "map", "explain")
+COMMANDS = ("compile", "run", "disasm", "asm", "rtl", "sim", "map", "explain",
+            "check")
 
 
 @pytest.fixture

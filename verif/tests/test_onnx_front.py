@@ -17,6 +17,7 @@ from compiler.tensors.lowering import OPERATORS
 from compiler.tensors.onnx_graph import prepare
 from compiler.tensors.values import real_values
 from spu.arch.params import CONFIGS
+from verif import operators
 from verif.cli import app
 from verif.host import InputError
 from verif.tensors import GoldenEngine, run
@@ -90,6 +91,10 @@ def test_every_version_and_attribute_of_the_standard_is_in_the_list(op):
 
 def test_the_list_has_no_operator_that_is_not_lowered():
     assert HONOURED.keys() == OPERATORS.keys()
+
+
+def test_the_page_is_the_list():
+    assert operators.PATH.read_text() == operators.page()
 
 
 X = RNG.uniform(0.5, 2, (2, 3, 2, 2))

@@ -1,0 +1,74 @@
+"""Fuzzed models: no fault among many, and that the judge sees each kind of fault."""
+
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from compiler.tensors import elementwise, lowering
+from compiler.tensors.expressions import variable
+from verif import fuzz_models
+from verif.fuzz_models import FAULTS, attempt, fuzz
+from verif.model_mutants import Mutant, mutant
+
+
+def _tally(count):
+    found = dict(fuzz(count))
+    assert not {i: o for i, o in found.items() if o.kind in FAULTS}
+    return Counter(o.kind for o in found.values())
+
+
+def test_fifty_models_are_right_or_refused():
+    tally = _tally(50)
+    assert tally["right"] >= 20
+    assert tally["refused"] >= 10
+
+
+@pytest.mark.regress
+def test_two_thousand_models_are_right_or_refused():
+    tally = _tally(2000)
+    assert tally["right"] >= 800
+    assert tally["ran, no reference"] <= 200
+
+
+def test_models_depend_on_their_numbers_alone():
+    one, two = mutant(13, 4), mutant(13, 4)
+    assert one.model.SerializeToString() == two.model.SerializeToString()
+    assert one.changes == two.changes
+    assert mutant(14, 4).model != one.model
+
+
+@pytest.fixture
+def sum_of_two():
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "z"], ["y"])], "sum",
+        [value(n, TensorProto.FLOAT, [3]) for n in "xz"], [value("y", TensorProto.FLOAT, [3])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    x, z = np.float32([[1, 2, 3], [0.5, -1, 4]])
+    return Mutant(3, "sum", model, {"x": x, "z": z}, ())
+
+
+def test_a_wrong_operation_is_seen(sum_of_two, monkeypatch, tmp_path):
+    assert attempt(sum_of_two, tmp_path).kind == "right"
+    monkeypatch.setitem(elementwise.BINARY, "Add", variable(0) - variable(1))
+    outcome = attempt(sum_of_two, tmp_path)
+    assert outcome.kind == "WRONG"
+    assert "not 1.5 within" in outcome.detail
+
+
+def test_an_exception_is_seen(sum_of_two, monkeypatch, tmp_path):
+    def broken(low, node):
+        raise RuntimeError("what nobody thought of")
+    monkeypatch.setitem(lowering.OPERATORS, "Add", broken)
+    outcome = attempt(sum_of_two, tmp_path)
+    assert outcome.kind == "TRACEBACK"
+    assert "what nobody thought of" in outcome.detail
+
+
+def test_a_hang_is_seen(monkeypatch):
+    monkeypatch.setattr(fuzz_models, "LIMIT", 1)
+    monkeypatch.setattr(fuzz_models, "attempt", lambda made, directory: time.sleep(60))
+    assert [o.kind for _, o in fuzz(2)] == ["HANG", "HANG"]
