@@ -202,7 +202,8 @@ class Lowering:
             self._floating(name, f"takes {name!r}")
         types = self._inferred(node, schema, opsets)
         try:
-            made = OPERATORS[node.op_type](self, operator_of(node, schema))
+            with np.errstate(all="ignore"):  # infinities among constants
+                made = OPERATORS[node.op_type](self, operator_of(node, schema))
         except CompileError:
             raise
         except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, OverflowError,
