@@ -1,7 +1,12 @@
 """The exceptions that a user of the compiler sees."""
 
+import re
+from ast import literal_eval
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+#: Operator and node, as Python writes its name.
+_LABEL = re.compile(r"""(\w+) node ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): """)
 
 
 class CompileError(ValueError):
@@ -20,6 +25,13 @@ class Refusal:
     def __str__(self) -> str:
         where = f"{self.operator} node {self.node!r}: " if self.operator else ""
         return where + self.rule
+
+    @classmethod
+    def read(cls, text: str) -> "Refusal":
+        """Inverse of ``str``."""
+        found = _LABEL.match(text)
+        return cls(literal_eval(found[2]), found[1], text[found.end():]) if found \
+            else cls("", "", text)
 
 
 class Refused(CompileError):

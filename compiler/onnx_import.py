@@ -10,11 +10,13 @@ from onnx import numpy_helper, shape_inference
 
 from compiler.errors import CompileError
 from compiler.graph import Layer, Network
+from compiler.tensors import honoured
+from compiler.tensors.functions import opsets_of
+from compiler.tensors.honoured import FLOATS
+from compiler.tensors.onnx_graph import operator_of
 
 #: Operators of the ONNX standard that the front end takes.
 SUPPORTED = ("Gemm", "MatMul", "Add", "Relu", "Flatten", "Identity", "Cast")
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
-           onnx.TensorProto.BFLOAT16)
 
 
 def load_network(path: Path) -> Network:
@@ -34,20 +36,26 @@ def load_network(path: Path) -> Network:
             ValueError, TypeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else "empty message"
         raise CompileError(f"{path}: not a valid ONNX model: {first}") from None
-    return _Importer(model.graph, path.stem).network()
+    return _Importer(model.graph, path.stem, opsets_of(model.opset_import).get("", 1)).network()
 
 
 class _Importer:
     """Walks the nodes in order and keeps the layer under construction."""
 
-    def __init__(self, graph: onnx.GraphProto, name: str) -> None:
-        self.graph, self.name = graph, name
+    def __init__(self, graph: onnx.GraphProto, name: str, opset: int) -> None:
+        self.graph, self.name, self.opset = graph, name, opset
+        used = {i for node in graph.node for i in node.input}
         self.constants = {t.name: self._constant(t.name, numpy_helper.to_array(t))
-                          for t in graph.initializer}
-        inputs = [i.name for i in graph.input if i.name not in self.constants]
+                          for t in graph.initializer if t.name in used}
+        known = {t.name for t in graph.initializer}
+        inputs = [i.name for i in graph.input if i.name not in known]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise CompileError(f"{name}: the graph must have one input and one output, "
                                f"not {len(inputs)} and {len(graph.output)}")
+        kind = next(i for i in graph.input if i.name == inputs[0]).type.tensor_type.elem_type
+        if kind not in FLOATS:
+            raise CompileError(f"input {inputs[0]!r} is of {onnx.TensorProto.DataType.Name(kind)}; "
+                               "only floats of 16 bits and more are computed")
         self.input = self.current = inputs[0]
         self.layers: list[Layer] = []
         shapes = {v.name: v.type.tensor_type.shape
@@ -86,6 +94,11 @@ class _Importer:
             if dynamic != [self.current]:
                 raise CompileError(f"{label}: takes {dynamic or 'only constants'}; every node "
                                    f"must take the result before it, {self.current!r}, once")
+            try:
+                schema = honoured.schema_of(node.op_type, self.opset)
+                honoured.check(schema, operator_of(node, schema).attributes)
+            except CompileError as error:
+                raise CompileError(f"{label}: {error}") from None
             getattr(self, f"_{node.op_type.lower()}")(node, label)
             self.current = node.output[0]
         if self.current != self.graph.output[0].name:
@@ -139,6 +152,10 @@ class _Importer:
         if not self.layers or self.layers[-1].relu:
             raise CompileError(f"{label}: an Add must directly follow a Gemm or MatMul")
         constant = next(i for i in node.input if i in self.constants)
+        given = {a.name: a.i for a in node.attribute}
+        if given.get("axis", 1) != 1 or (self.opset < 7 and not given.get("broadcast")):
+            raise CompileError(f"{label}: before opset 7 an addend takes attributes broadcast=1, "
+                               f"axis=1, not {given}")
         last = self.layers.pop()
         bias = last.bias + self._bias(self.constants[constant], len(last.bias), label)
         self.layers.append(Layer(last.name, last.weight, bias, relu=False))
@@ -159,6 +176,6 @@ class _Importer:
 
     def _cast(self, node: onnx.NodeProto, label: str) -> None:
         to = next(a.i for a in node.attribute if a.name == "to")
-        if to not in _FLOATS:
+        if to not in FLOATS:
             raise CompileError(f"{label}: casts to {onnx.TensorProto.DataType.Name(to)}; "
                                "only floating-point types are supported")

@@ -74,5 +74,5 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
     except WrongDimension:
         raise
     except CompileError as error:
-        found.append(Refusal("", "", str(error)))
+        found.append(Refusal.read(str(error)))
     return found

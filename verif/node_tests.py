@@ -21,8 +21,9 @@ from rich.table import Table
 
 from compiler.errors import CompileError
 from compiler.tensors.compiled import compile_program
+from compiler.tensors.honoured import FLOATS
 from compiler.tensors.lower import lower
-from compiler.tensors.lowering import FLOATS, OPERATORS
+from compiler.tensors.lowering import OPERATORS
 from compiler.tensors.program import Layout, Program
 from spu.arch.params import CONFIGS
 from verif.error_bounds import error_bounds

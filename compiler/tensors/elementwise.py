@@ -7,7 +7,8 @@ from onnx import TensorProto
 from compiler.errors import CompileError
 from compiler.tensors import expressions as ex
 from compiler.tensors.expressions import Expression, variable
-from compiler.tensors.lowering import FLOATS, Lowering, operator
+from compiler.tensors.honoured import FLOATS
+from compiler.tensors.lowering import Lowering, operator
 from compiler.tensors.onnx_graph import Operator
 
 X, Y = variable(0), variable(1)

@@ -12,6 +12,9 @@ from compiler.errors import CompileError
 
 #: ``onnx.defs.OpSchema``, whose stub lacks much of it.
 Schema = Any
+#: Element types that are numbers with a fraction, of 16 bits and more.
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
+          onnx.TensorProto.BFLOAT16)
 #: Operators, versions (opsets in which the standard changed the operator), attributes.  An
 #: attribute with ``=`` is taken with this value only, one with ``~`` changes no value that is
 #: computed: workspace of old frameworks, order of indices, running means of training, how floats

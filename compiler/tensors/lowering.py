@@ -24,15 +24,13 @@ from compiler.errors import CompileError, Refusal
 from compiler.tensors import honoured
 from compiler.tensors.folding import folded
 from compiler.tensors.functions import Opsets, inlined, opsets_of, standard_body
-from compiler.tensors.honoured import Schema
+from compiler.tensors.honoured import FLOATS, Schema
 from compiler.tensors.onnx_graph import Graph, Operator, line_of, operator_of
 from compiler.tensors.program import Program
 
 Handler = Callable[["Lowering", Operator], int | list[int]]
 #: What makes the outputs of a node, by operator.
 OPERATORS: dict[str, Handler] = {}
-#: Element types that are numbers with a fraction, of 16 bits and more.
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 UNSUPPORTED = "operator is not supported"
 #: Nodes of a graph, with those that others are made of.
 MOST_NODES = 5000

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from typer.testing import CliRunner
 
 from compiler.errors import CompileError, Refused
+from compiler.onnx_import import load_network
 from compiler.tensors.compiled import compile_program
 from compiler.tensors.folding import meaning
 from compiler.tensors.honoured import HONOURED, check
@@ -405,6 +406,42 @@ def test_slices_are_clamped_as_the_standard_says(start, end, step):
     assert np.array_equal(_values(model, x=x), wanted)
 
 
+# Chains of dense layers, as one program.
+
+def _chain(add, opset=6, kind=FLOAT, **more):
+    weight = RNG.normal(size=(3, 3)).astype(np.float32)
+    kind = (kind, [3, 3])
+    model = _model([("MatMul", ["x", "w"], ["h"], {}), ("Add", ["h", "b"], ["y"], add)],
+                   {"x": kind}, {"w": weight, "b": PER_CHANNEL} | more, opset)
+    if kind[0] != FLOAT:
+        for tensor in (*model.graph.initializer, model.graph.output[0].type.tensor_type):
+            if isinstance(tensor, TensorProto):
+                tensor.CopyFrom(numpy_helper.from_array(np.ones_like(numpy_helper.to_array(
+                    tensor), np.int32), tensor.name))
+            else:
+                tensor.elem_type = kind[0]
+    return model
+
+
+@pytest.mark.parametrize(("arguments", "rule"), [
+    ({"add": {"broadcast": 1, "axis": 0}}, "before opset 7 an addend takes"),
+    ({"add": {}}, "before opset 7 an addend takes"),
+    ({"add": {}, "opset": 13, "kind": TensorProto.INT32}, "input 'x' is of INT32"),
+])
+def test_chains_of_another_meaning_are_refused(arguments, rule, tmp_path):
+    onnx.save(_chain(**arguments), tmp_path / "m.onnx")
+    with pytest.raises(CompileError, match=rule):
+        load_network(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("arguments", [
+    {"add": {"broadcast": 1, "axis": 1}}, {"add": {"broadcast": 1}}, {"add": {}, "opset": 13},
+    {"add": {}, "opset": 13, "unused": np.array([np.nan], np.float32)}])
+def test_chains_of_old_versions_are_taken(arguments, tmp_path):
+    onnx.save(_chain(**arguments), tmp_path / "m.onnx")
+    assert np.allclose(load_network(tmp_path / "m.onnx").layers[0].bias, PER_CHANNEL)
+
+
 # Dimensions and the command line.
 
 def _spu(*arguments):
@@ -469,6 +506,17 @@ def test_check_lists_every_refusal(tmp_path):
     assert compiled.exit_code == 2
     assert compiled.output.startswith("spu: error: LSTM node 'h': operator is not supported; ")
     assert compiled.output.strip().endswith("; and 2 more: spu check")
+
+
+@pytest.mark.parametrize("name", ["n", "it's", "a: b\"", "ü\\"])
+def test_check_names_the_node_of_a_constant_that_is_not_held(name, tmp_path):
+    model = _model([("Relu", ["x"], ["h"], {}), ("Add", ["h", "c"], ["y"], {})], {"x": [2]},
+                   {"c": np.array([1e30, 1], np.float32)})
+    model.graph.node[1].name = name
+    onnx.save(model, tmp_path / "m.onnx")
+    refusal, = json.loads(_spu("check", tmp_path / "m.onnx", "--json").stdout)["refusals"]
+    assert (refusal["node"], refusal["operator"]) == (name, "Add")
+    assert refusal["rule"].startswith("the constant 1e+30 is beyond")
 
 
 def test_check_of_a_model_that_is_taken(open_model):
