@@ -9,16 +9,17 @@ from typing import Annotated, BinaryIO
 import typer
 
 from compiler.dataflow.advice import smallest_change
+from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget
 from compiler.dataflow.graph import load as load_dataflow
+from compiler.dataflow.mapped import MAPPING
 from compiler.dataflow.mapper import (
-    ITERATIONS,
-    MAPPING,
     MEMORY_COLUMNS,
     NotMapped,
     grid_architecture,
     map_dataflow,
     map_kernel,
     parse_grid,
+    prepare,
 )
 from compiler.driver import PROGRAM
 from compiler.errors import CompileError
@@ -47,6 +48,8 @@ def map_command(
     arch: Annotated[ArchName | None, typer.Option(
         help="Map a kernel of this array's own operations, in place of --grid.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the searches.")] = 0,
+    seconds: Annotated[float, typer.Option(min=0, max=MOST_SECONDS, help="When the search is "
+                                           "stopped, with the best that it found.")] = SECONDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     out: Annotated[Path | None, typer.Option(
         "-o", "--output", help="Directory for program.spub and mapping.json.")] = None,
@@ -59,16 +62,18 @@ def map_command(
         if out:
             check_directory(out, (PROGRAM, MAPPING))
         wanted, size, memory = load_dataflow(graph), parse_grid(grid), str(memory_columns)
+        prepare(lambda: progress("compiling the search, once on a machine"))
+        budget = Budget(seconds)
         if arch is not None:
-            mapped = map_kernel(wanted, CONFIGS[arch], seed, progress)
-            kernels.check(mapped, ITERATIONS)
+            mapped = map_kernel(wanted, CONFIGS[arch], seed, progress, seconds)
+            kernels.check(mapped, mapped.executed)
         else:
             try:
                 mapped = map_dataflow(wanted, grid_architecture(*size, memory), unit_latency, seed,
-                                      progress)
+                                      progress, seconds)
             except NotMapped as error:
                 raise CompileError(f"{error}; " + smallest_change(
-                    wanted, *size, memory, unit_latency, seed, progress)) from None
+                    wanted, *size, memory, unit_latency, seed, progress, budget.left)) from None
         if out:
             details = json.dumps(mapped.details(), indent=1) + "\n"
             replace_files({out / PROGRAM: lambda sink: sink.write(mapped.content),
@@ -83,8 +88,13 @@ def map_command(
           f"latency {report['latency']}, {100 * report['utilisation']:.0f} % of the slots used, "
           f"{report['seconds']:.2f} s ({report['search']} search)")
     print(f"bound by {report['binding']}")
-    print(f"executed {ITERATIONS} iterations: all {'tokens' if arch is None else 'words'} as the "
-          "graph has them")
+    if report["added"]:
+        print(f"added to the {report['given_operations']} operations of the graph, whose bounds "
+              f"these are: {', '.join(report['added'])}")
+    for failure in () if report["optimal"] else report["failures"]:
+        print(f"not below: {failure}")
+    print(f"executed {report['iterations']} iterations: all "
+          f"{'tokens' if arch is None else 'words'} as the graph has them")
 
 
 def _write(text: str, sink: BinaryIO) -> None:

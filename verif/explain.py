@@ -10,8 +10,8 @@ from rich.table import Table
 
 from compiler.dataflow.advice import Change
 from compiler.dataflow.graph import Dataflow, from_json, path_text
+from compiler.dataflow.mapped import MAPPING
 from compiler.dataflow.mapper import (
-    MAPPING,
     grid_architecture,
     ii_with_registers,
     minimum_ii,
@@ -87,6 +87,8 @@ def bound(explained: Explained) -> str:
     """What the bound comes from, by name."""
     report = explained.report
     cycle = report["cycle"]
+    if report["bound"] > report["mii"]:
+        return f"{report['binding']}, II at least {report['bound']}"
     if report["rec_mii"] > report["res_mii"] and cycle:
         return f"critical cycle {path_text(explained.graph, cycle)}, II at least " \
                f"{report['rec_mii']}"
@@ -99,14 +101,14 @@ def buys(explained: Explained) -> list[str]:
     out = []
     for r, c in ((rows, cols + 1), (rows + 1, cols + 1), (2 * rows, 2 * cols)):
         if max(r, c) <= 16:
-            mii = minimum_ii(explained.graph, Change(r, c, explained.memory).arch,
-                             explained.report["kernel"])
-            gain = "nothing" if mii >= explained.ii else f"an II of {mii} at best"
+            least = minimum_ii(explained.graph, Change(r, c, explained.memory).arch,
+                               explained.report["kernel"], explained.report["unit_latency"]).ii
+            gain = "nothing" if least >= explained.ii else f"an II of {least} at best"
             out.append(f"{r}x{c} tiles: {gain}")
     most = max(explained.registers().values(), default=0)
     if explained.report["kernel"]:
         out.append(f"registers: at most {most} of {REGISTERS} are in use in a tile")
-    elif explained.ii == explained.report["mii"]:
+    elif explained.report["optimal"]:
         out.append(f"one more register: nothing, the II is the bound; at most {most} of "
                    f"{REGISTERS} are in use in a tile")
     else:
@@ -126,7 +128,7 @@ def show(explained: Explained, console: Console) -> None:
     """Everything, on the screen."""
     report, ii = explained.report, explained.ii
     rows, cols = explained.size
-    verdict = "the lower bound" if report["optimal"] else f"above the bound of {report['mii']}"
+    verdict = "the lower bound" if report["optimal"] else f"above the bound of {report['bound']}"
     console.print(f"{report['name']}: {report['operations']} operations on {report['grid']}, an "
                   f"iteration every {ii} cycles, {verdict}; schedule by {report['search']} search",
                   highlight=False, markup=False)

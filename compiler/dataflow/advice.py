@@ -1,18 +1,18 @@
 """What would help a graph that was not mapped, and what a larger array would buy one that was."""
 
+import time as clock
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from compiler.dataflow.budget import SECONDS
 from compiler.dataflow.graph import Dataflow
-from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import (
     MEMORY_COLUMNS,
-    MOST_OPERATIONS,
+    NotMapped,
     grid_architecture,
     map_dataflow,
     minimum_ii,
 )
-from compiler.errors import CompileError
 from spu.arch.params import Architecture
 
 #: Changes that are tried, and the largest grid among them.
@@ -52,28 +52,32 @@ def changes(rows: int, cols: int, memory: str) -> Iterator[Change]:
 
 
 def smallest_change(graph: Dataflow, rows: int, cols: int, memory: str, unit_latency: bool,
-                    seed: int = 0, progress: Callable[[str], None] = lambda _: None) -> str:
+                    seed: int = 0, progress: Callable[[str], None] = lambda _: None,
+                    seconds: float = SECONDS) -> str:
     """The smallest larger array that maps a graph, found by mapping it, or that there is none.
 
-    Of graphs of many operations, the smallest whose contexts are enough for the bound.
+    Of graphs of many operations, or when no seconds are left, the smallest that its bounds allow.
     """
-    operations = len(legalise(graph).operations)
-    if operations > MOST_OPERATIONS:
-        return f"a graph of at most {MOST_OPERATIONS} operations would be tried"
-    tried = 0
+    few, tried, start = len(graph.operations) <= MOST_TRIED, 0, clock.monotonic()
     for change in changes(rows, cols, memory):
+        left = start + seconds - clock.monotonic()
         try:
-            ii = minimum_ii(graph, change.arch)
-            if ii > change.arch.contexts:
+            least = minimum_ii(graph, change.arch, unit_latency=unit_latency)
+            if least.ii > change.arch.contexts:
+                if left <= 0:
+                    return "there was no time to look for an array that is enough"
                 continue
-            if operations > MOST_TRIED:
-                return f"the smallest array whose contexts are enough: {change}, II at least {ii}"
+            if not few or left <= 0:
+                return (f"the smallest array whose contexts are enough: {change}, II at least "
+                        f"{least.ii}")
             tried += 1
             progress(f"trying {change}")
-            mapped = map_dataflow(graph, change.arch, unit_latency, seed)
-        except CompileError:
+            mapped = map_dataflow(graph, change.arch, unit_latency, seed, seconds=left)
+        except NotMapped:
             if tried == CHANGES:
                 break
             continue
         return f"the smallest change that maps it: {change}, II {mapped.placed.ii}"
+    if not tried:
+        return f"no array of up to {LARGEST}x{LARGEST} tiles is enough"
     return f"none of the {tried} next larger arrays maps it either"

@@ -32,6 +32,8 @@ AGAIN, WARM, PART = 16, 1.5, 4
 #: Cost of a cycle that a word comes too late, of a hop beyond the first, of an II of waiting, of a
 #: way without a cycle to spare, and of a tile whose sources are in different stages.
 LATE, HOP, WAIT, TIGHT, GUARD = 12.0, 2.0, 0.3, 1.0, 12.0
+#: Moves between two looks at the clock, and seconds of one.
+PIECE, SECONDS_A_MOVE = 400_000, 5e-7
 
 
 def anneal(request: Request, ii: int, effort: float = 1.0, again: int = AGAIN
@@ -45,32 +47,25 @@ def anneal(request: Request, ii: int, effort: float = 1.0, again: int = AGAIN
     if window is None:
         return Failure(True)
     arrays = rules(request, ii, window)
-    places = nowhere(arrays)
-    if _anneal(arrays, places, np.full(len(arrays.table), LATE), request.seed,
-               int(MOVES * effort * len(request.graph.operations)), again):
+    places, weight = nowhere(arrays), np.full(len(arrays.table), LATE)
+    moves = max(PART, int(MOVES * effort * len(request.graph.operations)))
+    if not _begin(arrays, places, request.seed):
         return Failure(False)
-    return placed_of(request, arrays, places)
+    for heat, part in ((HOT, moves), *((WARM, moves // PART),) * again):
+        cooling = (COLD / heat) ** (1.0 / part)
+        for done in range(0, part, PIECE):
+            piece = min(PIECE, part - done)
+            heat = _cool(arrays, places, weight, heat, cooling, piece)
+            request.budget.spend(piece * SECONDS_A_MOVE)
+        if not _wrong(arrays, places, weight):
+            return placed_of(request, arrays, places)
+    return Failure(False)
 
 
 @kernel
-def _anneal(rules, places, weight, seed, moves, again):
-    """Place all operations; returns how much is against the rules."""
-    np.random.seed(seed)
-    if not _begin(rules, places):
-        return 1
-    heat, part, wrong = HOT, moves, 1
-    for _ in range(1 + again):
-        _cool(rules, places, weight, heat, part)
-        wrong = _wrong(rules, places, weight)
-        if not wrong:
-            break
-        heat, part = WARM, moves // PART
-    return wrong
-
-
-@kernel
-def _begin(rules, places):
+def _begin(rules, places, seed):
     """Each operation at its earliest cycle with a free tile, the choosiest first."""
+    np.random.seed(seed)
     tiles = rules.allowed.shape[1]
     for wanted in range(len(rules.allowed)):
         for n in range(len(rules.group)):
@@ -97,9 +92,8 @@ def _begin(rules, places):
 
 
 @kernel
-def _cool(rules, places, weight, heat, moves):
-    """Move operations, from a temperature down to ``COLD``."""
-    cooling = (COLD / heat) ** (1.0 / moves)
+def _cool(rules, places, weight, heat, cooling, moves):
+    """Move operations, at less heat each time; returns what is left of it."""
     for _ in range(moves):
         heat *= cooling
         n = np.random.randint(len(rules.group))
@@ -113,6 +107,7 @@ def _cool(rules, places, weight, heat, moves):
         after = _both(rules, places, weight, n, other, tile, new_tile)
         if after > before and np.random.random() >= np.exp((before - after) / heat):
             swap(rules, places, n, time, tile, other, was)
+    return heat
 
 
 @kernel

@@ -7,7 +7,6 @@ from compiler.dataflow.graph import CONSTANT, Edge
 from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, mode_of
 from compiler.dataflow.route import Hop, Net, Place, Routes, Wait
 from compiler.dataflow.schedule import Placed, Request, Tile
-from compiler.errors import CompileError
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
@@ -36,10 +35,10 @@ class Function:
 
 @dataclass(frozen=True)
 class Assembled:
-    """An image, the cycles of an iteration, and what operation codes stand for."""
+    """An image, the cycles of an iteration, and what operation codes of each tile stand for."""
 
     image: Image
-    functions: dict[int, Function]
+    functions: dict[tuple[Tile, int], Function]
     span: int = 0
 
 
@@ -61,7 +60,7 @@ class _Assembler:
         self.fields: dict[tuple[Tile, int], dict[str, int]] = {}
         self.constants: dict[Tile, list[int]] = {}
         self.modes: dict[Tile, list[dict[str, int]]] = {}
-        self.codes: dict[Function, int] = {}
+        self.codes: dict[Tile, dict[Function, int]] = {}
         self.nets = {net.source: net for net in routes.nets}
 
     def run(self) -> Assembled:
@@ -170,13 +169,13 @@ class _Assembler:
         return int(array_op.value)
 
     def _code(self, n: int, ports: Mapping[Edge, str]) -> int:
-        """The number of an uninterpreted operation."""
+        """The number of an uninterpreted operation among those of its tile."""
         needs = tuple(port for edge, port in ports.items()
                       if not edge.distance and self.graph.nodes[edge.src].op != CONSTANT)
         function = Function(self.graph.nodes[n].op, tuple(ports.values()), needs)
-        code = self.codes.setdefault(function, len(self.codes) + 1)
-        if code >= CODES:
-            raise CompileError(f"more than {CODES - 1} different operations")
+        codes = self.codes.setdefault(self.placed.tile[n], {})
+        code = codes.setdefault(function, len(codes) + 1)
+        assert code < CODES, f"more than {CODES - 1} different operations of a tile"
         return code
 
     def _image(self) -> Assembled:
@@ -202,8 +201,8 @@ class _Assembler:
                     {"slot": slot, "stage": stage})
         if self.kernel:
             self._streams(image)
-        return Assembled(image, {code: function for function, code in self.codes.items()},
-                         self.span)
+        return Assembled(image, {(tile, code): function for tile, codes in self.codes.items()
+                                 for function, code in codes.items()}, self.span)
 
     def _streams(self, image: Image) -> None:
         """Which slots read and emit, and the guards of what is read."""

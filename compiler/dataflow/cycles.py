@@ -12,7 +12,7 @@ Arc = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Cycle:
-    """Nodes of a cycle in order, its cycles and the iterations that pass on the way round."""
+    """Nodes of a cycle in order, the least first, and cycles and iterations of the way round."""
 
     nodes: tuple[int, ...]
     length: int
@@ -84,6 +84,8 @@ def _positive_cycle(weighted: Sequence[tuple[int, int, int]], arcs: Sequence[Arc
             return None
         cycle = _around(into)
         if cycle:
+            least = cycle.index(min(cycle))
+            cycle = cycle[least:] + cycle[:least]
             return Cycle(tuple(arc[0] for arc in cycle), sum(arc[2] for arc in cycle),
                          sum(arc[3] for arc in cycle))
 

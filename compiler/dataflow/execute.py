@@ -7,9 +7,9 @@ word of their iteration (inputs, first values of a recurrence) are tagged with p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from compiler.dataflow.contexts import Assembled
+from compiler.dataflow.contexts import Assembled, Function
 from compiler.dataflow.graph import CONSTANT, Dataflow
 from compiler.errors import CompileError
 from compiler.place import Tile
@@ -18,7 +18,7 @@ from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import LINKS, Source
-from spu.arch.params import EXISTS, NEIGHBOURS, REGISTERS, neighbour
+from spu.arch.params import CONSTANTS, EXISTS, NEIGHBOURS, REGISTERS, neighbour
 
 #: Number of a token; None is no word.
 Token = int | None
@@ -28,16 +28,30 @@ class ExecutionDiffers(CompileError):
     """The program does not compute its graph; a fault of the compiler."""
 
 
-@dataclass
-class _Tile:
-    """State of a tile: words that leave, registers, result of the last operation."""
+#: Words of a tile: registers, constants, then those that pass within a cycle: those that come by
+#: links and the result of the last operation; last, none.
+_PASSING = REGISTERS + CONSTANTS
+_LINK = {Source[link.upper()]: _PASSING + i for i, link in enumerate(LINKS)}
+_RESULT = _PASSING + len(LINKS)
+_NOTHING = _RESULT + 1
 
-    contexts: list[dict[str, int]]
-    constants: dict[int, int]
-    guard: Mapping[str, int]
-    out: dict[str, Token] = field(default_factory=lambda: dict.fromkeys(LINKS))
-    registers: list[Token] = field(default_factory=lambda: [None] * REGISTERS)
-    result: Token = None
+
+@dataclass(frozen=True)
+class _Slot:
+    """A context of a tile, whose words are ``held``, with cells in place of sources.
+
+    ``guarded``: the function is for iterations from ``stage`` on.  ``ways``: cells whose words go
+    to cells of this or another tile.
+    """
+
+    tile: Tile
+    held: list[Token]
+    function: Function | None
+    operands: tuple[int, ...]
+    needs: tuple[int, ...]
+    guarded: bool
+    stage: int
+    ways: tuple[tuple[int, list[Token], int], ...]
 
 
 def check_execution(graph: Dataflow, assembled: Assembled, image: Image,
@@ -96,59 +110,80 @@ def run(assembled: Assembled, image: Image, tokens: Tokens, iterations: int,
     ii = image.read(Space.SEQUENCER, (0, 0), SequencerRegister.II)["slots_less_1"] + 1
     span = image.read(Space.SEQUENCER, (0, 0), SequencerRegister.SPAN)
     cycles = (iterations - 1 + span["stage"]) * ii + span["slot"] + 1
-    tiles = {tile: _Tile(
-        [image.read(Space.CONTEXT, tile, s) for s in range(ii)],
-        {i: image.read(Space.CONSTANT, tile, i)["data"]
-         for i in image.rows.get((Space.CONSTANT, *tile), {})},
-        image.read(Space.REGISTER, tile, TileRegister.GUARD + Guard.OP.value))
-        for tile in arch.tiles}
+    cells = {tile: _cells(image, tile, tokens) for tile in arch.tiles}
+    slots = [[_slot(image, assembled, tile, slot, cells) for tile in arch.tiles
+              if slot in image.rows.get((Space.CONTEXT, *tile), {})] for slot in range(ii)]
     made: dict[tuple[Tile, int], dict[int, int]] = {}
+    driven: list[tuple[list[Token], int, Token]] = []
     for cycle in range(cycles):
         iteration, slot = divmod(cycle, ii)
-        links = {tile: {Source[side.upper()]: tiles[other].out[NEIGHBOURS[side][2]]
-                        for side in LINKS if (other := neighbour(*tile, side)) in tiles}
-                 for tile in tiles}
-        for tile, state in tiles.items():
-            exists = (state.guard["predicate"] == EXISTS
-                      and 0 <= iteration - state.guard["stage"] < iterations)
-            before = made.setdefault((tile, slot), {})
-            token = _step(state, slot, links[tile], assembled, tokens, exists,
-                          (tile, slot, len(before)), unit_latency)
-            if token is not None:
-                before[cycle] = token
+        driving: list[tuple[list[Token], int, Token]] = []
+        for now in slots[slot]:
+            held = now.held
+            if now.function is not None:
+                before = made.setdefault((now.tile, slot), {})
+                token = None
+                if 0 <= iteration - now.stage < iterations if now.guarded else all(
+                        held[cell] is not None for cell in now.needs):
+                    token = before[cycle] = tokens.number(
+                        now.function.op, () if now.needs else (now.tile, slot, len(before)),
+                        *(held[cell] for cell in now.operands))
+                if unit_latency:
+                    held[_RESULT] = token
+                else:
+                    driving.append((held, _RESULT, token))
+            driving += [(other, cell, held[source]) for source, other, cell in now.ways]
+            if unit_latency:
+                held[_RESULT] = None
+        for other, cell, _ in driven:
+            if cell >= _PASSING:
+                other[cell] = None
+        for other, cell, word in driving:
+            other[cell] = word
+        driven = driving
     return {place: words for place, words in made.items() if words}
 
 
-def _step(state: _Tile, slot: int, links: Mapping[Source, Token], assembled: Assembled,
-          tokens: Tokens, exists: bool, tag: tuple[Tile, int, int], unit_latency: bool) -> Token:
-    """Execute a context; the token that its operation makes."""
-    context = state.contexts[slot]
-    second = state.registers[context["index"] % REGISTERS]
+def _cells(image: Image, tile: Tile, tokens: Tokens) -> list[Token]:
+    """Words of a tile before the first cycle: none but its constants."""
+    constants = [tokens.number(CONSTANT, image.read(Space.CONSTANT, tile, i)["data"])
+                 for i in range(CONSTANTS)]
+    return [*[None] * REGISTERS, *constants, *[None] * (_NOTHING - _PASSING + 1)]
 
-    def word(name: str) -> Token:
+
+def _slot(image: Image, assembled: Assembled, tile: Tile, slot: int,
+          cells: Mapping[Tile, list[Token]]) -> _Slot:
+    """What a tile does in a slot."""
+    context = image.read(Space.CONTEXT, tile, slot)
+    guard = image.read(Space.REGISTER, tile, TileRegister.GUARD + Guard.OP.value)
+
+    def cell(name: str) -> int:
         source = Source(context[name])
         if source is Source.REGISTER_A:
-            return state.registers[context["register_a"]]
+            return int(context["register_a"])
         if source is Source.REGISTER_B:
-            return second
+            return int(context["index"] % REGISTERS)
         if source is Source.CONSTANT:
-            return tokens.number(CONSTANT, state.constants[context["index"]])
-        return state.result if source is Source.ALU else links.get(source)
+            return REGISTERS + int(context["index"])
+        if source is Source.ALU:
+            return _RESULT
+        return _LINK.get(source, _NOTHING)
 
-    token = None
-    if context["op"]:
-        function = assembled.functions[context["op"]]
-        words = {port: second if port == "c" else word(port) for port in function.ports}
-        there = all(words[port] is not None for port in function.needs)
-        if exists if context["guarded"] else there:
-            token = tokens.number(function.op, () if function.needs else tag, *words.values())
-    if unit_latency:
-        state.result = token
-    state.out, kept = {link: word(link) for link in LINKS}, word("register")
+    ways = []
+    for link in LINKS:
+        other = neighbour(*tile, link)
+        if other in cells and context[link] != Source.NONE.value:
+            ways.append((cell(link), cells[other], _LINK[Source[NEIGHBOURS[link][2].upper()]]))
     if context["register"] != Source.NONE.value:
-        state.registers[context["register_write"]] = kept
-    state.result = None if unit_latency else token
-    return token
+        ways.append((cell("register"), cells[tile], int(context["register_write"])))
+    function = assembled.functions[tile, context["op"]] if context["op"] else None
+    port = {name: context["index"] % REGISTERS if name == "c" else cell(name)
+            for name in (function.ports if function else ())}
+    return _Slot(tile, cells[tile], function, tuple(port.values()),
+                 tuple(port[name] for name in (function.needs if function else ())),
+                 bool(context["guarded"]),
+                 # A guard of another predicate lets no iteration through.
+                 guard["stage"] if guard["predicate"] == EXISTS else 1 << 30, tuple(ways))
 
 
 assert timing.ALU == timing.HOP == timing.WRITE == 1

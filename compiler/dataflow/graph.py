@@ -1,14 +1,15 @@
 """Neutral dataflow graphs: a loop body as operations and the words between them."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
 
+from compiler.dataflow.memory import uses_memory
 from compiler.errors import CompileError
 from spu.arch.config import VECTOR_MODE
 
@@ -21,8 +22,6 @@ MAX_OPERANDS = 3
 MOST_ID, MOST_DISTANCE = (1 << 32) - 1, 255
 #: Tensor bias of a kernel, so that the offsets of all its operations fit a vector mode.
 MOST_BIAS = 1 << VECTOR_MODE["bias"].width - 2
-#: Operations on a data memory.
-MEMORY_OPS = ("load", "store")
 CONSTANT = "const"
 #: Place of an operand that a file does not number: after those that it does, in file order.
 LAST_OPERAND = 1 << 30
@@ -60,13 +59,21 @@ class Edge:
 class Dataflow:
     """A graph whose edges of distance 0 have no cycle; see ``from_json``.
 
-    ``bias``: tensor bias of all PAL words of a kernel, in 1/8 octave.
+    ``bias``: tensor bias of all PAL words of a kernel, in 1/8 octave.  ``declared``: whether
+    operations of a name use a data memory, where the table of names does not say so.
     """
 
     name: str
     nodes: dict[int, Node]
     edges: tuple[Edge, ...]
     bias: int = 0
+    declared: Mapping[str, bool] = field(default_factory=dict)
+
+    @cached_property
+    def memory(self) -> frozenset[str]:
+        """Names of operations that use a data memory."""
+        return frozenset(node.op for node in self.nodes.values() if node.op != CONSTANT
+                         and self.declared.get(node.op, uses_memory(node.op)))
 
     def bias_of(self, n: int) -> int:
         """Tensor bias of the words of a node."""
@@ -88,6 +95,12 @@ class Dataflow:
     def dependences(self) -> tuple[Edge, ...]:
         """Edges between operations, ``order`` included."""
         return tuple(e for e in self.edges if self.nodes[e.src].op != CONSTANT)
+
+    @cached_property
+    def dependences_in_order(self) -> tuple[Edge, ...]:
+        """Edges between operations, in the order of their sources."""
+        place = {n: i for i, n in enumerate(self.order)}
+        return tuple(sorted(self.dependences, key=lambda e: place[e.src]))
 
     @cached_property
     def operands(self) -> dict[int, tuple[Edge, ...]]:
@@ -154,7 +167,8 @@ def from_json(content: Any) -> Dataflow:
     """``{"name", "nodes": [{"id", "op" or "op_norm"}], "edges": [{"src", "dst", "operand",
     "distance", "kind"}]}``; ``distance`` (0) counts iterations, ``kind`` ("data") is one of
     ``KINDS``, constants of kernels have ``pal`` or ``int``, the graph of a kernel may have
-    ``bias``, other members mean nothing.
+    ``bias``, ``"operations": {name: {"memory": true or false}}`` says which operations use a data
+    memory where their names do not, other members mean nothing.
     Operands of equal or no number are in file order.
 
     Raises
@@ -178,19 +192,40 @@ def from_json(content: Any) -> Dataflow:
             raise CompileError(f"nodes[{i}]: id must be 0 to {MOST_ID}, not {number}")
         if number in nodes:
             raise CompileError(f"nodes[{i}]: id {number} is there already")
-        nodes[number] = Node(number, names[0], _value(member, f"nodes[{i}]", bias))
+        nodes[number] = Node(number, _text(names[0]), _value(member, f"nodes[{i}]", bias))
     edges = [_edge(member, f"edges[{i}]", nodes) for i, member in
              enumerate(_list(content, "edges"))]
-    return checked(Dataflow(str(content.get("name", "graph")), nodes, tuple(edges), bias))
+    return checked(Dataflow(_text(content.get("name", "graph")), nodes, tuple(edges), bias,
+                            _declared(content.get("operations", {}))))
 
 
 def to_json(graph: Dataflow) -> dict:
     """Inverse of ``from_json``."""
     return {"name": graph.name, "bias": graph.bias,
+            "operations": {op: {"memory": memory} for op, memory in graph.declared.items()},
             "nodes": [{"id": n, "op": node.op} | ({node.value[0]: node.value[1]}
                                                   if node.value else {})
                       for n, node in graph.nodes.items()],
             "edges": [asdict(e) for e in graph.edges]}
+
+
+def _declared(operations: Any) -> dict[str, bool]:
+    """What a file declares about operations by name."""
+    if not isinstance(operations, dict):
+        raise CompileError("operations must be an object of names")
+    declared = {}
+    for name, member in operations.items():
+        memory = member.get("memory") if isinstance(member, dict) else None
+        if not isinstance(memory, bool):
+            raise CompileError(f"operations[{name!r}]: memory must be true or false, "
+                               f"not {memory!r}")
+        declared[_text(name)] = memory
+    return declared
+
+
+def _text(value: Any) -> str:
+    """A name that can be printed: half characters of JSON cannot."""
+    return str(value).encode(errors="replace").decode()
 
 
 def _list(content: dict, name: str) -> list:

@@ -1,15 +1,28 @@
 """Compiled functions of the search, kept compiled for as long as none of them changes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from pal_units.compiled import compiled
+from pal_units.compiled import _directory, compiled
 
 _HERE = Path(__file__).parent
 #: What compiled functions are made of: themselves, and what they take in as constants, which are
 #: their own or the architecture's.
 _SOURCES = (*(path for path in sorted(_HERE.glob("*.py")) if "@kernel" in path.read_text()),
             *sorted((_HERE.parents[1] / "spu" / "arch").glob("*.py")))
+_COMPLETE = Path(_directory(_SOURCES) or _HERE) / "complete"
+
+
+def complete() -> bool:
+    """Whether the functions were compiled on this machine, as ``note_complete`` was told."""
+    return _COMPLETE.exists()
+
+
+def note_complete() -> None:
+    """The functions are compiled; where nothing can be written, they are again each time."""
+    with suppress(OSError):
+        _COMPLETE.touch()
 
 
 def kernel(function: Callable) -> Callable:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import networkx as nx
+
 from compiler.dataflow.graph import CONSTANT, MAX_OPERANDS, Dataflow, Edge, Node
 
 #: Operation that makes a word of a constant.
@@ -14,14 +16,18 @@ def legalise(graph: Dataflow) -> Dataflow:
     A constant shares its field with the register of the third operand: of two operands one may be
     a constant, of three none.  Other constants come from operations ``pass``.  An operation of
     more than three words becomes a chain: partial operations ``op.0``, ``op.1``, ... take three
-    words each, those of earlier iterations last, and the operation itself the last ones.
+    words each, and the operation itself the last ones: those of earlier iterations and, after
+    them, those of its own recurrences.
     """
     legal = _Legal(graph)
     for n in graph.operations:
         edges = [replace(e, operand=i) for i, e in enumerate(graph.operands[n])]
         legal.take(n, legal.without_constants(edges))
     legal.edges += [e for e in graph.edges if e.kind == "order"]
-    return Dataflow(graph.name, legal.nodes, tuple(legal.edges), graph.bias)
+    given = {node.op for node in graph.nodes.values()}
+    parts = {node.op: False for node in legal.nodes.values() if node.op not in given}
+    return replace(graph, nodes=legal.nodes, edges=tuple(legal.edges),
+                   declared=parts | dict(graph.declared))
 
 
 class _Legal:
@@ -29,6 +35,10 @@ class _Legal:
         self.graph, self.nodes = graph, dict(graph.nodes)
         self.edges: list[Edge] = []
         self.passed: dict[int, int] = {}
+        loops = nx.DiGraph((e.src, e.dst) for e in graph.dependences)
+        loops.add_nodes_from(graph.operations)
+        self.part = {n: i for i, part in enumerate(nx.strongly_connected_components(loops))
+                     for n in part}
         self.unused = iter(i for i in range(2 * len(graph.nodes) + len(graph.edges))
                            if i not in graph.nodes)
 
@@ -57,7 +67,8 @@ class _Legal:
     def take(self, n: int, edges: list[Edge]) -> None:
         """Give an operation its operands, by partial operations if they are too many."""
         if len(edges) > MAX_OPERANDS:
-            edges = sorted(edges, key=lambda e: e.distance > 0)
+            edges = sorted(edges, key=lambda e: (
+                self.part.get(e.src) == self.part[n], e.distance > 0))
         part = 0
         while len(edges) > MAX_OPERANDS:
             partial = self.node(f"{self.graph.nodes[n].op}.{part}")

@@ -1,5 +1,6 @@
 """Kernels that move operations whose words meet at a full resource, until nothing is too full."""
 
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,10 @@ from compiler.dataflow.ways import (
 from spu.arch import timing
 
 #: Moves in all, those without fewer users too many after which it is given up, and places that the
-#: ways of moves may look at.
-MOVES, PATIENCE, LOOKS = 400_000, 100_000, 1e8
+#: ways of moves may look at, in all and between two looks at the clock.
+MOVES, PATIENCE, LOOKS, PIECE = 400_000, 100_000, 1e8, 2e6
+#: Resources that are looked through in the time of a place.
+SCANNED = 20
 #: Moves between two lessons, what full resources learn in each, pressure and temperature meanwhile.
 LESSON, LEARNED, FIRM, HEAT = 50, 0.1, 4.0, 3.0
 #: Share of moves of ways alone, of those of an operation that has the choice that take another
@@ -63,28 +66,51 @@ class Move(NamedTuple):
     new: Integer
 
 
-@kernel
-def mend(ways, words, nets, rules, places, constant, seed):
+def mend(ways, words, nets, rules, places, constant, seed: int, looks: float
+         ) -> Generator[float]:
     """Move operations and ways until nothing is too full, or patience ends.
 
-    ``constant``: operations that read a constant, which takes a port.
+    ``constant``: operations that read a constant, which takes a port.  ``looks``: places that ways
+    may look at.  Yields the looks of each part of the work.
     """
+    state = np.zeros(4)
+    most, done, last = ways.sums[3] + looks, False, float(ways.sums[3])
+    _start(ways, rules, places, state, seed)
+    while not done:
+        done = _some(ways, words, nets, rules, places, constant, state, most)
+        yield float(ways.sums[3]) - last
+        last = float(ways.sums[3])
+
+
+@kernel
+def _start(ways, rules, places, state, seed):
+    """Things too many, the least users too many so far, moves since then, and in all."""
     np.random.seed(seed)
-    over = 0
+    state[:] = 0
     for tile in range(len(places.there)):
-        over += excess(rules, places, tile)
-    least, waited, looks = ways.sums[1] + over, 0, ways.sums[3] + LOOKS
-    for number in range(1, MOVES):
-        if ways.sums[1] + over == 0 or waited > PATIENCE or ways.sums[3] > looks:
-            return
-        waited += 1
-        if ways.sums[1] + over < least:
-            least, waited = ways.sums[1] + over, 0
-        if number % LESSON == 0:
+        state[0] += excess(rules, places, tile)
+    state[1] = ways.sums[1] + state[0]
+
+
+@kernel
+def _some(ways, words, nets, rules, places, constant, state, most):
+    """Moves between two looks at the clock; returns whether it is over."""
+    now = ways.sums[3] + PIECE
+    while ways.sums[3] < now:
+        if ways.sums[1] + state[0] == 0 or state[2] > PATIENCE or ways.sums[3] > most \
+                or ways.sums[4] or state[3] == MOVES:
+            return True
+        state[2] += 1
+        state[3] += 1
+        if ways.sums[1] + state[0] < state[1]:
+            state[1], state[2] = ways.sums[1] + state[0], 0
+        if state[3] % LESSON == 0:
             learn(ways, FIRM, LEARNED)
+        ways.sums[3] += ways.used.size / SCANNED
         possible, move, net = _move(ways, words, nets, rules, places)
         if possible:
-            over += _try(ways, words, nets, rules, places, constant, move, net)
+            state[0] += _try(ways, words, nets, rules, places, constant, move, net)
+    return False
 
 
 @kernel

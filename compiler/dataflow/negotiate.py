@@ -7,13 +7,14 @@ words meet at a full resource move, as in annealing, but by the cost of the ways
 (S. Friedman et al., "SPR: an architecture-adaptive CGRA mapping tool", FPGA 2009).
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 
 from compiler.dataflow.graph import CONSTANT, Edge
 from compiler.dataflow.kernel import kernel
-from compiler.dataflow.mend import FIRM, Nets, mend
+from compiler.dataflow.mend import FIRM, LOOKS, PIECE, SCANNED, Nets, mend
 from compiler.dataflow.moves import Places, Rules, excess, placed_of, places_of, rows, rules
 from compiler.dataflow.route import Hop, Net, Routes, Wait, allocate
 from compiler.dataflow.schedule import Placed, Request, windows
@@ -41,6 +42,8 @@ ROUNDS, PRESSURE, GROWTH, HISTORY = 30, 0.5, 1.3, 0.4
 HOPELESS = 200
 #: Times that registers are found to be too few for waits that overlap.
 COLOURINGS = 10
+#: Seconds of a look at a place.
+SECONDS_A_LOOK = 1e-7
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,11 @@ class Congested:
     hopeless: bool = False
 
 
-def negotiate(request: Request, placed: Placed) -> Routed | Congested:
+def negotiate(request: Request, placed: Placed, looks: float = LOOKS) -> Routed | Congested:
     """Ways for all words of a schedule, or of one that comes of it.
 
-    The same request gives the same answer.
+    ``looks``: places that may be looked at while operations move.  The same request gives the
+    same answer.
     """
     graph, ii = request.graph, placed.ii
     window = windows(request, ii)
@@ -78,11 +82,14 @@ def negotiate(request: Request, placed: Placed) -> Routed | Congested:
     nets = _nets(words, places, state)
     fed = {e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT}
     constant = np.array([n in fed for n in graph.operations])
-    _rounds(state, words, nets, arrays, places, constant)
+    for seen in _rounds(state, words, nets, arrays, places, constant):
+        request.budget.spend(seen * SECONDS_A_LOOK)
     if state.sums[1] > HOPELESS:
         return Congested(_too_full(request, state, arrays, places), True)
     for attempt in range(COLOURINGS):
-        mend(state, words, nets, arrays, places, constant, request.seed + attempt)
+        for seen in mend(state, words, nets, arrays, places, constant, request.seed + attempt,
+                         looks):
+            request.budget.spend(seen * SECONDS_A_LOOK)
         reason = _too_full(request, state, arrays, places)
         if reason:
             return Congested(reason)
@@ -114,7 +121,7 @@ def _words(request: Request, ii: int) -> tuple[Words, list[Edge]]:
         np.cumsum([0, *map(len, nets.values())]),
         np.array([number[e.dst] for e in edges], np.int64),
         np.array([ii * e.distance for e in edges], np.int64),
-        np.array([e in request.registered for e in edges]),
+        np.array([e in request.registered for e in edges], np.bool_),
         np.array([row.get(e, NO_ROW) for e in edges], np.int64),
         np.array([i for i, net in enumerate(nets.values()) for _ in net], np.int64),
         np.cumsum([0, *map(len, choices)]),
@@ -151,6 +158,8 @@ def _net(request: Request, state: Ways, words: Words, source: int, places: Place
 
 def _too_full(request: Request, state: Ways, arrays: Rules, places: Places) -> str:
     """What has more users than it holds, or nothing."""
+    if state.sums[4]:
+        return "the way of a word is too long to be searched"
     tiles = request.grid.tiles
     full = [f"{KINDS[kind]} of tile {tiles[tile]} in slot {slot}" for kind, tile, slot in zip(
         *(index.tolist() for index in np.nonzero(state.used > state.limit)), strict=True)]
@@ -160,28 +169,53 @@ def _too_full(request: Request, state: Ways, arrays: Rules, places: Places) -> s
     return f"{' and '.join(s.name for s in request.scarce)} of tile {over[0]}" if over else ""
 
 
-@kernel
-def _rounds(ways, words, nets, rules, places, constant):
-    """Route all nets, and again those that meet others, until none do or nothing helps."""
-    for n in range(len(constant)):
-        if constant[n]:
-            use(ways, READ, places.tile[n], places.time[n] % rules.ii, TAKE)
+def _rounds(ways, words, nets, rules, places, constant) -> Generator[float]:
+    """Route all nets, and again those that meet others, until none do or nothing helps.
+
+    Yields the looks of each part of the work.
+    """
     pressure = PRESSURE
-    learn(ways, pressure, 0.0)
-    for net in nets.order:
-        route_net(ways, words, net, places)
-    for _ in range(ROUNDS):
-        if ways.sums[1] == 0:
+    _prepare(ways, rules, places, constant, pressure)
+    for number in range(ROUNDS + 1):
+        if number:
+            pressure *= GROWTH
+            learn(ways, pressure, HISTORY)
+        done = 0
+        while done < len(nets.order):
+            seen = float(ways.sums[3])
+            done = _route(ways, words, nets, places, done, number > 0)
+            yield float(ways.sums[3]) - seen
+        if ways.sums[1] == 0 or ways.sums[4]:
             return
-        pressure *= GROWTH
-        learn(ways, pressure, HISTORY)
-        for net in nets.order:
-            if _meets(ways, net):
-                count(ways, words, net, places, GIVE)
-                route_net(ways, words, net, places)
     # Operations will move, and others will be in the way.
     ways.history[:] = 0.0
     learn(ways, FIRM, 0.0)
+
+
+@kernel
+def _prepare(ways, rules, places, constant, pressure):
+    """Constants take ports."""
+    for n in range(len(constant)):
+        if constant[n]:
+            use(ways, READ, places.tile[n], places.time[n] % rules.ii, TAKE)
+    learn(ways, pressure, 0.0)
+
+
+@kernel
+def _route(ways, words, nets, places, done, again):
+    """Route nets from a number on, those that meet others if ``again``; returns the next number."""
+    now = ways.sums[3] + PIECE
+    while done < len(nets.order) and ways.sums[3] < now:
+        net = nets.order[done]
+        if again:
+            ways.sums[3] += ways.used.size / SCANNED
+        if not again:
+            route_net(ways, words, net, places)
+        elif _meets(ways, net):
+            count(ways, words, net, places, GIVE)
+            route_net(ways, words, net, places)
+        done += 1
+    return done
 
 
 @kernel

@@ -1,17 +1,20 @@
 """Times and tiles of operations, by CP-SAT."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ortools.sat.python import cp_model
 
+from compiler.dataflow.budget import Budget
+from compiler.dataflow.cycles import settle
 from compiler.dataflow.graph import Dataflow, Edge
 from compiler.place import Tile
 from spu.arch import timing
 from spu.arch.params import REGISTERS, STAGES
 
 #: Deterministic seconds that a search may take, and those that shorten the ways.
-SEARCH, SHORTEN = 10.0, 0.3
+SEARCH, SHORTEN = 1.5, 0.3
 #: A hop costs as much as this many cycles of waiting: links are fewer than registers.
 HOP_COST = 4
 #: By operation, earliest and latest cycle.
@@ -34,7 +37,16 @@ class Grid:
 
     def takes(self, op: str) -> frozenset[Tile]:
         """Tiles that take an operation."""
-        return self.places.get(op, frozenset(self.tiles))
+        return self.places.get(op, self.all_tiles)
+
+    @cached_property
+    def all_tiles(self) -> frozenset[Tile]:
+        return frozenset(self.tiles)
+
+    def part(self, rows: int, cols: int) -> "Grid":
+        """The first rows and columns of it."""
+        inside = frozenset((r, c) for r in range(rows) for c in range(cols))
+        return Grid(rows, cols, {op: tiles & inside for op, tiles in self.places.items()})
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class Scarce:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no schedule: it is ``proven`` that there is none, or time ran out."""
+    """Why there is no schedule: it is ``proven`` that there is none, or work ran out."""
 
     proven: bool
 
@@ -73,6 +85,7 @@ class Request:
     ``leaving``: cycles of an iteration after its last operation, in which a word may leave.
     ``registers``: of a tile; a program can name ``REGISTERS``.
     ``scarce``: things of operations of which a tile holds few.
+    ``budget``: time for all searches; they raise ``OutOfTimeError`` when it is over.
     """
 
     graph: Dataflow
@@ -85,6 +98,7 @@ class Request:
     leaving: int = 0
     registers: int = REGISTERS
     scarce: tuple[Scarce, ...] = ()
+    budget: Budget = field(default_factory=Budget, compare=False)
 
     def ready(self, n: int) -> int:
         """Cycles from an operation to its word being at the crossbar."""
@@ -100,31 +114,35 @@ class Request:
         return self.ready(edge.src) + timing.WRITE * (edge in self.registered)
 
 
-def windows(request: Request, ii: int) -> Window | None:
-    """Earliest and latest time of each operation, None if a cycle is too long for the II."""
-    graph = request.graph
-    arcs = [(e.src, e.dst, request.least(e) - ii * e.distance) for e in graph.dependences]
-    early = dict.fromkeys(graph.operations, 0)
-    for _ in range(len(early) + 1):
-        late = [(d, early[s] + w) for s, d, w in arcs if early[s] + w > early[d]]
-        if not late:
-            break
-        for d, t in late:
-            early[d] = max(early[d], t)
-    else:
+def arcs_of(request: Request, ii: int) -> list[tuple[int, int, int]]:
+    """Least cycles between operations at an II, in an order in which they settle soon."""
+    return [(e.src, e.dst, request.least(e) - ii * e.distance)
+            for e in request.graph.dependences_in_order]
+
+
+def earliest(request: Request, ii: int) -> dict[int, int] | None:
+    """Earliest cycle of each operation, None if a cycle is too long for the II."""
+    early = dict.fromkeys(request.graph.operations, 0)
+    return early if settle(early, arcs_of(request, ii)) else None
+
+
+def windows(request: Request, ii: int, spare: int | None = SPARE_STAGES) -> Window | None:
+    """Earliest and latest cycle of each operation, None if there is none for some.
+
+    ``spare``: initiation intervals beyond the longest path that an iteration may take, None for
+    as many as there are stages.
+    """
+    early = earliest(request, ii)
+    if early is None:
         return None
-    end = min(max(early.values()) + SPARE_STAGES * ii + request.grid.rows + request.grid.cols,
-              STAGES * ii - 1 - request.leaving)
-    latest = dict.fromkeys(graph.operations, end)
-    for _ in range(len(latest) + 1):
-        early_ones = [(s, latest[d] - w) for s, d, w in arcs if latest[d] - w < latest[s]]
-        if not early_ones:
-            break
-        for s, t in early_ones:
-            latest[s] = min(latest[s], t)
-    if any(early[n] > latest[n] for n in early):
+    end = STAGES * ii - 1 - request.leaving
+    if spare is not None:
+        end = min(end, max(early.values()) + spare * ii + request.grid.rows + request.grid.cols)
+    before = dict.fromkeys(early, -end)
+    settle(before, [(d, s, w) for s, d, w in reversed(arcs_of(request, ii))])
+    if any(early[n] > -before[n] for n in early):
         return None
-    return {n: (early[n], latest[n]) for n in early}
+    return {n: (early[n], -before[n]) for n in early}
 
 
 def with_registered(request: Request, ii: int) -> Request:
@@ -132,13 +150,15 @@ def with_registered(request: Request, ii: int) -> Request:
 
     The one that can be there first of those that make no cycle too long for the II.
     """
-    graph = request.graph
+    wide = request.graph.wide
     request = replace(request, free_choice=True)
-    for words in graph.wide.values():
+    window = windows(request, ii) if wide else None
+    for words in wide.values():
         choices = []
         for edge in words:
             trial = replace(request, registered=request.registered | {edge})
-            window = windows(trial, ii)
+            if not request.early:  # the first hop hides the time of a register
+                window = windows(trial, ii)
             if window is not None:
                 choices.append((window[edge.dst][0], window[edge.src][0] - ii * edge.distance,
                                 edge.operand, trial))
@@ -146,6 +166,7 @@ def with_registered(request: Request, ii: int) -> Request:
             request = min(choices, key=lambda choice: choice[:-1])[-1]
         else:
             request = replace(request, registered=request.registered | {words[-1]})
+        request.budget.spend(0)
     return request
 
 
@@ -218,10 +239,11 @@ class _Model:
             ways.append(way)
         return ways[0] + ways[1]
 
-    def solve(self, limit: float) -> cp_model.CpSolver | Failure:
-        """Any schedule; ``limit`` in deterministic seconds."""
-        solver = self._solver(limit)
+    def solve(self) -> cp_model.CpSolver | Failure:
+        """Any schedule."""
+        solver = solver_for(self.request, SEARCH)
         status = solver.solve(self.model)
+        self.request.budget.spend_exact(solver.response_proto.deterministic_time)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return solver
         return Failure(status == cp_model.INFEASIBLE)
@@ -233,8 +255,9 @@ class _Model:
         for i in range(len(self.model.proto.variables)):
             variable = self.model.get_int_var_from_proto_index(i)
             self.model.add_hint(variable, known.value(variable))
-        solver = self._solver(SHORTEN)
+        solver = solver_for(self.request, SHORTEN)
         status = solver.solve(self.model)
+        self.request.budget.spend_exact(solver.response_proto.deterministic_time)
         return solver if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else known
 
     def placed(self, solver: cp_model.CpSolver) -> Placed:
@@ -243,14 +266,19 @@ class _Model:
             self.ii, {n: solver.value(self.time[n]) for n in order},
             {n: (solver.value(self.row[n]), solver.value(self.col[n])) for n in order})
 
-    def _solver(self, limit: float) -> cp_model.CpSolver:
-        """One worker and deterministic time: the same answer everywhere."""
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = 1
-        solver.parameters.random_seed = self.request.seed
-        solver.parameters.max_deterministic_time = limit
-        solver.parameters.linearization_level = 0  # nothing here is helped by relaxations
-        return solver
+
+def solver_for(request: Request, limit: float) -> cp_model.CpSolver:
+    """One worker and deterministic time: the same answer everywhere, if the clock does not stop it.
+
+    ``limit`` in deterministic seconds.
+    """
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = request.seed
+    solver.parameters.max_deterministic_time = limit
+    solver.parameters.max_time_in_seconds = max(0.0, request.budget.left)
+    solver.parameters.linearization_level = 0  # nothing here is helped by relaxations
+    return solver
 
 
 def schedule(request: Request, ii: int) -> Placed | Failure:
@@ -259,7 +287,7 @@ def schedule(request: Request, ii: int) -> Placed | Failure:
     if window is None:
         return Failure(True)
     model = _Model(request, ii, window)
-    found = model.solve(SEARCH)
+    found = model.solve()
     if isinstance(found, Failure):
         return found
     return model.placed(model.shorten(found))

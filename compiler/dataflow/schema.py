@@ -40,5 +40,10 @@ def schema() -> dict:
             "name": {"description": "any text"},
             "bias": {"type": "integer", "minimum": -MOST_BIAS, "maximum": MOST_BIAS, "default": 0,
                      "description": "tensor bias of the PAL words of a kernel, in 1/8 octave"},
+            "operations": {
+                "type": "object", "description": "operations by name; memory: they need a tile "
+                                                 "with a data memory, whatever the name",
+                "additionalProperties": {"type": "object", "required": ["memory"],
+                                         "properties": {"memory": {"type": "boolean"}}}},
             "nodes": {"type": "array", "minItems": 1, "items": node},
             "edges": {"type": "array", "items": edge}}}

@@ -12,6 +12,8 @@ from compiler.dataflow.ways import HOLD, READ, TAKE, WAIT, WRITE, forget, take
 from spu.arch import timing
 
 HOP, FAR = timing.HOP, 1e30
+#: Places that one search may look at.
+MOST_LOOKS = 2e7
 #: Whether a way that meets its word of another iteration counts twice there.
 PLAIN, CAREFUL = np.int64(0), np.int64(1)
 
@@ -52,8 +54,11 @@ def _connect(ways, net, home, begin, goal, end, register):
             if kind == WAIT and tile == goal and time - begin == end:
                 return
     t, tile = _search(ways, home, begin, goal, end, register, PLAIN)
-    if end - t >= ways.ii and _crosses(ways, begin, tile, t, goal, end):
+    if t >= 0 and end - t >= ways.ii and _crosses(ways, begin, tile, t, goal, end):
         t, tile = _search(ways, home, begin, goal, end, register, CAREFUL)
+    if t < 0:
+        ways.sums[4] += 1
+        return
     while t < end:
         kind, to, later = ways.came[t, tile]
         step = ways.steps[ways.room[net] + ways.length[net]]
@@ -68,14 +73,17 @@ def _connect(ways, net, home, begin, goal, end, register):
 def _search(ways, home, begin, goal, end, register, careful):
     """Where the cheapest way from the tree of a net to a goal begins; searched from its end.
 
-    ``careful``: ``PLAIN`` or ``CAREFUL``.
+    ``careful``: ``PLAIN`` or ``CAREFUL``.  Before all cycles, if that is too long to be searched.
     """
     tiles, ii = ways.hops.shape[0], ways.ii
+    most = ways.sums[3] + MOST_LOOKS
     ways.best[end] = FAR
     ways.best[end, goal] = 0.0
     lowest, least, found, place = end, FAR, -1, -1
     t = end
     while t >= lowest:
+        if ways.sums[3] > most:
+            return -1, -1
         slot = (begin + t) % ii
         slot_before = (begin + t - HOP) % ii
         for tile in range(tiles):

@@ -54,10 +54,11 @@ class Words(NamedTuple):
 class Ways(NamedTuple):
     """State of a router.  Users, limit, history and price of resources (kind, tile, slot).
 
-    ``sums``: cost of all that is used, users too many, pressure on full resources, and places that
-    were looked at so far.  ``steps``: kind, tile and cycle from which and to which a step leads; a
-    net has ``length`` of them, from ``room`` on.  ``best``, ``came`` (cycle, tile) are of one
-    search, ``own`` (kind, tile, cycle) of one net; their cycles count from the net's first.
+    ``sums``: cost of all that is used, users too many, pressure on full resources, places that
+    were looked at so far, and words whose way was too long to be searched.  ``steps``: kind, tile
+    and cycle from which and to which a step leads; a net has ``length`` of them, from ``room`` on.
+    ``best``, ``came`` (cycle, tile) are of one search, ``own`` (kind, tile, cycle) of one net;
+    their cycles count from the net's first.
     """
 
     ii: int
@@ -95,11 +96,13 @@ def ways(grid: Grid, ii: int, registers: int, words: Words, latest: NDArray) -> 
             r, c = neighbour(int(row[tile]), int(col[tile]), link)
             if 0 <= r < rows and 0 <= c < cols:
                 beside[k, tile] = r * cols + c
-    # A step takes a cycle at least.
-    room = np.cumsum([0, *(np.diff(words.first) * (latest + 1))])
+    # A step takes a cycle at least, and leads to another place than all but those that consumers
+    # take from a register.
+    takers = np.diff(words.first)
+    room = np.cumsum([0, *(np.minimum(takers, tiles) * (latest + 1) + takers)])
     return Ways(
         ii, np.zeros(shape, np.int64), limit, np.zeros(shape),
-        np.repeat(base, tiles * ii).reshape(shape), base, np.zeros(4),
+        np.repeat(base, tiles * ii).reshape(shape), base, np.zeros(5),
         np.zeros((int(room[-1]), 5), np.int64), room, np.zeros(len(words.source), np.int64),
         beside, abs(row[:, None] - row) + abs(col[:, None] - col), np.zeros((cycles, tiles)),
         np.zeros((cycles, tiles, 3), np.int64), np.zeros((len(KINDS), tiles, cycles), np.bool_),

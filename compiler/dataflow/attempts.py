@@ -1,0 +1,147 @@
+"""Mappings at rising initiation intervals: quick attempts until one succeeds, then better ones.
+
+What is tried depends on the request, and on its budget's seconds through the work that they allow;
+the clock only stops it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from compiler.dataflow.anneal import AGAIN, anneal
+from compiler.dataflow.budget import OutOfTimeError
+from compiler.dataflow.mend import LOOKS
+from compiler.dataflow.negotiate import Routed, negotiate
+from compiler.dataflow.schedule import Grid, Placed, Request, schedule
+
+#: A quick attempt: effort of annealing, and share of the looks at ways.
+QUICK, GLANCE = 0.2, 0.1
+#: Schedules of one II that may turn out not to be routable: effort of annealing, or the exact
+#: search, which takes graphs of so many operations; above the bound, larger ones get one.
+#: Annealing of graphs that the exact search takes is warmed up again a few times only.
+#: Where hops take time, schedules are harder to find than ways, and the exact search comes first.
+EXACT, FEW = 0.0, 2
+EFFORTS, MOST_EXACT, LARGE_EFFORTS = (1.0, EXACT, 2.0, EXACT, 4.0), 150, (1.0, 1.0, 1.0, 1.0)
+HOPPING_EFFORTS = (EXACT, 1.0, EXACT, 2.0, 4.0)
+#: Quick attempts at each II in turn; after that, steps grow by a quarter of the II.
+IN_TURN = 8
+#: Share of the slots of a part of the array that operations may take.
+FILLED = 0.7
+
+
+@dataclass
+class Attempts:
+    """The best mapping so far, whether its schedule is by the exact search, and why no better one.
+
+    ``failures``: the last reason at each II.  ``stopped``: by the clock.
+    """
+
+    best: Routed | None = None
+    exact: bool = False
+    failures: dict[int, str] = field(default_factory=dict)
+    stopped: bool = False
+
+    def take(self, request: Request, ii: int, efforts: tuple[float, ...], looks: float,
+             first: int = 0) -> bool:
+        """Whether there is a mapping at an II."""
+        found, exact, reason = attempt(request, ii, efforts, looks, first)
+        if found is None:
+            self.failures[ii] = reason
+            return False
+        self.best, self.exact = found, exact
+        self.failures.pop(ii, None)
+        return True
+
+
+def attempts(request: Request, least: int, most: int, progress: Callable[[str], None]) -> Attempts:
+    """The best mapping that the budget allows, at IIs from ``least``, which binds, to ``most``."""
+    made = Attempts()
+    large = len(request.graph.operations) > MOST_EXACT
+    rising = list(_rising(least, most))
+    try:
+        for ii in rising:
+            progress(f"II {ii}")
+            if large and ii == least:
+                found = made.take(request, ii, LARGE_EFFORTS[:1], LOOKS)
+            else:
+                found = made.take(request, ii, (QUICK,), LOOKS * GLANCE)
+            if found:
+                break
+        top = made.best.placed.ii if made.best else most + 1
+        for ii in range(least, top) if made.best else rising:
+            if not request.budget.may_try():
+                break
+            progress(f"II {ii}, at length")
+            if large:
+                found = made.take(request, ii, LARGE_EFFORTS[1:] if ii == least
+                                  else LARGE_EFFORTS[:1], LOOKS, int(ii == least))
+            else:
+                found = made.take(request, ii, EFFORTS if request.early else HOPPING_EFFORTS,
+                                  LOOKS)
+            if found:
+                break
+    except OutOfTimeError:
+        made.stopped = True
+    return made
+
+
+def _rising(least: int, most: int) -> Iterator[int]:
+    """IIs that are tried quickly, ``most`` among them."""
+    ii = least
+    while ii < most:
+        yield ii
+        ii += 1 if ii < least + IN_TURN else max(1, ii // 4)
+    if least <= most:
+        yield most
+
+
+def attempt(request: Request, ii: int, efforts: tuple[float, ...], looks: float = LOOKS,
+            first: int = 0) -> tuple[Routed | None, bool, str]:
+    """A mapping at an II and whether it was searched exactly, or why none was found.
+
+    ``first``: number of attempts before, which are not to be repeated.
+    """
+    reason, few = "no schedule was found", len(request.graph.operations) <= MOST_EXACT
+    tired, parts = False, _grids(request, ii)
+    for number, effort in enumerate(efforts, first):
+        if tired and effort == EXACT:
+            continue
+        for grid in parts:
+            # Another seed, so that what comes is really different.
+            now = replace(request, grid=grid, seed=len(EFFORTS) * request.seed + number)
+            placed = schedule(now, ii) if effort == EXACT else \
+                anneal(now, ii, effort, FEW if few else AGAIN)
+            if isinstance(placed, Placed):
+                found = negotiate(now, placed, looks)
+                if isinstance(found, Routed):
+                    return found, effort == EXACT, ""
+                reason = found.reason
+                if found.hopeless and grid is parts[-1]:
+                    return None, False, reason
+            elif placed.proven and grid is parts[-1]:
+                return None, True, "there is no schedule within the latency allowed"
+            else:
+                # The exact search would take as long again.
+                tired |= effort == EXACT
+        if not request.budget.may_try():
+            break
+    return None, False, reason
+
+
+def _grids(request: Request, ii: int) -> list[Grid]:
+    """A part of the array that is large enough, if that is much less than all of it, and all."""
+    grid, graph = request.grid, request.graph
+    wanted: dict[frozenset, int] = {}
+    for n in graph.operations:
+        takes = grid.takes(graph.nodes[n].op)
+        wanted[takes] = wanted.get(takes, 0) + 1
+    for area, _, rows, cols in sorted((r * c, abs(r - c), r, c) for r in range(1, grid.rows + 1)
+                                      for c in range(1, grid.cols + 1)):
+        if 2 * area > grid.rows * grid.cols:
+            break
+        part = grid.part(rows, cols)
+        tiles = frozenset(part.tiles)
+        if all(sum(count for other, count in wanted.items() if other <= takes)
+               <= FILLED * ii * len(takes & tiles) for takes in wanted) \
+                and len(graph.operations) <= FILLED * ii * area:
+            return [part, grid]
+    return [grid]

@@ -1,0 +1,57 @@
+"""Time that a mapping may take: work decides what is tried, the clock only stops it."""
+
+import time as clock
+from dataclasses import dataclass, field
+
+#: Seconds of a call, and the share of them, as work, that making a mapping better may take.
+SECONDS, BETTER = 60.0, 0.2
+#: Seconds of a usual machine in a deterministic second of CP-SAT.
+EXACT_SECONDS = 4.0
+#: A call may not be asked to take longer, a day.
+MOST_SECONDS = 86400.0
+
+
+class OutOfTimeError(Exception):
+    """The clock has stopped a search."""
+
+
+@dataclass
+class Budget:
+    """Seconds of one call, from now on.
+
+    ``work``: spent by searches, in seconds of a usual machine, but counted in moves and looks, so
+    that what it decides depends on the request alone.  ``kept``: seconds for what comes after.
+    """
+
+    seconds: float = SECONDS
+    work: float = 0.0
+    kept: float = 0.0
+    start: float = field(default_factory=clock.monotonic)
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the beginning."""
+        return clock.monotonic() - self.start
+
+    def keep(self, seconds: float) -> None:
+        """Keep seconds for what comes after the searches, but half of all at most."""
+        self.kept = min(seconds, self.seconds / 2)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the clock stops searches."""
+        return self.seconds - self.kept - self.spent
+
+    def spend_exact(self, deterministic: float) -> None:
+        """Count the deterministic seconds of an exact search."""
+        self.spend(EXACT_SECONDS * deterministic)
+
+    def spend(self, work: float) -> None:
+        """Count work; raises ``OutOfTimeError`` if the seconds are over."""
+        self.work += work
+        if self.left <= 0:
+            raise OutOfTimeError
+
+    def may_try(self) -> bool:
+        """Whether work is left for making a mapping better."""
+        return self.work < BETTER * self.seconds

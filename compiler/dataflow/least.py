@@ -1,0 +1,42 @@
+"""The least initiation interval that is not proven to be impossible, and what proves it."""
+
+from dataclasses import dataclass
+
+from compiler.dataflow.bounds import Bounds, bounds
+from compiler.dataflow.budget import OutOfTimeError
+from compiler.dataflow.core import without_places
+from compiler.dataflow.limits import limits
+from compiler.dataflow.schedule import Request
+
+
+@dataclass(frozen=True)
+class Least:
+    """``ii``: no mapping on the array has a lower one, which ``what`` says; ``bounds`` alone give
+    the usual bound, ``bounds.mii``."""
+
+    bounds: Bounds
+    ii: int
+    what: str
+
+
+def least_ii(request: Request, most: int, search: bool = True) -> Least:
+    """What is proven about a graph on an array whose IIs go up to ``most``.
+
+    ``search``: also by search for places of cycles, for as long as the budget allows.  Raises
+    ``CompileError`` for an operation that no tile takes.
+    """
+    known = bounds(request.graph, request.grid, request.latency)
+    ii, what = known.mii, known.binding(request.graph)
+    if ii > most:
+        return Least(known, ii, what)
+    for limit in limits(request, ii, most):
+        if limit.ii > ii:
+            ii, what = limit.ii, limit.what
+    try:
+        while search and ii <= most and (part := without_places(request, ii)):
+            what = (f"{len(part)} operations of cycles, {request.graph.nodes[part[0]]} among them, "
+                    f"have no places at an II of {ii}")
+            ii += 1
+    except OutOfTimeError:
+        pass  # what is proven so far holds
+    return Least(known, ii, what)

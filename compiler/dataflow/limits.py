@@ -1,0 +1,98 @@
+"""Lower bounds of the initiation interval that the array's own sizes give."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from compiler.dataflow.cycles import settle
+from compiler.dataflow.graph import MAX_OPERANDS, Edge
+from compiler.dataflow.schedule import Request, arcs_of, earliest, windows
+from spu.arch.params import STAGES
+
+#: Words that are counted, those that are kept longest.
+MOST = 32
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The least II that something allows, and what that is."""
+
+    ii: int
+    what: str
+
+
+def limits(request: Request, least: int, most: int) -> tuple[Limit, ...]:
+    """What allows no II below its own, of those from ``least`` on; one above ``most`` allows none.
+
+    ``least`` must be the recurrence bound or more.
+    """
+    # Any of three words may be the one that waits in a register.
+    request = replace(request, registered=frozenset()) if request.free_choice else request
+    stages = _first(least, most, lambda ii: windows(request, ii, None) is not None)
+    found = [Limit(stages, _late(request, stages - 1))] if stages > least else []
+    held = _Held(request)
+    kept = _first(stages, most, lambda ii: held.need(ii) <= held.capacity(ii) * ii)
+    if kept > stages:
+        words = -(-held.need(kept - 1) // (kept - 1))
+        found.append(Limit(kept, f"words that wait: at least {words} at a time, links and "
+                                 f"registers hold {held.capacity(kept - 1)}"))
+    return tuple(found)
+
+
+def _first(least: int, most: int, allows: Callable[[int], bool]) -> int:
+    """The first II that is allowed."""
+    return next((ii for ii in range(least, most + 1) if allows(ii)), max(least, most + 1))
+
+
+def _late(request: Request, ii: int) -> str:
+    """What does not fit the stages of an iteration at an II."""
+    early = earliest(request, ii)
+    assert early is not None
+    last = max(early, key=lambda n: (early[n], n))
+    return (f"{request.graph.nodes[last]} comes in cycle {early[last]} of an iteration at the "
+            f"earliest, which lasts {STAGES} intervals at most")
+
+
+class _Held:
+    """Words that must be kept, by those kept for iterations, and room for them.
+
+    A word is in a link or in a register in each cycle between its operation and the last that
+    takes it.  A tile writes one register a cycle, so that at most as many hold a word as an II has
+    cycles.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        rows, cols = request.grid.rows, request.grid.cols
+        self.links = 2 * (rows * (cols - 1) + cols * (rows - 1))
+        self.tiles = rows * cols
+        operands = request.graph.operands
+        kept: dict[int, list[Edge]] = {}
+        for edge in request.graph.words:
+            # Parts of an operation of many words take theirs earlier.
+            if edge.distance and len(operands[edge.dst]) <= MAX_OPERANDS:
+                kept.setdefault(edge.src, []).append(edge)
+        longest = sorted(kept, key=lambda n: (-max(e.distance for e in kept[n]), n))[:MOST]
+        self.kept = {n: kept[n] for n in longest}
+        self.most = sum(max(e.distance for e in edges) for edges in self.kept.values())
+
+    def capacity(self, ii: int) -> int:
+        """Words that links and registers hold in a cycle."""
+        return self.links + self.tiles * min(self.request.registers, ii)
+
+    def need(self, ii: int) -> int:
+        """Cycles, at least, that words of an iteration are kept for."""
+        # No path between two operations takes more than an iteration.
+        if self.most + len(self.kept) * STAGES <= self.capacity(ii):
+            return 0
+        window = windows(self.request, ii, None)
+        assert window is not None
+        arcs = arcs_of(self.request, ii)
+        return sum(self._wait(src, edges, ii, window, arcs) for src, edges in self.kept.items())
+
+    def _wait(self, src: int, edges: list[Edge], ii: int, window: Mapping[int, tuple[int, int]],
+              arcs: list[tuple[int, int, int]]) -> int:
+        """Cycles from a word being made to its being taken for the last time, at least."""
+        after = {src: 0}
+        settle(after, arcs)
+        return max(0, *(ii * e.distance - self.request.ready(src) + max(
+            window[e.dst][0] - window[src][1], after.get(e.dst, -STAGES * ii)) for e in edges))
