@@ -26,9 +26,12 @@ def without_places(request: Request, ii: int) -> tuple[int, ...]:
     graph = nx.DiGraph((e.src, e.dst) for e in request.graph.dependences)
     parts = [sorted(part) for part in nx.strongly_connected_components(graph)
              if 1 < len(part) <= MOST]
+    seen = set[tuple]()
     for part in sorted(parts, key=lambda part: (len(part), part)):
-        if _Core(request, ii, part).refuted():
+        core = _Core(request, ii, part)
+        if core.shape not in seen and core.refuted():
             return tuple(part)
+        seen.add(core.shape)
     return ()
 
 
@@ -38,6 +41,13 @@ class _Core:
         self.at = {n: i for i, n in enumerate(part)}
         self.edges = [e for e in request.graph.dependences
                       if e.src in self.at and e.dst in self.at and e.src != e.dst]
+
+    @property
+    def shape(self) -> tuple:
+        """Equal for parts that differ in numbers only."""
+        takes, nodes = self.request.grid.takes, self.request.graph.nodes
+        return (tuple((self.request.latency[n], takes(nodes[n].op)) for n in self.part),
+                tuple((self.at[e.src], self.at[e.dst], e.distance, e.kind) for e in self.edges))
 
     def refuted(self) -> bool:
         """Whether there are no places, as the exact search proves in its time."""

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ortools.sat.python import cp_model
 
-from compiler.dataflow.budget import Budget
+from compiler.dataflow.budget import MOST_SECONDS, Budget
 from compiler.dataflow.cycles import settle
 from compiler.dataflow.graph import Dataflow, Edge
 from compiler.place import Tile
@@ -98,7 +98,7 @@ class Request:
     leaving: int = 0
     registers: int = REGISTERS
     scarce: tuple[Scarce, ...] = ()
-    budget: Budget = field(default_factory=Budget, compare=False)
+    budget: Budget = field(default_factory=lambda: Budget(MOST_SECONDS), compare=False)
 
     def ready(self, n: int) -> int:
         """Cycles from an operation to its word being at the crossbar."""

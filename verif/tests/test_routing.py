@@ -13,6 +13,7 @@ from compiler.dataflow.negotiate import Congested, Routed, negotiate
 from compiler.dataflow.route import Wait
 from compiler.dataflow.schedule import Failure, Grid, Placed, Request, schedule, with_registered
 from compiler.errors import CompileError
+from pal_units.compiled import _directory
 from verif import dataflows
 
 
@@ -153,15 +154,17 @@ def test_annealing_is_warmed_up_again_for_words_that_are_late():
     assert isinstance(anneal(request, 5, 0.25), Placed)
 
 
-def test_kernels_of_another_version_are_compiled_again(monkeypatch, tmp_path):
+def test_kernels_of_another_version_are_compiled_again(tmp_path):
     """What is compiled holds all that it calls, of other files too."""
-    monkeypatch.setattr(kernel, "_HERE", tmp_path)
     file = tmp_path / "moves.py"
-    monkeypatch.setattr(kernel, "_FILES", (file,))
     file.write_text("HOP = 1\n")
-    first = kernel._directory()
-    assert first == kernel._directory()
+    first = _directory((file,))
+    _directory.cache_clear()
+    assert first == _directory((file,))
     file.write_text("HOP = 2\n")
-    assert kernel._directory() != first
-    assert [path.name for path in (tmp_path / "__pycache__").iterdir()] == [
-        kernel._directory().rsplit("/")[-1]]
+    _directory.cache_clear()
+    second = _directory((file,))
+    assert second != first
+    assert [str(path) for path in (tmp_path / "__pycache__").iterdir()] == [second]
+    assert {"moves.py", "params.py"} <= {path.name for path in kernel._SOURCES}
+    assert "limits.py" not in {path.name for path in kernel._SOURCES}
