@@ -40,10 +40,9 @@ class Attempts:
     failures: dict[int, str] = field(default_factory=dict)
     stopped: bool = False
 
-    def take(self, request: Request, ii: int, efforts: tuple[float, ...], looks: float,
-             first: int = 0) -> bool:
+    def take(self, request: Request, ii: int, efforts: tuple[float, ...], looks: float) -> bool:
         """Whether there is a mapping at an II."""
-        found, exact, reason = attempt(request, ii, efforts, looks, first)
+        found, exact, reason = attempt(request, ii, efforts, looks)
         if found is None:
             self.failures[ii] = reason
             return False
@@ -60,24 +59,16 @@ def attempts(request: Request, least: int, most: int, progress: Callable[[str], 
     try:
         for ii in rising:
             progress(f"II {ii}")
-            if large and ii == least:
-                found = made.take(request, ii, LARGE_EFFORTS[:1], LOOKS)
-            else:
-                found = made.take(request, ii, (QUICK,), LOOKS * GLANCE)
-            if found:
+            if made.take(request, ii, (QUICK,), LOOKS * GLANCE):
                 break
         top = made.best.placed.ii if made.best else most + 1
         for ii in range(least, top) if made.best else rising:
             if not request.budget.may_try():
                 break
             progress(f"II {ii}, at length")
-            if large:
-                found = made.take(request, ii, LARGE_EFFORTS[1:] if ii == least
-                                  else LARGE_EFFORTS[:1], LOOKS, int(ii == least))
-            else:
-                found = made.take(request, ii, EFFORTS if request.early else HOPPING_EFFORTS,
-                                  LOOKS)
-            if found:
+            efforts = LARGE_EFFORTS[:None if ii == least else 1] if large else \
+                EFFORTS if request.early else HOPPING_EFFORTS
+            if made.take(request, ii, efforts, LOOKS):
                 break
     except OutOfTimeError:
         made.stopped = True
@@ -94,22 +85,19 @@ def _rising(least: int, most: int) -> Iterator[int]:
         yield most
 
 
-def attempt(request: Request, ii: int, efforts: tuple[float, ...], looks: float = LOOKS,
-            first: int = 0) -> tuple[Routed | None, bool, str]:
-    """A mapping at an II and whether it was searched exactly, or why none was found.
-
-    ``first``: number of attempts before, which are not to be repeated.
-    """
+def attempt(request: Request, ii: int, efforts: tuple[float, ...], looks: float = LOOKS
+            ) -> tuple[Routed | None, bool, str]:
+    """A mapping at an II and whether it was searched exactly, or why none was found."""
     reason, few = "no schedule was found", len(request.graph.operations) <= MOST_EXACT
     tired, parts = False, _grids(request, ii)
-    for number, effort in enumerate(efforts, first):
+    for number, effort in enumerate(efforts):
         if tired and effort == EXACT:
             continue
         for grid in parts:
             # Another seed, so that what comes is really different.
             now = replace(request, grid=grid, seed=len(EFFORTS) * request.seed + number)
             placed = schedule(now, ii) if effort == EXACT else \
-                anneal(now, ii, effort, FEW if few else AGAIN)
+                anneal(now, ii, effort, FEW if few or effort == QUICK else AGAIN)
             if isinstance(placed, Placed):
                 found = negotiate(now, placed, looks)
                 if isinstance(found, Routed):
