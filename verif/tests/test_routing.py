@@ -143,7 +143,8 @@ def test_constants_go_to_tiles_that_hold_them():
 @pytest.mark.parametrize("content", [dataflows.product(12), dataflows.stencil(8),
                                      dataflows.random_body(102, 180)], ids=lambda c: c["name"])
 def test_large_graphs_that_the_ways_of_words_make_difficult(content):
-    mapped = map_dataflow(from_json(content), grid_architecture(8, 8, "all"), unit_latency=True)
+    mapped = map_dataflow(from_json(content), grid_architecture(8, 8, "all"), unit_latency=True,
+                          seconds=600)
     assert mapped.placed.ii == mapped.bounds.mii
 
 
