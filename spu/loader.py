@@ -227,8 +227,9 @@ class Loader(wiring.Component):
             with m.If(self.reset[r]):
                 m.d.sync += [self.loaded[r].eq(0), self.active[r].eq(0), self.in_use[r].eq(0)]
         self._forget(m, self.spoilt)
-        with m.If(self.spoilt_memory):
-            m.d.sync += self.commit_data.eq(self.commit_data | self.spoilt)
+        for r in range(arch.region_count):
+            with m.If(self.spoilt[r] & self.spoilt_memory):
+                m.d.sync += self.commit_data[r].eq(1)
         with m.If(self.clear & (state != State.COMMIT)):
             m.d.sync += [state.eq(State.HEADER), index.eq(0), self.error.eq(0),
                          self.section.eq(0), self.commit.eq(0)]

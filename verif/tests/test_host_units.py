@@ -144,6 +144,46 @@ def test_only_a_whole_file_fills_a_bank():
     _simulate(unit, testbench)
 
 
+@pytest.mark.parametrize("selected", [0, 1])
+def test_data_memories_swap_when_their_other_half_was_written(selected):
+    """By a file, or through the window, whatever space the window stands at."""
+    unit = Loader(ARCH)
+    image = Image(ARCH)
+    image.write(Space.MEMORY, (0, 0), 0, {"data": 5})
+    with_memory = np.frombuffer(bitstream.encode(image), "<u4").tolist()
+
+    async def testbench(ctx):
+        load, swapped = _Load(unit, ctx), []
+        ctx.set(unit.spoilt_memory, selected)
+
+        async def until_swapped(cycles=300):
+            before = load.swaps
+            for _ in range(cycles):
+                if ctx.get(unit.commit):
+                    swapped.append(ctx.get(unit.commit_data))
+                await load.tick()
+            assert load.swaps == before + 1
+
+        for words in (with_memory, _file(), with_memory, _file()):
+            for word in words:
+                await load.put(word)
+            await until_swapped()
+        assert swapped == [1, 0, 1, 0]
+        ctx.set(unit.spoilt_memory, 1)
+        ctx.set(unit.spoilt, 1)
+        await load.tick()
+        ctx.set(unit.spoilt_memory, selected)
+        ctx.set(unit.spoilt, 0)
+        for _ in range(2):
+            ctx.set(unit.request, 1)
+            await load.tick()
+            ctx.set(unit.request, 0)
+            await until_swapped(20)
+        assert swapped[4:] == [1, 0]
+
+    _simulate(unit, testbench)
+
+
 class _Bus(wiring.Component):
     """Host registers with a window; the store answers each read with its row and word."""
 
