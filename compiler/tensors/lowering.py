@@ -254,6 +254,9 @@ class Lowering:
             if name in self.types:
                 self._floating(name, f"output {name!r} is")
             tensor = self.program.outputs[name] = self.tensor(name)
+            values = self.program.tensors[tensor].constant
+            if values is not None and not np.isfinite(values).all():
+                raise CompileError(f"output {name!r} is constant and not finite")
             shape, dims = self.program.shape(tensor), declared.shape.dim
             # Open dimensions have a name, none, or -1.
             if declared.HasField("shape") and (len(dims) != len(shape) or any(

@@ -350,6 +350,12 @@ def test_constants_that_nothing_uses_do_not_matter():
     assert "constant 'junk' holds 1 NaN" in _rules(used)[0].rule
 
 
+def test_outputs_that_are_constant_and_infinite_are_refused():
+    model = _model([("Log", ["c"], ["y"], {}), ("Exp", ["x"], ["z"], {})], {"x": [2]},
+                   {"c": np.array([0, 1], np.float32)}, outputs=("y", "z"))
+    assert [str(r) for r in _rules(model)] == ["output 'y' is constant and not finite"]
+
+
 # Powers.
 
 BASES = np.array([-2, -3, -4, 0, 1.5, 2, 0.5, 0])
