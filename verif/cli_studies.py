@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
-from compiler.files import replace_file
-from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors
+from compiler.files import check_directory, replace_file
+from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, working
 from verif.stamps import ACCURACY, AREA
+from verif.tables import show, table
 
 
 def numerics(
@@ -24,27 +22,26 @@ def numerics(
 
     Example: spu numerics --json build/numerics.json
     """
-    from verif.numerics import MissingPackage
+    from verif.numerics import MissingPackage, minilm, require
     from verif.numerics.plots import draw
     from verif.numerics.report import tables
     from verif.numerics.study import study
 
-    with one_line_errors(), Progress(console=console, transient=True) as bar:
-        task, sources = bar.add_task("numerics", total=1.0), ACCURACY.sources()
+    with one_line_errors(), working("numerics") as note:
+        _check_outputs(json_path, plots)
+        sources = ACCURACY.sources()
         try:
-            results = study(network=network, progress=lambda what, share: bar.update(
-                task, description=what, completed=share)) | {"sources": sources}
-            json_path.parent.mkdir(parents=True, exist_ok=True)
+            if network:
+                minilm.require()
+            require("matplotlib")
+            results = study(network=network, progress=lambda what, share: note(
+                f"{what}, {share:.0%}")) | {"sources": sources}
             replace_file(json_path, lambda sink: sink.write(
                 json.dumps(results, indent=1).encode() + b"\n"))
             draw(results, plots)
         except MissingPackage as error:
             raise BadInput(str(error)) from None
-    for title, rows in tables(results):
-        table = Table(*rows[0], title=title)
-        for row in rows[1:]:
-            table.add_row(*row)
-        Console(width=110).print(table)
+    show(*(table(title, rows[0], rows[1:]) for title, rows in tables(results)))
     print(f"{json_path}, {plots}: written by `{results['command']}`")
 
 
@@ -69,10 +66,10 @@ def area(
     from verif.area import report
     from verif.area.plots import draw
     from verif.area.study import study
-    from verif.numerics import MissingPackage
+    from verif.numerics import MissingPackage, require
 
-    with one_line_errors(), Progress(console=console, transient=True) as bar:
-        task = bar.add_task("area", total=1.0)
+    with one_line_errors(), working("area") as note:
+        _check_outputs(json_path, plots)
         try:
             baseline = json.loads(check.read_text()) if check else None
             if baseline is not None and not (isinstance(baseline, dict)
@@ -80,22 +77,18 @@ def area(
                 raise BadInput(f"{check}: not results of spu area")
             for remark in liberty.read(library).remarks() if library else ():
                 console.print(f"{library}: {remark}", highlight=False, markup=False)
+            require("matplotlib")
             sources = AREA.sources()
-            results = study(library, tried, lambda what, share: bar.update(
-                task, description=what, completed=share)) | {"sources": sources}
-            json_path.parent.mkdir(parents=True, exist_ok=True)
+            results = study(library, tried, lambda what, share: note(
+                f"{what}, {share:.0%}")) | {"sources": sources}
             replace_file(json_path, lambda sink: sink.write(
                 json.dumps(results, indent=1).encode() + b"\n"))
             draw(results, plots)
         except (liberty.LibraryError, MissingPackage) as error:
             raise BadInput(str(error)) from None
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, UnicodeDecodeError):
             raise BadInput(f"{check}: not results of spu area") from None
-    for title, rows in report.tables(results):
-        table = Table(*rows[0], title=title)
-        for row in rows[1:]:
-            table.add_row(*row)
-        Console(width=150).print(table)
+    show(*(table(title, rows[0], rows[1:]) for title, rows in report.tables(results)))
     print(f"{json_path}, {plots}: written by `{results['command']}` with library "
           f"{results['library']}")
     if baseline and (moved := report.moved(results, baseline)):
@@ -111,19 +104,29 @@ def fpga(
 
     Example: spu fpga "PAL8U lean" INT8
     """
-    from rtl.fpga import DoesNotFit, MissingFpgaTools, implement
+    from rtl.fpga import DoesNotFit, MissingFpgaTools, implement, require
     from verif.area.study import by_name
 
     units = by_name()
-    with one_line_errors(), console.status("placing") as status:
-        table = Table("unit", "LUT4", "flip-flops", "Fmax, MHz", title="ECP5, no hard multipliers")
+    rows = []
+    with one_line_errors(), working("placing") as note:
         for name in names:
             if name not in units:
                 raise BadInput(f"no unit {name!r}; there are {', '.join(units)}")
-            status.update(f"placing {name}")
-            try:
+        try:
+            require()
+            for name in names:
+                note(name)
                 found = implement(units[name].make())
-            except (MissingFpgaTools, DoesNotFit) as error:
-                raise BadInput(f"{name}: {error}") from None
-            table.add_row(name, str(found.luts), str(found.flip_flops), f"{found.fmax_mhz:.1f}")
-    Console(width=100).print(table)
+                rows.append((name, found.luts, found.flip_flops, f"{found.fmax_mhz:.1f}"))
+        except MissingFpgaTools as error:
+            raise BadInput(str(error)) from None
+        except DoesNotFit as error:
+            raise BadInput(f"{name}: {error}") from None
+    show(table("ECP5, no hard multipliers", ("unit", "LUT4", "flip-flops", "Fmax, MHz"), rows))
+
+
+def _check_outputs(json_path: Path, plots: Path) -> None:
+    """Raise ``OSError`` if results or plots cannot be written."""
+    check_directory(json_path.parent, (json_path.name,))
+    check_directory(plots)

@@ -1,8 +1,10 @@
 """Plots in files: each carries the command that made it, and is the same bits every time."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from compiler.files import replace_file
 from verif.numerics import MissingPackage
 
 
@@ -23,14 +25,13 @@ class Figures:
 
         self.folder, self.caption, self.pyplot = folder, caption, pyplot
         self.written: list[Path] = []
-        folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, figure: Any, name: str) -> None:
         """Write a figure and forget it."""
         figure.text(0.99, 0.01, self.caption, ha="right", fontsize=7, color="gray")
         for kind in ("png", "svg"):
             path = self.folder / f"{name}.{kind}"
-            figure.savefig(path, dpi=120, bbox_inches="tight",
-                           metadata={"Date": None} if kind == "svg" else None)
+            replace_file(path, partial(figure.savefig, format=kind, dpi=120, bbox_inches="tight",
+                                       metadata={"Date": None} if kind == "svg" else None))
             self.written.append(path)
         self.pyplot.close(figure)

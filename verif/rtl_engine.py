@@ -72,6 +72,8 @@ def check_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
     try:
         simulator.require(sim)
     except simulator.MissingTool:
+        if not any((BUILD / "sim-cache").glob(f"{sim}-spu-*")):
+            raise
         text = verilog if verilog is not None else rtl_text(arch)
         if sim != "verilator" or not simulator.place(
                 text, "spu", BUILD / "sim-cache", sim, waves, emit.tile_modules(arch)).exists():

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from compiler.driver import Compiled, compile_file, save
+from compiler.files import check_directory, replace_file
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
 from spu.arch.params import MATRIX_FORMATS, Architecture
@@ -24,7 +25,7 @@ from verif.compare import image_differences, stream_differences
 from verif.digits.data import MODEL, split
 from verif.golden.array import GoldenArray, Result
 from verif.prediction import predict
-from verif.rtl_engine import BUILD, RtlResult, build_rtl, run_rtl
+from verif.rtl_engine import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
 
 #: Differences of each kind that are printed.
 SHOWN = 5
@@ -101,6 +102,15 @@ def simulate(job: Job, console: Console) -> Outcome:
     """
     start = time.monotonic()
     outcome = Outcome()
+    try:
+        verilog = job.verilog.read_text() if job.verilog else None
+    except UnicodeDecodeError:
+        raise host.InputError(f"{job.verilog}: not Verilog in UTF-8") from None
+    content = job.program.read_bytes() if job.program else None
+    loaded = None if content is None else bitstream.decode(content, job.arch).image
+    check_directory(job.out, ("summary.json",))
+    check_directory(job.out / "run")
+    check_rtl(job.arch, job.sim, job.waves, verilog)
     (job.out / "summary.json").unlink(missing_ok=True)
     phases = _Phases(console, outcome)
     images = job.images or (ICARUS_IMAGES if job.sim == "icarus" else len(split()[2]))
@@ -111,25 +121,22 @@ def simulate(job: Job, console: Console) -> Outcome:
                 MODEL, job.arch, FORMATS[job.fmt], seed=job.seed,
                 progress=lambda note: update(None, note))
             save(compiled, job.out)
-        content = compiled.content
-        if job.program:
-            content = job.program.read_bytes()
-            loaded = bitstream.decode(content, job.arch).image
+        if loaded is not None:
             outcome.failures += _shown("program", image_differences(compiled.image, loaded))
         inputs = host.encode_inputs(x, compiled.report, job.arch)
         with phases.phase("golden model", len(x)) as update:
             golden = GoldenArray(bitstream.decode(compiled.content, job.arch).image).run(
                 inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images"))
         with phases.phase(f"build the RTL ({job.sim})"):
-            build = build_rtl(job.arch, job.sim, job.waves,
-                              job.verilog.read_text() if job.verilog else None)
+            build = build_rtl(job.arch, job.sim, job.waves, verilog)
         with phases.phase("run the RTL", sum(map(len, golden.outputs.values()))) as update:
-            rtl = run_rtl(build, job.arch, content, golden, inputs, len(x), job.out / "run",
-                          stall_share=job.stall_share, seed=job.seed,
+            rtl = run_rtl(build, job.arch, content or compiled.content, golden, inputs, len(x),
+                          job.out / "run", stall_share=job.stall_share, seed=job.seed,
                           progress=lambda seen, total: update(seen, f"{seen} of {total} words"))
     _judge(outcome, compiled, golden, rtl, x, labels, job.arch)
     outcome.summary["seconds"] = round(time.monotonic() - start, 2)
-    (job.out / "summary.json").write_text(json.dumps(outcome.summary, indent=1) + "\n")
+    summary = json.dumps(outcome.summary, indent=1) + "\n"
+    replace_file(job.out / "summary.json", lambda sink: sink.write(summary.encode()))
     return outcome
 
 

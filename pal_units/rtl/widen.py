@@ -25,7 +25,7 @@ class Widener(wiring.Component):
 
     Example
     -------
-    >>> from pal_units.formats import PAL4T
+    >>> from pal_units.formats import PAL4T, PAL8T
     >>> from pal_units.rtl.evaluate import evaluate
     >>> done = evaluate(Widener((PAL8T, PAL4T)), i=6, select=1)
     >>> done, PAL4T.levels[6] == PAL8T.levels[done["o"]]

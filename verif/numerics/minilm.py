@@ -57,6 +57,11 @@ SENTENCES = (
 )
 
 
+def require() -> None:
+    """Raise ``MissingPackage`` if the model cannot be read."""
+    _load()
+
+
 @cache
 def _load() -> tuple[dict[str, Array], NDArray[np.int64], Array]:
     """Weights, token numbers ``(sentences, length)`` and mask of the same shape."""
