@@ -32,8 +32,8 @@ help: ## list the targets
 $(READY): pyproject.toml requirements.lock
 	@echo "== set-up: $(VENV)"
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 	@touch $@
 
 setup: $(READY) ## create .venv with the locked dependencies
@@ -51,22 +51,22 @@ regress: $(READY) $(STUDY) $(FPGA) ## slow suites: all tests, more seeds and ima
 	$(BIN)/python -m pytest -v -n $(JOBS) --junitxml build/junit-regress.xml $(PYTEST_ARGS)
 
 $(STUDY): requirements-numerics.lock $(READY)
-	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-numerics.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-numerics.lock
 	@touch $@
 
 numerics: $(STUDY) ## accuracy of PAL and its peers: build/numerics.json, plots
-	$(BIN)/spu numerics --json build/numerics.json
+	$(BIN)/python -m verif.cli numerics --json build/numerics.json
 
 area: $(STUDY) ## area, delay, energy of PAL and its peers: build/area.json, plots
-	$(BIN)/spu area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json) \
+	$(BIN)/python -m verif.cli area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json) \
 	  $(if $(filter-out 0,$(VARIANTS)),--variants)
 
 $(FPGA): requirements-fpga.lock $(READY)
-	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-fpga.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-fpga.lock
 	@touch $@
 
 fpga: $(FPGA) ## dot units on an ECP5: look-up tables, clock
-	$(BIN)/spu fpga "PAL8U lean" "PAL6T lean" INT8 "E4M3 12-bit window" "E2M3 exact"
+	$(BIN)/python -m verif.cli fpga "PAL8U lean" "PAL6T lean" INT8 "E4M3 12-bit window" "E2M3 exact"
 
 performance: $(READY) ## matrix products in RTL, speed of simulation: docs/performance.md
 	$(BIN)/python -m verif.performance
@@ -109,13 +109,13 @@ stamps: $(READY) ## which costly pages are not made from the sources of now
 	$(BIN)/python -m verif.stamps
 
 lint: $(READY) ## ruff and mypy
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
 
 lock: ## resolve the dependencies anew into requirements.lock
 	rm -rf build/lock-venv && $(PYTHON) -m venv build/lock-venv
-	build/lock-venv/bin/pip install --disable-pip-version-check '.[dev]'
-	build/lock-venv/bin/pip freeze --exclude pal-spu | sed "s/^pyosys==.*/&; \
+	build/lock-venv/bin/python -m pip install --disable-pip-version-check '.[dev]'
+	build/lock-venv/bin/python -m pip freeze --exclude pal-spu | sed "s/^pyosys==.*/&; \
 	sys_platform == 'linux' and platform_machine == 'x86_64'/" > requirements.lock
 	rm -rf build/lock-venv
 
