@@ -259,11 +259,10 @@ def _build_icarus(directory: Path, top: str, waves: bool) -> None:
 def _build_verilator(into: Path, top: str, waves: bool, blocks: Sequence[str],
                      fast: bool) -> None:
     with _workshop(into) as (directory, named):
-        _verilate(directory, named, into.parent if directory == into else None, top, waves, blocks,
-                  fast)
+        _verilate(directory, named, into.parent, top, waves, blocks, fast)
 
 
-def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path | None, top: str,
+def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: str,
               waves: bool, blocks: Sequence[str], fast: bool) -> None:
     """Build in a directory; ``cache`` keeps the runtime's objects for later builds."""
     root, config, python = named(_verilator_root()), cocotb_tools.config, Path(sys.executable)
@@ -291,11 +290,10 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path | None
               "-LDFLAGS", f"-L{libraries} -lcocotbvpi_verilator",
               "blocks.vlt", str(named(config.share_dir) / "lib" / "verilator" / "verilator.cpp"),
               f"{top}.v"], directory, environment)
-    if cache:
-        runtime = cache / "-".join(["verilator-runtime", *["fst"] * waves, *["fast"] * fast])
-        runtime.mkdir(exist_ok=True)
-        for kept in runtime.glob("*.[od]"):
-            shutil.copy(kept, directory)
+    runtime = cache / "-".join(["verilator-runtime", *["fst"] * waves, *["fast"] * fast])
+    runtime.mkdir(exist_ok=True)
+    for kept in runtime.glob("*.o"):
+        shutil.copy(kept, directory)
     # The wheel does not know GCC's flag for precompiled headers.
     make = ["make", "-j", str(os.cpu_count() or 1), "-f",
             "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
@@ -307,8 +305,8 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path | None
         for name in blocks:
             spare_evaluations(directory / f"V{name}", name)
     _execute(make, directory, environment)
-    for name in _RUNTIME if cache else ():
-        for made in directory.glob(f"{name}.[od]"):  # a small design does not need all
+    for name in _RUNTIME:
+        for made in directory.glob(f"{name}.o"):  # a small design does not need all
             if not (runtime / made.name).exists():
                 aside = runtime / f"{made.name}.{os.getpid()}"
                 shutil.copy(made, aside)

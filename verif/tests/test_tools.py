@@ -19,6 +19,7 @@ from rtl.simulator import MissingTool, SimulationError
 from verif import cli, cli_common
 from verif.cli import app
 from verif.digits.data import MODEL, split
+from verif.rtl_engine import BUILD
 
 RUN = CliRunner()
 
@@ -270,6 +271,8 @@ def test_a_simulator_is_built_and_run_where_paths_have_letters_that_make_has_not
             monkeypatch.setattr(cocotb_tools.config, name, odd / name)
     monkeypatch.setattr(simulator, "_verilator_root", lambda: odd / "root")
     monkeypatch.syspath_prepend(str(odd))
+    if (runtime := BUILD / "sim-cache" / "verilator-runtime").exists():
+        shutil.copytree(runtime, odd / "cache" / runtime.name)
     for value in (0, 1):
         (odd / f"bench{value}.py").write_text(BENCH.format(value=value))
     built = simulator.build("module inv(input a, output o); assign o = ~a; endmodule", "inv",
