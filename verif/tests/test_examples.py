@@ -48,8 +48,9 @@ def test_python_examples_of_the_pages_give_what_they_show(page, checkout):
 
 
 def _sessions(slow):
-    return [p for p in PAGES if any((seconds > examples.QUICK) == slow
-                                    for seconds in examples.kept(p).values())]
+    return [p for p in PAGES if any(
+        (examples.kept(p).get(block.name, examples.LIMIT) > examples.QUICK) == slow
+        for block in examples.blocks(p))]
 
 
 @pytest.mark.parametrize("page", _sessions(slow=False), **NAME)
@@ -63,6 +64,7 @@ def test_shell_examples_that_take_longer_print_what_they_show(page):
     assert examples.run_page(page, slow=True) == []
 
 
+@pytest.mark.regress
 def test_every_shell_example_was_measured():
     wanted = {(b.page, b.name) for p in PAGES for b in examples.blocks(p)}
     have = {(page, name) for page, known in json.loads(examples.SECONDS.read_text()).items()

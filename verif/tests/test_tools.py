@@ -50,7 +50,7 @@ def program(compiled, tmp_path):
     ("compile", "Missing argument 'model'; see spu compile --help"),
     ("compile m -o d --arch huge", "'huge' is not one of 'tiny'"),
     ("compile m -o d --batch 0", "'--batch'"), ("compile m -o d --batch few", "'--batch'"),
-    ("compile m -o d --budget 9", "--calibrate and --budget take --steps"),
+    ("compile m -o d --budget 9", "take --steps"),
     ("run d --input x", "Missing option"), ("sim --images 361", "'--images'"),
     ("sim --stall-share 1", "'--stall-share'"), ("map g --seed -1", "'--seed'"),
     ("disasm a b", "unexpected extra argument"), ("fpga", "Missing argument"),
