@@ -15,6 +15,7 @@ from compiler.errors import CompileError
 from spu.arch.params import STAGES
 from verif import dataflows
 from verif.cli import app
+from verif.loops import COUNT, LEAST, LOOPS, MOST, loop
 
 
 def _mapped(content, size=4, unit=True, seconds=30, memory="all"):
@@ -156,3 +157,19 @@ def test_names_that_cannot_be_printed_are_printed(tmp_path):
     result = CliRunner().invoke(app, ["map", str(path)])
     assert result.exit_code == 0, result.output
     assert "?: 1 operations on 4x4" in result.output
+
+
+def test_the_published_loops_are_of_all_sizes_and_kinds():
+    graphs = [from_json(content) for content in LOOPS]
+    sizes = [len(graph.operations) for graph in graphs]
+    assert len({graph.name for graph in graphs}) == len(graphs) == COUNT == 200
+    assert LEAST <= min(sizes) < 5
+    assert MOST - 5 < max(sizes) < MOST + 10
+    assert {e.distance for graph in graphs for e in graph.edges} == set(range(9))
+    assert sum(bool(graph.memory) for graph in graphs) > 150
+    assert sum(any(graph.nodes[n].op == "select" for n in graph.operations)
+               for graph in graphs) > 80
+    takers = [max(sum(e.src == n for e in graph.words) for n in graph.operations)
+              for graph in graphs]
+    assert max(takers) > 8
+    assert LOOPS[7] == loop(7)
