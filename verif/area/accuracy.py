@@ -15,7 +15,8 @@ SIZES = Sizes()
 def dots(unit: Unit, a: Array, b: Array) -> Array:
     """Dot products of the rows of ``a`` and ``b``, shape ``(len(a), len(b))``."""
     total, scale = accumulators(unit, a, b)
-    return total.astype(np.float64) * (unit.unit * 2.0**-unit.guard_bits * scale)
+    lacking = unit.lacking * (a.shape[1] // unit.lanes)
+    return (total * 2.0**-unit.guard_bits + lacking) * (unit.unit * scale)
 
 
 def accumulators(unit: Unit, a: Array, b: Array) -> tuple[NDArray[np.int64], float]:
@@ -25,7 +26,7 @@ def accumulators(unit: Unit, a: Array, b: Array) -> tuple[NDArray[np.int64], flo
     biases = [v.biases if unit.blocked else np.zeros((len(v.codes), 1), np.int64) for v in (x, w)]
     total = dot_accumulators(
         x.codes, biases[0], w.codes, biases[1], np.ascontiguousarray(unit.products()),
-        x.block if unit.blocked else a.shape[1], unit.lanes, unit.guard_bits)
+        x.block if unit.blocked else a.shape[1], unit.lanes, unit.guard_bits, unit.offset)
     return total, x.scale * w.scale
 
 

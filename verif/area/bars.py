@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from verif.area.edges import EDGE, at_edge
 from verif.area.study import median_energy
-
-#: Rows and columns of an array whose edges decode for all lanes.
-EDGE = 16
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ BARS = (
     Bar("PAL8U lean", "INT8", "MXINT8", 0.55, "E4M3 exact", 5),
     Bar("PAL8U lean", "E3M4 12-bit window", "MX-E3M4 12-bit window", 0.65, "E4M3 exact", 5),
     Bar("PAL8U lean", "E4M3 12-bit window", "MX-E4M3 12-bit window", 0.70, "E4M3 exact", 5),
-    Bar("PAL8T lean", "INT8", "MXINT8", 0.60, "MXINT8", decoded="PAL8T lean, decoded"),
+    Bar("PAL8T-oct lean", "INT8", "MXINT8", 0.60, "MXINT8", decoded="PAL8T-oct lean, decoded"),
     Bar("PAL6T lean", "E2M3 exact", "MX-E2M3 exact", 0.75, "MX-E2M3 exact",
         decoded="PAL6T lean, decoded"),
     Bar("PAL4U lean", "E2M1 exact", "MX-E2M1 exact", 0.85, "MX-E2M1 exact"),
@@ -49,11 +47,6 @@ OVERHEAD_LIMIT = 0.35
 CONTROL_LIMIT = 0.20
 
 Row = list[str]
-
-
-def at_edge(full: float, decoded: float) -> float:
-    """A lane whose decoders serve ``EDGE`` lanes."""
-    return decoded + (full - decoded) / EDGE
 
 
 def area_rows(results: dict) -> Iterator[Row]:

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from amaranth.lib import wiring
 
-from rtl import liberty
 from rtl.activity import Simulator
 from rtl.gates import NAND2
-from rtl.liberty import Library
-from rtl.probe import check
+from rtl.probe import check as check_library
 from rtl.synthesis import Netlist, speeds, synthesise
 from spu.arch.params import CONFIGS
-from verif.area.accuracy import accumulators, dot_sqnr_db
+from verif.area.accuracy import dot_sqnr_db
+from verif.area.netlists import cells, check
 from verif.area.streams import STREAMS, port_values
 from verif.area.tiles import part_rows, shares, tile_kinds
 from verif.area.units import Unit, units, variants
@@ -37,18 +36,9 @@ Progress = Callable[[str, float], None]
 DISTRIBUTIONS = ("gaussian", "student-t3", "outliers")
 
 
-class WrongNetlist(RuntimeError):
-    """A mapped netlist does not compute what the unit's model says."""
-
-
 def by_name() -> dict[str, Unit]:
     """Every unit and variant."""
     return {u.name: u for u in (*units(), *variants())}
-
-
-@cache
-def _library(path: Path | None) -> Library:
-    return liberty.read(path) if path else liberty.neutral()
 
 
 @cache
@@ -66,7 +56,7 @@ def row(name: str, path: Path | None = None) -> dict:
     without a process; energies of a multiply-accumulate in pJ, or in transitions of an
     inverter's input.  Variants have area and accuracy only.
     """
-    unit, library = by_name()[name], _library(path)
+    unit, library = by_name()[name], cells(path)
     component = unit.make()
     gates = synthesise(component, library)
     result = {
@@ -107,7 +97,7 @@ def energies(unit: Unit, component: wiring.Component, netlist: Netlist) -> dict:
             continue
         ports = port_values(unit, component, *stream)
         activity = simulator.run(ports)
-        _check(unit, activity.outputs["result"], len(component.result), *stream)
+        check(unit, activity.outputs["result"], len(component.result), *stream)
         found[name] = {"zero": simulator.energy(activity) / unit.lanes}
         if unit.accumulator != "float32":
             part = {port: values[:GLITCH_CYCLES] for port, values in ports.items()}
@@ -115,19 +105,9 @@ def energies(unit: Unit, component: wiring.Component, netlist: Netlist) -> dict:
     return found
 
 
-def _check(unit: Unit, results: list[int], width: int, a: Any, b: Any) -> None:
-    if unit.products is None or unit.accumulator == "float32":
-        return
-    total, _ = accumulators(unit, a, b)
-    slices = a.shape[1] // unit.lanes
-    got = [v - (v >> (width - 1) << width) for v in results[slices::slices]]
-    if got != total.ravel()[:-1].tolist():
-        raise WrongNetlist(f"the netlist of {unit.name} does not compute its dot products")
-
-
 def tile(module: str, path: Path | None = None) -> list[dict]:
     """Parts of a tile kind of the studied array, or of its top, ``spu``."""
-    return part_rows(ARCH, module, _library(path))
+    return part_rows(ARCH, module, cells(path))
 
 
 def study(path: Path | None = None, tried: bool = False,
@@ -136,9 +116,9 @@ def study(path: Path | None = None, tried: bool = False,
 
     ``tried``: also the variants that were tried.  Raises ``LibraryError`` before any work.
     """
-    library = _library(path)
+    library = cells(path)
     if path:
-        check(library, str(path))
+        check_library(library, str(path))
     names = [u.name for u in (*units(), *(variants() if tried else ()))]
     # The longest first, so that no core waits for the other.
     jobs: dict[Future[Any], str] = {}

@@ -12,6 +12,7 @@ from pal_units import model, octaves_below
 from pal_units.formats import (
     BIAS_PER_OCTAVE,
     DOT_PARAMS,
+    FORMATS,
     PAL4U,
     PAL6T,
     PAL8T,
@@ -36,7 +37,12 @@ from verif.baselines.elements import (
     Element,
     FloatFormat,
 )
-from verif.baselines.products import float_products, integer_products, unit_shift
+from verif.baselines.products import (
+    dropped_mean,
+    dropped_products,
+    float_products,
+    unit_shift,
+)
 from verif.baselines.rtl.aligned import AlignedSlice
 from verif.baselines.rtl.dot import HEADROOM_BITS, FixedPointDot
 from verif.baselines.rtl.float32 import Float32Dot
@@ -49,6 +55,8 @@ LANES = 16
 MX_SCALE = DotParams(4, 5, bias_step=BIAS_PER_OCTAVE)
 #: Bits of a product in windowed units, and in bfloat16's.
 WINDOW, BF16_WINDOW = 12, 26
+#: Bits below a sum of dropped products that a constant for what they lack takes.
+FRACTION = 3
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,9 @@ class Unit:
     scale: ``block 32`` or ``tensor``; product: what is kept of one; accumulator: its bits.
     encode: operands from real numbers; products: integers for 8 eighths and each code pair;
     unit: value of an integer product's 1 for operands of scale 1; guard_bits: of the
-    accumulator below that.  Without ``products`` there is no accuracy.
+    accumulator below that; offset: what each sum of ``lanes`` products gets besides;
+    lacking: what it still lacks in the mean, which whoever reads a result adds.  Without
+    ``products`` there is no accuracy.
     variant: tried on the way, not a unit of the comparison.
     port_value: what the operand ports take for a code; the code itself without.
     """
@@ -78,6 +88,8 @@ class Unit:
     products: Callable[[], NDArray[np.int64]] | None
     unit: float = 1.0
     guard_bits: int = 0
+    offset: int = 0
+    lacking: float = 0.0
     lanes: int = LANES
     variant: bool = False
     port_value: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None
@@ -98,8 +110,9 @@ def pal(fmt: Format, params: DotParams, label: str, scale: bool = True, decoded:
     accumulator = params.product_bits + 1 + guard + HEADROOM_BITS
     coded = fmt if scale else fmt.with_block(1)
     steps = "" if not scale else f", bias step {fmt.bias_step}/8"
+    name = fmt.name + "-oct" * (fmt.bias_step > FORMATS[fmt.name].bias_step)
     return Unit(
-        f"{fmt.name} {label}", fmt.name, fmt.n + (8 / fmt.block if scale else 0),
+        f"{name} {label}", name, fmt.n + (8 / fmt.block if scale else 0),
         lambda: FixedPointDot(PalSlice(fmt, params, LANES, decoded), LANES,
                               params if scale else None),
         (f"block {fmt.block}" if scale else "tensor") + steps,
@@ -124,43 +137,61 @@ def _decoded(codes: NDArray[np.int64], fmt: Format, params: DotParams) -> NDArra
     return bits
 
 
-def integer(bits: int, element: Element, multiplier: str = "booth", scale: bool = False) -> Unit:
-    """A unit of integers."""
+def integer(bits: int, element: Element, multiplier: str = "booth", scale: bool = False,
+            dropped: int = 0, guard: int = MX_SCALE.guard_bits) -> Unit:
+    """A unit of integers, exact or without its lowest columns."""
     suffix = "" if multiplier == "booth" else f" {multiplier}"
-    accumulator = 2 * bits + HEADROOM_BITS + (MX_SCALE.guard_bits if scale else 0)
+    cut = f" {dropped} columns dropped" if dropped else ""
+    guard = guard if scale else 0
+    cut += f" {guard} guard bits" if scale and guard != MX_SCALE.guard_bits else ""
+    # Below the sum the shifter has guard bits that are constants anyway.
+    fraction = min(FRACTION, guard) if dropped else 0
+    params = replace(MX_SCALE, guard_bits=guard - fraction)
+    mean = LANES * dropped_mean(bits, dropped)
+    offset = round(mean * 2**fraction) if scale else 0
+
+    def products() -> NDArray[np.int64]:
+        table = dropped_products(bits, dropped) << fraction
+        return np.broadcast_to(table, (8, *table.shape))
+
     return Unit(
-        f"{'MX' if scale else ''}INT{bits}{suffix}", f"{'MX' if scale else ''}INT{bits}",
+        f"{'MX' if scale else ''}INT{bits}{suffix}{cut}", f"{'MX' if scale else ''}INT{bits}",
         bits + (0.25 if scale else 0),
-        lambda: FixedPointDot(IntegerSlice(bits, LANES, multiplier), LANES,
-                              MX_SCALE if scale else None),
-        "block 32, octaves" if scale else "tensor", f"{multiplier}, exact", f"{accumulator} bits",
+        lambda: FixedPointDot(IntegerSlice(bits, LANES, multiplier, dropped, offset, fraction),
+                              LANES, params if scale else None),
+        "block 32, octaves" if scale else "tensor",
+        f"{multiplier}, " + (f"{dropped} columns dropped" if dropped else "exact"),
+        f"{2 * bits - dropped + HEADROOM_BITS + guard} bits",
         operands.microscaling(element) if scale else operands.tensor_scaled(element),
-        lambda: np.broadcast_to(integer_products(bits), (8, 1 << bits, 1 << bits)),
-        float(element.levels[1] ** 2), MX_SCALE.guard_bits if scale else 0,
-        variant=multiplier != "booth")
+        products, float(element.levels[1] ** 2) * 2.0 ** (dropped - fraction), guard - fraction,
+        offset, 0.0 if scale else mean, variant=multiplier != "booth")
 
 
 def floating(fmt: FloatFormat, window: int | None = None, rounding: str = "truncate",
-             scale: bool = False, variant: bool = False) -> Unit:
+             scale: bool = False, variant: bool = False,
+             guard: int = MX_SCALE.guard_bits) -> Unit:
     """A unit of floating-point numbers with a fixed-point accumulator."""
+    guard = guard if scale else 0
+    params = replace(MX_SCALE, guard_bits=guard)
     kept = min(window or fmt.product_bits, fmt.product_bits)
     label = "exact" if kept == fmt.product_bits else f"{kept}-bit window"
     name = f"{'MX-' if scale else ''}{fmt.name}"
-    accumulator = kept + 1 + HEADROOM_BITS + (MX_SCALE.guard_bits if scale else 0)
+    accumulator = kept + 1 + HEADROOM_BITS + guard
+    cut = f" {guard} guard bits" if scale and guard != MX_SCALE.guard_bits else ""
 
     def products() -> NDArray[np.int64]:
         table = float_products(fmt, window, rounding)
         return np.broadcast_to(table, (8, *table.shape))
 
     return Unit(
-        f"{name} {label}" + (" jammed" if rounding == "jam" else ""), name,
+        f"{name} {label}" + (" jammed" if rounding == "jam" else "") + cut, name,
         fmt.bits + (0.25 if scale else 0),
         lambda: FixedPointDot(FloatSlice(fmt, LANES, window, rounding), LANES,
-                              MX_SCALE if scale else None),
+                              params if scale else None),
         "block 32, octaves" if scale else "tensor", label, f"{accumulator} bits",
         operands.microscaling(fmt.element) if scale else operands.tensor_scaled(fmt.element),
         products, 2.0 ** (unit_shift(fmt, window) - 2 * (fmt.bias - 1 + fmt.mantissa_bits)),
-        MX_SCALE.guard_bits if scale else 0, variant=variant)
+        guard, variant=variant)
 
 
 def float32(fmt: FloatFormat, lanes: int) -> Unit:

@@ -7,6 +7,10 @@ Rounding is to nearest, ties to the even code, saturating, as in the definitions
 * FP6 E2M3, E3M2, FP4 E2M1, INT8 with 6 fraction bits: OCP Microscaling Formats (MX)
   Specification, v1.0, 2023, section 5.3.
 * posit<8,2>: Standard for Posit Arithmetic (2022): regime, 2 exponent bits, fraction.
+* takum8: L. Hunhold, "Beating posits at their own game: takum arithmetic", 2024
+  (arXiv:2404.18603), bits beyond the eighth read as 0: the linear takum, and the
+  logarithmic one of base sqrt(e).  Its authors round the bits; here the nearest value is
+  taken, which loses less.
 """
 
 from dataclasses import dataclass
@@ -43,15 +47,16 @@ class Element:
         return float(self.levels[-1])
 
     @cached_property
-    def _middles(self) -> NDArray[np.float64]:
+    def middles(self) -> NDArray[np.float64]:
+        """Where rounding changes from one level to the next."""
         return (self.levels[1:] + self.levels[:-1]) / 2
 
     def round(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Nearest values, ties to the even code, saturating; NaN stays."""
         a = np.abs(np.asarray(x, np.float64))
-        above = np.searchsorted(self._middles, a)
+        above = np.searchsorted(self.middles, a)
         # ``above`` takes ties down; an odd code there goes up to the even one.
-        tied = self._middles[np.minimum(above, len(self._middles) - 1)] == a
+        tied = self.middles[np.minimum(above, len(self.middles) - 1)] == a
         code = above + (tied & (above % 2 == 1))
         if not self.rounds_to_zero:
             code = np.where((code == 0) & (a > 0), 1, code)
@@ -85,6 +90,26 @@ def _posit_levels(bits: int, exponent_bits: int) -> NDArray[np.float64]:
         fraction = rest[exponent_bits:]
         values.append(2.0 ** (regime * (1 << exponent_bits) + exponent)
                       * (1 + (int(fraction, 2) / 2.0 ** len(fraction) if fraction else 0)))
+    return np.array(values)
+
+
+def _takum_levels(bits: int, logarithmic: bool) -> NDArray[np.float64]:
+    """Non-negative values of a takum: sign, direction, 3 regime bits, characteristic, mantissa.
+
+    The regime ``r`` counts the bits of the characteristic ``c``, inverted if the direction
+    is 0; the value is ``2^c (1 + m)``, or ``sqrt(e)^(c + m)`` of a logarithmic takum.
+    """
+    values = [0.0]
+    for code in range(1, 1 << (bits - 1)):
+        digits = f"{code:0{bits - 1}b}".ljust(11, "0")
+        up, regime = digits[0] == "1", int(digits[1:4], 2)
+        length = regime if up else 7 - regime
+        field = int("0" + digits[4:4 + length], 2)
+        characteristic = (1 << length) - 1 + field if up else 1 - (2 << length) + field
+        rest = digits[4 + length:bits - 1]
+        mantissa = int("0" + rest, 2) / 2.0 ** len(rest)
+        values.append(np.exp((characteristic + mantissa) / 2) if logarithmic
+                      else 2.0**characteristic * (1 + mantissa))
     return np.array(values)
 
 
@@ -131,18 +156,24 @@ FP8_E4M3 = FloatFormat("E4M3", 4, 3, 7, 127)
 FP8_E5M2 = FloatFormat("E5M2", 5, 2, 15, 124)
 #: No standard's: the range of PAL8U, every code a number.
 FP8_E3M4 = FloatFormat("E3M4", 3, 4, 3, 128)
+#: No standard's either: the 8-bit float of nearest accuracy to PAL8T.
+FP8_E2M5 = FloatFormat("E2M5", 2, 5, 1, 128)
 FP6_E2M3 = FloatFormat("E2M3", 2, 3, 1, 32)
 FP6_E3M2 = FloatFormat("E3M2", 3, 2, 3, 32)
 FP4_E2M1 = FloatFormat("E2M1", 2, 1, 1, 8)
 #: bfloat16, the top exponent for infinity and NaN.
 BF16 = FloatFormat("bf16", 8, 7, 127, 255 << 7)
-E4M3, E5M2, E3M4, E2M3, E3M2, E2M1 = (
-    f.element for f in (FP8_E4M3, FP8_E5M2, FP8_E3M4, FP6_E2M3, FP6_E3M2, FP4_E2M1))
+E4M3, E5M2, E3M4, E2M5, E2M3, E3M2, E2M1 = (
+    f.element for f in (FP8_E4M3, FP8_E5M2, FP8_E3M4, FP8_E2M5, FP6_E2M3, FP6_E3M2, FP4_E2M1))
 #: Two's complement with 6 fraction bits.
 MXINT8 = Element("INT8", 8, np.arange(128) / 64, 0, negative_largest=2.0)
 INT8 = Element("INT8", 8, np.arange(128.0), 6)
 INT6 = Element("INT6", 6, np.arange(32.0), 4)
 INT4 = Element("INT4", 4, np.arange(8.0), 2)
 POSIT8 = Element("posit8", 8, _posit_levels(8, 2), 24, rounds_to_zero=False)
+TAKUM8 = Element("takum8", 8, _takum_levels(8, False), 239, rounds_to_zero=False)
+#: ``emax`` is that of its largest value, which is no power of two.
+LOG_TAKUM8 = Element("log-takum8", 8, _takum_levels(8, True), 172, rounds_to_zero=False)
 
-ELEMENTS = (E4M3, E5M2, E3M4, E2M3, E3M2, E2M1, MXINT8, INT8, INT4, POSIT8)
+ELEMENTS = (E4M3, E5M2, E3M4, E2M5, E2M3, E3M2, E2M1, MXINT8, INT8, INT4, POSIT8, TAKUM8,
+            LOG_TAKUM8)

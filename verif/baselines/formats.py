@@ -2,28 +2,33 @@
 
 * MX: one E8M0 scale for 32 elements, ``2^(floor(log2 amax) - emax)`` (OCP MX v1.0,
   section 6.3); with ``clips=False`` the next power of two if the block would clip.
+  MX-E3M4 and MX-E2M5 are elements of no standard under the same scale.
 * NVFP4: E2M1, one E4M3 scale ``amax / 6`` for 16 elements below a float32 tensor scale
   ``amax / (6 * 448)`` (NVIDIA, "Pretraining large language models with NVFP4", 2025,
   arXiv:2509.25149, appendix).
-* INT8, INT4: symmetric, one float16 scale ``amax / 127`` (``amax / 7``) for 32 elements.
+* INT8, INT4: symmetric, one float16 scale ``amax / 127`` (``amax / 7``) for 32 elements;
+  INT8/64 for 64, which costs the 8.25 bits of PAL.
 * FP8: one float32 scale a tensor that puts its largest magnitude at the format's.
 * posit8: no scale but a power of two a tensor that puts its root mean square at 1, where
   posits are finest.
+
+Peers that choose among scales or elements are in ``verif/baselines/adaptive.py``.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pal_units import encode
-from pal_units.formats import FORMATS, Format
+from pal_units.formats import FORMATS, PAL8T, Format
+from verif.baselines.adaptive import ADAPTIVE
+from verif.baselines.blocks import Quantiser, Values, split
 from verif.baselines.elements import (
     E2M1,
     E2M3,
+    E2M5,
     E3M2,
+    E3M4,
     E4M3,
     E5M2,
     INT4,
@@ -33,39 +38,10 @@ from verif.baselines.elements import (
     Element,
 )
 
-Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Quantiser:
-    """A format as a function that rounds arrays ``(..., K)`` along their last axis.
-
-    Parameters
-    ----------
-    name: what tables call it.
-    bits_per_element: storage with the share of the scales, tensor scales left out.
-    round: the function; ``K`` must be a multiple of the block.
-    """
-
-    name: str
-    bits_per_element: float
-    round: Callable[[Values], Values]
-
-
-def _blocks(x: Values, block: int) -> tuple[Values, Values]:
-    """Blocks and their largest magnitudes, 1.0 for blocks of zeros."""
-    x = np.asarray(x, np.float64)
-    if x.shape[-1] % block:
-        raise ValueError(f"last axis must be a multiple of the block of {block}, "
-                         f"shape is {x.shape}")
-    blocks = x.reshape(*x.shape[:-1], -1, block)
-    amax = np.abs(blocks).max(axis=-1, keepdims=True)
-    return blocks, np.where(amax == 0, 1.0, amax)
-
 
 def mx(x: Values, element: Element, clips: bool = True) -> Values:
     """Microscaling: 32 elements below a power of two."""
-    blocks, amax = _blocks(x, 32)
+    blocks, amax = split(x, 32)
     exponent = np.frexp(amax)[1] - 1 - element.emax
     if not clips:
         exponent = exponent + (amax > np.ldexp(element.largest, exponent))
@@ -74,16 +50,16 @@ def mx(x: Values, element: Element, clips: bool = True) -> Values:
 
 def nvfp4(x: Values) -> Values:
     """E2M1 with an E4M3 scale for 16 elements and a tensor scale."""
-    blocks, amax = _blocks(x, 16)
+    blocks, amax = split(x, 16)
     tensor = np.float64(np.float32(np.abs(x).max() / (E2M1.largest * E4M3.largest))) or 1.0
     scale = E4M3.round(amax / E2M1.largest / tensor) * tensor
     scale = np.where(scale == 0, 1.0, scale)
     return (E2M1.round(blocks / scale) * scale).reshape(np.shape(x))
 
 
-def scaled_integer(x: Values, element: Element) -> Values:
-    """Symmetric integers with a float16 scale for 32 elements."""
-    blocks, amax = _blocks(x, 32)
+def scaled_integer(x: Values, element: Element, block: int = 32) -> Values:
+    """Symmetric integers with a float16 scale for each block."""
+    blocks, amax = split(x, block)
     scale = np.maximum((amax / element.largest).astype(np.float16).astype(np.float64), 2.0**-24)
     return (element.round(blocks / scale) * scale).reshape(np.shape(x))
 
@@ -107,27 +83,33 @@ def pal(x: Values, fmt: Format) -> Values:
     return encode(x, fmt).decode()
 
 
-def _pal(fmt: Format, block: int) -> Quantiser:
-    fmt = fmt.with_block(block)
-    name = fmt.name if block == FORMATS[fmt.name].block else f"{fmt.name}/{block}"
-    return Quantiser(name, fmt.n + 8 / block, partial(pal, fmt=fmt))
-
+#: PAL formats of the study by the name of their row: ``/16`` is a block of 16, ``-oct`` has
+#: block biases in whole octaves where the format has eighths.
+PAL_ROWS = {
+    **{fmt.name: fmt for fmt in FORMATS.values() if fmt.n <= 8},
+    "PAL8T-oct": PAL8T.with_bias_step(8),
+    **{f"{fmt.name}/16": fmt.with_block(16) for fmt in FORMATS.values() if fmt.n == 4},
+}
 
 #: Every format of the study by name: PAL first, then its peers.
 QUANTISERS = {q.name: q for q in (
-    *(_pal(fmt, 32) for fmt in FORMATS.values() if fmt.n <= 8),
-    *(_pal(fmt, 16) for fmt in FORMATS.values() if fmt.n == 4),
+    *(Quantiser(name, fmt.n + 8 / fmt.block, partial(pal, fmt=fmt))
+      for name, fmt in PAL_ROWS.items()),
     Quantiser("FP8-E4M3", 8, partial(tensor_scaled, element=E4M3)),
     Quantiser("FP8-E5M2", 8, partial(tensor_scaled, element=E5M2)),
     Quantiser("MXFP8-E4M3", 8.25, partial(mx, element=E4M3)),
     Quantiser("MXFP8-E4M3-noclip", 8.25, partial(mx, element=E4M3, clips=False)),
     Quantiser("MXFP8-E5M2", 8.25, partial(mx, element=E5M2)),
+    Quantiser("MX-E3M4", 8.25, partial(mx, element=E3M4)),
+    Quantiser("MX-E2M5", 8.25, partial(mx, element=E2M5)),
     Quantiser("MXINT8", 8.25, partial(mx, element=MXINT8)),
     Quantiser("INT8", 8.5, partial(scaled_integer, element=INT8)),
+    Quantiser("INT8/64", 8.25, partial(scaled_integer, element=INT8, block=64)),
     Quantiser("posit8", 8, posit),
     Quantiser("MXFP6-E2M3", 6.25, partial(mx, element=E2M3)),
     Quantiser("MXFP6-E3M2", 6.25, partial(mx, element=E3M2)),
     Quantiser("MXFP4-E2M1", 4.25, partial(mx, element=E2M1)),
     Quantiser("NVFP4", 4.5, nvfp4),
     Quantiser("INT4", 4.5, partial(scaled_integer, element=INT4)),
+    *ADAPTIVE,
 )}

@@ -18,17 +18,18 @@ def draw(results: dict, folder: Path) -> list[Path]:
     figures = Figures(folder, results["command"])
     pyplot, save = figures.pyplot, figures.save
 
-    figure, panels = pyplot.subplots(1, len(DISTRIBUTIONS), figsize=(18, 5), sharey=True)
-    for panel, distribution in zip(panels, DISTRIBUTIONS, strict=True):
+    figure, grid = pyplot.subplots(2, len(DISTRIBUTIONS) // 2, figsize=(21, 11), sharey=True)
+    for panel, distribution in zip(grid.flat, DISTRIBUTIONS, strict=True):
         for row in results["rows"]:
-            if row["distribution"] == distribution:
+            if row["distribution"] == distribution and not row["rotated"] and row["sqnr_db"]:
                 panel.plot(row["bits_per_element"], row["sqnr_db"], "o",
                            color=_colour(row["format"]))
                 panel.annotate(row["format"], (row["bits_per_element"], row["sqnr_db"]),
                                fontsize=6, xytext=(3, 2), textcoords="offset points")
         panel.set(title=distribution, xlabel="bits per element", xlim=(3.8, 9.6))
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel("SQNR of values, dB")
+    for panels in grid:
+        panels[0].set_ylabel("SQNR of values, dB")
     save(figure, "sqnr")
 
     figure, panel = pyplot.subplots(figsize=(8, 5))
@@ -45,7 +46,7 @@ def draw(results: dict, folder: Path) -> list[Path]:
 
     if results["network_rows"]:
         figure, panel = pyplot.subplots(figsize=(8, 5))
-        for row in results["network_rows"]:
+        for row in (r for r in results["network_rows"] if not r["rotated"]):
             panel.plot(row["bits_per_element"], row["embedding_sqnr_db"], "o",
                        color=_colour(row["format"]))
             panel.annotate(row["format"], (row["bits_per_element"], row["embedding_sqnr_db"]),

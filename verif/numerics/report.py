@@ -1,11 +1,14 @@
-"""Tables of the study's results: for the terminal and for ``docs/accuracy.md``."""
+"""Tables of the study's results: for the terminal, for ``docs/accuracy.md`` and the README."""
 
 import json
 import shutil
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
+from verif.numerics import claims
 from verif.numerics.study import DISTRIBUTIONS, LENGTHS
+from verif.readme import fill, markdown_table, wrapped
 from verif.stamps import ACCURACY
 
 Row = list[str]
@@ -13,48 +16,76 @@ Row = list[str]
 
 def _names(results: dict) -> list[str]:
     """Formats by bits an element, widest first, as the study has them."""
-    bits = {row["format"]: row["bits_per_element"] for row in results["rows"]}
+    bits = claims.bits(results)
     return sorted(bits, key=lambda name: -round(bits[name] // 2))
 
 
-def _value(results: dict, key: str, column: str, **where: object) -> str:
-    for row in results[key]:
-        if all(row[k] == v for k, v in where.items()):
-            return f"{row[column]:.2f}"
-    return "-"
+def _value(value: float) -> str:
+    return "exact" if value == inf else f"{value:.2f}"
+
+
+def _difference(value: float) -> str:
+    return "exact" if value == inf else "peer exact" if value == -inf else f"{value:+.1f}"
 
 
 def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
     """Title and rows, the first one the headings, of each table."""
-    names = _names(results)
-    bits = {row["format"]: f"{row['bits_per_element']:g}" for row in results["rows"]}
-    for title, column in (("SQNR of values, dB", "sqnr_db"),
-                          (f"SQNR of dot products of length {results['sizes']['length']}, dB",
+    names, bits = _names(results), claims.bits(results)
+    values = claims.levels(results)
+    for name in claims.HEADLINES:
+        yield f"{name} above each peer of as many bits, SQNR of values, dB", [
+            ["peer", "bits", *DISTRIBUTIONS], *(
+                [peer, f"{bits[peer]:g}", *(
+                    _difference(claims.difference(values[name, d], values[peer, d]))
+                    for d in DISTRIBUTIONS)] for peer in claims.peers(results, name))]
+    for title, column in (("SQNR of values", "sqnr_db"),
+                          (f"SQNR of dot products of length {results['sizes']['length']}",
                            "dot_sqnr_db")):
-        yield title, [["format", "bits", *DISTRIBUTIONS], *(
-            [name, bits[name], *(_value(results, "rows", column, format=name, distribution=d)
-                                 for d in DISTRIBUTIONS)] for name in names)]
+        for rotated in (False, True):
+            table = claims.levels(results, column, rotated)
+            yield f"{title}{', rotated' * rotated}, dB", [["format", "bits", *DISTRIBUTIONS], *(
+                [name, f"{bits[name]:g}", *(_value(table[name, d]) for d in DISTRIBUTIONS)]
+                for name in names)]
+    lengths = {(r["format"], r["length"]): r["dot_sqnr_db"] for r in results["length_rows"]}
     yield "SQNR of dot products of Gaussian data by length, dB", [
-        ["format", *map(str, LENGTHS)], *(
-            [name, *(_value(results, "length_rows", "dot_sqnr_db", format=name, length=n)
-                     for n in LENGTHS)] for name in names)]
+        ["format", *map(str, LENGTHS)],
+        *([name, *(_value(lengths[name, n]) for n in LENGTHS)] for name in names)]
     if results["network_rows"]:
-        rows = {row["format"]: row for row in results["network_rows"]}
+        cosines = {(r["format"], r["rotated"]): r["cosine_min"] for r in results["network_rows"]}
+        plain, turned = (claims.embeddings(results, rotated) for rotated in (False, True))
         yield f"{results['network_rows'][0]['model']}: embeddings against float32", [
-            ["format", "bits", "SQNR, dB", "least cosine"], *(
-                [name, bits[name], f"{rows[name]['embedding_sqnr_db']:.2f}",
-                 f"{rows[name]['cosine_min']:.5f}"] for name in names)]
+            ["format", "bits", "SQNR, dB", "least cosine", "rotated, dB", "rotated, cosine"], *(
+                [name, f"{bits[name]:g}", _value(plain[name]), f"{cosines[name, False]:.5f}",
+                 _value(turned[name]), f"{cosines[name, True]:.5f}"] for name in names)]
 
 
 def markdown(results: dict) -> str:
     """All tables as Markdown."""
-    parts = []
-    for title, rows in tables(results):
-        lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-        parts.append(f"**{title}**\n\n" + "\n".join("| " + " | ".join(r) + " |" for r in lines))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(f"**{title}**\n\n{markdown_table(rows)}"
+                       for title, rows in tables(results)) + "\n"
 
 
+#: The results that the page was written from.
+BASELINE = ACCURACY.path.with_name("accuracy.json")
+#: What the README shows: formats, and distributions beside the network.
+README_FORMATS = ("PAL8T", "MXINT8", "INT8/64", "E2M5/8th", "MXFP8-E4M3", "PAL6T", "MXFP6-E2M3",
+                  "E2M3/8th", "PAL4T/16", "NVFP4", "NVFP4-4/6", "IF4")
+README_DISTRIBUTIONS = ("gaussian", "student-t3", "outliers", "uniform", "sparse")
+
+
+def _bullets(sentences: Iterator[str]) -> str:
+    return "\n".join(wrapped(sentence, "* ") for sentence in sentences)
+
+
+def readme(results: dict) -> str:
+    """The part of the README that is about accuracy."""
+    bits, values = claims.bits(results), claims.levels(results)
+    network = claims.embeddings(results)
+    rows = [["", *README_FORMATS], ["bits in all", *(f"{bits[n]:g}" for n in README_FORMATS)],
+            *([d, *(claims.decibels(values[n, d]) for n in README_FORMATS)]
+              for d in README_DISTRIBUTIONS),
+            ["MiniLM sentence embeddings", *(f"{network[n]:.1f}" for n in README_FORMATS)]]
+    return f"{markdown_table(rows)}\n\n{_bullets(claims.holds(results))}"
 
 
 def text(results: dict) -> str:
@@ -64,24 +95,36 @@ def text(results: dict) -> str:
 Written by `make docs` from the results of `make numerics`; do not edit.
 numpy {results["versions"]["numpy"]}, {results["sizes"]["values"]} values a distribution.
 
-SQNR is `10 log10(sum x^2 / sum (x - rounded x)^2)`. Every format sees the same data. Outliers are
-standard normal with one value in a hundred times 30; the network is the sentence encoder
-all-MiniLM-L6-v2 with weights and inputs of its 36 linear layers rounded, everything else float32,
-on 32 sentences. PAL dot products are those of the hardware (rounded products, block biases, 32-bit
-accumulator); peers get exact sums of their rounded values. Definitions and sources of the peers:
-`verif/baselines/`. `/16` is a block of 16, otherwise PAL has blocks of 32.
+SQNR is `10 log10(sum x^2 / sum (x - rounded x)^2)`. Every format sees the same data. PAL dot
+products are those of the hardware (rounded products, block biases, 32-bit accumulator); peers get
+exact sums of their rounded values. `bits` are those of an element with its share of what a block
+stores. `exact`: nothing is lost.
 
-What to read from it:
+* **Data**: outliers are standard normal with one value in a hundred times 30; bimodal is -1 or 1
+  plus a tenth of a normal; sparse is normal with nine of ten values 0; softmax is of normal scores
+  of deviation 3 along 1024; integers are uniform from -127 to 127; ternary is -1, 0, 1 times a
+  number from 1 to 2 for each row of 1024. The network is the sentence encoder all-MiniLM-L6-v2 with
+  weights and inputs of its 36 linear layers rounded, everything else float32, on 32 sentences.
+* **PAL**: blocks of 32, of 16 where the name says `/16`. Block biases are in steps of 1/8 octave;
+  in whole octaves for PAL8U, as the format has them, and for PAL8T-oct, the same codes for a
+  smaller dot unit ([area](area.md)).
+* **Peers**: definitions and sources in `verif/baselines/`. `/8th` is an element under PAL's own
+  block bias in 1/8 octave, searched for the least squared error; INT8/64 has a float16 scale for
+  64. Where a definition leaves a choice, the docstring there says what was chosen.
+* **Rotated**: a Hadamard rotation of 32 neighbours with random signs before rounding, PAL's rows
+  too.
 
-* PAL8T is the most accurate 8-bit format with blocks of 32 and an 8-bit scale, on every
-  distribution. INT8 with a float16 scale (8.5 bits) is better on Gaussian and Laplace values, worse
-  on heavier tails, on outliers and on the network.
-* PAL8U pays some 5 dB against PAL8T for its simpler decoder, and stays about 6 dB above every 8-bit
-  float. Its block biases are whole octaves.
-* PAL6T is above E2M3 on all values, in dot products and on the network, rounded products included.
-  PAL6U is below it but for outliers.
-* At 4.5 bits all are within 1.3 dB of each other on Gaussian values. PAL4T gains on tails and
-  outliers; PAL4U does not, and NVFP4 is better there.
+What holds:
+
+{_bullets(claims.holds(results))}
+
+## Where PAL loses
+
+Differences in dB are the largest, at the place that is named first.
+
+{(chr(10) * 2).join(wrapped(s) for s in (*claims.losses(results), claims.scale_share(results)))}
+
+## Figures and tables
 
 ![SQNR of values](figures/sqnr.svg)
 ![SQNR of dot products by length](figures/dot_length.svg)
@@ -91,9 +134,11 @@ What to read from it:
 
 
 def main() -> None:
-    """Write the page and its figures from ``build/numerics.json``."""
+    """Write the page, its figures, its data and the README's part from ``build/numerics.json``."""
     results = json.loads(Path("build/numerics.json").read_text())
     ACCURACY.write(text(results), results["sources"])
+    BASELINE.write_text(json.dumps(results) + "\n")
+    fill("accuracy", readme(results))
     figures = ACCURACY.path.parent / "figures"
     figures.mkdir(exist_ok=True)
     for name in ("sqnr", "dot_length", "minilm"):

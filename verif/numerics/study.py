@@ -1,7 +1,8 @@
 """Signal-to-quantisation-noise ratios of every format on the same data.
 
-SQNR is ``10 log10(sum x^2 / sum (x - rounded x)^2)`` in dB.  Every random array has a
-seed of its own, so that a row does not depend on which others are computed.
+SQNR is ``10 log10(sum x^2 / sum (x - rounded x)^2)`` in dB, None in rows where nothing is
+lost.  Every random array has a seed of its own, so that a row does not depend on which
+others are computed.  Rotated rows are those of ``verif.baselines.rotation``, PAL's too.
 """
 
 import platform
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units import encode, matmul
-from pal_units.formats import FORMATS
-from verif.baselines.formats import QUANTISERS, Quantiser
+from verif.baselines.formats import PAL_ROWS, QUANTISERS
+from verif.baselines.rotation import rotate, rotated
 from verif.numerics import minilm
 
 Values = NDArray[Any]
@@ -28,6 +29,18 @@ def _outliers(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
     return rng.standard_normal(shape) * np.where(rng.random(shape) < 0.01, 30.0, 1.0)
 
 
+def _softmax(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """Softmax along the last axis of normal scores of deviation 3."""
+    score = 3 * rng.standard_normal(shape)
+    score = np.exp(score - score.max(axis=-1, keepdims=True))
+    return score / score.sum(axis=-1, keepdims=True)
+
+
+def _ternary(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """-1, 0 and 1 in equal shares, times a number between 1 and 2 for each row."""
+    return rng.integers(-1, 2, shape) * np.exp2(rng.random((*shape[:-1], 1)))
+
+
 #: Distributions by name.
 DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Values]] = {
     "gaussian": lambda rng, shape: rng.standard_normal(shape),
@@ -35,16 +48,23 @@ DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Values
     "student-t3": lambda rng, shape: rng.standard_t(3, shape),
     "lognormal": lambda rng, shape: rng.lognormal(size=shape) * rng.choice([-1.0, 1.0], shape),
     "outliers": _outliers,
+    "cauchy": lambda rng, shape: rng.standard_cauchy(shape),
+    "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
+    "bimodal": lambda rng, shape: rng.choice([-1.0, 1.0], shape) + 0.1 * rng.standard_normal(shape),
+    "sparse": lambda rng, shape: rng.standard_normal(shape) * (rng.random(shape) < 0.1),
+    "softmax": _softmax,
+    "integers": lambda rng, shape: rng.integers(-127, 128, shape).astype(np.float64),
+    "ternary": _ternary,
 }
 #: Lengths of the dot products of the error curve.
-LENGTHS = (32, 128, 512, 2048, 4096)
+LENGTHS = (64, 128, 512, 2048, 4096)
 
 
 @dataclass(frozen=True)
 class Sizes:
     """How much data: ``values`` numbers an SQNR, ``dots^2`` dot products of ``length``."""
 
-    values: int = 1 << 20
+    values: int = 1 << 19
     dots: int = 128
     length: int = 1024
 
@@ -61,34 +81,38 @@ def data(distribution: str, shape: tuple[int, ...], seed: int) -> Values:
     return DISTRIBUTIONS[distribution](np.random.default_rng([seed, name]), shape)
 
 
-def dots(quantiser: Quantiser, x: Values, w: Values) -> Values:
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def dots(name: str, x: Values, w: Values) -> Values:
     """Dot products of the rows of ``x`` and ``w``.
 
     PAL sums as its hardware does, with rounded products; peers get exact sums of their
     rounded values, which flatters them.
     """
-    name = quantiser.name.split("/")[0]
-    if name not in FORMATS:
-        return quantiser.round(x) @ quantiser.round(w).T
-    block = int(quantiser.name.split("/")[1]) if "/" in quantiser.name else None
-    return matmul(encode(x, FORMATS[name], block=block),
-                  encode(w.T, FORMATS[name], block=block, axis=0))
+    if name in PAL_ROWS:
+        return matmul(encode(x, PAL_ROWS[name]), encode(w.T, PAL_ROWS[name], axis=0))
+    return QUANTISERS[name].round(x) @ QUANTISERS[name].round(w).T
 
 
 def distribution_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[dict]:
-    """A row a format and distribution: SQNR of values and of dot products."""
+    """A row a format and distribution, plain and rotated: SQNR of values and dot products."""
     rows = []
     for i, distribution in enumerate(DISTRIBUTIONS):
         x = data(distribution, (sizes.values // 1024, 1024), 1)
         a, b = (data(distribution, (sizes.dots, sizes.length), seed) for seed in (2, 3))
         exact = a @ b.T
+        turned = rotate(x), rotate(a), rotate(b)
         for j, name in enumerate(names):
             progress(f"{distribution}: {name}", (i + j / len(names)) / len(DISTRIBUTIONS))
             quantiser = QUANTISERS[name]
-            rows.append({
-                "format": name, "bits_per_element": quantiser.bits_per_element,
-                "distribution": distribution, "sqnr_db": sqnr_db(x, quantiser.round(x)),
-                "dot_sqnr_db": sqnr_db(exact, dots(quantiser, a, b))})
+            for is_rotated, (values, left, right) in enumerate(((x, a, b), turned)):
+                rows.append({
+                    "format": name, "bits_per_element": quantiser.bits_per_element,
+                    "distribution": distribution, "rotated": bool(is_rotated),
+                    "sqnr_db": _finite(sqnr_db(values, quantiser.round(values))),
+                    "dot_sqnr_db": _finite(sqnr_db(exact, dots(name, left, right)))})
     return rows
 
 
@@ -101,23 +125,27 @@ def length_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[
         for j, name in enumerate(names):
             progress(f"length {length}: {name}", (i + j / len(names)) / len(LENGTHS))
             rows.append({"format": name, "distribution": "gaussian", "length": length,
-                         "dot_sqnr_db": sqnr_db(exact, dots(QUANTISERS[name], a, b))})
+                         "dot_sqnr_db": sqnr_db(exact, dots(name, a, b))})
     return rows
 
 
 def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
-    """A row a format: sentence embeddings against float32.  Raises ``MissingPackage``."""
+    """A row a format, plain and rotated: sentence embeddings against float32.
+
+    Raises ``MissingPackage``.
+    """
     exact = minilm.embeddings()
     rows = []
     for i, name in enumerate(names):
         progress(f"sentence embeddings: {name}", i / len(names))
-        quantiser = QUANTISERS[name]
-        found = minilm.embeddings(quantiser.round)
-        cosine = (exact * found).sum(axis=1)
-        rows.append({
-            "format": name, "bits_per_element": quantiser.bits_per_element,
-            "model": "all-MiniLM-L6-v2", "embedding_sqnr_db": sqnr_db(exact, found),
-            "cosine_mean": float(cosine.mean()), "cosine_min": float(cosine.min())})
+        for quantiser in (QUANTISERS[name], rotated(QUANTISERS[name])):
+            found = minilm.embeddings(quantiser.round)
+            cosine = (exact * found).sum(axis=1)
+            rows.append({
+                "format": name, "bits_per_element": quantiser.bits_per_element,
+                "rotated": quantiser is not QUANTISERS[name],
+                "model": "all-MiniLM-L6-v2", "embedding_sqnr_db": sqnr_db(exact, found),
+                "cosine_mean": float(cosine.mean()), "cosine_min": float(cosine.min())})
     return rows
 
 

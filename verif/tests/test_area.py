@@ -20,9 +20,11 @@ from rtl.gates import liberty as neutral_text
 from rtl.liberty import LibraryError
 from rtl.synthesis import MAPPINGS, Netlist, UnmappedCells, speeds, synthesise
 from verif.area import bars
+from verif.area.edges import at_edge
+from verif.area.netlists import WrongNetlist
 from verif.area.plots import front
 from verif.area.report import BASELINE, tables
-from verif.area.study import WrongNetlist, by_name, energies, row
+from verif.area.study import by_name, energies, row
 from verif.cli import app
 
 NEUTRAL = liberty.neutral()
@@ -298,7 +300,7 @@ def test_committed_tables_have_every_bar():
     assert len(parts["Areas against the bars"]) == 1 + 2 * len(bars.BARS)
     assert {r["unit"] for r in results["rows"]} == set(by_name())
     assert all(r["unmapped"] == 0 and r["ge"] > 0 for r in results["rows"])
-    assert bars.at_edge(160, 144) == 145
+    assert at_edge(160, 144) == 145
     equal = parts["Smallest area at equal delay"]
     int8 = next(r for r in equal if r[0] == "INT8")
     assert int(int8[1]) >= int(int8[2]) >= int(int8[3]) > 400  # more time, less area

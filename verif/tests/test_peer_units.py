@@ -9,11 +9,18 @@ from verif.baselines.elements import (
     BF16,
     FP4_E2M1,
     FP6_E2M3,
+    FP8_E2M5,
     FP8_E3M4,
     FP8_E4M3,
     FP8_E5M2,
 )
-from verif.baselines.products import float_products, integer_products, unit_shift
+from verif.baselines.products import (
+    dropped_mean,
+    dropped_products,
+    float_products,
+    integer_products,
+    unit_shift,
+)
 from verif.baselines.rtl.aligned import AlignedSlice
 from verif.baselines.rtl.dot import FixedPointDot
 from verif.baselines.rtl.float32 import Float32Dot
@@ -73,11 +80,16 @@ def _biases(rng):
 INTEGERS = [(bits, multiplier) for bits in (8, 6, 4) for multiplier in MULTIPLIERS]
 FLOATS = [(FP8_E4M3, None, "truncate"), (FP8_E4M3, 12, "truncate"), (FP8_E4M3, 12, "jam"),
           (FP8_E3M4, None, "truncate"), (FP8_E3M4, 12, "truncate"), (FP8_E3M4, 8, "jam"),
-          (FP8_E5M2, 12, "truncate"), (FP8_E5M2, 5, "truncate"), (FP6_E2M3, None, "truncate"),
+          (FP8_E3M4, 10, "jam"), (FP8_E4M3, 9, "jam"), (FP6_E2M3, 9, "truncate"),
+          (FP6_E2M3, 10, "jam"), (FP4_E2M1, 6, "truncate"), (FP4_E2M1, 7, "jam"),
+          (FP8_E2M5, 11, "jam"), (FP8_E5M2, 12, "truncate"), (FP8_E5M2, 5, "truncate"),
+          (FP6_E2M3, None, "truncate"),
           (FP4_E2M1, None, "truncate"), (FP4_E2M1, None, "jam")]
 LEAN = [(PAL8U, DotParams(4, 5, 10, bias_step=8)), (PAL8T, DotParams(5, 6, 12, operand_octaves=8)),
         (PAL6T, DotParams(3, 5, 9, 6, operand_octaves=8)), (PAL4U, DotParams(3, 3, 6)),
-        (PAL8U, DotParams(5, 4, 11, bias_step=2, operand_octaves=4))]
+        (PAL8U, DotParams(5, 4, 11, bias_step=2, operand_octaves=4)),
+        (PAL8U, DotParams(4, 5, 10, 2, bias_step=8)), (PAL8T, DotParams(5, 6, 12, 2, bias_step=8)),
+        (PAL6T, DotParams(3, 5, 9, 2, operand_octaves=8)), (PAL4U, DotParams(3, 2, 7, 2))]
 
 
 def test_integer_units_are_exact(tmp_path, record_property):
@@ -91,6 +103,41 @@ def test_integer_units_are_exact(tmp_path, record_property):
     record_property("cases", SLICES * len(cases))
 
 
+#: Bits, dropped columns, guard bits of a block scale or None for none.
+DROPPED = [(8, 3, None), (8, 1, 0), (8, 4, 5), (8, 6, 8), (8, 2, 1), (6, 5, 3), (4, 2, None)]
+
+
+def test_integer_units_with_dropped_columns_equal_their_models(tmp_path, record_property):
+    cases = {}
+    for i, (bits, dropped, guard) in enumerate(DROPPED):
+        rng = np.random.default_rng(i)
+        codes, special = _codes(rng, bits)
+        fraction = 2 if guard and guard > 2 else 0
+        offset = int(rng.integers(-40, 40))
+        scale = None if guard is None else DotParams(4, 5, guard_bits=guard, bias_step=8)
+        unit = FixedPointDot(IntegerSlice(bits, LANES, "booth", dropped, offset, fraction), LANES,
+                             scale)
+        products = dropped_products(bits, dropped)[codes[0], codes[1]] << fraction
+        products[:, 0] += offset
+        cases[f"INT{bits} {dropped} {guard}"] = _fixed(unit, codes, products, special,
+                                                       _biases(rng), scale)
+    assert check_units(cases, tmp_path) == dict.fromkeys(cases, SLICES)
+    record_property("cases", SLICES * len(cases))
+
+
+def test_dropped_columns_lack_what_their_bits_can_hold():
+    for bits in (4, 6, 8):
+        exact = integer_products(bits)
+        assert np.array_equal(dropped_products(bits, 0), exact)
+        for dropped in range(1, bits + 1):
+            lacking = exact - (dropped_products(bits, dropped) << dropped)
+            rows = range(0, min(dropped, bits), 2)
+            # A row lacks its bits below the column, and the 1 of a negation at its own place.
+            assert lacking.min() >= 0
+            assert lacking.max() <= sum((1 << dropped) - (1 << r) + (1 << r) for r in rows)
+            assert dropped_mean(bits, dropped) == pytest.approx(lacking.mean() / 2**dropped)
+
+
 def test_floating_point_units_equal_their_models(tmp_path, record_property):
     cases = {}
     for i, (fmt, window, rounding) in enumerate(FLOATS):
@@ -98,7 +145,7 @@ def test_floating_point_units_equal_their_models(tmp_path, record_property):
         special = range(fmt.codes, 1 << (fmt.bits - 1))
         codes, nan = _codes(rng, fmt.bits, special)
         assert nan.any() == bool(special)
-        scale = DotParams(4, 5, bias_step=8) if i % 2 else None
+        scale = DotParams(4, 5, guard_bits=(8, 1, 0)[i % 3], bias_step=8) if i % 2 else None
         unit = FixedPointDot(FloatSlice(fmt, LANES, window, rounding), LANES, scale)
         products = float_products(fmt, window, rounding)[codes[0], codes[1]]
         cases[f"{fmt.name} {window} {rounding}"] = _fixed(unit, codes, products, nan, _biases(rng),
@@ -194,6 +241,8 @@ def _bf16_case(window):
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: IntegerSlice(8, 4, "wallace"), "multiplier must be one of booth"),
     (lambda: IntegerSlice(7, 4), "bits must be even, not 7"),
+    (lambda: IntegerSlice(8, 4, dropped=9), "dropped must be 0 to 8, of Booth's rows only, not 9"),
+    (lambda: IntegerSlice(8, 4, "baugh-wooley", 1), "dropped must be 0 to 8, of Booth's rows"),
     (lambda: FloatSlice(FP8_E4M3, 4, 12, "nearest"), "rounding must be one of truncate"),
     (lambda: AlignedSlice(BF16, 4, 12), "window must hold a product, not 12 bits"),
 ])

@@ -18,60 +18,77 @@ class IntegerSlice(wiring.Component):
     an inverted bit and a constant.  ``baugh-wooley``: AND gates with inverted sign rows
     (C. R. Baugh, B. A. Wooley, "A two's complement parallel array multiplication
     algorithm", IEEE Trans. Computers C-22, 1973).  All rows of all lanes form one sum.
+    Of Booth's rows the lowest columns can be left out; the sum is then in units of
+    ``2^dropped``, and a constant below that can stand for the mean of what they held.
 
     Parameters
     ----------
     bits: of an operand; lanes: products; multiplier: one of ``MULTIPLIERS``.
+    dropped: columns left out; compensation: what each sum gets for them, in units of
+    ``2^(dropped - fraction)``.
 
     Members
     -------
-    a, b : In(lanes x bits); o : Out(signed(2 * bits + log2(lanes))); nan : Out(1), always 0
+    a, b : In(lanes x bits); nan : Out(1), always 0
+    o : Out(signed(2 * bits - dropped + fraction + log2(lanes)))
 
     Raises
     ------
-    ValueError: an odd number of bits, or another multiplier.
+    ValueError: an odd number of bits, another multiplier, or columns that cannot be dropped.
     """
 
     latency = 0
 
-    def __init__(self, bits: int, lanes: int, multiplier: str = "booth") -> None:
+    def __init__(self, bits: int, lanes: int, multiplier: str = "booth", dropped: int = 0,
+                 compensation: int = 0, fraction: int = 0) -> None:
         if multiplier not in MULTIPLIERS:
             raise ValueError(f"multiplier must be one of {', '.join(MULTIPLIERS)}, "
                              f"not {multiplier!r}")
         if bits % 2:
             raise ValueError(f"bits must be even, not {bits}")
+        if not 0 <= dropped <= (bits if multiplier == "booth" else 0):
+            raise ValueError(f"dropped must be 0 to {bits}, of Booth's rows only, not {dropped}")
         self.bits, self.lanes, self.multiplier = bits, lanes, multiplier
+        self.dropped, self.compensation, self.fraction = dropped, compensation, fraction
         operands = data.ArrayLayout(bits, lanes)
         super().__init__({"a": In(operands), "b": In(operands), "nan": Out(1),
-                          "o": Out(signed(2 * bits + (lanes - 1).bit_length()))})
+                          "o": Out(signed(2 * bits - dropped + fraction
+                                         + (lanes - 1).bit_length()))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows: list[Value] = []
-        constant = 0
-        make = _booth if self.multiplier == "booth" else _baugh_wooley
+        constant, below = divmod(self.compensation, 1 << self.fraction)
         for lane in range(self.lanes):
-            more, offset = make(self.a[lane], self.b[lane])
+            more, offset = _booth(self.a[lane], self.b[lane], self.dropped) \
+                if self.multiplier == "booth" else _baugh_wooley(self.a[lane], self.b[lane])
             rows += more
             constant += offset
-        m.d.comb += self.o.eq(heap_sum([*rows, constant], len(self.o)))
+        total = heap_sum([*rows, constant], len(self.o) - self.fraction)
+        m.d.comb += self.o.eq(Cat(Const(below, self.fraction), total))
         return m
 
 
-def _booth(a: Value, b: Value) -> tuple[list[Value], int]:
-    """Rows and a constant: a digit of ``b`` selects 0, a or 2a, inverted if negative."""
+def _booth(a: Value, b: Value, dropped: int) -> tuple[list[Value], int]:
+    """Rows and a constant: a digit of ``b`` selects 0, a or 2a, inverted if negative.
+
+    Bits below column ``dropped`` are left out; a digit of -0 would show in what is left of
+    its row, and is 0 there.
+    """
     n, rows, constant = len(a), [], 0
     digits = Cat(Const(0, 1), b)
     for i in range(n // 2):
         low, middle, high = (digits[2 * i + j] for j in range(3))
         one, two = low ^ middle, (low == middle) & (high != middle)
-        negative = high
+        below = max(dropped - 2 * i, 0)
+        negative = high & ~(low & middle) if below else high
         bits = Cat(((one & Cat(a, a[-1])[j]) | (two & Cat(Const(0, 1), a)[j])) ^ negative
                    for j in range(n + 1))
         # In two's complement the top bit counts -2^n: inverted it counts 2^n above that.
-        rows.append(Cat(bits[:n], ~bits[n]) << (2 * i))
-        rows.append(negative << (2 * i))
-        constant -= 1 << (n + 2 * i)
+        rows.append(Cat(bits[:n], ~bits[n])[below:] << max(2 * i - dropped, 0))
+        if not below:
+            rows.append(negative << (2 * i - dropped))
+        constant -= 1 << (n + 2 * i - dropped)
     return rows, constant
 
 
