@@ -104,6 +104,7 @@ docs: $(READY) ## write the generated pages of docs/ (accuracy and area from bui
 	$(BIN)/python -m verif.unit_pages
 	$(BIN)/python -m verif.numerics.report
 	$(BIN)/python -m verif.area.report
+	$(BIN)/python -m verif.area.lean_report
 
 stamps: $(READY) ## which costly pages are not made from the sources of now
 	$(BIN)/python -m verif.stamps

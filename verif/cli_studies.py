@@ -8,7 +8,7 @@ import typer
 
 from compiler.files import check_directory, replace_file
 from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, working
-from verif.stamps import ACCURACY, AREA
+from verif.stamps import ACCURACY, AREA, LEAN
 from verif.tables import show, table
 
 
@@ -58,12 +58,13 @@ def area(
 ) -> None:
     """Compare area, delay, energy and accuracy of dot units of PAL and its peers.
 
+    Also both cut by one search, lean against lean: lean.json beside the results.
     Exit code 1 if an area moved against the results of --check.
 
     Example: spu area --liberty sky130hd_tt.lib --json build/area.json
     """
     from rtl import liberty
-    from verif.area import report
+    from verif.area import lean_report, lean_study, report
     from verif.area.plots import draw
     from verif.area.study import study
     from verif.numerics import MissingPackage, require
@@ -78,17 +79,22 @@ def area(
             for remark in liberty.read(library).remarks() if library else ():
                 console.print(f"{library}: {remark}", highlight=False, markup=False)
             require("matplotlib")
-            sources = AREA.sources()
+            sources = AREA.sources(), LEAN.sources()
             results = study(library, tried, lambda what, share: note(
-                f"{what}, {share:.0%}")) | {"sources": sources}
+                f"{what}, {share:.0%}")) | {"sources": sources[0]}
+            lean = lean_study.study(library, lambda what, share: note(
+                f"{what}, {share:.0%}")) | {"sources": sources[1]}
             replace_file(json_path, lambda sink: sink.write(
                 json.dumps(results, indent=1).encode() + b"\n"))
+            replace_file(json_path.with_name("lean.json"), lambda sink: sink.write(
+                json.dumps(lean, indent=1).encode() + b"\n"))
             draw(results, plots)
         except (liberty.LibraryError, MissingPackage) as error:
             raise BadInput(str(error)) from None
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise BadInput(f"{check}: not results of spu area") from None
-    show(*(table(title, rows[0], rows[1:]) for title, rows in report.tables(results)))
+    show(*(table(title, rows[0], rows[1:])
+           for title, rows in (*report.tables(results), *lean_report.tables(lean))))
     print(f"{json_path}, {plots}: written by `{results['command']}` with library "
           f"{results['library']}")
     if baseline and (moved := report.moved(results, baseline)):

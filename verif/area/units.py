@@ -12,7 +12,6 @@ from pal_units import model, octaves_below
 from pal_units.formats import (
     BIAS_PER_OCTAVE,
     DOT_PARAMS,
-    FORMATS,
     PAL4U,
     PAL6T,
     PAL8T,
@@ -110,9 +109,8 @@ def pal(fmt: Format, params: DotParams, label: str, scale: bool = True, decoded:
     accumulator = params.product_bits + 1 + guard + HEADROOM_BITS
     coded = fmt if scale else fmt.with_block(1)
     steps = "" if not scale else f", bias step {fmt.bias_step}/8"
-    name = fmt.name + "-oct" * (fmt.bias_step > FORMATS[fmt.name].bias_step)
     return Unit(
-        f"{name} {label}", name, fmt.n + (8 / fmt.block if scale else 0),
+        f"{fmt.name} {label}", fmt.name, fmt.n + (8 / fmt.block if scale else 0),
         lambda: FixedPointDot(PalSlice(fmt, params, LANES, decoded), LANES,
                               params if scale else None),
         (f"block {fmt.block}" if scale else "tensor") + steps,
@@ -217,7 +215,8 @@ LEAN_8U = _lean(4, 5, 10, step=8)
 LEAN_8T = _lean(5, 6, 12, 6, step=8, octaves=8)
 LEAN_6T = _lean(3, 5, 9, 6, octaves=8)
 LEAN_4U = _lean(3, 3, 6, 7)
-PAL8T_OCTAVES = PAL8T.with_bias_step(8)
+#: Block biases in whole octaves: another format than PAL8T, so it has another name.
+PAL8T_OCTAVES = replace(PAL8T.with_bias_step(8), name="PAL8T-oct")
 
 
 def units() -> Iterator[Unit]:

@@ -1,0 +1,116 @@
+"""Tables of lean against lean: for the terminal, for ``docs/lean.md`` and for the README."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from verif.area.bars import Row
+from verif.area.edges import EDGE
+from verif.readme import fill, markdown_table, wrapped
+from verif.stamps import LEAN
+
+#: The results that the page was written from.
+BASELINE = LEAN.path.with_name("lean.json")
+#: The two comparisons of a row, and what tables call them.
+KINDS = {"equal_loss": "equal loss", "equal_sqnr": "equal SQNR"}
+
+
+def ratio(row: dict, kind: str) -> float:
+    """Area of PAL's unit over the peer's."""
+    pal, peer = row[kind]
+    return pal["ge_per_lane"] / peer["ge_per_lane"]
+
+
+def met(row: dict, kind: str) -> bool:
+    """Whether the ratio is at most the bar's."""
+    return ratio(row, kind) <= row["limit"]
+
+
+def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
+    """Title and rows, the first one the headings, of each table."""
+    yield "Lean against lean", [
+        ["PAL", "peer", "bar", *(f"{name}{what}" for name in KINDS.values()
+                                 for what in ("", ": met"))],
+        *([row["pal"], row["peer"], f"{row['limit']:.2f}", *(
+            cell for kind in KINDS
+            for cell in (f"{ratio(row, kind):.3f}", "yes" if met(row, kind) else "no"))]
+          for row in results["rows"])]
+    for kind, name in KINDS.items():
+        yield f"Units at {name}", [
+            ["PAL's unit", "NAND2 a lane", "dot SQNR, dB", "peer's unit", "NAND2 a lane",
+             "dot SQNR, dB", "uncut, dB", "may lose, dB", "synthesised"],
+            *([pal["unit"], f"{pal['ge_per_lane']:.1f}", f"{pal['dot_sqnr_db']:.2f}",
+               peer["unit"], f"{peer['ge_per_lane']:.1f}", f"{peer['dot_sqnr_db']:.2f}",
+               f"{peer['uncut_dot_sqnr_db']:.2f}",
+               f"{row['loss_db']:.2f}" if kind == "equal_loss" else "-",
+               f"{pal['synthesised']} and {peer['synthesised']}"]
+              for row in results["rows"] for pal, peer in [row[kind]])]
+
+
+def verdicts(results: dict) -> Iterator[str]:
+    """A sentence a PAL format: its ratios and which bars they meet, at equal loss."""
+    for name in dict.fromkeys(row["pal"] for row in results["rows"]):
+        rows = [row for row in results["rows"] if row["pal"] == name]
+        parts = [f"{ratio(row, 'equal_loss'):.2f} of {row['peer']} "
+                 f"({'met' if met(row, 'equal_loss') else 'missed'}: {row['limit']:.2f})"
+                 for row in rows]
+        yield f"**{name}**: {', '.join(parts)}."
+
+
+def counted(results: dict) -> str:
+    """How many bars are met by either comparison."""
+    return " and ".join(f"{sum(met(row, kind) for row in results['rows'])} of "
+                        f"{len(results['rows'])} at {name}" for kind, name in KINDS.items())
+
+
+def text(results: dict) -> str:
+    """The whole of ``docs/lean.md``."""
+    sections = "\n\n".join(f"**{title}**\n\n{markdown_table(rows)}"
+                           for title, rows in tables(results))
+    return f"""# Lean against lean
+
+Written by `make docs` from the results of `make area`; do not edit. Library: {results["library"]}.
+
+How much smaller is a PAL unit than its peer, when both are cut by one rule? Units, flow and data
+are those of [area.md](area.md): 16 lanes, NAND2 equivalents, dot products of 1024 Gaussian numbers.
+Every unit here is RTL whose mapped netlist was simulated and gave its numpy model's results.
+
+* **What can be cut**: of PAL bits of a product, of the antilog, guard bits, octaves of operands; of
+  integers the lowest columns of Booth's rows, with a constant for their mean; of floats the window
+  below the largest product, cut off or jammed; of every block scale guard bits.
+* **Search**: from the uncut unit by single cuts, as long as the SQNR is not below a floor. All
+  settings of which nothing more can be cut alone are synthesised (last column); the smallest
+  counts.
+* **Equal loss**: PAL keeps the SQNR of the unit that area.md calls lean; the peer may lose against
+  its uncut unit what that one loses against PAL's default, and no more. What PAL8T-oct may lose is
+  counted from PAL8T.
+* **Equal SQNR**: both reach the lower one of the two SQNR that equal loss gave; no interpolation,
+  the smallest unit that is not below counts.
+* Decoders of the tapered formats are shared by {EDGE} lanes. `MX-` and `MXINT8` have a block scale
+  like PAL's, the others one scale a tensor and nothing to compute for it.
+
+Bars met: {counted(results)}. At equal loss:
+
+{chr(10).join(wrapped(sentence, "* ") for sentence in verdicts(results))}
+
+{sections}
+"""
+
+
+def readme(results: dict) -> str:
+    """The part of the README that is about area."""
+    (_, rows), *_ = tables(results)
+    return (f"{markdown_table(rows)}\n\n"
+            + wrapped(f"Bars met: {counted(results)}."))
+
+
+def main() -> None:
+    """Write the page, its data and the README's part from ``build/lean.json``."""
+    results = json.loads(Path("build/lean.json").read_text())
+    LEAN.write(text(results), results["sources"])
+    BASELINE.write_text(json.dumps(results, indent=1) + "\n")
+    fill("area", readme(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""What README and docs claim is computed from committed results, and follows them."""
+
+import json
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from verif.area import claims as area_claims
+from verif.area import lean, lean_report, report
+from verif.area.lean_study import smallest
+from verif.area.netlists import WrongNetlist, checked_area
+from verif.area.study import by_name
+from verif.numerics import claims
+from verif.numerics import report as accuracy_report
+from verif.numerics.study import DISTRIBUTIONS
+from verif.readme import README, fill, part
+from verif.stamps import ACCURACY, AREA, LEAN
+
+
+def results(of):
+    return json.loads(of.BASELINE.read_text())
+
+
+def without_stamp(made):
+    return made.path.read_text().split("<!-- written by")[0].rstrip("\n")
+
+
+@pytest.mark.parametrize(("of", "made"), [(accuracy_report, ACCURACY), (report, AREA),
+                                          (lean_report, LEAN)], ids=lambda v: "")
+def test_pages_say_what_their_data_say(of, made):
+    assert without_stamp(made) == of.text(results(of)).rstrip("\n")
+
+
+@pytest.mark.parametrize(("name", "of"), [("accuracy", accuracy_report), ("area", lean_report)])
+def test_the_readme_says_what_the_data_say(name, of):
+    assert part(name) == of.readme(results(of))
+
+
+def test_a_part_of_the_readme_is_replaced_alone(tmp_path, monkeypatch):
+    copy = tmp_path / "README.md"
+    copy.write_text(README.read_text())
+    monkeypatch.setattr("verif.readme.README", copy)
+    fill("area", "| new |")
+    assert part("area") == "| new |"
+    assert part("accuracy") == accuracy_report.readme(results(accuracy_report))
+    with pytest.raises(ValueError, match=r"README\.md must have one part 'nothing'"):
+        part("nothing")
+
+
+def _changed(found, name, distribution, value):
+    for row in found["rows"]:
+        if (row["format"], row["distribution"], row["rotated"]) == (name, distribution, False):
+            row["sqnr_db"] = value
+    return found
+
+
+def test_claims_of_accuracy_turn_with_the_data():
+    found = results(accuracy_report)
+    table = claims.levels(found)
+    own = claims.own_scales(found, "PAL8T")
+    for name in claims.HEADLINES:
+        for peer in claims.peers(found, name):
+            below = [d for d in DISTRIBUTIONS if table[peer, d] > table[name, d] + claims.TIE_DB]
+            said = next(s for s in claims.losses(found) if s.startswith(f"{name} loses"))
+            told = [p for p in said.split(". On ")[0].removeprefix(f"{name} loses to ").split("; ")
+                    if p.startswith(f"{peer} on ")]
+            assert bool(told) == bool(below)
+            assert all(d in told[0] for d in below)
+    assert "MXINT8" in own
+    assert "INT8/8th" not in own
+    first = next(claims.holds(found))
+    _changed(found, "PAL8T", "gaussian", 99.0)
+    assert next(claims.holds(found)) != first
+    assert "gaussian" in next(claims.holds(found))
+    _changed(found, "MXINT8", "student-t3", None)
+    assert "MXINT8 on student-t3 (exact there)" in next(claims.losses(found))
+
+
+def test_every_row_has_its_bits_and_both_rotations():
+    found = results(accuracy_report)
+    kinds = {(r["format"], r["distribution"], r["rotated"]) for r in found["rows"]}
+    names = claims.bits(found)
+    assert len(kinds) == len(found["rows"]) == len(names) * len(DISTRIBUTIONS) * 2
+    assert {"INT8/8th", "E2M5/8th", "E2M3/8th", "INT8/64", "NVFP4-4/6", "IF4", "MXFP4-E2M1+",
+            "posit8/8th", "takum8/8th", "PAL8T-oct"} <= names.keys()
+
+
+def test_claims_of_area_turn_with_the_data():
+    found = results(lean_report)
+    row = found["rows"][0]
+    row["equal_loss"][1]["ge_per_lane"] = row["equal_loss"][0]["ge_per_lane"] / 0.54
+    assert f"0.54 of {row['peer']} (met: 0.55)" in next(lean_report.verdicts(found))
+    row["equal_loss"][1]["ge_per_lane"] = row["equal_loss"][0]["ge_per_lane"] / 0.56
+    assert f"0.56 of {row['peer']} (missed: 0.55)" in next(lean_report.verdicts(found))
+    uncut = results(report)
+    met = next(area_claims.verdicts(uncut))
+    for unit in uncut["rows"]:
+        if unit["unit"] == "PAL8U lean":
+            unit["ge"] *= 2
+    assert met.startswith("PAL8U lean: met against INT8")
+    assert next(area_claims.verdicts(uncut)).startswith("PAL8U lean: missed against INT8")
+
+
+def test_lean_rows_keep_their_rules():
+    for row in results(lean_report)["rows"]:
+        pal, peer = row["equal_loss"]
+        assert peer["dot_sqnr_db"] >= peer["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-5
+        floor = min(pal["dot_sqnr_db"], peer["dot_sqnr_db"])
+        assert all(unit["dot_sqnr_db"] >= floor - 1e-5 for unit in row["equal_sqnr"])
+        assert all(even["ge_per_lane"] <= unit["ge_per_lane"] + 1e-9
+                   for even, unit in zip(row["equal_sqnr"], row["equal_loss"], strict=True))
+        assert row["limit"] == next(p.limit for p in lean.PAIRS
+                                    if (p.pal, p.peer) == (row["pal"], row["peer"]))
+    assert len(results(lean_report)["rows"]) == len(lean.PAIRS)
+
+
+def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
+    """On made-up SQNR that falls with every cut, against all settings."""
+    weights = (1.0, 0.7, 0.4)
+    family = lean.Family("made up", ((9, 8, 7, 6), (5, 4, 3), (0, 1)), lambda s: None)
+
+    def sqnr(name, setting):
+        cuts = (9 - setting[0], 5 - setting[1], setting[2])
+        return 30 - sum(w * c for w, c in zip(weights, cuts, strict=True))
+
+    monkeypatch.setattr(lean, "sqnr", sqnr)
+    found = set(lean.cheapest(family, 28.2))
+    settings = list(product(*family.axes))
+    good = {s for s in settings if sqnr("", s) >= 28.2}
+
+    def cut_by_one(setting):
+        for axis, values in enumerate(family.axes):
+            i = values.index(setting[axis])
+            if i + 1 < len(values):
+                yield (*setting[:axis], values[i + 1], *setting[axis + 1:])
+
+    assert found == {s for s in good if not any(c in good for c in cut_by_one(s))}
+    assert len(found) > 2
+
+
+def test_a_lean_unit_is_the_committed_one():
+    row = next(r for r in results(lean_report)["rows"] if r["peer"] == "E2M1")
+    committed = row["equal_loss"][1]
+    found = smallest("E2M1", committed["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-6)
+    assert found["unit"] == committed["unit"]
+    assert found["ge_per_lane"] == pytest.approx(committed["ge_per_lane"], rel=0.02)
+    assert found["dot_sqnr_db"] == pytest.approx(committed["dot_sqnr_db"], abs=0.01)
+
+
+def test_a_cut_unit_that_differs_from_its_model_has_no_area():
+    unit = by_name()["E2M1 exact"]
+    wrong = unit.products().copy()
+    wrong[:, 7, 6] += 1
+    with pytest.raises(WrongNetlist, match="E2M1 exact does not compute"):
+        checked_area(replace(unit, products=lambda: np.ascontiguousarray(wrong)))
