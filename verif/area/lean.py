@@ -33,7 +33,7 @@ from verif.baselines.elements import (
 
 Setting = tuple[int, ...]
 #: Guard bits of a block scale, from the default down.
-_GUARDS = (8, 6, 5, 4, 3, 2, 1, 0)
+_GUARDS = (8, 4, 3, 2, 1, 0)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _pal(fmt: Format, fraction: int, antilogs: tuple[int, ...], products: tuple[
 
     tapered = (lambda setting: make(setting, True)) if fmt.profile == "T" else None
     name = make((products[0], antilogs[0], 8, 0)).format
-    return Family(name, (products, antilogs, _GUARDS[:-2], octaves), make, tapered)
+    return Family(name, (products, antilogs, _GUARDS, octaves), make, tapered)
 
 
 def _integer(scale: bool) -> Family:
@@ -100,7 +100,7 @@ def _floating(fmt: FloatFormat, scale: bool) -> Family:
         rounding = "jam" if setting[2] else "truncate"
         return units.floating(fmt, setting[0], rounding, scale, guard=setting[1])
 
-    widest = min(fmt.product_bits, 20)
+    widest = min(fmt.product_bits, 15)
     return Family(f"{'MX-' if scale else ''}{fmt.name}",
                   (tuple(range(widest, 3, -1)), _GUARDS if scale else (0,), (0, 1)), make)
 

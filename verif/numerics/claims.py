@@ -23,10 +23,9 @@ def levels(results: Results, column: str = "sqnr_db", rotated: bool = False) -> 
             for r in results["rows"] if r["rotated"] == rotated}
 
 
-def embeddings(results: Results, rotated: bool = False) -> dict[str, float]:
+def embeddings(results: Results) -> dict[str, float]:
     """SQNR of sentence embeddings by format; empty without the network."""
-    return {r["format"]: r["embedding_sqnr_db"] for r in results["network_rows"]
-            if r["rotated"] == rotated}
+    return {r["format"]: r["embedding_sqnr_db"] for r in results["network_rows"]}
 
 
 def bits(results: Results) -> dict[str, float]:
@@ -108,8 +107,8 @@ def losses(results: Results) -> Iterator[str]:
                 parts.append(f"{peer} on {worst} ({gap})" + (f", {places}" if places else ""))
         network = embeddings(results)
         above = [f"{peer} ({network[peer]:.1f})" for peer in peers(results, name)
-                 if network and network[peer] > network[name]]
-        ending = "" if not network else \
+                 if name in network and network.get(peer, -inf) > network[name]]
+        ending = "" if name not in network else \
             f" On sentence embeddings ({network[name]:.1f} dB) " + (
                 f"{listed(above)} {'are' if len(above) > 1 else 'is'} above it." if above
                 else "no peer of as many bits is above it.")

@@ -46,7 +46,7 @@ def draw(results: dict, folder: Path) -> list[Path]:
 
     if results["network_rows"]:
         figure, panel = pyplot.subplots(figsize=(8, 5))
-        for row in (r for r in results["network_rows"] if not r["rotated"]):
+        for row in results["network_rows"]:
             panel.plot(row["bits_per_element"], row["embedding_sqnr_db"], "o",
                        color=_colour(row["format"]))
             panel.annotate(row["format"], (row["bits_per_element"], row["embedding_sqnr_db"]),

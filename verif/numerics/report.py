@@ -51,12 +51,11 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
         ["format", *map(str, LENGTHS)],
         *([name, *(_value(lengths[name, n]) for n in LENGTHS)] for name in names)]
     if results["network_rows"]:
-        cosines = {(r["format"], r["rotated"]): r["cosine_min"] for r in results["network_rows"]}
-        plain, turned = (claims.embeddings(results, rotated) for rotated in (False, True))
+        rows = {row["format"]: row for row in results["network_rows"]}
         yield f"{results['network_rows'][0]['model']}: embeddings against float32", [
-            ["format", "bits", "SQNR, dB", "least cosine", "rotated, dB", "rotated, cosine"], *(
-                [name, f"{bits[name]:g}", _value(plain[name]), f"{cosines[name, False]:.5f}",
-                 _value(turned[name]), f"{cosines[name, True]:.5f}"] for name in names)]
+            ["format", "bits", "SQNR, dB", "least cosine"], *(
+                [name, f"{bits[name]:g}", f"{rows[name]['embedding_sqnr_db']:.2f}",
+                 f"{rows[name]['cosine_min']:.5f}"] for name in names if name in rows)]
 
 
 def markdown(results: dict) -> str:
@@ -84,7 +83,8 @@ def readme(results: dict) -> str:
     rows = [["", *README_FORMATS], ["bits in all", *(f"{bits[n]:g}" for n in README_FORMATS)],
             *([d, *(claims.decibels(values[n, d]) for n in README_FORMATS)]
               for d in README_DISTRIBUTIONS),
-            ["MiniLM sentence embeddings", *(f"{network[n]:.1f}" for n in README_FORMATS)]]
+            ["MiniLM sentence embeddings", *(
+                f"{network[n]:.1f}" if n in network else "-" for n in README_FORMATS)]]
     return f"{markdown_table(rows)}\n\n{_bullets(claims.holds(results))}"
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from verif.area import claims as area_claims
-from verif.area import lean, lean_report, report
-from verif.area.lean_study import smallest
+from verif.area import lean, lean_report, lean_study, report
 from verif.area.netlists import WrongNetlist, checked_area
 from verif.area.study import by_name
 from verif.numerics import claims
@@ -143,7 +142,7 @@ def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
 def test_a_lean_unit_is_the_committed_one():
     row = next(r for r in results(lean_report)["rows"] if r["peer"] == "E2M1")
     committed = row["equal_loss"][1]
-    found = smallest("E2M1", committed["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-6)
+    found = lean_study.smallest("E2M1", committed["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-6)
     assert found["unit"] == committed["unit"]
     assert found["ge_per_lane"] == pytest.approx(committed["ge_per_lane"], rel=0.02)
     assert found["dot_sqnr_db"] == pytest.approx(committed["dot_sqnr_db"], abs=0.01)
@@ -155,3 +154,13 @@ def test_a_cut_unit_that_differs_from_its_model_has_no_area():
     wrong[:, 7, 6] += 1
     with pytest.raises(WrongNetlist, match="E2M1 exact does not compute"):
         checked_area(replace(unit, products=lambda: np.ascontiguousarray(wrong)))
+
+
+@pytest.mark.regress
+def test_the_study_of_one_pair_gives_the_committed_row(monkeypatch):
+    monkeypatch.setattr(lean, "PAIRS", [p for p in lean.PAIRS if p.peer == "E2M1"])
+    committed = next(r for r in results(lean_report)["rows"] if r["peer"] == "E2M1")
+    row, = lean_study.study()["rows"]
+    for kind in lean_report.KINDS:
+        assert lean_report.ratio(row, kind) == pytest.approx(lean_report.ratio(committed, kind),
+                                                             rel=0.02)
