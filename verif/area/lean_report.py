@@ -6,6 +6,7 @@ from pathlib import Path
 
 from verif.area.bars import Row
 from verif.area.edges import EDGE
+from verif.area.lean import PAIRS
 from verif.readme import fill, markdown_table, wrapped
 from verif.stamps import LEAN
 
@@ -89,7 +90,7 @@ Every unit here is RTL whose mapped netlist was simulated and gave its numpy mod
 * Decoders of the tapered formats are shared by {EDGE} lanes. `MX-` and `MXINT8` have a block scale
   like PAL's, the others one scale a tensor and nothing to compute for it.
 
-Bars met: {counted(results)}. At equal loss:
+{wrapped(_measured(results) + f"Bars met: {counted(results)}. At equal loss:")}
 
 {chr(10).join(wrapped(sentence, "* ") for sentence in verdicts(results))}
 
@@ -97,11 +98,19 @@ Bars met: {counted(results)}. At equal loss:
 """
 
 
+def _measured(results: dict) -> str:
+    """Which pairs the results lack, if any."""
+    there = {(row["pal"], row["peer"]) for row in results["rows"]}
+    missing = [f"{p.pal} and {p.peer}" for p in PAIRS if (p.pal, p.peer) not in there]
+    return f"Not measured yet ({len(missing)} of {len(PAIRS)} pairs): {', '.join(missing)}. " \
+        if missing else ""
+
+
 def readme(results: dict) -> str:
     """The part of the README that is about area."""
     (_, rows), *_ = tables(results)
     return (f"{markdown_table(rows)}\n\n"
-            + wrapped(f"Bars met: {counted(results)}."))
+            + wrapped(_measured(results) + f"Bars met: {counted(results)}."))
 
 
 def main() -> None:
