@@ -108,10 +108,12 @@ def losses(results: Results) -> Iterator[str]:
         network = embeddings(results)
         above = [f"{peer} ({network[peer]:.1f})" for peer in peers(results, name)
                  if name in network and network.get(peer, -inf) > network[name]]
+        waiting = [peer for peer in peers(results, name) if peer not in network]
         ending = "" if name not in network else \
             f" On sentence embeddings ({network[name]:.1f} dB) " + (
-                f"{listed(above)} {'are' if len(above) > 1 else 'is'} above it." if above
-                else "no peer of as many bits is above it.")
+                f"{listed(above)} {'are' if len(above) > 1 else 'is'} above it" if above
+                else "no peer of as many bits that was run is above it") + (
+                f"; not run yet: {', '.join(waiting)}." if waiting else ".")
         yield (f"{name} loses to {'; '.join(parts)}." if parts else
                f"{name} loses to no peer of as many bits on values.") + ending
 
