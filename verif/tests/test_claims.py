@@ -116,8 +116,9 @@ def test_lean_rows_keep_their_rules():
     pairs = [(p.pal, p.peer) for p in lean.PAIRS]
     assert measured == [pair for pair in pairs if pair in measured]
     missing = [pair for pair in pairs if pair not in measured]
-    assert all(f"{pal} and {peer}" in part("area") for pal, peer in missing)
-    assert ("Not measured yet" in part("area")) == bool(missing)
+    said = " ".join(part("area").split())
+    assert all(f"{pal} and {peer}" in said for pal, peer in missing)
+    assert ("Not measured yet" in said) == bool(missing)
 
 
 def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
@@ -144,10 +145,12 @@ def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
     assert len(found) > 2
 
 
+@pytest.mark.regress
 def test_a_lean_unit_is_the_committed_one():
-    row = next(r for r in results(lean_report)["rows"] if r["peer"] == "E2M1")
+    row = results(lean_report)["rows"][0]
     committed = row["equal_loss"][1]
-    found = lean_study.smallest("E2M1", committed["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-6)
+    found = lean_study.smallest(row["peer"],
+                                committed["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-6)
     assert found["unit"] == committed["unit"]
     assert found["ge_per_lane"] == pytest.approx(committed["ge_per_lane"], rel=0.02)
     assert found["dot_sqnr_db"] == pytest.approx(committed["dot_sqnr_db"], abs=0.01)
@@ -163,8 +166,8 @@ def test_a_cut_unit_that_differs_from_its_model_has_no_area():
 
 @pytest.mark.regress
 def test_the_study_of_one_pair_gives_the_committed_row(monkeypatch):
-    monkeypatch.setattr(lean, "PAIRS", [p for p in lean.PAIRS if p.peer == "E2M1"])
-    committed = next(r for r in results(lean_report)["rows"] if r["peer"] == "E2M1")
+    monkeypatch.setattr(lean, "PAIRS", lean.PAIRS[:1])
+    committed = results(lean_report)["rows"][0]
     row, = lean_study.study()["rows"]
     for kind in lean_report.KINDS:
         assert lean_report.ratio(row, kind) == pytest.approx(lean_report.ratio(committed, kind),
