@@ -297,7 +297,7 @@ def test_what_moved_is_shown():
 def test_committed_tables_have_every_bar():
     results = json.loads(BASELINE.read_text())
     parts = dict(tables(results))
-    assert len(parts["Areas against the bars"]) == 1 + 2 * len(bars.BARS)
+    assert len(parts["Areas against the bars, peers uncut"]) == 1 + 2 * len(bars.BARS)
     assert {r["unit"] for r in results["rows"]} == set(by_name())
     assert all(r["unmapped"] == 0 and r["ge"] > 0 for r in results["rows"])
     assert at_edge(160, 144) == 145
