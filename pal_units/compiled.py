@@ -46,7 +46,7 @@ def compiled(function: Callable | None = None, *, sources: tuple[Path, ...] = ()
     if function is None:
         return lambda f: compiled(f, sources=sources, **options)
     dispatcher: Any = numba.njit(nogil=True, **options)(function)
-    directory = _directory(sources) if sources else config.CACHE_DIR
+    directory = code_directory(sources) if sources else config.CACHE_DIR
     if directory is None or config.DISABLE_JIT:
         return dispatcher
     elsewhere, config.CACHE_DIR = config.CACHE_DIR, directory
@@ -61,7 +61,7 @@ def compiled(function: Callable | None = None, *, sources: tuple[Path, ...] = ()
 
 
 @cache
-def _directory(sources: tuple[Path, ...]) -> str | None:
+def code_directory(sources: tuple[Path, ...]) -> str | None:
     """A directory for this version of some files; others beside it are deleted."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     beside = sources[0].parent / "__pycache__"

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pal_units.compiled import _directory, compiled
+from pal_units.compiled import code_directory, compiled
 
 _HERE = Path(__file__).parent
 #: What compiled functions are made of: themselves, and what they take in as constants, which are
 #: their own or the architecture's.
 _SOURCES = (*(path for path in sorted(_HERE.glob("*.py")) if "@kernel" in path.read_text()),
             *sorted((_HERE.parents[1] / "spu" / "arch").glob("*.py")))
-_COMPLETE = Path(_directory(_SOURCES) or _HERE) / "complete"
+_COMPLETE = Path(code_directory(_SOURCES) or _HERE) / "complete"
 
 
 def complete() -> bool:
