@@ -33,6 +33,12 @@ class Refusal:
         return cls(literal_eval(found[2]), found[1], text[found.end():]) if found \
             else cls("", "", text)
 
+    @classmethod
+    def at(cls, label: str, error: Exception) -> "Refusal":
+        """Of an error that names its node, or else is that of ``label``."""
+        found = cls.read(str(error))
+        return found if found.operator else cls.read(f"{label}: {error}")
+
 
 class Refused(CompileError):
     """All ``refusals`` of a model; the message is the first of them, with a ``hint``."""

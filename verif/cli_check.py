@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from compiler.errors import CompileError, Refusal
+from compiler.errors import CompileError, Refusal, Refused
 from compiler.tensors.compiled import compile_program
 from compiler.tensors.lower import lower_all
 from compiler.tensors.onnx_graph import WrongDimension, prepare, read
@@ -73,6 +73,8 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
         compile_program(program, arch, progress=progress)
     except WrongDimension:
         raise
+    except Refused as error:
+        found += error.refusals
     except CompileError as error:
         found.append(Refusal.read(str(error)))
     return found

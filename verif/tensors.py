@@ -23,7 +23,7 @@ from compiler.tensors.masks import ANY, FIXED, TOP, far
 from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.values import gathered
 from pal_units import model
-from pal_units.formats import BETA_MIN, Format
+from pal_units.formats import BETA_MIN, PAL16, Format
 from rtl.simulator import Build, SimulationError
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
@@ -294,6 +294,7 @@ class _Host:
         for work in partial_sums(len(parts), out_bias):
             first = len(work[0].inputs)
             left[:first] = [self._kernel(work, left[:first], label).reshape(shape)]
+        _check_nan(a, b, left[0], label)
         return left[0]
 
     @staticmethod
@@ -327,6 +328,16 @@ class _Host:
             beta[k::streams] = w.bias(words)[::per_block]
         return (out[:len(blocks)].reshape(padded.shape),
                 beta[:len(blocks)].reshape(*padded.shape[:-1], -1))
+
+
+def _check_nan(a: NDArray, b: NDArray, out: NDArray, label: str) -> None:
+    """Raise if NaN of an operand is not in a product's results: a block of zeros makes 0 of it."""
+    rows = model.is_nan(a, PAL16).any(axis=2, keepdims=True)
+    columns = model.is_nan(b, PAL16).any(axis=1, keepdims=True)
+    lost = (rows | columns) & ~model.is_nan(out, PAL16)
+    if lost.any():
+        raise InputError(f"{label}: {int(lost.sum())} results should be NaN, of operands that are; "
+                         "beside a block of zeros, or in a format without NaN, they are numbers")
 
 
 def _filled(codes: NDArray, beta: NDArray, shape: tuple[int, int]) -> tuple[NDArray, NDArray]:

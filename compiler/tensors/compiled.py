@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from compiler.dataflow.mapper import Mapped, map_kernel
 from compiler.dataflow.operations import IN, OUT
-from compiler.errors import CompileError
+from compiler.errors import CompileError, Refusal, Refused
 from compiler.gemm import Gemm, plan_gemm
 from compiler.reblock import Reblocking, reblocking
 from compiler.tensors.expressions import Expression, dataflow, tree, variable
-from compiler.tensors.program import Layout, Map, Product, Program
+from compiler.tensors.program import Layout, Map, Product, Program, Step
 from compiler.tensors.ranges import DEFAULT_BIAS, Ranges, choose, constant_bias
 from pal_units import model
 from pal_units.formats import PAL8T, Format
@@ -189,8 +189,8 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
 
     Raises
     ------
-    CompileError: as ``ranges.choose``; an array of several regions or without the units, a kernel
-        that does not fit.
+    CompileError: as ``ranges.choose``; an array of several regions or without the units;
+        ``Refused`` with every product and kernel that does not fit.
     """
     if arch.region_count > 1:
         raise CompileError(f"{arch.name} has {arch.region_count} regions, a model takes one")
@@ -206,23 +206,37 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
         raise CompileError(str(error)) from None
     program, ranges = choose(program, bias, calibrate)
     compiled = Compiled(program, arch, ranges, chosen, reblocks)
+    refused: list[Refusal] = []
     for i in products:
         step = program.steps[i]
         assert isinstance(step, Product)
         progress(f"product {i}")
-        _check_weights(program, step, ranges, compiled.bias(step.a))
-        compiled.pieces[i] = tuple(_pieces(program, step, arch, chosen[i], seed, plans))
-    needed = [compiled.work(i) for i, s in enumerate(program.steps) if isinstance(s, Map)]
-    needed += [work for i, pieces in compiled.pieces.items() for work in
+        try:
+            _check_weights(program, step, ranges, compiled.bias(step.a))
+            compiled.pieces[i] = tuple(_pieces(program, step, arch, chosen[i], seed, plans))
+        except CompileError as error:
+            refused.append(Refusal.at(program.label(step), error))
+    needed: list[tuple[Work, Step]] = [(compiled.work(i), s) for i, s in enumerate(program.steps)
+                                       if isinstance(s, Map)]
+    needed += [(work, program.steps[i]) for i, pieces in compiled.pieces.items() for work in
                partial_sums(depth_parts(pieces), ranges.tensors[program.steps[i].out])]
-    for work in dict.fromkeys(needed):
-        if work not in known:
+    failed: dict[Work, CompileError] = {}
+    for work, step in needed:
+        if work not in known and work not in failed:
             progress(f"kernel {len(compiled.kernels)}")
             expression, biases = work
-            known[work] = Kernel.of(map_kernel(dataflow(
-                expression, f"kernel {len(compiled.kernels)}",
-                dict(zip(expression.steps(), biases, strict=True))), arch, seed))
-        compiled.kernels[work] = known[work]
+            try:
+                known[work] = Kernel.of(map_kernel(dataflow(
+                    expression, f"kernel {len(compiled.kernels)}",
+                    dict(zip(expression.steps(), biases, strict=True))), arch, seed))
+            except CompileError as error:
+                failed[work] = error
+        if work in failed:
+            refused.append(Refusal.at(program.label(step), failed[work]))
+        else:
+            compiled.kernels[work] = known[work]
+    if refused:
+        raise Refused(refused)
     return compiled
 
 

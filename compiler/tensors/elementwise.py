@@ -84,6 +84,8 @@ def power(low: Lowering, node: Operator) -> int:
     x, y = operands(low, node)
     program = low.program
     base, exponents = program.tensors[x].constant, program.tensors[y].constant
+    if exponents is not None and not np.isfinite(exponents).all():
+        raise CompileError("an exponent that is infinite is not supported")
     if exponents is not None and exponents.size:
         shape = np.broadcast_shapes(program.shape(x), program.shape(y))
         if (exponents == exponents.flat[0]).all():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.operations import IN
-from compiler.errors import CompileError
+from compiler.errors import Refusal, Refused
 from compiler.tensors.expressions import TIED, Expression, own_bias
 from compiler.tensors.masks import (
     FIXED,
@@ -70,14 +70,14 @@ class Ranges:
 
 @dataclass
 class _Class:
-    """``most``, ``least``: magnitudes of constants that a bias must hold, and who has them.
+    """``most``, ``least``: magnitudes of constants that a bias must hold; ``small``: who has the
+    least.
 
     ``known``, ``few``: the greatest magnitude that inputs lead to, and one that few are below.
     ``exact``: small constants matter; ``masked``: there are masks.
     """
 
     most: float = 0.0
-    who: str = ""
     least: float = np.inf
     small: str = ""
     known: float = 0.0
@@ -94,7 +94,7 @@ def choose(program: Program, bias: int = DEFAULT_BIAS,
 
     Raises
     ------
-    CompileError: magnitudes or constants that no bias holds, named with their node.
+    Refused: magnitudes or constants that no bias holds, with their nodes.
     """
     return _Choice(program, bias, inputs).run()
 
@@ -107,6 +107,7 @@ class _Choice:
         self.parent: dict[Node, Node] = {}
         self.classes: dict[Node, _Class] = {}
         self.notes: list[str] = []
+        self.refused: list[Refusal] = []
 
     def find(self, node: Node) -> Node:
         """The node that stands for the class."""
@@ -121,9 +122,11 @@ class _Choice:
     def run(self) -> tuple[Program, Ranges]:
         self._join()
         self._constants()
+        self._check()
         if self.inputs is not None:
             visit_values(self.program, self.inputs, self._seen)
         biases = {c: self._bias(c, top) for c, top in self._tops().items()}
+        self._check()
         found = {node: biases[self.find(node)] for node in list(self.parent)}
         tensors = {n: b for n, b in found.items() if isinstance(n, int)}
         program, renamed = without_masks(self.program, self.uses, lambda n: found[n])
@@ -135,6 +138,15 @@ class _Choice:
             t: levels for t, levels in self.uses.tensors.items() if max(levels)},
             tuple(dict.fromkeys(self.notes)))
         return program, ranges
+
+    def _check(self) -> None:
+        if self.refused:
+            raise Refused(self.refused)
+
+    def _refuse(self, label: str, rule: str) -> None:
+        found = Refusal.read(f"{label}: {rule}")
+        if found not in self.refused:
+            self.refused.append(found)
 
     def _join(self) -> None:
         """Classes of all values."""
@@ -186,12 +198,17 @@ class _Choice:
                     for place, y in enumerate(x.operands):
                         if y.op == CONSTANT:
                             self._operand(i, x, place, y.value, label)
+            else:
+                for s in step.sources:
+                    values = program.tensors[s].constant
+                    if values is not None:
+                        self._finite(float(np.abs(values).max(initial=0)), label)
 
     def _operand(self, i: int, x: Expression, place: int, value: float, label: str) -> None:
         """What a constant operand asks."""
         levels = self.uses.place(i, x, place)
         if place >= TIED.get(x.op, 0):
-            if self.uses.scales_a_mask(i, x, value):
+            if self._finite(value, x.label or label) and self.uses.scales_a_mask(i, x, value):
                 self.of((i, x)).masked = True
             return
         if x.op in ("max", "min", "lt"):
@@ -219,13 +236,21 @@ class _Choice:
         if mask_value(np.array(value), levels):
             one.masked = True
             return
-        if not np.isfinite(value):
-            raise CompileError(f"{label}: a constant of {value:g}, which PAL16 does not hold")
+        if not self._finite(value, label):
+            return
         size = abs(value)
-        if size > one.most:
-            one.most, one.who = size, label
+        if size > 2.0**MOST_OCTAVES:
+            self._refuse(label, f"the constant {size:g} is beyond 2^{MOST_OCTAVES}, the most that "
+                                "a tensor may hold")
+        one.most = max(one.most, size)
         if 0 < size < one.least and not array:
             one.least, one.small = size, label
+
+    def _finite(self, value: float, label: str) -> bool:
+        """Whether a constant is a number; else it is refused."""
+        if not np.isfinite(value):
+            self._refuse(label, f"a constant of {value:g}, which PAL16 does not hold")
+        return bool(np.isfinite(value))
 
     def _seen(self, node: Node, values: NDArray) -> None:
         """Take note of magnitudes that inputs lead to."""
@@ -261,12 +286,9 @@ class _Choice:
             top = needed
         if one.masked:
             top = max(top, MASK_TOP, octaves(16 * (one.known + one.most + 64)))
-        if one.most > 2.0**MOST_OCTAVES:
-            raise CompileError(f"{one.who}: the constant {one.most:g} is beyond 2^{MOST_OCTAVES}, "
-                               "the most that a tensor may hold")
         if max(top, needed) < -MOST_OCTAVES:
-            raise CompileError(f"{self._label(c)}: all magnitudes are below 2^-{MOST_OCTAVES}, the "
-                               "least top of a tensor")
+            self._refuse(self._label(c), f"all magnitudes are below 2^-{MOST_OCTAVES}, the least "
+                                         "top of a tensor")
         top = min(top, MOST_OCTAVES)
         if one.least < 2.0 ** (top - OCTAVES):
             fits = np.floor(np.log2(one.least) + OCTAVES)

@@ -17,6 +17,7 @@ from compiler.tensors.lower import lower, lower_all
 from compiler.tensors.lowering import OPERATORS
 from compiler.tensors.onnx_graph import prepare
 from compiler.tensors.values import real_values
+from pal_units.formats import PAL4T, PAL6T, PAL8T
 from spu.arch.params import CONFIGS
 from verif import operators
 from verif.cli import app
@@ -379,6 +380,25 @@ def test_powers_of_negative_bases_are_those_of_their_exponents(exponents):
     assert np.allclose(got[held], wanted[held], rtol=0.05, atol=1e-4)
 
 
+def test_nan_that_a_block_of_zeros_would_swallow_is_refused():
+    x = np.ones((3, 64))
+    x[1, 3] = -1  # its root is NaN, in the first of two blocks
+    for first, formats in ((0, PAL8T), (1, PAL4T)):
+        weights = np.ones((64, 2), np.float32)
+        weights[:32] *= first
+        model = _model([("Sqrt", ["x"], ["s"], {}), ("MatMul", ["s", "w"], ["y"], {})],
+                       {"x": [3, 64]}, {"w": weights})
+        compiled = compile_program(lower(model, "m"), CONFIGS["basic"], formats)
+        with pytest.raises(InputError, match="MatMul node 'y': 2 results should be NaN"):
+            run(compiled, GoldenEngine(CONFIGS["basic"]), {"x": x})
+        found = run(compiled, GoldenEngine(CONFIGS["basic"]), {"x": abs(x)})["y"]
+        assert np.allclose(found, weights.sum(0), rtol=0.1)
+    for other in (PAL8T, PAL6T):  # others keep it
+        compiled = compile_program(lower(model, "m"), CONFIGS["basic"], other)
+        found = run(compiled, GoldenEngine(CONFIGS["basic"]), {"x": x})["y"]
+        assert (np.isnan(found) == (x < 0).any(axis=1, keepdims=True)).all()
+
+
 def test_integer_exponents_of_another_type_are_taken():
     model = _single("Pow", 15, {"x": [8]}, {"e": np.array([2, 3, 1, 0, 2, 3, 1, 0])})
     assert np.allclose(_values(model, x=BASES), np.power(BASES, [2, 3, 1, 0, 2, 3, 1, 0]))
@@ -523,6 +543,28 @@ def test_check_names_the_node_of_a_constant_that_is_not_held(name, tmp_path):
     refusal, = json.loads(_spu("check", tmp_path / "m.onnx", "--json").stdout)["refusals"]
     assert (refusal["node"], refusal["operator"]) == (name, "Add")
     assert refusal["rule"].startswith("the constant 1e+30 is beyond")
+
+
+def test_check_lists_the_refusals_of_all_magnitudes(tmp_path):
+    weights = np.full((4, 4), 3e38, np.float32)
+    model = _model([("Elu", ["x"], ["e"], {}), ("Add", ["x", "c"], ["a"], {}),
+                    ("Mul", ["a", "d"], ["m"], {}), ("MatMul", ["m", "w"], ["p"], {}),
+                    ("Sum", ["p", "e"], ["y"], {})], {"x": [2, 4]},
+                   {"c": np.float32(1e20), "d": np.float32(np.inf), "w": weights * np.inf})
+    onnx.save(model, tmp_path / "m.onnx")
+    found = json.loads(_spu("check", tmp_path / "m.onnx", "--json").stdout)["refusals"]
+    assert [(r["node"], r["operator"]) for r in found] == [
+        ("e", "Elu"), ("a", "Add"), ("m", "Mul"), ("p", "MatMul")]
+
+
+def test_check_lists_every_product_that_does_not_fit(tmp_path):
+    weights = np.full((4, 4), 3e38, np.float32)
+    model = _model([("MatMul", ["x", "w"], ["a"], {}), ("MatMul", ["x", "w"], ["b"], {}),
+                    ("Sigmoid", ["a"], ["s"], {}), ("Mul", ["s", "b"], ["y"], {})],
+                   {"x": [2, 4]}, {"w": weights})
+    onnx.save(model, tmp_path / "m.onnx")
+    found = json.loads(_spu("check", tmp_path / "m.onnx", "--json").stdout)["refusals"]
+    assert [(r["node"], r["operator"]) for r in found] == [("a", "MatMul"), ("b", "MatMul")]
 
 
 def test_check_of_a_model_that_is_taken(open_model):

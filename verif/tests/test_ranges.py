@@ -150,6 +150,12 @@ def test_products_of_large_and_of_small_weights():
     ([("Add", ["x", "c"], "y", {})], 1e20, "Add node 'y': the constant 1e\\+20 is beyond"),
     ([("Add", ["x", "c"], "y", {})], -np.inf, "Add node 'y': a constant of -inf"),
     ([("Mul", ["x", "c"], "y", {})], 1e-25, "Mul node 'y': all magnitudes"),
+    ([("Mul", ["x", "c"], "y", {})], np.inf, "Mul node 'y': a constant of inf"),
+    ([("Div", ["c", "x"], "y", {})], np.full(X.shape, [np.inf] + [1] * (X.shape[-1] - 1)),
+     "Div node 'y': a constant of inf"),
+    ([("Pow", ["x", "c"], "y", {})], -np.inf, "Pow node 'y': an exponent that is infinite"),
+    ([("MatMul", ["x", "c"], "y", {})], np.full((X.shape[-1], 2), np.inf),
+     "MatMul node 'y': a constant of inf"),
 ])
 def test_what_no_bias_holds_is_refused(nodes, constant, message):
     with pytest.raises(CompileError, match=message):
