@@ -28,6 +28,7 @@ from typer.testing import CliRunner
 import pal_units as pal
 from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.operations import IN
+from compiler.files import replace_files
 from compiler.tensors import compiled as compiled_module
 from compiler.tensors.compiled import Compiled
 from compiler.tensors.expressions import REAL
@@ -37,6 +38,7 @@ from compiler.tensors.program import Layout, Map
 from compiler.tensors.store import load
 from compiler.tensors.values import gathered
 from spu.arch.params import BLOCK
+from verif.array_files import write_arrays
 from verif.cli import app
 from verif.cli_common import EXIT_INTERNAL
 from verif.error_bounds import error_bounds
@@ -48,7 +50,7 @@ LIMIT = 240
 MOST_DECIBELS = 1.0
 #: What a model may become.
 GOOD = ("right", "refused", "refused by spu run", "saturated, reported", "ran, no reference")
-FAULTS = ("WRONG", "TRACEBACK", "HANG")
+FAULTS = ("WRONG", "TRACEBACK", "HANG", "NOT JUDGED")
 
 
 class Fault(Exception):
@@ -65,7 +67,8 @@ def attempt(made: Mutant, directory: Path) -> Outcome:
     """What becomes of a model, by ``spu check``, ``spu compile --steps`` and ``spu run``."""
     model, given, out = (directory / name for name in ("m.onnx", "in.npz", "out"))
     model.write_bytes(made.model.SerializeToString())
-    np.savez(given, allow_pickle=False, **{f"{n}": _storable(v) for n, v in made.inputs.items()})
+    replace_files({given: lambda sink: write_arrays(
+        sink, {n: _storable(v) for n, v in made.inputs.items()})})
     try:
         code, text = _spu("check", model, "--json")
         refusals = json.loads(text)["refusals"]
@@ -252,7 +255,10 @@ def unlimited(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, ND
 
 def _work(task: tuple[int, int]) -> Outcome:
     with TemporaryDirectory() as directory:
-        return attempt(mutant(*task), Path(directory))
+        try:
+            return attempt(mutant(*task), Path(directory))
+        except Exception as error:  # of the judge, of any kind
+            return Outcome("NOT JUDGED", repr(error)[:300])
 
 
 def _remember() -> None:

@@ -68,6 +68,22 @@ def test_an_exception_is_seen(sum_of_two, monkeypatch, tmp_path):
     assert "what nobody thought of" in outcome.detail
 
 
+def test_an_exception_of_the_judge_is_seen(sum_of_two, monkeypatch):
+    def broken(model, inputs):
+        raise KeyError("no reference")
+    monkeypatch.setattr(fuzz_models, "mutant", lambda number, seed: sum_of_two)
+    monkeypatch.setattr(fuzz_models, "reference", broken)
+    assert [o.kind for _, o in fuzz(2)] == ["NOT JUDGED"] * 2
+    assert FAULTS.count("NOT JUDGED") == 1
+
+
+@pytest.mark.parametrize("name", ["file", "../up", "a b"])
+def test_inputs_have_any_names(sum_of_two, name, tmp_path):
+    sum_of_two.model.graph.node[0].input[0] = sum_of_two.model.graph.input[0].name = name
+    sum_of_two.inputs[name] = sum_of_two.inputs.pop("x")
+    assert attempt(sum_of_two, tmp_path).kind == "right"
+
+
 def test_a_hang_is_seen(monkeypatch):
     monkeypatch.setattr(fuzz_models, "LIMIT", 1)
     monkeypatch.setattr(fuzz_models, "attempt", lambda made, directory: time.sleep(60))
