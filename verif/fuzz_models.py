@@ -154,7 +154,7 @@ def _difference(got: NDArray, want: NDArray, bound: NDArray, predicted: NDArray)
         return f"{int(np.isinf(want).sum())} infinities"
     rest = ~np.isfinite(bound) & ~np.isnan(want)
     if rest.any():
-        noise, expected = (_decibels(want, x) for x in (got, predicted))
+        noise, expected = (_decibels(want[rest], x[rest]) for x in (got, predicted))
         if noise < expected - MOST_DECIBELS:
             return f"{noise:.1f} dB and not {expected:.1f}"
     return ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from onnx import (
+    FunctionProto,
     NodeProto,
     TensorProto,
     TypeProto,
@@ -32,8 +33,8 @@ Handler = Callable[["Lowering", Operator], int | list[int]]
 #: What makes the outputs of a node, by operator.
 OPERATORS: dict[str, Handler] = {}
 UNSUPPORTED = "operator is not supported"
-#: Nodes of a graph, with those that others are made of.
-MOST_NODES = 5000
+#: Nodes of a graph, with those that others are made of; functions of the model within each other.
+MOST_NODES, MOST_DEPTH = 5000, 50
 #: Elements of constants that shape inference is told.
 MOST_TOLD = 1024
 
@@ -83,6 +84,8 @@ class Lowering:
         self.unknown: set[str] = set()
         self.lost: set[str] = set()
         self.nodes = 0
+        #: Functions of the model that are being taken apart, the innermost last.
+        self.calls: list[tuple[str, str, str]] = []
 
     def run(self) -> None:
         """Make the program and the ``refusals``; raises ``CompileError`` for bad inputs and
@@ -139,11 +142,9 @@ class Lowering:
         self.nodes += 1
         if self.nodes > MOST_NODES:
             raise CompileError(f"the graph has more than {MOST_NODES} nodes")
-        function = self.graph.functions.get((node.domain, node.op_type))
+        function = self.graph.functions.get((node.domain, node.op_type, node.overload))
         if function is not None:
-            own = opsets_of(function.opset_import)
-            for inner in inlined(node, function, f"{node.output[0]}/"):
-                self._node(inner, own, place.inside(inner))
+            self._called(node, function, place)
             return
         if node.domain not in ("", "ai.onnx"):
             raise CompileError(f"operators of the domain {node.domain!r} are not supported")
@@ -176,6 +177,19 @@ class Lowering:
         own = opsets_of(body.opset_import) or dict(opsets)
         for inner in inlined(full, body, f"{node.output[0]}/"):
             self._lower(inner, own, place)
+
+    def _called(self, node: NodeProto, function: FunctionProto, place: Place) -> None:
+        """Lower a call of a function of the model."""
+        name = node.domain, node.op_type, node.overload
+        if name in self.calls:
+            raise CompileError("the function calls itself")
+        if len(self.calls) == MOST_DEPTH:
+            raise CompileError(f"functions call each other more than {MOST_DEPTH} deep")
+        self.calls.append(name)
+        own = opsets_of(function.opset_import)
+        for inner in inlined(node, function, f"{node.output[0]}/"):
+            self._node(inner, own, place.inside(inner))
+        self.calls.pop()
 
     def _folded(self, node: NodeProto, schema: Schema, opset: int, opsets: Opsets) -> bool:
         """Compute a node of constants, or of shapes."""

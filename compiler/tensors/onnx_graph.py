@@ -35,8 +35,8 @@ class Operator:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model: nodes in order; types of inputs, whose sizes are fixed; ``functions`` by domain and
-    name."""
+    """A model: nodes in order; types of inputs, whose sizes are fixed; ``functions`` by domain,
+    name and overload."""
 
     name: str
     nodes: Sequence[NodeProto]
@@ -44,7 +44,7 @@ class Graph:
     inputs: Mapping[str, TypeProto]
     outputs: Sequence[ValueInfoProto]
     opsets: Mapping[str, int]
-    functions: Mapping[tuple[str, str], FunctionProto]
+    functions: Mapping[tuple[str, str, str], FunctionProto]
 
 
 def read(path: Path) -> onnx.ModelProto:
@@ -80,10 +80,13 @@ def prepare(model: onnx.ModelProto, name: str, batch: int | None = None,
         raise CompileError(f"constant {graph.sparse_initializer[0].values.name!r} is sparse, which "
                            "is not supported")
     initialisers = {t.name: t for t in graph.initializer}
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    if len(functions) < len(model.functions):
+        raise CompileError(f"{name}: two functions have the same name")
     inputs = _fixed(graph, [v for v in graph.input if v.name not in initialisers], batch,
                     dims or {})
     return Graph(name, graph.node, initialisers, inputs, graph.output,
-                 opsets_of(model.opset_import), {(f.domain, f.name): f for f in model.functions})
+                 opsets_of(model.opset_import), functions)
 
 
 def line_of(error: Exception) -> str:

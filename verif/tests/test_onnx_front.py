@@ -284,6 +284,40 @@ def test_local_functions_have_attributes_with_defaults():
     assert np.allclose(_values(model, x=X), 4 * (0.5 * X**3) ** 2)
 
 
+def test_functions_that_call_themselves_are_refused():
+    def model(first, *rest):
+        made = _model([(first, ["x"], ["y"], {})], {"x": [2]}, domains=["own"])
+        made.graph.node[0].domain = "own"
+        made.ir_version = 7  # of which the checker does not look at functions
+        for name, called in zip((first, *rest), (*rest, first), strict=True):
+            body = _function(name, [helper.make_node(called, ["a"], ["b"], domain="own")])
+            body.opset_import.append(helper.make_opsetid("own", 1))
+            made.functions.append(body)
+        return made
+    for names in ("F", "FG", "FGH"):
+        refused, = lower_all(prepare(model(*names), "m"))[1]
+        assert (refused.node, refused.operator) == ("y", "F")
+        assert refused.rule.endswith("the function calls itself")
+    deep = model(*(f"F{k}" for k in range(60)))
+    deep.functions[-1].node[0].op_type, deep.functions[-1].node[0].domain = "Relu", ""
+    with pytest.raises(Refused, match="functions call each other more than 50 deep"):
+        lower(deep, "m")
+
+
+def test_functions_of_one_name_are_told_by_their_overload():
+    bodies = [_function("F", [helper.make_node(op, ["a"], ["b"])]) for op in ("Exp", "Neg")]
+    model = _model([("F", ["x"], ["y"], {})], {"x": [2, 3, 2, 2]}, domains=["own"])
+    model.graph.node[0].domain = "own"
+    model.functions.extend(bodies)
+    model.ir_version = 7
+    with pytest.raises(CompileError, match="two functions have the same name"):
+        lower(model, "m")
+    model.ir_version, model.functions[0].overload = 10, "other"
+    assert np.allclose(_values(model, x=X), -X)
+    model.graph.node[0].overload = "other"
+    assert np.allclose(_values(model, x=X), np.exp(X))
+
+
 def test_refusals_name_the_nodes_of_the_user():
     body = _function("Deep", [helper.make_node("LeakyRelu", ["a"], ["t"], name="inner"),
                               helper.make_node("GRU", ["t", "t", "t"], ["b"], name="second",
