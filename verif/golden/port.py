@@ -37,6 +37,7 @@ class GoldenPort(Port):
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         self.names = {address: name for name, address in regmap.register_map(arch).items()}
+        self.constants = regmap.constant_registers(arch)
         self.golden = GoldenArray(Image(arch))
         count = arch.region_count
         #: Per region: image and signature of the bank in use and of the shadow bank.
@@ -166,9 +167,8 @@ class GoldenPort(Port):
     async def read(self, address: int) -> int:
         self._advance()
         name = self.names.get(address)
-        constants = regmap.constant_registers(self.arch)
-        if name in constants:
-            return constants[name]
+        if name in self.constants:
+            return self.constants[name]
         if name in self.registers:
             return self.registers[name]
         if name in self.kept:

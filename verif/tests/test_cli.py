@@ -181,7 +181,7 @@ def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
 
 
 @pytest.mark.parametrize(("files", "rule"), [
-    ({"x.npy": b"no array"}, "not an .npy file"), ({"report.json": b"{"}, "not a report"),
+    ({"x.npy": b"no array"}, "not an .npy or .npz file"), ({"report.json": b"{"}, "not a report"),
     ({"report.json": b'{"arch": "huge"}'}, "unknown architecture 'huge'"),
 ])
 def test_files_that_are_not_what_they_should_be_are_refused(files, rule, program, tmp_path):
