@@ -11,6 +11,7 @@ from compiler.tensors.honoured import FLOATS
 from compiler.tensors.lowering import Lowering, operator
 from compiler.tensors.onnx_graph import Operator
 
+MOST = float(np.finfo(np.float32).max)
 X, Y = variable(0), variable(1)
 UNARY: dict[str, Expression] = {
     "Relu": ex.apply("relu", X), "Sigmoid": ex.sigmoid(X), "Tanh": ex.tanh(X), "Erf": ex.erf(X),
@@ -137,7 +138,12 @@ def clip(low: Lowering, node: Operator) -> int:
             sources.append(bounds)
             continue
         bound = low.known(node, place, ("min", "max")[place - 1])
-        if bound is not None and abs(float(bound)) < np.finfo(np.float32).max:
+        if bound is None:
+            continue
+        if np.isnan(bound):
+            raise CompileError(f"its {('min', 'max')[place - 1]} is NaN")
+        # The least and the greatest float32 are no bounds.
+        if float(bound) > -MOST if op == "max" else float(bound) < MOST:
             out = ex.apply(op, out, float(bound))
     return low.program.map(out, *sources)
 

@@ -16,6 +16,7 @@ from compiler.tensors.honoured import HONOURED, check
 from compiler.tensors.lower import lower, lower_all
 from compiler.tensors.lowering import OPERATORS
 from compiler.tensors.onnx_graph import prepare
+from compiler.tensors.ranges import choose
 from compiler.tensors.values import real_values
 from pal_units.formats import PAL4T, PAL6T, PAL8T
 from spu.arch.params import CONFIGS
@@ -302,6 +303,25 @@ def test_functions_that_call_themselves_are_refused():
     deep.functions[-1].node[0].op_type, deep.functions[-1].node[0].domain = "Relu", ""
     with pytest.raises(Refused, match="functions call each other more than 50 deep"):
         lower(deep, "m")
+
+
+@pytest.mark.parametrize(("bounds", "rule"), [
+    ((np.inf, None), "a constant of inf"), ((None, -np.inf), "a constant of -inf"),
+    ((np.inf, np.inf), "a constant of inf"), ((np.nan, 1), "its min is NaN"),
+    ((-1, np.nan), "its max is NaN"), ((-np.inf, np.inf), ""), ((None, 3.4028235e38), "")])
+@pytest.mark.parametrize("opset", [6, 18])
+def test_bounds_of_clip_bound_or_are_refused(bounds, rule, opset):
+    given = {n: float(b) for n, b in zip(("min", "max"), bounds, strict=True) if b is not None}
+    names = ["x", *(n if n in given else "" for n in ("min", "max"))]
+    model = _model([("Clip", names[:1] if opset == 6 else names, ["y"],
+                     given if opset == 6 else {})], {"x": [2, 3]},
+                   {} if opset == 6 else {n: np.float32(b) for n, b in given.items()}, opset)
+    if rule:
+        with pytest.raises(Refused, match=f"Clip node 'y': {rule}"):
+            choose(lower(model, "m"))
+    else:
+        x = np.float64([[-3000, 1, 2], [4, 5, 6000]])
+        assert (_values(model, x=x) == x).all()
 
 
 def test_functions_of_one_name_are_told_by_their_overload():
