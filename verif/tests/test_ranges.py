@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from compiler.errors import CompileError
 from compiler.tensors.compiled import compile_program
 from compiler.tensors.lower import lower
-from compiler.tensors.ranges import DEFAULT_BIAS
+from compiler.tensors.ranges import DEFAULT_BIAS, choose
 from spu.arch.params import CONFIGS
 from verif.budget import decibels
 from verif.cli import app
@@ -93,6 +93,16 @@ def test_masks_are_no_magnitudes(mask):
                       ("Div", ["s", "root"], "r", {}), ("Add", ["r", "a"], "z", {}),
                       ("Softmax", ["z"], "y", {})], {"s": scores, "k": keep}, one=1.0, m=mask,
                      root=1.5), {"s": scores, "k": keep})
+
+
+@pytest.mark.parametrize("mask", [-np.inf, np.where(np.arange(4) == 2, -np.inf, 0)[:, None]])
+def test_rows_masked_with_infinity_are_refused(mask):
+    """The standard makes NaN of them, finite masks do not."""
+    nodes = [("Add", ["s", "m"], "z", {}), ("Softmax", ["z"], "y", {})]
+    program = lower(_model(nodes, {"s": np.zeros((4, 6))}, m=mask), "masked")
+    with pytest.raises(CompileError, match="Softmax node 'y': infinity less infinity"):
+        choose(program)
+    choose(lower(_model(nodes, {"s": np.zeros((4, 6))}, m=np.maximum(mask, -1e9)), "masked"))
 
 
 def test_masks_may_be_inputs():
