@@ -27,9 +27,9 @@ from verif.tensors import held
 #: Relative error of a result that is the nearest code, and of one within a unit of the log.
 NEAREST = 2.0 ** (0.5 / 1024) - 1
 FAITHFUL = 2.0 ** (1 / 1024) - 1
-#: Operations that choose one of their operands, or change its sign.
 #: A tensor bias for truth values, which are 0 and 1 here.
 TRUTH = 0
+#: Operations that choose one of their operands, or change its sign.
 EXACT = ("abs", "neg", "min", "max", "relu", "lt", "select")
 
 

@@ -1,6 +1,6 @@
 """Operators and functions of a model that are made of other operators: their bodies."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import onnx
 from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto
@@ -39,18 +39,18 @@ def standard_body(node: NodeProto, schema: Schema, opset: int,
     return body
 
 
-def inlined(node: NodeProto, body: FunctionProto, prefix: str) -> Iterator[NodeProto]:
+def inlined(node: NodeProto, body: FunctionProto, fresh: Callable[[str], str]
+            ) -> Iterator[NodeProto]:
     """Nodes of a body with the names and attributes of the node that it stands for.
 
-    Names in between begin with ``prefix``.  Attributes that refer to those of ``node`` without a
-    default, where it has none, are left out.
+    ``fresh`` makes a name that nothing has of one in between.  Attributes that refer to those of
+    ``node`` without a default, where it has none, are left out.
     """
     given = {a.name: a for a in body.attribute_proto} | {a.name: a for a in node.attribute}
     names = {"": ""}
     names |= dict.fromkeys(body.input, "")
     names |= dict(zip(body.input, node.input, strict=False))
-    # An output that nothing takes still needs a name.
-    names |= {formal: f"{prefix}{formal}" for formal in body.output}
+    # An output that nothing takes gets a name as what is in between.
     names |= {formal: actual for formal, actual in zip(body.output, node.output, strict=False)
               if actual}
     passed = set(body.input) & set(body.output)
@@ -61,9 +61,10 @@ def inlined(node: NodeProto, body: FunctionProto, prefix: str) -> Iterator[NodeP
         made = NodeProto()
         made.CopyFrom(inner)
         del made.input[:], made.output[:], made.attribute[:]
-        made.input.extend(names.get(i, f"{prefix}{i}") for i in inner.input)
-        for o in inner.output:
-            names.setdefault(o, f"{prefix}{o}")
+        for name in (*inner.input, *inner.output):
+            if name not in names:
+                names[name] = fresh(name)
+        made.input.extend(names[i] for i in inner.input)
         made.output.extend(names[o] for o in inner.output)
         made.attribute.extend(_attributes(inner, given))
         yield made

@@ -86,6 +86,9 @@ class Lowering:
         self.nodes = 0
         #: Functions of the model that are being taken apart, the innermost last.
         self.calls: list[tuple[str, str, str]] = []
+        #: Of tensors, those within nodes among them.
+        self.names = {*graph.inputs, *graph.initialisers,
+                      *(name for node in graph.nodes for name in (*node.input, *node.output))}
 
     def run(self) -> None:
         """Make the program and the ``refusals``; raises ``CompileError`` for bad inputs and
@@ -175,7 +178,7 @@ class Lowering:
         if body is None:
             raise CompileError(UNSUPPORTED)
         own = opsets_of(body.opset_import) or dict(opsets)
-        for inner in inlined(full, body, f"{node.output[0]}/"):
+        for inner in inlined(full, body, self._fresh(node)):
             self._lower(inner, own, place)
 
     def _called(self, node: NodeProto, function: FunctionProto, place: Place) -> None:
@@ -187,9 +190,21 @@ class Lowering:
             raise CompileError(f"functions call each other more than {MOST_DEPTH} deep")
         self.calls.append(name)
         own = opsets_of(function.opset_import)
-        for inner in inlined(node, function, f"{node.output[0]}/"):
-            self._node(inner, own, place.inside(inner))
-        self.calls.pop()
+        try:
+            for inner in inlined(node, function, self._fresh(node)):
+                self._node(inner, own, place.inside(inner))
+        finally:
+            self.calls.pop()
+
+    def _fresh(self, node: NodeProto) -> Callable[[str], str]:
+        """Names for what is made within a node."""
+        def fresh(inner: str) -> str:
+            name = f"{Place.of(node).node}/{inner}"
+            while name in self.names:
+                name += "'"
+            self.names.add(name)
+            return name
+        return fresh
 
     def _folded(self, node: NodeProto, schema: Schema, opset: int, opsets: Opsets) -> bool:
         """Compute a node of constants, or of shapes."""

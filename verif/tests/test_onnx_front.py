@@ -324,6 +324,19 @@ def test_bounds_of_clip_bound_or_are_refused(bounds, rule, opset):
         assert (_values(model, x=x) == x).all()
 
 
+def test_functions_that_are_refused_do_not_seem_to_call_themselves():
+    body = _function("Same", [helper.make_node("Relu", ["a"], ["t"])])
+    body.output[0] = "a"
+    model = _model([("Same", ["x"], ["p"], {}), ("Same", ["x"], ["q"], {}),
+                    ("Add", ["p", "q"], ["y"], {})], {"x": [2]}, domains=["own"])
+    for node in model.graph.node[:2]:
+        node.domain = "own"
+    model.functions.append(body)
+    model.ir_version = 7  # of which the checker does not look at functions
+    for refused in lower_all(prepare(model, "m"))[1]:
+        assert "returns its input 'a'" in refused.rule
+
+
 def test_functions_of_one_name_are_told_by_their_overload():
     bodies = [_function("F", [helper.make_node(op, ["a"], ["b"])]) for op in ("Exp", "Neg")]
     model = _model([("F", ["x"], ["y"], {})], {"x": [2, 3, 2, 2]}, domains=["own"])
@@ -336,6 +349,26 @@ def test_functions_of_one_name_are_told_by_their_overload():
     assert np.allclose(_values(model, x=X), -X)
     model.graph.node[0].overload = "other"
     assert np.allclose(_values(model, x=X), np.exp(X))
+
+
+@pytest.mark.parametrize("taken", ["t", "n/t", "n/t'"])
+def test_names_within_functions_are_nothing_elses(taken):
+    """Neither a tensor's of the model, nor another node's whose first outputs are not taken."""
+    inner = _function("Inner", [helper.make_node("Neg", ["a"], ["t"]),
+                                helper.make_node("Relu", ["t"], ["b"])])
+    pair = [helper.make_function(
+        "own", name, ["x"], ["u", "y"], [
+            helper.make_node("Constant", [], ["c"], value_float=value),
+            helper.make_node("Add", ["x", "c"], ["y"]), helper.make_node("Neg", ["x"], ["u"])],
+        [helper.make_opsetid("", 18)]) for name, value in (("One", 1.0), ("Five", 5.0))]
+    model = _model([("Abs", ["x"], [taken], {}), ("Inner", ["x"], ["n"], {"domain": "own"}),
+                    ("One", ["x"], ["", "p"], {"domain": "own"}),
+                    ("Five", ["x"], ["", "q"], {"domain": "own"}),
+                    ("Sub", ["q", "p"], ["four"], {}), ("Add", ["n", taken], ["s"], {}),
+                    ("Add", ["four", "s"], ["y"], {})],
+                   {"x": [4]}, functions=[inner, *pair], domains=["own"])
+    x = np.array([1.0, -2.0, 3.0, -4.0])
+    assert (_values(model, x=x) == 4 + np.maximum(-x, 0) + np.abs(x)).all()
 
 
 def test_refusals_name_the_nodes_of_the_user():
