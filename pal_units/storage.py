@@ -9,6 +9,7 @@
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -68,7 +69,7 @@ def load(file: str | PathLike[str] | BinaryIO) -> PalArray:
         if int(codes.max(initial=0)) >> fmt.n or not fits.all():
             raise ValueError(f"codes or biases that {fmt.name} has not")
     except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile,
-            RecursionError, NotImplementedError) as error:
+            zlib.error, RuntimeError) as error:
         name = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "the file")
         what = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ValueError(f"{name} is not a PalArray's file: {what}") from None

@@ -1,5 +1,6 @@
 """Arrays in files of numpy: one, or several by name."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
     try:
         file = np.load(path, allow_pickle=False)
         return dict(file) if hasattr(file, "files") else {only: file}
-    except (ValueError, EOFError, KeyError, BadZipFile):
+    except (ValueError, EOFError, KeyError, BadZipFile, zlib.error, RuntimeError):
         raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
 
 

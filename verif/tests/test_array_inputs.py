@@ -1,5 +1,6 @@
 """What users give the numpy library: right, or refused in one line; files of arrays."""
 
+import contextlib
 import io
 import json
 import pickle
@@ -277,6 +278,14 @@ def test_files_that_are_no_arrays_are_refused(tmp_path):
         message = _refused(lambda: pal.load(path), ValueError)
         assert message, make
         assert message.startswith(f"{path} is not a PalArray's file: ")
+    # Damage in any place, compressed or not, gives an array of this shape or a documented error.
+    for write in (np.savez, np.savez_compressed):
+        write(path, **good)
+        content = path.read_bytes()
+        for place in range(0, len(content), 3):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1:])
+            with contextlib.suppress(ValueError, OSError):
+                assert pal.load(path).shape == a.shape
     path.unlink()
     with pytest.raises(FileNotFoundError):
         pal.load(path)
