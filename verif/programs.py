@@ -1,6 +1,7 @@
 """Random legal programs: any contexts, registers, loops, weights, memories and streams."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,20 @@ from spu.arch.config import (
     Space,
     TileRegister,
 )
-from spu.arch.context import ALU_OPS, CONTEXT, LOG_OPS, SINKS, SUM_OPS, VECTOR_OPS, Op, Source
+from spu.arch.context import (
+    ALU_OPS,
+    CONTEXT,
+    LOG_OPS,
+    SINKS,
+    SUM_OPS,
+    VECTOR_OPS,
+    Close,
+    Op,
+    Source,
+)
 from spu.arch.packing import unpack
 from spu.arch.params import (
+    ALWAYS,
     CONSTANTS,
     EXISTS,
     LOOPS,
@@ -24,8 +36,10 @@ from spu.arch.params import (
     MODES,
     PREDICATES,
     PROGRAMMABLE,
+    REGISTERS,
     Architecture,
     Port,
+    TileKind,
     neighbour,
 )
 from verif.golden.array import GoldenArray
@@ -41,6 +55,10 @@ FOCUS: dict[str, tuple[Op, ...]] = {
     "sums": SUM_OPS, "accumulator": (Op.ACC, Op.LANE_SUM), "reblock": (Op.PUSH, Op.UNBLOCK),
     "matrix": (Op.NOP, Op.ADD), "memory": (Op.NOP, Op.PASS), "registers": (Op.PASS, Op.SELECT),
 }
+#: Units that a program shows at the south edge, by what it prefers; any for those not named.
+SHOWN = {"alu": Source.ALU, "vector": Source.VECTOR, "logarithms": Source.VECTOR,
+         "sums": Source.SUM, "accumulator": Source.SUM, "matrix": Source.MATRIX,
+         "reblock": Source.REBLOCK, "memory": Source.MEMORY, "registers": Source.ALU}
 #: PAL16 codes with a meaning of their own: zero, NaN, both tops, both least levels.
 _SPECIAL = (0, 0x8000, 0x7FFF, 0xFFFF, 1, 0x8001)
 
@@ -57,27 +75,114 @@ class Case:
 def random_case(arch: Architecture, seed: int, focus: str | None = None) -> Case:
     """A legal program: it ends, and every word that it is given or makes is taken.
 
-    ``focus`` is a key of ``FOCUS``, by default one for each seed in turn.
+    ``focus`` is a key of ``FOCUS``, by default one for each seed in turn.  Tiles at the south
+    edge mostly show what one of their units gives for constants: else few results get out, and
+    faults stay inside.
     """
-    rng = np.random.default_rng(seed)
-    preferred = FOCUS[focus or list(FOCUS)[seed % len(FOCUS)]]
+    rng, bias = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    # Operations and formats of blocks take turns.
+    turn, blocks = (itertools.count(seed // len(FOCUS) * n + seed % len(FOCUS) + arch.cols)
+                    for n in (5, 2))
+    focus = focus or list(FOCUS)[seed % len(FOCUS)]
+    preferred = FOCUS[focus]
     image = Image(arch)
+    shown: dict[tuple[int, int], Source] = {}
     for tile in arch.tiles:
         _tile(image, tile, rng)
+        if tile[0] == arch.rows - 1 and bias.random() < 0.9:
+            units = _units(arch.kind(*tile))
+            unit = SHOWN.get(focus, units[int(bias.integers(len(units)))])
+            shown[tile] = unit if unit in units else units[int(bias.integers(len(units)))]
+            _show(image, tile, shown[tile], bias, next(blocks))
     # Words go from the first region to the others.
     order = rng.permutation(arch.region_count).tolist()
     rounds = [0] * arch.region_count
     inputs: dict[int, Stream] = {}
     for place, region in enumerate(order):
         received = _received(image, order[:place], region, inputs, rounds) if place else {}
-        rounds[region] = _region(image, region, rng, received, order[place:])
+        long = any(shown.get(tile) in (Source.REBLOCK, Source.MATRIX)
+                   for tile in arch.region_tiles(region))
+        rounds[region] = _region(image, region, rng, received, order[place:], 100 * long)
         ii = image.read(Space.SEQUENCER, (region, 0), SequencerRegister.II)["slots_less_1"] + 1
         for tile in arch.region_tiles(region):
             for slot in range(ii):
-                image.write(Space.CONTEXT, tile, slot, _context(image, tile, rng, preferred))
+                context = _context(image, tile, rng, preferred)
+                if tile in shown and bias.random() < 0.9:
+                    context |= _showing(context, shown[tile], preferred, bias, turn)
+                image.write(Space.CONTEXT, tile, slot, context)
+        _emit(image, region, ii, shown)
         for column, count in _host_reads(image, region, rounds[region]).items():
             inputs[column] = [_word(arch, rng) for _ in range(count)]
     return Case(image, {c: words for c, words in inputs.items() if words}, rounds)
+
+
+def _units(kind: TileKind) -> list[Source]:
+    """Units of a tile that give words."""
+    return [Source.ALU, *[Source.VECTOR, Source.SUM] * kind.vector, *[Source.MATRIX] * kind.matrix,
+            *[Source.MEMORY, Source.REBLOCK] * kind.memory]
+
+
+def _show(image: Image, tile: tuple[int, int], unit: Source, rng: np.random.Generator,
+          block_format: int) -> None:
+    """More constants, formats, and weights and a guard with which dot products are numbers."""
+    arch = image.arch
+    for number in rng.integers(CONSTANTS, size=8).tolist():
+        data, block_bias = _word(arch, rng)
+        image.write(Space.CONSTANT, tile, number, {"data": data, "bias": block_bias})
+    formats = len(MATRIX_FORMATS)
+    image.write(Space.REGISTER, tile, TileRegister.REBLOCK, {"format": block_format % formats})
+    if unit is not Source.MATRIX:
+        return
+    special = rng.choice([0x80, 0x20, 0x7F, 0x3F, 1], arch.data_bits // 8).astype(np.uint8)
+    image.write(Space.CONSTANT, tile, int(rng.integers(CONSTANTS)), {
+        "data": int.from_bytes(special.tobytes(), "little"), "bias": 0})
+    for mode in range(MODES):
+        image.write(Space.REGISTER, tile, TileRegister.MODE + mode, {
+            "offset": int(rng.integers(-250, 100)),
+            "x_format": (2 * block_format + mode) % formats,
+            "w_format": (2 * block_format + 5 * mode + 1) % formats})
+    for row in range(min(arch.weight_rows, 16)):
+        image.write(Space.WEIGHT, tile, row, {
+            "codes": rng.integers(0, 256, (arch.columns, arch.lanes)).tolist(),
+            "beta": rng.integers(-20, 1, arch.columns).tolist()})
+    image.write(Space.REGISTER, tile, TileRegister.WEIGHT, {
+        "base": int(rng.integers(6)), "guard": {"predicate": int(rng.choice([ALWAYS, EXISTS]))}})
+
+
+def _showing(context: Mapping[str, int], unit: Source, preferred: tuple[Op, ...],
+             rng: np.random.Generator, turn: Iterator[int]) -> dict[str, int]:
+    """Fields of a context that shows a unit: its word goes south, constants come to it.
+
+    The register that it has as the third operand takes a constant for the next time.
+    """
+    fields = {"south": unit.value, "register": Source.CONSTANT.value,
+              "register_write": context["index"] % REGISTERS}
+    fields |= {sink: Source.CONSTANT.value for sink in ("a", "matrix") if rng.random() < 0.8}
+    fields["b"] = int(rng.choice([Source.CONSTANT.value, *[Source.REGISTER_A.value] * 2]))
+    ops = {Source.ALU: ALU_OPS, Source.VECTOR: tuple(set(VECTOR_OPS) - set(SUM_OPS)),
+           Source.SUM: SUM_OPS, Source.REBLOCK: (Op.PUSH,)}.get(unit, ())
+    wanted = [op for op in preferred if op in ops]
+    wanted = wanted if len(wanted) > 1 else list(ops)
+    if wanted:
+        wanted.sort(key=lambda op: op.value)
+        fields["op"] = wanted[next(turn) % len(wanted)].value
+    if unit is Source.MATRIX:
+        fields |= {"mac": int(rng.random() < 0.9), "drain": int(rng.random() < 0.9),
+                   "close": int(rng.integers(len(Close)))}
+    if unit is Source.REBLOCK:
+        fields["pop"] = int(rng.random() < 0.7)
+    if unit is Source.MEMORY:
+        fields["read"] = 1
+    return fields
+
+
+def _emit(image: Image, region: int, ii: int, shown: Mapping[tuple[int, int], Source]) -> None:
+    """Let every slot emit what shown units give."""
+    mask = sum(1 << i for i, port in enumerate(image.arch.outputs(region))
+               if (port.row, port.col) in shown and port.link == "south")
+    for slot in range(ii):
+        row = image.read(Space.STREAM, (region, 0), slot)
+        image.write(Space.STREAM, (region, 0), slot, row | {"emit": row["emit"] | mask})
 
 
 def _word(arch: Architecture, rng: np.random.Generator) -> tuple[int, int]:
@@ -152,8 +257,8 @@ def _context(image: Image, tile: tuple[int, int], rng: np.random.Generator,
 
 
 def _region(image: Image, region: int, rng: np.random.Generator, received: Mapping[int, int],
-            silent: list[int]) -> int:
-    """Sequencer and streams of a region; returns its rounds.
+            silent: list[int], least_cycles: int = 0) -> int:
+    """Sequencer and streams of a region; returns its rounds, for so many cycles at least.
 
     ``received``: words of each input from another region, taken one a round.  Words go
     to the regions that are ``silent`` so far.
@@ -167,6 +272,7 @@ def _region(image: Image, region: int, rng: np.random.Generator, received: Mappi
     several = [1, 1, 2, 3] if arch.region_count == 1 else [1, 1, 2]
     loops = [1] * (LOOPS - 1) if received else rng.choice(several, LOOPS - 1).tolist()
     rounds = int(rng.integers(1, 6)) if not received else max(*received.values(), 4)
+    rounds = max(rounds, -(-least_cycles // ii))
     stage = int(rng.integers(1, 6))
     write(SequencerRegister.II, {"slots_less_1": ii - 1})
     write(SequencerRegister.SPAN, {"stage": stage, "slot": int(rng.integers(ii))})

@@ -107,8 +107,9 @@ class GoldenArray:
     ``(batch, words, lanes + 1)``: the 16-bit lanes of the data, and the bias.
     """
 
-    def __init__(self, image: Image, batch: int = 1) -> None:
-        self.arch, self.batch = image.arch, batch
+    def __init__(self, image: Image, batch: int = 1,
+                 region_model: type[RegionModel] = RegionModel) -> None:
+        self.arch, self.batch, self.region_model = image.arch, batch, region_model
         arch = self.arch
         self.images = [image] * arch.region_count
         self.memory = {t: np.zeros((batch, arch.memory_words, arch.lanes16 + 1), np.uint16)
@@ -163,7 +164,8 @@ class GoldenArray:
         tiles = self.arch.region_tiles(region)
         nothing = np.zeros((self.batch, 1, self.arch.lanes16 + 1), np.uint16)
         memory = [self.memory.get(t, nothing) for t in tiles]
-        self.regions[region] = RegionModel(self.images[region], region, rounds, self.batch, memory)
+        self.regions[region] = self.region_model(self.images[region], region, rounds, self.batch,
+                                                 memory)
         self.links[region] = [] if keep_links else None
 
     def advance(self, progress: Callable[[int], None] = lambda _: None) -> bool:

@@ -125,7 +125,7 @@ class MatrixUnit:
         self.partial[:], self.partial_nan[:] = 0, False
         if last:
             self.finished[cycle + timing.ACCUMULATE] = (
-                self.accumulator, self.accumulator_nan, self.side, self.all_valid, mode.offset)
+                self.accumulator, self.accumulator_nan, self.side, self.all_valid, mode)
             self.accumulator, self.side = np.zeros_like(total), np.zeros_like(self.side)
             self.accumulator_nan = np.zeros_like(nan)
             self.all_valid = np.ones_like(self.all_valid)
@@ -142,9 +142,9 @@ class MatrixUnit:
             return None
         first = (self.arch.words_per_drain - self.left) * self.arch.drain_lanes
         self.left -= 1
-        accumulator, nan, side, valid, offset = self.results
+        accumulator, nan, side, valid, mode = self.results
         chosen = slice(first, first + self.arch.drain_lanes)
-        return accumulator[:, chosen], nan[:, chosen], side[:, chosen], valid, offset
+        return accumulator[:, chosen], nan[:, chosen], side[:, chosen], valid, mode.offset
 
 
 def drained(results: Sequence[tuple], arch: Architecture, raised: int = 0) -> Words:
