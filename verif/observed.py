@@ -100,16 +100,23 @@ class ObservedRegion(RegionModel):
         return held
 
 
-def observed(arch: Architecture, seeds: Iterable[int]) -> Counter[tuple[str, str]]:
+def observed(golden: GoldenArray) -> Counter[tuple[str, str]]:
+    """Counts of ``KINDS`` in a run that has ended, whose region model was ``ObservedRegion``."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for region in golden.regions:
+        assert isinstance(region, ObservedRegion)
+        seen.update(region.seen)
+    return seen
+
+
+def over_programs(arch: Architecture, seeds: Iterable[int]) -> Counter[tuple[str, str]]:
     """Counts of ``KINDS`` over random programs."""
     seen: Counter[tuple[str, str]] = Counter()
     for seed in seeds:
         case = random_case(arch, seed)
         golden = GoldenArray(case.image, region_model=ObservedRegion)
         golden.run(case.inputs, case.rounds, keep_links=False)
-        for region in golden.regions:
-            assert isinstance(region, ObservedRegion)
-            seen.update(region.seen)
+        seen.update(observed(golden))
     return seen
 
 
@@ -128,7 +135,7 @@ def main() -> None:
     """Print the counts of the programs of CI, or of so many."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
     seeds = range(FIRST_SEED, FIRST_SEED + count)
-    Console().print(table({name: observed(ARRAYS[name], seeds) for name in CI_ARRAYS},
+    Console().print(table({name: over_programs(ARRAYS[name], seeds) for name in CI_ARRAYS},
                           list(KINDS)))
 
 
