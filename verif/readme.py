@@ -19,6 +19,11 @@ def wrapped(sentence: str, bullet: str = "") -> str:
                      break_on_hyphens=False, break_long_words=False)
 
 
+def listed(items: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items)
+
+
 def _ends(name: str) -> tuple[str, str]:
     return f"<!-- {name}: written by make docs -->\n", f"\n<!-- end of {name} -->"
 

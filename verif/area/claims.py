@@ -4,13 +4,10 @@ from collections.abc import Iterator
 
 from verif.area import bars
 from verif.area.study import DISTRIBUTIONS
+from verif.readme import listed
 
 #: Units whose gain over float32 accumulation a sentence splits.
 ACCUMULATION = ("E4M3 float32, 16 lanes", "E4M3 exact", "E4M3 12-bit window", "PAL8U lean")
-
-
-def _listed(parts: list[str]) -> str:
-    return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else "".join(parts)
 
 
 def verdicts(results: dict) -> Iterator[str]:
@@ -21,7 +18,7 @@ def verdicts(results: dict) -> Iterator[str]:
         for _, peer, limit, ratio, *_, met in (row for row in rows if row[0] == unit):
             found[met].append(f"{peer} ({ratio} of {limit})")
         yield f"{unit}: " + "; ".join(
-            f"{word} against {_listed(found[met])}" for met, word in (("yes", "met"),
+            f"{word} against {listed(found[met])}" for met, word in (("yes", "met"),
                                                                      ("no", "missed"))
             if found[met]) + "."
 
@@ -51,7 +48,7 @@ def tails(results: dict) -> str:
         worst = max(lost, key=lambda d: lost[d])
         parts.append(f"{row['unit']} {lost[worst]:.1f}")
     return (f"what dot products lose against Gaussian data, dB, the worse of "
-            f"{_listed(list(DISTRIBUTIONS[1:]))}: {', '.join(parts)}.")
+            f"{listed(list(DISTRIBUTIONS[1:]))}: {', '.join(parts)}.")
 
 
 def energies(results: dict) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 
 from verif.numerics.study import DISTRIBUTIONS
+from verif.readme import listed
 
 #: PAL formats that sentences speak of.
 HEADLINES = ("PAL8T", "PAL8U", "PAL6T", "PAL4T/16")
@@ -53,11 +54,6 @@ def decibels(value: float) -> str:
 def best_peer(table: Levels, among: Sequence[str], distribution: str) -> str:
     """The peer of the highest SQNR on a distribution, the first of equals."""
     return max(among, key=lambda peer: table[peer, distribution])
-
-
-def listed(items: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items)
 
 
 def own_scales(results: Results, name: str) -> list[str]:

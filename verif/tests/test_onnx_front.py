@@ -98,6 +98,9 @@ def test_the_list_has_no_operator_that_is_not_lowered():
 
 def test_the_page_is_the_list():
     assert operators.PATH.read_text() == operators.page()
+    docs, count = operators.PATH.parent, len(HONOURED)
+    assert f"[{count} ONNX operators](docs/operators.md)" in (docs.parent / "README.md").read_text()
+    assert f"Operators ({count}, beside `Constant`)" in (docs / "models.md").read_text()
 
 
 X = RNG.uniform(0.5, 2, (2, 3, 2, 2))
