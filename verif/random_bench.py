@@ -45,6 +45,8 @@ class Figures:
     stream_words: int = 0
     memory_words: int = 0
     saturated: int = 0
+    runs: int = 0
+    saturated_runs: int = 0
     held_cycles: int = 0
     clock_cycles: int = 0
     seconds: float = 0.0
@@ -96,6 +98,13 @@ async def one_program(driver: Driver, golden: GoldenArray, seed: int, focus: str
         if spent[f"SATURATED_{row}_{col}"] != counts[0]:
             raise Mismatch(f"tile ({row},{col}) counted {spent[f'SATURATED_{row}_{col}']} "
                            f"saturated elements, expected {counts[0]}")
+    for region in range(arch.region_count):
+        above = any(expected.tile_saturated[tile][0] for tile in arch.region_tiles(region))
+        if (await driver.state(region)).saturated != above:
+            raise Mismatch(f"whether elements of region {region} saturated: expected {above}, "
+                           f"REGION_{region} tells {not above}")
+        figures.runs += 1
+        figures.saturated_runs += above
     figures.saturated += expected.saturated
     figures.memory_words += await _compare_memory(driver, golden)
     figures.programs += 1

@@ -21,6 +21,7 @@ def test_random_programs_run_as_in_the_golden_model(name, tmp_path, record_prope
     record_property("cases", (name, figures.stream_words + figures.memory_words))
     assert figures.programs == 40
     assert figures.held_cycles > 100
+    assert 0 < figures.saturated_runs < figures.runs
     assert figures.stream_words > 1000
     assert figures.memory_words > 500
 
