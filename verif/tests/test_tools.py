@@ -252,31 +252,34 @@ from cocotb.triggers import Timer
 
 @cocotb.test()
 async def inverts(dut):
-    dut.a.value = {value}
-    await Timer(1, "ns")
+    for clock in (0, 1, 0):
+        dut.a.value = {value}
+        dut.clk.value = clock
+        await Timer(1, "ns")
     assert dut.o.value == 1
+"""
+INVERTER = """
+module inv(input clk, input a, output reg o); always @(posedge clk) o <= ~a; endmodule
+module top(input clk, input a, output o); inv inv(.clk(clk), .a(a), .o(o)); endmodule
 """
 
 
 def test_a_simulator_is_built_and_run_where_paths_have_letters_that_make_has_not(tmp_path,
                                                                                 monkeypatch):
-    """Spaces and more in the paths of the build, of Verilator and of cocotb."""
+    """Spaces and more in all paths: of the build, with a block, of Verilator, of cocotb."""
     odd = tmp_path / "a b$HOME #ü'"
-    odd.mkdir()
-    for name, path in (("root", simulator._verilator_root()),
-                       ("libs_dir", cocotb_tools.config.libs_dir),
-                       ("share_dir", cocotb_tools.config.share_dir)):
-        (odd / name).symlink_to(path)
-        if name != "root":
-            monkeypatch.setattr(cocotb_tools.config, name, odd / name)
+    # Verilator asks the system for its own path, so a link is not enough.
+    shutil.copytree(simulator._verilator_root(), odd / "root")
+    for name in ("libs_dir", "share_dir"):
+        (odd / name).symlink_to(getattr(cocotb_tools.config, name))
+        monkeypatch.setattr(cocotb_tools.config, name, odd / name)
     monkeypatch.setattr(simulator, "_verilator_root", lambda: odd / "root")
     monkeypatch.syspath_prepend(str(odd))
     if (runtime := BUILD / "sim-cache" / "verilator-runtime").exists():
         shutil.copytree(runtime, odd / "cache" / runtime.name)
     for value in (0, 1):
         (odd / f"bench{value}.py").write_text(BENCH.format(value=value))
-    built = simulator.build("module inv(input a, output o); assign o = ~a; endmodule", "inv",
-                            odd / "cache")
+    built = simulator.build(INVERTER, "top", odd / "cache", blocks=("inv",))
     built.run("bench0", odd / "run", expected=1)
     with pytest.raises(SimulationError):
         built.run("bench1", odd / "run", expected=1)
