@@ -34,6 +34,7 @@ PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
 
 #: Operators that tests may have beside those that are lowered: they are computed beforehand.
 FOLDED = ("Constant", "Shape", "Size", "ConstantOfShape", "Range")
+INFINITE = "infinities or NaN among inputs or expected outputs"
 #: Reasons why a test does not apply, by a part of what the compiler says of it.
 REASONS = {
     "casts to": "a cast to integers or to floats below 16 bits: the array has no such numbers",
@@ -43,12 +44,12 @@ REASONS = {
     "Shape node": "a shape that shape inference does not know beforehand",
     "Loop node": "a function body with a loop",
     "holds": "a constant of infinities or NaN, which the array does not compute with",
+    "not finite": INFINITE,
 }
 #: Rounding of the expected outputs, which are float32, relative.
 FLOAT32 = 2.0**-22
 INTEGERS = "data of integers or truth values: not float semantics"
 NARROW = "data of floats below 16 bits"
-INFINITE = "infinities or NaN among inputs or expected outputs"
 
 
 @dataclass(frozen=True)

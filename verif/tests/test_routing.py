@@ -13,7 +13,7 @@ from compiler.dataflow.negotiate import Congested, Routed, negotiate
 from compiler.dataflow.route import Wait
 from compiler.dataflow.schedule import Failure, Grid, Placed, Request, schedule, with_registered
 from compiler.errors import CompileError
-from pal_units.compiled import _directory
+from pal_units.compiled import code_directory
 from verif import dataflows
 
 
@@ -159,12 +159,12 @@ def test_kernels_of_another_version_are_compiled_again(tmp_path):
     """What is compiled holds all that it calls, of other files too."""
     file = tmp_path / "moves.py"
     file.write_text("HOP = 1\n")
-    first = _directory((file,))
-    _directory.cache_clear()
-    assert first == _directory((file,))
+    first = code_directory((file,))
+    code_directory.cache_clear()
+    assert first == code_directory((file,))
     file.write_text("HOP = 2\n")
-    _directory.cache_clear()
-    second = _directory((file,))
+    code_directory.cache_clear()
+    second = code_directory((file,))
     assert second != first
     assert [str(path) for path in (tmp_path / "__pycache__").iterdir()] == [second]
     assert {"moves.py", "params.py"} <= {path.name for path in kernel._SOURCES}

@@ -236,8 +236,8 @@ def test_constants_of_any_float_type(kind):
         {"float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE,
          "bfloat16": TensorProto.BFLOAT16}[kind]))
     number = onnx.helper.np_dtype_to_tensor_dtype(weight.dtype)
-    model = _model([("MatMul", ["c", "w"], "y", {})], {"x": [2, 4]}, w=weight)
-    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["c"], to=number))
+    model = _model([("Cast", ["x"], "c", {"to": number}), ("MatMul", ["c", "w"], "p", {}),
+                    ("Cast", ["p"], "y", {"to": TensorProto.FLOAT})], {"x": [2, 4]}, w=weight)
     x = np.ones((2, 4))
     program = lower(model, kind)
     want = np.broadcast_to(weight.astype(np.float64).sum(axis=0), (2, 3))
