@@ -13,8 +13,8 @@ from compiler.errors import CompileError
 from compiler.tensors.functions import opsets_of
 from compiler.tensors.honoured import Schema, defaults
 
-#: Bytes of a model file.
-MOST_BYTES = 1 << 30
+#: Bytes of a model file, and size of a dimension.
+MOST_BYTES, MOST_SIZE = 1 << 30, (1 << 31) - 1
 
 
 class WrongDimension(CompileError):
@@ -125,7 +125,11 @@ def _fixed(graph: onnx.GraphProto, values: Sequence[ValueInfoProto], batch: int 
             # Exporters write -1 for dimensions that are open.
             if not dim.HasField("dim_value") or dim.dim_value == -1:
                 own = 1 if place or batch is None else batch
-                dim.dim_value = sizes.get(dim.dim_param, own)
+                size = sizes.get(dim.dim_param, own)
+                if size > MOST_SIZE:
+                    raise WrongDimension(f"input {name!r} cannot have a dimension of {size}, more "
+                                         f"than {MOST_SIZE}")
+                dim.dim_value = size
             if dim.dim_value < 0:
                 raise CompileError(f"input {name!r} has a dimension of {dim.dim_value}")
     return types

@@ -588,7 +588,9 @@ def test_open_dimensions_have_the_sizes_that_are_given(batch, dims, x, z, open_m
     (["--dim", "sequence=4", "--dim", "sequence=5"], "is given as 4 and as 5"),
     (["--dim", "sequence"], "must be NAME=N"), (["--dim", "sequence=0"], "must be NAME=N"),
     (["--dim", "=3"], "must be NAME=N"), (["--dim", "sequence=-3"], "must be NAME=N"),
-    (["--dim", "batch=2", "--batch", "3"], "it cannot be 2 in a batch of 3")])
+    (["--dim", "batch=2", "--batch", "3"], "it cannot be 2 in a batch of 3"),
+    (["--dim", f"sequence={10**22}"], f"cannot have a dimension of {10**22}"),
+    (["--batch", str(2**63 - 1)], f"cannot have a dimension of {2**63 - 1}")])
 @pytest.mark.parametrize("command", ["check", "compile"])
 def test_dimensions_that_do_not_fit_are_refused(command, arguments, rule, open_model, tmp_path):
     more = ["--steps", "-o", tmp_path / "out"] if command == "compile" else []
