@@ -2,7 +2,7 @@
 
 A node is computed beforehand, if it is of constants; lowered, if its operator is registered; or
 taken apart, if it stands for others.  What cannot be is a refusal; the nodes after it then go on
-with unknown values of the shape that it would have had.
+with its outputs as inputs of the program, of the shape that they would have had.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -136,7 +136,8 @@ class Lowering:
             try:
                 if shape is None:
                     raise CompileError("no shape")
-                self.tensors[name], self.types[name] = self.program.tensor(shape), types[name]
+                self.tensors[name] = self.program.inputs[name] = self.program.tensor(shape)
+                self.types[name] = types[name]
                 self.unknown.add(name)
             except CompileError:
                 self.lost.add(name)
