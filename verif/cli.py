@@ -109,8 +109,8 @@ def compile_command(
             print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, budget,
                                 seed, parse_dims(dim)))
         return
-    if calibrate or budget is not None or dim:
-        raise typer.BadParameter("--calibrate, --budget and --dim take --steps")
+    if calibrate or budget is not None or dim or batch is not None:
+        raise typer.BadParameter("--calibrate, --budget, --dim and --batch take --steps")
     with one_line_errors(), working("compiling") as note:
         check_directory(out, (PROGRAM, REPORT))
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed, note)

@@ -114,4 +114,4 @@ def test_command_chooses_formats_and_says_what_they_reach(cnn, tmp_path):
         assert not (tmp_path / "other").exists()
     result = CliRunner().invoke(app, ["compile", str(CNN), "-o", str(tmp_path), "--budget", "9"])
     assert result.exit_code == 2
-    assert "--calibrate, --budget and --dim take --steps" in result.output
+    assert "--calibrate, --budget, --dim and --batch take --steps" in result.output
