@@ -79,6 +79,8 @@ Every unit here is RTL whose mapped netlist was simulated and gave its numpy mod
 * **What can be cut**: of PAL bits of a product, of the antilog, guard bits, octaves of operands; of
   integers the lowest columns of Booth's rows, with a constant for their mean; of floats the window
   below the largest product, cut off or jammed; of every block scale guard bits.
+* **Uncut** means the default of PAL and of integers; windows of floats begin at 15 bits or at the
+  exact product, whichever is less (E4M3 would take 36 bits, E3M4 22, E2M5 16).
 * **Search**: from the uncut unit by single cuts, as long as the SQNR is not below a floor. All
   settings of which nothing more can be cut alone are synthesised (last column); the smallest
   counts.
