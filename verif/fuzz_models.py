@@ -9,10 +9,13 @@ is no more than ``MOST_DECIBELS`` below PAL arithmetic without limits of magnitu
 import json
 import multiprocessing
 import pickle
+import signal
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,8 +47,8 @@ from verif.cli_common import EXIT_INTERNAL
 from verif.error_bounds import error_bounds
 from verif.model_mutants import Mutant, mutant, prepare_seeds
 
-#: Seconds that a model may take, on a machine that does other things.
-LIMIT = 240
+#: Processor seconds that a model may take, and how many times longer by the clock.
+LIMIT, PATIENCE = 240, 20
 #: Decibels that an output may be below the prediction, where no bound is finite.
 MOST_DECIBELS = 1.0
 #: What a model may become.
@@ -254,6 +257,8 @@ def unlimited(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, ND
 # Many.
 
 def _work(task: tuple[int, int]) -> Outcome:
+    # Ends the process when the processor time is over.
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
     with TemporaryDirectory() as directory:
         try:
             return attempt(mutant(*task), Path(directory))
@@ -277,19 +282,29 @@ def _remember() -> None:
 def fuzz(count: int, seed: int = 0, first: int = 0) -> Iterator[tuple[int, Outcome]]:
     """Outcomes of the models from ``first`` on, in another process, which may crash or hang."""
     prepare_seeds()
-    context = multiprocessing.get_context("fork")
-    pool = context.Pool(1, _remember)
+    pool = _process()
     try:
         for i in range(first, first + count):
             try:
-                outcome = pool.apply_async(_work, ((i, seed),)).get(LIMIT)
-            except multiprocessing.TimeoutError:
-                outcome = Outcome("HANG", f"more than {LIMIT} s, or a crash")
-                pool.terminate()
-                pool = context.Pool(1, _remember)
+                outcome = pool.submit(_work, (i, seed)).result(PATIENCE * LIMIT)
+            except (BrokenProcessPool, TimeoutError):
+                outcome = Outcome("HANG", f"more than {LIMIT} s of a processor, "
+                                          f"{PATIENCE * LIMIT} s by the clock, or a crash")
+                _end(pool)
+                pool = _process()
             yield i, outcome
     finally:
-        pool.terminate()
+        _end(pool)
+
+
+def _process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _remember)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    for process in (pool._processes or {}).values():
+        process.kill()
+    pool.shutdown(cancel_futures=True)
 
 
 def main() -> None:

@@ -84,7 +84,15 @@ def test_inputs_have_any_names(sum_of_two, name, tmp_path):
     assert attempt(sum_of_two, tmp_path).kind == "right"
 
 
-def test_a_hang_is_seen(monkeypatch):
-    monkeypatch.setattr(fuzz_models, "LIMIT", 1)
-    monkeypatch.setattr(fuzz_models, "attempt", lambda made, directory: time.sleep(60))
+def _busy(made, directory):
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("hang", [_busy, lambda made, directory: time.sleep(60)])
+def test_a_hang_is_seen(hang, monkeypatch):
+    """One that uses a processor, and one that waits."""
+    monkeypatch.setattr(fuzz_models, "LIMIT", 0.5)
+    monkeypatch.setattr(fuzz_models, "PATIENCE", 4)
+    monkeypatch.setattr(fuzz_models, "attempt", hang)
     assert [o.kind for _, o in fuzz(2)] == ["HANG", "HANG"]
