@@ -59,7 +59,7 @@ class Ranges:
     by the number of its step, in the order of its subexpressions.
 
     ``masks``: tensors that are told of no magnitudes below or above what they hold, see ``Uses``.
-    ``notes``: constants that are not held as they are, a line each.
+    ``notes``: constants and magnitudes that are not held as they are, a line each.
     """
 
     tensors: dict[int, int]
@@ -107,6 +107,7 @@ class _Choice:
         self.parent: dict[Node, Node] = {}
         self.classes: dict[Node, _Class] = {}
         self.notes: list[str] = []
+        self.beyond: dict[str, float] = {}
         self.refused: list[Refusal] = []
 
     def find(self, node: Node) -> Node:
@@ -126,6 +127,9 @@ class _Choice:
         self._check()
         if self.inputs is not None:
             visit_values(self.program, self.inputs, self._seen)
+        self.notes += [f"{label}: the inputs lead to magnitudes up to {size:g}; beyond "
+                       f"2^{MOST_OCTAVES}, the most that a tensor may hold, they saturate"
+                       for label, size in self.beyond.items()]
         biases = {c: self._bias(c, top) for c, top in self._tops().items()}
         self._check()
         found = {node: biases[self.find(node)] for node in list(self.parent)}
@@ -286,12 +290,24 @@ class _Choice:
     def _seen(self, node: Node, values: NDArray) -> None:
         """Take note of magnitudes that inputs lead to."""
         levels = self.uses.tensors[node] if isinstance(node, int) else self.uses.nodes[node]
+        self._beyond(node, values, levels)
         size = np.abs(values[np.isfinite(values) & ~mask_value(values, levels)])
         one = self.of(node)
         one.masked |= bool(mask_value(values, levels).any())
         one.known = max(one.known, float(np.max(size, initial=0.0)))
         if (size := size[size > 0]).size:
             one.few = min(one.few, float(np.quantile(size, FEW)))
+
+    def _beyond(self, node: Node, values: NDArray, levels: tuple[int, int]) -> None:
+        """Take note of what saturates under any bias, where it matters how far beyond it is."""
+        signs = [sign for sign, level in zip((-1, 1), levels, strict=True) if level == FIXED]
+        size = max((float(np.nanmax(sign * values, initial=0.0)) for sign in signs), default=0.0)
+        if size <= 2.0**MOST_OCTAVES or (not isinstance(node, int) and node[1].op == IN):
+            return
+        program = self.program
+        label = (node[1].label if not isinstance(node, int) else program.labels.get(node) or next(
+            f"input {name!r}" for name, i in program.inputs.items() if i == node))
+        self.beyond[label] = max(self.beyond.get(label, 0.0), size)
 
     def _tops(self) -> dict[Node, float]:
         """Octaves of the tops of all classes, before their constants are asked."""

@@ -184,6 +184,34 @@ def test_constants_that_are_not_held_as_they_are_are_told(tmp_path):
     assert np.allclose(got, [0, 1, 1, 1, 1])
 
 
+BEYOND = "the inputs lead to magnitudes up to {}; beyond 2^42, the most that a tensor may hold, " \
+    "they saturate"
+
+
+@pytest.mark.parametrize(("nodes", "x", "notes"), [
+    ([("Exp", ["x"], "y", {})], [-50.0, 40.0], {"Exp node 'y'": "2.35385e+17"}),
+    ([("Mul", ["x", "x"], "s", {}), ("Sqrt", ["s"], "y", {})], [3e8, -1.0],
+     {"Mul node 's'": "9e+16"}),
+    ([("MatMul", ["x", "c"], "y", {})], [[2e12, 1.0]], {"MatMul node 'y'": "6e+12"}),
+    ([("Neg", ["x"], "y", {})], [-5e12, 1.0], {"input 'x'": "5e+12", "Neg node 'y'": "5e+12"}),
+    # No further than the top, or less: nothing is lost.
+    ([("Mul", ["x", "x"], "s", {}), ("Min", ["s", "c"], "y", {})], [3e8, -1.0], {}),
+    ([("Sigmoid", ["x"], "y", {})], [-80.0, 90.0], {}),
+    ([("Exp", ["x"], "y", {})], [-50.0, 29.0], {}),
+])
+def test_magnitudes_that_no_bias_holds_are_told(nodes, x, notes, tmp_path):
+    """As at run, where elements saturate: each node by its name, with how large it would be."""
+    model = _model(nodes, {"x": x}, c=2.0**30 if nodes[-1][0] == "Min" else [[3.0], [3.0]])
+    onnx.save(model, tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", x)
+    result = CliRunner().invoke(app, ["compile", str(tmp_path / "m.onnx"), "--steps", "--calibrate",
+                                      str(tmp_path / "x.npy"), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    told = [line.removeprefix("spu: note: ") for line in result.output.splitlines()
+            if "saturate" in line]
+    assert told == [f"{label}: {BEYOND.format(size)}" for label, size in notes.items()]
+
+
 def test_biases_of_their_own_in_rtl(tmp_path):
     x = np.linspace(-3, 3, 5)
     program = lower(_model([("Div", ["x", "s"], "a", {}), ("Mul", ["a", "a"], "y", {})],
