@@ -1,8 +1,11 @@
 """Compiled functions of the search, kept compiled for as long as none of them changes."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+import numba
 
 from pal_units.compiled import code_directory, compiled
 
@@ -11,18 +14,23 @@ _HERE = Path(__file__).parent
 #: their own or the architecture's.
 _SOURCES = (*(path for path in sorted(_HERE.glob("*.py")) if "@kernel" in path.read_text()),
             *sorted((_HERE.parents[1] / "spu" / "arch").glob("*.py")))
-_COMPLETE = Path(code_directory(_SOURCES) or _HERE) / "complete"
+_DIRECTORY = Path(code_directory(_SOURCES) or _HERE)
+
+
+def _marker() -> Path:
+    """A file that says that all are there for this interpreter; another one compiles its own."""
+    return _DIRECTORY / f"complete-{sys.implementation.cache_tag}-numba-{numba.__version__}"
 
 
 def complete() -> bool:
     """Whether the functions were compiled on this machine, as ``note_complete`` was told."""
-    return _COMPLETE.exists()
+    return _marker().exists()
 
 
 def note_complete() -> None:
     """The functions are compiled; where nothing can be written, they are again each time."""
     with suppress(OSError):
-        _COMPLETE.touch()
+        _marker().touch()
 
 
 def kernel(function: Callable) -> Callable:

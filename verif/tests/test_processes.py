@@ -7,7 +7,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numba
 import pytest
+
+from compiler.dataflow import kernel
 
 ROOT = Path(__file__).parents[2]
 WORK = """
@@ -107,6 +110,18 @@ def test_a_function_of_several_files_is_kept_by_what_they_hold(tmp_path):
     (tmp_path / "inner.py").write_text("def scale(x):\n    return 3 * x\n")
     assert _python(run, tmp_path, **path) == ["10", "0"]
     assert len(list((tmp_path / "__pycache__").glob("kernels-*"))) == 1
+
+
+def test_another_interpreter_or_compiler_has_compiled_nothing_yet(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel, "_DIRECTORY", tmp_path)
+    assert not kernel.complete()
+    kernel.note_complete()
+    assert kernel.complete()
+    for module, name in ((sys.implementation, "cache_tag"), (numba, "__version__")):
+        with monkeypatch.context() as other:
+            other.setattr(module, name, "another")
+            assert not kernel.complete()
+    assert kernel.complete()
 
 
 def test_without_the_compiler_results_are_the_same():
