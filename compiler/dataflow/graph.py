@@ -168,7 +168,8 @@ def from_json(content: Any) -> Dataflow:
     "distance", "kind"}]}``; ``distance`` (0) counts iterations, ``kind`` ("data") is one of
     ``KINDS``, constants of kernels have ``pal`` or ``int``, the graph of a kernel may have
     ``bias``, ``"operations": {name: {"memory": true or false}}`` says which operations use a data
-    memory where their names do not, other members mean nothing.
+    memory where their names do not; other members mean nothing, nor do ``operations`` that declare
+    no operation (a number, a list of names, a table of latencies).
     Operands of equal or no number are in file order.
 
     Raises
@@ -210,9 +211,9 @@ def to_json(graph: Dataflow) -> dict:
 
 
 def _declared(operations: Any) -> dict[str, bool]:
-    """What a file declares about operations by name."""
-    if not isinstance(operations, dict):
-        raise CompileError("operations must be an object of names")
+    """What a file declares about operations by name: all of them, or none."""
+    if not isinstance(operations, dict) or not any(map(_declares, operations.values())):
+        return {}
     declared = {}
     for name, member in operations.items():
         memory = member.get("memory") if isinstance(member, dict) else None
@@ -221,6 +222,12 @@ def _declared(operations: Any) -> dict[str, bool]:
                                f"not {memory!r}")
         declared[_text(name)] = memory
     return declared
+
+
+def _declares(member: Any) -> bool:
+    """Whether this can be meant as a declaration of an operation, a malformed one included."""
+    return member == {} or isinstance(member, bool) or (isinstance(member, dict)
+                                                        and "memory" in member)
 
 
 def _text(value: Any) -> str:

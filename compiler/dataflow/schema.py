@@ -33,6 +33,10 @@ def schema() -> dict:
                          "description": "dst takes the word of so many iterations before"},
             "kind": {"enum": list(KINDS), "default": "data",
                      "description": "order carries no word"}}}
+    declared = {"type": "object", "required": ["memory"],
+                "properties": {"memory": {"type": "boolean"}}}
+    declares = {"anyOf": [{"type": "boolean"}, {"const": {}},
+                          {"type": "object", "required": ["memory"]}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Dataflow graph", "type": "object", "required": ["nodes", "edges"],
@@ -41,9 +45,9 @@ def schema() -> dict:
             "bias": {"type": "integer", "minimum": -MOST_BIAS, "maximum": MOST_BIAS, "default": 0,
                      "description": "tensor bias of the PAL words of a kernel, in 1/8 octave"},
             "operations": {
-                "type": "object", "description": "operations by name; memory: they need a tile "
-                                                 "with a data memory, whatever the name",
-                "additionalProperties": {"type": "object", "required": ["memory"],
-                                         "properties": {"memory": {"type": "boolean"}}}},
+                "description": "operations by name; memory: they need a tile with a data memory, "
+                               "whatever the name. What declares no operation means nothing",
+                "anyOf": [{"type": "object", "additionalProperties": declared},
+                          {"additionalProperties": {"not": declares}}]},
             "nodes": {"type": "array", "minItems": 1, "items": node},
             "edges": {"type": "array", "items": edge}}}

@@ -331,3 +331,24 @@ def test_what_is_taken_conforms_to_the_schema(nodes, edges):
     beyond = ("there already", "no node", "cycle without", "takes no operands", "no operations")
     if not any(part in reason for part in beyond):
         assert VALIDATOR.is_valid(content) == (not reason)
+
+
+@pytest.mark.parametrize(("operations", "taken"), [
+    (7, True), (None, True), ("x", True), (["x", "y"], True), ({"x": 3, "y": "fast"}, True),
+    ({"x": {"latency": 2}, "y": {"latency": 1, "cost": {}}}, True), ({}, True),
+    ({"x": {"memory": False}, "y": {"memory": True, "latency": 2}}, True),
+    ({"x": {"memory": 1}}, False), ({"x": {"memory": "yes"}}, False), ({"x": {}}, False),
+    ({"x": True}, False), ({"x": {"memory": True}, "y": {"latency": 2}}, False),
+    ({"x": {"memory": True}, "y": None}, False),
+])
+def test_operations_declare_all_or_mean_nothing(operations, taken):
+    """A member of another meaning is no declaration; one that may be meant so is never ignored."""
+    content = {"nodes": [{"id": 0, "op": "x"}, {"id": 1, "op": "y"}], "edges": [],
+               "operations": operations}
+    assert VALIDATOR.is_valid(content) == taken
+    if not taken:
+        with pytest.raises(CompileError, match="memory must be true or false"):
+            from_json(content)
+    else:
+        declared = isinstance(operations, dict) and "memory" in str(operations)
+        assert from_json(content).memory == ({"y"} if declared else set())
