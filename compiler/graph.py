@@ -22,12 +22,13 @@ class Layer:
 class Network:
     """Layers in order; each takes the result of the one before it.
 
-    ``input``: name of the graph's input.
+    ``input``, ``output``: names of the graph's own.
     """
 
     name: str
     layers: tuple[Layer, ...]
     input: str = "input"
+    output: str = "output"
 
     @property
     def inputs(self) -> int:

@@ -9,6 +9,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.files import Writer
 from verif.cli_common import BadInput
 
 
@@ -19,6 +20,14 @@ def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
         return dict(file) if hasattr(file, "files") else {only: file}
     except (ValueError, EOFError, KeyError, BadZipFile, zlib.error, RuntimeError):
         raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
+
+
+def arrays_writer(path: Path, arrays: Mapping[str, NDArray]) -> Writer:
+    """Of an ``.npz`` by name, as which a path or several arrays ask for it; else of an ``.npy``."""
+    if len(arrays) > 1 or path.suffix == ".npz":
+        return lambda sink: write_arrays(sink, arrays)
+    only = next(iter(arrays.values()))
+    return lambda sink: np.save(sink, only)
 
 
 def write_arrays(sink: Any, arrays: Mapping[str, NDArray]) -> None:

@@ -5,25 +5,26 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from compiler.assembly import assemble_text, assembly
 from compiler.disassemble import disassemble
 from compiler.driver import PROGRAM, REPORT, compile_file, save
 from compiler.files import Writer, check_directory, check_file, replace_file, replace_files
+from compiler.tensors.store import ARRAYS, PROGRAMS
 from pal_units.formats import FORMATS
 from rtl.simulator import SIMULATORS
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
-from verif.array_files import read_arrays
+from verif.array_files import arrays_writer, read_arrays
 from verif.cli_check import Batch, Dims, check, parse_dims
 from verif.cli_common import (
     EXIT_FAILED,
     ArchName,
     BadInput,
     Commands,
+    check_kept,
     console,
     one_line_errors,
     report_saturated,
@@ -113,6 +114,7 @@ def compile_command(
         raise typer.BadParameter("--calibrate, --budget, --dim and --batch take --steps")
     with one_line_errors(), working("compiling") as note:
         check_directory(out, (PROGRAM, REPORT))
+        check_kept((out / PROGRAM, out / REPORT), (model,))
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed, note)
         save(compiled, out)
     report = compiled.report
@@ -149,6 +151,9 @@ def run(
             check_file(stats)
             if stats.resolve() == out.resolve():
                 raise BadInput(f"{out}: outputs and counters need a file each")
+        check_kept((out, *([stats] if stats else [])), (
+            inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
+            *(directory / PROGRAMS).glob("*.spub")))
         if _kind(directory) == KIND:
             text, saturated = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
             print(text)
@@ -171,7 +176,8 @@ def run(
         if engine == EngineName.rtl:
             outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
         result = host.decode_outputs(outputs, report, arch)
-        files: dict[Path, Writer] = {out: lambda sink: np.save(sink, result)}
+        files: dict[Path, Writer] = {out: arrays_writer(
+            out, {report["io"].get("output", "output"): result})}
         saturated = host.saturated_layers(golden.tile_saturated, report)
         if stats:
             text = json.dumps({"engine": str(engine), "vectors": len(x), "saturated": saturated,
@@ -227,6 +233,7 @@ def asm(
     """
     with one_line_errors():
         check_file(out)
+        check_kept((out,), (source,))
         try:
             text = source.read_text()
         except UnicodeDecodeError:
@@ -279,11 +286,12 @@ def sim(
 
     Example: spu sim --arch basic --images 20
     """
-    from verif.simulate import Job, simulate, table
+    from verif.simulate import WRITTEN, Job, simulate, table
 
     job = Job(CONFIGS[arch], sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
               waves=waves, stall_share=stall_share, program=program, verilog=verilog, out=out)
     with one_line_errors():
+        check_kept((out / name for name in WRITTEN), (program, verilog))
         outcome = simulate(job, console)
     show(table(outcome, job))
     for failure in outcome.failures:

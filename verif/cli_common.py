@@ -1,11 +1,12 @@
 """What all commands share: one-line errors and exit codes, progress, the version."""
 
 import os
+import re
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from importlib import metadata
@@ -57,6 +58,7 @@ class Commands(typer.core.TyperGroup):
 
     def _code(self, args: list[str], extra: dict[str, Any]) -> int:
         try:
+            _check_empty(args)
             with self.make_context("spu", args, **extra) as context:
                 self.invoke(context)
             sys.stdout.flush()
@@ -74,6 +76,15 @@ class Commands(typer.core.TyperGroup):
         except Exception as error:
             return _known(error) or _unknown(error)
         return 0
+
+
+def _check_empty(args: list[str]) -> None:
+    """Raise a usage error for an empty argument: as a path it would be the directory one is in."""
+    for place, arg in enumerate(args):
+        if not arg or re.fullmatch(r"--[a-z-]+=", arg):
+            before = args[place - 1] if place else ""
+            name = arg[:-1] or (before if before.startswith("-") else "an argument")
+            raise _UsageError(f"{name} is empty")
 
 
 @contextmanager
@@ -123,6 +134,15 @@ def say(message: str, code: int) -> int:
 def fail(message: str, code: int) -> NoReturn:
     """Print an error as one line and end the command."""
     raise typer.Exit(say(message, code))
+
+
+def check_kept(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
+    """Raise ``BadInput`` if an output would replace a file that is read."""
+    given = {os.path.realpath(path) for path in inputs if path and path.is_file()}
+    for path in outputs:
+        if os.path.realpath(path) in given:
+            raise BadInput(f"{path}: is read, and would be overwritten; the output needs another "
+                           "name")
 
 
 @contextmanager

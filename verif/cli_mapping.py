@@ -27,7 +27,7 @@ from compiler.files import check_directory, replace_files
 from compiler.tensors.store import REPORT
 from spu.arch.params import CONFIGS
 from verif import kernels
-from verif.cli_common import ArchName, one_line_errors, working
+from verif.cli_common import ArchName, check_kept, one_line_errors, working
 from verif.explain import load, show
 from verif.explain_model import show_model
 from verif.pictures import grid as picture_grid
@@ -61,6 +61,7 @@ def map_command(
     with one_line_errors(), working("mapping") as progress:
         if out:
             check_directory(out, (PROGRAM, MAPPING))
+            check_kept((out / PROGRAM, out / MAPPING), (graph,))
         wanted, size, memory = load_dataflow(graph), parse_grid(grid), str(memory_columns)
         prepare(lambda: progress("compiling the search, once on a machine"))
         budget = Budget(seconds)

@@ -18,9 +18,9 @@ from compiler.tensors.ranges import least_magnitude
 from compiler.tensors.store import ARRAYS, KIND, PROGRAMS, REPORT, load, save
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.params import Architecture
-from verif.array_files import read_arrays, write_arrays
+from verif.array_files import arrays_writer, read_arrays
 from verif.budget import choose_formats, formats_text, quality
-from verif.cli_common import BadInput, console, working
+from verif.cli_common import BadInput, check_kept, console, working
 from verif.rtl_engine import check_rtl, workplace
 from verif.tensors import Engine, GoldenEngine, RtlEngine, held, run
 
@@ -53,6 +53,7 @@ def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch:
     """Compile and save; returns what happened in a line."""
     check_directory(out, (REPORT, ARRAYS))
     check_directory(out / PROGRAMS)
+    check_kept((out / REPORT, out / ARRAYS, *(out / PROGRAMS).glob("*.spub")), (path, calibrate))
     if budget is not None and (calibrate is None or fmt not in (PAL8T, PAL8U)):
         raise BadInput("a budget takes inputs to measure with (--calibrate), and a --format of 8 "
                        "bits to begin with")
@@ -116,10 +117,7 @@ def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path |
                           GoldenEngine(compiled.arch))
         results = run(compiled, engine, given,
                       lambda done, total: note(f"step {done} of {total}"))
-    only = next(iter(results.values()))
-    files: dict[Path, Writer] = {out: lambda sink: write_arrays(sink, results)
-                                 if len(results) > 1 or out.suffix == ".npz"
-                                 else np.save(sink, only)}
+    files: dict[Path, Writer] = {out: arrays_writer(out, results)}
     if stats:
         text = json.dumps({"cycles": engine.cycles, "runs": engine.runs, "saturated": {
             node_name(label): count for label, count in engine.nodes.items()}}, indent=1)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from compiler.files import check_directory, replace_file
-from verif.cli_common import EXIT_FAILED, BadInput, console, one_line_errors, working
+from verif.cli_common import EXIT_FAILED, BadInput, check_kept, console, one_line_errors, working
 from verif.stamps import ACCURACY, AREA, LEAN
 from verif.tables import show, table
 
@@ -70,7 +70,11 @@ def area(
     from verif.numerics import MissingPackage, require
 
     with one_line_errors(), working("area") as note:
+        lean_path = json_path.with_name("lean.json")
+        if lean_path == json_path:
+            raise BadInput(f"{json_path}: is the name of the results of lean units")
         _check_outputs(json_path, plots)
+        check_kept((json_path, lean_path), (library, check))
         try:
             baseline = json.loads(check.read_text()) if check else None
             if baseline is not None and not (isinstance(baseline, dict)
@@ -86,7 +90,7 @@ def area(
                 f"{what}, {share:.0%}")) | {"sources": sources[1]}
             replace_file(json_path, lambda sink: sink.write(
                 json.dumps(results, indent=1).encode() + b"\n"))
-            replace_file(json_path.with_name("lean.json"), lambda sink: sink.write(
+            replace_file(lean_path, lambda sink: sink.write(
                 json.dumps(lean, indent=1).encode() + b"\n"))
             draw(results, plots)
         except (liberty.LibraryError, MissingPackage) as error:

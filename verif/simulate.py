@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from compiler.driver import Compiled, compile_file, save
+from compiler.driver import PROGRAM, REPORT, Compiled, compile_file, save
 from compiler.files import check_directory, replace_file
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
@@ -27,6 +27,8 @@ from verif.golden.array import GoldenArray, Result
 from verif.prediction import predict
 from verif.rtl_engine import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
 
+#: Files of a directory of results that are replaced.
+WRITTEN = (PROGRAM, REPORT, "summary.json")
 #: Differences of each kind that are printed.
 SHOWN = 5
 #: Images when the simulator is Icarus, which runs some 50 cycles a second.

@@ -1,0 +1,113 @@
+"""Outputs: none replaces what is read, no name is empty, suffixes say what is written."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from compiler.driver import save
+from verif.cli import app
+from verif.digits.data import split
+
+RUN = CliRunner()
+
+
+def _spu(line, code=0):
+    """Run a command line; for an error, its one line on stderr."""
+    result = RUN.invoke(app, line if isinstance(line, list) else line.split())
+    assert result.exit_code == code, result.output
+    if code:
+        assert result.stdout == ""
+        assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.stderr.strip()
+
+
+@pytest.fixture
+def here(compiled, tmp_path, monkeypatch):
+    """A directory with a program, a model in steps, inputs of each, a graph and texts."""
+    monkeypatch.chdir(tmp_path)
+    save(compiled("tiny"), tmp_path / "program")
+    np.save(tmp_path / "x.npy", split()[2][:2])
+    (tmp_path / "link.npy").symlink_to("x.npy")
+    value = onnx.helper.make_tensor_value_info
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(
+        [onnx.helper.make_node("Neg", ["a"], ["b"])], "m", [value("a", 1, [4])],
+        [value("b", 1, [4])]), ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 18)]),
+        tmp_path / "m.onnx")
+    np.save(tmp_path / "a.npy", np.ones(4))
+    _spu("compile m.onnx --steps --arch tiny -o steps")
+    (tmp_path / "o").mkdir()
+    for name in ("o/mapping.json", "o/program.spub", "o/report.json", "o/arrays.npz", "area.json",
+                 "lean.json"):
+        (tmp_path / name).write_text("{}")
+    for module in ("verif.numerics.study", "verif.area.study"):
+        monkeypatch.setattr(f"{module}.study", lambda *_, **__: pytest.fail("was begun"))
+    return tmp_path
+
+
+def _files(path):
+    return {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("line", [
+    "run program --input x.npy -o x.npy", "run program --input x.npy -o link.npy",
+    "run program --input link.npy -o ./program/../x.npy",
+    "run program --input x.npy -o y.npy --json x.npy",
+    "run program --input x.npy -o program/program.spub",
+    "run program --input x.npy -o y.npy --json program/report.json",
+    "run steps --input a.npy -o a.npy", "run steps --input a.npy -o steps/arrays.npz",
+    "run steps --input a.npy -o steps/programs/kernel_0.spub",
+    "compile o/program.spub -o o", "compile o/report.json --steps -o o",
+    "compile m.onnx --steps --calibrate o/arrays.npz -o o",
+    "compile m.onnx --steps --calibrate steps/programs/kernel_0.spub -o steps",
+    "asm x.npy -o x.npy", "map o/mapping.json -o o",
+    "sim --arch tiny --program o/program.spub -o o", "sim --arch tiny --rtl o/report.json -o o",
+    "area --json area.json --check area.json", "area --json x.json --liberty lean.json",
+])
+def test_what_is_read_is_not_overwritten(line, here):
+    before = _files(here)
+    assert "is read, and would be overwritten; the output needs another name" in _spu(line, 2)
+    assert _files(here) == before
+
+
+def test_results_of_area_have_a_file_each(here):
+    assert "lean.json: is the name of" in _spu("area --json lean.json", 2)
+
+
+@pytest.mark.parametrize(("line", "name"), [
+    ("compile m.onnx -o @", "-o"), ("compile m.onnx --steps --output=@", "--output"),
+    ("compile @ -o y", "an argument"), ("run program --input x.npy -o @", "-o"),
+    ("run program --input x.npy -o y.npy --json @", "--json"), ("run @ --input x -o y", "an arg"),
+    ("sim -o @", "-o"), ("map g --output @", "--output"), ("rtl -o @", "-o"), ("asm x -o @", "-o"),
+    ("numerics --plots @", "--plots"), ("numerics --json=@", "--json"), ("area --plots @", "--pl"),
+    ("explain @", "an argument"), ("check @", "an argument"), ("disasm @", "an argument"),
+])
+def test_no_name_is_empty(line, name, here):
+    """An empty path is the directory that one is in, which nobody asked for."""
+    before = _files(here)
+    said = _spu([word.replace("@", "") for word in line.split()], 2)
+    assert said.startswith(f"spu: error: {name}")
+    assert " is empty" in said
+    assert _files(here) == before
+
+
+@pytest.mark.parametrize(("directory", "given", "output"), [
+    ("program", "x.npy", "logits"), ("steps", "a.npy", "b")])
+def test_the_suffix_says_how_outputs_are_written(directory, given, output, here):
+    for name in ("y.npy", "y.npz", "y"):
+        _spu(f"run {directory} --input {given} -o {name}")
+    content = np.load(here / "y.npz")
+    assert content.files == [output]
+    assert np.array_equal(content[output], np.load(here / "y.npy"))
+    assert (here / "y").read_bytes() == (here / "y.npy").read_bytes()
+
+
+def test_programs_whose_report_names_no_output(here):
+    path = here / "program" / "report.json"
+    report = json.loads(path.read_text())
+    del report["io"]["output"]
+    path.write_text(json.dumps(report))
+    _spu("run program --input x.npy -o y.npz")
+    assert np.load(here / "y.npz").files == ["output"]
