@@ -26,7 +26,6 @@ from verif.cli_common import (
     Commands,
     check_kept,
     console,
-    one_line_errors,
     report_saturated,
     version,
     working,
@@ -106,13 +105,12 @@ def compile_command(
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
     if steps:
-        with one_line_errors():
-            print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, budget,
-                                seed, parse_dims(dim)))
+        print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, budget,
+                            seed, parse_dims(dim)))
         return
     if calibrate or budget is not None or dim or batch is not None:
         raise typer.BadParameter("--calibrate, --budget, --dim and --batch take --steps")
-    with one_line_errors(), working("compiling") as note:
+    with working("compiling") as note:
         check_directory(out, (PROGRAM, REPORT))
         check_kept((out / PROGRAM, out / REPORT), (model,))
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed, note)
@@ -145,45 +143,44 @@ def run(
 
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
-    with one_line_errors():
-        check_file(out)
-        if stats:
-            check_file(stats)
-            if stats.resolve() == out.resolve():
-                raise BadInput(f"{out}: outputs and counters need a file each")
-        check_kept((out, *([stats] if stats else [])), (
-            inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
-            *(directory / PROGRAMS).glob("*.spub")))
-        if _kind(directory) == KIND:
-            text, saturated = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
-            print(text)
-            report_saturated(saturated, strict)
-            return
-        content, report, arch = _load(directory)
-        if engine == EngineName.rtl:
-            from verif.rtl_engine import check_rtl
+    check_file(out)
+    if stats:
+        check_file(stats)
+        if stats.resolve() == out.resolve():
+            raise BadInput(f"{out}: outputs and counters need a file each")
+    check_kept((out, *([stats] if stats else [])), (
+        inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
+        *(directory / PROGRAMS).glob("*.spub")))
+    if _kind(directory) == KIND:
+        text, saturated = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
+        print(text)
+        report_saturated(saturated, strict)
+        return
+    content, report, arch = _load(directory)
+    if engine == EngineName.rtl:
+        from verif.rtl_engine import check_rtl
 
-            check_rtl(arch, sim)
-        name = report["io"]["input"]
-        given = read_arrays(inputs, name)
-        if given.keys() != {name}:
-            raise BadInput(f"{inputs}: has {sorted(given)}, the input is {name!r}")
-        x = given[name]
-        image = bitstream.decode(content, arch).image
-        words = host.encode_inputs(x, report, arch)
-        golden = GoldenArray(image).run(words, len(x))
-        outputs, counters = golden.outputs, {"CYCLES_0": golden.cycles, "ACTIVE_0": golden.cycles}
-        if engine == EngineName.rtl:
-            outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
-        result = host.decode_outputs(outputs, report, arch)
-        files: dict[Path, Writer] = {out: arrays_writer(
-            out, {report["io"].get("output", "output"): result})}
-        saturated = host.saturated_layers(golden.tile_saturated, report)
-        if stats:
-            text = json.dumps({"engine": str(engine), "vectors": len(x), "saturated": saturated,
-                               **counters}, indent=1)
-            files[stats] = lambda sink: sink.write(text.encode() + b"\n")
-        replace_files(files)
+        check_rtl(arch, sim)
+    name = report["io"]["input"]
+    given = read_arrays(inputs, name)
+    if given.keys() != {name}:
+        raise BadInput(f"{inputs}: has {sorted(given)}, the input is {name!r}")
+    x = given[name]
+    image = bitstream.decode(content, arch).image
+    words = host.encode_inputs(x, report, arch)
+    golden = GoldenArray(image).run(words, len(x))
+    outputs, counters = golden.outputs, {"CYCLES_0": golden.cycles, "ACTIVE_0": golden.cycles}
+    if engine == EngineName.rtl:
+        outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
+    result = host.decode_outputs(outputs, report, arch)
+    files: dict[Path, Writer] = {out: arrays_writer(
+        out, {report["io"].get("output", "output"): result})}
+    saturated = host.saturated_layers(golden.tile_saturated, report)
+    if stats:
+        text = json.dumps({"engine": str(engine), "vectors": len(x), "saturated": saturated,
+                           **counters}, indent=1)
+        files[stats] = lambda sink: sink.write(text.encode() + b"\n")
+    replace_files(files)
     print(f"{out}: {len(result)} vectors in {counters['CYCLES_0']} cycles")
     report_saturated(saturated, strict)
 
@@ -211,14 +208,13 @@ def disasm(
 
     Example: spu disasm build/digits
     """
-    with one_line_errors():
-        if program.is_dir():
-            content, _, architecture_ = _load(program)
-        else:
-            content, architecture_ = program.read_bytes(), CONFIGS[arch]
-        image = bitstream.decode(content, architecture_).image
-        for line in (assembly if as_assembly else disassemble)(image):
-            print(line)
+    if program.is_dir():
+        content, _, architecture_ = _load(program)
+    else:
+        content, architecture_ = program.read_bytes(), CONFIGS[arch]
+    image = bitstream.decode(content, architecture_).image
+    for line in (assembly if as_assembly else disassemble)(image):
+        print(line)
 
 
 @app.command()
@@ -231,15 +227,14 @@ def asm(
 
     Example: spu asm program.txt --arch basic -o program.spub
     """
-    with one_line_errors():
-        check_file(out)
-        check_kept((out,), (source,))
-        try:
-            text = source.read_text()
-        except UnicodeDecodeError:
-            raise BadInput(f"{source}: not text") from None
-        content = bitstream.encode(assemble_text(text, CONFIGS[arch]))
-        replace_file(out, lambda sink: sink.write(content))
+    check_file(out)
+    check_kept((out,), (source,))
+    try:
+        text = source.read_text()
+    except UnicodeDecodeError:
+        raise BadInput(f"{source}: not text") from None
+    content = bitstream.encode(assemble_text(text, CONFIGS[arch]))
+    replace_file(out, lambda sink: sink.write(content))
     print(f"{out}: {len(content)} bytes")
 
 
@@ -254,7 +249,7 @@ def rtl_command(
     """
     from rtl.emit import spu_verilog
 
-    with one_line_errors(), working("emitting Verilog"):
+    with working("emitting Verilog"):
         check_file(out)
         text = spu_verilog(CONFIGS[arch])
         replace_file(out, lambda sink: sink.write(text.encode()))
@@ -290,9 +285,8 @@ def sim(
 
     job = Job(CONFIGS[arch], sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
               waves=waves, stall_share=stall_share, program=program, verilog=verilog, out=out)
-    with one_line_errors():
-        check_kept((out / name for name in WRITTEN), (program, verilog))
-        outcome = simulate(job, console)
+    check_kept((out / name for name in WRITTEN), (program, verilog))
+    outcome = simulate(job, console)
     show(table(outcome, job))
     for failure in outcome.failures:
         console.print(f"FAILED {failure}", style="red", highlight=False, markup=False)

@@ -13,7 +13,7 @@ from compiler.tensors.compiled import compile_program
 from compiler.tensors.lower import lower_all
 from compiler.tensors.onnx_graph import WrongDimension, prepare, read
 from spu.arch.params import CONFIGS, Architecture
-from verif.cli_common import EXIT_BAD_INPUT, ArchName, BadInput, fail, one_line_errors, working
+from verif.cli_common import EXIT_BAD_INPUT, ArchName, BadInput, fail, working
 
 Dims = Annotated[list[str] | None, typer.Option(
     "--dim", metavar="NAME=N", help="Size of an open dimension, by its name; as often as needed.")]
@@ -35,7 +35,7 @@ def check(
 
     Example: spu check verif/digits/digits_cnn.onnx --batch 8
     """
-    with one_line_errors(), working("checking") as note:
+    with working("checking") as note:
         found = refusals(model, CONFIGS[arch], batch, parse_dims(dim), note)
     if as_json:
         print(json.dumps({"refusals": [asdict(r) for r in found]}, indent=1))

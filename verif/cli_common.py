@@ -87,17 +87,6 @@ def _check_empty(args: list[str]) -> None:
             raise _UsageError(f"{name} is empty")
 
 
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn the errors that users cause into one line and an exit code."""
-    try:
-        yield
-    except Exception as error:
-        if code := _known(error):
-            raise typer.Exit(code) from None
-        raise
-
-
 def _known(error: Exception) -> int:
     """Print an error that users cause; its exit code, 0 if it is another one."""
     if isinstance(error, BrokenPipeError):

@@ -27,7 +27,7 @@ from compiler.files import check_directory, replace_files
 from compiler.tensors.store import REPORT
 from spu.arch.params import CONFIGS
 from verif import kernels
-from verif.cli_common import ArchName, check_kept, one_line_errors, working
+from verif.cli_common import ArchName, check_kept, working
 from verif.explain import load, show
 from verif.explain_model import show_model
 from verif.pictures import grid as picture_grid
@@ -58,7 +58,7 @@ def map_command(
 
     Example: spu map build/dataflows/fir4.json --grid 4x4
     """
-    with one_line_errors(), working("mapping") as progress:
+    with working("mapping") as progress:
         if out:
             check_directory(out, (PROGRAM, MAPPING))
             check_kept((out / PROGRAM, out / MAPPING), (graph,))
@@ -112,15 +112,14 @@ def explain(
 
     Example: spu explain build/fir4
     """
-    with one_line_errors():
-        if not (directory / MAPPING).exists() and (directory / REPORT).exists():
-            show_model(directory, output())
-            return
-        explained = load(directory)
-        if pictures:
-            check_directory(directory, PICTURES)
-        show(explained, output())
-        if pictures:
-            replace_files({directory / name: partial(_write, draw(explained))
-                           for name, draw in PICTURES.items()})
-            print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")
+    if not (directory / MAPPING).exists() and (directory / REPORT).exists():
+        show_model(directory, output())
+        return
+    explained = load(directory)
+    if pictures:
+        check_directory(directory, PICTURES)
+    show(explained, output())
+    if pictures:
+        replace_files({directory / name: partial(_write, draw(explained))
+                       for name, draw in PICTURES.items()})
+        print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from compiler.files import check_directory, replace_file
-from verif.cli_common import EXIT_FAILED, BadInput, check_kept, console, one_line_errors, working
+from verif.cli_common import EXIT_FAILED, BadInput, check_kept, console, working
 from verif.stamps import ACCURACY, AREA, LEAN
 from verif.tables import show, table
 
@@ -27,7 +27,7 @@ def numerics(
     from verif.numerics.report import tables
     from verif.numerics.study import study
 
-    with one_line_errors(), working("numerics") as note:
+    with working("numerics") as note:
         _check_outputs(json_path, plots)
         sources = ACCURACY.sources()
         try:
@@ -69,7 +69,7 @@ def area(
     from verif.area.study import study
     from verif.numerics import MissingPackage, require
 
-    with one_line_errors(), working("area") as note:
+    with working("area") as note:
         lean_path = json_path.with_name("lean.json")
         if lean_path == json_path:
             raise BadInput(f"{json_path}: is the name of the results of lean units")
@@ -119,7 +119,7 @@ def fpga(
 
     units = by_name()
     rows = []
-    with one_line_errors(), working("placing") as note:
+    with working("placing") as note:
         for name in names:
             if name not in units:
                 raise BadInput(f"no unit {name!r}; there are {', '.join(units)}")
