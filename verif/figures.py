@@ -1,8 +1,9 @@
 """Plots in files: each carries the command that made it, and is the same bits every time."""
 
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from compiler.files import replace_file
 from verif.numerics import MissingPackage
@@ -31,7 +32,13 @@ class Figures:
         figure.text(0.99, 0.01, self.caption, ha="right", fontsize=7, color="gray")
         for kind in ("png", "svg"):
             path = self.folder / f"{name}.{kind}"
-            replace_file(path, partial(figure.savefig, format=kind, dpi=120, bbox_inches="tight",
-                                       metadata={"Date": None} if kind == "svg" else None))
+            drawn = BytesIO()  # matplotlib wants to seek
+            figure.savefig(drawn, format=kind, dpi=120, bbox_inches="tight",
+                           metadata={"Date": None} if kind == "svg" else None)
+            replace_file(path, partial(_put, drawn.getvalue()))
             self.written.append(path)
         self.pyplot.close(figure)
+
+
+def _put(content: bytes, sink: BinaryIO) -> None:
+    sink.write(content)

@@ -28,19 +28,13 @@ from onnx import ModelProto, TensorProto, numpy_helper, version_converter
 from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner
 
-import pal_units as pal
-from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN
 from compiler.files import replace_files
 from compiler.tensors import compiled as compiled_module
 from compiler.tensors.compiled import Compiled
-from compiler.tensors.expressions import REAL
 from compiler.tensors.folding import meaning
 from compiler.tensors.functions import opsets_of
-from compiler.tensors.program import Layout, Map
 from compiler.tensors.store import load
-from compiler.tensors.values import gathered
-from spu.arch.params import BLOCK
+from verif import unlimited
 from verif.array_files import write_arrays
 from verif.cli import app
 from verif.cli_common import EXIT_INTERNAL
@@ -129,7 +123,7 @@ def _judged(made: Mutant, compiled: Compiled, directory: Path) -> Outcome:
     inputs = {n: np.asarray(v, np.float64) for n, v in made.inputs.items()
               if n in compiled.program.inputs}
     bounds = error_bounds(compiled, inputs)
-    predicted = unlimited(compiled, inputs)
+    predicted = unlimited.outputs(compiled, inputs)
     for name, want in wanted.items():
         fault = _difference(got[name], want, bounds[name].error + compiled.program.error,
                             predicted[name])
@@ -217,41 +211,6 @@ def _widen(tensor: TensorProto) -> None:
     values = numpy_helper.to_array(tensor)
     if values.dtype.kind in "fV":
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float64), tensor.name))
-
-
-def unlimited(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Outputs in PAL arithmetic without limits of magnitude, in numpy."""
-    program = compiled.program
-
-    def rounded(x: Any) -> NDArray[np.float64]:
-        x = np.asarray(x, np.float64)
-        with np.errstate(all="ignore"):
-            size = np.exp2(np.rint(np.log2(np.abs(x)) * 1024) / 1024)
-        return np.where(np.isfinite(size) & (size > 0), np.copysign(size, x), x)
-
-    def product(number: int, a: NDArray, b: NDArray) -> NDArray:
-        fmt, short = compiled.formats[number], -a.shape[2] % BLOCK
-        a, b = np.pad(a, ((0, 0), (0, 0), (0, short))), np.pad(b, ((0, 0), (0, short), (0, 0)))
-        return np.array([pal.encode(x, fmt) @ pal.encode(y, fmt, axis=0)
-                         for x, y in zip(a, b, strict=True)])
-    values: dict[int, NDArray] = {i: rounded(t.constant) for i, t in enumerate(program.tensors)
-                                  if t.constant is not None}
-    values |= {i: rounded(inputs[n]).reshape(program.shape(i)) for n, i in program.inputs.items()}
-    with np.errstate(all="ignore"):
-        for number, step in enumerate(program.steps):
-            sources = [values[s] for s in step.sources]
-            if isinstance(step, Layout):
-                values[step.out] = gathered(step, sources, step.fill)
-            elif isinstance(step, Map):
-                found: dict[Any, NDArray] = {}
-                for x in step.expression.steps():
-                    found[x] = sources[x.number].reshape(program.shape(step.out)) if x.op == IN \
-                        else rounded(x.value) if x.op == CONSTANT \
-                        else rounded(REAL[x.op](*(found[y] for y in x.operands)))
-                values[step.out] = found[step.expression]
-            else:
-                values[step.out] = rounded(product(number, *sources))
-    return {name: values[i] for name, i in program.outputs.items()}
 
 
 # Many.
