@@ -12,7 +12,12 @@ from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams, dot_params
 
 def accumulate(a: PalArray, b: PalArray, params: DotParams | None = None
                ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Accumulators and NaN flags of ``a @ b``, bit for bit those of the hardware.
+    """Accumulators and NaN flags of ``a @ b``, bit for bit those of the hardware's dot units.
+
+    A sum that leaves ``params.accumulator_bits`` on its way and comes back is taken as it ends, as
+    a unit's accumulator has it, which wraps.  The array differs there: its MatrixUnit hands out the
+    top from the first partial sum outside the range.  None of up to ``params.max_blocks`` blocks
+    (127 or more by default) is outside.
 
     ``a`` is ``(M, K)`` with blocks along K, ``b`` ``(K, N)`` with blocks along K, both of
     up to 8 bits, formats may differ.  The unit of an accumulator is
