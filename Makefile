@@ -21,6 +21,8 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
+# setuptools, which installs the project, takes these for names of variables.
+NAMES := *'$$'[A-Za-z_]*|*[{}]*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sim test regress numerics area fpga performance random formal onnx fuzz models squares mapping bless bench docs stamps lint lock digits clean
@@ -30,6 +32,8 @@ help: ## list the targets
 	@echo "variables of sim: ARCH=basic|tiny SIM=verilator|icarus IMAGES=N WAVES=1 SEED=N"
 
 $(READY): pyproject.toml requirements.lock
+	$(if $(shell case "$$PWD" in ($(NAMES)) echo named ;; esac),$(error $(CURDIR): no checkout can be installed \
+	  where the path has $$ before a letter, { or }; move it))
 	@echo "== set-up: $(VENV)"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock

@@ -294,5 +294,22 @@ def test_a_temporary_folder_that_make_cannot_take_is_named(tmp_path, monkeypatch
     assert [p.suffix for p in odd.iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize(("folder", "taken"), [
+    ("a b", True), ("a$1 $", True), ("a#%'é", True), ("a$b", False), ("$_", False), ("a{b", False),
+    ("a}", False)])
+def test_a_path_that_cannot_be_installed_from_is_one_line(folder, taken, tmp_path):
+    (tmp_path / folder).mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(BUILD.parent / name, tmp_path / folder)
+    done = subprocess.run(["make", "setup", "PYTHON=false"], cwd=tmp_path / folder, check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 2
+    assert ("== set-up" in done.stdout) == taken
+    if not taken:
+        assert done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        assert f"{tmp_path / folder}: no checkout can be installed" in line
+
+
 def test_errors_of_the_system_name_their_file():
     assert cli_common._known(OSError(errno.ENOSPC, "No space left on device", "there")) == 2
