@@ -1,5 +1,7 @@
 """Emit Verilog: Amaranth to RTLIL, yosys to Verilog, each tile kind once."""
 
+import random
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,3 +47,30 @@ def spu_verilog(arch: Architecture) -> str:
 def tile_modules(arch: Architecture) -> list[str]:
     """Names of the modules that are instantiated once a tile."""
     return sorted({tile_module(arch, r, c) for r, c in arch.tiles})
+
+
+def with_random_memories(text: str, seed: int) -> str:
+    """The same Verilog, but what is in memories at power-up is random, as in silicon.
+
+    Only in those that are written: others are tables.  Registers begin as before.
+    """
+    rng, count = random.Random(seed), 0
+    first_word = re.compile(r"^( +(\w+)\[\d+\] = (\d+)'[dh])0+;$", re.MULTILINE)
+
+    def randomised(module: str) -> str:
+        nonlocal count
+        written = set(re.findall(r"^ +(\w+)\[.*\] <= ", module, re.MULTILINE))
+
+        def word(found: re.Match) -> str:
+            nonlocal count
+            if found[2] not in written:
+                return found[0]
+            count += 1
+            return f"{found[1][:-1]}h{rng.getrandbits(int(found[3])):x};"
+
+        return first_word.sub(word, module)
+
+    out = "endmodule".join(map(randomised, text.split("endmodule")))
+    if not count:
+        raise ValueError("the Verilog has no memory that is written and begins with zeros")
+    return out

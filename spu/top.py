@@ -26,6 +26,7 @@ from spu.ports import ConfigBus, RegionControl
 from spu.sequencer import Sequencer
 from spu.trace import Trace
 from spu.window import Window
+from spu.zeroing import Zeroing
 
 
 def tile_module(arch: Architecture, row: int, col: int) -> str:
@@ -67,6 +68,7 @@ class Spu(wiring.Component):
         m.submodules.host = self.host = host = HostRegisters(arch)
         m.submodules.loader = self.loader = loader = Loader(arch)
         m.submodules.window = self.window = window = Window(arch)
+        m.submodules.zeroing = self.zeroing = zeroing = Zeroing(arch)
         self.sequencers = [Sequencer(arch, r) for r in range(arch.region_count)]
         self.saturated = Signal(arch.region_count)
         for name, member in host.bus.signature.members.items():
@@ -80,13 +82,14 @@ class Spu(wiring.Component):
             loader.spoilt.eq(window.spoils), loader.spoilt_memory.eq(window.spoils_memory),
             loader.reset.eq(host.reset),
             loader.swapping.eq(Cat(s.swapping for s in self.sequencers)),
-            host.busy.eq(~loader.idle), host.unloaded.eq(~loader.loaded & ~loader.commit),
+            host.busy.eq(~loader.idle | zeroing.busy),
+            host.unloaded.eq(~loader.loaded & ~loader.commit),
             host.unfilled.eq(~loader.filled),
             host.starting.eq(Cat(s.starting for s in self.sequencers)),
             host.illegal.eq(Cat(s.illegal for s in self.sequencers)),
             host.running.eq(Cat(s.running for s in self.sequencers)),
-            host.status.eq(Cat(loader.loading, loader.commit.any(), Const(0, 6), loader.error,
-                               loader.section)),
+            host.status.eq(Cat(loader.loading | zeroing.busy, loader.commit.any(), Const(0, 6),
+                               loader.error, loader.section)),
             host.config_words.eq(loader.words),
             window.set_select.eq(host.set_window_select),
             window.set_position.eq(host.set_window_row), window.value.eq(host.window_value),
@@ -94,8 +97,8 @@ class Spu(wiring.Component):
             *(getattr(host, f"window_{name}").eq(getattr(window, name)) for name in (
                 "write_done", "write_refused", "read_done", "read_refused", "answer")),
             host.window_select.eq(window.select), host.window_row.eq(window.position),
-            window.running.eq(Cat(s.running for s in self.sequencers)),
-            window.busy.eq(~loader.idle | loader.i.valid),
+            window.running.eq(Cat(s.running | zeroing.busy for s in self.sequencers)),
+            window.busy.eq(~loader.idle | loader.i.valid | zeroing.busy),
         ]
         self._configuration(m)
         for r, sequencer in enumerate(self.sequencers):
@@ -116,19 +119,20 @@ class Spu(wiring.Component):
         return total
 
     def _configuration(self, m: Module) -> None:
-        """One bus for loader and window; ``tile_selected`` and ``region_selected`` of it."""
+        """One bus for zeroing, loader and window; ``tile_selected``, ``region_selected`` of it."""
         self.config, self.answers = ConfigBus().create(path=("config",)), []
         self.config_data = Signal(32)
-        window, loader = self.window, self.loader
+        window, loader, zeroing = self.window, self.loader, self.zeroing
         busy = ~window.config.read & ~window.config.write
         rows, cols = Signal(16), Signal(16)
         for name in ConfigBus().members:
             m.d.comb += getattr(self.config, name).eq(
-                Mux(busy, getattr(loader.config, name), getattr(window.config, name)))
-        m.d.comb += [rows.eq(Mux(busy, loader.rows, window.rows)),
-                     cols.eq(Mux(busy, loader.cols, window.cols)),
+                Mux(busy, Mux(zeroing.busy, getattr(zeroing.config, name),
+                              getattr(loader.config, name)), getattr(window.config, name)))
+        m.d.comb += [rows.eq(Mux(busy, loader.rows | zeroing.busy.replicate(16), window.rows)),
+                     cols.eq(Mux(busy, loader.cols | zeroing.busy.replicate(16), window.cols)),
                      window.config_data.eq(self.config_data),
-                     loader.stall.eq(window.config.read)]
+                     loader.stall.eq(window.config.read | zeroing.busy)]
         in_tiles = Signal()
         m.d.comb += in_tiles.eq(self.config.space.matches(*(s.value for s in TILE_SPACES)))
         self.tile_selected = {(r, c): in_tiles & rows[r] & cols[c] for r, c in self.arch.tiles}
@@ -150,7 +154,7 @@ class Spu(wiring.Component):
             sequencer.commit.eq(loader.commit[r]),
             sequencer.commit_data.eq(loader.commit_data[r]),
             sequencer.halt.eq(host.halt[r]), sequencer.pulse.eq(host.step),
-            sequencer.blocked.eq(self.window.config.read),
+            sequencer.blocked.eq(self.window.config.read | self.zeroing.busy),
             self.region_running[r].eq(sequencer.running),
             self.region_step[r].eq(sequencer.active),
             getattr(host, f"region_{r}").eq(Cat(
@@ -184,6 +188,7 @@ class Spu(wiring.Component):
             ports: dict[str, object] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
             for name in RegionControl(arch).members:
                 ports[f"i_control__{name}"] = Value.cast(getattr(control, name))
+            ports["i_control__data_bank"] = control.data_bank ^ self.zeroing.half
             for name in ConfigBus().members:
                 value = Value.cast(getattr(self.config, name))
                 if name in ("read", "write"):

@@ -1,6 +1,6 @@
 """Trace of one link of one tile, for bring-up."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -19,7 +19,7 @@ class Trace(wiring.Component):
     Members
     -------
     word : In(WORD); step : In(1) - a cycle of the tile's region executes; restart : In(1)
-    count : Out - words kept; index : In; o : Out(WORD)
+    count : Out - words kept; index : In; o : Out(WORD) - 0 where none is kept
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -33,12 +33,13 @@ class Trace(wiring.Component):
         m.submodules.memory = memory = Memory(shape=self.word_layout.size, depth=TRACE_WORDS,
                                               init=[])
         write, read = memory.write_port(), memory.read_port()
-        keep = Signal()
+        keep, kept = Signal(), Signal()
         m.d.comb += [
             keep.eq(self.step & (self.count != TRACE_WORDS)),
             write.addr.eq(self.count), write.data.eq(self.word), write.en.eq(keep),
-            read.addr.eq(self.index), self.o.eq(read.data),
+            read.addr.eq(self.index), self.o.eq(Mux(kept, read.data, 0)),
         ]
+        m.d.sync += kept.eq(self.index < self.count)
         with m.If(self.restart):
             m.d.sync += self.count.eq(0)
         with m.Elif(keep):

@@ -95,6 +95,11 @@ def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
                            BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), fast)
 
 
+def build_as_in_silicon(arch: Architecture, waves: bool = False) -> simulator.Build:
+    """``build_rtl`` with memories that hold random words at power-up, always the same ones."""
+    return build_rtl(arch, waves=waves, verilog=emit.with_random_memories(rtl_text(arch), 1))
+
+
 def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,
             inputs: Mapping[int, Stream], iterations: int, work: Path,
             stall_share: float = 0.0, seed: int = 0,

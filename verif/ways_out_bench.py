@@ -1,4 +1,4 @@
-"""cocotb tests of the ways out of a run, and of the window's two channels, on a small array.
+"""cocotb tests of the ways out of a run, of reset, and of the window's two channels.
 
 As ``host_bench``, whose helpers they use.
 """
@@ -12,11 +12,11 @@ from cocotbext.axi import AxiResp
 from spu.arch import regmap
 from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space
-from spu.driver import DriverError
+from spu.driver import Driver, DriverError
 from verif.host_bench import _case, _driver, _fails, _golden, _refused
 
 #: Number of tests in this module.
-COUNT = 3
+COUNT = 4
 
 
 @cocotb.test(timeout_time=60, timeout_unit="ms")
@@ -114,3 +114,45 @@ async def a_program_without_end_does_not_begin(dut: Any) -> None:
     await driver.load(case.image)
     words = {c: len(stream) for c, stream in expected.outputs.items()}
     assert await driver.run(case.inputs, dict(enumerate(case.rounds)), words) == expected.outputs
+
+
+@cocotb.test(timeout_time=60, timeout_unit="ms")
+async def data_memories_are_zero_after_every_reset(dut: Any) -> None:
+    """Whatever they hold at power-up, or held before; until then, nothing is done with them."""
+    driver, port = await _driver(dut)
+    case = _case(driver)
+    words = {c: len(stream) for c, stream in _golden(case).outputs.items()}
+    for reset in range(3):
+        assert await driver.read("STATUS") & regmap.STATUS_LOADING
+        if reset == 0:
+            await _refused(driver.read_rows(Space.MEMORY, (0, 0), [0]))
+        elif reset == 1:
+            await _refused(driver.write_row(Space.MEMORY, (0, 0), 0, 1))
+        else:
+            await _refused(driver.commit(), "busy")
+        if reset == 1:   # a file that comes meanwhile waits
+            await driver.load(case.image)
+            assert await driver.run(case.inputs, dict(enumerate(case.rounds)), words) \
+                == _golden(case).outputs
+        else:
+            await _until_loaded(driver)
+            await _all_zero(driver)
+            await driver.load(case.image)
+            assert not await _all_zero(driver, raises=False)
+        dut.rst.value = 1
+        await ClockCycles(dut.clk, 3)
+        dut.rst.value = 0
+        driver = Driver(port, driver.arch)
+
+
+async def _until_loaded(driver: Driver) -> None:
+    while await driver.read("STATUS") & regmap.STATUS_LOADING:
+        await driver.port.wait()
+
+
+async def _all_zero(driver: Driver, raises: bool = True) -> bool:
+    rows = [await driver.read_rows(Space.MEMORY, tile, range(driver.arch.memory_words), shadow)
+            for tile in driver.arch.memory_tiles for shadow in (False, True)]
+    assert rows
+    assert not raises or not any(map(any, rows)), rows
+    return not any(map(any, rows))

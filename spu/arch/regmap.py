@@ -9,7 +9,8 @@ ID = int.from_bytes(b"SPU1", "little")
 #: Bits of CONTROL (write only): forget a load error and wait for a header; copy all counters
 #: to where they are read; let halted regions execute one cycle; restart the trace.
 CONTROL_CLEAR, CONTROL_SNAPSHOT, CONTROL_STEP, CONTROL_TRACE = (1 << i for i in range(4))
-#: Bits of STATUS (read only): within a program file; regions that wait for the swap of banks.
+#: Bits of STATUS (read only): within a program file, or in the cycles after a reset that zero the
+#: data memories; regions that wait for the swap of banks.
 STATUS_LOADING, STATUS_COMMITTING = 1 << 0, 1 << 1
 #: STATUS: last refusal since CONTROL_CLEAR in bits 4-7, sticky load error in bits 8-15, section
 #: number in bits 16-31.

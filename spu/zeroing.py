@@ -1,0 +1,45 @@
+"""Zeroes the data memories after a reset."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+
+from spu.arch.config import Space, words_per_row
+from spu.arch.params import Architecture
+from spu.ports import ConfigBus
+
+
+class Zeroing(wiring.Component):
+    """Writes 0 to both halves of all data memories at once, 32 bits a cycle, when reset ends.
+
+    A program may read what none before it wrote, and memories hold anything after power-up, and
+    what was written before after a reset.  (Other memories need none of this: a file clears the
+    banks that it fills, and of FIFOs, of the loader's buffer and of the trace nothing is taken that
+    was not put in.)  Configuration writes go to the half that is not in use, so each has its turn.
+    Takes ``2 * memory_words * words_per_row`` cycles, in which the bus is its own.
+
+    Members
+    -------
+    busy : Out(1) - from the first cycle on; half : Out(1) - tiles must exchange their halves
+    config : Out(ConfigBus) - to all tiles
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        super().__init__({"busy": Out(1, init=bool(arch.memory_tiles)),
+                          "half": Out(1), "config": Out(ConfigBus())})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        word_ends = config.word == words_per_row(Space.MEMORY, self.arch) - 1
+        half_ends = word_ends & (config.row == self.arch.memory_words - 1)
+        m.d.comb += [config.write.eq(self.busy), config.space.eq(Space.MEMORY)]
+        with m.If(self.busy):
+            m.d.sync += config.word.eq(config.word + 1)
+            with m.If(word_ends):
+                m.d.sync += [config.word.eq(0), config.row.eq(config.row + 1)]
+            with m.If(half_ends):
+                m.d.sync += [config.row.eq(0), self.half.eq(~self.half),
+                             self.busy.eq(~self.half)]
+        return m
