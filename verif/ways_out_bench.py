@@ -129,7 +129,7 @@ async def data_memories_are_zero_after_every_reset(dut: Any) -> None:
         elif reset == 1:
             await _refused(driver.write_row(Space.MEMORY, (0, 0), 0, 1))
         else:
-            await _refused(driver.commit(), "busy")
+            await _refused(driver.commit(), "no bank")
         if reset == 1:   # a file that comes meanwhile waits
             await driver.load(case.image)
             assert await driver.run(case.inputs, dict(enumerate(case.rounds)), words) \
