@@ -14,7 +14,7 @@ from rich.table import Table
 
 from spu.arch.params import CONFIGS, Architecture, from_parameters
 from verif.random_bench import Figures, Plan
-from verif.rtl_engine import BUILD, build_as_in_silicon
+from verif.rtl_engine import BUILD, build_rtl
 
 #: Arrays that random programs run on: every tile kind, both word widths, one or two regions.
 #: Their matrix units are small, since those of ``basic`` have tests of their own.
@@ -37,7 +37,7 @@ ARRAYS = {a.name: a for a in (
 
 def run_plan(plan: Plan, work: Path, waves: bool = False) -> Figures:
     """Run a plan; raises ``SimulationError`` with the first difference."""
-    build = build_as_in_silicon(from_parameters(plan.arch), waves)
+    build = build_rtl(from_parameters(plan.arch), waves=waves)
     result = work / "figures.json"
     result.unlink(missing_ok=True)
     build.run("verif.random_bench", work, expected=1, environment={

@@ -50,7 +50,10 @@ class RtlResult:
 
 
 def rtl_text(arch: Architecture) -> str:
-    """Verilog of an array, cached under ``build/rtl`` by the sources that make it."""
+    """Verilog of an array to simulate, cached under ``build/rtl`` by the sources that make it.
+
+    At power-up its memories hold random words, as in silicon, always the same ones.
+    """
     digest = hashlib.sha256(arch.canonical_json().encode())
     for package in (pal_units, spu, rtl):
         for source in sorted(Path(package.__path__[0]).rglob("*.py")):
@@ -59,7 +62,7 @@ def rtl_text(arch: Architecture) -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(emit.spu_verilog(arch))
+        temporary.write_text(emit.with_random_memories(emit.spu_verilog(arch), seed=1))
         temporary.replace(path)
     return path.read_text()
 
@@ -93,11 +96,6 @@ def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
     """Simulator of an array, or of other Verilog with the same ports and modules."""
     return simulator.build(verilog if verilog is not None else rtl_text(arch), "spu",
                            BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), fast)
-
-
-def build_as_in_silicon(arch: Architecture, waves: bool = False) -> simulator.Build:
-    """``build_rtl`` with memories that hold random words at power-up, always the same ones."""
-    return build_rtl(arch, waves=waves, verilog=emit.with_random_memories(rtl_text(arch), 1))
 
 
 def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,

@@ -1,7 +1,4 @@
-"""The array in RTL: random programs against the golden model; loading and host registers.
-
-Memories hold random words at power-up.
-"""
+"""The array in RTL: random programs against the golden model; loading and host registers."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +9,7 @@ from spu.arch.params import CONFIGS
 from verif import corruption_bench, host_bench, ways_out_bench
 from verif.random_bench import Plan
 from verif.random_programs import ARRAYS, run_plan
-from verif.rtl_engine import build_as_in_silicon
+from verif.rtl_engine import build_rtl
 
 #: Programs that a run has for each array.
 PROGRAMS = 500
@@ -44,22 +41,23 @@ def test_random_programs_run_on_basic(tmp_path):
 
 def test_loader_and_host_registers(tmp_path):
     arch = ARRAYS["2x2"]
-    build_as_in_silicon(arch).run("verif.host_bench", tmp_path, expected=host_bench.COUNT,
-                                  environment={"SPU_ARCH": json.dumps(asdict(arch))})
+    build_rtl(arch).run("verif.host_bench", tmp_path, expected=host_bench.COUNT,
+                        environment={"SPU_ARCH": json.dumps(asdict(arch))})
 
 
 def test_ways_out_of_a_run(tmp_path):
     arch = ARRAYS["2x2"]
-    build_as_in_silicon(arch).run("verif.ways_out_bench", tmp_path, expected=ways_out_bench.COUNT,
-                                  environment={"SPU_ARCH": json.dumps(asdict(arch))})
+    build_rtl(arch).run("verif.ways_out_bench", tmp_path, expected=ways_out_bench.COUNT,
+                        environment={"SPU_ARCH": json.dumps(asdict(arch))})
 
 
 def _corrupt(arch, corruptions, flip_step, tmp_path):
     result = tmp_path / "kinds.json"
-    build_as_in_silicon(arch).run(
-        "verif.corruption_bench", tmp_path, expected=corruption_bench.COUNT, environment={
-            "SPU_ARCH": json.dumps(asdict(arch)), "SPU_CORRUPTIONS": str(corruptions),
-            "SPU_FLIP_STEP": str(flip_step), "SPU_RESULT": str(result)})
+    build_rtl(arch).run("verif.corruption_bench", tmp_path, expected=corruption_bench.COUNT,
+                        environment={"SPU_ARCH": json.dumps(asdict(arch)),
+                                     "SPU_CORRUPTIONS": str(corruptions),
+                                     "SPU_FLIP_STEP": str(flip_step),
+                                     "SPU_RESULT": str(result)})
     return json.loads(result.read_text())
 
 
