@@ -18,8 +18,10 @@ _OLD = {
     **dict.fromkeys(("ReduceMax", "ReduceMin", "ReduceMean", "ReduceProd", "ReduceL1", "ReduceL2",
                      "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), (1, 11, 12, 13)),
     "ReduceSum": (1, 11), "Squeeze": (1, 11), "Unsqueeze": (1, 11), "Slice": (1,),
-    "Split": (2, 11), "Pad": (2,), "Clip": (6,), "TopK": (1, 10),
+    "Split": (2, 11), "Pad": (2,), "Clip": (6,), "TopK": (1, 10), "DFT": (17,),
 }
+#: Defaults of attributes without which later versions mean the same.
+_WITHOUT = {"broadcast": 0, "spatial": 1, "output_sequence": 0}
 #: Versions that changed the meaning of nodes that the versions before them take as well.
 _CHANGED = {("GroupNormalization", 21), ("PRelu", 7), ("RoiAlign", 16), ("Attention", 24)}
 #: Not the same each time.
@@ -53,7 +55,9 @@ def _takes(later: Schema, schema: Schema, node: NodeProto) -> bool:
     if later.deprecated or any(types.get(name) != a.type for name, a in given.items()):
         return False
     before, now = defaults(schema), defaults(later)
-    if any(before[name] != now[name] for name in before.keys() & now.keys()):
+    # What an attribute that is gone meant by default, a later version need not mean.
+    if any(value != (now if name in now else _WITHOUT).get(name) for name, value in before.items()
+           if name in now or name not in given):
         return False
     names = [i.name for i in schema.inputs]
     return [i.name for i in later.inputs][:len(names)] == names
@@ -68,7 +72,8 @@ def folded(node: NodeProto, opset: int, feeds: Mapping[str, NDArray],
     CompileError: more than ``MOST_FOLDED`` elements, by the inferred ``shapes``.
     """
     evaluated = meaning(node, opset)
-    if evaluated is None:
+    # Of a window of nothing but padding the evaluator makes 0 or NaN; the front end refuses it.
+    if evaluated is None or node.op_type in ("MaxPool", "AveragePool"):
         return None
     if any(int(np.prod(s, dtype=object)) > MOST_FOLDED for s in shapes if s is not None):
         raise CompileError(f"a constant of more than {MOST_FOLDED} elements")

@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.errors import CompileError
 from compiler.tensors import expressions as ex
 from compiler.tensors.expressions import variable
 from compiler.tensors.lowering import Lowering, axis_of, operator
@@ -109,6 +110,8 @@ def pool(low: Lowering, node: Operator) -> int:
         if node.op == "MaxPool":
             # Padding never is the greatest: some element of the window stands for it.
             out = np.where(out < 0, out.max(axis=-1, keepdims=True), out)
+        if (out.max(axis=-1, initial=-1) < 0).any() and not counted:
+            raise CompileError("a window lies wholly in the padding: nothing is its result")
         return out
     values = program.layout([x], taken)
     if node.op == "MaxPool":

@@ -148,6 +148,35 @@ def test_constants_are_folded_with_a_version_of_the_same_meaning():
         assert meaning(node(op, ["x"], ["y"], axis=1), 11) is None
     assert meaning(node("PRelu", ["x", "s"], ["y"]), 6) is None
     assert meaning(node("RandomNormal", [], ["y"], shape=[2]), 13) is None
+    # What an attribute meant by default that later versions do not have.
+    assert meaning(node("And", ["x", "z"], ["y"]), 1) == newest
+    assert meaning(node("DFT", ["x"], ["y"]), 17) == 17
+
+
+@pytest.mark.parametrize("opset", [17, 19])
+@pytest.mark.parametrize(("attributes", "axis"), [({}, 1), ({"axis": 2}, 2)])
+def test_transforms_are_of_the_axis_of_their_version(opset, attributes, axis):
+    c = RNG.normal(size=(1, 3, 4, 1)).astype(np.float32)
+    model = create([("DFT", ["c"], ["f"], attributes), ("Add", ["x", "f"], ["y"], {})],
+                   {"x": [1, 3, 4, 2]}, {"c": c}, opset)
+    wanted = np.fft.fft(c[..., 0], axis=axis)
+    assert np.allclose(results(model, x=np.ones((1, 3, 4, 2))),
+                       1 + np.stack([wanted.real, wanted.imag], -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("source", ["x", "c"])
+@pytest.mark.parametrize(("op", "attributes"), [
+    ("MaxPool", {"pads": [2, 0, 0, 0]}), ("AveragePool", {"pads": [2, 0, 0, 0]}),
+    # The middle window steps over all there is.
+    ("MaxPool", {"pads": [2, 0, 2, 0], "dilations": [4, 1]})])
+def test_windows_of_nothing_but_padding_are_refused(op, attributes, source):
+    size = [1, 1, 3, 4]
+    model = create([(op, [source], ["p"], {"kernel_shape": [2, 2]} | attributes),
+                    ("Add", ["p", "z"], ["y"], {})], {"x": size},
+                   {"c": np.ones(size, np.float32), "z": np.ones((1, 1, 1, 3), np.float32)})
+    model.graph.node[0].name = "n"
+    assert [(r.node, r.rule) for r in faults(model)] == [
+        ("n", "a window lies wholly in the padding: nothing is its result")]
 
 
 WEIGHTS = RNG.integers(-128, 128, (4, 3)).astype(np.int8)
