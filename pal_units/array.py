@@ -40,7 +40,8 @@ class PalArray:
     Raises
     ------
     TypeError: parts of another type.
-    ValueError: biases whose shape does not fit; an axis or tensor bias out of range.
+    ValueError: biases whose shape does not fit, or of single elements that are not 0; an axis or
+        tensor bias out of range.
     """
 
     codes: NDArray[Any]
@@ -65,6 +66,9 @@ class PalArray:
         if self.biases.shape != tuple(shape):
             raise ValueError(f"biases of codes of shape {self.shape} must have shape "
                              f"{tuple(shape)}, not {self.biases.shape}")
+        if self.fmt.block == 1 and self.biases.any():
+            raise ValueError("biases of blocks of one element must be 0, not "
+                             f"{self.biases[self.biases != 0][0]}")
 
     @property
     def shape(self) -> tuple[int, ...]:

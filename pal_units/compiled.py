@@ -20,6 +20,7 @@ from typing import Any
 import numba
 from numba.core import config as _config
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.serialize import dumps
 
 #: Of numba; it has its members from the environment.
 config: Any = _config
@@ -39,9 +40,9 @@ def compiled(function: Callable | None = None, *, sources: tuple[Path, ...] = ()
     """A function compiled at its first call, as a decorator with or without options.
 
     The machine code is kept beside the source, or in the user's cache; where neither can be
-    written, or has no space, it is not kept.  It is compiled anew when its file changes, or one
-    of ``sources``, which it needs to name if it calls functions of other files.  ``options`` are
-    numba's.
+    written, or has no space, it is not kept.  It is compiled anew when what is kept is damaged,
+    when its file changes, or one of ``sources``, which it needs to name if it calls functions of
+    other files.  ``options`` are numba's.
     """
     if function is None:
         return lambda f: compiled(f, sources=sources, **options)
@@ -81,19 +82,52 @@ def code_directory(sources: tuple[Path, ...]) -> str | None:
 
 
 def _forgive(cache: Any) -> None:
-    """A cache that cannot be written any more, or whose files are damaged, is no error."""
+    """A cache that cannot be written any more, or whose files are damaged, is no error.
+
+    Pickles that are damaged raise whatever they like, and machine code that is runs: a digest
+    is kept with it.
+    """
     load, save = cache.load_overload, cache.save_overload
+    file = cache._cache_file
+    file.load, file.save = _checked(file.load), _with_digest(file.save)
 
     def load_overload(*arguments: Any) -> Any:
-        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+        try:
             return load(*arguments)
+        except Exception:
+            with contextlib.suppress(OSError):
+                cache.flush()
         return None
 
     def save_overload(*arguments: Any) -> None:
-        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+        with contextlib.suppress(Exception):
             save(*arguments)
 
     cache.load_overload, cache.save_overload = load_overload, save_overload
+
+
+def _digest(key: Any, content: bytes) -> bytes:
+    return hashlib.sha256(repr(key).encode() + content).digest()
+
+
+def _with_digest(save: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    def checked(key: Any, data: Any) -> None:
+        content = dumps(data)
+        save(key, (_digest(key, content), content))
+    return checked
+
+
+def _checked(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What ``_with_digest`` kept under a key, None if nothing; ``ValueError`` if it is damaged."""
+    def checked(key: Any) -> Any:
+        kept = load(key)
+        if kept is None:
+            return None
+        digest, content = kept
+        if digest != _digest(key, content):
+            raise ValueError("a damaged file of the cache")
+        return pickle.loads(content)
+    return checked
 
 
 def in_pieces(kernel: Callable[..., object], count: int, work: int, *arguments: Any) -> None:

@@ -8,8 +8,6 @@
 
 import json
 import os
-import zipfile
-import zlib
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -68,8 +66,9 @@ def load(file: str | PathLike[str] | BinaryIO) -> PalArray:
         fits = (used <= 0) & (used >= BETA_MIN) & (used % fmt.bias_step == 0)
         if int(codes.max(initial=0)) >> fmt.n or not fits.all():
             raise ValueError(f"codes or biases that {fmt.name} has not")
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile,
-            zlib.error, RuntimeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what numpy, zipfile and json raise for damaged files is anything
         name = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "the file")
         what = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ValueError(f"{name} is not a PalArray's file: {what}") from None

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import pickle
+import zipfile
 from fractions import Fraction
 
 import numpy as np
@@ -66,6 +67,10 @@ def _refused(call, errors=(TypeError, ValueError, OverflowError, IndexError)):
                                                                    "uint8, not float64"),
     (lambda: pal.PalArray(np.zeros(64, np.uint8), np.zeros(3, np.int8), 0, pal.PAL8T, 0),
      ValueError, r"must have shape \(2,\), not \(3,\)"),
+    (lambda: pal.PalArray(np.ones(3, np.uint16), np.array([0, -16, 0], np.int8), 5, pal.PAL16, 0),
+     ValueError, "biases of blocks of one element must be 0, not -16"),
+    (lambda: pal.PalArray(np.ones((1, 2), np.uint8), np.full((1, 2), -128, np.int8), 0,
+                          pal.PAL8T.with_block(1), 1), ValueError, "must be 0, not -128"),
 ])
 def test_bad_input_is_refused_with_the_rule_and_the_value(call, error, rule):
     with pytest.raises(error, match=rule) as found:
@@ -278,6 +283,17 @@ def test_files_that_are_no_arrays_are_refused(tmp_path):
         message = _refused(lambda: pal.load(path), ValueError)
         assert message, make
         assert message.startswith(f"{path} is not a PalArray's file: ")
+    # Headers that claim more than memory, or any number, holds.
+    for shape in ((1 << 41,), (10**31,), (1 << 20, 1 << 22), (-5,), ("a",)):
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for part in ("codes", "biases"):
+            changed(**{part: None})
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.writestr(f"{part}.npy", header.getvalue() + bytes(64))
+            message = _refused(lambda: pal.load(path), ValueError)
+            assert message.startswith(f"{path} is not a PalArray's file: "), message
     # Damage in any place, compressed or not, gives an array of this shape or a documented error.
     for write in (np.savez, np.savez_compressed):
         write(path, **good)

@@ -112,6 +112,46 @@ def test_a_function_of_several_files_is_kept_by_what_they_hold(tmp_path):
     assert len(list((tmp_path / "__pycache__").glob("kernels-*"))) == 1
 
 
+def test_damaged_files_of_the_cache_are_compiled_anew(tmp_path):
+    (tmp_path / "twice.py").write_text("def twice(x):\n    return 2 * x + 1\n")
+    assert _python("""
+    import random
+    from pathlib import Path
+    from pal_units.compiled import compiled
+    from twice import twice
+
+    def call():
+        dispatcher = compiled(twice)
+        assert dispatcher(20) == 41
+        return sum(dispatcher.stats.cache_hits.values())
+
+    def flipped(content, bits):
+        damaged = bytearray(content)
+        for _ in range(bits):
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        return bytes(damaged)
+
+    rng = random.Random(5)
+    assert (call(), call()) == (0, 1)
+    for suffix in ("nbc", "nbi"):
+        path, = Path("kept").rglob(f"*.{suffix}")
+        for trial in range(24):
+            content = path.read_bytes()
+            path.write_bytes([content[:len(content) * trial // 24], bytes(len(content)),
+                              flipped(content, 1), flipped(content, 8)][trial % 4])
+            hit = call()
+            assert suffix == "nbi" or not hit
+            assert call() == 1  # kept again
+        if suffix == "nbc":  # what is in no pickle's structure would run
+            content = path.read_bytes()
+            for place in range(len(content) // 2, len(content), 499):
+                path.write_bytes(content[:place] + b"\\xa5" + content[place + 1:])
+                assert call() == (content[place] == 0xA5)
+    print("same")
+    """, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"), PYTHONDONTWRITEBYTECODE="1",
+         PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") == ["same"]
+
+
 def test_another_interpreter_or_compiler_has_compiled_nothing_yet(tmp_path, monkeypatch):
     monkeypatch.setattr(kernel, "_DIRECTORY", tmp_path)
     assert not kernel.complete()
