@@ -50,7 +50,7 @@ def compile_network(network: Network, arch: Architecture, fmt: Format = MATRIX_F
     check(image, mapping, arch)
     content = bitstream.encode(image)
     report = _report(quantised, mapping, arch, seed, len(content))
-    report["io"] |= {"input": network.input, "output": network.output}
+    report["io"]["input"] = network.input
     return Compiled(arch, network, quantised, mapping, image, content, report)
 
 

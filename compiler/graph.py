@@ -22,13 +22,12 @@ class Layer:
 class Network:
     """Layers in order; each takes the result of the one before it.
 
-    ``input``, ``output``: names of the graph's own.
+    ``input``: name of the graph's input.
     """
 
     name: str
     layers: tuple[Layer, ...]
     input: str = "input"
-    output: str = "output"
 
     @property
     def inputs(self) -> int:

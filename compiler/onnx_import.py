@@ -106,7 +106,7 @@ class _Importer:
                                f"{self.current!r}")
         if not self.layers:
             raise CompileError(f"{self.name}: the graph has no Gemm or MatMul")
-        return Network(self.name, tuple(self.layers), self.input, self.current)
+        return Network(self.name, tuple(self.layers), self.input)
 
     def _weight(self, node: onnx.NodeProto, label: str) -> NDArray[np.float64]:
         if node.input[0] != self.current:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import onnx
 import typer
 
 from compiler.assembly import assemble_text, assembly
@@ -114,6 +115,8 @@ def compile_command(
         check_directory(out, (PROGRAM, REPORT))
         check_kept((out / PROGRAM, out / REPORT), (model,))
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed, note)
+        # The only one; spu run names an array by it.
+        compiled.report["io"]["output"] = onnx.load(model).graph.output[0].name
         save(compiled, out)
     report = compiled.report
     print(f"{out / PROGRAM}: {report['bytes']} bytes, II {report['ii']} "

@@ -1,15 +1,15 @@
 """Outputs: none replaces what is read, no name is empty, suffixes say what is written."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner
 
-from compiler.driver import save
 from verif.cli import app
-from verif.digits.data import split
+from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
 
@@ -24,11 +24,11 @@ def _spu(line, code=0):
     return result.stderr.strip()
 
 
-@pytest.fixture
-def here(compiled, tmp_path, monkeypatch):
-    """A directory with a program, a model in steps, inputs of each, a graph and texts."""
-    monkeypatch.chdir(tmp_path)
-    save(compiled("tiny"), tmp_path / "program")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A directory with a program, a model in steps, inputs of each, and other files."""
+    tmp_path = tmp_path_factory.mktemp("built")
+    _spu(["compile", str(MODEL), "--arch", "tiny", "-o", str(tmp_path / "program")])
     np.save(tmp_path / "x.npy", split()[2][:2])
     (tmp_path / "link.npy").symlink_to("x.npy")
     value = onnx.helper.make_tensor_value_info
@@ -37,11 +37,20 @@ def here(compiled, tmp_path, monkeypatch):
         [value("b", 1, [4])]), ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 18)]),
         tmp_path / "m.onnx")
     np.save(tmp_path / "a.npy", np.ones(4))
-    _spu("compile m.onnx --steps --arch tiny -o steps")
+    _spu(["compile", str(tmp_path / "m.onnx"), "--steps", "--arch", "tiny", "-o",
+          str(tmp_path / "steps")])
     (tmp_path / "o").mkdir()
     for name in ("o/mapping.json", "o/program.spub", "o/report.json", "o/arrays.npz", "area.json",
                  "lean.json"):
         (tmp_path / name).write_text("{}")
+    return tmp_path
+
+
+@pytest.fixture
+def here(built, tmp_path, monkeypatch):
+    """A copy of ``built``, which is the working directory."""
+    shutil.copytree(built, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     for module in ("verif.numerics.study", "verif.area.study"):
         monkeypatch.setattr(f"{module}.study", lambda *_, **__: pytest.fail("was begun"))
     return tmp_path
