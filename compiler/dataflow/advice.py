@@ -19,6 +19,8 @@ from spu.arch.params import Architecture
 CHANGES, LARGEST = 4, 16
 #: Operations of a graph that is mapped to see whether a change is enough.
 MOST_TRIED = 60
+#: Seconds that the bounds of an array may take when no others are left.
+GLANCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,10 @@ def smallest_change(graph: Dataflow, rows: int, cols: int, memory: str, unit_lat
     for change in changes(rows, cols, memory):
         left = start + seconds - clock.monotonic()
         try:
-            least = minimum_ii(graph, change.arch, unit_latency=unit_latency)
-            if least.ii > change.arch.contexts:
-                if left <= 0:
+            least = minimum_ii(graph, change.arch, unit_latency=unit_latency,
+                               seconds=max(left, GLANCE))
+            if least.stopped or least.ii > change.arch.contexts:
+                if least.stopped or left <= 0:
                     return "there was no time to look for an array that is enough"
                 continue
             if not few or left <= 0:

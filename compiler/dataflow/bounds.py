@@ -1,7 +1,7 @@
 """Lower bounds of the initiation interval, and what they come from."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from compiler.dataflow.cycles import critical_cycle
@@ -32,11 +32,13 @@ class Bounds:
         return self.resource
 
 
-def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int]) -> Bounds:
+def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int],
+           ask: Callable[[], None] = lambda: None) -> Bounds:
     """Resource and recurrence bound (B. R. Rau, "Iterative modulo scheduling", MICRO 27, 1994).
 
-    ``latency``: cycles of each operation.  Raises ``CompileError`` for an operation that no tile
-    takes.
+    ``latency``: cycles of each operation.  ``ask``: see ``critical_cycle``; a bound holds, if not
+    the largest, when that raises ``OutOfTimeError``.  Raises ``CompileError`` for an operation that
+    no tile takes.
     """
     count, tiles = len(graph.operations), len(grid.tiles)
     res, resource = -(-count // tiles), f"{count} operations on {tiles} tiles"
@@ -52,7 +54,7 @@ def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int]) -> Bounds:
             resource = f"{len(ops)} operations ({', '.join(sorted(set(ops)))}) on the " \
                        f"{len(places)} tiles that take them"
     critical = critical_cycle([(e.src, e.dst, latency[e.src], e.distance)
-                               for e in graph.dependences])
+                               for e in graph.dependences], ask)
     if critical is None:
         return Bounds(res, 1, resource, ())
     return Bounds(res, math.ceil(critical.ratio), resource, critical.nodes)

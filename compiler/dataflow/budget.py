@@ -49,6 +49,10 @@ class Budget:
     def spend(self, work: float) -> None:
         """Count work; raises ``OutOfTimeError`` if the seconds are over."""
         self.work += work
+        self.ask()
+
+    def ask(self) -> None:
+        """Raise ``OutOfTimeError`` if the seconds are over."""
         if self.left <= 0:
             raise OutOfTimeError
 

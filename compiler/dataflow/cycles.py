@@ -1,13 +1,24 @@
 """Longest paths and the cycle with the largest ratio, in integers."""
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.dataflow.budget import OutOfTimeError
+from compiler.dataflow.kernel import kernel
 
 #: Source, destination, cycles that pass between them at least, iterations that pass.
 Arc = tuple[int, int, int, int]
+#: Value of a node that no path has reached.
+UNREACHED = -(1 << 62)
+#: Arcs that are looked at before the clock is, some ten milliseconds.
+LOOK = 1 << 22
+#: What ``_rise`` returns where it has found no cycle.
+SETTLED, UNSETTLED = -1, -2
 
 
 @dataclass(frozen=True)
@@ -23,24 +34,41 @@ class Cycle:
         return Fraction(self.length, self.distance)
 
 
-def critical_cycle(arcs: Sequence[Arc]) -> Cycle | None:
+def _no_clock() -> None:
+    pass
+
+
+def critical_cycle(arcs: Sequence[Arc], ask: Callable[[], None] = _no_clock) -> Cycle | None:
     """The cycle with the largest ratio of length to distance, None if there is no cycle.
 
     Exact: of a cycle that is known, one with a larger ratio is looked for, until there is none
     (W. Dinkelbach, "On nonlinear fractional programming", Management Science 13, 1967; for cycles
     E. L. Lawler, "Combinatorial optimization", 1976).  Arcs of distance 0 must have no cycle.
+    ``ask`` is called now and then; if it raises ``OutOfTimeError``, it is the best cycle so far.
     """
     best: Cycle | None = None
     for part in _components(arcs):
+        paths = Paths([arc[:3] for arc in part])
+        cycles, passed = paths.weight, np.array([arc[3] for arc in part], np.int64)
         while True:
-            length, distance = (best.length, best.distance) if best else (0, 1)
-            better = _positive_cycle(
-                [(s, d, distance * cycles - length * passed) for s, d, cycles, passed in part],
-                part)
-            if better is None:
+            ratio = best.ratio if best else Fraction(0)
+            paths.weight = ratio.denominator * cycles - ratio.numerator * passed
+            try:
+                found = paths.rise(np.zeros(len(paths.nodes), np.int64), ask)
+            except OutOfTimeError:
+                return best
+            if not found:
                 break
-            best = better
+            best = _cycle([part[i] for i in found])
     return best
+
+
+def _cycle(arcs: list[Arc]) -> Cycle:
+    """The cycle of arcs that follow each other, from the least on."""
+    least = arcs.index(min(arcs))
+    arcs = arcs[least:] + arcs[:least]
+    return Cycle(tuple(arc[0] for arc in arcs), sum(arc[2] for arc in arcs),
+                 sum(arc[3] for arc in arcs))
 
 
 def _components(arcs: Sequence[Arc]) -> list[list[Arc]]:
@@ -67,57 +95,92 @@ def ordered(arcs: Iterable[Arc]) -> list[Arc]:
     return sorted(arcs, key=lambda arc: place[arc[0]])
 
 
-def _positive_cycle(weighted: Sequence[tuple[int, int, int]], arcs: Sequence[Arc]) -> Cycle | None:
-    """A cycle whose weights have a positive sum, None if there is none.
+class Paths:
+    """Arcs with weights, as arrays, along which the values of their ends rise.
 
-    Longest paths by R. Bellman and L. R. Ford; a cycle among the arcs by which nodes were last
-    reached is positive, and there will be one if any is.
+    ``nodes``: the ends, in order, by whose places values are; sums of weights must fit 62 bits.
     """
-    value = {n: 0 for arc in arcs for n in arc[:2]}
-    into: dict[int, Arc] = {}
-    while True:
+
+    def __init__(self, arcs: Sequence[tuple[int, int, int]]) -> None:
+        table = np.array(arcs, np.int64).reshape(-1, 3)
+        self.nodes, ends = np.unique(table[:, :2], return_inverse=True)
+        self.src, self.dst = np.ascontiguousarray(ends.reshape(-1, 2).T)
+        self.weight = table[:, 2].copy()
+
+    def place(self, node: int) -> int:
+        """Where a node is in ``nodes``."""
+        return int(np.searchsorted(self.nodes, node))
+
+    def rise(self, value: NDArray[np.int64], ask: Callable[[], None], turn: bool = False
+             ) -> list[int]:
+        """Raise values of destinations to those of sources and weights, until nothing rises.
+
+        Longest paths by R. Bellman and L. R. Ford.  Returns arcs of a cycle of positive weight,
+        which lets values rise for ever, if there is one: of those by which nodes were last
+        reached.  ``turn``: every second round in the other direction, which settles soonest, but
+        does not find the same cycles.
+        """
+        count = len(self.nodes)
+        into, seen, first = np.full(count, -1), np.empty(count, np.int64), np.zeros(count + 1, int)
+        rounds = max(2, LOOK // max(1, len(self.src)))
+        while True:
+            end = _rise(self.src, self.dst, self.weight, value, into, seen, first, rounds, turn)
+            if end != UNSETTLED:
+                break
+            ask()
+        if end == SETTLED:
+            return []
+        back, at = [int(into[end])], self.src[into[end]]
+        while at != end:
+            back.append(int(into[at]))
+            at = self.src[into[at]]
+        return back[::-1]
+
+
+@kernel
+def _rise(src, dst, weight, value, into, seen, first, rounds, turn):
+    """Rounds over all arcs: a node of a positive cycle, ``SETTLED``, or ``UNSETTLED`` yet.
+
+    ``into``: the arc by which a node was last reached, -1 if by none.  ``first``: nodes in the
+    order in which they were first reached, behind their number.
+    """
+    arcs = len(src)
+    for number in range(rounds):
         settled = True
-        for (src, dst, weight), arc in zip(weighted, arcs, strict=True):
-            if value[src] + weight > value[dst]:
-                value[dst], into[dst], settled = value[src] + weight, arc, False
+        for i in range(arcs):
+            arc = arcs - 1 - i if turn and number % 2 else i
+            a, b = src[arc], dst[arc]
+            if value[a] > UNREACHED and value[a] + weight[arc] > value[b]:
+                value[b] = value[a] + weight[arc]
+                if into[b] < 0:
+                    first[0] += 1
+                    first[first[0]] = b
+                into[b] = arc
+                settled = False
         if settled:
-            return None
-        cycle = _around(into)
-        if cycle:
-            least = cycle.index(min(cycle))
-            cycle = cycle[least:] + cycle[:least]
-            return Cycle(tuple(arc[0] for arc in cycle), sum(arc[2] for arc in cycle),
-                         sum(arc[3] for arc in cycle))
+            return SETTLED
+        seen[:] = -1
+        for i in range(first[0]):
+            n = first[1 + i]
+            while into[n] >= 0 and seen[n] < 0:
+                seen[n] = i
+                n = src[into[n]]
+            if seen[n] == i:
+                return n
+    return UNSETTLED
 
 
-def _around(into: Mapping[int, Arc]) -> list[Arc]:
-    """Arcs of a cycle, in order, among the last arcs into nodes; none if there is no cycle."""
-    seen: dict[int, int] = {}
-    for start in into:
-        n = start
-        while n in into and n not in seen:
-            seen[n] = start
-            n = into[n][0]
-        if seen.get(n) == start:
-            back, at = [into[n]], into[n][0]
-            while at != n:
-                back.append(into[at])
-                at = into[at][0]
-            return back[::-1]
-    return []
-
-
-def settle(value: MutableMapping[int, int], arcs: Sequence[tuple[int, int, int]]) -> bool:
+def settle(value: MutableMapping[int, int], arcs: Sequence[tuple[int, int, int]],
+           ask: Callable[[], None] = _no_clock) -> bool:
     """Raise ``value`` of destinations to that of sources and weights, until nothing rises.
 
     Nodes without a value are unreached yet.  False if a cycle of positive weight lets values rise
-    for ever.
+    for ever.  ``ask`` is called now and then, and may raise.
     """
-    for _ in range(len(arcs) + 2):
-        settled = True
-        for src, dst, weight in arcs:
-            if src in value and (dst not in value or value[src] + weight > value[dst]):
-                value[dst], settled = value[src] + weight, False
-        if settled:
-            return True
-    return False
+    paths = Paths(arcs)
+    nodes = paths.nodes.tolist()
+    values = np.array([value.get(n, UNREACHED) for n in nodes], np.int64)
+    if paths.rise(values, ask, turn=True):
+        return False
+    value.update((n, v) for n, v in zip(nodes, values.tolist(), strict=True) if v > UNREACHED)
+    return True

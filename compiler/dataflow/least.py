@@ -12,31 +12,32 @@ from compiler.dataflow.schedule import Request
 @dataclass(frozen=True)
 class Least:
     """``ii``: no mapping on the array has a lower one, which ``what`` says; ``bounds`` alone give
-    the usual bound, ``bounds.mii``."""
+    the usual bound, ``bounds.mii``.  ``stopped``: by the clock, so that more may be provable."""
 
     bounds: Bounds
     ii: int
     what: str
+    stopped: bool = False
 
 
 def least_ii(request: Request, most: int, search: bool = True) -> Least:
     """What is proven about a graph on an array whose IIs go up to ``most``.
 
-    ``search``: also by search for places of cycles, for as long as the budget allows.  Raises
+    For as long as the budget allows; ``search``: also by search for places of cycles.  Raises
     ``CompileError`` for an operation that no tile takes.
     """
-    known = bounds(request.graph, request.grid, request.latency)
+    known = bounds(request.graph, request.grid, request.latency, request.budget.ask)
     ii, what = known.mii, known.binding(request.graph)
     if ii > most:
         return Least(known, ii, what)
-    for limit in limits(request, ii, most):
-        if limit.ii > ii:
-            ii, what = limit.ii, limit.what
     try:
+        for limit in limits(request, ii, most):
+            if limit.ii > ii:
+                ii, what = limit.ii, limit.what
         while search and ii <= most and (part := without_places(request, ii)):
             what = (f"{len(part)} operations of cycles, {request.graph.nodes[part[0]]} among them, "
                     f"have no places at an II of {ii}")
             ii += 1
     except OutOfTimeError:
-        pass  # what is proven so far holds
+        return Least(known, ii, what, stopped=True)  # what is proven so far holds
     return Least(known, ii, what)

@@ -1,9 +1,12 @@
 """Lower bounds of the initiation interval that the array's own sizes give."""
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from compiler.dataflow.cycles import settle
+import numpy as np
+
+from compiler.dataflow.cycles import UNREACHED, Paths
 from compiler.dataflow.graph import MAX_OPERANDS, Edge
 from compiler.dataflow.schedule import Request, arcs_of, earliest, windows
 from spu.arch.params import STAGES
@@ -20,27 +23,26 @@ class Limit:
     what: str
 
 
-def limits(request: Request, least: int, most: int) -> tuple[Limit, ...]:
+def limits(request: Request, least: int, most: int) -> Iterator[Limit]:
     """What allows no II below its own, of those from ``least`` on; one above ``most`` allows none.
 
-    ``least`` must be the recurrence bound or more.
+    ``least`` must be the recurrence bound or more.  Raises ``OutOfTimeError``.
     """
+    request.budget.ask()
     # Any of three words may be the one that waits in a register.
     request = replace(request, registered=frozenset()) if request.free_choice else request
-    stages = _first(least, most, lambda ii: windows(request, ii, None) is not None)
-    found = [Limit(stages, _late(request, stages - 1))] if stages > least else []
+    # Whatever has time at an II has it at larger ones.
+    stages = least + bisect_left(range(least, most + 1), True,
+                                 key=lambda ii: windows(request, ii, None) is not None)
+    if stages > least:
+        yield Limit(stages, _late(request, stages - 1))
     held = _Held(request)
-    kept = _first(stages, most, lambda ii: held.need(ii) <= held.capacity(ii) * ii)
+    kept = next((ii for ii in range(stages, most + 1) if held.need(ii) <= held.capacity(ii) * ii),
+                max(stages, most + 1))
     if kept > stages:
         words = -(-held.need(kept - 1) // (kept - 1))
-        found.append(Limit(kept, f"words that wait: at least {words} at a time, links and "
-                                 f"registers hold {held.capacity(kept - 1)}"))
-    return tuple(found)
-
-
-def _first(least: int, most: int, allows: Callable[[int], bool]) -> int:
-    """The first II that is allowed."""
-    return next((ii for ii in range(least, most + 1) if allows(ii)), max(least, most + 1))
+        yield Limit(kept, f"words that wait: at least {words} at a time, links and "
+                          f"registers hold {held.capacity(kept - 1)}")
 
 
 def _late(request: Request, ii: int) -> str:
@@ -86,13 +88,17 @@ class _Held:
             return 0
         window = windows(self.request, ii, None)
         assert window is not None
-        arcs = arcs_of(self.request, ii)
-        return sum(self._wait(src, edges, ii, window, arcs) for src, edges in self.kept.items())
+        paths = Paths(arcs_of(self.request, ii))
+        return sum(self._wait(src, edges, ii, window, paths) for src, edges in self.kept.items())
 
     def _wait(self, src: int, edges: list[Edge], ii: int, window: Mapping[int, tuple[int, int]],
-              arcs: list[tuple[int, int, int]]) -> int:
+              paths: Paths) -> int:
         """Cycles from a word being made to its being taken for the last time, at least."""
-        after = {src: 0}
-        settle(after, arcs)
+        self.request.budget.ask()
+        after = np.full(len(paths.nodes), UNREACHED)
+        after[paths.place(src)] = 0
+        paths.rise(after, self.request.budget.ask, turn=True)
+        # No operation comes as much later than another.
+        after = np.maximum(after, -STAGES * ii)
         return max(0, *(ii * e.distance - self.request.ready(src) + max(
-            window[e.dst][0] - window[src][1], after.get(e.dst, -STAGES * ii)) for e in edges))
+            window[e.dst][0] - window[src][1], int(after[paths.place(e.dst)])) for e in edges))

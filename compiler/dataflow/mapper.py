@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from compiler.dataflow.attempts import EFFORTS, Attempts, attempt, attempts
-from compiler.dataflow.budget import SECONDS, Budget, OutOfTimeError
+from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget, OutOfTimeError
 from compiler.dataflow.contexts import CODES, EMITTED, Assembled, assemble
 from compiler.dataflow.execute import check_execution
 from compiler.dataflow.graph import CONSTANT, MAX_OPERANDS, Dataflow, from_json
@@ -97,13 +97,13 @@ def prepare(tell: Callable[[], None] = lambda: None) -> None:
 
 
 def minimum_ii(graph: Dataflow, arch: Architecture, kernel: bool = False,
-               unit_latency: bool = True) -> Least:
-    """What is proven about a graph on an array, without search.
+               unit_latency: bool = True, seconds: float = MOST_SECONDS) -> Least:
+    """What is proven about a graph on an array, without search, in so many seconds.
 
     Raises ``CompileError`` where an operation has no tile.
     """
-    request = _kernel(graph, arch, 0, Budget()) if kernel else \
-        _uninterpreted(graph, arch, unit_latency, 0, Budget())
+    request = _kernel(graph, arch, 0, Budget(seconds)) if kernel else \
+        _uninterpreted(graph, arch, unit_latency, 0, Budget(seconds))
     return least_ii(request, arch.contexts, search=False)
 
 

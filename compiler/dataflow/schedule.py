@@ -123,7 +123,7 @@ def arcs_of(request: Request, ii: int) -> list[tuple[int, int, int]]:
 def earliest(request: Request, ii: int) -> dict[int, int] | None:
     """Earliest cycle of each operation, None if a cycle is too long for the II."""
     early = dict.fromkeys(request.graph.operations, 0)
-    return early if settle(early, arcs_of(request, ii)) else None
+    return early if settle(early, arcs_of(request, ii), request.budget.ask) else None
 
 
 def windows(request: Request, ii: int, spare: int | None = SPARE_STAGES) -> Window | None:
@@ -139,7 +139,7 @@ def windows(request: Request, ii: int, spare: int | None = SPARE_STAGES) -> Wind
     if spare is not None:
         end = min(end, max(early.values()) + spare * ii + request.grid.rows + request.grid.cols)
     before = dict.fromkeys(early, -end)
-    settle(before, [(d, s, w) for s, d, w in reversed(arcs_of(request, ii))])
+    settle(before, [(d, s, w) for s, d, w in reversed(arcs_of(request, ii))], request.budget.ask)
     if any(early[n] > -before[n] for n in early):
         return None
     return {n: (early[n], -before[n]) for n in early}

@@ -2,15 +2,20 @@
 
 import json
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from typer.testing import CliRunner
 
+from compiler.dataflow import cycles
+from compiler.dataflow.budget import Budget, OutOfTimeError
 from compiler.dataflow.graph import from_json, to_json
+from compiler.dataflow.least import least_ii
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import grid_architecture, map_dataflow, minimum_ii
 from compiler.dataflow.memory import uses_memory
+from compiler.dataflow.schedule import Grid, Request
 from compiler.errors import CompileError
 from spu.arch.params import STAGES
 from verif import dataflows
@@ -149,6 +154,66 @@ def test_a_search_ends_when_its_seconds_do(tmp_path):
     assert "no II below 27 is possible: node" in text
     assert "stopped after 3 seconds" in text
     assert time.monotonic() - start < 30
+
+
+def _adverse(nodes, back):
+    """Arcs of distance 1 against the order of the operations, and arcs back."""
+    ops = [{"id": i, "op": "add"} for i in range(nodes)]
+    arcs = [{"src": i + 1, "dst": i, "distance": 1} for i in range(nodes - 1)]
+    return {"name": "adverse", "nodes": ops, "edges": arcs + [
+        {"src": i, "dst": i + back, "distance": back} for i in range(0, nodes - back, 3)]}
+
+
+class _Asked(Budget):
+    """Ends when it was asked so many times."""
+
+    most: int = 0
+
+    def ask(self):
+        self.most -= 1
+        if self.most < 0:
+            raise OutOfTimeError
+
+
+def test_bounds_of_adverse_graphs_end_when_the_seconds_do():
+    with pytest.raises(CompileError) as found:
+        _mapped(_adverse(700, 180), seconds=1e-6)
+    assert "no II below 44 is possible: 700 operations on 16 tiles" in str(found.value)
+    assert "stopped after 1e-06 seconds" in str(found.value)
+    with pytest.raises(CompileError, match=r"words that wait: .* needs an II of 65"):
+        _mapped(_adverse(700, 180), seconds=60)
+
+
+def test_bounds_ask_for_the_time_as_they_work(monkeypatch):
+    monkeypatch.setattr(cycles, "LOOK", 1)
+    graph = from_json(_adverse(300, 90))
+    request = Request(graph, Grid(3, 3, {}), dict.fromkeys(graph.operations, 1), 1)
+    asked = []
+    for most in (0, 5, 40, 1 << 20):
+        budget = _Asked()
+        budget.most = most
+        least = least_ii(replace(request, budget=budget), 64, search=False)
+        assert least.stopped == (budget.most < 0)
+        assert least.ii >= least.bounds.mii == 34
+        asked.append(most - budget.most)
+    # That of the critical cycle is asked no more once it is over, that of the limits once.
+    assert all(most < times <= most + 2 for most, times in zip((0, 5, 40), asked, strict=False))
+    assert 42 < asked[3] < 1 << 20
+    assert (least.ii, least.stopped) == (65, False)
+
+
+def test_the_cycle_that_is_known_when_time_is_over_is_the_bound(monkeypatch):
+    """A small one; and one whose long arc is carried round an arc a round, against their order."""
+    monkeypatch.setattr(cycles, "LOOK", 1)
+    arcs = [(0, 1, 3, 0), (1, 0, 3, 2), (10, 49, 500, 1)]
+    arcs += [(i + 1, i, 1, 1) for i in range(10, 49)]
+
+    def ask():
+        raise OutOfTimeError
+
+    assert cycles.critical_cycle(arcs, ask).nodes == (0, 1)
+    best = cycles.critical_cycle(arcs)
+    assert (best.length, best.distance, len(best.nodes)) == (539, 40, 40)
 
 
 def test_names_that_cannot_be_printed_are_printed(tmp_path):
