@@ -24,7 +24,7 @@ from spu.arch.params import EXISTS, Architecture, from_parameters
 from spu.driver import Driver
 from verif.cocotb_port import CocotbPort
 from verif.compare import image_differences
-from verif.host_bench import sealed, section_starts
+from verif.loading_scenarios import sealed, section_starts
 from verif.programs import random_case
 
 #: Number of tests in this module.

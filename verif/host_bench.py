@@ -4,9 +4,6 @@ The environment names the architecture (``SPU_ARCH``, its parameters as JSON).  
 random ones, which hold for input until they get it.
 """
 
-import json
-import os
-from collections.abc import Callable
 from typing import Any
 
 import cocotb
@@ -16,24 +13,18 @@ from cocotbext.axi import AxiResp
 
 from spu.arch import bitstream, regmap
 from spu.arch.bitstream import Image
-from spu.arch.config import SequencerRegister, Space, words_per_row
+from spu.arch.config import SequencerRegister, Space
 from spu.arch.context import LINKS
-from spu.arch.params import ALWAYS, Architecture, from_parameters
-from spu.driver import Driver, DriverError, Refused
+from spu.arch.params import ALWAYS
+from spu.driver import Driver, DriverError
 from verif.bench import Lockstep, link_bits
-from verif.cocotb_port import CocotbPort
 from verif.golden.array import GoldenArray, Result
+from verif.loading_bench import begin_driver
+from verif.loading_scenarios import load_status, refused, rows_of, sealed, words_of
 from verif.programs import Case, random_case
 
 #: Number of tests in this module.
-COUNT = 11
-
-
-async def _driver(dut: Any) -> tuple[Driver, CocotbPort]:
-    arch = from_parameters(json.loads(os.environ["SPU_ARCH"]))
-    port = CocotbPort(dut, arch, range(arch.cols), range(arch.cols), wait_cycles=8)
-    await port.reset()
-    return Driver(port, arch), port
+COUNT = 9
 
 
 def _case(driver: Driver, seed: int = 0) -> Case:
@@ -47,32 +38,9 @@ def _golden(case: Case) -> Result:
     return GoldenArray(case.image).run(case.inputs, case.rounds)
 
 
-def _rows(image: Image) -> dict:
-    """Contents of an image, zero rows left out."""
-    return {place: kept for place, rows in image.rows.items()
-            if (kept := {row: value for row, value in rows.items() if value})}
-
-
-async def _status(driver: Driver) -> tuple[str, int]:
-    status = await driver.read("STATUS")
-    return (regmap.LOAD_ERRORS[status >> regmap.STATUS_ERROR_SHIFT & 0xFF],
-            status >> regmap.STATUS_SECTION_SHIFT)
-
-
-def _words(content: bytes) -> np.ndarray:
-    return np.frombuffer(content, "<u4").copy()
-
-
-def sealed(words: np.ndarray) -> bytes:
-    """Header with right CRCs over changed words; section CRCs stay as they are."""
-    words[6] = bitstream.crc(words[bitstream.HEADER_WORDS:])
-    words[7] = bitstream.crc(words[:7])
-    return words.tobytes()
-
-
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def identification_registers_tell_the_architecture(dut: Any) -> None:
-    driver, _ = await _driver(dut)
+    driver, _ = await begin_driver(dut)
     await driver.identify()
     for name, value in regmap.constant_registers(driver.arch).items():
         assert await driver.read(name) == value, name
@@ -80,7 +48,7 @@ async def identification_registers_tell_the_architecture(dut: Any) -> None:
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def unmapped_and_read_only_addresses_answer_an_error(dut: Any) -> None:
-    driver, port = await _driver(dut)
+    driver, port = await begin_driver(dut)
     lite, registers = port.lite, driver.map
     assert (await lite.read(4 * len(registers), 4)).resp == AxiResp.SLVERR
     for name, data in (("STATUS", b"\1\0\0\0"), ("ITERATIONS_0", b"\0\0\1\0"),
@@ -92,90 +60,11 @@ async def unmapped_and_read_only_addresses_answer_an_error(dut: Any) -> None:
     assert await driver.read("ITERATIONS_0") == 7
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
-async def faulty_files_are_refused_with_reason_and_section(dut: Any) -> None:
-    driver, port = await _driver(dut)
-    good = bitstream.encode(_case(driver).image)
-    starts = section_starts(good, driver.arch)
-    first, written = starts[0], next(i for i in starts if _words(good)[i] & 0xFF
-                                     == bitstream.OP_WRITE)
-    number = starts.index(written)
-
-    def word(index: int, flip: int) -> Callable[[np.ndarray], bytes]:
-        def change(words: np.ndarray) -> bytes:
-            words[index] ^= np.uint32(flip)
-            return words.tobytes()
-        return change
-
-    def section(index: int, flip: int) -> Callable[[np.ndarray], bytes]:
-        def change(words: np.ndarray) -> bytes:
-            words[index] ^= np.uint32(flip)
-            return sealed(words)
-        return change
-
-    def total(words: np.ndarray) -> bytes:
-        words[6] ^= np.uint32(1)
-        words[7] = bitstream.crc(words[:7])
-        return words.tobytes()
-
-    cases: list[tuple[str, int, Callable[[np.ndarray], bytes]]] = [
-        ("bad magic", 0, word(0, 1)),
-        ("bad format version", 0, word(1, 4)),
-        ("wrong architecture", 0, word(2, 1 << 31)),
-        ("wrong grid or regions", 0, word(3, 1)),
-        ("wrong grid or regions", 0, word(3, 1 << 30)),
-        ("wrong base", 0, word(4, 1)),
-        ("header CRC", 0, word(7, 4)),
-        ("operation", 0, section(first, 0xFF)),
-        ("operation", 0, section(first, 1 << 20)),
-        ("address", 0, section(first, 0x8000)),
-        ("address", 0, section(first + 1, 1 << 31)),
-        ("address", 0, section(first + 2, 0xF000)),
-        ("section CRC", number, section(written + 3, 1 << 9)),
-        ("operation", len(starts) - 1, section(starts[-1] + 1, 1)),
-        ("total CRC", len(starts), total),
-    ]
-    for reason, place, change in cases:
-        await port.load(change(_words(good)))
-        await ClockCycles(dut.clk, 8)
-        assert await _status(driver) == (reason, place), (reason, await _status(driver))
-        assert not (await driver.state()).loaded
-        await driver.clear_error()
-        assert await _status(driver) == ("none", 0)
-    await driver.load_file(good)
-    assert (await driver.state()).active == bitstream.signature(good)
-
-
-def section_starts(content: bytes, arch: Architecture) -> list[int]:
-    """Word index of every section of a good file."""
-    words, out, at = _words(content), [], bitstream.HEADER_WORDS
-    while at < len(words):
-        out.append(at)
-        count = int(words[at + 2] >> 16) if words[at] & 0xFF == bitstream.OP_WRITE else 0
-        space = int(words[at] >> 8 & 0xFF) or 1
-        at += bitstream.SECTION_WORDS + 1 + count * words_per_row(Space(space), arch)
-    return out
-
-
-@cocotb.test(timeout_time=20, timeout_unit="ms")
-async def a_truncated_file_activates_nothing_and_can_be_cleared(dut: Any) -> None:
-    driver, port = await _driver(dut)
-    good = bitstream.encode(_case(driver).image)
-    for length in (4, 28, 40, len(good) // 8 * 4, len(good) - 4):
-        await port.load(good[:length])
-        await ClockCycles(dut.clk, 300)
-        assert await driver.read("STATUS") & regmap.STATUS_LOADING
-        assert not (await driver.state()).loaded
-        await driver.clear_error()
-        assert not await driver.read("STATUS") & regmap.STATUS_LOADING
-    await driver.load_file(good)
-
-
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def a_start_without_a_program_is_refused_and_with_0_iterations_runs_nothing(dut: Any) -> None:
-    driver, _ = await _driver(dut)
-    await _refused(driver.start({0: 3}), "no program")
-    await _refused(driver.commit(), "no bank")
+    driver, _ = await begin_driver(dut)
+    await refused(driver.start({0: 3}), "no program")
+    await refused(driver.commit(), "no bank")
     state = await driver.state()
     assert not state.running
     assert not state.done
@@ -190,18 +79,18 @@ async def a_start_without_a_program_is_refused_and_with_0_iterations_runs_nothin
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def a_faulty_file_leaves_the_running_program_alone(dut: Any) -> None:
     """The program holds for input; a file that comes then is refused or waits for its end."""
-    driver, port = await _driver(dut)
+    driver, port = await begin_driver(dut)
     case = _case(driver)
     good = await driver.load(case.image)
     expected = _golden(case)
     await driver.start(dict(enumerate(case.rounds)))
     await ClockCycles(dut.clk, 50)
     assert (await driver.state()).running
-    words = _words(good)
+    words = words_of(good)
     words[-3] ^= np.uint32(1)
     await port.load(sealed(words))
     await ClockCycles(dut.clk, 8)
-    assert (await _status(driver))[0] == "operation"
+    assert (await load_status(driver))[0] == "operation"
     state = await driver.state()
     assert state.running
     assert state.active == bitstream.signature(good)
@@ -225,44 +114,30 @@ async def a_faulty_file_leaves_the_running_program_alone(dut: Any) -> None:
 @cocotb.test(timeout_time=40, timeout_unit="ms")
 async def everything_that_was_written_can_be_read_back(dut: Any) -> None:
     """From the bank in use and from the shadow bank; not while the region runs."""
-    driver, _port = await _driver(dut)
+    driver, _port = await begin_driver(dut)
     images = [random_case(driver.arch, seed, "all").image for seed in (0, 1)]
     for image in images:
         await driver.load(image, changes=False)
     assert any(place[0] is Space.MEMORY for image in images for place in image.rows)
-    assert _rows(await driver.read_image()) == _rows(images[1])
+    assert rows_of(await driver.read_image()) == rows_of(images[1])
     # Data memories swap only with files that write them.
     spaces = [s for s in Space if s is not Space.MEMORY]
     found = await driver.read_image(spaces, shadow=True)
-    assert _rows(found) == {p: r for p, r in _rows(images[0]).items() if p[0] in spaces}
+    assert rows_of(found) == {p: r for p, r in rows_of(images[0]).items() if p[0] in spaces}
     for select, row in ((Space.CONTEXT.value, 1 << 12), (99, 0), (Space.CONTEXT.value, 2 << 16),
                         (Space.CONTEXT.value | 9 << 16, 0), (Space.STREAM.value | 1 << 16, 0)):
         await driver.write("WINDOW_SELECT", select)
         await driver.write("WINDOW_ROW", row)
-        await _refused(driver.read("WINDOW_DATA"))
-        await _refused(driver.write("WINDOW_DATA", 0))
+        await refused(driver.read("WINDOW_DATA"))
+        await refused(driver.write("WINDOW_DATA", 0))
     await driver.start({0: 1})
-    await _refused(driver.read_rows(Space.CONTEXT, (0, 0), [0]))
+    await refused(driver.read_rows(Space.CONTEXT, (0, 0), [0]))
     assert (await driver.state()).running
-
-
-async def _refused(access: Any, reason: str = "") -> None:
-    await _fails(access, Refused, reason)
-
-
-async def _fails(access: Any, kind: type[Exception], text: str) -> None:
-    try:
-        await access
-    except kind as error:
-        message = str(error)
-    else:
-        raise AssertionError("an access was not refused")
-    assert text in message, message
 
 
 @cocotb.test(timeout_time=60, timeout_unit="ms")
 async def a_program_written_word_by_word_runs_like_a_file(dut: Any) -> None:
-    driver, _port = await _driver(dut)
+    driver, _port = await begin_driver(dut)
     case = _case(driver)
     # A file clears the bank; what it holds is written through the window.
     await driver.load(Image(driver.arch))
@@ -275,14 +150,14 @@ async def a_program_written_word_by_word_runs_like_a_file(dut: Any) -> None:
     await ClockCycles(dut.clk, 4)
     expected = _golden(case)
     assert any(place[0] is Space.MEMORY for place in case.image.rows)
-    assert _rows(await driver.read_image()) == _rows(case.image)
+    assert rows_of(await driver.read_image()) == rows_of(case.image)
     words = {c: len(stream) for c, stream in expected.outputs.items()}
     assert await driver.run(case.inputs, dict(enumerate(case.rounds)), words) == expected.outputs
 
 
 @cocotb.test(timeout_time=60, timeout_unit="ms")
 async def a_halted_region_executes_a_cycle_a_step_and_is_traced(dut: Any) -> None:
-    driver, port = await _driver(dut)
+    driver, port = await begin_driver(dut)
     case = _case(driver)
     await driver.load(case.image)
     expected = _golden(case)
@@ -315,7 +190,7 @@ async def a_halted_region_executes_a_cycle_a_step_and_is_traced(dut: Any) -> Non
 
 @cocotb.test(timeout_time=60, timeout_unit="ms")
 async def preloaded_programs_follow_each_other_without_an_idle_cycle(dut: Any) -> None:
-    driver, port = await _driver(dut)
+    driver, port = await begin_driver(dut)
     cases = [random_case(driver.arch, seed, "alu") for seed in (11, 21)]
     golden = GoldenArray(cases[0].image)
     results = []
@@ -362,7 +237,7 @@ async def _count_idle(dut: Any, idle: dict) -> None:
 
 @cocotb.test(timeout_time=60, timeout_unit="ms")
 async def a_file_of_changes_gives_the_same_bank_and_needs_its_base(dut: Any) -> None:
-    driver, _port = await _driver(dut)
+    driver, _port = await begin_driver(dut)
     image = _case(driver).image
     sibling = image.copy()
     sibling.write(Space.SEQUENCER, (0, 0), SequencerRegister.INPUT, {"predicate": ALWAYS})
@@ -377,9 +252,9 @@ async def a_file_of_changes_gives_the_same_bank_and_needs_its_base(dut: Any) -> 
     assert len(changes) <= len(full) // 4, (len(changes), len(full))
     state = await driver.state()
     assert state.active == bitstream.signature(changes)
-    want = _rows(sibling)
+    want = rows_of(sibling)
     found = await driver.read_image([s for s in Space if s is not Space.MEMORY])
-    assert _rows(found) == want
+    assert rows_of(found) == want
     # The bank that now lies in the shadow is another one: the same file does not fit.
     again = bitstream.encode(sibling, None, image, state.active)
     wrong = bitstream.encode(sibling, None, image, 12345)

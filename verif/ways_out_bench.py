@@ -13,7 +13,9 @@ from spu.arch import regmap
 from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space
 from spu.driver import Driver, DriverError
-from verif.host_bench import _case, _driver, _fails, _golden, _refused
+from verif.host_bench import _case, _golden
+from verif.loading_bench import begin_driver
+from verif.loading_scenarios import fails, refused
 
 #: Number of tests in this module.
 COUNT = 4
@@ -22,7 +24,7 @@ COUNT = 4
 @cocotb.test(timeout_time=60, timeout_unit="ms")
 async def reads_and_writes_of_the_window_at_once_are_all_done(dut: Any) -> None:
     """The write arrives at one of the places that the reads pass by, and no read takes it."""
-    driver, port = await _driver(dut)
+    driver, port = await begin_driver(dut)
     await driver.load(_case(driver).image)
     await driver.load(_case(driver).image, changes=False)
     for delay in range(8):
@@ -41,7 +43,7 @@ async def reads_and_writes_of_the_window_at_once_are_all_done(dut: Any) -> None:
 @cocotb.test(timeout_time=60, timeout_unit="ms")
 async def a_run_that_never_ends_can_be_left(dut: Any) -> None:
     """By abort, reset and watchdog, while a load waits for the end of the run."""
-    driver, port = await _driver(dut)
+    driver, port = await begin_driver(dut)
     case = _case(driver)
     expected = _golden(case)
     words = {c: len(stream) for c, stream in expected.outputs.items()}
@@ -53,13 +55,13 @@ async def a_run_that_never_ends_can_be_left(dut: Any) -> None:
             await port.send(column, stream[:len(stream) // 2])
         await driver.start(rounds)
         await driver.start(rounds)
-        await _refused(driver.start(rounds), "start pending")
+        await refused(driver.start(rounds), "start pending")
         await ClockCycles(dut.clk, 300)
         assert (await driver.state()).running
-        await _refused(driver.flush(), "running")
+        await refused(driver.flush(), "running")
         await driver.load(Image(driver.arch), wait=False, changes=False)
         assert await driver.read("STATUS") & regmap.STATUS_COMMITTING
-        await _refused(driver.commit(), "busy")
+        await refused(driver.commit(), "busy")
         if way == "watchdog":
             await driver.watchdog(50)
             await ClockCycles(dut.clk, 100)
@@ -74,10 +76,10 @@ async def a_run_that_never_ends_can_be_left(dut: Any) -> None:
         assert state.loaded == (way != "reset")
         assert not await driver.read("STATUS") & regmap.STATUS_COMMITTING
         if way != "reset":
-            await _fails(driver.finish(), DriverError,
+            await fails(driver.finish(), DriverError,
                          "by the watchdog" if way == "watchdog" else "was aborted")
         else:
-            await _refused(driver.start(rounds), "no program")
+            await refused(driver.start(rounds), "no program")
         for _ in range(8):  # words of the aborted run that the FIFOs had no room for follow
             await driver.flush()
             await ClockCycles(dut.clk, 20)
@@ -89,14 +91,14 @@ async def a_run_that_never_ends_can_be_left(dut: Any) -> None:
 
 @cocotb.test(timeout_time=60, timeout_unit="ms")
 async def a_program_without_end_does_not_begin(dut: Any) -> None:
-    driver, _port = await _driver(dut)
+    driver, _port = await begin_driver(dut)
     case = _case(driver)
     expected = _golden(case)
     endless = Image(driver.arch)
     endless.write(Space.SEQUENCER, (0, 0), SequencerRegister.II, {"slots_less_1": 1})
     endless.write(Space.SEQUENCER, (0, 0), SequencerRegister.SPAN, {"slot": 5, "stage": 0})
     await driver.load(endless)
-    await _refused(driver.start({0: 1}), "no end")
+    await refused(driver.start({0: 1}), "no end")
     # Asked for before it is there: it does not begin after the run under way, and tells.
     await driver.load(case.image)
     await driver.start(dict(enumerate(case.rounds)))
@@ -119,17 +121,17 @@ async def a_program_without_end_does_not_begin(dut: Any) -> None:
 @cocotb.test(timeout_time=60, timeout_unit="ms")
 async def data_memories_are_zero_after_every_reset(dut: Any) -> None:
     """Whatever they hold at power-up, or held before; until then, nothing is done with them."""
-    driver, port = await _driver(dut)
+    driver, port = await begin_driver(dut)
     case = _case(driver)
     words = {c: len(stream) for c, stream in _golden(case).outputs.items()}
     for reset in range(3):
         assert await driver.read("STATUS") & regmap.STATUS_LOADING
         if reset == 0:
-            await _refused(driver.read_rows(Space.MEMORY, (0, 0), [0]))
+            await refused(driver.read_rows(Space.MEMORY, (0, 0), [0]))
         elif reset == 1:
-            await _refused(driver.write_row(Space.MEMORY, (0, 0), 0, 1))
+            await refused(driver.write_row(Space.MEMORY, (0, 0), 0, 1))
         else:
-            await _refused(driver.commit(), "no bank")
+            await refused(driver.commit(), "no bank")
         if reset == 1:   # a file that comes meanwhile waits
             await driver.load(case.image)
             assert await driver.run(case.inputs, dict(enumerate(case.rounds)), words) \

@@ -49,7 +49,18 @@ Place = tuple[Space, int, int]
 
 
 class BitstreamError(ValueError):
-    """A program file that must not be loaded; the message names what is wrong and where."""
+    """A program file that must not be loaded; the message names what is wrong and where.
+
+    ``reason``: the loader's, one of ``regmap.LOAD_ERRORS``; "none" where the loader has none.
+    """
+
+    def __init__(self, message: str, reason: str = "none") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Truncated(BitstreamError):
+    """Nothing is wrong with the words that are there; the loader waits for more."""
 
 
 def grid_word(arch: Architecture) -> int:
@@ -105,8 +116,8 @@ def encode(image: Image, regions: Sequence[int] | None = None, base: Image | Non
     """The program file of an image: runs of rows as sections, identical ones multicast.
 
     ``regions`` are those that the file configures, all of them by default.  With ``base``,
-    what the file of that signature left there, only rows that differ are written; the data
-    memory, which programs change, always as a whole.
+    what the file of that signature left there (and perhaps in other regions), only rows that
+    differ are written; the data memory, which programs change, always as a whole.
 
     Raises ``ValueError`` for contents of another region, or a base without a signature.
     """
@@ -117,7 +128,9 @@ def encode(image: Image, regions: Sequence[int] | None = None, base: Image | Non
     for place in image.rows:
         if image.place_region(place) not in chosen:
             raise ValueError(f"{place[0].name} of {place[1:]} is not in regions {list(chosen)}")
-    written = _changes(image, base)
+    before = {} if base is None else {place: rows for place, rows in base.rows.items()
+                                      if base.place_region(place) in chosen}
+    written = _changes(image, before)
     sections = [*_clears(image, chosen, base), *_writes(written, arch),
                 _section(OP_COMMIT, 0, 0, 0, 0, 0, [])]
     for number, section in enumerate(sections):
@@ -130,9 +143,9 @@ def encode(image: Image, regions: Sequence[int] | None = None, base: Image | Non
     return struct.pack(f"<{len(words)}I", *words)
 
 
-def _changes(image: Image, base: Image | None) -> dict[Place, dict[int, int]]:
-    """Rows to write: non-zero ones, or those that differ from the base."""
-    before = {} if base is None else base.rows
+def _changes(image: Image, before: Mapping[Place, Mapping[int, int]]
+             ) -> dict[Place, dict[int, int]]:
+    """Rows to write: those that differ from what was there before."""
     out = {}
     for place in image.rows.keys() | before.keys():
         new, old = image.rows.get(place, {}), before.get(place, {})
@@ -201,114 +214,162 @@ def _rectangles(tiles: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Program:
-    """A decoded file: what the shadow bank holds after it, regions, signature, base.
+class Header:
+    """A file's header: regions that it configures, base, sections, total CRC, signature."""
 
-    ``memory``: the file writes data memory, so that the regions' data halves swap too.
+    regions: tuple[int, ...]
+    base: int
+    sections: int
+    total: int
+    signature: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: the rows from ``first`` on of all ``places``, none if it is COMMIT.
+
+    ``words``: those that it takes in the file.
     """
+
+    space: Space | None
+    places: tuple[Place, ...]
+    first: int
+    rows: tuple[int, ...]
+    words: int
+
+
+def read_header(words: Sequence[int], arch: Architecture, shadows: Mapping[int, int] = {}
+                ) -> Header:
+    """The header that words begin with; ``shadows``: signature of a region's shadow bank.
+
+    Raises ``BitstreamError`` with what the loader finds first, ``Truncated`` if it would wait.
+    """
+    taken = words[:HEADER_WORDS]
+    magic, version, architecture, grid, base, sections, total, signature = (
+        *taken, *[0] * (HEADER_WORDS - len(taken)))
+    regions = tuple(r for r in range(16) if grid >> 16 + r & 1)
+    for _, (holds, reason, text) in zip(taken, (   # one a word
+            (magic == MAGIC, "bad magic",
+             f"not a program file: magic is {magic:#010x}, not {MAGIC:#010x}"),
+            (version == VERSION, "bad format version",
+             f"format version {version} is not {VERSION}"),
+            (architecture == arch.hash, "wrong architecture",
+             f"wrong architecture: file is for {architecture:#010x}, "
+             f"{arch.name} is {arch.hash:#010x}"),
+            (grid & 0xFFFF == grid_word(arch) and regions and regions[-1] < arch.region_count,
+             "wrong grid or regions",
+             f"wrong grid or regions: {grid:#010x} is not {grid_word(arch):#06x} and a mask of "
+             f"{arch.region_count} regions"),
+            (not base or all(shadows.get(r) == base for r in regions), "wrong base",
+             f"the file changes the program of signature {base:#010x}, which is not there"),
+            (0 < sections < 1 << 16, "operation", f"{sections} sections are not 1 to 65535"),
+            (True, "none", ""),
+            (crc(taken[:-1]) == signature, "header CRC", "header CRC does not match")),
+            strict=False):
+        if not holds:
+            raise BitstreamError(text, reason)
+    if len(taken) < HEADER_WORDS:
+        raise Truncated(f"truncated: {len(taken)} words are not a header of {HEADER_WORDS}")
+    return Header(regions, base, sections, total, signature)
+
+
+def read_section(words: Sequence[int], at: int, number: int, header: Header, arch: Architecture
+                 ) -> Section:
+    """Section ``number`` of a file, which begins with word ``at``.
+
+    Raises ``BitstreamError`` with what the loader finds first, ``Truncated`` if it would wait.
+    """
+    where, last = f"section {number} of {header.sections}", number == header.sections - 1
+
+    def word(index: int) -> int:
+        if at + index >= len(words):
+            raise Truncated(f"truncated in {where}")
+        return words[at + index]
+
+    def require(holds: bool, reason: str, text: str) -> None:
+        if not holds:
+            raise BitstreamError(f"{text} in {where}", reason)
+
+    op, space, width = word(0) & 0xFF, None, 0
+    places: tuple[Place, ...] = ()
+    require(word(0) >> 16 == number, "operation", f"operation {op} has number {word(0) >> 16}")
+    require(word(0) & 0xFFFF == OP_COMMIT if last else op in (OP_WRITE, OP_CLEAR), "operation",
+            f"operation {op} is not allowed")
+    if last:
+        require(word(1) == 0, "operation", "COMMIT has masks")
+        require(word(2) == 0, "operation", "COMMIT has rows")
+    else:
+        masks, space = word(1), next((s for s in Space if s.value == word(0) >> 8 & 0xFF), None)
+        if space is None:
+            raise BitstreamError(f"unknown space {word(0) >> 8 & 0xFF} in {where}", "address")
+        places, foreign = _places(space, masks, header.regions, arch)
+        require(not foreign, "address", foreign)
+        require((word(2) & 0xFFFF) + (word(2) >> 16) <= depth(space, arch), "address",
+                f"rows outside {space.name}")
+        width = words_per_row(space, arch) if op == OP_WRITE else 0
+    first, count = word(2) & 0xFFFF, word(2) >> 16
+    end = SECTION_WORDS + width * count
+    if width * count > MAX_PAYLOAD:
+        word(SECTION_WORDS + MAX_PAYLOAD)   # the first one that is too many
+        require(False, "section too long", f"more than {MAX_PAYLOAD} words of payload")
+    require(word(end) == crc(words[at:at + end]), "section CRC", "CRC does not match")
+    payload = words[at + SECTION_WORDS:at + end]
+    rows = tuple(from_words(payload[i * width:(i + 1) * width]) for i in range(count))
+    return Section(space, places, first, rows, end + 1)
+
+
+def _places(space: Space, masks: int, regions: Sequence[int], arch: Architecture
+            ) -> tuple[tuple[Place, ...], str]:
+    """What the masks select, and what is wrong with that, or nothing."""
+    rows, cols = masks & 0xFFFF, masks >> 16
+    if space not in TILE_SPACES:
+        foreign = any(rows >> r & 1 and r not in regions for r in range(16))
+        return tuple((space, r, 0) for r in regions if rows >> r & 1), \
+            "regions that the file is not for" if foreign else ""
+    tiles = [(r, c) for r, c in arch.tiles if rows >> r & 1 and cols >> c & 1]
+    outside = rows >> arch.rows or cols >> arch.cols
+    foreign = any(arch.region(*t) not in regions for t in tiles)
+    return tuple((space, *t) for t in tiles), "tiles outside the grid" if outside else \
+        "regions that the file is not for" if foreign else ""
+
+
+def check_total(words: Sequence[int], end: int, header: Header) -> None:
+    """Raise ``BitstreamError`` unless the total CRC is that of the words up to ``end``."""
+    if crc(words[HEADER_WORDS:end]) != header.total:
+        raise BitstreamError("total CRC does not match", "total CRC")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A decoded file: what the shadow bank holds after it, and regions."""
 
     image: Image
     regions: tuple[int, ...]
-    signature: int
-    base: int
-    memory: bool
 
 
-def decode(content: bytes, arch: Architecture, bases: Mapping[int, Image] = {}) -> Program:
-    """What a program file does, given the images that earlier files (by signature) left.
+def decode(content: bytes, arch: Architecture) -> Program:
+    """What a program file does that builds on no other one.
 
-    Raises ``BitstreamError`` for a file that the loader would refuse: bad length, magic,
-    version, architecture, region, base, CRC, space, mask or address, a section that is too
-    long, a missing COMMIT, trailing words.
+    Raises ``BitstreamError`` for a file that the loader would refuse: bad magic, version,
+    architecture, grid, region, base, CRC, operation, space, mask or address, a section that is
+    too long, a missing COMMIT; and for two that it would not: a truncated one, for the rest of
+    which it waits, and one with words after COMMIT.  The loader activates that program, and
+    takes those words as the header of the next one.
     """
     if len(content) % 4 or len(content) < 4 * HEADER_WORDS:
-        raise BitstreamError(f"truncated: {len(content)} bytes are not a header of "
-                             f"{HEADER_WORDS} words and whole words after it")
-    words = [int(w) for w in np.frombuffer(content, dtype="<u4")]
-    image, regions = _decode_header(words, arch, bases)
-    memory, position = False, HEADER_WORDS
-    for number in range(words[5]):
-        where = f"section {number} of {words[5]}"
-        if position + SECTION_WORDS >= len(words):
-            raise BitstreamError(f"truncated in {where}")
-        op, space_number = words[position] & 0xFF, words[position] >> 8 & 0xFF
-        first, count = words[position + 2] & 0xFFFF, words[position + 2] >> 16
-        wanted = (OP_COMMIT,) if number == words[5] - 1 else (OP_WRITE, OP_CLEAR)
-        commit = words[position:position + SECTION_WORDS] \
-            == [OP_COMMIT | number << 16, 0, 0]
-        if words[position] >> 16 != number:
-            raise BitstreamError(f"operation {op} has number {words[position] >> 16} in {where}")
-        if op not in wanted or (op == OP_COMMIT and not commit):
-            raise BitstreamError(f"operation {op} is not allowed in {where}")
-        places, width = [], 0
-        if op != OP_COMMIT:
-            space = _space(space_number, where)
-            places = _places(space, words[position + 1], regions, arch, where)
-            if first + count > depth(space, arch):
-                raise BitstreamError(f"rows outside {space.name} in {where}")
-            width = words_per_row(space, arch) if op == OP_WRITE else 0
-            if width * count > MAX_PAYLOAD:
-                raise BitstreamError(f"more than {MAX_PAYLOAD} words of payload in {where}")
-            memory |= space is Space.MEMORY
-        end = position + SECTION_WORDS + count * width
-        if end >= len(words):
-            raise BitstreamError(f"truncated in {where}")
-        if crc(words[position:end]) != words[end]:
-            raise BitstreamError(f"CRC does not match in {where}")
-        payload = words[position + SECTION_WORDS:end]
-        for place in places:
-            target = image.rows.setdefault(place, {})
-            for i in range(count):
-                value = from_words(payload[i * width:(i + 1) * width])
-                target[first + i] = value
-        position = end + 1
+        raise Truncated(f"truncated: {len(content)} bytes are not a header of "
+                        f"{HEADER_WORDS} words and whole words after it")
+    words = np.frombuffer(content, dtype="<u4").tolist()
+    header = read_header(words, arch)
+    image, position = Image(arch), HEADER_WORDS
+    for number in range(header.sections):
+        section = read_section(words, position, number, header, arch)
+        for place in section.places:
+            image.rows.setdefault(place, {}).update(enumerate(section.rows, section.first))
+        position += section.words
+    check_total(words, position, header)
     if position != len(words):
         raise BitstreamError(f"{len(words) - position} words after the last section")
-    if crc(words[HEADER_WORDS:]) != words[6]:
-        raise BitstreamError("total CRC does not match")
     image.rows = {place: kept for place, rows in image.rows.items()
                   if (kept := {a: v for a, v in rows.items() if v or place[0] is Space.MEMORY})}
-    return Program(image, regions, words[HEADER_WORDS - 1], words[4], memory)
-
-
-def _decode_header(words: Sequence[int], arch: Architecture, bases: Mapping[int, Image]
-                   ) -> tuple[Image, tuple[int, ...]]:
-    if words[0] != MAGIC:
-        raise BitstreamError(f"not a program file: magic is {words[0]:#010x}, not {MAGIC:#010x}")
-    if words[1] != VERSION:
-        raise BitstreamError(f"format version {words[1]} is not {VERSION}")
-    if crc(words[:HEADER_WORDS - 1]) != words[HEADER_WORDS - 1]:
-        raise BitstreamError("header CRC does not match")
-    mask = words[3] >> 16
-    if words[2] != arch.hash or words[3] & 0xFFFF != grid_word(arch):
-        raise BitstreamError(f"wrong architecture: file is for {words[2]:#010x}, "
-                             f"{arch.name} is {arch.hash:#010x}")
-    if not mask or mask >> arch.region_count:
-        raise BitstreamError(f"region mask {mask:#x} is not one of {arch.region_count} regions")
-    if words[4] and words[4] not in bases:
-        raise BitstreamError(f"the file changes the program of signature {words[4]:#010x}, "
-                             "which is not there")
-    image = bases[words[4]].copy() if words[4] else Image(arch)
-    return image, tuple(r for r in range(arch.region_count) if mask >> r & 1)
-
-
-def _space(number: int, where: str) -> Space:
-    try:
-        return Space(number)
-    except ValueError:
-        raise BitstreamError(f"unknown space {number} in {where}") from None
-
-
-def _places(space: Space, masks: int, regions: Sequence[int], arch: Architecture, where: str
-            ) -> list[Place]:
-    rows, cols = masks & 0xFFFF, masks >> 16
-    if space not in TILE_SPACES:
-        if any(rows >> r & 1 and r not in regions for r in range(16)):
-            raise BitstreamError(f"regions that the file is not for in {where}")
-        return [(space, r, 0) for r in regions if rows >> r & 1]
-    if rows >> arch.rows or cols >> arch.cols:
-        raise BitstreamError(f"tiles outside the grid in {where}")
-    tiles = [(r, c) for r, c in arch.tiles if rows >> r & 1 and cols >> c & 1]
-    if any(arch.region(*t) not in regions for t in tiles):
-        raise BitstreamError(f"regions that the file is not for in {where}")
-    return [(space, *t) for t in tiles]
+    return Program(image, header.regions)

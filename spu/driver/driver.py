@@ -80,13 +80,15 @@ class Driver:
         """
         chosen = list(range(self.arch.region_count)) if regions is None else list(regions)
         content = bitstream.encode(image, chosen)
+        # A bank that waits for its swap is not what the loader will find in the shadow.
+        settled = not await self.read("STATUS") & regmap.STATUS_COMMITTING
         base = (await self.state(chosen[0])).shadow
         same = all([(await self.state(r)).shadow == base for r in chosen])
-        if changes and same and base in self.known:
+        if changes and settled and same and base in self.known:
             changed = bitstream.encode(image, chosen, self.known[base], base)
             content = min(content, changed, key=len)
         await self.load_file(content, wait)
-        self.known[bitstream.signature(content)] = image
+        self.known[bitstream.signature(content)] = image.copy()
         return content
 
     async def load_file(self, content: bytes, wait: bool = True) -> None:

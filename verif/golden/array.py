@@ -139,17 +139,12 @@ class GoldenArray:
         for tile in self.arch.region_tiles(region):
             if tile in self.memory:
                 self.memory[tile][:] = 0
-        self.fill_memory(self.memory, region, image)
-
-    def fill_memory(self, memory: Mapping[tuple[int, int], Words], region: int, image: Image
-                    ) -> None:
-        """Write the words of the image into data memories of a region."""
         for (space, r, c), rows in image.rows.items():
-            if space is Space.MEMORY and (r, c) in memory \
+            if space is Space.MEMORY and (r, c) in self.memory \
                     and self.arch.region(r, c) == region:
                 for address in rows:
                     pair = tuple(image.read(space, (r, c), address).values())
-                    memory[r, c][:, address] = w.from_integers([pair], self.arch)[0, :-1]
+                    self.memory[r, c][:, address] = w.from_integers([pair], self.arch)[0, :-1]
 
     def feed(self, column: int, streams: Sequence[Stream]) -> None:
         """Append words to the input stream of a column, for every run of the batch."""

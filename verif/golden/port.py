@@ -5,23 +5,16 @@ from functools import partial
 
 import numpy as np
 
-from spu.arch import bitstream, regmap
-from spu.arch.bitstream import BitstreamError, Image
+from spu.arch import regmap
+from spu.arch.bitstream import Image
 from spu.arch.config import TILE_SPACES, Space, depth, stored_word, words_per_row
-from spu.arch.packing import from_words, pack, to_words, unpack
+from spu.arch.packing import from_words, pack, to_words
 from spu.arch.params import Architecture
 from spu.driver import Port, Refused
 from spu.driver.port import Words
-from verif.golden import words as w
 from verif.golden.array import GoldenArray
+from verif.golden.loader import GoldenLoader
 from verif.golden.region import has_end
-
-#: Load errors by what the decoder says of a file; the first that matches.
-_REASONS = (("magic", "bad magic"), ("format version", "bad format version"),
-            ("wrong architecture", "wrong architecture"), ("region mask", "wrong grid or regions"),
-            ("not there", "wrong base"), ("header CRC", "header CRC"), ("operation", "operation"),
-            ("total CRC", "total CRC"), ("CRC", "section CRC"), ("words of payload",
-                                                               "section too long"))
 
 
 class GoldenPort(Port):
@@ -31,7 +24,8 @@ class GoldenPort(Port):
     arrive; a run that has ended swaps banks and begins the next one as the RTL does.
     Counters of holds, of units' work and CONFIG_WORDS stay 0: time passes only in executed cycles.
     Not there: HALT, single steps and the trace, which are about signals; they are refused.  Nor is
-    a word ever on offer at an edge, so that FLUSH drops them all.
+    a word ever on offer at an edge, so that FLUSH drops them all.  A program file that comes while
+    banks wait for their swap is kept until then, as on the bus; ``load`` does not wait for that.
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -40,19 +34,13 @@ class GoldenPort(Port):
         self.constants = regmap.constant_registers(arch)
         self.golden = GoldenArray(Image(arch))
         count = arch.region_count
-        #: Per region: image and signature of the bank in use and of the shadow bank.
-        self.banks = [[(Image(arch), 0), (Image(arch), 0)] for _ in range(count)]
+        self.loader = GoldenLoader(arch)
         self.registers = dict.fromkeys((*(f"ITERATIONS_{r}" for r in range(count)),
                                         "WINDOW_SELECT", "WINDOW_ROW", "WATCHDOG"), 0)
-        self.loaded, self.done, self.waiting, self.aborted, self.timed_out, self.no_end = (
-            [False] * count for _ in range(6))
-        #: Whether a file filled each of the two banks.
-        self.filled = [[False, False] for _ in range(count)]
+        self.done, self.aborted, self.timed_out, self.no_end = (
+            [False] * count for _ in range(4))
         self.rounds: list[int | None] = [None] * count   # runs asked for
-        self.memory = [False] * count                    # data memories swap with the banks
-        #: Halves of data memories that are not in use.
-        self.halves = {tile: np.zeros_like(words) for tile, words in self.golden.memory.items()}
-        self.error, self.refusal, self.cycles = 0, 0, [0] * count
+        self.refusal, self.cycles = 0, [0] * count
         self.run_saturated = [False] * count
         self.saturated = dict.fromkeys(arch.tiles, 0)
         self.kept = dict.fromkeys(regmap.counter_names(arch), 0)
@@ -70,6 +58,7 @@ class GoldenPort(Port):
             moved = self.golden.advance()
             for region in range(self.arch.region_count):
                 moved |= self._between_runs(region)
+            moved |= self.loader.proceed()
 
     def _between_runs(self, region: int) -> bool:
         model = self.golden.regions[region]
@@ -78,18 +67,10 @@ class GoldenPort(Port):
         if model is not None:
             self._leave(region)
             self.done[region] = True
-        swapped = self.waiting[region]
+        swapped = self.loader.waiting[region]
         if swapped:
-            self.banks[region].reverse()
-            self.filled[region].reverse()
-            self.waiting[region], self.loaded[region] = False, True
-            self.golden.images[region] = self.banks[region][0][0]
-            if self.memory[region]:
-                self.memory[region] = False
-                for tile in self._memory_tiles(region):
-                    words = self.golden.memory[tile].copy()
-                    self.golden.memory[tile][:] = self.halves[tile]
-                    self.halves[tile] = words
+            self.loader.swap(region, self.golden.memory)
+            self.golden.images[region] = self.loader.banks[region][0].image
         rounds, self.rounds[region] = self.rounds[region], None
         if rounds:
             self.done[region] = False
@@ -100,9 +81,6 @@ class GoldenPort(Port):
         elif rounds == 0:
             self.done[region] = True
         return swapped or rounds is not None or model is not None
-
-    def _memory_tiles(self, region: int) -> list[tuple[int, int]]:
-        return [t for t in self.arch.region_tiles(region) if t in self.golden.memory]
 
     def _leave(self, region: int) -> None:
         """Take down what a run that is over, or that is given up, has counted."""
@@ -117,26 +95,8 @@ class GoldenPort(Port):
     # Port.
 
     async def load(self, content: bytes) -> None:
-        if self.error:
-            return
-        bases = {signature: image for banks in self.banks for image, signature in banks[1:]
-                 if signature}
-        try:
-            program = bitstream.decode(content, self.arch, bases)
-        except BitstreamError as error:
-            name = next((name for text, name in _REASONS if text in str(error)), "address")
-            self.error = regmap.LOAD_ERRORS.index(name)
-            return
-        for region in program.regions:
-            places = {place: rows for place, rows in program.image.rows.items()
-                      if program.image.place_region(place) == region}
-            self.banks[region][1] = (Image(self.arch, places), program.signature)
-            self.waiting[region] = self.filled[region][1] = True
-            if program.memory:
-                self.memory[region] = True
-                for tile in self._memory_tiles(region):
-                    self.halves[tile][:] = 0
-                self.golden.fill_memory(self.halves, region, program.image)
+        whole = content + bytes(-len(content) % 4)
+        self.loader.offer(np.frombuffer(whole, "<u4").tolist())
         self._advance()
 
     async def send(self, column: int, words: Words) -> None:
@@ -178,21 +138,24 @@ class GoldenPort(Port):
         if reader is not None:
             return reader()
         for prefix, of_region in (("REGION_", self._flags),
-                                  ("ACTIVE_FILE_", lambda r: self.banks[r][0][1]),
-                                  ("SHADOW_FILE_", lambda r: self.banks[r][1][1])):
+                                  ("ACTIVE_FILE_", lambda r: self.loader.banks[r][0].signature),
+                                  ("SHADOW_FILE_", lambda r: self.loader.banks[r][1].signature)):
             if name is not None and name.startswith(prefix):
                 return of_region(int(name.removeprefix(prefix)))
         raise Refused(f"read of {address:#x}: the golden model has no such register")
 
     def _status(self) -> int:
-        return any(self.waiting) * regmap.STATUS_COMMITTING \
+        loader = self.loader
+        return loader.loading * regmap.STATUS_LOADING \
+            | any(loader.waiting) * regmap.STATUS_COMMITTING \
             | self.refusal << regmap.STATUS_REFUSAL_SHIFT \
-            | self.error << regmap.STATUS_ERROR_SHIFT
+            | loader.error << regmap.STATUS_ERROR_SHIFT \
+            | loader.section << regmap.STATUS_SECTION_SHIFT
 
     def _flags(self, region: int) -> int:
         model = self.golden.regions[region]
         saturated = self.run_saturated[region] or (model is not None and model.saturated.any())
-        flags = (self._running(region), self.done[region], self.loaded[region],
+        flags = (self._running(region), self.done[region], self.loader.loaded[region],
                  self.rounds[region] is not None, self.aborted[region], self.timed_out[region],
                  bool(saturated), self.no_end[region])
         return sum(flag << i for i, flag in enumerate(flags))
@@ -217,7 +180,8 @@ class GoldenPort(Port):
         if value & ~(regmap.CONTROL_CLEAR | regmap.CONTROL_SNAPSHOT):
             raise Refused(f"CONTROL {value:#x} is not in the golden model")
         if value & regmap.CONTROL_CLEAR:
-            self.error = self.refusal = 0
+            self.refusal = 0
+            self.loader.clear()
         if value & regmap.CONTROL_SNAPSHOT:
             self._advance()
             for r in range(self.arch.region_count):
@@ -243,14 +207,13 @@ class GoldenPort(Port):
                 self.rounds[region] = self.registers[f"ITERATIONS_{region}"]
                 self.aborted[region] = self.timed_out[region] = self.no_end[region] = False
             if name == "COMMIT":
-                self.waiting[region] = True
+                self.loader.waiting[region] = True
             if name in ("ABORT", "RESET"):
                 self._end(region)
             if name == "RESET":
-                self.loaded[region] = self.waiting[region] = self.filled[region][0] = False
+                self.loader.reset(region)
                 self.done[region] = self.aborted[region] = self.no_end[region] = False
                 self.timed_out[region] = False
-                self.banks[region][0] = (self.banks[region][0][0], 0)
             if name in ("RESET", "FLUSH"):
                 for fifo in [*(self.golden.entering[p] for p in self.arch.inputs(region)),
                              *(self.golden.leaving[p] for p in self.arch.outputs(region))]:
@@ -258,16 +221,17 @@ class GoldenPort(Port):
 
     def _against(self, name: str, region: int) -> str:
         """Why a region cannot follow a command, or nothing."""
+        loader = self.loader
         if name == "START":
-            if not (self.loaded[region] or self.waiting[region]):
+            if not (loader.loaded[region] or loader.waiting[region]):
                 return "no program"
             if self.rounds[region] is not None:
                 return "start pending"
-            coming = self.banks[region][int(self.waiting[region])][0]
+            coming = loader.banks[region][int(loader.waiting[region])].image
             return "" if has_end(coming, region) else "no end"
-        if name == "COMMIT" and any(self.waiting):
+        if name == "COMMIT" and loader.busy:
             return "busy"
-        if name == "COMMIT" and not self.filled[region][1]:
+        if name == "COMMIT" and not loader.banks[region][1].filled:
             return "no bank"
         return "running" if name == "FLUSH" and self._running(region) else ""
 
@@ -297,7 +261,7 @@ class GoldenPort(Port):
         shadow = bool(select & regmap.WINDOW_SHADOW)
         if value is None and self._running(region):
             raise Refused(f"region {region} runs")
-        if value is not None and any(self.waiting):
+        if value is not None and self.loader.busy:
             raise Refused("the loader is busy")
         width = words_per_row(space, arch)
         at_end = word == width - 1
@@ -305,18 +269,11 @@ class GoldenPort(Port):
                                                        word + 1 << regmap.WINDOW_WORD_SHIFT)
         if value is None:
             return to_words(self._row(space, place, region, row, shadow), width)[word]
-        image, _ = self.banks[region][1]
-        self.banks[region][1] = (image, 0)
-        self.memory[region] |= space is Space.MEMORY
-        if space is Space.MEMORY and place not in self.halves:
-            return 0   # there is no such memory; the access is
+        self.loader.banks[region][1].signature = 0
+        self.loader.memory[region] |= space is Space.MEMORY
         words = to_words(self._row(space, place, region, row, True), width)
         words[word] = value
-        if space is Space.MEMORY:
-            entry = unpack(stored_word(arch), from_words(words))
-            self.halves[place][0, row] = w.from_integers([tuple(entry.values())], arch)[0, :-1]
-        else:
-            image.rows.setdefault((space, *place), {})[row] = from_words(words)
+        self.loader.write((space, *place), row, from_words(words))
         return 0
 
     def _row(self, space: Space, place: tuple[int, int], region: int, row: int, shadow: bool
@@ -325,9 +282,9 @@ class GoldenPort(Port):
         if space is Space.MEMORY:
             if place not in self.golden.memory:
                 return 0
-            half = self.halves if shadow else self.golden.memory
+            half = self.loader.halves if shadow else self.golden.memory
             *lanes, bias = half[place][0, row].tolist()
             data = sum(lane << 16 * i for i, lane in enumerate(lanes))
             return pack(stored_word(self.arch), {"data": data, "bias": bias})
-        image, _ = self.banks[region][int(shadow)]
+        image = self.loader.banks[region][int(shadow)].image
         return image.rows.get((space, *place), {}).get(row, 0)

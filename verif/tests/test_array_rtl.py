@@ -7,6 +7,7 @@ import pytest
 
 from spu.arch.params import CONFIGS
 from verif import corruption_bench, host_bench, ways_out_bench
+from verif.loading_scenarios import scenarios
 from verif.random_bench import Plan
 from verif.random_programs import ARRAYS, run_plan
 from verif.rtl_engine import build_rtl
@@ -42,6 +43,14 @@ def test_random_programs_run_on_basic(tmp_path):
 def test_loader_and_host_registers(tmp_path):
     arch = ARRAYS["2x2"]
     build_rtl(arch).run("verif.host_bench", tmp_path, expected=host_bench.COUNT,
+                        environment={"SPU_ARCH": json.dumps(asdict(arch))})
+
+
+@pytest.mark.parametrize("name", ["2x2", "two regions"])
+def test_loading(name, tmp_path):
+    arch = ARRAYS[name]
+    build_rtl(arch).run("verif.loading_bench", tmp_path,
+                        expected=len(scenarios(arch)),
                         environment={"SPU_ARCH": json.dumps(asdict(arch))})
 
 

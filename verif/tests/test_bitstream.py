@@ -73,6 +73,17 @@ def test_trailing_words_are_refused(compiled):
         bitstream.decode(compiled("tiny").content + b"\0\0\0\0", TINY)
 
 
+def test_a_section_is_too_long_once_the_loader_has_too_many_words():
+    header = bitstream.Header((0,), 0, 2, 0, 1)
+    words = [bitstream.OP_WRITE | Space.CONTEXT.value << 8, 0x10001, 129 << 16]
+    words += [0] * bitstream.MAX_PAYLOAD
+    with pytest.raises(bitstream.Truncated):
+        bitstream.read_section(words, 0, 0, header, TINY)
+    with pytest.raises(bitstream.BitstreamError, match="more than 256 words") as found:
+        bitstream.read_section([*words, 0], 0, 0, header, TINY)
+    assert found.value.reason == "section too long"
+
+
 @pytest.mark.parametrize(("change", "rule"), [
     ({"pattern": ("MM", "M")}, "equal length"), ({"pattern": ("Mx", "MM")}, "unknown tile kinds"),
     ({"pattern": ("M" * 17,)}, "1x1 to 16x16"), ({"lanes": 3}, "lanes must be"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compiler.gemm import gemm
-from spu.arch import bitstream
+from spu.arch import bitstream, regmap
 from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space
 from spu.arch.params import ALWAYS, CONFIGS
@@ -14,6 +14,7 @@ from spu.driver import Driver, DriverError, Refused, run
 from verif.gemm import expected_words, input_streams, predicted_codes, result_codes
 from verif.golden.array import GoldenArray
 from verif.golden.port import GoldenPort
+from verif.loading_scenarios import SPACES, results, rows_of, scenarios
 from verif.programs import random_case
 from verif.random_programs import ARRAYS
 
@@ -24,16 +25,12 @@ def _driver(arch=SMALL):
     return Driver(GoldenPort(arch), arch)
 
 
-def _rows(image):
-    return {place: kept for place, rows in image.rows.items()
-            if (kept := {row: value for row, value in rows.items() if value})}
-
-
 @pytest.mark.parametrize("name", ["2x2", "two regions", "wide"])
 def test_programs_run_as_on_the_array(name):
     arch = ARRAYS[name]
     driver, golden = _driver(arch), GoldenArray(Image(arch))
     run(driver.identify())
+    found = False
     for seed in range(4):
         case = random_case(arch, seed)
         golden.images = [case.image] * arch.region_count
@@ -50,7 +47,38 @@ def test_programs_run_as_on_the_array(name):
             == want.region_cycles
         for tile in arch.memory_tiles:
             rows = run(driver.read_rows(Space.MEMORY, tile, range(arch.memory_words)))
-            assert any(rows) == bool(golden.memory[tile].any())
+            assert rows == [sum(int(part) << 16 * i for i, part in enumerate(word))
+                            for word in golden.memory[tile][0]]
+            found |= any(rows)
+    assert found
+
+
+@pytest.mark.parametrize(("name", "scenario"), [
+    (name, scenario) for name in ("2x2", "two regions") for scenario in scenarios(ARRAYS[name])])
+def test_loading(name, scenario):
+    run(scenario(_driver(ARRAYS[name]), run))
+
+
+def test_an_image_that_changes_after_its_load_is_loaded_as_it_is_then():
+    driver, image = _driver(), random_case(SMALL, 0, "alu").image
+    run(driver.load(image))
+    run(driver.load(Image(SMALL), changes=False))
+    image.write(Space.CONTEXT, (0, 0), 0, {"op": 7})
+    run(driver.load(image))
+    assert rows_of(run(driver.read_image())) == rows_of(image)
+
+
+def test_a_file_that_is_loaded_while_another_waits_needs_no_base():
+    driver, case = _driver(), random_case(SMALL, 11, "alu")
+    run(driver.load(case.image))
+    run(driver.start({0: case.rounds[0]}))
+    assert run(driver.state()).running
+    run(driver.load(case.image, changes=False, wait=False))
+    run(driver.load(Image(SMALL), wait=False))
+    for column, words in case.inputs.items():
+        run(driver.port.send(column, words))
+    assert run(driver.read("STATUS")) >> regmap.STATUS_ERROR_SHIFT & 0xFF == 0
+    assert rows_of(run(driver.read_image(SPACES))) == {}
 
 
 def test_later_files_hold_changes_only_and_read_back_whole():
@@ -65,7 +93,7 @@ def test_later_files_hold_changes_only_and_read_back_whole():
     changes = run(driver.load(sibling))
     assert len(changes) <= len(full) // 4
     found = run(driver.read_image([s for s in Space if s is not Space.MEMORY]))
-    assert _rows(found) == _rows(sibling)
+    assert rows_of(found) == rows_of(sibling)
     with pytest.raises(DriverError, match="wrong base"):
         run(driver.load_file(bitstream.encode(sibling, None, image, 12345)))
     with pytest.raises(DriverError, match="wrong base"):   # sticky
@@ -90,6 +118,10 @@ def test_preloaded_programs_follow_each_other():
             run(driver.port.send(column, words))
     run(driver.finish())
     assert run(driver.state()).active == state.shadow
+    first, second = results(SMALL, cases)
+    assert first != second
+    for column in range(SMALL.cols):
+        assert run(driver.port.receive(column)) == first[column] + second[column]
 
 
 def test_what_is_not_there_is_refused():
@@ -152,7 +184,7 @@ def test_a_program_written_word_by_word_runs_with_its_data_memory():
         for row, bits in rows.items():
             run(driver.write_row(space, tuple(place), row, bits))
     run(driver.commit())
-    assert _rows(run(driver.read_image())) == _rows(case.image)
+    assert rows_of(run(driver.read_image())) == rows_of(case.image)
     got = run(driver.run(case.inputs, dict(enumerate(case.rounds)),
                          {c: len(words) for c, words in want.items()}))
     assert got == want
