@@ -26,6 +26,7 @@ class GoldenPort(Port):
     Not there: HALT, single steps and the trace, which are about signals; they are refused.  Nor is
     a word ever on offer at an edge, so that FLUSH drops them all.  A program file that comes while
     banks wait for their swap is kept until then, as on the bus; ``load`` does not wait for that.
+    Rows of units that a tile has not are read back as they were written, in RTL as 0.
     """
 
     def __init__(self, arch: Architecture) -> None:
