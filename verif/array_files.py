@@ -1,10 +1,9 @@
 """Arrays in files of numpy: one, or several by name."""
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,11 @@ def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
     try:
         file = np.load(path, allow_pickle=False)
         return dict(file) if hasattr(file, "files") else {only: file}
-    except (ValueError, EOFError, KeyError, BadZipFile, zlib.error, RuntimeError):
+    except OSError as error:
+        if error.filename:
+            raise
+        raise BadInput(f"{path}: {error}") from None
+    except Exception:  # whatever numpy and zipfile have for damaged files
         raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
 
 

@@ -1,6 +1,8 @@
 """The ``spu`` command: exit code 0 ok, 1 failed check, 2 usage or bad input."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +72,17 @@ def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
     return content, report, arch
+
+
+@contextmanager
+def _reading(report: Path) -> Iterator[None]:
+    """Errors of what a report says that was changed since ``spu compile``."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, (host.InputError, bitstream.BitstreamError, BadInput)):
+            raise
+        raise BadInput(f"{report}: not a report of spu compile: {error}") from None
 
 
 def _kind(directory: Path) -> str | None:
@@ -170,15 +183,17 @@ def run(
         raise BadInput(f"{inputs}: has {sorted(given)}, the input is {name!r}")
     x = given[name]
     image = bitstream.decode(content, arch).image
-    words = host.encode_inputs(x, report, arch)
+    with _reading(directory / REPORT):
+        words = host.encode_inputs(x, report, arch)
     golden = GoldenArray(image).run(words, len(x))
     outputs, counters = golden.outputs, {"CYCLES_0": golden.cycles, "ACTIVE_0": golden.cycles}
     if engine == EngineName.rtl:
         outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
-    result = host.decode_outputs(outputs, report, arch)
+    with _reading(directory / REPORT):
+        result = host.decode_outputs(outputs, report, arch)
+        saturated = host.saturated_layers(golden.tile_saturated, report)
     files: dict[Path, Writer] = {out: arrays_writer(
         out, {report["io"].get("output", "output"): result})}
-    saturated = host.saturated_layers(golden.tile_saturated, report)
     if stats:
         text = json.dumps({"engine": str(engine), "vectors": len(x), "saturated": saturated,
                            **counters}, indent=1)

@@ -61,7 +61,8 @@ class Commands(typer.core.TyperGroup):
             _check_empty(args)
             with self.make_context("spu", args, **extra) as context:
                 self.invoke(context)
-            sys.stdout.flush()
+            if sys.stdout:  # closed, if not
+                sys.stdout.flush()
         except typer.Exit as done:
             return int(done.exit_code)
         except _UsageError as error:

@@ -79,7 +79,9 @@ def load(directory: Path) -> Explained:
         explained = Explained(report, from_json(report["graph"]))
         explained.operations(), explained.hops(), explained.registers(), explained.size
         return explained
-    except (ValueError, KeyError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # whatever a file has that is no mapping
         raise CompileError(f"{path}: not what spu map wrote: {error}") from None
 
 

@@ -19,7 +19,9 @@ def show_model(directory: Path, console: Console) -> None:
             _steps(report, console)
         else:
             _pipeline(report, console)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # whatever a report has that is none
         raise CompileError(f"{path}: not a report of spu compile: {error}") from None
 
 

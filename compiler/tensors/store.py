@@ -1,6 +1,8 @@
 """Compiled tensor programs in a directory: program files, a report, arrays of the host's part."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -85,6 +87,7 @@ class _Writer:
                         for x in self.kernels],
             "products": [self._plan(p) for p in self.plans],
         }
+        report["digest"] = _digest(report, files, self.arrays)
         files[REPORT] = (json.dumps(report, indent=1) + "\n").encode()
         return files, self.arrays
 
@@ -113,24 +116,42 @@ class _Writer:
                 "results": {str(c): words for c, words in plan.results.items()}}
 
 
+def _digest(report: dict, programs: Mapping[str, bytes], arrays: Mapping[str, Any]) -> str:
+    """Of all that is written: the report without it, and files and arrays by name."""
+    state = hashlib.sha256(json.dumps(report, sort_keys=True).encode())
+    for name in sorted(programs):
+        state.update(f"{name} {len(programs[name])} ".encode() + programs[name])
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        state.update(f"{name} {values.dtype.str} {np.shape(arrays[name])} ".encode())
+        state.update(values.data)
+    return state.hexdigest()
+
+
 def load(directory: Path) -> Compiled:
-    """What ``save`` wrote; ``CompileError`` if it is not that."""
+    """What ``save`` wrote; ``CompileError`` if it is not that, or was changed or damaged since."""
     try:
         report = json.loads((directory / REPORT).read_text())
         with np.load(directory / ARRAYS, allow_pickle=False) as file:
             arrays = dict(file)
-        return _Reader(directory, report, arrays).compiled()
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AssertionError) as error:
-        raise CompileError(f"{directory}: not what spu compile wrote: {error}") from None
+        programs = {f"{PROGRAMS}/{path.name}": path.read_bytes()
+                    for path in (directory / PROGRAMS).glob("*.spub")}
+        # Reports had none before.
+        if "digest" in report and report.pop("digest") != _digest(report, programs, arrays):
+            raise CompileError("a file was changed or damaged; spu compile writes them anew")
+        return _Reader(report, programs, arrays).compiled()
+    except Exception as error:  # whatever numpy, zipfile, json and the reader have for damage
+        what = str(error) or type(error).__name__
+        raise CompileError(f"{directory}: not what spu compile wrote: {what}") from None
 
 
 class _Reader:
-    def __init__(self, directory: Path, report: dict, arrays: dict) -> None:
-        self.directory, self.report, self.arrays = directory, report, arrays
+    def __init__(self, report: dict, programs: Mapping[str, bytes], arrays: dict) -> None:
+        self.report, self.programs, self.arrays = report, programs, arrays
         self.arch = architecture(report["arch"])
 
     def _content(self, name: str) -> bytes:
-        return (self.directory / PROGRAMS / f"{name}.spub").read_bytes()
+        return self.programs[f"{PROGRAMS}/{name}.spub"]
 
     def compiled(self) -> Compiled:
         report = self.report

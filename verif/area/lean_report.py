@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pal_units import FORMATS, dot_params
 from verif.area.bars import Row
 from verif.area.edges import EDGE
-from verif.area.lean import PAIRS
+from verif.area.lean import FAMILIES, PAIRS
 from verif.readme import fill, markdown_table, wrapped
 from verif.stamps import LEAN
 
@@ -79,8 +80,7 @@ Every unit here is RTL whose mapped netlist was simulated and gave its numpy mod
 * **What can be cut**: of PAL bits of a product, of the antilog, guard bits, octaves of operands; of
   integers the lowest columns of Booth's rows, with a constant for their mean; of floats the window
   below the largest product, cut off or jammed; of every block scale guard bits.
-* **Uncut** means the default of PAL and of integers; windows of floats begin at 15 bits or at the
-  exact product, whichever is less (E4M3 would take 36 bits, E3M4 22, E2M5 16).
+{wrapped(_uncut(), "* ")}
 * **Search**: from the uncut unit by single cuts, as long as the SQNR is not below a floor. All
   settings of which nothing more can be cut alone are synthesised (last column); the smallest
   counts.
@@ -98,6 +98,18 @@ Every unit here is RTL whose mapped netlist was simulated and gave its numpy mod
 
 {sections}
 """
+
+
+def _uncut() -> str:
+    """What the search begins from: the defaults, but for guard bits."""
+    first, = {FAMILIES[pair.pal].uncut[2] for pair in PAIRS}
+    default = {name: dot_params(FORMATS[name]).guard_bits
+               for name in (pair.default.split()[0] for pair in PAIRS)}
+    fewer = ", ".join(f"{name} {bits}" for name, bits in default.items() if bits < first)
+    return (f"**Uncut** means the default of PAL and of integers, but for guard bits: every block "
+            f"scale begins with {first} of them, also where the default has fewer ({fewer}). "
+            "Windows of floats begin at 15 bits or at the exact product, whichever is less (E4M3 "
+            "would take 36 bits, E3M4 22, E2M5 16).")
 
 
 def _measured(results: dict) -> str:

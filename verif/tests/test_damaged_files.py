@@ -1,0 +1,134 @@
+"""Damaged files: a line and exit code 2, or the right answer; never an error of our own."""
+
+import io
+import json
+import random
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from verif.cli import app
+from verif.digits.data import MODEL, split
+
+RUN = CliRunner()
+
+
+def _spu(*line):
+    """Exit code and stderr of a command."""
+    result = RUN.invoke(app, [str(word) for word in line])
+    if result.exit_code:
+        assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.exit_code, result.stderr
+
+
+def _built(path, kind):
+    """A compiled model, and an input of it."""
+    if kind == "pipeline":
+        np.save(path / "x.npy", split()[2][:1])
+        model, options = MODEL, ()
+    else:
+        value, weights = onnx.helper.make_tensor_value_info, np.random.default_rng(2)
+        model, options = path / "m.onnx", ("--steps",)
+        nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["p"]),
+                 onnx.helper.make_node("Tanh", ["p"], ["y"])]
+        onnx.save(onnx.helper.make_model(onnx.helper.make_graph(
+            nodes, "m", [value("x", 1, [2, 8])], [value("y", 1, [2, 4])],
+            [onnx.numpy_helper.from_array(weights.normal(size=(8, 4)).astype(np.float32), "w")]),
+            ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 18)]), model)
+        np.save(path / "x.npy", weights.uniform(-1, 1, (2, 8)))
+    assert _spu("compile", model, *options, "--arch", "tiny", "-o", path / "built") == (0, "")
+
+
+def _damaged(content, rng):
+    """Cut off, zeros in a row, or a few bits or bytes changed."""
+    kind = rng.randrange(4)
+    if kind == 0:
+        return content[:rng.randrange(len(content))]
+    damaged = bytearray(content)
+    for _ in range((1, 1, 8, 3)[kind]):
+        place = rng.randrange(len(content))
+        damaged[place:place + 1] = [bytes(1), bytes([damaged[place] ^ 1 << rng.randrange(8)]),
+                                    bytes([rng.randrange(256)])][kind - 1]
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(("kind", "trials"), [("steps", 100), ("pipeline", 30)])
+def test_a_damaged_compiled_model_is_refused_or_runs(kind, trials, tmp_path):
+    _built(tmp_path, kind)
+    files = sorted(p for p in (tmp_path / "built").rglob("*") if p.is_file())
+    line = ("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    assert _spu(*line) == (0, "")
+    right, rng, codes = (tmp_path / "y.npy").read_bytes(), random.Random(7), []
+    for trial in range(trials):
+        path = files[trial % len(files)]
+        content = path.read_bytes()
+        path.write_bytes(_damaged(content, rng))
+        code, message = _spu(*line)
+        assert code in (0, 2), (path.name, trial, message)
+        # The report of a pipeline has no digest.
+        if code == 0 and path.name != "report.json":
+            assert (tmp_path / "y.npy").read_bytes() == right, (path.name, trial)
+        code_explained, message = _spu("explain", tmp_path / "built")
+        assert code_explained in (0, 2), (path.name, trial, message)
+        path.write_bytes(content)
+        codes.append(code)
+    assert codes.count(2) > trials * 2 // 3
+
+
+def test_a_report_that_was_changed_is_refused_and_one_without_a_digest_runs(tmp_path):
+    _built(tmp_path, "steps")
+    path = tmp_path / "built" / "report.json"
+    line = ("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    report = json.loads(path.read_text())
+    older = {k: v for k, v in report.items() if k != "digest"}
+    for changed, message in ((report | {"tensor_biases": []}, "a file was changed or damaged"),
+                             (older | {"tensor_biases": []}, "not what spu compile wrote"),
+                             (report | {"cycles": 1}, "a file was changed or damaged")):
+        path.write_text(json.dumps(changed))
+        code, error = _spu(*line)
+        assert (code, message in error) == (2, True), error
+    path.write_text(json.dumps(older))
+    assert _spu(*line) == (0, "")
+
+
+def _claiming(shape):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return header.getvalue() + bytes(64)
+
+
+@pytest.mark.parametrize("shape", [(1 << 44,), (10**31,), (1 << 21, 1 << 22)])
+def test_arrays_that_claim_any_size_are_no_arrays(shape, tmp_path):
+    _built(tmp_path, "steps")
+    (tmp_path / "large.npy").write_bytes(_claiming(shape))
+    with zipfile.ZipFile(tmp_path / "large.npz", "w") as archive:
+        archive.writestr("x.npy", _claiming(shape))
+    for name in ("large.npy", "large.npz"):
+        code, error = _spu("run", tmp_path / "built", "--input", tmp_path / name, "-o",
+                           tmp_path / "y.npy")
+        assert (code, "not an .npy or .npz file" in error) == (2, True), error
+    shutil.copy(tmp_path / "large.npz", tmp_path / "built" / "arrays.npz")
+    code, error = _spu("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o",
+                       tmp_path / "y.npy")
+    assert (code, "not what spu compile wrote" in error) == (2, True), error
+
+
+@pytest.mark.parametrize("line", ["check {model}", "disasm {built}"])
+def test_a_closed_output_is_no_error(line, tmp_path):
+    """``>&-``: there is no standard output at all."""
+    if "built" in line:
+        _built(tmp_path, "pipeline")
+    words = line.format(model=MODEL, built=tmp_path / "built")
+    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m verif.cli {words} >&-'],
+                          cwd=Path(__file__).parents[2], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    assert "rror" not in done.stderr
