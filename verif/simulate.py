@@ -63,13 +63,13 @@ class Outcome:
 
 
 class _Phases:
-    """Progress bars with the wall time of each phase."""
+    """Progress bars with the wall time of each phase; on a pipe a line for each."""
 
     def __init__(self, console: Console, outcome: Outcome) -> None:
         self.outcome = outcome
         self.progress = Progress(SpinnerColumn(), TextColumn("{task.description:<34}"), BarColumn(),
                                  TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
-                                 console=console)
+                                 console=console, disable=not console.is_terminal)
 
     @contextmanager
     def phase(self, name: str, total: int | None = None
