@@ -20,7 +20,7 @@ BITS = (4, 6, 8)
 def quality(compiled: Compiled, inputs: Mapping[str, NDArray]) -> float:
     """Signal to noise ratio of PAL arithmetic against float64 in dB, of the worst output."""
     program = compiled.program
-    real, _ = real_values(program, inputs)
+    real, _ = real_values(compiled.meant, inputs)
     got = predict(compiled, inputs)
     return min(decibels(real[number], got[name]) for name, number in program.outputs.items())
 

@@ -3,7 +3,7 @@
 Forward error analysis (N. Higham, Accuracy and Stability of Numerical Algorithms, 2002, ch. 3)
 with the error bounds of the units, docs/numerics.md.  A tensor is its real values and how far the
 computed ones are from them at most.  Where a function is undefined within that, the bound is
-infinite.
+infinite.  What other values in the place of masks change is part of the error.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from compiler.tensors.compiled import Compiled, Work, weight_blocks
 from compiler.tensors.expressions import REAL, Expression, operand_bias
 from compiler.tensors.program import Layout, Map, Product
 from compiler.tensors.ranges import least_magnitude
-from compiler.tensors.values import gathered
+from compiler.tensors.values import gathered, real_values
 from pal_units import model, tables
 from pal_units.formats import Format
 from spu.arch.params import BLOCK, MATRIX_DOT
@@ -43,8 +43,17 @@ class Bounded:
 
 def error_bounds(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:
     """Outputs by name: real values and bounds of the errors, inputs encoded included."""
+    meant, _ = real_values(compiled.meant, inputs)
     with np.errstate(all="ignore"):
-        return _Analysis(compiled).run(inputs)
+        found = _Analysis(compiled).run(inputs)
+        return {name: _moved(found[name], meant[i])
+                for name, i in compiled.program.outputs.items()}
+
+
+def _moved(found: Bounded, meant: NDArray) -> Bounded:
+    """About what the model means; both may be infinite."""
+    error = found.error + np.where(found.value == meant, 0.0, np.abs(found.value - meant))
+    return Bounded(meant, np.where(np.isnan(error), np.inf, error))
 
 
 def encoded(values: NDArray, bias: int) -> Bounded:

@@ -36,6 +36,7 @@ from verif.golden.units import codes_of
 from verif.golden.words import Stream
 from verif.host import InputError
 from verif.kernels import interleaved
+from verif.meaning import Meaning
 from verif.saturation import saturated
 
 #: Runs side by side in the golden model, and iterations that each has at least.
@@ -54,7 +55,7 @@ class Engine(ABC):
     """An array; ``cycles`` counts those of all runs, each as predicted.
 
     ``saturated``: elements above the top that its tiles counted; ``nodes``: those of them that
-    matter, by the label of the node of the model, see ``saturation``.
+    matter, by the label of the node of the model, see ``saturation`` and ``meaning``.
     """
 
     arch: Architecture
@@ -136,13 +137,19 @@ def check_cycles(got: int, predicted: int) -> None:
 def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
         progress: Callable[[int, int], None] = lambda done, total: None
         ) -> dict[str, NDArray[np.float64]]:
-    """Outputs by name for inputs by name, of the shapes of the program."""
+    """Outputs by name for inputs by name, of the shapes of the program.
+
+    Elements that are not what the model means, as masks were moved, count as saturated.
+    """
     program = compiled.program
-    host = _Host(compiled, engine)
+    host, meaning = _Host(compiled, engine), Meaning(compiled)
     needed = _last_uses(program)
     for name, i in program.inputs.items():
-        host.codes[i] = model.encode16(held(compiled, i, np.asarray(inputs[name], np.float64))
-                                       .reshape(program.shape(i)), compiled.bias(i))
+        given = np.asarray(inputs[name], np.float64).reshape(program.shape(i))
+        taken = held(compiled, i, given)
+        meaning.input(i, given, taken)
+        host.codes[i] = model.encode16(taken, compiled.bias(i))
+
     def look(i: int) -> None:
         """Raise if a tensor is below 0 that must not be."""
         if i not in program.nonnegative:
@@ -155,6 +162,8 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
     for i, step in enumerate(program.steps):
         progress(i, len(program.steps))
         host.step(i)
+        if lost := meaning.step(i, host.real):
+            engine.nodes[program.label(step)] += lost
         look(step.out)
         for s in step.sources:
             if needed.get(s) == i:
@@ -196,6 +205,11 @@ class _Host:
         """Of a tensor that is not one of several operands."""
         bias = self.compiled.bias(i)
         return model.decode16(self.tensor(i, bias), bias)
+
+    def real(self, i: int) -> NDArray[np.float64]:
+        """As ``values``, but constants as they are."""
+        values = self.compiled.program.tensors[i].constant
+        return self.values(i) if values is None else values
 
     def step(self, i: int) -> None:
         step = self.compiled.program.steps[i]

@@ -33,7 +33,7 @@ _MOST_OCTAVES = 1000
 
 def outputs(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, Values]:
     """Outputs by name; what is not finite is as in float64."""
-    program = compiled.program
+    program = compiled.meant
     values: dict[int, Values] = {i: nearest(t.constant) for i, t in enumerate(program.tensors)
                                  if t.constant is not None}
     values |= {i: nearest(inputs[n]).reshape(program.shape(i)) for n, i in program.inputs.items()}

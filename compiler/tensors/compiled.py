@@ -85,6 +85,12 @@ class Compiled:
     kernels: dict[Work, Kernel] = field(default_factory=dict)
     pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict)
 
+    @property
+    def meant(self) -> Program:
+        """The program with the constants of the model."""
+        return replace(self.program, steps=[self.ranges.meant.get(i, step) for i, step in
+                                            enumerate(self.program.steps)])
+
     def cycles(self) -> dict[int, int]:
         """Executed cycles of each step that computes, without holds."""
         out = {}

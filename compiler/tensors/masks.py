@@ -1,10 +1,11 @@
 """Masks: values that only must be far below (or above) others, and constants in their place.
 
 An exponential of what is far below zero is zero, and a maximum does not see what is far below
-another operand.  How far a value may be moved is found backwards, from its uses.
+another operand.  How far a value may be moved is found backwards, from its uses.  That it still is
+far from all others depends on their values: ``verif/meaning.py`` looks at those of a run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +16,18 @@ from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.operations import IN
 from compiler.tensors.expressions import TIED, Expression, apply, constant
 from compiler.tensors.program import Layout, Map, Product, Program, Step
+from compiler.tensors.values import visit_values
 
-#: Magnitudes from here on are masks, where uses allow.
-MASK = 2.0**13
+#: Magnitudes from here on are masks, where uses allow; smaller ones are held as they are.
+MASK = 2.0**17
+#: Bounds from here on may lie beyond all values, and need not be held.
+BOUND = 2.0**13
 #: Factors from here on are masks, if no inputs show what they are multiplied with.
 MASK_FACTOR = 2.0**20
 #: Octaves of the top of a class with masks at least; a mask is encoded as its top by ``BELOW``.
-MASK_TOP, BELOW = 12, 2
+MASK_TOP, BELOW = 16, 2
+#: The least factor on the way to an exponential with which a mask below that top makes zero.
+LEAST_FACTOR = 2.0**-7
 #: How far a value below (above) others may be moved: not at all, to the top of its class (only
 #: what is beyond all values of the class is compared with it), to any value far off.
 FIXED, TOP, ANY = 0, 1, 2
@@ -32,15 +38,18 @@ Levels = tuple[int, int]
 class Uses:
     """``tensors``, ``nodes``: how far values far below zero, and far above, may be moved.
 
-    ``powers``: those that an exponential is made of.  Factors of ``factor`` and more make masks of
-    zeros and ones.
+    ``powers``: those that an exponential is made of, and the least factor on the way to it.
+    Factors of ``factor`` and more make masks of zeros and ones: of the nodes ``binary``, if it is
+    known which are such.  Bounds are held, unless ``bias`` of nodes is known and says otherwise.
     """
 
-    def __init__(self, program: Program, factor: float) -> None:
+    def __init__(self, program: Program, factor: float,
+                 binary: Collection[tuple[int, Expression]] | None,
+                 bias: Callable[[tuple[int, Expression]], int] | None = None) -> None:
         self.tensors: dict[int, Levels] = dict.fromkeys(range(len(program.tensors)), (ANY, ANY))
         self.nodes: dict[tuple[int, Expression], Levels] = {}
-        self.powers: set[int | tuple[int, Expression]] = set()
-        self.factor = factor
+        self.powers: dict[int | tuple[int, Expression], float] = {}
+        self.factor, self.binary, self.bias = factor, binary, bias
         for i in program.outputs.values():
             self._at_most(self.tensors, i, (FIXED, FIXED))
         for i in reversed(range(len(program.steps))):
@@ -67,17 +76,17 @@ class Uses:
                     if y.op != CONSTANT:
                         self._at_most(self.nodes, (i, y), self.place(i, x, place))
                     if x.op == "exp2":
-                        self.powers.add((i, y))
+                        self.powers[i, y] = 1.0
                     elif x.op in (*TIED, "mul", "div"):
-                        self._made_of((i, x), (i, y))
+                        self._made_of((i, x), (i, y), _factor(x, place))
                 if x.op == IN:
                     self._at_most(self.tensors, step.sources[x.number], self.nodes[i, x])
                     self._made_of((i, x), step.sources[x.number])
 
-    def _made_of(self, made: int | tuple[int, Expression], of: int | tuple[int, Expression]
-                 ) -> None:
+    def _made_of(self, made: int | tuple[int, Expression], of: int | tuple[int, Expression],
+                 factor: float = 1.0) -> None:
         if made in self.powers:
-            self.powers.add(of)
+            self.powers[of] = min(self.powers.get(of, np.inf), self.powers[made] * factor)
 
     def place(self, i: int, x: Expression, place: int) -> Levels:
         """How far an operand of a node may be moved."""
@@ -92,11 +101,16 @@ class Uses:
             case "neg":
                 return high, low
             case "mul" | "div" if known and other is not None and (x.op == "mul" or place == 0):
+                if self.powers.get((i, x), np.inf) * _factor(x, place) < LEAST_FACTOR:
+                    return FIXED, FIXED
                 return (low, high) if other.value > 0 else (high, low)
             case "exp2":
                 return ANY, FIXED
             case "relu":
                 return ANY, high
+            case "max" | "min" if known and other is not None and self.bias is not None \
+                    and abs(other.value) > 2.0 ** (self.bias((i, x)) / 8):
+                return low, high
             case "max":
                 return TOP if known else ANY, high
             case "min":
@@ -110,7 +124,34 @@ class Uses:
     def scales_a_mask(self, i: int, x: Expression, value: float) -> bool:
         """Whether a factor makes masks of what it multiplies, as of a mask of zeros and ones."""
         return x.op == "mul" and abs(value) >= self.factor and (i, x) in self.powers \
-            and bool(mask_value(np.array(value), self.nodes[i, x]))
+            and bool(mask_value(np.array(value), self.nodes[i, x])) \
+            and (self.binary is None or any((i, y) in self.binary for y in x.operands))
+
+
+def _factor(x: Expression, place: int) -> float:
+    """What a node multiplies an operand with, as far as that is known."""
+    other = x.operands[1 - place] if x.op in ("mul", "div") else x
+    if other.op != CONSTANT or not other.value:
+        return 1.0
+    return abs(other.value) if x.op == "mul" else abs(1 / other.value) if place == 0 else 1.0
+
+
+def beyond(op: str, bound: float) -> bool:
+    """Whether a bound may lie beyond all values, and then bounds none."""
+    return abs(bound) >= BOUND and (bound > 0) == (op == "min")
+
+
+def binary(program: Program, inputs: Mapping[str, NDArray]) -> set[tuple[int, Expression]]:
+    """Nodes of maps that inputs lead to zeros and ones (or more), if factors may make masks."""
+    found: set[tuple[int, Expression]] = set()
+
+    def visit(node: int | tuple[int, Expression], values: NDArray) -> None:
+        if not isinstance(node, int) and ((values == 0) | (values >= 1)).all():
+            found.add(node)
+    if any(x.op == "mul" and any(y.op == CONSTANT and abs(y.value) >= MASK for y in x.operands)
+           for step in program.steps if isinstance(step, Map) for x in step.expression.steps()):
+        visit_values(program, inputs, visit)
+    return found
 
 
 def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expression]], bool]:
@@ -125,7 +166,8 @@ def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expressi
                 if x.op == IN:
                     bounded[i, x] = bounded.get(step.sources[x.number], (False, False))
                 elif x.op in ("max", "min"):
-                    known = any(y.op == CONSTANT for y in x.operands)
+                    known = any(y.op == CONSTANT and not beyond(x.op, y.value)
+                                for y in x.operands)
                     found = [bounded[i, y] for y in x.operands if y.op != CONSTANT]
                     low, high = (all(b[k] for b in found) for k in (0, 1))
                     bounded[i, x] = low or (known and x.op == "max"), high or (
@@ -178,6 +220,14 @@ def without_masks(program: Program, uses: Uses, bias: Callable[[Any], int]
             step = replace(step, expression=new[step.expression], sources=sources)
         made.steps.append(step)
     return made, renamed
+
+
+def changed(old: Step, new: Step) -> bool:
+    """Whether a step has other constants than the one it was made of."""
+    if isinstance(old, Map) and isinstance(new, Map):
+        return old.sources != new.sources or old.expression.listed() != new.expression.listed()
+    return old.sources != new.sources or (
+        isinstance(old, Layout) and isinstance(new, Layout) and old.fill != new.fill)
 
 
 def far(bias: int) -> float:

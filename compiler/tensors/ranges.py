@@ -20,16 +20,20 @@ from compiler.dataflow.operations import IN
 from compiler.errors import Refusal, Refused
 from compiler.tensors.expressions import TIED, Expression, own_bias
 from compiler.tensors.masks import (
+    BOUND,
     FIXED,
     MASK,
     MASK_FACTOR,
     MASK_TOP,
     Uses,
+    beyond,
+    binary,
+    changed,
     limited,
     mask_value,
     without_masks,
 )
-from compiler.tensors.program import Layout, Map, Program
+from compiler.tensors.program import Layout, Map, Program, Step
 from compiler.tensors.scales import Scales, octaves
 from compiler.tensors.values import visit_values
 from pal_units.formats import PAL16
@@ -59,6 +63,7 @@ class Ranges:
     by the number of its step, in the order of its subexpressions.
 
     ``masks``: tensors that are told of no magnitudes below or above what they hold, see ``Uses``.
+    ``meant``: steps as the model has them, by number, of those with other constants for masks.
     ``notes``: constants and magnitudes that are not held as they are, a line each.
     """
 
@@ -66,6 +71,7 @@ class Ranges:
     nodes: dict[int, tuple[int, ...]]
     masks: dict[int, tuple[int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    meant: dict[int, Step] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,7 +108,8 @@ def choose(program: Program, bias: int = DEFAULT_BIAS,
 class _Choice:
     def __init__(self, program: Program, bias: int, inputs: Mapping[str, NDArray] | None) -> None:
         self.program, self.bias, self.inputs = program, bias, inputs
-        self.uses = Uses(program, MASK_FACTOR if inputs is None else MASK)
+        self.uses = Uses(program, MASK_FACTOR if inputs is None else MASK,
+                         None if inputs is None else binary(program, inputs))
         self.limited = limited(program, self.uses)
         self.parent: dict[Node, Node] = {}
         self.classes: dict[Node, _Class] = {}
@@ -139,9 +146,12 @@ class _Choice:
                           for x in step.expression.steps())
                  for i, step in enumerate(program.steps) if isinstance(step, Map)
                  for names in [renamed[i]]}
+        uses = Uses(self.program, self.uses.factor, self.uses.binary, lambda n: found[n])
         ranges = Ranges(tensors, nodes, {
-            t: levels for t, levels in self.uses.tensors.items() if max(levels)},
-            tuple(dict.fromkeys(self.notes)))
+            t: levels for t, levels in uses.tensors.items() if max(levels)},
+            tuple(dict.fromkeys(self.notes)),
+            {i: old for i, (old, new) in enumerate(zip(self.program.steps, program.steps,
+                                                       strict=True)) if changed(old, new)})
         return program, ranges
 
     def _check(self) -> None:
@@ -203,6 +213,10 @@ class _Choice:
                     for place, y in enumerate(x.operands):
                         if y.op == CONSTANT:
                             self._operand(i, x, place, y.value, label)
+                            other = x.operands[1 - place]
+                            # What a mask is multiplied to, before it is a power.
+                            if x.op in ("mul", "div") and (i, x) in self.uses.powers:
+                                self.of((i, x)).masked |= self.of((i, other)).masked
             else:
                 for s in step.sources:
                     values = program.tensors[s].constant
@@ -248,8 +262,8 @@ class _Choice:
             return
         if x.op in ("max", "min", "lt"):
             node = next((i, y) for y in x.operands if y.op != CONSTANT)
-            if (x.op == "lt" or (value > 0) == (x.op == "min")) and abs(value) >= MASK:
-                return  # beyond all values, as the top is
+            if beyond(x.op, value) or (x.op == "lt" and abs(value) >= BOUND):
+                return  # as the top is
             self.of(node).exact |= x.op != "lt"
             self._demand(node, value, (FIXED, FIXED), x.label or label)
         else:
@@ -314,7 +328,10 @@ class _Choice:
         roots = {self.find(n) for n in list(self.parent)}
         if self.inputs is not None:
             return {c: _known_top(self.of(c), self.bias / 8) for c in roots}
-        scales = Scales(self.program, self.uses, self.find).run()
+        default = self.bias / 8
+        asked = {c: octaves(one.most * MARGIN) - default for c, one in self.classes.items()
+                 if one.most > 2.0**default}
+        scales = Scales(self.program, self.uses, self.find, asked).run()
         return {c: self.bias / 8 + scales.get(c, 0) for c in roots}
 
     def _members(self, c: Node) -> list[Node]:

@@ -4,7 +4,7 @@ Inputs are taken to be around 1, with room of as many octaves as the default bia
 multiplied by 1e-5 is smaller by that, and so is all in its class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,14 @@ def octaves(size: float) -> float:
 
 
 class Scales:
-    """Octaves by which classes are expected to be above 1: ``most`` and ``least`` of members."""
+    """Octaves by which classes are expected to be above 1: ``most`` and ``least`` of members.
 
-    def __init__(self, program: Program, uses: Uses, find: Callable[[Any], Any]) -> None:
-        self.program, self.uses, self.find = program, uses, find
+    ``asked``: what constants ask of classes at least, by the nodes that stand for them.
+    """
+
+    def __init__(self, program: Program, uses: Uses, find: Callable[[Any], Any],
+                 asked: Mapping[Any, float]) -> None:
+        self.program, self.uses, self.find, self.asked = program, uses, find, asked
         self.most: dict[Any, float] = {}
         self.least: dict[Any, float] = {}
 
@@ -64,7 +68,8 @@ class Scales:
         """The greatest, but less room for it where others have none to spare."""
         c = self.find(node)
         most = self.most.get(c, 0.0)
-        return most - max(min(LARGE, most - self.least.get(c, 0.0), most), 0)
+        room = max(min(LARGE, most - self.least.get(c, 0.0), most), 0)
+        return max(most - room, self.asked.get(c, -np.inf))
 
     def _array(self, node: Any, tensor: int, levels: Levels) -> None:
         values = self.program.tensors[tensor].constant

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,6 +45,25 @@ def _write(content: bytes, sink: BinaryIO) -> None:
     sink.write(content)
 
 
+def _meant(step: Step) -> dict:
+    """Constants of a step as the model has them; numbers as text, as some are infinite."""
+    if isinstance(step, Layout):
+        return {"sources": list(step.sources), "fill": str(step.fill)}
+    assert isinstance(step, Map)
+    return {"sources": list(step.sources), "expression": [
+        [op, operands, number, str(value)] for op, operands, number, value in
+        step.expression.listed()]}
+
+
+def _read_meant(step: Step, member: dict) -> Step:
+    sources = tuple(member["sources"])
+    if isinstance(step, Layout):
+        return replace(step, sources=sources, fill=float(member["fill"]))
+    return Map(step.out, sources, Expression.from_list([
+        [op, operands, number, float(value)] for op, operands, number, value in
+        member["expression"]]))
+
+
 class _Writer:
     def __init__(self, compiled: Compiled) -> None:
         self.compiled, self.arrays = compiled, dict[str, Any]()
@@ -80,6 +99,7 @@ class _Writer:
             "tensors": [list(t.shape) for t in program.tensors],
             "tensor_biases": {str(t): b for t, b in compiled.ranges.tensors.items()},
             "masks": {str(t): list(levels) for t, levels in compiled.ranges.masks.items()},
+            "meant": {str(i): _meant(s) for i, s in compiled.ranges.meant.items()},
             "steps": [self._step(i, s) | ({"cycles": cycles[i]} if i in cycles else {})
                       for i, s in enumerate(program.steps)],
             "kernels": [{k: v for k, v in asdict(compiled.kernels[x]).items() if k != "content"}
@@ -186,7 +206,9 @@ class _Reader:
             {member["out"]: member["node"] for member in report["steps"]})
         ranges = Ranges({int(t): b for t, b in report["tensor_biases"].items()}, nodes,
                         {int(t): (low, high) for t, (low, high) in report["masks"].items()},
-                        tuple(report["notes"]))
+                        tuple(report["notes"]),
+                        {int(i): _read_meant(steps[int(i)], member)
+                         for i, member in report["meant"].items()})
         return Compiled(program, self.arch, ranges, formats,
                         {fmt: reblocking(self.arch, fmt) for fmt in formats.values()}, kernels,
                         pieces)
