@@ -48,7 +48,8 @@ def limits(request: Request, least: int, most: int) -> Iterator[Limit]:
 def _late(request: Request, ii: int) -> str:
     """What does not fit the stages of an iteration at an II."""
     early = earliest(request, ii)
-    assert early is not None
+    if early is None:
+        return "cycles of operations, with the time that third words take into a register"
     last = max(early, key=lambda n: (early[n], n))
     return (f"{request.graph.nodes[last]} comes in cycle {early[last]} of an iteration at the "
             f"earliest, which lasts {STAGES} intervals at most")

@@ -13,11 +13,12 @@ from compiler.dataflow.budget import Budget, OutOfTimeError
 from compiler.dataflow.graph import from_json, to_json
 from compiler.dataflow.least import least_ii
 from compiler.dataflow.legalise import legalise
-from compiler.dataflow.mapper import grid_architecture, map_dataflow, minimum_ii
+from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel, minimum_ii
 from compiler.dataflow.memory import uses_memory
+from compiler.dataflow.operations import OPERATIONS
 from compiler.dataflow.schedule import Grid, Request
 from compiler.errors import CompileError
-from spu.arch.params import STAGES
+from spu.arch.params import CONFIGS, STAGES
 from verif import dataflows
 from verif.cli import app
 from verif.loops import COUNT, LEAST, LOOPS, MOST, loop
@@ -154,6 +155,18 @@ def test_a_search_ends_when_its_seconds_do(tmp_path):
     assert "no II below 27 is possible: node" in text
     assert "stopped after 3 seconds" in text
     assert time.monotonic() - start < 30
+
+
+def test_a_sum_that_waits_in_a_register_takes_the_time_to_write_it():
+    body = dataflows.Body("sum")
+    word = body.op("in")
+    total = body.op("fma", word, word)
+    body.edge((total, 1), total, 2)
+    body.op("out", total)
+    report = map_kernel(from_json(body.json()), CONFIGS["basic"], seconds=20).report()
+    assert report["mii"] == OPERATIONS["fma"].latency == 3
+    assert report["ii"] == report["bound"] == 4
+    assert "third words take into a register" in report["binding"]
 
 
 def _adverse(nodes, back):
