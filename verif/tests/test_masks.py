@@ -51,6 +51,15 @@ def test_large_constants_before_an_exponential_are_numbers(size):
                   ("Exp", ["d"], "y", {})], {"x": X}, c=size), {"x": X}, 50)
 
 
+def test_numbers_that_differ_little_are_no_masks():
+    x = np.array([9216.0, 9217.0, 9208.0])
+    got, told, _ = _run(_model([("Sub", ["x", "c"], "s", {}), ("Exp", ["s"], "y", {})], {"x": x},
+                               c=9216.0), {"x": x}, {"x": x})
+    # Sums of two numbers of this size have steps of 6.
+    assert got[0] == 1
+    assert not told
+
+
 @pytest.mark.parametrize("factor", [-20000.0, 3e5, -1.5e6])
 def test_large_factors_are_of_masks_if_they_multiply_zeros_and_ones(factor):
     model = _model([("Mul", ["x", "c"], "m", {}), ("Exp", ["m"], "y", {})], {"x": X}, c=factor)
