@@ -56,17 +56,19 @@ def conv(low: Lowering, node: Operator) -> int:
         raise CompileError(f"weights of shape {program.shape(weight)} do not fit "
                            f"{channels} channels in {groups} groups")
     windows = Windows.of(node.attributes, size, kernel)
-    positions = prod(windows.out)
+    positions, elements = prod(windows.out), prod(kernel)
 
     def rows(i: NDArray) -> NDArray:
         """Groups, rows of windows of all images, elements of a window."""
-        taken = windows.taken(i).reshape(n, groups, depth, positions, -1)
-        return taken.transpose(1, 0, 3, 2, 4).reshape(groups, n * positions, -1)
+        taken = windows.taken(i).reshape(n, groups, depth, positions, elements)
+        return taken.transpose(1, 0, 3, 2, 4).reshape(
+            groups, n * positions, depth * elements)
     columns = program.layout([weight], lambda i: i.reshape(
-        groups, filters // groups, -1).transpose(0, 2, 1))
+        groups, filters // groups, depth * elements).transpose(0, 2, 1))
     out = program.product(program.layout([x], rows), columns)
     out = program.layout([out], lambda i: i.reshape(
-        groups, n, positions, -1).transpose(1, 0, 3, 2).reshape(n, filters, *windows.out))
+        groups, n, positions, filters // groups).transpose(1, 0, 3, 2).reshape(
+            n, filters, *windows.out))
     if not bias:
         return out
     wide = program.layout([bias[0]], lambda i: i.reshape(-1, *[1] * len(size)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ class Windows:
             shape[axis], shape[rank + axis] = at.shape
             grids.append(at.reshape(shape))
         out = padded[tuple(grids)]
-        return out.reshape(*index.shape[:2], *self.out, -1)
+        return out.reshape(*index.shape[:2], *self.out, prod(self.kernel))
 
     def count(self, padding: bool) -> NDArray[np.float64]:
         """Elements of each window (*out), with padding or without; never what lies beyond it."""

@@ -179,6 +179,15 @@ def test_windows_of_nothing_but_padding_are_refused(op, attributes, source):
         ("n", "a window lies wholly in the padding: nothing is its result")]
 
 
+@pytest.mark.parametrize(("op", "size", "wanted", "constants"), [
+    ("MaxPool", [2, 0, 5], (2, 0, 4), {}), ("AveragePool", [0, 2, 5], (0, 2, 4), {}),
+    ("Conv", [0, 2, 5], (0, 3, 4), {"w": np.ones((3, 2, 2), np.float32)})])
+def test_windows_of_tensors_without_elements(op, size, wanted, constants):
+    attributes = {} if constants else {"kernel_shape": [2]}
+    model = create([(op, ["x", *constants], ["y"], attributes)], {"x": size}, constants)
+    assert results(model, x=np.ones(size)).shape == wanted
+
+
 WEIGHTS = RNG.integers(-128, 128, (4, 3)).astype(np.int8)
 
 
