@@ -10,14 +10,13 @@ from verif.stamps import (
     MADE,
     MODELS,
     PERFORMANCE,
-    SQUARES,
     Made,
     closure,
     code,
 )
 
 #: Not made since there are stamps; whoever makes one takes it off this list.
-WITHOUT = (PERFORMANCE, MODELS, LOADING, SQUARES)
+WITHOUT = (PERFORMANCE, MODELS, LOADING)
 
 
 @pytest.mark.parametrize("made", [pytest.param(made, marks=[pytest.mark.xfail(
