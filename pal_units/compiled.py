@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from llvmlite.binding import ffi
 from numba.core import config as _config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.serialize import dumps
@@ -29,10 +30,22 @@ WORTH_A_THREAD = 1 << 16
 #: Pieces a thread, so that none waits long for a slow one.
 _PIECES = 4
 
-# A child that is forked while another thread compiles would wait for the lock for ever.
-os.register_at_fork(before=global_compiler_lock.acquire,
-                    after_in_parent=global_compiler_lock.release,
-                    after_in_child=global_compiler_lock.release)
+
+
+def _lock() -> None:
+    """Taken before a fork, in the order in which numba takes them when it compiles."""
+    global_compiler_lock.acquire()
+    ffi.lib._lock.__enter__()
+
+
+def _release() -> None:
+    ffi.lib._lock.__exit__(None, None, None)
+    global_compiler_lock.release()
+
+
+# A child that is forked while another thread compiles, or lets go of what was compiled, would wait
+# for a lock for ever.
+os.register_at_fork(before=_lock, after_in_parent=_release, after_in_child=_release)
 
 
 def compiled(function: Callable | None = None, *, sources: tuple[Path, ...] = (),

@@ -25,8 +25,8 @@ from rtl.liberty import neutral
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
-#: Modules that write files and start tools, and decide no figure.
-_OWN = ("verif.stamps", "verif.tables", "compiler.files", "rtl.simulator")
+#: Modules that write files, start tools or keep machine code, and decide no figure.
+_OWN = ("verif.stamps", "verif.tables", "compiler.files", "rtl.simulator", "pal_units.compiled")
 
 
 @dataclass(frozen=True)

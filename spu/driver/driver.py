@@ -82,9 +82,8 @@ class Driver:
         content = bitstream.encode(image, chosen)
         # A bank that waits for its swap is not what the loader will find in the shadow.
         settled = not await self.read("STATUS") & regmap.STATUS_COMMITTING
-        base = (await self.state(chosen[0])).shadow
-        same = all([(await self.state(r)).shadow == base for r in chosen])
-        if changes and settled and same and base in self.known:
+        base, *others = {await self.read(f"SHADOW_FILE_{r}") for r in chosen}
+        if changes and settled and not others and base in self.known:
             changed = bitstream.encode(image, chosen, self.known[base], base)
             content = min(content, changed, key=len)
         await self.load_file(content, wait)

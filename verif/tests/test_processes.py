@@ -46,6 +46,38 @@ def test_forked_children_compute_what_their_parent_did():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_children_of_a_fork_compile_though_a_thread_was_at_it():
+    """A thread makes modules of LLVM and lets go of them; no child must find a lock taken."""
+    assert _python("""
+    import os, signal, threading
+    from llvmlite import binding
+    import pal_units.compiled
+    go = True
+
+    def churn():
+        while go:
+            binding.parse_assembly("define void @f() { ret void }")
+
+    binding.parse_assembly("")
+    thread = threading.Thread(target=churn)
+    thread.start()
+    ends = []
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(5)
+            binding.parse_assembly("")
+            os._exit(0)
+        ends.append(os.waitpid(child, 0)[1])
+        if ends[-1]:
+            break
+    go = False
+    thread.join()
+    print(*set(ends))
+    """) == ["0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_threads_compute_at_the_same_time_and_fork_meanwhile():
     assert _python(WORK + """
     wanted = [work(seed) for seed in range(2)]

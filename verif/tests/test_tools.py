@@ -302,7 +302,8 @@ def test_a_path_that_cannot_be_installed_from_is_one_line(folder, taken, tmp_pat
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(BUILD.parent / name, tmp_path / folder)
     done = subprocess.run(["make", "setup", "PYTHON=false"], cwd=tmp_path / folder, check=False,
-                          capture_output=True, text=True)
+                          capture_output=True, text=True, env={
+                              k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
     assert done.returncode == 2
     assert ("== set-up" in done.stdout) == taken
     if not taken:
