@@ -8,7 +8,6 @@ from verif import stamps
 from verif.stamps import MADE, Made, closure, code
 
 
-
 @pytest.mark.parametrize("made", MADE, ids=lambda made: made.label)
 def test_pages_were_written_by_their_command_from_these_sources(made):
     fault = made.fault()
