@@ -42,7 +42,7 @@ from verif.error_bounds import error_bounds
 from verif.model_mutants import Mutant, mutant, prepare_seeds
 
 #: Processor seconds that a model may take, and how many times longer by the clock.
-LIMIT, PATIENCE = 240, 20
+LIMIT, PATIENCE = 240, 4
 #: Decibels that an output may be below the prediction, where no bound is finite.
 MOST_DECIBELS = 1.0
 #: What a model may become.
@@ -223,6 +223,8 @@ def _work(task: tuple[int, int]) -> Outcome:
             return attempt(mutant(*task), Path(directory))
         except Exception as error:  # of the judge, of any kind
             return Outcome("NOT JUDGED", repr(error)[:300])
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _remember() -> None:

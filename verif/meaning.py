@@ -17,7 +17,7 @@ from compiler.tensors.program import Layout, Product, Step
 from compiler.tensors.ranges import least_magnitude
 from compiler.tensors.values import gathered
 
-#: Of two values that are taken to be the same: their relative difference at most, a step of PAL16.
+#: Relative difference of two values that are taken to be the same, at most: 1.4 steps of PAL16.
 SAME = 2.0**-10
 
 Values = NDArray[np.float64]

@@ -160,7 +160,7 @@ def test_commands_that_cannot_be_followed_are_refused_with_a_reason():
     unit = HostRegisters(ARCH)
 
     async def testbench(ctx):
-        host, pulses = _Host(ctx, unit.bus), []
+        host = _Host(ctx, unit.bus)
 
         async def reason():
             status = (await host.read("STATUS"))[1]
@@ -188,7 +188,6 @@ def test_commands_that_cannot_be_followed_are_refused_with_a_reason():
         for name in ("START", "COMMIT", "ABORT", "RESET", "FLUSH", "HALT"):
             assert await command(name, 2) == SLVERR
         assert await reason() == "no region"
-        assert pulses == []
 
     simulate(unit, testbench)
 
