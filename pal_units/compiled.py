@@ -29,18 +29,21 @@ config: Any = _config
 WORTH_A_THREAD = 1 << 16
 #: Pieces a thread, so that none waits long for a slow one.
 _PIECES = 4
-
+#: Of llvmlite, around every call of LLVM; without it the import fails, not a fork.
+_LLVM: Any = ffi.lib._lock
 
 
 def _lock() -> None:
     """Taken before a fork, in the order in which numba takes them when it compiles."""
     global_compiler_lock.acquire()
-    ffi.lib._lock.__enter__()
+    _LLVM.__enter__()
 
 
 def _release() -> None:
-    ffi.lib._lock.__exit__(None, None, None)
-    global_compiler_lock.release()
+    try:
+        _LLVM.__exit__(None, None, None)
+    finally:
+        global_compiler_lock.release()
 
 
 # A child that is forked while another thread compiles, or lets go of what was compiled, would wait
