@@ -11,10 +11,10 @@ from rich.text import Text
 
 from compiler.files import Writer, check_directory, replace_files
 from compiler.tensors.compiled import Compiled, Kernel, Work, compile_program
+from compiler.tensors.expressions import least_magnitude
 from compiler.tensors.lower import lower
 from compiler.tensors.onnx_graph import read
 from compiler.tensors.program import Program, node_name
-from compiler.tensors.ranges import least_magnitude
 from compiler.tensors.store import ARRAYS, KIND, PROGRAMS, REPORT, load, save
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.params import Architecture

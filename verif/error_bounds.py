@@ -3,7 +3,8 @@
 Forward error analysis (N. Higham, Accuracy and Stability of Numerical Algorithms, 2002, ch. 3)
 with the error bounds of the units, docs/numerics.md.  A tensor is its real values and how far the
 computed ones are from them at most.  Where a function is undefined within that, the bound is
-infinite.  What other values in the place of masks change is part of the error.
+infinite.  What other values in the place of masks change is part of the error, as far as a run
+does not tell it.
 """
 
 from collections.abc import Mapping
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.operations import IN
 from compiler.tensors.compiled import Compiled, Work, weight_blocks
-from compiler.tensors.expressions import REAL, Expression, operand_bias
+from compiler.tensors.expressions import REAL, Expression, least_magnitude, operand_bias
 from compiler.tensors.program import Layout, Map, Product
-from compiler.tensors.ranges import least_magnitude
 from compiler.tensors.values import gathered, real_values
 from pal_units import model, tables
 from pal_units.formats import Format
 from spu.arch.params import BLOCK, MATRIX_DOT
+from verif.meaning import allowed
 from verif.tensors import held
 
 #: Relative error of a result that is the nearest code, and of one within a unit of the log.
@@ -41,18 +42,24 @@ class Bounded:
     error: NDArray[np.float64]
 
 
-def error_bounds(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:
-    """Outputs by name: real values and bounds of the errors, inputs encoded included."""
+def error_bounds(compiled: Compiled, inputs: Mapping[str, NDArray], told: bool = False
+                 ) -> dict[str, Bounded]:
+    """Outputs by name: real values and bounds of the errors, inputs encoded included.
+
+    ``told``: a run told that moved constants matter, and how much they do is part of the error.
+    """
     meant, _ = real_values(compiled.meant, inputs)
     with np.errstate(all="ignore"):
         found = _Analysis(compiled).run(inputs)
-        return {name: _moved(found[name], meant[i])
+        return {name: _moved(found[name], meant[i], np.inf if told else
+                             allowed(meant[i], least_magnitude(compiled.bias(i))))
                 for name, i in compiled.program.outputs.items()}
 
 
-def _moved(found: Bounded, meant: NDArray) -> Bounded:
+def _moved(found: Bounded, meant: NDArray, most: NDArray | float) -> Bounded:
     """About what the model means; both may be infinite."""
-    error = found.error + np.where(found.value == meant, 0.0, np.abs(found.value - meant))
+    moved = np.where(found.value == meant, 0.0, np.minimum(np.abs(found.value - meant), most))
+    error = found.error + moved
     return Bounded(meant, np.where(np.isnan(error), np.inf, error))
 
 

@@ -1,20 +1,28 @@
-"""What a model means, beside a run with other values in the place of its masks.
+"""What a model means, beside a run with other values in the place of some of its constants.
 
-Constants and inputs far below (or above) all others are moved, see ``compiler/tensors/masks.py``.
-Where that could matter depends on the values of a run: what moves lead to is carried along in
-float64, once as the model has it and once as it was moved, until both are the same.
+Masks and inputs far below (or above) all others are moved, see ``compiler/tensors/masks.py``, and
+constants below the least magnitude are taken as that.  Where either matters depends on the values
+of a run: what they lead to is carried along in float64, once as the model has it and once as it
+was moved, until both are the same, or a product or an output takes it.
 """
 
+from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.dataflow.graph import CONSTANT
 from compiler.tensors.compiled import Compiled
-from compiler.tensors.expressions import evaluate
+from compiler.tensors.expressions import (
+    evaluate,
+    held_constant,
+    least_magnitude,
+    operand_bias,
+)
 from compiler.tensors.masks import FIXED
-from compiler.tensors.program import Layout, Product, Step
-from compiler.tensors.ranges import least_magnitude
+from compiler.tensors.program import Layout, Map, Product, Step
 from compiler.tensors.values import gathered
 
 #: Relative difference of two values that are taken to be the same, at most: 1.4 steps of PAL16.
@@ -23,46 +31,104 @@ SAME = 2.0**-10
 Values = NDArray[np.float64]
 
 
+class Pair(NamedTuple):
+    """A tensor as the model means it and as it is, and the node that first tells the difference."""
+
+    meant: Values
+    moved: Values
+    node: str = ""
+
+
 class Meaning:
-    """``pairs``: tensors that are not what the model means, as that and as they are."""
+    """``pairs``: tensors that are not what the model means; ``told``: those that were counted."""
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
-        self.pairs: dict[int, tuple[Values, Values]] = {}
+        self.pairs: dict[int, Pair] = {}
+        self.told: set[int] = set()
 
     def input(self, tensor: int, meant: Values, held: Values) -> None:
         """Take note of an input, and of what is held of it."""
         if (meant != held).any():
-            self.pairs[tensor] = meant, held
+            self.pairs[tensor] = Pair(meant, held)
 
-    def step(self, i: int, values: Callable[[int], Values]) -> int:
-        """How many elements of what a step makes are not what the model means, where it matters.
+    def step(self, i: int, values: Callable[[int], Values]) -> Counter[str]:
+        """How many elements that a product takes, or an output has, are not what the model means,
+        by node.
 
         ``values``: of a tensor that the step takes.
         """
-        step = self.compiled.program.steps[i]
-        original = self.compiled.ranges.meant.get(i, step)
-        if isinstance(step, Product) or (
-                original is step and not any(s in self.pairs for s in step.sources)):
-            return 0
-        meant, moved = (self._made(one, [self.pairs[s][k] if s in self.pairs else values(s)
-                                         for s in one.sources])
-                        for k, one in enumerate((original, step)))
-        same = (meant == moved) | (np.isnan(meant) & np.isnan(moved))
-        exact = (FIXED, FIXED)
-        if self.compiled.ranges.masks.get(step.out, exact) != exact:
-            if not same.all():
-                self.pairs[step.out] = meant, moved
-            return 0
-        least = least_magnitude(self.compiled.ranges.tensors[step.out])
-        with np.errstate(invalid="ignore"):
-            same |= np.abs(meant - moved) <= SAME * np.abs(meant) + least
-        return int((~same).sum())
+        program, ranges = self.compiled.program, self.compiled.ranges
+        step, label = program.steps[i], program.label(program.steps[i])
+        before = {s: self.pairs[s] for s in step.sources if s in self.pairs}
+        lost: Counter[str] = Counter()
+        if isinstance(step, Product):
+            for s in before:
+                self._tell(s, label, lost)
+            return lost
+        original = ranges.meant.get(i, step)
+        if not before and original is step and not self._has_small(i, step):
+            return lost
+        meant = self._made(i, original, [before[s].meant if s in before else values(s)
+                                         for s in original.sources], False)
+        moved = self._made(i, step, [before[s].moved if s in before else values(s)
+                                     for s in step.sources], True)
+        if not _near(meant, moved, 0.0).all():
+            node = next((p.node for p in before.values() if p.node), "")
+            exact = (FIXED, FIXED)
+            if ranges.masks.get(step.out, exact) == exact:
+                node = node or label
+            self.pairs[step.out] = Pair(meant, moved, node)
+            if step.out in program.outputs.values():
+                self._tell(step.out, label, lost)
+        return lost
 
-    def _made(self, step: Step, sources: list[Values]) -> Values:
+    def _tell(self, tensor: int, label: str, lost: Counter[str]) -> None:
+        pair = self.pairs[tensor]
+        near = _near(pair.meant, pair.moved, least_magnitude(self.compiled.bias(tensor)))
+        if tensor not in self.told and not near.all():
+            lost[pair.node or label] += int((~near).sum())
+            self.told.add(tensor)
+
+    def _has_small(self, i: int, step: Layout | Map) -> bool:
+        """Whether constants of a step are below the least magnitude that stands for them."""
+        tensors, biases = self.compiled.program.tensors, self.compiled.source_biases(i)
+        known = [(values, bias) for s, bias in zip(step.sources, biases, strict=True)
+                 if (values := tensors[s].constant) is not None]
         if isinstance(step, Layout):
-            return gathered(step, sources, step.fill)
+            known.append((np.array(step.fill), self.compiled.bias(step.out)))
+        else:
+            expression, numbers = self.compiled.work(i)
+            own = dict(zip(expression.steps(), numbers, strict=True))
+            known += [(np.array(y.value), operand_bias(x, k, own)) for x in expression.steps()
+                      for k, y in enumerate(x.operands) if y.op == CONSTANT]
+        return any((held_constant(values, bias) != values).any() for values, bias in known)
+
+    def _made(self, i: int, step: Step, sources: list[Values], held: bool) -> Values:
+        """What a step makes, with constants as they are held, or as they are."""
         assert not isinstance(step, Product)
-        shape = self.compiled.program.shape(step.out)
-        made = evaluate(step.expression, [s.reshape(shape) for s in sources])[step.expression]
-        return np.broadcast_to(made, shape)
+        biases = self.compiled.source_biases(i)
+        if held:
+            sources = [x if self.compiled.program.tensors[s].constant is None
+                       else held_constant(x, bias)
+                       for s, x, bias in zip(step.sources, sources, biases, strict=True)]
+        if isinstance(step, Layout):
+            fill = np.array(step.fill)
+            return gathered(step, sources, float(
+                held_constant(fill, self.compiled.bias(step.out)) if held else fill))
+        shape, (_, numbers) = self.compiled.program.shape(step.out), self.compiled.work(i)
+        own = dict(zip(step.expression.steps(), numbers, strict=True)) if held else None
+        made = evaluate(step.expression, [s.reshape(shape) for s in sources], own)
+        return np.broadcast_to(made[step.expression], shape)
+
+
+def _near(meant: Values, moved: Values, least: float) -> NDArray[np.bool_]:
+    """Which differences nobody is told of: within ``SAME`` and the least magnitude of a tensor."""
+    with np.errstate(invalid="ignore"):
+        return ((meant == moved) | (np.isnan(meant) & np.isnan(moved))
+                | (np.abs(meant - moved) <= allowed(meant, least)))
+
+
+def allowed(meant: Values, least: float) -> Values:
+    """The difference of a value from what is meant that is not told."""
+    return SAME * np.abs(meant) + least

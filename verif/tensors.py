@@ -139,7 +139,8 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
         ) -> dict[str, NDArray[np.float64]]:
     """Outputs by name for inputs by name, of the shapes of the program.
 
-    Elements that are not what the model means, as masks were moved, count as saturated.
+    Elements that are not what the model means, as masks or small constants were moved, count as
+    saturated.
     """
     program = compiled.program
     host, meaning = _Host(compiled, engine), Meaning(compiled)
@@ -162,12 +163,12 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
     for i, step in enumerate(program.steps):
         progress(i, len(program.steps))
         host.step(i)
-        if lost := meaning.step(i, host.real):
-            engine.nodes[program.label(step)] += lost
+        engine.nodes += meaning.step(i, host.real)
         look(step.out)
         for s in step.sources:
             if needed.get(s) == i:
                 host.codes.pop(s, None)
+                meaning.pairs.pop(s, None)
     return {name: host.values(i).reshape(program.shape(i))
             for name, i in program.outputs.items()}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from compiler.dataflow.graph import CONSTANT, Dataflow, Edge, Node
 from compiler.dataflow.operations import IN, OUT
+from pal_units.formats import PAL16
 
 LOG2_E = float(np.log2(np.e))
 #: erf(x) for x >= 0 is 1 - (a1 t + ... + a5 t^5) exp(-x^2) with t = 1 / (1 + p x), to 1.5e-7:
@@ -22,8 +23,9 @@ MOST_FACTORS = 64
 #: Operations whose result has the tensor bias of its first operands: how many.  Of ``lt``, the
 #: operands have that of each other.
 TIED = {"add": 2, "sub": 2, "min": 2, "max": 2, "lt": 2, "select": 2, "abs": 1, "neg": 1, "relu": 1}
-#: Octaves below a top within which a constant is held well.
-WELL = 30
+#: Octaves of PAL16 between its least magnitude and its top, and those in which a constant is held
+#: well.
+OCTAVES, WELL = (PAL16.m_max - 1) / (1 << PAL16.fraction_bits), 30
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,10 @@ REAL: dict[str, Callable[..., Any]] = {
 }
 
 
-def evaluate(expression: Expression, inputs: Sequence[NDArray]) -> dict[Expression, NDArray]:
-    """Real values of all subexpressions."""
+def evaluate(expression: Expression, inputs: Sequence[NDArray],
+             biases: Mapping[Expression, int] | None = None) -> dict[Expression, NDArray]:
+    """Real values of all subexpressions; with ``biases`` of them, constants are as these hold
+    them."""
     values: dict[Expression, Any] = {}
     with np.errstate(all="ignore"):
         for x in expression.steps():
@@ -162,7 +166,10 @@ def evaluate(expression: Expression, inputs: Sequence[NDArray]) -> dict[Expressi
             elif x.op == CONSTANT:
                 values[x] = np.float64(x.value)
             else:
-                values[x] = REAL[x.op](*(values[y] for y in x.operands))
+                values[x] = REAL[x.op](*(
+                    values[y] if biases is None or y.op != CONSTANT
+                    else held_constant(values[y], operand_bias(x, k, biases))
+                    for k, y in enumerate(x.operands)))
     return values
 
 
@@ -174,6 +181,17 @@ def operand_bias(x: Expression, place: int, biases: Mapping[Expression, int]) ->
     if place < TIED.get(x.op, 0):
         return others[0] if x.op == "lt" else biases[x]
     return own_bias(abs(x.operands[place].value), others[0])
+
+
+def least_magnitude(bias: int) -> float:
+    """The least that is not zero under a tensor bias; what is below half of it becomes zero."""
+    return float(2.0 ** (bias / 8 - OCTAVES))
+
+
+def held_constant(values: NDArray, bias: int) -> NDArray:
+    """Constants as they are under a tensor bias: none other than zero becomes zero."""
+    least = least_magnitude(bias)
+    return np.where((values != 0) & (np.abs(values) < least), np.copysign(least, values), values)
 
 
 def own_bias(size: float, near: int) -> int:

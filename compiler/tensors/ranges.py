@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.operations import IN
 from compiler.errors import Refusal, Refused
-from compiler.tensors.expressions import TIED, Expression, own_bias
+from compiler.tensors.expressions import OCTAVES, TIED, Expression, own_bias
 from compiler.tensors.masks import (
     BOUND,
     FIXED,
@@ -36,12 +36,9 @@ from compiler.tensors.masks import (
 from compiler.tensors.program import Layout, Map, Program, Step
 from compiler.tensors.scales import Scales, octaves
 from compiler.tensors.values import visit_values
-from pal_units.formats import PAL16
 
 #: Tensor bias by default: magnitudes from 2^-20 to 2^12.
 DEFAULT_BIAS = 8 * 12
-#: Octaves of PAL16 between its least magnitude and its top.
-OCTAVES = (PAL16.m_max - 1) / (1 << PAL16.fraction_bits)
 #: Octaves of the top of a class, so that the offsets of all operations fit a vector mode.
 MOST_OCTAVES = 42
 #: Room above the largest magnitude that is known, for the rounding on the way.
@@ -376,11 +373,6 @@ def _known_top(one: _Class, default: float) -> float:
     top = float(-(-(needed + HEADROOM - STEP // 2) // STEP) * STEP + STEP // 2)
     fits = np.floor(np.log2(one.few) + OCTAVES) if np.isfinite(one.few) else top
     return float(fits) if needed < fits < top else top
-
-
-def least_magnitude(bias: int) -> float:
-    """The least that is not zero under a tensor bias; what is below half of it becomes zero."""
-    return float(2.0 ** (bias / 8 - OCTAVES))
 
 
 def constant_bias(values: NDArray) -> int:

@@ -11,6 +11,7 @@ from compiler.tensors import elementwise, lowering
 from compiler.tensors.expressions import variable
 from verif import fuzz_models
 from verif.fuzz_models import FAULTS, attempt, fuzz
+from verif.meaning import Meaning
 from verif.model_mutants import Mutant, mutant
 
 
@@ -57,6 +58,16 @@ def test_a_wrong_operation_is_seen(sum_of_two, monkeypatch, tmp_path):
     outcome = attempt(sum_of_two, tmp_path)
     assert outcome.kind == "WRONG"
     assert "not 1.5 within" in outcome.detail
+
+
+def test_a_moved_mask_that_is_not_told_is_seen(sum_of_two, monkeypatch, tmp_path):
+    """What masks change is part of a bound only where a run tells it."""
+    sum_of_two.model.graph.node[0].op_type = "Max"
+    sum_of_two.inputs.update(x=np.float32([-3e5, 1, 2]), z=np.float32([-2e5, 1, 2]))
+    assert attempt(sum_of_two, tmp_path).kind == "saturated, reported"
+    monkeypatch.setattr(Meaning, "step", lambda *_: Counter())
+    outcome = attempt(sum_of_two, tmp_path)
+    assert outcome.kind == "WRONG"
 
 
 def test_an_exception_is_seen(sum_of_two, monkeypatch, tmp_path):

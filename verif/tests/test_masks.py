@@ -25,7 +25,7 @@ def _run(model, inputs, calibrate=None):
     compiled = compile_program(lower(model, "model"), BASIC, known=KNOWN, calibrate=calibrate)
     engine = GoldenEngine(BASIC)
     got = run(compiled, engine, inputs)["y"]
-    return got, dict(engine.nodes), error_bounds(compiled, inputs)["y"]
+    return got, dict(engine.nodes), error_bounds(compiled, inputs, bool(engine.nodes))["y"]
 
 
 def _commands(model, inputs, path):
@@ -106,7 +106,7 @@ def test_masks_that_scores_pass_are_told(tmp_path):
     """By the command, with what the file of the program says of the model's constants."""
     model = _model([("Concat", ["x", "m"], "c", {"axis": 0}), ("Softmax", ["c"], "y", {})],
                    {"x": np.zeros(2)}, m=np.array([-1e9, -np.inf]))
-    for x, told in (([-900.0, -3000.0], {}), ([-60000.0, -61000.0], {"y": 3})):
+    for x, told in (([-900.0, -3000.0], {}), ([-60000.0, -61000.0], {"y": 4})):
         code, _, got, saturated = _commands(model, {"x": np.array(x)}, tmp_path)
         assert (code, saturated) == (0, told)
         assert np.allclose(got, [1, 0, 0, 0], atol=0.01) == (not told)
@@ -168,6 +168,37 @@ def test_bounds_that_are_held_bound_inputs():
                         {"x": x})
     assert np.allclose(got, [-500, -2, 6, 6], rtol=1e-3)
     assert told == {}
+
+
+@pytest.mark.parametrize("epsilon", [1e-5, np.full((3, 1), 1e-5), 1e-12])
+def test_small_constants_are_told_where_they_matter(epsilon):
+    """Beside squares, whose least magnitude is 2^-16 if no inputs say how large they are."""
+    model = _model([("Mul", ["x", "x"], "q", {}), ("Add", ["q", "e"], "s", {}),
+                    ("Sqrt", ["s"], "r", {}), ("Div", ["x", "r"], "y", {})],
+                   {"x": np.zeros((3, 2))}, e=epsilon)
+    large, none, small = [1.0, -7.0], [0.0, 0.0], [1e-3, -5e-4]
+    for rows, count in (([large, none, large], 0), ([large, none, small], 2)):
+        x = np.array(rows)
+        want = x / np.sqrt(x**2 + epsilon)
+        got, told, bounds = _run(model, {"x": x})
+        assert sum(told.values()) == count
+        assert told or decibels(want, got) > 55
+        assert (np.abs(got - want) <= bounds.error + 1e-6).all()
+        got, told, _ = _run(model, {"x": x}, {"x": x})
+        assert (decibels(want, got) > 55) == (not told)
+        assert not told or (epsilon == np.array(1e-12) and count)
+
+
+@pytest.mark.parametrize("nodes", [
+    [("Concat", ["x", "c"], "a", {"axis": 0})], [("Min", ["x", "c"], "a", {})],
+])
+def test_small_constants_of_other_nodes_are_told(nodes):
+    x = np.array([0.25, 0, 1, 4])
+    model = _model([*nodes, ("Sqrt", ["a"], "y", {})], {"x": x}, c=np.array([1e-9]))
+    want = np.sqrt(np.minimum(x, 1e-9) if nodes[0][0] == "Min" else [*x, 1e-9])
+    got, told, bounds = _run(model, {"x": x})
+    assert (np.abs(got - want) <= bounds.error + 1e-6).all()
+    assert sum(told.values()) == np.isclose(want, 1e-9**0.5).sum()
 
 
 def test_quality_is_that_of_the_model():
