@@ -22,6 +22,9 @@ QUICK, GLANCE = 0.2, 0.1
 EXACT, FEW = 0.0, 2
 EFFORTS, MOST_EXACT, LARGE_EFFORTS = (1.0, EXACT, 2.0, EXACT, 4.0), 150, (1.0, 1.0, 1.0, 1.0)
 HOPPING_EFFORTS = (EXACT, 1.0, EXACT, 2.0, 4.0)
+#: Share of a budget's seconds, as work, that making a mapping better may take, and that where
+#: there are more than ``MANY`` pairs of an operation and a tile: tuned on verif/dataflows.py.
+BETTER, BETTER_MANY, MANY = 0.2, 0.5, 2400
 #: Quick attempts at each II in turn; after that, steps grow by a quarter of the II.
 IN_TURN = 8
 #: Share of the slots of a part of the array that operations may take.
@@ -63,7 +66,7 @@ def attempts(request: Request, least: int, most: int, progress: Callable[[str], 
                 break
         top = made.best.placed.ii if made.best else most + 1
         for ii in range(least, top) if made.best else rising:
-            if not request.budget.may_try():
+            if not _may_try(request):
                 break
             progress(f"II {ii}, at length")
             efforts = LARGE_EFFORTS[:None if ii == least else 1] if large else \
@@ -110,9 +113,15 @@ def attempt(request: Request, ii: int, efforts: tuple[float, ...], looks: float 
             else:
                 # The exact search would take as long again.
                 tired |= effort == EXACT
-        if not request.budget.may_try():
+        if not _may_try(request):
             break
     return None, False, reason
+
+
+def _may_try(request: Request) -> bool:
+    """Whether work is left for making a mapping better."""
+    pairs = len(request.graph.operations) * len(request.grid.tiles)
+    return request.budget.may_try(BETTER_MANY if pairs > MANY else BETTER)
 
 
 def _grids(request: Request, ii: int) -> list[Grid]:

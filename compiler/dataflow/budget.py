@@ -3,8 +3,8 @@
 import time as clock
 from dataclasses import dataclass, field
 
-#: Seconds of a call, and the share of them, as work, that making a mapping better may take.
-SECONDS, BETTER = 60.0, 0.2
+#: Seconds of a call.
+SECONDS = 60.0
 #: Seconds of a usual machine in a deterministic second of CP-SAT.
 EXACT_SECONDS = 4.0
 #: A call may not be asked to take longer, a day.
@@ -56,6 +56,6 @@ class Budget:
         if self.left <= 0:
             raise OutOfTimeError
 
-    def may_try(self) -> bool:
-        """Whether work is left for making a mapping better."""
-        return self.work < BETTER * self.seconds
+    def may_try(self, share: float) -> bool:
+        """Whether less work than a share of the seconds was spent."""
+        return self.work < share * self.seconds

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.mapper import Mapped, map_kernel
+from compiler.dataflow.mapper import Mapped, map_kernel, prepare
 from compiler.dataflow.operations import IN, OUT
 from compiler.errors import CompileError, Refusal, Refused
 from compiler.gemm import Gemm, plan_gemm
@@ -227,9 +227,11 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
     needed += [(work, program.steps[i]) for i, pieces in compiled.pieces.items() for work in
                partial_sums(depth_parts(pieces), ranges.tensors[program.steps[i].out])]
     failed: dict[Work, CompileError] = {}
+    if any(work not in known for work, _ in needed):
+        prepare(lambda: progress("compiling the search, once on a machine"))
     for work, step in needed:
         if work not in known and work not in failed:
-            progress(f"kernel {len(compiled.kernels)}")
+            progress(f"kernel {len(compiled.kernels) + len(failed)}")
             expression, biases = work
             try:
                 known[work] = Kernel.of(map_kernel(dataflow(

@@ -5,7 +5,7 @@ another operand.  How far a value may be moved is found backwards, from its uses
 far from all others depends on their values: ``verif/meaning.py`` looks at those of a run.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -181,6 +181,59 @@ def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expressi
         return all(b or level for b, level in zip(bounded.get(node, (False, False)), levels,
                                                   strict=True))
     return says
+
+
+def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | None:
+    """The node that takes infinity from infinity whatever the inputs: a softmax of masks only.
+
+    A mask of the array is finite, and the result would be a number.  ``inputs``: some that there
+    are.
+    """
+    if not any(np.isinf(values).any() for values in _constants(program)):
+        return None
+    always: dict[int | tuple[int, Expression], NDArray] | None = None
+    for given in _samples(program, inputs):
+        nan = _nan(program, given)
+        always = nan if always is None else {
+            node: both for node, where in nan.items()
+            if node in always and (both := where & always[node]).any()}
+    # The first one: of what comes before none is NaN.
+    node = next(iter(always or {}), 0)
+    if isinstance(node, int) or node[1].op not in ("add", "sub"):
+        return None
+    return node[1].label or program.label(program.steps[node[0]])
+
+
+def _nan(program: Program, inputs: Mapping[str, NDArray]
+         ) -> dict[int | tuple[int, Expression], NDArray]:
+    """Where each node is NaN, of those that are somewhere."""
+    found: dict[int | tuple[int, Expression], NDArray] = {}
+
+    def visit(node: int | tuple[int, Expression], values: NDArray) -> None:
+        if (where := np.isnan(values)).any():
+            found[node] = where
+    visit_values(program, inputs, visit)
+    return found
+
+
+def _samples(program: Program, inputs: Mapping[str, NDArray] | None
+             ) -> Iterator[Mapping[str, NDArray]]:
+    """Inputs that have little in common: those that there are, positive, negative, zeros."""
+    if inputs is not None:
+        yield inputs
+    rng = np.random.default_rng(0)
+    for low, high in ((0.5, 1.0), (-1.0, -0.5), (-2.0, 2.0), (0.0, 0.0)):
+        yield {name: rng.uniform(low, high, program.shape(i)) for name, i in program.inputs.items()}
+
+
+def _constants(program: Program) -> Iterator[NDArray]:
+    """All constants of a program."""
+    yield from (t.constant for t in program.tensors if t.constant is not None)
+    for step in program.steps:
+        if isinstance(step, Layout):
+            yield np.array(step.fill)
+        elif isinstance(step, Map):
+            yield from (np.array(x.value) for x in step.expression.steps() if x.op == CONSTANT)
 
 
 def mask_value(values: NDArray, levels: Levels) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ A mask (-1e9, -inf, the least float32, added before a softmax) is no magnitude: 
 becomes of a value is that it is far below others, a constant stands for it that is far enough.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,7 @@ from compiler.tensors.masks import (
     changed,
     limited,
     mask_value,
+    undefined,
     without_masks,
 )
 from compiler.tensors.program import Layout, Map, Program, Step
@@ -127,7 +128,8 @@ class _Choice:
     def run(self) -> tuple[Program, Ranges]:
         self._join()
         self._constants()
-        self._infinite()
+        if label := undefined(self.program, self.inputs):
+            self._refuse(label, "infinity less infinity: all that it takes is masked with -inf")
         self._check()
         if self.inputs is not None:
             visit_values(self.program, self.inputs, self._seen)
@@ -219,36 +221,6 @@ class _Choice:
                     values = program.tensors[s].constant
                     if values is not None:
                         self._finite(float(np.abs(values).max(initial=0)), label)
-
-    def _infinite(self) -> None:
-        """Refuse what takes infinity from infinity, whatever the inputs: a softmax of masks only.
-
-        A mask of the array is finite, and the result would be a number.
-        """
-        if not any(np.isinf(values).any() for values in self._values()):
-            return
-        nan: list[Node] = []
-
-        def seen(node: Node, values: NDArray) -> None:
-            # The first one: of what comes before none is NaN.
-            if np.isnan(values).any():
-                nan.append(node)
-        rng = np.random.default_rng(0)
-        visit_values(self.program, {name: rng.uniform(0.5, 1, self.program.shape(i))
-                                    for name, i in self.program.inputs.items()}, seen)
-        if nan and not isinstance(nan[0], int) and nan[0][1].op in ("add", "sub"):
-            i, x = nan[0]
-            self._refuse(x.label or self.program.label(self.program.steps[i]),
-                         "infinity less infinity: all that it takes is masked with -inf")
-
-    def _values(self) -> Iterator[NDArray]:
-        """All constants of a program."""
-        yield from (t.constant for t in self.program.tensors if t.constant is not None)
-        for step in self.program.steps:
-            if isinstance(step, Layout):
-                yield np.array(step.fill)
-            elif isinstance(step, Map):
-                yield from (np.array(x.value) for x in step.expression.steps() if x.op == CONSTANT)
 
     def _operand(self, i: int, x: Expression, place: int, value: float, label: str) -> None:
         """What a constant operand asks."""

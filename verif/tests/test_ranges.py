@@ -105,6 +105,20 @@ def test_rows_masked_with_infinity_are_refused(mask):
     choose(lower(_model(nodes, {"s": np.zeros((4, 6))}, m=np.maximum(mask, -1e9)), "masked"))
 
 
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_masks_of_a_choice_by_an_input_are_not_refused(calibrated):
+    """-inf stands where an input says so: of all for some inputs, not of those that come."""
+    nodes = [("Neg", ["m"], "n", {}), ("Relu", ["n"], "k", {}), ("Log", ["k"], "l", {}),
+             ("Add", ["s", "l"], "z", {}), ("Add", ["z", "i"], "a", {}),
+             ("Softmax", ["a"], "y", {})]
+    inputs = {"s": np.arange(8.0).reshape(2, 4) / 4, "m": -np.array([1.0, 0.5, 0.25, 1.0])}
+    model = _model(nodes, inputs, i=np.array([0, -np.inf, 0, 0]))
+    compiled = compile_program(lower(model, "chosen"), BASIC, known=KNOWN,
+                               calibrate=inputs if calibrated else None)
+    want = ReferenceEvaluator(model).run(None, {k: np.float32(v) for k, v in inputs.items()})[0]
+    assert decibels(want, run(compiled, GoldenEngine(BASIC), inputs)["y"]) > 50
+
+
 def test_masks_may_be_inputs():
     """Beyond what the input takes, and not refused, as all that is done with them is a softmax."""
     rng = np.random.default_rng(4)
