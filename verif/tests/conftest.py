@@ -1,5 +1,6 @@
 """Shared: compiled digits programs and a console that keeps its text."""
 
+import gc
 import io
 from functools import cache
 
@@ -9,6 +10,10 @@ from rich.console import Console
 from compiler.driver import Compiled, compile_file
 from spu.arch.params import CONFIGS
 from verif.digits.data import MODEL
+
+# Hardware is elaborated into millions of objects that live: the collector looks for garbage among
+# them seldom (a third of the time of elaboration; 50 MB more).
+gc.set_threshold(100_000, 50, 100)
 
 
 @cache

@@ -104,6 +104,7 @@ def test_every_flipped_bit_of_a_row_is_found(space, compiled):
         assert len(image_differences(image, again)) == 1
 
 
+@pytest.mark.regress
 def test_a_changed_table_entry_in_the_rtl_fails(tmp_path, console, compiled):
     """Entry 77 of the logarithm's base table, in every unit that has one."""
     text, value = rtl_text(TINY), int(tables.log_base()[77])
