@@ -200,8 +200,9 @@ def _type(model: ModelProto, inputs: dict, rng: Generator) -> dict:
             value.type.tensor_type.elem_type = kind
     for tensor in model.graph.initializer:
         if tensor.data_type in FLOATS:
-            tensor.CopyFrom(numpy_helper.from_array(
-                numpy_helper.to_array(tensor).astype(dtype), tensor.name))
+            with np.errstate(all="ignore"):
+                values = numpy_helper.to_array(tensor).astype(dtype)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     return {n: v.astype(dtype) if v.dtype.kind == "f" else v for n, v in inputs.items()}
 
 
