@@ -126,7 +126,7 @@ def _near(meant: Values, moved: Values, least: float) -> NDArray[np.bool_]:
     """Which differences nobody is told of: within ``SAME`` and the least magnitude of a tensor."""
     with np.errstate(invalid="ignore"):
         return ((meant == moved) | (np.isnan(meant) & np.isnan(moved))
-                | (np.abs(meant - moved) <= allowed(meant, least)))
+                | (np.isfinite(meant) & (np.abs(meant - moved) <= allowed(meant, least))))
 
 
 def allowed(meant: Values, least: float) -> Values:

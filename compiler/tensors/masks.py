@@ -184,7 +184,8 @@ def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expressi
 
 
 def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | None:
-    """The node that takes infinity from infinity whatever the inputs: a softmax of masks only.
+    """The node that takes infinity from infinity for all inputs that are tried: a softmax of masks
+    only.
 
     A mask of the array is finite, and the result would be a number.  ``inputs``: some that there
     are.

@@ -106,10 +106,28 @@ def test_masks_that_scores_pass_are_told(tmp_path):
     """By the command, with what the file of the program says of the model's constants."""
     model = _model([("Concat", ["x", "m"], "c", {"axis": 0}), ("Softmax", ["c"], "y", {})],
                    {"x": np.zeros(2)}, m=np.array([-1e9, -np.inf]))
-    for x, told in (([-900.0, -3000.0], {}), ([-60000.0, -61000.0], {"y": 4})):
+    for x, told in (([-900.0, -3000.0], {}), ([-60000.0, -61000.0], {"y": 3})):
         code, _, got, saturated = _commands(model, {"x": np.array(x)}, tmp_path)
         assert (code, saturated) == (0, told)
         assert np.allclose(got, [1, 0, 0, 0], atol=0.01) == (not told)
+
+
+@pytest.mark.parametrize("mask", [-np.inf, -1e9])
+def test_each_kind_of_mask_that_scores_pass_is_told(mask):
+    """Alone, as infinite masks are as far from their values as any tolerance of them."""
+    softmax = ("Softmax", ["c"], "y", {})
+    low = np.array([-60000.0, -61000.0, -62000.0])
+    for first, values in ((("Concat", ["x", "m"], "c", {"axis": 0}), [mask]),
+                          (("Add", ["x", "m"], "c", {}), [0, 0, mask])):
+        model = _model([first, softmax], {"x": low}, m=np.array(values))
+        assert _run(model, {"x": low})[1], first
+        assert not _run(model, {"x": low / 1000})[1], first
+
+
+def test_rows_masked_as_a_whole_by_an_input_are_told():
+    inputs = {"x": np.arange(6.0).reshape(2, 3), "m": np.array([[0, 0, 0], [-np.inf] * 3])}
+    model = _model([("Add", ["x", "m"], "c", {}), ("Softmax", ["c"], "y", {})], inputs)
+    assert sum(_run(model, inputs)[1].values()) == 3
 
 
 @pytest.mark.parametrize(("nodes", "inputs", "label"), [
