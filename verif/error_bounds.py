@@ -3,8 +3,8 @@
 Forward error analysis (N. Higham, Accuracy and Stability of Numerical Algorithms, 2002, ch. 3)
 with the error bounds of the units, docs/numerics.md.  A tensor is its real values and how far the
 computed ones are from them at most.  Where a function is undefined within that, the bound is
-infinite.  What other values in the place of masks change is part of the error, as far as a run
-does not tell it.
+infinite.  What other values in the place of masks and of small constants change is part of the
+error, as far as a run does not tell it.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.operations import IN
 from compiler.tensors.compiled import Compiled, Work, weight_blocks
-from compiler.tensors.expressions import REAL, Expression, least_magnitude, operand_bias
+from compiler.tensors.expressions import (
+    REAL,
+    Expression,
+    held_constant,
+    least_magnitude,
+    operand_bias,
+)
 from compiler.tensors.program import Layout, Map, Product
 from compiler.tensors.values import gathered, real_values
 from pal_units import model, tables
@@ -64,8 +70,15 @@ def _moved(found: Bounded, meant: NDArray, most: NDArray | float) -> Bounded:
 
 
 def encoded(values: NDArray, bias: int) -> Bounded:
-    """Values as PAL16."""
-    return _limited(values, NEAREST * np.abs(values) + least_magnitude(bias), bias)
+    """Inputs as PAL16: half of the least magnitude are those that may become zero off at most."""
+    least = least_magnitude(bias)
+    error = np.where(np.abs(values) < least, least / 2, NEAREST * np.abs(values))
+    return _limited(values, np.where(values == 0, 0.0, error), bias)
+
+
+def constant_encoded(values: NDArray, bias: int) -> Bounded:
+    """Constants as PAL16, about what stands for those below the least magnitude."""
+    return encoded(held_constant(values, bias), bias)
 
 
 def _limited(value: NDArray, error: NDArray, bias: int) -> Bounded:
@@ -93,13 +106,13 @@ class _Analysis:
         for i in program.outputs.values():
             values = program.tensors[i].constant
             if values is not None:
-                tensors[i] = encoded(values, compiled.bias(i))
+                tensors[i] = constant_encoded(values, compiled.bias(i))
         for number, step in enumerate(program.steps):
-            sources = [tensors[s] if values is None else encoded(values, bias)
+            sources = [tensors[s] if values is None else constant_encoded(values, bias)
                        for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
                        for values in [program.tensors[s].constant]]
             if isinstance(step, Layout):
-                fill = encoded(np.array([step.fill]), compiled.bias(step.out))
+                fill = constant_encoded(np.array([step.fill]), compiled.bias(step.out))
                 tensors[step.out] = Bounded(
                     gathered(step, [s.value for s in sources], fill.value[0]),
                     gathered(step, [s.error for s in sources], fill.error[0]))
@@ -132,7 +145,7 @@ class _Analysis:
             if x.op == IN:
                 done[x] = sources[x.number]
             elif x.op != CONSTANT:
-                terms = [encoded(np.array(y.value), operand_bias(x, k, biases))
+                terms = [constant_encoded(np.array(y.value), operand_bias(x, k, biases))
                          if y.op == CONSTANT else done[y] for k, y in enumerate(x.operands)]
                 value = np.asarray(REAL[x.op](*(t.value for t in terms)), np.float64)
                 error = np.asarray(_propagated(x.op, value, terms))

@@ -3,7 +3,7 @@
 Masks and inputs far below (or above) all others are moved, see ``compiler/tensors/masks.py``, and
 constants below the least magnitude are taken as that.  Where either matters depends on the values
 of a run: what they lead to is carried along in float64, once as the model has it and once as it
-was moved, until both are the same, or a product or an output takes it.
+was moved, until both are the same, or a product or an output has been told of the difference.
 """
 
 from collections import Counter
@@ -32,7 +32,8 @@ Values = NDArray[np.float64]
 
 
 class Pair(NamedTuple):
-    """A tensor as the model means it and as it is, and the node that first tells the difference."""
+    """A tensor as the model means it and as it is, and the node by which a difference is told: the
+    first on the way whose values are not masks; empty before there is one."""
 
     meant: Values
     moved: Values
@@ -54,7 +55,7 @@ class Meaning:
 
     def step(self, i: int, values: Callable[[int], Values]) -> Counter[str]:
         """How many elements that a product takes, or an output has, are not what the model means,
-        by node.
+        by node.  What a product is not told of is carried on through it.
 
         ``values``: of a tensor that the step takes.
         """
@@ -65,15 +66,17 @@ class Meaning:
         if isinstance(step, Product):
             for s in before:
                 self._tell(s, label, lost)
-            return lost
+            if not self.told.isdisjoint(before):
+                return lost
         original = ranges.meant.get(i, step)
-        if not before and original is step and not self._has_small(i, step):
+        if not before and original is step and (
+                isinstance(step, Product) or not self._has_small(i, step)):
             return lost
         meant = self._made(i, original, [before[s].meant if s in before else values(s)
                                          for s in original.sources], False)
         moved = self._made(i, step, [before[s].moved if s in before else values(s)
                                      for s in step.sources], True)
-        if not _near(meant, moved, 0.0).all():
+        if not np.array_equal(meant, moved, equal_nan=True):
             node = next((p.node for p in before.values() if p.node), "")
             exact = (FIXED, FIXED)
             if ranges.masks.get(step.out, exact) == exact:
@@ -84,6 +87,8 @@ class Meaning:
         return lost
 
     def _tell(self, tensor: int, label: str, lost: Counter[str]) -> None:
+        """Count what is not what the model means in a tensor, once; ``label`` of the step that
+        takes or makes it, for what no node tells."""
         pair = self.pairs[tensor]
         near = _near(pair.meant, pair.moved, least_magnitude(self.compiled.bias(tensor)))
         if tensor not in self.told and not near.all():
@@ -105,8 +110,11 @@ class Meaning:
         return any((held_constant(values, bias) != values).any() for values, bias in known)
 
     def _made(self, i: int, step: Step, sources: list[Values], held: bool) -> Values:
-        """What a step makes, with constants as they are held, or as they are."""
-        assert not isinstance(step, Product)
+        """What a step makes, with constants as they are held, or as they are; products have
+        weights as they are."""
+        if isinstance(step, Product):
+            with np.errstate(all="ignore"):
+                return sources[0] @ sources[1]
         biases = self.compiled.source_biases(i)
         if held:
             sources = [x if self.compiled.program.tensors[s].constant is None

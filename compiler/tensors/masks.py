@@ -192,38 +192,46 @@ def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | N
     """
     if not any(np.isinf(values).any() for values in _constants(program)):
         return None
-    always: dict[int | tuple[int, Expression], NDArray] | None = None
+    always: dict[tuple[int, Expression], NDArray] | None = None
     for given in _samples(program, inputs):
-        nan = _nan(program, given)
+        nan = _infinities(program, given)
         always = nan if always is None else {
             node: both for node, where in nan.items()
             if node in always and (both := where & always[node]).any()}
-    # The first one: of what comes before none is NaN.
-    node = next(iter(always or {}), 0)
-    if isinstance(node, int) or node[1].op not in ("add", "sub"):
+    if not always:
         return None
-    return node[1].label or program.label(program.steps[node[0]])
+    step, node = next(iter(always))
+    return node.label or program.label(program.steps[step])
 
 
-def _nan(program: Program, inputs: Mapping[str, NDArray]
-         ) -> dict[int | tuple[int, Expression], NDArray]:
-    """Where each node is NaN, of those that are somewhere."""
-    found: dict[int | tuple[int, Expression], NDArray] = {}
+def _infinities(program: Program, inputs: Mapping[str, NDArray]
+                ) -> dict[tuple[int, Expression], NDArray]:
+    """Where sums and differences are NaN of what is not, of those that are somewhere."""
+    nan: dict[tuple[int, Expression], NDArray] = {}
+    found: dict[tuple[int, Expression], NDArray] = {}
 
     def visit(node: int | tuple[int, Expression], values: NDArray) -> None:
-        if (where := np.isnan(values)).any():
-            found[node] = where
+        if isinstance(node, int):
+            return
+        where = nan[node] = np.isnan(values)
+        if node[1].op in ("add", "sub"):
+            for x in node[1].operands:
+                where = where & ~nan.get((node[0], x), np.False_)
+            if where.any():
+                found[node] = where
     visit_values(program, inputs, visit)
     return found
 
 
 def _samples(program: Program, inputs: Mapping[str, NDArray] | None
              ) -> Iterator[Mapping[str, NDArray]]:
-    """Inputs that have little in common: those that there are, positive, negative, zeros."""
+    """Inputs that have little in common: those that there are, positive, negative, zeros, of
+    three magnitudes."""
     if inputs is not None:
         yield inputs
     rng = np.random.default_rng(0)
-    for low, high in ((0.5, 1.0), (-1.0, -0.5), (-2.0, 2.0), (0.0, 0.0)):
+    for low, high in ((0.5, 1.0), (-1.0, -0.5), (-2.0, 2.0), (0.0, 0.0), (64.0, 128.0),
+                      (-128.0, -64.0), (4096.0, 8192.0), (-8192.0, -4096.0)):
         yield {name: rng.uniform(low, high, program.shape(i)) for name, i in program.inputs.items()}
 
 

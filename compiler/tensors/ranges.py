@@ -129,7 +129,9 @@ class _Choice:
         self._join()
         self._constants()
         if label := undefined(self.program, self.inputs):
-            self._refuse(label, "infinity less infinity: all that it takes is masked with -inf")
+            self._refuse(label, "infinity less infinity for all inputs that were tried: all that "
+                                "it takes is masked with -inf; if it is not for yours, give them "
+                                "with --calibrate")
         self._check()
         if self.inputs is not None:
             visit_values(self.program, self.inputs, self._seen)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from compiler.tensors import elementwise, lowering
 from compiler.tensors.expressions import variable
@@ -68,6 +68,17 @@ def test_a_moved_mask_that_is_not_told_is_seen(sum_of_two, monkeypatch, tmp_path
     monkeypatch.setattr(Meaning, "step", lambda *_: Counter())
     outcome = attempt(sum_of_two, tmp_path)
     assert outcome.kind == "WRONG"
+
+
+def test_a_small_constant_that_is_not_told_is_seen(sum_of_two, monkeypatch, tmp_path):
+    graph = sum_of_two.model.graph
+    graph.initializer.append(numpy_helper.from_array(np.float32([1e-9, 1, 2]), "c"))
+    graph.node[0].CopyFrom(helper.make_node("Max", ["x", "c"], ["m"]))
+    graph.node.append(helper.make_node("Sqrt", ["m"], ["y"]))
+    sum_of_two.inputs.update(x=np.float32([0, 0, 1]))
+    assert attempt(sum_of_two, tmp_path).kind == "saturated, reported"
+    monkeypatch.setattr(Meaning, "step", lambda *_: Counter())
+    assert attempt(sum_of_two, tmp_path).kind == "WRONG"
 
 
 def test_an_exception_is_seen(sum_of_two, monkeypatch, tmp_path):

@@ -119,6 +119,26 @@ def test_masks_of_a_choice_by_an_input_are_not_refused(calibrated):
     assert decibels(want, run(compiled, GoldenEngine(BASIC), inputs)["y"]) > 50
 
 
+def test_what_is_undefined_before_a_masked_row_hides_it_not():
+    """A logarithm of negatives is NaN first, elsewhere."""
+    nodes = [("Abs", ["s"], "a", {}), ("Sub", ["n", "a"], "d", {}), ("Log", ["d"], "l", {}),
+             ("Add", ["s", "m"], "z", {}), ("Softmax", ["z"], "p", {}),
+             ("Concat", ["l", "p"], "y", {"axis": 0})]
+    program = lower(_model(nodes, {"s": np.zeros((1, 3))}, n=-1.0, m=np.full(3, -np.inf)),
+                    "hidden")
+    with pytest.raises(CompileError, match="Softmax node 'p': infinity less infinity"):
+        choose(program)
+
+
+@pytest.mark.parametrize("above", [4.0, 1000.0, -300.0])
+def test_masks_of_a_choice_that_few_inputs_make_are_not_refused(above):
+    nodes = [("Sub", ["m", "a"], "n", {}), ("Relu", ["n"], "k", {}), ("Log", ["k"], "l", {}),
+             ("Add", ["s", "l"], "z", {}), ("Add", ["z", "i"], "b", {}),
+             ("Softmax", ["b"], "y", {})]
+    inputs = {"s": np.zeros((2, 3)), "m": np.full(3, above + 1)}
+    choose(lower(_model(nodes, inputs, a=above, i=np.array([0, -np.inf, 0])), "chosen"))
+
+
 def test_masks_may_be_inputs():
     """Beyond what the input takes, and not refused, as all that is done with them is a softmax."""
     rng = np.random.default_rng(4)
