@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.operations import IN
-from compiler.tensors.compiled import Compiled, Work, weight_blocks
+from compiler.tensors.compiled import Compiled, Work
 from compiler.tensors.expressions import (
     REAL,
     Expression,
@@ -25,11 +25,8 @@ from compiler.tensors.expressions import (
 )
 from compiler.tensors.program import Layout, Map, Product
 from compiler.tensors.values import gathered, real_values
-from pal_units import model, tables
-from pal_units.formats import Format
-from spu.arch.params import BLOCK, MATRIX_DOT
-from verif.meaning import allowed
-from verif.tensors import held
+from verif.meaning import allowed, held
+from verif.product_bounds import product_error
 
 #: Relative error of a result that is the nearest code, and of one within a unit of the log.
 NEAREST = 2.0 ** (0.5 / 1024) - 1
@@ -127,9 +124,11 @@ class _Analysis:
     def step(self, number: int, step: Product, sources: list[Bounded]) -> Bounded:
         """A product, of all parts of its depth."""
         constant = self.compiled.program.tensors[step.b].constant
-        bias, fmt = self.compiled.bias(step.out), self.compiled.formats[number]
-        parts = [self.product(sources[0], sources[1], d, constant, fmt,
-                              self.compiled.source_biases(number), bias)
+        bias = self.compiled.bias(step.out)
+        a, b = ((s.value, s.error) for s in sources)
+        parts = [rounded("product", *product_error(
+                     a, b if constant is None else constant, d, self.compiled.formats[number],
+                     self.compiled.source_biases(number)), bias)
                  for d in dict.fromkeys(p.depth for p in self.compiled.pieces[number])]
         total = parts[0]
         for part in parts[1:]:
@@ -153,73 +152,6 @@ class _Analysis:
                 bias = TRUTH if x.op == "lt" else biases[x]
                 done[x] = rounded(x.op, value, np.where(np.isnan(error), np.inf, error), bias)
         return done[expression]
-
-    def product(self, a: Bounded, b: Bounded, depth: range, constant: NDArray | None, fmt: Format,
-                biases: tuple[int, ...], bias: int) -> Bounded:
-        """Part of the depth of a product: blocks, products, sums, the log of the result."""
-        taken = slice(depth.start, depth.stop)
-        value_a, error_a, top_a = self._blocked(a.value[:, :, taken], a.error[:, :, taken], fmt,
-                                                 biases[0])
-        if constant is None:
-            value_b, error_b, top_b = self._blocked(
-                b.value.transpose(0, 2, 1)[:, :, taken], b.error.transpose(0, 2, 1)[:, :, taken],
-                fmt, biases[1])
-            tensor_b = top_b.max(axis=(1, 2))[:, None, None]
-        else:
-            value_b = constant.transpose(0, 2, 1)[:, :, taken]
-            error_b, top_b, tensor_b = _known_weights(constant, taken, fmt)
-        size_b = (np.abs(value_b) + error_b).transpose(0, 2, 1)
-        value = value_a @ value_b.transpose(0, 2, 1)
-        # Of what is multiplied, and of the products.
-        error = np.abs(value_a) @ error_b.transpose(0, 2, 1) + error_a @ size_b
-        error = error + 2.0 ** -(MATRIX_DOT.antilog_bits + 1) * ((np.abs(value_a) + error_a)
-                                                                 @ size_b)
-        error = error + BLOCK * 2.0 ** -(MATRIX_DOT.product_bits - 1) \
-            * (top_a @ top_b.transpose(0, 2, 1))
-        # A unit of the accumulator for each block.
-        unit = 2.0 ** -float(tables.octaves_below(MATRIX_DOT)) \
-            * top_a.max(axis=(1, 2))[:, None, None] * tensor_b
-        error = error + top_a.shape[2] * unit
-        return rounded("product", value, error, bias)
-
-    def _blocked(self, value: NDArray, error: NDArray, fmt: Format, bias: int
-                 ) -> tuple[NDArray, NDArray, NDArray]:
-        """Rows in blocks: values, errors, tops of the blocks (batch, rows, blocks)."""
-        short = -value.shape[2] % BLOCK
-        blocks = [np.pad(x, ((0, 0), (0, 0), (0, short))).reshape(*value.shape[:2], -1, BLOCK)
-                  for x in (value, error)]
-        size = np.abs(blocks[0])
-        tops = [2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), least_magnitude(bias))) / 8)
-                for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])]
-        # The least bias of the format holds for smaller blocks too.
-        tops = [np.maximum(t, 2.0 ** ((bias + fmt.beta_min) / 8)) for t in tops]
-        lost = np.maximum(*(half_gap((size + blocks[1]) / t[..., None], fmt)
-                            * t[..., None] for t in tops))
-        out = (blocks[1] + lost).reshape(*value.shape[:2], -1)[:, :, :value.shape[2]]
-        return value, out, tops[1]
-
-
-def half_gap(size: NDArray, fmt: Format) -> NDArray[np.float64]:
-    """Greatest error of rounding numbers up to ``size`` to codes of a block of top 1."""
-    levels = np.sort(model.value_of(np.arange(fmt.m_max + 1), fmt))
-    most = np.maximum.accumulate(np.diff(levels) / 2)
-    index = np.clip(np.searchsorted(levels, size), 1, len(levels) - 1)
-    return most[index - 1]
-
-
-def _known_weights(constant: NDArray, taken: slice, fmt: Format
-                   ) -> tuple[NDArray, NDArray, float]:
-    """Errors of weights that are known, tops of their blocks, and of the tensor."""
-    errors, tops, tensor = [], [], 0.0
-    for matrix in constant:
-        codes, beta, t_weight = weight_blocks(matrix, fmt)
-        decoded = model.decode_blocks(codes, beta, t_weight, fmt)
-        padded = np.pad(matrix.T, ((0, 0), (0, -matrix.shape[0] % BLOCK)))
-        blocks = slice(taken.start // BLOCK, -(-taken.stop // BLOCK))
-        errors.append(np.abs(decoded - padded)[:, taken])
-        tops.append(2.0 ** ((beta[:, blocks].astype(np.float64) + t_weight) / 8))
-        tensor = max(tensor, 2.0 ** (t_weight / 8))
-    return np.array(errors), np.array(tops), tensor
 
 
 def _propagated(op: str, value: NDArray, terms: list[Bounded]) -> NDArray:

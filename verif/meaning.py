@@ -1,9 +1,10 @@
-"""What a model means, beside a run with other values in the place of some of its constants.
+"""What a model means, beside a run with other values in the place of some that it has.
 
-Masks and inputs far below (or above) all others are moved, see ``compiler/tensors/masks.py``, and
-constants below the least magnitude are taken as that.  Where either matters depends on the values
-of a run: what they lead to is carried along in float64, once as the model has it and once as it
-was moved, until both are the same, or a product or an output has been told of the difference.
+Masks and inputs far below (or above) all others are moved, see ``compiler/tensors/masks.py``;
+constants below the least magnitude are taken as that, and results as that or zero.  Where any of
+it matters depends on the values of a run: what they lead to is carried along in float64, once as
+the model has it and once as it was moved, until both are the same, or a product or an output has
+been told of the difference.
 """
 
 from collections import Counter
@@ -13,17 +14,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.graph import CONSTANT
 from compiler.tensors.compiled import Compiled
 from compiler.tensors.expressions import (
     evaluate,
     held_constant,
     least_magnitude,
-    operand_bias,
+    underflowed,
 )
-from compiler.tensors.masks import FIXED
+from compiler.tensors.masks import ANY, FIXED, TOP, far
 from compiler.tensors.program import Layout, Map, Product, Step
 from compiler.tensors.values import gathered
+from pal_units import model
 
 #: Relative difference of two values that are taken to be the same, at most: 1.4 steps of PAL16.
 SAME = 2.0**-10
@@ -33,7 +34,7 @@ Values = NDArray[np.float64]
 
 class Pair(NamedTuple):
     """A tensor as the model means it and as it is, and the node by which a difference is told: the
-    first on the way whose values are not masks; empty before there is one."""
+    first on the way where it matters, and whose values are no masks; empty before that."""
 
     meant: Values
     moved: Values
@@ -48,10 +49,11 @@ class Meaning:
         self.pairs: dict[int, Pair] = {}
         self.told: set[int] = set()
 
-    def input(self, tensor: int, meant: Values, held: Values) -> None:
-        """Take note of an input, and of what is held of it."""
-        if (meant != held).any():
-            self.pairs[tensor] = Pair(meant, held)
+    def input(self, tensor: int, meant: Values, taken: Values) -> None:
+        """Take note of an input, and of what is taken of it, see ``held``."""
+        moved = underflowed(taken, self.compiled.bias(tensor))
+        if (meant != moved).any():
+            self.pairs[tensor] = Pair(meant, moved)
 
     def step(self, i: int, values: Callable[[int], Values]) -> Counter[str]:
         """How many elements that a product takes, or an output has, are not what the model means,
@@ -69,17 +71,21 @@ class Meaning:
             if not self.told.isdisjoint(before):
                 return lost
         original = ranges.meant.get(i, step)
-        if not before and original is step and (
-                isinstance(step, Product) or not self._has_small(i, step)):
+        if isinstance(step, Product) and not before:
             return lost
         meant = self._made(i, original, [before[s].meant if s in before else values(s)
                                          for s in original.sources], False)
         moved = self._made(i, step, [before[s].moved if s in before else values(s)
                                      for s in step.sources], True)
         if not np.array_equal(meant, moved, equal_nan=True):
-            node = next((p.node for p in before.values() if p.node), "")
-            exact = (FIXED, FIXED)
-            if ranges.masks.get(step.out, exact) == exact:
+            bias = self.compiled.bias(step.out)
+            if isinstance(step, Map):
+                # What is far from what is meant is rounded there: a row of nothing but masks.
+                moved = np.where(_near(meant, moved, least_magnitude(bias)), moved,
+                                 model.decode16(model.encode16(moved, bias), bias))
+            node, exact = next((p.node for p in before.values() if p.node), ""), (FIXED, FIXED)
+            near = _near(meant, moved, least_magnitude(bias)).all()
+            if not near and ranges.masks.get(step.out, exact) == exact:
                 node = node or label
             self.pairs[step.out] = Pair(meant, moved, node)
             if step.out in program.outputs.values():
@@ -95,23 +101,9 @@ class Meaning:
             lost[pair.node or label] += int((~near).sum())
             self.told.add(tensor)
 
-    def _has_small(self, i: int, step: Layout | Map) -> bool:
-        """Whether constants of a step are below the least magnitude that stands for them."""
-        tensors, biases = self.compiled.program.tensors, self.compiled.source_biases(i)
-        known = [(values, bias) for s, bias in zip(step.sources, biases, strict=True)
-                 if (values := tensors[s].constant) is not None]
-        if isinstance(step, Layout):
-            known.append((np.array(step.fill), self.compiled.bias(step.out)))
-        else:
-            expression, numbers = self.compiled.work(i)
-            own = dict(zip(expression.steps(), numbers, strict=True))
-            known += [(np.array(y.value), operand_bias(x, k, own)) for x in expression.steps()
-                      for k, y in enumerate(x.operands) if y.op == CONSTANT]
-        return any((held_constant(values, bias) != values).any() for values, bias in known)
-
     def _made(self, i: int, step: Step, sources: list[Values], held: bool) -> Values:
-        """What a step makes, with constants as they are held, or as they are; products have
-        weights as they are."""
+        """What a step makes, with what is below the least magnitude as it is held, or as it is;
+        products of blocks have rules of their own, see ``product_bounds``."""
         if isinstance(step, Product):
             with np.errstate(all="ignore"):
                 return sources[0] @ sources[1]
@@ -140,3 +132,13 @@ def _near(meant: Values, moved: Values, least: float) -> NDArray[np.bool_]:
 def allowed(meant: Values, least: float) -> Values:
     """The difference of a value from what is meant that is not told."""
     return SAME * np.abs(meant) + least
+
+
+def held(compiled: Compiled, tensor: int, values: Values) -> Values:
+    """Values of an input with those beyond its top that may be moved, see ``masks``, at it."""
+    bias = compiled.bias(tensor)
+    low, high = compiled.ranges.masks.get(tensor, (FIXED, FIXED))
+    ends = [far(bias) if level == ANY else 2.0 ** (bias / 8) if level == TOP else np.inf
+            for level in (low, high)]
+    beyond = np.abs(values) > 2.0 ** (bias / 8)
+    return np.where(beyond, np.clip(values, -ends[0], ends[1]), values)

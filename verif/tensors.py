@@ -19,7 +19,6 @@ from compiler.tensors.compiled import (
     partial_sums,
     weight_blocks,
 )
-from compiler.tensors.masks import ANY, FIXED, TOP, far
 from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.values import gathered
 from pal_units import model
@@ -36,7 +35,8 @@ from verif.golden.units import codes_of
 from verif.golden.words import Stream
 from verif.host import InputError
 from verif.kernels import interleaved
-from verif.meaning import Meaning
+from verif.meaning import Meaning, held
+from verif.product_bounds import underflow
 from verif.saturation import saturated
 
 #: Runs side by side in the golden model, and iterations that each has at least.
@@ -56,6 +56,7 @@ class Engine(ABC):
 
     ``saturated``: elements above the top that its tiles counted; ``nodes``: those of them that
     matter, by the label of the node of the model, see ``saturation`` and ``meaning``.
+    ``underflow``: results of products that lost accuracy, by node, see ``product_bounds``.
     """
 
     arch: Architecture
@@ -63,6 +64,7 @@ class Engine(ABC):
     runs: int = 0
     saturated: int = 0
     nodes: Counter[str] = field(default_factory=Counter)
+    underflow: Counter[str] = field(default_factory=Counter)
 
     @abstractmethod
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
@@ -164,6 +166,9 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
         progress(i, len(program.steps))
         host.step(i)
         engine.nodes += meaning.step(i, host.real)
+        if isinstance(step, Product):
+            engine.underflow += Counter({program.label(step): underflow(
+                compiled, i, *map(host.real, step.sources))})
         look(step.out)
         for s in step.sources:
             if needed.get(s) == i:
@@ -171,16 +176,6 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
                 meaning.pairs.pop(s, None)
     return {name: host.values(i).reshape(program.shape(i))
             for name, i in program.outputs.items()}
-
-
-def held(compiled: Compiled, tensor: int, values: NDArray) -> NDArray:
-    """Values of an input with those beyond its top that may be moved, see ``masks``, at it."""
-    bias = compiled.bias(tensor)
-    low, high = compiled.ranges.masks.get(tensor, (FIXED, FIXED))
-    ends = [far(bias) if level == ANY else 2.0 ** (bias / 8) if level == TOP else np.inf
-            for level in (low, high)]
-    beyond = np.abs(values) > 2.0 ** (bias / 8)
-    return np.where(beyond, np.clip(values, -ends[0], ends[1]), values)
 
 
 def _last_uses(program: Program) -> dict[int, int]:

@@ -156,8 +156,8 @@ REAL: dict[str, Callable[..., Any]] = {
 
 def evaluate(expression: Expression, inputs: Sequence[NDArray],
              biases: Mapping[Expression, int] | None = None) -> dict[Expression, NDArray]:
-    """Real values of all subexpressions; with ``biases`` of them, constants are as these hold
-    them."""
+    """Real values of all subexpressions; with ``biases`` of them, constants and results below the
+    least magnitudes are as these hold them."""
     values: dict[Expression, Any] = {}
     with np.errstate(all="ignore"):
         for x in expression.steps():
@@ -170,6 +170,8 @@ def evaluate(expression: Expression, inputs: Sequence[NDArray],
                     values[y] if biases is None or y.op != CONSTANT
                     else held_constant(values[y], operand_bias(x, k, biases))
                     for k, y in enumerate(x.operands)))
+                if biases is not None and x.op != "lt":
+                    values[x] = underflowed(values[x], biases[x])
     return values
 
 
@@ -194,9 +196,20 @@ def held_constant(values: NDArray, bias: int) -> NDArray:
     return np.where((values != 0) & (np.abs(values) < least), np.copysign(least, values), values)
 
 
-def own_bias(size: float, near: int) -> int:
-    """Tensor bias for a constant that shares it with nothing: ``near`` if that holds it well."""
-    if not size or 2.0 ** (near / 8 - WELL) <= size <= 2.0 ** (near / 8):
+def underflowed(values: NDArray, bias: int) -> NDArray:
+    """Values with those below the least magnitude of a tensor bias as that or zero."""
+    least, size = least_magnitude(bias), np.abs(values)
+    if not (small := size < least).any():
+        return values
+    return np.where(small, np.where(size < least / 2, 0.0, np.copysign(least, values)), values)
+
+
+def own_bias(size: float, near: int | None = None) -> int:
+    """Tensor bias for a constant that shares it with nothing: ``near`` if that holds it well, else
+    the least in whole octaves."""
+    if not size:
+        return near or 0
+    if near is not None and 2.0 ** (near / 8 - WELL) <= size <= 2.0 ** (near / 8):
         return near
     return 8 * int(np.ceil(np.log2(size)))
 

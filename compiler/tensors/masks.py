@@ -184,34 +184,35 @@ def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expressi
 
 
 def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | None:
-    """The node that takes infinity from infinity for all inputs that are tried: a softmax of masks
-    only.
+    """The node that takes infinity from infinity for all inputs that are tried, where an output is
+    NaN of it: a softmax of masks only.
 
     A mask of the array is finite, and the result would be a number.  ``inputs``: some that there
     are.
     """
     if not any(np.isinf(values).any() for values in _constants(program)):
         return None
-    always: dict[tuple[int, Expression], NDArray] | None = None
-    for given in _samples(program, inputs):
+    always: dict[tuple[int, Expression], NDArray] = {}
+    for n, given in enumerate(_samples(program, inputs)):
         nan = _infinities(program, given)
-        always = nan if always is None else {
-            node: both for node, where in nan.items()
-            if node in always and (both := where & always[node]).any()}
-    if not always:
-        return None
+        always = {node: both for node, where in nan.items() if n == 0 or node in always
+                  if (both := where & always.get(node, np.True_)).any()}
+        if not always:
+            return None
     step, node = next(iter(always))
     return node.label or program.label(program.steps[step])
 
 
 def _infinities(program: Program, inputs: Mapping[str, NDArray]
                 ) -> dict[tuple[int, Expression], NDArray]:
-    """Where sums and differences are NaN of what is not, of those that are somewhere."""
+    """Where sums and differences are NaN of what is not, of those that are somewhere; none if all
+    outputs are numbers."""
     nan: dict[tuple[int, Expression], NDArray] = {}
     found: dict[tuple[int, Expression], NDArray] = {}
 
     def visit(node: int | tuple[int, Expression], values: NDArray) -> None:
         if isinstance(node, int):
+            nan.clear()
             return
         where = nan[node] = np.isnan(values)
         if node[1].op in ("add", "sub"):
@@ -219,8 +220,8 @@ def _infinities(program: Program, inputs: Mapping[str, NDArray]
                 where = where & ~nan.get((node[0], x), np.False_)
             if where.any():
                 found[node] = where
-    visit_values(program, inputs, visit)
-    return found
+    values = visit_values(program, inputs, visit)
+    return found if any(np.isnan(values[i]).any() for i in program.outputs.values()) else {}
 
 
 def _samples(program: Program, inputs: Mapping[str, NDArray] | None

@@ -78,7 +78,7 @@ class _Class:
     least.
 
     ``known``, ``few``: the greatest magnitude that inputs lead to, and one that few are below.
-    ``exact``: small constants matter; ``masked``: there are masks.
+    ``exact``: small constants matter; ``masked``: there are masks; ``large``: who has the most.
     """
 
     most: float = 0.0
@@ -88,6 +88,7 @@ class _Class:
     few: float = np.inf
     exact: bool = False
     masked: bool = False
+    large: str = ""
 
 
 def choose(program: Program, bias: int = DEFAULT_BIAS,
@@ -129,9 +130,9 @@ class _Choice:
         self._join()
         self._constants()
         if label := undefined(self.program, self.inputs):
-            self._refuse(label, "infinity less infinity for all inputs that were tried: all that "
-                                "it takes is masked with -inf; if it is not for yours, give them "
-                                "with --calibrate")
+            self._refuse(label, "infinity less infinity: all that it takes is masked with -inf"
+                         + ("" if self.inputs is not None else " for all inputs that were tried; "
+                            "others are given with --calibrate"))
         self._check()
         if self.inputs is not None:
             visit_values(self.program, self.inputs, self._seen)
@@ -262,7 +263,8 @@ class _Choice:
         if size > 2.0**MOST_OCTAVES:
             self._refuse(label, f"the constant {size:g} is beyond 2^{MOST_OCTAVES}, the most that "
                                 "a tensor may hold")
-        one.most = max(one.most, size)
+        if size > one.most:
+            one.most, one.large = size, label
         if 0 < size < one.least and not array:
             one.least, one.small = size, label
 
@@ -325,6 +327,9 @@ class _Choice:
             self._refuse(self._label(c), f"all magnitudes are below 2^-{MOST_OCTAVES}, the least "
                                          "top of a tensor")
         top = min(top, MOST_OCTAVES)
+        if one.most >= MASK and one.most * MARGIN * 2 > 2.0**top:
+            self.notes.append(f"{one.large}: beside the constant {one.most:g}, magnitudes below "
+                              f"{2.0 ** (top - OCTAVES - 1):.3g} become zero")
         if one.least < 2.0 ** (top - OCTAVES):
             fits = np.floor(np.log2(one.least) + OCTAVES)
             free = self.inputs is not None or all(map(self.limited, self._members(c)))
@@ -350,5 +355,6 @@ def _known_top(one: _Class, default: float) -> float:
 
 
 def constant_bias(values: NDArray) -> int:
-    """Of a constant tensor that is in no class: the default, if that holds it."""
-    return own_bias(float(np.abs(values).max(initial=0.0)), DEFAULT_BIAS)
+    """Of a constant tensor that is in no class, an operand of a product or an output: the least
+    that holds it in whole octaves, as blocks reach less far below it than values do."""
+    return own_bias(float(np.abs(values).max(initial=0.0)))

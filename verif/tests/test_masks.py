@@ -223,7 +223,7 @@ def test_small_constants_of_other_nodes_are_told(nodes):
         assert np.isfinite(bounds.error).all()
 
 
-@pytest.mark.parametrize(("factor", "told"), [(1.0, {}), (64.0, {"Add node 'a'": 1})])
+@pytest.mark.parametrize(("factor", "told"), [(1.0, {}), (64.0, {"Mul node 'y'": 1})])
 def test_differences_that_a_product_passes_on_are_told_after_it(factor, told):
     """It takes 1 + c, which is near enough; what is left without the 1, and is scaled, is not."""
     x = np.ones((1, 1))
@@ -231,6 +231,46 @@ def test_differences_that_a_product_passes_on_are_told_after_it(factor, told):
                     ("Sub", ["p", "w"], "d", {}), ("Mul", ["d", "f"], "y", {})], {"x": x},
                    c=1e-9, w=np.array([[4096.0]]), f=factor)
     assert _run(model, {"x": x})[1] == told
+
+
+def test_a_mask_is_named_though_a_small_constant_came_before():
+    """Whose difference is carried along, too."""
+    model = _model([("Add", ["x", "c"], "n", {}), ("Concat", ["n", "m"], "z", {"axis": 0}),
+                    ("Softmax", ["z"], "y", {})],
+                   {"x": np.zeros(2)}, c=1e-9, m=np.array([-1e9, -1e9]))
+    assert set(_run(model, {"x": np.array([-60000.0, -61000])})[1]) == {"Softmax node 'y'"}
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_rows_of_nothing_but_masks_by_an_input_are_told(calibrated):
+    """A softmax that takes -1e9 from all is the same in real numbers, not in those of a format."""
+    rng = np.random.default_rng(8)
+    s, keep = 3 * rng.normal(size=(3, 5)), (rng.random((3, 5)) < 0.6).astype(float)
+    for nodes, masks in (
+            ([("Sub", ["one", "m"], "d", {}), ("Mul", ["d", "f"], "a", {})], keep),
+            ([("Identity", ["m"], "a", {})], (1 - keep) * -1e9)):
+        model = _model([*nodes, ("Add", ["s", "a"], "z", {}), ("Softmax", ["z"], "y", {})],
+                       {"s": s, "m": masks}, one=1.0, f=-1e9)
+        for row, told in ((masks[1], 0), (np.full(5, masks.min()), 5)):
+            inputs = {"s": s, "m": np.array([masks[0], row, masks[2]])}
+            found = _run(model, inputs, {"s": s, "m": masks} if calibrated else None)[1]
+            assert sum(found.values()) == told
+
+
+@pytest.mark.parametrize(("nodes", "x", "told"), [
+    ([("LayerNormalization", ["x", "g"], "y", {"epsilon": 1e-5})], 3e-3, True),
+    ([("LayerNormalization", ["x", "g"], "y", {"epsilon": 1e-5})], 0.3, False),
+    ([("Add", ["x", "c"], "s", {}), ("Log", ["s"], "y", {})], 2e-8, True),
+    ([("Exp", ["x"], "y", {})], -30.0, False),
+])
+def test_results_that_become_zero_are_told_where_they_matter(nodes, x, told):
+    values = x * (1 + np.random.default_rng(5).random((2, 8)) * np.array([[1], [3]]))
+    values = np.abs(values) if "Add" in nodes[0] else values
+    model = _model(nodes, {"x": values}, g=np.ones(8), c=1e-7)
+    used = {t for node in model.graph.node for t in node.input}
+    for given in [t for t in model.graph.initializer if t.name not in used]:
+        model.graph.initializer.remove(given)
+    assert bool(_run(model, {"x": values})[1]) == told
 
 
 def test_quality_is_that_of_the_model():

@@ -130,13 +130,30 @@ def test_what_is_undefined_before_a_masked_row_hides_it_not():
         choose(program)
 
 
-@pytest.mark.parametrize("above", [4.0, 1000.0, -300.0])
-def test_masks_of_a_choice_that_few_inputs_make_are_not_refused(above):
-    nodes = [("Sub", ["m", "a"], "n", {}), ("Relu", ["n"], "k", {}), ("Log", ["k"], "l", {}),
-             ("Add", ["s", "l"], "z", {}), ("Add", ["z", "i"], "b", {}),
+@pytest.mark.parametrize(("sign", "above"), [(1, 4.0), (1, 1000.0), (-1, 300.0)])
+def test_masks_of_a_choice_that_few_inputs_make_are_not_refused(sign, above):
+    nodes = [("Mul", ["m", "g"], "n", {}), ("Sub", ["n", "a"], "d", {}), ("Relu", ["d"], "k", {}),
+             ("Log", ["k"], "l", {}), ("Add", ["s", "l"], "z", {}), ("Add", ["z", "i"], "b", {}),
              ("Softmax", ["b"], "y", {})]
-    inputs = {"s": np.zeros((2, 3)), "m": np.full(3, above + 1)}
-    choose(lower(_model(nodes, inputs, a=above, i=np.array([0, -np.inf, 0])), "chosen"))
+    choose(lower(_model(nodes, {"s": np.zeros((2, 3)), "m": np.zeros(3)}, a=above, g=float(sign),
+                        i=np.array([0, -np.inf, 0])), "chosen"))
+
+
+def test_masked_rows_that_no_output_has_are_not_refused():
+    """Also: the refusal tells of --calibrate only those who do not use it."""
+    nodes = [("Add", ["s", "m"], "z", {}), ("Softmax", ["z"], "p", {}),
+             ("Gather", ["p", "r"], "y", {"axis": 0})]
+    inputs, masks = {"s": np.zeros((2, 3))}, np.array([[0.0] * 3, [-np.inf] * 3])
+    for row, given in ((0, None), (1, None), (1, inputs)):
+        model = _model(nodes, inputs, m=masks)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([row]), "r"))
+        program = lower(shape_inference.infer_shapes(model), "rows")
+        if row:
+            with pytest.raises(CompileError, match="'p': infinity less infinity") as caught:
+                choose(program, inputs=given)
+            assert ("--calibrate" in str(caught.value)) == (given is None)
+        else:
+            choose(program)
 
 
 def test_masks_may_be_inputs():
