@@ -150,8 +150,7 @@ def run(
     sim: Annotated[SimName, typer.Option(help="Simulator of the RTL engine.")] =
         SimName["verilator"],
     strict: Annotated[bool, typer.Option("--strict", help="A failed check (exit code 1) if "
-                                         "elements saturated or underflowed; outputs are "
-                                         "written.")] = False,
+                                         "elements saturated; outputs are written.")] = False,
 ) -> None:
     """Run a compiled program on input vectors.
 
@@ -169,9 +168,9 @@ def run(
         inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
         *(directory / PROGRAMS).glob("*.spub")))
     if _kind(directory) == KIND:
-        text, used = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
+        text, saturated = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
         print(text)
-        report_saturated(used.nodes, used.underflow, strict)
+        report_saturated(saturated, strict)
         return
     content, report, arch = _load(directory)
     if engine == EngineName.rtl:
@@ -201,7 +200,7 @@ def run(
         files[stats] = lambda sink: sink.write(text.encode() + b"\n")
     replace_files(files)
     print(f"{out}: {len(result)} vectors in {counters['CYCLES_0']} cycles")
-    report_saturated(saturated, {}, strict)
+    report_saturated(saturated, strict)
 
 
 def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, count: int,

@@ -161,19 +161,14 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
         thread.join()
 
 
-def report_saturated(nodes: Mapping[str, int], underflow: Mapping[str, int], strict: bool) -> None:
-    """Name what has saturated elements, or results that lost accuracy as operands are small, by
-    their numbers; a failed check if ``strict``."""
-    for what, found in (("saturated elements", nodes), (
-            "operands far below what they may be, results with less than half the accuracy of "
-            "their format", underflow)):
-        if found:
-            names = ", ".join(f"{name} ({count})" for name, count in
-                              sorted(found.items(), key=lambda entry: -entry[1]))
-            console.print(Text(f"spu: {what}: {names}" + (
-                "; spu compile --calibrate sets ranges" if found is underflow else ""),
-                style="yellow"))
-    if strict and (nodes or underflow):
+def report_saturated(nodes: Mapping[str, int], strict: bool) -> None:
+    """Name what has saturated elements, by their numbers; a failed check if ``strict``."""
+    if not nodes:
+        return
+    names = ", ".join(f"{name} ({count})" for name, count in
+                      sorted(nodes.items(), key=lambda entry: -entry[1]))
+    console.print(Text(f"spu: saturated elements: {names}", style="yellow"))
+    if strict:
         raise typer.Exit(EXIT_FAILED)
 
 

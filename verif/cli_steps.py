@@ -95,8 +95,9 @@ def _tops(compiled: Compiled) -> str:
 
 
 def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path | None
-              ) -> tuple[str, Engine]:
-    """Run on inputs and save the outputs; returns what happened in a line, and the engine."""
+              ) -> tuple[str, dict[str, int]]:
+    """Run on inputs and save the outputs; returns what happened in a line, and saturated elements
+    by node."""
     compiled = load(directory)
     given = arrays(inputs, compiled.program)
     for name, i in compiled.program.inputs.items():
@@ -118,11 +119,9 @@ def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path |
                       lambda done, total: note(f"step {done} of {total}"))
     files: dict[Path, Writer] = {out: arrays_writer(out, results)}
     if stats:
-        text = json.dumps({"cycles": engine.cycles, "runs": engine.runs, **{
-            what: {node_name(label): count for label, count in found.items()}
-            for what, found in (("saturated", engine.nodes), ("underflow", engine.underflow))}},
-            indent=1)
+        text = json.dumps({"cycles": engine.cycles, "runs": engine.runs, "saturated": {
+            node_name(label): count for label, count in engine.nodes.items()}}, indent=1)
         files[stats] = lambda sink: sink.write(text.encode() + b"\n")
     replace_files(files)
     shapes = ", ".join(f"{name} {values.shape}" for name, values in results.items())
-    return f"{out}: {shapes} in {engine.cycles} cycles of {engine.runs} runs", engine
+    return f"{out}: {shapes} in {engine.cycles} cycles of {engine.runs} runs", dict(engine.nodes)

@@ -1,10 +1,10 @@
 """What a model means, beside a run with other values in the place of some that it has.
 
 Masks and inputs far below (or above) all others are moved, see ``compiler/tensors/masks.py``;
-constants below the least magnitude are taken as that, and results as that or zero.  Where any of
-it matters depends on the values of a run: what they lead to is carried along in float64, once as
-the model has it and once as it was moved, until both are the same, or a product or an output has
-been told of the difference.
+constants below the least magnitude are taken as that, and results as that or zero; products of
+small operands lose accuracy, see ``product_bounds``.  Whether any of it matters depends on the
+values of a run: what they lead to is carried along in float64, once as the model has it and once as
+it was moved, until both are the same, or an output shows the difference.
 """
 
 from collections import Counter
@@ -25,6 +25,7 @@ from compiler.tensors.masks import ANY, FIXED, TOP, far
 from compiler.tensors.program import Layout, Map, Product, Step
 from compiler.tensors.values import gathered
 from pal_units import model
+from verif.product_bounds import underflow
 
 #: Relative difference of two values that are taken to be the same, at most: 1.4 steps of PAL16.
 SAME = 2.0**-10
@@ -42,12 +43,11 @@ class Pair(NamedTuple):
 
 
 class Meaning:
-    """``pairs``: tensors that are not what the model means; ``told``: those that were counted."""
+    """``pairs``: tensors that are not what the model means."""
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
         self.pairs: dict[int, Pair] = {}
-        self.told: set[int] = set()
 
     def input(self, tensor: int, meant: Values, taken: Values) -> None:
         """Take note of an input, and of what is taken of it, see ``held``."""
@@ -56,27 +56,22 @@ class Meaning:
             self.pairs[tensor] = Pair(meant, moved)
 
     def step(self, i: int, values: Callable[[int], Values]) -> Counter[str]:
-        """How many elements that a product takes, or an output has, are not what the model means,
-        by node.  What a product is not told of is carried on through it.
+        """How many elements of an output are not what the model means, by node.
 
-        ``values``: of a tensor that the step takes.
+        ``values``: of a tensor that the step takes or makes, constants as the model has them.
         """
         program, ranges = self.compiled.program, self.compiled.ranges
         step, label = program.steps[i], program.label(program.steps[i])
         before = {s: self.pairs[s] for s in step.sources if s in self.pairs}
-        lost: Counter[str] = Counter()
-        if isinstance(step, Product):
-            for s in before:
-                self._tell(s, label, lost)
-            if not self.told.isdisjoint(before):
-                return lost
         original = ranges.meant.get(i, step)
-        if isinstance(step, Product) and not before:
-            return lost
         meant = self._made(i, original, [before[s].meant if s in before else values(s)
                                          for s in original.sources], False)
         moved = self._made(i, step, [before[s].moved if s in before else values(s)
                                      for s in step.sources], True)
+        if isinstance(step, Product):
+            small = underflow(self.compiled, i, *map(values, step.sources))
+            moved = np.where(small, values(step.out), moved)
+        lost: Counter[str] = Counter()
         if not np.array_equal(meant, moved, equal_nan=True):
             bias = self.compiled.bias(step.out)
             if isinstance(step, Map):
@@ -93,13 +88,12 @@ class Meaning:
         return lost
 
     def _tell(self, tensor: int, label: str, lost: Counter[str]) -> None:
-        """Count what is not what the model means in a tensor, once; ``label`` of the step that
-        takes or makes it, for what no node tells."""
+        """Count what is not what the model means in an output; ``label`` of the step that makes
+        it, for what no node tells."""
         pair = self.pairs[tensor]
         near = _near(pair.meant, pair.moved, least_magnitude(self.compiled.bias(tensor)))
-        if tensor not in self.told and not near.all():
+        if not near.all():
             lost[pair.node or label] += int((~near).sum())
-            self.told.add(tensor)
 
     def _made(self, i: int, step: Step, sources: list[Values], held: bool) -> Values:
         """What a step makes, with what is below the least magnitude as it is held, or as it is;

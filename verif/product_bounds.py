@@ -54,9 +54,9 @@ def product_error(a: tuple[Values, Values], b: tuple[Values, Values] | Values, d
     return value, error
 
 
-def underflow(compiled: Compiled, i: int, a: Values, b: Values) -> int:
-    """How many results of a product have less than half of the accuracy of their format, as
-    operands are far below what their tensors may hold: by more than the least magnitude.
+def underflow(compiled: Compiled, i: int, a: Values, b: Values) -> NDArray[np.bool_]:
+    """Which results of a product have less than half of the accuracy that their row has by the
+    format, as operands are far below what their tensors may hold.
 
     ``a``, ``b``: operands as they are, constants as the model has them.
     """
@@ -70,8 +70,7 @@ def underflow(compiled: Compiled, i: int, a: Values, b: Values) -> int:
         found.append(sum((product_error(
             (a, np.zeros_like(a)), b if known else (b, np.zeros_like(b)), d, fmt, biases,
             limited)[1] for d in dict.fromkeys(p.depth for p in compiled.pieces[i])), none))
-    lost = found[0] - found[1]
-    return int(((lost > found[1]) & (lost > least_magnitude(compiled.bias(step.out)))).sum())
+    return np.asarray(found[0] - found[1] > found[1].max(axis=2, keepdims=True, initial=0.0))
 
 
 def _blocked(rows: tuple[Values, Values], taken: slice, fmt: Format, bias: int, limited: bool

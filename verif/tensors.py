@@ -36,7 +36,6 @@ from verif.golden.words import Stream
 from verif.host import InputError
 from verif.kernels import interleaved
 from verif.meaning import Meaning, held
-from verif.product_bounds import underflow
 from verif.saturation import saturated
 
 #: Runs side by side in the golden model, and iterations that each has at least.
@@ -56,7 +55,6 @@ class Engine(ABC):
 
     ``saturated``: elements above the top that its tiles counted; ``nodes``: those of them that
     matter, by the label of the node of the model, see ``saturation`` and ``meaning``.
-    ``underflow``: results of products that lost accuracy, by node, see ``product_bounds``.
     """
 
     arch: Architecture
@@ -64,7 +62,6 @@ class Engine(ABC):
     runs: int = 0
     saturated: int = 0
     nodes: Counter[str] = field(default_factory=Counter)
-    underflow: Counter[str] = field(default_factory=Counter)
 
     @abstractmethod
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
@@ -166,9 +163,6 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
         progress(i, len(program.steps))
         host.step(i)
         engine.nodes += meaning.step(i, host.real)
-        if isinstance(step, Product):
-            engine.underflow += Counter({program.label(step): underflow(
-                compiled, i, *map(host.real, step.sources))})
         look(step.out)
         for s in step.sources:
             if needed.get(s) == i:

@@ -273,6 +273,42 @@ def test_results_that_become_zero_are_told_where_they_matter(nodes, x, told):
     assert bool(_run(model, {"x": values})[1]) == told
 
 
+@pytest.mark.parametrize(("scale", "told"), [(1.0, False), (1e-2, False), (1e-4, True),
+                                              (1e-6, True)])
+def test_products_of_small_operands_are_told(scale, told):
+    """Blocks reach 16 octaves below the top, which is 2^12 if no inputs say how large they are."""
+    rng = np.random.default_rng(0)
+    inputs, w = {"x": scale * rng.normal(size=(4, 64))}, rng.normal(size=(64, 5))
+    want = inputs["x"] @ w
+    model = _model([("MatMul", ["x", "w"], "p", {}), ("Mul", ["p", "f"], "y", {})], inputs, w=w,
+                   f=1 / scale)
+    got, found, _ = _run(model, inputs)
+    assert bool(found) == told
+    assert (decibels(want / scale, got) > 30) == (not told)
+    got, found, _ = _run(model, inputs, inputs)
+    assert not found
+    assert decibels(want / scale, got) > 30
+
+
+def test_small_rows_of_a_product_that_no_output_shows_are_not_told():
+    rng = np.random.default_rng(1)
+    x, w = rng.normal(size=(2, 64)) * np.array([[1], [1e-5]]), rng.normal(size=(64, 3))
+    nodes = [("MatMul", ["x", "w"], "p", {}), ("ReduceMean", ["p"], "y", {})]
+    assert not _run(_model(nodes, {"x": x}, w=w), {"x": x})[1]
+    nodes[1] = ("Softmax", ["p"], "y", {})
+    assert not _run(_model(nodes, {"x": x}, w=w), {"x": x})[1]
+
+
+@pytest.mark.parametrize("size", [4e-6, 1e-4, 1.0, 3e4])
+def test_constants_may_be_the_first_operand_of_a_product(size):
+    rng = np.random.default_rng(3)
+    c, x = size * rng.normal(size=(5, 64)), rng.normal(size=(64, 3))
+    got, told, _ = _run(_model([("MatMul", ["c", "x"], "p", {}), ("Mul", ["p", "f"], "y", {})],
+                               {"x": x}, c=c, f=1 / size), {"x": x}, {"x": x})
+    assert decibels(c @ x / size, got) > 35
+    assert not told
+
+
 def test_quality_is_that_of_the_model():
     compiled = compile_program(lower(_model(POOL, {"x": LARGE}), "pool"), BASIC, known=KNOWN)
     assert quality(compiled, {"x": LARGE / 100}) > 60
