@@ -20,7 +20,7 @@ from compiler.errors import CompileError
 from spu.arch.bitstream import Image
 from spu.arch.config import TILE_SPACES, Space, depth, row_plan, words_per_row
 from spu.arch.context import SINKS, Close, Op, Source
-from spu.arch.packing import pack
+from spu.arch.packing import pack, unpack
 from spu.arch.params import Architecture
 
 #: Fields of contexts that have names.
@@ -104,30 +104,41 @@ def _row(image: Image, line: str) -> None:
     rows = image.rows.setdefault((space, r, c), {})
     if address in rows:
         raise ValueError(f"row {address} of {name} {r},{c} is there already")
-    value = _nested(match[5].split(), space)
+    fields = _fields(match[5].split(), space)
     if space in AS_BITS:
-        if set(value) - {"bits"} or not 0 <= value.get("bits", 0) < 1 << 32 * words_per_row(
+        if set(fields) - {"bits"} or not 0 <= fields.get("bits", 0) < 1 << 32 * words_per_row(
                 space, arch):
             raise ValueError("must be bits=NUMBER that fits the row")
-        rows[address] = value.get("bits", 0)
-    else:
-        rows[address] = pack(row_plan(space, address, arch), value)
+        rows[address] = fields.get("bits", 0)
+        return
+    plan = row_plan(space, address, arch)
+    known = dict(_flat(unpack(plan, 0)))
+    if unknown := sorted(set(fields) - set(known)):
+        raise ValueError(f"unknown fields {unknown}; known: {sorted(known)}")
+    rows[address] = pack(plan, _nested(fields))
 
 
-def _nested(words: list[str], space: Space) -> dict[str, Any]:
-    """Fields of ``key=value`` words."""
-    out: dict[str, Any] = {}
+def _fields(words: list[str], space: Space) -> dict[str, int]:
+    """Numbers of ``key=value`` words, by keys joined with points."""
+    out: dict[str, int] = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
             raise ValueError(f"{word!r} is not field=value")
+        if key in out:
+            raise ValueError(f"{key} is there already")
+        kind = NAMES.get(key) if space is Space.CONTEXT else None
+        out[key] = kind[text].value if kind and text in kind.__members__ else int(text, 0)
+    return out
+
+
+def _nested(fields: Mapping[str, int]) -> dict[str, Any]:
+    """Inverse of ``_flat``."""
+    out: dict[str, Any] = {}
+    for key, value in fields.items():
         *path, last = key.split(".")
         place = out
         for part in path:
             place = place.setdefault(part, {})
-        kind = NAMES.get(key) if space is Space.CONTEXT else None
-        if kind is not None and text in kind.__members__:
-            place[last] = kind[text].value
-        else:
-            place[last] = int(text, 0)
+        place[last] = value
     return out

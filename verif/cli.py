@@ -11,6 +11,7 @@ import onnx
 import typer
 
 from compiler.assembly import assemble_text, assembly
+from compiler.dataflow.mapped import MAPPING
 from compiler.disassemble import disassemble
 from compiler.driver import PROGRAM, REPORT, compile_file, save
 from compiler.files import Writer, check_directory, check_file, replace_file, replace_files
@@ -21,12 +22,13 @@ from spu.arch import bitstream
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
 from verif import host
 from verif.array_files import arrays_writer, read_arrays
-from verif.cli_check import Batch, Dims, check, parse_dims
+from verif.cli_check import Batch, Dims, check, naming, parse_dims
 from verif.cli_common import (
     EXIT_FAILED,
     ArchName,
     BadInput,
     Commands,
+    about,
     check_kept,
     console,
     report_saturated,
@@ -36,7 +38,9 @@ from verif.cli_common import (
 from verif.cli_mapping import explain, map_command
 from verif.cli_steps import KIND, compile_steps, run_steps
 from verif.cli_studies import area, fpga, numerics
+from verif.explain import load as load_mapping
 from verif.golden.array import GoldenArray, Result
+from verif.program_files import read_any, read_program
 from verif.tables import show
 
 app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None,
@@ -61,17 +65,16 @@ def spu(context: typer.Context,
         print(context.get_help())
 
 
-def _load(directory: Path) -> tuple[bytes, dict, Architecture]:
-    """Program, report and architecture of a compiled directory."""
+def _load(directory: Path) -> tuple[bytes, bitstream.Image, dict]:
+    """Program, what it configures, and report of a compiled directory."""
     if _kind(directory) == KIND:
         raise BadInput(f"{directory}: holds a program for each step; name a file in it")
-    content = (directory / PROGRAM).read_bytes()
     try:
         report = json.loads((directory / REPORT).read_text())
         arch, _ = architecture(report["arch"]), report["io"]["input"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
-    return content, report, arch
+    return *read_program(directory / PROGRAM, arch), report
 
 
 @contextmanager
@@ -87,9 +90,12 @@ def _reading(report: Path) -> Iterator[None]:
 
 def _kind(directory: Path) -> str | None:
     """What kind of program a directory holds, as its report says."""
+    if (directory / MAPPING).exists() and not (directory / REPORT).exists():
+        raise BadInput(f"{directory}: holds what spu map wrote; spu run takes what spu compile "
+                       "wrote")
     try:
         report = json.loads((directory / REPORT).read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
     return report.get("kind") if isinstance(report, dict) else None
 
@@ -119,12 +125,13 @@ def compile_command(
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
     if steps:
-        print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, budget,
-                            seed, parse_dims(dim)))
+        with naming(model):
+            print(compile_steps(model, CONFIGS[arch], FORMATS[fmt], out, batch, calibrate, budget,
+                                seed, parse_dims(dim)))
         return
     if calibrate or budget is not None or dim or batch is not None:
         raise typer.BadParameter("--calibrate, --budget, --dim and --batch take --steps")
-    with working("compiling") as note:
+    with working("compiling") as note, naming(model):
         check_directory(out, (PROGRAM, REPORT))
         check_kept((out / PROGRAM, out / REPORT), (model,))
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed, note)
@@ -168,11 +175,15 @@ def run(
         inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
         *(directory / PROGRAMS).glob("*.spub")))
     if _kind(directory) == KIND:
-        text, saturated = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
+        try:
+            text, saturated = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
+        except bitstream.BitstreamError as error:   # of a report without digest
+            raise BadInput(f"{directory / PROGRAMS}: {error}") from None
         print(text)
         report_saturated(saturated, strict)
         return
-    content, report, arch = _load(directory)
+    content, image, report = _load(directory)
+    arch = image.arch
     if engine == EngineName.rtl:
         from verif.rtl_engine import check_rtl
 
@@ -182,8 +193,7 @@ def run(
     if given.keys() != {name}:
         raise BadInput(f"{inputs}: has {sorted(given)}, the input is {name!r}")
     x = given[name]
-    image = bitstream.decode(content, arch).image
-    with _reading(directory / REPORT):
+    with about(inputs), _reading(directory / REPORT):
         words = host.encode_inputs(x, report, arch)
     golden = GoldenArray(image).run(words, len(x))
     outputs, counters = golden.outputs, {"CYCLES_0": golden.cycles, "ACTIVE_0": golden.cycles}
@@ -217,7 +227,7 @@ def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, co
 @app.command()
 def disasm(
     program: Annotated[Path, typer.Argument(
-        help="Directory that spu compile wrote, or a program file for --arch.")],
+        help="Directory that spu compile or spu map wrote, or a program file for --arch.")],
     arch: Arch = ArchName["basic"],
     as_assembly: Annotated[bool, typer.Option(
         "--assembly", help="Every row, as spu asm takes it.")] = False,
@@ -226,13 +236,25 @@ def disasm(
 
     Example: spu disasm build/digits
     """
-    if program.is_dir():
-        content, _, architecture_ = _load(program)
-    else:
-        content, architecture_ = program.read_bytes(), CONFIGS[arch]
-    image = bitstream.decode(content, architecture_).image
+    image = _image(program) if program.is_dir() else read_program(program, CONFIGS[arch])[1]
     for line in (assembly if as_assembly else disassemble)(image):
         print(line)
+
+
+def _image(directory: Path) -> bitstream.Image:
+    """What the program in a directory configures, whichever command wrote it."""
+    if (directory / REPORT).exists():
+        return _load(directory)[1]
+    if not (directory / PROGRAM).exists():
+        raise BadInput(f"{directory}: has no {PROGRAM}; give a directory that spu compile or spu "
+                       "map -o wrote, or a program file with --arch")
+    if (directory / MAPPING).exists():
+        return read_any(directory / PROGRAM, load_mapping(directory).grids)
+    try:
+        return read_any(directory / PROGRAM)
+    except BadInput as error:
+        raise BadInput(f"{error}; {directory} has no {REPORT} or {MAPPING} that names another"
+                       ) from None
 
 
 @app.command()
@@ -251,7 +273,8 @@ def asm(
         text = source.read_text()
     except UnicodeDecodeError:
         raise BadInput(f"{source}: not text") from None
-    content = bitstream.encode(assemble_text(text, CONFIGS[arch]))
+    with about(source):
+        content = bitstream.encode(assemble_text(text, CONFIGS[arch]))
     replace_file(out, lambda sink: sink.write(content))
     print(f"{out}: {len(content)} bytes")
 

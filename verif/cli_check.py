@@ -1,7 +1,8 @@
 """``spu check``: everything in a model that is refused, at once; and sizes of its dimensions."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,7 @@ def check(
 
     Example: spu check verif/digits/digits_cnn.onnx --batch 8
     """
-    with working("checking") as note:
+    with working("checking") as note, naming(model):
         found = refusals(model, CONFIGS[arch], batch, parse_dims(dim), note)
     if as_json:
         print(json.dumps({"refusals": [asdict(r) for r in found]}, indent=1))
@@ -45,6 +46,22 @@ def check(
         print(f"{model}: nothing is refused")
     if found:
         fail(f"{model}: {len(found)} refusal{'s' if len(found) > 1 else ''}", EXIT_BAD_INPUT)
+
+
+@contextmanager
+def naming(model: Path) -> Iterator[None]:
+    """Errors of a model as a whole, which call it by its name alone, name its file."""
+    try:
+        yield
+    except CompileError as error:
+        if not _whole(error, model):
+            raise
+        raise CompileError(str(error).replace(model.stem, str(model), 1)) from None
+
+
+def _whole(error: CompileError, model: Path) -> bool:
+    """Whether an error is of a model as a whole."""
+    return str(error).startswith(f"{model.stem}: ")
 
 
 def parse_dims(given: Sequence[str] | None) -> dict[str, int]:
@@ -76,5 +93,7 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
     except Refused as error:
         found += error.refusals
     except CompileError as error:
+        if _whole(error, path):
+            raise
         found.append(Refusal.read(str(error)))
     return found

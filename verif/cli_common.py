@@ -136,6 +136,15 @@ def check_kept(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
 
 
 @contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Errors of a file's content, which do not know its name, as ``BadInput`` with the name."""
+    try:
+        yield
+    except (CompileError, bitstream.BitstreamError, host.InputError) as error:
+        raise BadInput(f"{path}: {error}") from None
+
+
+@contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """Show on stderr what a command does; what is yielded adds a note to it.
 

@@ -10,6 +10,7 @@ import typer
 
 from compiler.dataflow.advice import smallest_change
 from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget
+from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.graph import load as load_dataflow
 from compiler.dataflow.mapped import MAPPING
 from compiler.dataflow.mapper import (
@@ -21,17 +22,19 @@ from compiler.dataflow.mapper import (
     parse_grid,
     prepare,
 )
+from compiler.dataflow.operations import OPERATIONS
 from compiler.driver import PROGRAM
 from compiler.errors import CompileError
 from compiler.files import check_directory, replace_files
 from compiler.tensors.store import REPORT
 from spu.arch.params import CONFIGS
 from verif import kernels
-from verif.cli_common import ArchName, check_kept, working
+from verif.cli_common import ArchName, BadInput, check_kept, working
 from verif.explain import load, show
 from verif.explain_model import show_model
 from verif.pictures import grid as picture_grid
 from verif.pictures import schedule as picture_schedule
+from verif.program_files import read_any
 from verif.tables import output
 
 MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
@@ -62,19 +65,34 @@ def map_command(
         if out:
             check_directory(out, (PROGRAM, MAPPING))
             check_kept((out / PROGRAM, out / MAPPING), (graph,))
-        wanted, size, memory = load_dataflow(graph), parse_grid(grid), str(memory_columns)
+        wanted, memory = load_dataflow(graph), str(memory_columns)
+        try:
+            size = parse_grid(grid)
+            if 0 in size:
+                raise CompileError("a grid has at least 1 row and 1 column")
+            tiles = CONFIGS[arch] if arch else grid_architecture(*size, memory)
+        except CompileError as error:
+            raise CompileError(f"--grid {grid}: {error}") from None
+        other = next((node for node in wanted.nodes.values()
+                      if node.op not in (CONSTANT, *OPERATIONS)), None)
+        if arch and other:
+            raise CompileError(f"{graph}: {other}: unknown operation; --arch takes the array's own "
+                               f"({', '.join(OPERATIONS)}), --grid a graph of any others")
         prepare(lambda: progress("compiling the search, once on a machine"))
         budget = Budget(seconds)
-        if arch is not None:
-            mapped = map_kernel(wanted, CONFIGS[arch], seed, progress, seconds)
-            kernels.check(mapped, mapped.executed)
-        else:
-            try:
-                mapped = map_dataflow(wanted, grid_architecture(*size, memory), unit_latency, seed,
-                                      progress, seconds)
-            except NotMapped as error:
-                raise CompileError(f"{error}; " + smallest_change(
-                    wanted, *size, memory, unit_latency, seed, progress, budget.left)) from None
+        try:
+            if arch is not None:
+                mapped = map_kernel(wanted, tiles, seed, progress, seconds)
+                kernels.check(mapped, mapped.executed)
+            else:
+                mapped = map_dataflow(wanted, tiles, unit_latency, seed, progress, seconds)
+        except NotMapped as error:
+            if arch is not None:
+                raise
+            raise CompileError(f"{error}; " + smallest_change(
+                wanted, *size, memory, unit_latency, seed, progress, budget.left)) from None
+        except CompileError as error:
+            raise CompileError(f"{graph}: {error}") from None
         if out:
             details = json.dumps(mapped.details(), indent=1) + "\n"
             replace_files({out / PROGRAM: lambda sink: sink.write(mapped.content),
@@ -115,7 +133,11 @@ def explain(
     if not (directory / MAPPING).exists() and (directory / REPORT).exists():
         show_model(directory, output())
         return
+    if directory.is_dir() and not (directory / MAPPING).exists():
+        raise BadInput(f"{directory}: has neither {MAPPING} nor {REPORT}; give a directory that "
+                       "spu map -o or spu compile wrote")
     explained = load(directory)
+    read_any(directory / PROGRAM, explained.grids)
     if pictures:
         check_directory(directory, PICTURES)
     show(explained, output())

@@ -12,6 +12,7 @@ from compiler.dataflow.advice import Change
 from compiler.dataflow.graph import Dataflow, from_json, path_text
 from compiler.dataflow.mapped import MAPPING
 from compiler.dataflow.mapper import (
+    MEMORY_COLUMNS,
     grid_architecture,
     ii_with_registers,
     minimum_ii,
@@ -19,7 +20,7 @@ from compiler.dataflow.mapper import (
 )
 from compiler.errors import CompileError
 from spu.arch.context import LINKS
-from spu.arch.params import REGISTERS
+from spu.arch.params import REGISTERS, Architecture
 
 Tile = tuple[int, int]
 
@@ -38,6 +39,11 @@ class Explained:
     @property
     def size(self) -> tuple[int, int]:
         return parse_grid(self.report["grid"])
+
+    @property
+    def grids(self) -> list[Architecture]:
+        """Arrays of this size that ``spu map --grid`` knows."""
+        return [grid_architecture(*self.size, memory) for memory in MEMORY_COLUMNS]
 
     @property
     def memory(self) -> str:

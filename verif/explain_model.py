@@ -1,24 +1,43 @@
 """What bounds a compiled model: steps by their cycles, or the resources of a pipeline."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from compiler.driver import PROGRAM
 from compiler.errors import CompileError
-from compiler.tensors.store import KIND, REPORT
+from compiler.tensors.store import KIND, PROGRAMS, REPORT, load
+from spu.arch.params import architecture
+from verif.program_files import read_program
 
 
 def show_model(directory: Path, console: Console) -> None:
-    """The report of ``spu compile`` in a table; ``CompileError`` if it is none."""
-    path = directory / REPORT
-    try:
+    """The report of ``spu compile`` in a table.
+
+    Raises ``CompileError`` if it is none, and what ``spu run`` does for programs that are damaged.
+    """
+    with _reading(path := directory / REPORT):
         report = json.loads(path.read_text())
-        if report.get("kind") == KIND:
-            _steps(report, console)
-        else:
-            _pipeline(report, console)
+        steps, arch = report.get("kind") == KIND, architecture(report["arch"])
+    if not steps:
+        read_program(directory / PROGRAM, arch)
+    else:
+        load(directory)
+        # The digest, which older reports have not, is of all files.
+        for program in () if "digest" in report else (directory / PROGRAMS).glob("*.spub"):
+            read_program(program, arch)
+    with _reading(path):
+        (_steps if steps else _pipeline)(report, console)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError:
         raise
     except Exception as error:  # whatever a report has that is none

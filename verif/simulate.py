@@ -25,6 +25,7 @@ from verif.compare import image_differences, stream_differences
 from verif.digits.data import MODEL, split
 from verif.golden.array import GoldenArray, Result
 from verif.prediction import predict
+from verif.program_files import read_program
 from verif.rtl_engine import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
 
 #: Files of a directory of results that are replaced.
@@ -108,8 +109,7 @@ def simulate(job: Job, console: Console) -> Outcome:
         verilog = job.verilog.read_text() if job.verilog else None
     except UnicodeDecodeError:
         raise host.InputError(f"{job.verilog}: not Verilog in UTF-8") from None
-    content = job.program.read_bytes() if job.program else None
-    loaded = None if content is None else bitstream.decode(content, job.arch).image
+    content, loaded = read_program(job.program, job.arch) if job.program else (None, None)
     check_directory(job.out, ("summary.json",))
     check_directory(job.out / "run")
     check_rtl(job.arch, job.sim, job.waves, verilog)

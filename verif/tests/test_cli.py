@@ -136,12 +136,12 @@ def test_compile_refuses_bad_models_and_leaves_nothing(name, content, rule, tmp_
     (lambda content: content[:800] + bytes([content[800] ^ 1]) + content[801:],
      "CRC does not match"),
 ])
-@pytest.mark.parametrize("command", ["run", "disasm"])
+@pytest.mark.parametrize("command", ["run", "disasm", "explain"])
 def test_bad_program_files_are_refused(command, change, rule, program, tmp_path):
     path = program / "program.spub"
     path.write_bytes(change(path.read_bytes()))
     arguments = ["--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"] * (command == "run")
-    _bad([command, program, *arguments], rule)
+    _bad([command, program, *arguments], f"{path}: .*({rule})")
     assert not (tmp_path / "y.npy").exists()
 
 
@@ -160,7 +160,8 @@ def test_a_program_for_another_architecture_is_refused(compiled, program, tmp_pa
 ])
 def test_inputs_that_do_not_fit_are_refused(x, rule, program, tmp_path):
     np.save(tmp_path / "x.npy", x)
-    _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"], rule)
+    _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"],
+         f"{tmp_path / 'x.npy'}: .*{rule}")
     assert not (tmp_path / "y.npy").exists()
 
 
@@ -183,11 +184,44 @@ def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
 @pytest.mark.parametrize(("files", "rule"), [
     ({"x.npy": b"no array"}, "not an .npy or .npz file"), ({"report.json": b"{"}, "not a report"),
     ({"report.json": b'{"arch": "huge"}'}, "unknown architecture 'huge'"),
+    ({"report.json": b"[" * 100_000}, "report.json: not a report"),
 ])
 def test_files_that_are_not_what_they_should_be_are_refused(files, rule, program, tmp_path):
     for name, content in files.items():
         (program / name if name == "report.json" else tmp_path / name).write_bytes(content)
     _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"], rule)
+
+
+@pytest.mark.parametrize(("change", "rule"), [
+    (lambda content: content[:5174], "truncated: 5174 bytes are not a header"),
+    (lambda content: content[:5000], "truncated in section"),
+    (lambda content: b"RIFF" + content[4:], "not a program file"),
+    (lambda content: content, "wrong architecture")])
+@pytest.mark.parametrize("line", ["disasm {} --arch", "sim -o out --program {} --arch"])
+def test_a_program_file_that_is_refused_is_named(line, change, rule, compiled, tmp_path):
+    path = tmp_path / "p.spub"
+    path.write_bytes(change(compiled("tiny").content))
+    arch = "basic" if rule == "wrong architecture" else "tiny"
+    _bad([*line.format(path).split(), arch], f"{path}: {rule}")
+
+
+@pytest.mark.parametrize("text", ["a note\n", "", "architecture basic 0x1\n"])
+def test_a_text_that_is_no_assembly_is_named(text, tmp_path):
+    (tmp_path / "a.txt").write_text(text)
+    _bad(["asm", tmp_path / "a.txt", "-o", tmp_path / "p.spub"], f"{tmp_path / 'a.txt'}: line 1: ")
+    assert not (tmp_path / "p.spub").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"x\n", b"rubbish"])
+@pytest.mark.parametrize("line", ["check", "check --json", "compile -o out",
+                                  "compile --steps -o out"])
+def test_a_file_that_is_no_model_is_refused_alike(line, content, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    result = RUN.invoke(app, [*line.replace("out", str(tmp_path / "out")).split(), str(path)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"spu: error: {path}: not a valid ONNX model: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_unknown_architectures_and_directories_are_usage_errors(tmp_path):

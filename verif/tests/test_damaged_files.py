@@ -98,6 +98,24 @@ def test_a_report_that_was_changed_is_refused_and_one_without_a_digest_runs(tmp_
     assert _spu(*line) == (0, "")
 
 
+def test_explain_refuses_the_programs_that_run_refuses(tmp_path):
+    _built(tmp_path, "steps")
+    report = tmp_path / "built" / "report.json"
+    kernel = tmp_path / "built" / "programs" / "kernel_0.spub"
+    run = ("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    assert _spu("explain", tmp_path / "built") == (0, "")
+    kernel.write_bytes(kernel.read_bytes()[:-40])
+    for line in (run, ("explain", tmp_path / "built")):
+        code, error = _spu(*line)
+        assert (code, "a file was changed or damaged" in error) == (2, True), error
+    older = json.loads(report.read_text())
+    del older["digest"]
+    report.write_text(json.dumps(older))
+    for line, named in ((run, kernel.parent), (("explain", tmp_path / "built"), kernel)):
+        code, error = _spu(*line)
+        assert (code, f"{named}: truncated in section" in error) == (2, True), error
+
+
 def _claiming(shape):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(

@@ -101,6 +101,81 @@ def test_explain_says_what_bounds_models(tmp_path):
     assert "not a report of spu compile" in " ".join(result.output.split())
 
 
+@pytest.mark.parametrize("command", ["explain", "disasm"])
+def test_a_damaged_program_of_a_mapping_is_refused(command, mapped):
+    path = mapped / "program.spub"
+    content = path.read_bytes()
+    for change, rule in ((content[:-8], "truncated in section"),
+                         (content[:9], "truncated: 9 bytes"),
+                         (content[:8] + bytes(4) + content[12:], "is for an architecture 0x0"),
+                         (content[:200] + bytes([content[200] ^ 1]) + content[201:], "CRC")):
+        path.write_bytes(change)
+        result = RUN.invoke(app, [command, str(mapped)])
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"spu: error: {path}: ")
+        assert rule in result.stderr
+        assert result.stdout == ""
+    path.unlink()
+    result = RUN.invoke(app, [command, str(mapped)])
+    assert result.exit_code == 2
+    assert "program.spub" in result.stderr
+    assert not list(mapped.glob("*.svg"))
+
+
+@pytest.mark.parametrize("memory", ["west", "both", "all"])
+def test_a_mapping_is_disassembled_for_the_array_that_it_is_for(memory, tmp_path):
+    path, out = tmp_path / "fir.json", tmp_path / "out"
+    path.write_text(json.dumps(dataflows.fir(4)))
+    line = ["map", str(path), "--grid", "3x3", "--memory-columns", memory, "-o", str(out)]
+    assert RUN.invoke(app, line).exit_code == 0
+    result = RUN.invoke(app, ["disasm", str(out)])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"architecture grid-3x3-{memory} ")
+    result = RUN.invoke(app, ["run", str(out), "--input", "x.npy", "-o", str(tmp_path / "y.npy")])
+    assert (result.exit_code, "holds what spu map wrote" in result.stderr) == (2, True)
+    (out / "mapping.json").unlink()
+    for command, rule in (("disasm", "has no report.json or mapping.json"),
+                          ("explain", "has neither mapping.json nor report.json")):
+        result = RUN.invoke(app, [command, str(out)])
+        assert (result.exit_code, rule in result.stderr) == (2, True), result.stderr
+
+
+def test_programs_of_known_arrays_need_no_report(tmp_path):
+    path, out = tmp_path / "saxpy.json", tmp_path / "out"
+    path.write_text(json.dumps(dataflows.saxpy()))
+    assert RUN.invoke(app, ["map", str(path), "--arch", "tiny", "-o", str(out)]).exit_code == 0
+    for _ in range(2):
+        result = RUN.invoke(app, ["disasm", str(out)])
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith("architecture tiny ")
+        (out / "mapping.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(("options", "rule"), [
+    ("--grid 0x4", "--grid 0x4: a grid has at least 1 row and 1 column"),
+    ("--grid 4x0", "--grid 4x0: a grid has at least 1 row and 1 column"),
+    ("--grid 17x4", "--grid 17x4: grid must be 1x1 to 16x16"),
+    ("--grid four", "--grid four: a grid is rows x columns like 4x4"),
+    ("--arch basic", "{}: node 6 (ashr): unknown operation; --arch takes the array's own (mul, "),
+    ("--arch basic", "--grid a graph of any others")])
+def test_options_of_map_that_do_not_fit_are_named(options, rule, tmp_path):
+    path = tmp_path / "g.json"
+    path.write_text(json.dumps({"nodes": [{"id": 0, "op": "const"}, {"id": 6, "op": "ashr"}],
+                                "edges": []}))
+    result = RUN.invoke(app, ["map", str(path), *options.split()])
+    assert result.exit_code == 2
+    assert rule.format(path) in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_graph_that_is_no_kernel_is_named(tmp_path):
+    path = tmp_path / "g.json"
+    path.write_text(json.dumps({"nodes": [{"id": 0, "op": "in"}], "edges": []}))
+    result = RUN.invoke(app, ["map", str(path), "--arch", "tiny"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"spu: error: {path}: graph has no operation out")
+
+
 def test_one_more_register_is_tried_by_search():
     graph, arch = from_json(dataflows.fir(4)), grid_architecture(4, 4, "all")
     ii = map_dataflow(graph, arch).placed.ii
@@ -235,6 +310,10 @@ def test_assembly_is_assembled_to_the_same_file(name):
     ("context 0,0 row 16: op=ADD", "no row 16"), ("contexts 0,0 row 0: op=ADD", "no space"),
     ("context 0,0 row 0: op=WRONG", "invalid literal"), ("context 0,0 row 0: what=1", "unknown"),
     ("context 0,0 row 0: op", "not field=value"), ("context 0,0: op=ADD", "not a row"),
+    ("context 0,0 row 0: a=NORTH a.b=1", r"unknown fields \['a.b'\]"),
+    ("context 0,0 row 0: a=NORTH a=SOUTH", "a is there already"),
+    ("weight 0,0 row 0: bits.0=1", "must be bits"),
+    ("sequencer 0,0 row 0: slots_less_1.0=1", "unknown"),
     ("context 0,0 row 0: op=99", "outside"), ("weight 0,0 row 0: codes=1", "must be bits"),
     ("sequencer 0,0 row 0: slots_less_1=1\nsequencer 0,0 row 0:", "there already")])
 def test_wrong_assembly_is_refused_with_its_line(line, message):
