@@ -27,7 +27,10 @@ _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 #: Headers that stand in for lz4 and zlib.
 _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: Bumped when the build below changes, so that cached builds are not reused.
-_RECIPE = "9"
+_RECIPE = "10"
+#: How much is done at compile time for the speed of a simulation: little, for short runs (a build
+#: in half of the time, a third of the speed); more; most, with threads.
+SHORT, LONG, THREADED = range(3)
 #: Paths that make and Verilator take as they are.
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@=-]+")
 
@@ -165,15 +168,15 @@ def _outside_pytest() -> Iterator[None]:
 
 
 def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", waves: bool = False,
-          blocks: Sequence[str] = (), fast: bool = False) -> Build:
+          blocks: Sequence[str] = (), effort: int = SHORT) -> Build:
     """Compile Verilog for a simulator; a build of the same text is reused.
 
     ``blocks`` are modules that Verilator compiles once each, however often they are
-    instantiated: clocked by rising edges alone, all outputs registers.  ``fast``: compile
-    longer, to run faster, in as many threads as there are cores.  Raises ``SimulationError``,
-    and ``MissingTool`` before any work.
+    instantiated: clocked by rising edges alone, all outputs registers.  ``effort``: of
+    ``SHORT``, ``LONG``, ``THREADED``, the last in as many threads as there are cores.  Raises
+    ``SimulationError``, and ``MissingTool`` before any work.
     """
-    directory = place(verilog, top, cache, simulator, waves, blocks, fast)
+    directory = place(verilog, top, cache, simulator, waves, blocks, effort)
     if directory.exists():
         return Build(simulator, top, directory, waves)
     require(simulator)
@@ -185,7 +188,7 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
         try:
             (aside / f"{top}.v").write_text(verilog)
             if simulator == "verilator":
-                _build_verilator(aside, top, waves, blocks, fast)
+                _build_verilator(aside, top, waves, blocks, effort)
             else:
                 _build_icarus(aside, top, waves)
             aside.rename(directory)
@@ -195,10 +198,10 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
 
 
 def place(verilog: str, top: str, cache: Path, simulator: str, waves: bool = False,
-          blocks: Sequence[str] = (), fast: bool = False) -> Path:
+          blocks: Sequence[str] = (), effort: int = SHORT) -> Path:
     """Where ``build`` leaves the same; it is there if it was built before."""
     key = hashlib.sha256("\0".join(
-        [verilog, top, simulator, str(waves), str(fast), *blocks, _RECIPE, sys.prefix,
+        [verilog, top, simulator, str(waves), str(effort), *blocks, _RECIPE, sys.prefix,
          str(cache.resolve())]).encode()).hexdigest()[:16]
     return cache.resolve() / f"{simulator}-{top}-{key}"
 
@@ -257,13 +260,13 @@ def _build_icarus(directory: Path, top: str, waves: bool) -> None:
 
 
 def _build_verilator(into: Path, top: str, waves: bool, blocks: Sequence[str],
-                     fast: bool) -> None:
+                     effort: int) -> None:
     with _workshop(into) as (directory, named):
-        _verilate(directory, named, into.parent, top, waves, blocks, fast)
+        _verilate(directory, named, into.parent, top, waves, blocks, effort)
 
 
 def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: str,
-              waves: bool, blocks: Sequence[str], fast: bool) -> None:
+              waves: bool, blocks: Sequence[str], effort: int) -> None:
     """Build in a directory; ``cache`` keeps the runtime's objects for later builds."""
     root, config, python = named(_verilator_root()), cocotb_tools.config, Path(sys.executable)
     verilator = root / "bin" / "verilator_bin"
@@ -284,7 +287,8 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: 
         for library in ("liblz4.a", "libz.a"):
             (directory / library).write_bytes(b"!<arch>\n")  # an empty archive
     # Blocks are objects of their own, so that threads may evaluate them at the same time.
-    threads = ["--threads", str(os.cpu_count() or 1), "--threads-dpi", "all"] if fast else []
+    threads = ["--threads", str(os.cpu_count() or 1), "--threads-dpi", "all"] \
+        if effort == THREADED else []
     _execute([str(verilator), "-cc", "--exe", "-Mdir", str(directory),
               "--top-module", top,
               "--vpi", "--prefix", "Vtop", "-o", top,
@@ -294,7 +298,8 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: 
               "-LDFLAGS", f"-L{libraries} -lcocotbvpi_verilator",
               "blocks.vlt", str(named(config.share_dir) / "lib" / "verilator" / "verilator.cpp"),
               f"{top}.v"], directory, environment)
-    runtime = cache / "-".join(["verilator-runtime", *["fst"] * waves, *["fast"] * fast])
+    runtime = cache / "-".join(["verilator-runtime", *["fst"] * waves,
+                                *["threads"] * (effort == THREADED)])
     runtime.mkdir(exist_ok=True)
     for kept in runtime.glob("*.o"):
         shutil.copy(kept, directory)
@@ -302,7 +307,8 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: 
     make = ["make", itself, "-j", str(os.cpu_count() or 1), "-f",
             "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
             f"VM_TRACE_FST={int(waves)}", "OPT_SLOW=-O0",
-            f"OPT_FAST={'-O3 -march=native' if fast else '-O1'}",
+            f"OPT_FAST={('-O0', '-O1', '-O3 -march=native')[effort]}",
+            *["VM_PARALLEL_BUILDS=0"] * (effort == SHORT),
             "CFG_CXXFLAGS_PCH_I=-include", f"PYTHON3={python.name}"]
     if blocks:
         _execute([*make, "hier_verilation"], directory, environment)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from compiler.driver import compile_file
 from compiler.gemm import gemm
+from rtl.simulator import SHORT, THREADED
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, Architecture
 from verif import host
@@ -72,11 +73,11 @@ def digits_workload(arch: Architecture) -> Workload:
 
 
 def run_shapes(arch: Architecture, shapes: Sequence[Sequence[int]], work: Path,
-               fast: bool = False) -> list[dict]:
+               effort: int = SHORT) -> list[dict]:
     """Rows of the table, from the RTL; raises ``SimulationError`` for a wrong result."""
     result = work / "gemm.json"
     result.unlink(missing_ok=True)
-    build_rtl(arch, fast=fast).run("verif.gemm_bench", work, expected=1, environment={
+    build_rtl(arch, effort=effort).run("verif.gemm_bench", work, expected=1, environment={
         "SPU_GEMM": json.dumps({"arch": asdict(arch), "shapes": [list(s) for s in shapes]}),
         "SPU_RESULT": str(result.resolve())})
     return list(json.loads(result.read_text()))
@@ -90,8 +91,8 @@ def rtl_speed(arch: Architecture, workload: Workload, work: Path) -> float:
         "arch": asdict(arch), "iterations": workload.iterations, "cycles": CYCLES,
         "outputs": workload.outputs, "inputs": {c: [[f"{d:x}", b] for d, b in words]
                                                 for c, words in workload.inputs.items()}}))
-    build_rtl(arch, fast=True).run("verif.speed_bench", work, expected=1,
-                                   environment={"SPU_JOB": str(work.resolve())})
+    build_rtl(arch, effort=THREADED).run("verif.speed_bench", work, expected=1,
+                                         environment={"SPU_JOB": str(work.resolve())})
     return float(CYCLES / json.loads((work / "seconds.json").read_text()))
 
 
@@ -178,7 +179,7 @@ def main() -> None:
     console, arch, work = Console(), CONFIGS["basic"], BUILD / "performance"
     sources = PERFORMANCE.sources()
     console.print(f"... {len(SHAPES)} matrix products in RTL")
-    rows = run_shapes(arch, SHAPES, work, fast=True)
+    rows = run_shapes(arch, SHAPES, work, THREADED)
     speeds = {}
     for workload in (digits_workload(arch), product_workload(arch)):
         console.print(f"... speed of simulation: {workload.name}")

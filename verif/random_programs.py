@@ -12,10 +12,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from rtl.simulator import LONG, SHORT
 from spu.arch.params import CONFIGS, Architecture, from_parameters
 from verif.random_bench import Figures, Plan
 from verif.rtl_engine import BUILD, build_rtl
 
+#: Programs of a short run.
+FEW = 100
 #: Arrays that random programs run on: every tile kind, both word widths, one or two regions.
 #: Their matrix units are small, since those of ``basic`` have tests of their own.
 ARRAYS = {a.name: a for a in (
@@ -37,7 +40,8 @@ ARRAYS = {a.name: a for a in (
 
 def run_plan(plan: Plan, work: Path, waves: bool = False) -> Figures:
     """Run a plan; raises ``SimulationError`` with the first difference."""
-    build = build_rtl(from_parameters(plan.arch), waves=waves)
+    build = build_rtl(from_parameters(plan.arch), waves=waves,
+                      effort=LONG if plan.count > FEW else SHORT)
     result = work / "figures.json"
     result.unlink(missing_ok=True)
     build.run("verif.random_bench", work, expected=1, environment={

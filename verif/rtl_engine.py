@@ -92,10 +92,10 @@ def workplace() -> Iterator[Path]:
 
 
 def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
-              verilog: str | None = None, fast: bool = False) -> simulator.Build:
+              verilog: str | None = None, effort: int = simulator.SHORT) -> simulator.Build:
     """Simulator of an array, or of other Verilog with the same ports and modules."""
     return simulator.build(verilog if verilog is not None else rtl_text(arch), "spu",
-                           BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), fast)
+                           BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), effort)
 
 
 def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
+from rtl.simulator import LONG, SHORT
 from spu.arch.params import CONFIGS
 from verif import corruption_bench, host_bench, ways_out_bench
 from verif.loading_scenarios import scenarios
@@ -60,13 +61,12 @@ def test_ways_out_of_a_run(tmp_path):
                         environment={"SPU_ARCH": json.dumps(asdict(arch))})
 
 
-def _corrupt(arch, corruptions, flip_step, tmp_path):
+def _corrupt(arch, corruptions, flip_step, tmp_path, effort=SHORT):
     result = tmp_path / "kinds.json"
-    build_rtl(arch).run("verif.corruption_bench", tmp_path, expected=corruption_bench.COUNT,
-                        environment={"SPU_ARCH": json.dumps(asdict(arch)),
-                                     "SPU_CORRUPTIONS": str(corruptions),
-                                     "SPU_FLIP_STEP": str(flip_step),
-                                     "SPU_RESULT": str(result)})
+    build_rtl(arch, effort=effort).run(
+        "verif.corruption_bench", tmp_path, expected=corruption_bench.COUNT,
+        environment={"SPU_ARCH": json.dumps(asdict(arch)), "SPU_CORRUPTIONS": str(corruptions),
+                     "SPU_FLIP_STEP": str(flip_step), "SPU_RESULT": str(result)})
     return json.loads(result.read_text())
 
 
@@ -79,6 +79,6 @@ def test_corrupted_program_files_are_refused(tmp_path):
 @pytest.mark.regress
 def test_all_flipped_bits_and_many_corruptions_are_refused(tmp_path, record_property):
     """Every bit of the sections of a small program of ``tiny``."""
-    kinds = _corrupt(CONFIGS["tiny"], 10_000, 1, tmp_path)
+    kinds = _corrupt(CONFIGS["tiny"], 10_000, 1, tmp_path, LONG)
     record_property("cases", ("corruptions", sum(kinds.values())))
     assert sum(kinds.values()) == 10_000
