@@ -21,14 +21,14 @@ UNIT = 2.0 ** -float(tables.octaves_below(MATRIX_DOT))
 
 
 def product_error(a: tuple[Values, Values], b: tuple[Values, Values] | Values, depth: range,
-                  fmt: Format, biases: tuple[int, ...], limited: bool = True
-                  ) -> tuple[Values, Values]:
+                  fmt: Format, biases: tuple[int, ...], limited: bool = True,
+                  largest: Values | None = None) -> tuple[Values, Values]:
     """Results of part of the depth of a product, and how far the computed ones are at most, before
     they are rounded to PAL16: blocks, products, sums.
 
     ``a`` (batch, rows, depth), ``b`` (batch, depth, columns): values and their errors, or constant
     weights; ``biases`` of the tensors.  Without ``limited``: as if block biases and accumulators
-    went as low as values ask.
+    went as low as values ask.  ``largest``: top of all rows (batch, 1, 1), if these are some.
     """
     taken = slice(depth.start, depth.stop)
     value_a, error_a, top_a = _blocked(a, taken, fmt, biases[0], limited)
@@ -50,7 +50,9 @@ def product_error(a: tuple[Values, Values], b: tuple[Values, Values] | Values, d
         * (top_a @ top_b.transpose(0, 2, 1))
     if limited:
         # A unit of the accumulator for each block.
-        error = error + top_a.shape[2] * UNIT * top_a.max(axis=(1, 2))[:, None, None] * tensor_b
+        if largest is None:
+            largest = top_a.max(axis=(1, 2))[:, None, None]
+        error = error + top_a.shape[2] * UNIT * largest * tensor_b
     return value, error
 
 
@@ -65,12 +67,46 @@ def underflow(compiled: Compiled, i: int, a: Values, b: Values) -> NDArray[np.bo
     assert isinstance(step, Product)
     a, b = np.nan_to_num(a), np.nan_to_num(b)
     known = program.tensors[step.b].constant is not None
-    found, none = list[Values](), np.zeros(())
-    for limited in (True, False):
-        found.append(sum((product_error(
-            (a, np.zeros_like(a)), b if known else (b, np.zeros_like(b)), d, fmt, biases,
-            limited)[1] for d in dict.fromkeys(p.depth for p in compiled.pieces[i])), none))
-    return np.asarray(found[0] - found[1] > found[1].max(axis=2, keepdims=True, initial=0.0))
+    # Only where a limit may bind: a small operand in a row, or in any column.
+    tops, columns = _block_tops(a), _block_tops(b.transpose(0, 2, 1))
+    floors = [_floor(fmt, biases[0]), _floor(fmt, _bias(columns) if known else biases[1])]
+    largest = np.maximum(2.0 ** (1 / 8) * tops.max(axis=(1, 2), initial=0.0), floors[0])
+    low = np.ones(a.shape[:2], bool)
+    if not _below(columns, floors[1]).any():
+        unit = tops.shape[2] * UNIT * 2.0 ** (MATRIX_DOT.product_bits - 1) / BLOCK
+        low = _below(tops, floors[0]).any(axis=2) | _below(
+            tops.max(axis=2, initial=0.0), 2 * unit * largest[:, None])
+    out, rows = np.zeros((*a.shape[:2], b.shape[2]), bool), low.any(axis=0)
+    if rows.any():
+        small, found = a[:, rows], list[Values]()
+        for limited in (True, False):
+            found.append(sum((product_error(
+                (small, np.zeros_like(small)), b if known else (b, np.zeros_like(b)), d, fmt,
+                biases, limited, largest[:, None, None])[1] for d in dict.fromkeys(
+                    p.depth for p in compiled.pieces[i])), np.zeros(())))
+        out[:, rows] = found[0] - found[1] > found[1].max(axis=2, keepdims=True, initial=0.0)
+    return out
+
+
+def _block_tops(rows: Values) -> Values:
+    """Greatest magnitudes of blocks (batch, rows, blocks)."""
+    padded = np.pad(np.abs(rows), ((0, 0), (0, 0), (0, -rows.shape[2] % BLOCK)))
+    return np.asarray(padded.reshape(*rows.shape[:2], -1, BLOCK).max(axis=3))
+
+
+def _bias(tops: Values) -> int:
+    """Tensor bias of constant weights."""
+    return int(model.bias_for(tops.max(initial=0.0))) if tops.any() else 0
+
+
+def _floor(fmt: Format, bias: int) -> float:
+    """The least top that a block may have under a tensor bias."""
+    return float(2.0 ** ((bias + fmt.beta_min) / 8))
+
+
+def _below(tops: Values, least: Values | float) -> NDArray[np.bool_]:
+    """Which are not zero and below the least."""
+    return (tops > 0) & (tops < least)
 
 
 def _blocked(rows: tuple[Values, Values], taken: slice, fmt: Format, bias: int, limited: bool
@@ -85,7 +121,7 @@ def _blocked(rows: tuple[Values, Values], taken: slice, fmt: Format, bias: int, 
             for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])]
     if limited:
         # The least bias of the format holds for smaller blocks too.
-        tops = [np.maximum(t, 2.0 ** ((bias + fmt.beta_min) / 8)) for t in tops]
+        tops = [np.maximum(t, _floor(fmt, bias)) for t in tops]
     lost = np.maximum(*(half_gap((size + blocks[1]) / t[..., None], fmt) * t[..., None]
                         for t in tops))
     # What becomes zero is no further off than it is large.
