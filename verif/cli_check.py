@@ -36,7 +36,7 @@ def check(
 
     Example: spu check verif/digits/digits_cnn.onnx --batch 8
     """
-    with working("checking") as note, naming(model):
+    with working("checking") as note:
         found = refusals(model, CONFIGS[arch], batch, parse_dims(dim), note)
     if as_json:
         print(json.dumps({"refusals": [asdict(r) for r in found]}, indent=1))
@@ -54,14 +54,9 @@ def naming(model: Path) -> Iterator[None]:
     try:
         yield
     except CompileError as error:
-        if not _whole(error, model):
+        if not str(error).startswith(f"{model.stem}: "):
             raise
         raise CompileError(str(error).replace(model.stem, str(model), 1)) from None
-
-
-def _whole(error: CompileError, model: Path) -> bool:
-    """Whether an error is of a model as a whole."""
-    return str(error).startswith(f"{model.stem}: ")
 
 
 def parse_dims(given: Sequence[str] | None) -> dict[str, int]:
@@ -83,6 +78,8 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
     Raises ``CompileError`` for a file that is no model, and for ``dims`` that it does not have.
     """
     model = read(path)
+    if not model.HasField("graph"):
+        raise CompileError(f"{path}: not a valid ONNX model: it has no graph")
     found: list[Refusal] = []
     try:
         program, refused = lower_all(prepare(model, path.stem, batch, dims))
@@ -93,7 +90,5 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
     except Refused as error:
         found += error.refusals
     except CompileError as error:
-        if _whole(error, path):
-            raise
         found.append(Refusal.read(str(error)))
     return found

@@ -224,6 +224,16 @@ def test_a_file_that_is_no_model_is_refused_alike(line, content, tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_model_that_is_not_valid_is_a_refusal(tmp_path):
+    """For programs that read refusals; a file that is no model is not."""
+    model = onnx.load(MODEL)
+    model.graph.node[0].op_type = "Nothing"
+    onnx.save(model, tmp_path / "m.onnx")
+    result = RUN.invoke(app, ["check", "--json", str(tmp_path / "m.onnx")])
+    assert result.exit_code == 2
+    assert "not a valid ONNX model" in json.loads(result.stdout)["refusals"][0]["rule"]
+
+
 def test_unknown_architectures_and_directories_are_usage_errors(tmp_path):
     assert RUN.invoke(app, ["compile", str(MODEL), "--arch", "huge", "-o", "x"]).exit_code == 2
     _bad(["disasm", tmp_path / "nothing"], "No such file")
