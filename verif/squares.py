@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rtl.simulator import LONG
 from spu.arch.params import CONFIGS, Architecture
 from verif.rtl_engine import BUILD, build_rtl
 from verif.stamps import SQUARES
@@ -22,7 +23,7 @@ def run_squares(arch: Architecture, sizes: Sequence[int], work: Path) -> list[di
     work.mkdir(parents=True, exist_ok=True)
     result = work / "squares.json"
     result.unlink(missing_ok=True)
-    build_rtl(arch).run("verif.square_bench", work, expected=1, environment={
+    build_rtl(arch, effort=LONG).run("verif.square_bench", work, expected=1, environment={
         "SPU_SQUARES": json.dumps({"arch": asdict(arch), "sizes": list(sizes)}),
         "SPU_RESULT": str(result.resolve())})
     return list(json.loads(result.read_text()))
