@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from rtl.simulator import LONG, SHORT
+from rtl.simulator import LONG
 from spu.arch.params import CONFIGS
 from verif import corruption_bench, host_bench, ways_out_bench
 from verif.loading_scenarios import scenarios
@@ -43,30 +43,30 @@ def test_random_programs_run_on_basic(tmp_path):
 
 def test_loader_and_host_registers(tmp_path):
     arch = ARRAYS["2x2"]
-    build_rtl(arch).run("verif.host_bench", tmp_path, expected=host_bench.COUNT,
-                        environment={"SPU_ARCH": json.dumps(asdict(arch))})
+    _bench(arch, "verif.host_bench", host_bench.COUNT, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["2x2", "two regions"])
 def test_loading(name, tmp_path):
     arch = ARRAYS[name]
-    build_rtl(arch).run("verif.loading_bench", tmp_path,
-                        expected=len(scenarios(arch)),
-                        environment={"SPU_ARCH": json.dumps(asdict(arch))})
+    _bench(arch, "verif.loading_bench", len(scenarios(arch)), tmp_path)
 
 
 def test_ways_out_of_a_run(tmp_path):
     arch = ARRAYS["2x2"]
-    build_rtl(arch).run("verif.ways_out_bench", tmp_path, expected=ways_out_bench.COUNT,
-                        environment={"SPU_ARCH": json.dumps(asdict(arch))})
+    _bench(arch, "verif.ways_out_bench", ways_out_bench.COUNT, tmp_path)
 
 
-def _corrupt(arch, corruptions, flip_step, tmp_path, effort=SHORT):
+def _bench(arch, module, expected, work, **environment):
+    """Benches of an array share a build, which pays for one that runs fast."""
+    build_rtl(arch, effort=LONG).run(module, work, expected=expected, environment={
+        "SPU_ARCH": json.dumps(asdict(arch)), **environment})
+
+
+def _corrupt(arch, corruptions, flip_step, tmp_path):
     result = tmp_path / "kinds.json"
-    build_rtl(arch, effort=effort).run(
-        "verif.corruption_bench", tmp_path, expected=corruption_bench.COUNT,
-        environment={"SPU_ARCH": json.dumps(asdict(arch)), "SPU_CORRUPTIONS": str(corruptions),
-                     "SPU_FLIP_STEP": str(flip_step), "SPU_RESULT": str(result)})
+    _bench(arch, "verif.corruption_bench", corruption_bench.COUNT, tmp_path,
+           SPU_CORRUPTIONS=str(corruptions), SPU_FLIP_STEP=str(flip_step), SPU_RESULT=str(result))
     return json.loads(result.read_text())
 
 
@@ -79,6 +79,6 @@ def test_corrupted_program_files_are_refused(tmp_path):
 @pytest.mark.regress
 def test_all_flipped_bits_and_many_corruptions_are_refused(tmp_path, record_property):
     """Every bit of the sections of a small program of ``tiny``."""
-    kinds = _corrupt(CONFIGS["tiny"], 10_000, 1, tmp_path, LONG)
+    kinds = _corrupt(CONFIGS["tiny"], 10_000, 1, tmp_path)
     record_property("cases", ("corruptions", sum(kinds.values())))
     assert sum(kinds.values()) == 10_000
