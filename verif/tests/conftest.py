@@ -1,14 +1,18 @@
-"""Shared: compiled digits programs and a console that keeps its text."""
+"""Shared: compiled digits programs, a mapped filter, and a console that keeps its text."""
 
 import gc
 import io
+import json
 from functools import cache
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from compiler.driver import Compiled, compile_file
 from spu.arch.params import CONFIGS
+from verif import dataflows
+from verif.cli import app
 from verif.digits.data import MODEL
 
 # Hardware is elaborated into millions of objects that live: the collector looks for garbage among
@@ -31,6 +35,17 @@ def compiled():
 def console():
     """A console that writes into memory."""
     return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Directory of a mapped filter."""
+    path = tmp_path / "fir.json"
+    path.write_text(json.dumps(dataflows.fir(4)))
+    result = CliRunner().invoke(app, ["map", str(path), "--unit-latency", "-o",
+                                      str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    return tmp_path / "out"
 
 
 def pytest_terminal_summary(terminalreporter):
