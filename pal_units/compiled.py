@@ -79,8 +79,13 @@ def compiled(function: Callable | None = None, *, sources: tuple[Path, ...] = ()
 
 @cache
 def code_directory(sources: tuple[Path, ...]) -> str | None:
-    """A directory for this version of some files; others beside it are deleted."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    """A directory for this version of some files; others beside it are deleted.
+
+    A copy of them is another version: numba goes by their times.
+    """
+    times = repr([path.stat().st_mtime for path in sources]).encode()
+    digest = hashlib.sha256(b"".join((times, *(path.read_bytes() for path in sources)))
+                            ).hexdigest()[:16]
     beside = sources[0].parent / "__pycache__"
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     for place in (Path(config.CACHE_DIR or beside), Path(home, "pal-spu")):

@@ -90,9 +90,9 @@ def _reading(report: Path) -> Iterator[None]:
 
 def _kind(directory: Path) -> str | None:
     """What kind of program a directory holds, as its report says."""
-    if (directory / MAPPING).exists() and not (directory / REPORT).exists():
-        raise BadInput(f"{directory}: holds what spu map wrote; spu run takes what spu compile "
-                       "wrote")
+    if not (directory / REPORT).exists():
+        found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
+        raise BadInput(f"{directory}: {found}; spu run takes what spu compile wrote")
     try:
         report = json.loads((directory / REPORT).read_text())
     except (ValueError, RecursionError) as error:
@@ -157,7 +157,8 @@ def run(
     sim: Annotated[SimName, typer.Option(help="Simulator of the RTL engine.")] =
         SimName["verilator"],
     strict: Annotated[bool, typer.Option("--strict", help="A failed check (exit code 1) if "
-                                         "elements saturated; outputs are written.")] = False,
+                                         "limits of range, not rounding, cost elements; outputs "
+                                         "are written.")] = False,
 ) -> None:
     """Run a compiled program on input vectors.
 

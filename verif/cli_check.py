@@ -15,6 +15,7 @@ from compiler.tensors.lower import lower_all
 from compiler.tensors.onnx_graph import WrongDimension, prepare, read
 from spu.arch.params import CONFIGS, Architecture
 from verif.cli_common import EXIT_BAD_INPUT, ArchName, BadInput, fail, working
+from verif.cli_steps import arrays
 
 Dims = Annotated[list[str] | None, typer.Option(
     "--dim", metavar="NAME=N", help="Size of an open dimension, by its name; as often as needed.")]
@@ -28,6 +29,8 @@ def check(
         ArchName["basic"],
     batch: Batch = None,
     dim: Dims = None,
+    calibrate: Annotated[Path | None, typer.Option(
+        help="Inputs that show how large values become, as of spu compile --calibrate.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the refusals as JSON.")] = False,
 ) -> None:
     """Say what spu compile --steps would refuse in a model: every node, operator and rule.
@@ -37,7 +40,7 @@ def check(
     Example: spu check verif/digits/digits_cnn.onnx --batch 8
     """
     with working("checking") as note:
-        found = refusals(model, CONFIGS[arch], batch, parse_dims(dim), note)
+        found = refusals(model, CONFIGS[arch], batch, parse_dims(dim), calibrate, note)
     if as_json:
         print(json.dumps({"refusals": [asdict(r) for r in found]}, indent=1))
     elif found:
@@ -72,10 +75,12 @@ def parse_dims(given: Sequence[str] | None) -> dict[str, int]:
 
 
 def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[str, int],
-             progress: Callable[[str], None] = lambda _: None) -> list[Refusal]:
+             calibrate: Path | None = None, progress: Callable[[str], None] = lambda _: None
+             ) -> list[Refusal]:
     """What is refused of a model for an array.
 
-    Raises ``CompileError`` for a file that is no model, and for ``dims`` that it does not have.
+    Raises ``CompileError`` for a file that is no model, and for ``dims`` that it does not have;
+    ``BadInput`` for inputs that are not its own.
     """
     model = read(path)
     if not model.HasField("graph"):
@@ -84,7 +89,8 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
     try:
         program, refused = lower_all(prepare(model, path.stem, batch, dims))
         found += refused
-        compile_program(program, arch, progress=progress)
+        compile_program(program, arch, progress=progress, calibrate=None if calibrate is None
+                        else arrays(calibrate, program))
     except WrongDimension:
         raise
     except Refused as error:

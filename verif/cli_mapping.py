@@ -133,7 +133,9 @@ def explain(
     if not (directory / MAPPING).exists() and (directory / REPORT).exists():
         show_model(directory, output())
         return
-    if directory.is_dir() and not (directory / MAPPING).exists():
+    if not directory.exists():
+        raise BadInput(f"{directory}: No such file or directory")
+    if not (directory / MAPPING).exists():
         raise BadInput(f"{directory}: has neither {MAPPING} nor {REPORT}; give a directory that "
                        "spu map -o or spu compile wrote")
     explained = load(directory)

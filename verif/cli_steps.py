@@ -17,6 +17,7 @@ from compiler.tensors.onnx_graph import read
 from compiler.tensors.program import Program, node_name
 from compiler.tensors.store import ARRAYS, KIND, PROGRAMS, REPORT, load, save
 from pal_units.formats import PAL8T, PAL8U, Format
+from rtl.simulator import LONG, SHORT
 from spu.arch.params import Architecture
 from verif.array_files import arrays_writer, read_arrays
 from verif.budget import choose_formats, formats_text, quality
@@ -25,6 +26,10 @@ from verif.rtl_engine import check_rtl, workplace
 from verif.tensors import Engine, GoldenEngine, RtlEngine, held, run
 
 __all__ = ["KIND", "compile_steps", "run_steps"]
+
+#: Cycles in RTL from which a build of another simulator pays: 1,060 of the digits perceptron take
+#: 80 s in the one for short runs and 35 s in the other, a build 100 s.
+MANY = 2_000
 
 
 def arrays(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
@@ -112,8 +117,9 @@ def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path |
                    "become zero; spu compile --calibrate sets it")
     if rtl:
         check_rtl(compiled.arch)
+    effort = LONG if sum(compiled.cycles().values()) > MANY else SHORT
     with working("running") as note, workplace() if rtl else nullcontext() as work:
-        engine: Engine = (RtlEngine(compiled.arch, work=work) if work else
+        engine: Engine = (RtlEngine(compiled.arch, work=work, effort=effort) if work else
                           GoldenEngine(compiled.arch))
         results = run(compiled, engine, given,
                       lambda done, total: note(f"step {done} of {total}"))

@@ -25,8 +25,8 @@ from compiler.tensors.expressions import (
 )
 from compiler.tensors.program import Layout, Map, Product
 from compiler.tensors.values import gathered, real_values
-from verif.meaning import allowed, held
-from verif.product_bounds import product_error
+from verif.meaning import held, untold
+from verif.product_bounds import product_errors
 
 #: Relative error of a result that is the nearest code, and of one within a unit of the log.
 NEAREST = 2.0 ** (0.5 / 1024) - 1
@@ -55,7 +55,7 @@ def error_bounds(compiled: Compiled, inputs: Mapping[str, NDArray], told: bool =
     with np.errstate(all="ignore"):
         found = _Analysis(compiled).run(inputs)
         return {name: _moved(found[name], meant[i], np.inf if told else
-                             allowed(meant[i], least_magnitude(compiled.bias(i))))
+                             untold(meant[i], least_magnitude(compiled.bias(i))))
                 for name, i in compiled.program.outputs.items()}
 
 
@@ -126,10 +126,10 @@ class _Analysis:
         constant = self.compiled.program.tensors[step.b].constant
         bias = self.compiled.bias(step.out)
         a, b = ((s.value, s.error) for s in sources)
-        parts = [rounded("product", *product_error(
-                     a, b if constant is None else constant, d, self.compiled.formats[number],
-                     self.compiled.source_biases(number)), bias)
-                 for d in dict.fromkeys(p.depth for p in self.compiled.pieces[number])]
+        parts = [rounded("product", *part, bias) for part in product_errors(
+            a, b if constant is None else constant,
+            list(dict.fromkeys(p.depth for p in self.compiled.pieces[number])),
+            self.compiled.formats[number], self.compiled.source_biases(number))]
         total = parts[0]
         for part in parts[1:]:
             # As many roundings as a chain has, no fewer than a tree.

@@ -2,7 +2,7 @@
 
 Masks and inputs far below (or above) all others are moved, see ``compiler/tensors/masks.py``;
 constants below the least magnitude are taken as that, and results as that or zero; products of
-small operands lose accuracy, see ``product_bounds``.  Whether any of it matters depends on the
+small operands lose accuracy, see ``product_loss``.  Whether any of it matters depends on the
 values of a run: what they lead to is carried along in float64, once as the model has it and once as
 it was moved, until both are the same, or an output shows the difference.
 """
@@ -25,10 +25,12 @@ from compiler.tensors.masks import ANY, FIXED, TOP, far
 from compiler.tensors.program import Layout, Map, Product, Step
 from compiler.tensors.values import gathered
 from pal_units import model
-from verif.product_bounds import underflow
+from verif.product_loss import lost_accuracy
 
 #: Relative difference of two values that are taken to be the same, at most: 1.4 steps of PAL16.
 SAME = 2.0**-10
+#: Of an output as a whole, the share that differences below the least magnitude may make: 8 bits.
+SMALL = 2.0**-6
 
 Values = NDArray[np.float64]
 
@@ -49,11 +51,15 @@ class Meaning:
         self.compiled = compiled
         self.pairs: dict[int, Pair] = {}
 
-    def input(self, tensor: int, meant: Values, taken: Values) -> None:
-        """Take note of an input, and of what is taken of it, see ``held``."""
-        moved = underflowed(taken, self.compiled.bias(tensor))
+    def input(self, tensor: int, name: str, meant: Values, taken: Values) -> Counter[str]:
+        """Take note of an input, and of what is taken of it, see ``held``; how many elements of it
+        are not what the model means, if it is an output."""
+        moved, lost = underflowed(taken, self.compiled.bias(tensor)), Counter[str]()
         if (meant != moved).any():
             self.pairs[tensor] = Pair(meant, moved)
+            if tensor in self.compiled.program.outputs.values():
+                self._tell(tensor, f"input {name!r}", lost)
+        return lost
 
     def step(self, i: int, values: Callable[[int], Values]) -> Counter[str]:
         """How many elements of an output are not what the model means, by node.
@@ -69,18 +75,19 @@ class Meaning:
         moved = self._made(i, step, [before[s].moved if s in before else values(s)
                                      for s in step.sources], True)
         if isinstance(step, Product):
-            small = underflow(self.compiled, i, *map(values, step.sources))
-            moved = np.where(small, values(step.out), moved)
+            moved = underflowed(moved, self.compiled.bias(step.out))
+            moved = np.where(lost_accuracy(self.compiled, i, values(step.a), values(step.b)),
+                             values(step.out), moved)
         lost: Counter[str] = Counter()
         if not np.array_equal(meant, moved, equal_nan=True):
             bias = self.compiled.bias(step.out)
+            most = untold(meant, least_magnitude(bias))
             if isinstance(step, Map):
                 # What is far from what is meant is rounded there: a row of nothing but masks.
-                moved = np.where(_near(meant, moved, least_magnitude(bias)), moved,
+                moved = np.where(_near(meant, moved, most), moved,
                                  model.decode16(model.encode16(moved, bias), bias))
             node, exact = next((p.node for p in before.values() if p.node), ""), (FIXED, FIXED)
-            near = _near(meant, moved, least_magnitude(bias)).all()
-            if not near and ranges.masks.get(step.out, exact) == exact:
+            if not _near(meant, moved, most).all() and ranges.masks.get(step.out, exact) == exact:
                 node = node or label
             self.pairs[step.out] = Pair(meant, moved, node)
             if step.out in program.outputs.values():
@@ -91,13 +98,16 @@ class Meaning:
         """Count what is not what the model means in an output; ``label`` of the step that makes
         it, for what no node tells."""
         pair = self.pairs[tensor]
-        near = _near(pair.meant, pair.moved, least_magnitude(self.compiled.bias(tensor)))
+        least = least_magnitude(self.compiled.bias(tensor))
+        near = _near(pair.meant, pair.moved, untold(pair.meant, least))
+        if _share(pair, near & np.isfinite(pair.meant)) > SMALL:
+            near = _near(pair.meant, pair.moved, untold(pair.meant, 0.0))
         if not near.all():
             lost[pair.node or label] += int((~near).sum())
 
     def _made(self, i: int, step: Step, sources: list[Values], held: bool) -> Values:
         """What a step makes, with what is below the least magnitude as it is held, or as it is;
-        products of blocks have rules of their own, see ``product_bounds``."""
+        products of blocks have rules of their own, see ``product_loss``."""
         if isinstance(step, Product):
             with np.errstate(all="ignore"):
                 return sources[0] @ sources[1]
@@ -116,15 +126,23 @@ class Meaning:
         return np.broadcast_to(made[step.expression], shape)
 
 
-def _near(meant: Values, moved: Values, least: float) -> NDArray[np.bool_]:
-    """Which differences nobody is told of: within ``SAME`` and the least magnitude of a tensor."""
+def _near(meant: Values, moved: Values, most: Values) -> NDArray[np.bool_]:
+    """Which values are as the model means them, but for so much."""
     with np.errstate(invalid="ignore"):
         return ((meant == moved) | (np.isnan(meant) & np.isnan(moved))
-                | (np.isfinite(meant) & (np.abs(meant - moved) <= allowed(meant, least))))
+                | (np.isfinite(meant) & (np.abs(meant - moved) <= most)))
 
 
-def allowed(meant: Values, least: float) -> Values:
-    """The difference of a value from what is meant that is not told."""
+def _share(pair: Pair, taken: NDArray[np.bool_]) -> float:
+    """The norm of the differences of some elements, of that of the whole."""
+    meant = np.where(np.isfinite(pair.meant), pair.meant, 0.0)
+    size = np.abs(meant).max(initial=0.0) or 1.0
+    off = np.where(taken, pair.moved - pair.meant, 0.0)
+    return float(np.linalg.norm(off / size) / (np.linalg.norm(meant / size) or 1.0))
+
+
+def untold(meant: Values, least: float) -> Values:
+    """Differences from what the model means that are not told, of a tensor's least magnitude."""
     return SAME * np.abs(meant) + least
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from compiler.tensors.compiled import Compiled, compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.values import real_values
+from rtl.simulator import LONG
 from spu.arch.params import CONFIGS, Architecture
 from verif.budget import choose_formats, decibels, formats_text
 from verif.digits.cnn import MODEL as CNN
@@ -164,7 +165,8 @@ def main(rtl: bool = False, images: int = IMAGES, rtl_images: int = 16) -> None:
     budgeted, rows = [job for job, _ in jobs], []
     on_page = len(jobs)
     if rtl:
-        jobs += [(digits(name, rtl_images), RtlEngine(arch)) for name in ("mlp", "cnn")]
+        jobs += [(digits(name, rtl_images), RtlEngine(arch, effort=LONG))
+                 for name in ("mlp", "cnn")]
     for workload, engine in jobs:
         with console.status(workload.name):
             start = time.monotonic()
@@ -222,7 +224,8 @@ def _overlapped(workloads: list[Workload], arch: Architecture, console: Console
         with console.status(f"{workload.name} with loading"):
             recorder = Recorder(arch)
             run(compiled(workload, arch), recorder, workload.inputs)
-            alone, overlapped = run_sequence(arch, recorder.record, BUILD / "sequence").values()
+            alone, overlapped = run_sequence(arch, recorder.record, BUILD / "sequence",
+                                             LONG).values()
         rows.append([workload.name, *(f"{number:,}" for number in (
             len(recorder.record), alone["active"], alone["cycles"], overlapped["cycles"],
             overlapped["idle"]))])

@@ -25,6 +25,7 @@ from compiler.tensors.honoured import FLOATS
 from compiler.tensors.lower import lower
 from compiler.tensors.lowering import OPERATORS
 from compiler.tensors.program import Layout, Program
+from rtl.simulator import LONG
 from spu.arch.params import CONFIGS
 from verif.error_bounds import error_bounds
 from verif.tables import markdown
@@ -191,7 +192,7 @@ def main(arch: str = "basic", rtl: int = 0) -> None:
     passed = sum(v.passed for v in verdicts)
     for case in sample(rtl):
         with console.status(f"{case.name} in RTL"):
-            verdict = judge(case, RtlEngine(CONFIGS[arch]), known)
+            verdict = judge(case, RtlEngine(CONFIGS[arch], effort=LONG), known)
         verdicts.append(verdict)
         console.print(f"RTL {case.name}: {'passed' if verdict.passed else 'FAILED'}, "
                       f"{verdict.cycles} cycles")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rtl.simulator import SHORT
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.packing import to_words
@@ -44,13 +45,15 @@ class Recorder(GoldenEngine):
         return outputs
 
 
-def run_sequence(arch: Architecture, runs: list[Run], work: Path) -> dict[str, dict[str, int]]:
+def run_sequence(arch: Architecture, runs: list[Run], work: Path, effort: int = SHORT
+                 ) -> dict[str, dict[str, int]]:
     """Figures of each of ``MODES``: ``cycles`` from the first to the last run's end, and of these
     ``idle`` (no program runs) and ``active``.
 
     The host sends a program's words when it has the results of the one before, without taking
     time itself.  The first program is loaded before.  Raises ``SimulationError`` where a word or
-    the number of active cycles differs from the golden model's.
+    the number of active cycles differs from the golden model's.  ``effort``: of the simulator,
+    see ``rtl.simulator.build``.
     """
     work.mkdir(parents=True, exist_ok=True)
     result, words = work / "sequence.json", arch.data_bits // 32
@@ -67,6 +70,6 @@ def run_sequence(arch: Architecture, runs: list[Run], work: Path) -> dict[str, d
     (work / "job.json").write_text(json.dumps({
         "arch": asdict(arch), "modes": MODES, "result": str(result.resolve()),
         "rounds": [run.rounds for run in runs], "cycles": [run.cycles for run in runs]}))
-    build_rtl(arch).run("verif.sequence_bench", work, expected=1,
-                        environment={"SPU_JOB": str(work.resolve())})
+    build_rtl(arch, effort=effort).run("verif.sequence_bench", work, expected=1,
+                                       environment={"SPU_JOB": str(work.resolve())})
     return dict(json.loads(result.read_text()))

@@ -23,7 +23,7 @@ from compiler.tensors.program import Layout, Map, Product, Program
 from compiler.tensors.values import gathered
 from pal_units import model
 from pal_units.formats import BETA_MIN, PAL16, Format
-from rtl.simulator import Build, SimulationError
+from rtl.simulator import SHORT, Build, SimulationError
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.config import OFFSET_BITS
@@ -102,16 +102,20 @@ class GoldenEngine(Engine):
 
 @dataclass
 class RtlEngine(Engine):
-    """The RTL, compared with the golden model in every word, link and cycle."""
+    """The RTL, compared with the golden model in every word, link and cycle.
+
+    ``effort``: of the simulator, see ``rtl.simulator.build``.
+    """
 
     work: Path = field(default_factory=lambda: Path("build/tensors"))
     stall_share: float = 0.0
+    effort: int = SHORT
 
     @cached_property
     def _build(self) -> Build:
         from verif.rtl_engine import build_rtl
 
-        return build_rtl(self.arch, "verilator")
+        return build_rtl(self.arch, effort=self.effort)
 
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
             alike: bool) -> dict[int, Stream]:
@@ -147,7 +151,7 @@ def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
     for name, i in program.inputs.items():
         given = np.asarray(inputs[name], np.float64).reshape(program.shape(i))
         taken = held(compiled, i, given)
-        meaning.input(i, given, taken)
+        engine.nodes += meaning.input(i, name, given, taken)
         host.codes[i] = model.encode16(taken, compiled.bias(i))
 
     def look(i: int) -> None:

@@ -144,6 +144,8 @@ def apply(op: str, *operands: Expression | float, label: str = "") -> Expression
     return Expression(op, terms, label=label)
 
 
+#: What is left of a sum that cancels so far, of an operand, is of the rounding of float64.
+NOISE = 2.0**-40
 #: Operations on real numbers.
 REAL: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "sqrt": np.sqrt,
@@ -156,8 +158,9 @@ REAL: dict[str, Callable[..., Any]] = {
 
 def evaluate(expression: Expression, inputs: Sequence[NDArray],
              biases: Mapping[Expression, int] | None = None) -> dict[Expression, NDArray]:
-    """Real values of all subexpressions; with ``biases`` of them, constants and results below the
-    least magnitudes are as these hold them."""
+    """Real values of all subexpressions, of which what is left of sums that cancel to ``NOISE`` is
+    zero; with ``biases`` of them, constants and results below the least magnitudes are as these
+    hold them."""
     values: dict[Expression, Any] = {}
     with np.errstate(all="ignore"):
         for x in expression.steps():
@@ -170,6 +173,11 @@ def evaluate(expression: Expression, inputs: Sequence[NDArray],
                     values[y] if biases is None or y.op != CONSTANT
                     else held_constant(values[y], operand_bias(x, k, biases))
                     for k, y in enumerate(x.operands)))
+                if x.op in ("add", "sub"):
+                    size = np.abs(values[x])
+                    noise = (size > 0) & (size < NOISE * np.abs(values[x.operands[0]]))
+                    if noise.any():
+                        values[x] = np.where(noise, 0.0, values[x])
                 if biases is not None and x.op != "lt":
                     values[x] = underflowed(values[x], biases[x])
     return values

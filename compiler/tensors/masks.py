@@ -205,14 +205,12 @@ def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | N
 
 def _infinities(program: Program, inputs: Mapping[str, NDArray]
                 ) -> dict[tuple[int, Expression], NDArray]:
-    """Where sums and differences are NaN of what is not, of those that are somewhere; none if all
-    outputs are numbers."""
+    """Where sums and differences are NaN of what is not, of those of which an output is NaN."""
     nan: dict[tuple[int, Expression], NDArray] = {}
     found: dict[tuple[int, Expression], NDArray] = {}
 
     def visit(node: int | tuple[int, Expression], values: NDArray) -> None:
         if isinstance(node, int):
-            nan.clear()
             return
         where = nan[node] = np.isnan(values)
         if node[1].op in ("add", "sub"):
@@ -221,7 +219,23 @@ def _infinities(program: Program, inputs: Mapping[str, NDArray]
             if where.any():
                 found[node] = where
     values = visit_values(program, inputs, visit)
-    return found if any(np.isnan(values[i]).any() for i in program.outputs.values()) else {}
+    if not found:
+        return found
+    # Back from the outputs, by what is NaN somewhere.
+    tensors, nodes = set(program.outputs.values()), set[tuple[int, Expression]]()
+    for i in reversed(range(len(program.steps))):
+        step = program.steps[i]
+        if step.out not in tensors or not np.isnan(values[step.out]).any():
+            continue
+        if not isinstance(step, Map):
+            tensors.update(step.sources)
+            continue
+        nodes.add((i, step.expression))
+        for x in reversed(step.expression.steps()):
+            if (i, x) in nodes:
+                tensors.update([step.sources[x.number]] if x.op == IN else [])
+                nodes.update((i, y) for y in x.operands if nan.get((i, y), np.False_).any())
+    return {node: where for node, where in found.items() if node in nodes}
 
 
 def _samples(program: Program, inputs: Mapping[str, NDArray] | None

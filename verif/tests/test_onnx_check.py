@@ -118,9 +118,27 @@ def test_check_of_a_model_that_is_taken(open_model):
     assert "nothing is refused" in _spu("check", open_model).stdout
 
 
+def test_check_goes_by_calibration_inputs(tmp_path):
+    """As compile does: what is tried without leads to a row that is masked as a whole."""
+    model = create([("Sub", ["m", "a"], ["d"], {}), ("Relu", ["d"], ["k"], {}),
+                    ("Log", ["k"], ["l"], {}), ("Add", ["l", "i"], ["z"], {}),
+                    ("Softmax", ["z"], ["y"], {})], {"m": [3]},
+                   {"a": np.float32(1e5), "i": np.array([0, -np.inf, 0], np.float32)})
+    onnx.save(model, tmp_path / "m.onnx")
+    result = _spu("check", tmp_path / "m.onnx")
+    assert result.exit_code == 2
+    assert "Softmax node 'y': infinity less infinity" in result.stdout
+    for shape, code in ((3, 0), (4, 2)):
+        np.save(tmp_path / "m.npy", np.full(shape, 2e5))
+        result = _spu("check", tmp_path / "m.onnx", "--calibrate", tmp_path / "m.npy")
+        assert result.exit_code == code, result.output
+
+
 def test_check_of_files_that_are_no_models(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no")
-    for name, rule in (("m.onnx", "not a valid ONNX model"), ("n.onnx", "No such file")):
+    (tmp_path / "e.onnx").touch()
+    for name, rule in (("m.onnx", "not a valid ONNX model"), ("n.onnx", "No such file"),
+                       ("e.onnx", "not a valid ONNX model: it has no graph")):
         result = _spu("check", tmp_path / name)
         assert result.exit_code == 2
         assert rule in result.output

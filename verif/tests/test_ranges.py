@@ -156,6 +156,17 @@ def test_masked_rows_that_no_output_has_are_not_refused():
             choose(program)
 
 
+def test_masked_rows_are_not_refused_for_what_is_undefined_elsewhere():
+    """An output is NaN, of a logarithm of negatives, and not of the row that no output has."""
+    model = _model([("Abs", ["s"], "a", {}), ("Sub", ["n", "a"], "d", {}), ("Log", ["d"], "l", {}),
+                    ("Add", ["s", "m"], "z", {}), ("Softmax", ["z"], "p", {}),
+                    ("Gather", ["p", "r"], "g", {"axis": 0}),
+                    ("Concat", ["l", "g"], "y", {"axis": 0})],
+                   {"s": np.zeros((2, 3))}, n=-1.0, m=np.array([[0.0] * 3, [-np.inf] * 3]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "r"))
+    choose(lower(shape_inference.infer_shapes(model), "elsewhere"))
+
+
 def test_masks_may_be_inputs():
     """Beyond what the input takes, and not refused, as all that is done with them is a softmax."""
     rng = np.random.default_rng(4)

@@ -1,5 +1,6 @@
 """Ways of words: nothing is used twice, and operations move where there is no way."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -156,7 +157,7 @@ def test_annealing_is_warmed_up_again_for_words_that_are_late():
 
 
 def test_kernels_of_another_version_are_compiled_again(tmp_path):
-    """What is compiled holds all that it calls, of other files too."""
+    """What is compiled holds all that it calls, of other files too; numba goes by their times."""
     file = tmp_path / "moves.py"
     file.write_text("HOP = 1\n")
     first = code_directory((file,))
@@ -166,6 +167,12 @@ def test_kernels_of_another_version_are_compiled_again(tmp_path):
     code_directory.cache_clear()
     second = code_directory((file,))
     assert second != first
+    os.utime(file, (0, 0))
+    code_directory.cache_clear()
+    assert code_directory((file,)) not in (first, second)
+    file.write_text("HOP = 2\n")
+    code_directory.cache_clear()
+    second = code_directory((file,))
     assert [str(path) for path in (tmp_path / "__pycache__").iterdir()] == [second]
     assert {"moves.py", "params.py"} <= {path.name for path in kernel._SOURCES}
     assert "limits.py" not in {path.name for path in kernel._SOURCES}
