@@ -2,7 +2,8 @@
 
 The bias of a block reaches only so far below that of its tensor, and the accumulator's unit lies a
 fixed number of octaves below the tops of the tensors.  A row, column or block far below the
-greatest values of its tensor has fewer bits for both reasons than its format has.
+greatest values of its tensor has fewer bits for both reasons than its format has; and so have
+elements far below the tops of their blocks, as a product has a least magnitude, too.
 """
 
 from typing import NamedTuple
@@ -10,15 +11,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.dataflow.operations import constant_codes
 from compiler.tensors.compiled import Compiled, weight_blocks
 from compiler.tensors.program import Product
 from pal_units import model
 from pal_units.formats import BIAS_PER_OCTAVE, Format
-from spu.arch.params import BLOCK
+from spu.arch.params import BLOCK, MATRIX_DOT
 from verif.product_bounds import UNIT, half_gap
 
 #: Units of the accumulator that a block loses on average, as it cuts off.
 CUT_OFF = 0.5
+#: Half of the least product, of the tops of two blocks.
+LEAST_PRODUCT = 2.0 ** -MATRIX_DOT.product_bits
 
 Values = NDArray[np.float64]
 
@@ -29,8 +33,10 @@ def lost_accuracy(compiled: Compiled, i: int, a: Values, b: Values) -> NDArray[n
 
     ``a`` (batch, rows, depth), ``b`` (batch, depth, columns): operands as the array has them,
     constants as the model has them.  By limits: what blocks whose biases are as low as they need
-    would give less what it is, and what the accumulator cuts off.  By the format: the root of the
-    squares of what it changes in each product, and at least as much as near the top of a block.
+    would give less what it is, what the accumulator cuts off, and, where that is more in a row or
+    column as a whole, the root of the squares of what least products make.  By the format: the root
+    of the squares of what it changes in each product, and at least as much as near the top of a
+    block, of each product and of the result.
     """
     program = compiled.program
     step, fmt, biases = program.steps[i], compiled.formats[i], compiled.source_biases(i)
@@ -45,7 +51,12 @@ def lost_accuracy(compiled: Compiled, i: int, a: Values, b: Values) -> NDArray[n
         (x.tops > 0).astype(float), (y.tops > 0).astype(float))
     if x.limited is not x.free or y.limited is not y.free:
         by_limits += np.abs(_products(x.limited, y.limited) - _products(x.free, y.free))
-    return by_limits**2 > by_format
+    least = LEAST_PRODUCT**2 / BLOCK * _products(x.filled * x.tops**2, y.filled * y.tops**2)
+    rows, columns = (least.sum(axis=axis, keepdims=True) > by_format.sum(axis=axis, keepdims=True)
+                     for axis in (2, 1))
+    # A column of one row is no more than an element.
+    by_limits += np.where(rows | columns & (least.shape[1] > 1), np.sqrt(least), 0.0)
+    return (by_limits**2 > by_format) & (by_limits > near * np.abs(a @ b))
 
 
 def _products(x: Values, y: Values) -> Values:
@@ -55,11 +66,13 @@ def _products(x: Values, y: Values) -> Values:
 class _Blocks(NamedTuple):
     """Rows (batch, rows, depth) in blocks: values as they are, the same if none had to be larger
     than the bias of a block reaches, values if biases were as low as they need, and how far these
-    are off; tops of the blocks (batch, rows, blocks), and of the tensors (batch,)."""
+    are off; numbers of elements other than zero, and tops, of the blocks (batch, rows, blocks), and
+    tops of the tensors (batch,)."""
 
     limited: Values
     free: Values
     off: Values
+    filled: NDArray[np.int64]
     tops: Values
     top: Values
 
@@ -76,7 +89,7 @@ def _blocked(rows: Values, fmt: Format, bias: int, known: bool) -> _Blocks:
         beta = np.array([beta for _, beta, _ in found])
         own = np.array([bias for _, _, bias in found])
     else:
-        codes, beta = model.reblock(model.encode16(blocks, bias), fmt)
+        codes, beta = model.reblock(constant_codes(blocks, bias), fmt)
         own = np.full(batch, bias)
     used = beta != model.ZERO_BLOCK
     tops = np.where(used, 2.0 ** ((own[:, None, None] + beta) / BIAS_PER_OCTAVE), 0.0)
@@ -89,9 +102,9 @@ def _blocked(rows: Values, fmt: Format, bias: int, known: bool) -> _Blocks:
 
     def joined(values: Values) -> Values:
         return values.reshape(padded.shape)[:, :, :depth]
-    off = joined(free) - rows
-    joined_limited = joined(limited)
-    return _Blocks(joined_limited, joined_limited if free is limited else joined(free), off, tops,
+    held = joined(limited)
+    wanted = held if free is limited else joined(free)
+    return _Blocks(held, wanted, wanted - rows, (limited != 0).sum(axis=3), tops,
                    tops.max(axis=(1, 2), initial=0.0))
 
 

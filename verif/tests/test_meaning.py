@@ -232,3 +232,39 @@ def test_inputs_that_are_outputs_are_told():
     model = _model([("Identity", ["x"], "y", {})], {"x": x})
     assert _run(model, {"x": x})[1] == {"input 'x'": 5}
     assert not _run(model, {"x": x}, {"x": x})[1]
+
+
+@pytest.mark.parametrize(("sink", "told"), [(0, False), (4, False), (9, True), (11, True)])
+def test_small_elements_of_a_block_whose_large_one_meets_zero_are_told(sink, told):
+    """A softmax that goes to a key whose value is zero: the other products are the least ones."""
+    rng = np.random.default_rng(4)
+    s, v = rng.normal(size=(4, 64)) / 2, rng.normal(size=(64, 8))
+    s[:, 0] += sink
+    v[0] = 0
+    inputs = {"x": s, "v": v}
+    model = _model([("Softmax", ["x"], "p", {}), ("MatMul", ["p", "v"], "y", {})], inputs)
+    got, found, bounds = _run(model, inputs, inputs)
+    want = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True) @ v
+    assert bool(found) == told
+    assert (decibels(want, got) > 25) == (not told)
+    assert (np.abs(want - got) <= bounds.error).all()
+
+
+def test_constants_far_apart_as_first_operand_are_told():
+    rng = np.random.default_rng(0)
+    c, x = np.zeros((2, 64)), rng.normal(size=(64, 3))
+    c[0, :32], c[1, 32:] = rng.normal(size=32), 1e-10 * rng.normal(size=32)
+    x[:32] = 0
+    model = _model([("MatMul", ["c", "x"], "y", {})], {"x": x}, c=c)
+    assert sum(_run(model, {"x": x}, {"x": x})[1].values()) == 3
+
+
+def test_columns_that_lose_less_than_a_format_would_are_not_told():
+    """Of positive numbers: what is cut off adds up, and so does the result."""
+    rng = np.random.default_rng(5)
+    x, w = np.abs(rng.normal(size=(4, 2048))), rng.normal(size=(2048, 3))
+    w[:, 1] = 1 / 2048
+    got, found, _ = _run(_model([("MatMul", ["x", "w"], "y", {})], {"x": x}, w=w), {"x": x},
+                         {"x": x})
+    assert decibels((x @ w)[:, 1], got[:, 1]) > 50
+    assert not found
