@@ -26,6 +26,9 @@ SIMULATORS = ("verilator", "icarus")
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 #: Headers that stand in for lz4 and zlib.
 _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
+#: Modules whose assertions show their operands.  cocotb would have pytest rewrite all that a
+#: testbench imports, numba and SciPy too: 6 seconds a simulation.
+_ASSERTING = "*bench.py"
 #: Bumped when the build below changes, so that cached builds are not reused.
 _RECIPE = "10"
 #: How much is done at compile time for the speed of a simulation: little, for short runs (a build
@@ -140,9 +143,11 @@ class Build:
                     build_dir=self.directory, test_dir=work, results_xml=str(results),
                     log_file=log, seed=seed, waves=self.waves, test_args=arguments,
                     plusargs=plusargs, testcase=list(tests) or None,
-                    extra_env={"COCOTB_ANSI_OUTPUT": "0", "LD_LIBRARY_PATH": os.pathsep.join(
-                        filter(None, (str(cocotb_tools.config.libs_dir),
-                                      os.environ.get("LD_LIBRARY_PATH")))), **environment})
+                    extra_env={
+                        "COCOTB_ANSI_OUTPUT": "0", "COCOTB_REWRITE_ASSERTION_FILES": _ASSERTING,
+                        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, (
+                            str(cocotb_tools.config.libs_dir),
+                            os.environ.get("LD_LIBRARY_PATH")))), **environment})
         except SystemExit:
             pass  # judged by the results file
         if not results.exists():

@@ -19,8 +19,9 @@ from spu.arch.params import Architecture, from_parameters
 from spu.driver import Driver
 from verif.cocotb_port import CocotbPort
 
-#: Looks at the streams that may pass without a word before a run is given up.
-PATIENCE = 100
+#: Looks at the streams that may pass without a word before a run is given up, and before one is
+#: that has gone wrong already.
+PATIENCE, WRONG = 100, 10
 #: Cycles between two looks.
 POLL_CYCLES = 200
 
@@ -40,7 +41,9 @@ class Lockstep:
                       or (link == "east" and c < arch.cols - 1))]
         self.handles = [(r, c, link, getattr(dut, f"link_{r}_{c}_{link}"))
                         for _, _, r, c, link in chosen]
-        self.expected = [[link_bits(cycle[t, i]) for t, i, *_ in chosen] for cycle in links]
+        width = arch.data_bits + 9  # lanes, bias, valid
+        self.expected = [[f"{link_bits(cycle[t, i]):0{width}b}" for t, i, *_ in chosen]
+                         for cycle in links]
         self.cycle = self.run_cycles = 0
         self.first: dict | None = None
 
@@ -55,12 +58,12 @@ class Lockstep:
             if self.first is None and self.cycle < len(self.expected):
                 for (r, c, link, handle), want in zip(self.handles, self.expected[self.cycle],
                                                       strict=True):
-                    value = handle.value
-                    got = int(value) if value.is_resolvable else -1
+                    got = str(handle.value)  # costs less than its integer or its bits
                     if got != want:
+                        known = set(got) <= {"0", "1"}
                         self.first = {"cycle": self.cycle, "tile": [r, c], "link": link,
-                                      "expected": f"{want:#x}",
-                                      "got": f"{got:#x}" if got >= 0 else str(value)}
+                                      "expected": f"{int(want, 2):#x}",
+                                      "got": f"{int(got, 2):#x}" if known else got}
                         break
             self.cycle += 1
 
@@ -100,7 +103,7 @@ async def run_program(dut: Any) -> None:
 
     outputs: dict[int, list[tuple[int, int]]] = {c: [] for c in range(arch.cols)}
     quiet, total = 0, sum(expected.values())
-    while quiet < PATIENCE:
+    while quiet < (PATIENCE if lockstep.first is None else WRONG):
         state, before = await driver.state(), sum(map(len, outputs.values()))
         for column, words in outputs.items():
             words += await port.receive(column)

@@ -37,17 +37,27 @@ from verif.tests.cases import (
     random_biases,
     reblock,
 )
-from verif.vectors import check_unit, join
+from verif.vectors import Vectors, check_unit, check_units, join
 
 #: Both profiles of 8 bits, which the matrix unit takes.
 FORMATS_8 = (PAL8T, PAL8U)
 
-by_name = pytest.mark.parametrize("fmt", SMALL, ids=lambda f: f.name)
+
+def _check(cases, work, record_property):
+    """One simulation of all cases side by side; every one must have been compared."""
+    counts = check_units(cases, work)
+    for name, count in counts.items():
+        assert count == cases[name].checked.sum() > 0
+        record_property("cases", (name, count))
 
 
-@pytest.mark.parametrize("formats", [FORMATS_8, (PAL6T, PAL6U), (PAL4T, PAL4U), (PAL16,)],
-                         ids=lambda v: "-".join(f.name for f in v))
-def test_decoder_equals_the_format_for_every_code(formats, tmp_path, record_property):
+def test_decoder_equals_the_format_for_every_code(tmp_path, record_property):
+    _check({"-".join(f.name for f in formats): _decoder(formats) for formats in (
+        FORMATS_8, (PAL6T, PAL6U), (PAL4T, PAL4U), (PAL16,))}, tmp_path, record_property)
+
+
+def _decoder(formats):
+    """Every code of every format."""
     fraction = max(f.fraction_bits for f in formats)
     unit = _FlatDecoder(formats, fraction)
     fmt = formats[0]
@@ -60,9 +70,7 @@ def test_decoder_equals_the_format_for_every_code(formats, tmp_path, record_prop
     # The distance of zero and NaN means nothing: the wrapper hides it.
     want = {"lam": np.where(zero | nan, 0, lam), "negative": codes >> (fmt.n - 1),
             "zero": zero, "nan": nan}
-    count = check_unit(unit, {"code": codes, "select": select}, want, tmp_path)
-    record_property("cases", count)
-    assert count == len(formats) << fmt.n
+    return Vectors(unit, {"code": codes, "select": select}, want)
 
 
 class _FlatDecoder(wiring.Component):
@@ -86,12 +94,13 @@ class _FlatDecoder(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3])
-def test_pipeline_stages_change_only_the_latency(stages, tmp_path):
+def test_pipeline_stages_change_only_the_latency(tmp_path, record_property):
     a, b = (v.ravel() for v in np.meshgrid(codes_of(PAL6T), codes_of(PAL6T)))
-    unit = Multiplier(PAL6T, stages)
-    assert unit.latency == stages
-    check_unit(unit, {"a": a, "b": b}, {"o": model.mul(a, b, PAL6T)}, tmp_path)
+    units = [Multiplier(PAL6T, stages) for stages in (1, 2, 3)]
+    assert [unit.latency for unit in units] == [1, 2, 3]
+    _check({f"{unit.latency} stages": Vectors(unit, {"a": a, "b": b},
+                                              {"o": model.mul(a, b, PAL6T)})
+            for unit in units}, tmp_path, record_property)
 
 
 def test_waves_are_left_as_fst(tmp_path):
@@ -115,18 +124,21 @@ def test_a_difference_is_shown_decoded(tmp_path):
         check_unit(Multiplier(PAL8U), {"a": codes, "b": codes}, {"o": want}, tmp_path)
 
 
-@by_name
-def test_block_dot_equals_the_model_on_corner_weighted_blocks(fmt, tmp_path, record_property):
+def test_block_dot_equals_the_model_on_corner_weighted_blocks(tmp_path, record_property):
     """100,000 blocks at 8 bits."""
-    unit, inputs, expected, checked = block_dot(fmt, 50_000 if fmt.n == 8 else 20_000)
-    assert check_unit(unit, inputs, expected, tmp_path, checked) == checked.sum()
-    record_property("cases", len(checked))
+    _check({fmt.name: Vectors(*block_dot(fmt, 50_000 if fmt.n == 8 else 20_000))
+            for fmt in SMALL}, tmp_path, record_property)
 
 
-@pytest.mark.parametrize(("fmt", "lanes"), [(PAL8T, 8), (PAL8U, 16), (PAL6T.with_block(16), 4),
-                                            (PAL4T.with_block(16), 8)],
-                         ids=lambda v: v.name if isinstance(v, Format) else None)
-def test_block_sum_over_several_slices_ignores_idle_cycles(fmt, lanes, tmp_path, record_property):
+def test_block_sum_over_several_slices_ignores_idle_cycles(tmp_path, record_property):
+    cases = {fmt.name: _slices(fmt, lanes) for fmt, lanes in (
+        (PAL8T, 8), (PAL8U, 16), (PAL6T.with_block(16), 4), (PAL4T.with_block(16), 8))}
+    assert all(v.checked.sum() > 300 for v in cases.values())
+    _check(cases, tmp_path, record_property)
+
+
+def _slices(fmt, lanes):
+    """Blocks of several slices; in a fifth of the cycles there is none."""
     rng, params, count = np.random.default_rng(8), DOT_PARAMS[fmt.name], 4000
     a, b = corner_codes(rng, fmt, (2, count, lanes))
     mac = rng.random(count) < 0.8
@@ -143,12 +155,11 @@ def test_block_sum_over_several_slices_ignores_idle_cycles(fmt, lanes, tmp_path,
                              beta[1][ends], params)
     want, nan = np.zeros(count, np.int64), np.zeros(count, bool)
     want[ends], nan[ends] = term, np.logical_or.reduceat(nans[:ends[-1] + 1], starts)
-    record_property("cases", count)
-    assert check_unit(
+    return Vectors(
         DotUnit(fmt, params, lanes),
         {"a": join(a, fmt.n), "b": join(b, fmt.n), "beta_a": beta[0], "beta_b": beta[1],
          "mac": mac, "block_last": block_last, "last": block_last},
-        {"result": want, "nan": nan}, tmp_path, checked=block_last) == len(ends) > 300
+        {"result": want, "nan": nan}, checked=block_last)
 
 
 def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_property):
@@ -174,11 +185,13 @@ def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_
         {"result": join(want & 0xFFFF_FFFF, 32), "nan": join(nan & ~zero, 1)}, tmp_path)
 
 
-def test_accumulator_encoder_equals_the_model(tmp_path, record_property):
-    record_property("cases", check_unit(*accumulator_encoder(PAL8T), tmp_path))
+def test_accumulators_and_their_encoder_equal_the_model(tmp_path, record_property):
+    _check({"accumulator encoder": Vectors(*accumulator_encoder(PAL8T)),
+            "adder of 16 bits": _adder16_with_relu(),
+            "accumulator of 16 bits": Vectors(*accumulator(PAL16))}, tmp_path, record_property)
 
 
-def test_adder16_with_relu_equals_the_model(tmp_path, record_property):
+def _adder16_with_relu():
     """Every distance with both signs, then random pairs."""
     rng = np.random.default_rng(10)
     distance = np.arange(0, 32767)
@@ -188,28 +201,17 @@ def test_adder16_with_relu_equals_the_model(tmp_path, record_property):
     b = np.concatenate([top - distance, (top - distance) | 32768, pairs[1]])
     relu = rng.integers(0, 2, len(a))
     want = model.add16(a, b)
-    record_property("cases", check_unit(
-        Adder16(), {"a": a, "b": b, "relu": relu},
-        {"o": np.where(relu, model.relu16(want), want)}, tmp_path))
+    return Vectors(Adder16(), {"a": a, "b": b, "relu": relu},
+                   {"o": np.where(relu, model.relu16(want), want)})
 
 
-def test_accumulator16_equals_the_model(tmp_path, record_property):
-    unit, inputs, expected, checked = accumulator(PAL16)
-    check_unit(unit, inputs, expected, tmp_path, checked)
-    record_property("cases", int(checked.sum()))
-
-
-@pytest.mark.parametrize(("formats", "select", "push_lanes", "slice_lanes"), [
-    (FORMATS_8, 0, 4, 8), (FORMATS_8, 1, 2, 8), ((PAL6T,), 0, 4, 8), ((PAL6U,), 0, 8, 8),
-    ((PAL4T, PAL4U), 0, 4, 16), ((PAL4T, PAL4U), 1, 4, 16),
-    *((MATRIX_FORMATS, i, 4, 8) for i in (0, 3, 4, 5))],
-    ids=lambda v: "-".join(f.name for f in v) if isinstance(v, tuple) else None)
-def test_reblock_unit_equals_the_model(formats, select, push_lanes, slice_lanes, tmp_path,
-                                       record_property):
+def test_reblock_unit_equals_the_model(tmp_path, record_property):
     """Blocks pushed back to back while the block before is popped."""
-    unit, inputs, expected, checked = reblock(formats, select, push_lanes, slice_lanes)
-    check_unit(unit, inputs, expected, tmp_path, checked)
-    record_property("cases", int(checked.sum()) * slice_lanes)
+    _check({f"{'-'.join(f.name for f in formats)} to {formats[select].name} by {push}":
+            Vectors(*reblock(formats, select, push, slices)) for formats, select, push, slices in (
+        (FORMATS_8, 0, 4, 8), (FORMATS_8, 1, 2, 8), ((PAL6T,), 0, 4, 8), ((PAL6U,), 0, 8, 8),
+        ((PAL4T, PAL4U), 0, 4, 16), ((PAL4T, PAL4U), 1, 4, 16),
+        *((MATRIX_FORMATS, i, 4, 8) for i in (0, 3, 4, 5)))}, tmp_path, record_property)
 
 
 @pytest.mark.parametrize(("make", "rule"), [
