@@ -30,7 +30,7 @@ _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: testbench imports, numba and SciPy too: 6 seconds a simulation.
 _ASSERTING = "*bench.py"
 #: Bumped when the build below changes, so that cached builds are not reused.
-_RECIPE = "10"
+_RECIPE = "11"
 #: How much is done at compile time for the speed of a simulation: little, for short runs (a build
 #: in half of the time, a third of the speed); more; most, with threads.
 SHORT, LONG, THREADED = range(3)
@@ -312,7 +312,7 @@ def _verilate(directory: Path, named: Callable[[Path], Path], cache: Path, top: 
     make = ["make", itself, "-j", str(os.cpu_count() or 1), "-f",
             "Vtop_hier.mk" if blocks else "Vtop.mk", f"VM_TRACE={int(waves)}",
             f"VM_TRACE_FST={int(waves)}", "OPT_SLOW=-O0",
-            f"OPT_FAST={('-O0', '-O1', '-O3 -march=native')[effort]}",
+            f"OPT_FAST={('-Og', '-O1', '-O3 -march=native')[effort]}",
             *["VM_PARALLEL_BUILDS=0"] * (effort == SHORT),
             "CFG_CXXFLAGS_PCH_I=-include", f"PYTHON3={python.name}"]
     if blocks:

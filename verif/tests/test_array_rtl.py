@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from rtl.simulator import LONG
+from rtl.simulator import LONG, SHORT
 from spu.arch.params import CONFIGS
 from verif import corruption_bench, host_bench, ways_out_bench
 from verif.loading_scenarios import scenarios
@@ -57,15 +57,14 @@ def test_ways_out_of_a_run(tmp_path):
     _bench(arch, "verif.ways_out_bench", ways_out_bench.COUNT, tmp_path)
 
 
-def _bench(arch, module, expected, work, **environment):
-    """Benches of an array share a build, which pays for one that runs fast."""
-    build_rtl(arch, effort=LONG).run(module, work, expected=expected, environment={
+def _bench(arch, module, expected, work, effort=SHORT, **environment):
+    build_rtl(arch, effort=effort).run(module, work, expected=expected, environment={
         "SPU_ARCH": json.dumps(asdict(arch)), **environment})
 
 
-def _corrupt(arch, corruptions, flip_step, tmp_path):
+def _corrupt(arch, corruptions, flip_step, tmp_path, effort=SHORT):
     result = tmp_path / "kinds.json"
-    _bench(arch, "verif.corruption_bench", corruption_bench.COUNT, tmp_path,
+    _bench(arch, "verif.corruption_bench", corruption_bench.COUNT, tmp_path, effort,
            SPU_CORRUPTIONS=str(corruptions), SPU_FLIP_STEP=str(flip_step), SPU_RESULT=str(result))
     return json.loads(result.read_text())
 
@@ -79,6 +78,6 @@ def test_corrupted_program_files_are_refused(tmp_path):
 @pytest.mark.regress
 def test_all_flipped_bits_and_many_corruptions_are_refused(tmp_path, record_property):
     """Every bit of the sections of a small program of ``tiny``."""
-    kinds = _corrupt(CONFIGS["tiny"], 10_000, 1, tmp_path)
+    kinds = _corrupt(CONFIGS["tiny"], 10_000, 1, tmp_path, LONG)
     record_property("cases", ("corruptions", sum(kinds.values())))
     assert sum(kinds.values()) == 10_000
