@@ -21,6 +21,8 @@ import cocotb_tools.config
 from cocotb_tools.runner import get_runner
 from find_libpython import find_libpython
 
+from rtl.constants import constant_tables
+
 SIMULATORS = ("verilator", "icarus")
 #: Files of Verilator's runtime; compiled once and copied into later builds.
 _RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
@@ -30,7 +32,7 @@ _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: testbench imports, numba and SciPy too: 6 seconds a simulation.
 _ASSERTING = "*bench.py"
 #: Bumped when the build below changes, so that cached builds are not reused.
-_RECIPE = "11"
+_RECIPE = "12"
 #: How much is done at compile time for the speed of a simulation: little, for short runs (a build
 #: in half of the time, a third of the speed); more; most, with threads.
 SHORT, LONG, THREADED = range(3)
@@ -191,7 +193,8 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
         # Built aside and moved into place: what is there is complete.
         aside = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
         try:
-            (aside / f"{top}.v").write_text(verilog)
+            (aside / f"{top}.v").write_text(
+                constant_tables(verilog) if simulator == "verilator" else verilog)
             if simulator == "verilator":
                 _build_verilator(aside, top, waves, blocks, effort)
             else:
