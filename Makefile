@@ -35,8 +35,9 @@ $(READY): pyproject.toml requirements.lock
 	$(if $(shell case "$$PWD" in ($(NAMES)) echo named ;; esac),$(error $(CURDIR): no checkout can be installed \
 	  where the path has $$ before a letter, { or }; move it))
 	@echo "== set-up: $(VENV)"
+	@# Modules are compiled when they are first imported: most never are.
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 	@touch $@
 
@@ -46,7 +47,7 @@ sim: $(READY) ## classify the held-out digits in RTL, compare with the golden mo
 	@$(BIN)/python -m verif.cli sim --arch $(ARCH) --sim $(SIM) --seed $(SEED) $(if $(IMAGES),--images $(IMAGES)) \
 	  $(if $(filter-out 0,$(WAVES)),--waves) $(SIM_ARGS)
 
-test: $(READY) lint ## what CI runs: lint, types, unit and array tests
+test: $(READY) ## what CI runs: lint, types, unit and array tests
 	@mkdir -p build
 	$(BIN)/python -m pytest -v -n $(JOBS) -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
 
@@ -113,7 +114,7 @@ docs: $(READY) ## write the generated pages of docs/ (accuracy and area from bui
 stamps: $(READY) ## which costly pages are not made from the sources of now
 	$(BIN)/python -m verif.stamps
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff and mypy, which are among the tests
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 
