@@ -37,7 +37,7 @@ $(READY): pyproject.toml requirements.lock
 	@echo "== set-up: $(VENV)"
 	@# Modules are compiled when they are first imported: most never are.
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 	@touch $@
 

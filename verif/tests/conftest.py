@@ -1,8 +1,11 @@
 """Shared: compiled digits programs, a mapped filter, and a console that keeps its text."""
 
+import fcntl
 import gc
 import io
 import json
+import os
+import pickle
 from functools import cache
 
 import pytest
@@ -20,15 +23,26 @@ from verif.digits.data import MODEL
 gc.set_threshold(100_000, 50, 100)
 
 
-@cache
-def _compiled(name: str) -> Compiled:
-    return compile_file(MODEL, CONFIGS[name])
-
-
 @pytest.fixture(scope="session")
-def compiled():
-    """``compiled(arch_name)``: the digits model compiled with the default seed."""
-    return _compiled
+def compiled(tmp_path_factory):
+    """``compiled(arch_name)``: the digits model compiled with the default seed.
+
+    Tests side by side share one: their directories have one parent, that of this session.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+
+    @cache
+    def made(name: str) -> Compiled:
+        path = shared / f"digits-{name}.pickle"
+        with open(path.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                path.write_bytes(pickle.dumps(compile_file(MODEL, CONFIGS[name])))
+        return pickle.loads(path.read_bytes())
+
+    return made
 
 
 @pytest.fixture

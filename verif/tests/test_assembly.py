@@ -19,17 +19,23 @@ RUN = CliRunner()
 
 
 @pytest.mark.parametrize("name", [*snapshots.TEXTS, *snapshots.FILES])
-def test_programs_are_as_they_were(name):
+def test_programs_are_as_they_were(name, compiled):
     """``make bless`` after a change that is meant to change them."""
-    now = snapshots.text(name) if name in snapshots.TEXTS else snapshots.digest(name)
+    now = snapshots.text(name) if name in snapshots.TEXTS else \
+        snapshots.digest(_content(name, compiled))
     assert now == snapshots.kept(name)
 
 
+def _content(name, compiled):
+    """The file of a program; that of the digits is compiled already."""
+    return compiled("basic").content if name == "digits_basic" else snapshots.FILES[name]()
+
+
 @pytest.mark.parametrize("name", [*snapshots.TEXTS, "digits_basic", "product_basic"])
-def test_assembly_is_assembled_to_the_same_file(name):
+def test_assembly_is_assembled_to_the_same_file(name, compiled):
     arch = CONFIGS["tiny" if name.endswith("tiny") else "basic"]
     content = bitstream.encode(snapshots.TEXTS[name]()) if name in snapshots.TEXTS \
-        else snapshots.FILES[name]()
+        else _content(name, compiled)
     text = "\n".join(assembly(bitstream.decode(content, arch).image))
     assert bitstream.encode(assemble_text(text, arch)) == content
     changed = text.replace("slots_less_1=", "slots_less_1=1", 1)
