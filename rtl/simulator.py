@@ -34,7 +34,8 @@ _ASSERTING = "*bench.py"
 #: Bumped when the build below changes, so that cached builds are not reused.
 _RECIPE = "12"
 #: How much is done at compile time for the speed of a simulation: little, for short runs (a build
-#: in half of the time, a third of the speed); more; most, with threads.
+#: in two thirds of the processor time; 20 random programs on the 2x2 array take 1.3 times as long,
+#: without optimisation 2.7 times); more; most, with threads.
 SHORT, LONG, THREADED = range(3)
 #: Paths that make and Verilator take as they are.
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@=-]+")
