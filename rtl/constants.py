@@ -16,15 +16,17 @@ _WORD = re.compile(r"\[(\d+)\] = ([^;]+);")
 def constant_tables(text: str) -> str:
     """The same Verilog (of yosys), its tables ``localparam`` arrays of SystemVerilog.
 
-    A table is a memory all of whose words have an initial value and that nothing assigns to.
+    A table is a memory all of whose words have an initial value and that is only read, as yosys
+    writes it: ``assign name = table[address];``.
     """
     def constant(module: str) -> str:
         def table(found: re.Match) -> str:
             bits, name, last = found[1] or "", found[2], int(found[3])
             words = {int(address): value for address, value in _WORD.findall(found[4])}
             rest = module[:found.start()] + module[found.end():]
-            if sorted(words) != list(range(last + 1)) or \
-                    re.search(rf"\b{name}\s*\[[^;]*\]\s*<?=[^=]", rest):
+            lines = re.findall(rf"^.*\b{name}\b.*$", rest, re.MULTILINE)
+            read = re.compile(rf"  assign [^ ]+ +(\[\d+:\d+\] )?= {name}\[[^;=]*\];")
+            if sorted(words) != list(range(last + 1)) or not all(map(read.fullmatch, lines)):
                 return found[0]
             values = ", ".join(words[i] for i in range(last + 1))
             return f"  localparam logic {bits}{name} [0:{last}] = '{{{values}}};\n"

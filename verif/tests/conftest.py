@@ -39,7 +39,9 @@ def compiled(tmp_path_factory):
         with open(path.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
-                path.write_bytes(pickle.dumps(compile_file(MODEL, CONFIGS[name])))
+                aside = path.with_suffix(".made")
+                aside.write_bytes(pickle.dumps(compile_file(MODEL, CONFIGS[name])))
+                aside.replace(path)
         return pickle.loads(path.read_bytes())
 
     return made

@@ -36,7 +36,7 @@ def _in(compiled, formats):
 def test_fewer_decibels_take_fewer_bits_and_words(cnn):
     inputs, compiled = cnn
     words, bits = [], []
-    for budget in (38, 20, 10):
+    for budget in (38, 28, 20, 10):
         formats = choose_formats(compiled, inputs, budget)
         chosen = _in(compiled, formats)
         assert quality(chosen, inputs) >= budget

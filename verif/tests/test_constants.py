@@ -38,6 +38,9 @@ def test_each_module_has_its_own():
     "  always @(posedge clk) if (d[0]) t[a[1:0]] <= d;\n",
     "  always @* t[a] = d;\n",
     "  always @(posedge clk)\n    t[a][1:0] <= d[1:0];\n",
+    "  always @* { t[a], q } = d;\n",
+    "  initial $readmemh(\"x\", t);\n",
+    "  assign { t[a], q } = t[d];\n",
 ])
 def test_a_memory_that_something_writes_stays(write):
     text = HEAD + FILLED + write + TAIL
