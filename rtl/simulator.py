@@ -188,7 +188,7 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
     if directory.exists():
         return Build(simulator, top, directory, waves)
     require(simulator)
-    with _lock(directory.with_suffix(".lock")):
+    with lock(directory.with_suffix(".lock")):
         if directory.exists():
             return Build(simulator, top, directory, waves)
         # Built aside and moved into place: what is there is complete.
@@ -244,11 +244,11 @@ def _workshop(directory: Path) -> Iterator[tuple[Path, Callable[[Path], Path]]]:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Let one process at a time make a build; others wait and find it done."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -1,6 +1,5 @@
 """Shared: compiled digits programs, a mapped filter, and a console that keeps its text."""
 
-import fcntl
 import gc
 import io
 import json
@@ -13,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from compiler.driver import Compiled, compile_file
+from rtl.simulator import lock
 from spu.arch.params import CONFIGS
 from verif import dataflows
 from verif.cli import app
@@ -27,7 +27,7 @@ gc.set_threshold(100_000, 50, 100)
 def compiled(tmp_path_factory):
     """``compiled(arch_name)``: the digits model compiled with the default seed.
 
-    Tests side by side share one: their directories have one parent, that of this session.
+    Tests side by side share one: their directories have one parent.
     """
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
@@ -36,8 +36,7 @@ def compiled(tmp_path_factory):
     @cache
     def made(name: str) -> Compiled:
         path = shared / f"digits-{name}.pickle"
-        with open(path.with_suffix(".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock(path.with_suffix(".lock")):
             if not path.exists():
                 aside = path.with_suffix(".made")
                 aside.write_bytes(pickle.dumps(compile_file(MODEL, CONFIGS[name])))

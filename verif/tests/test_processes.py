@@ -8,7 +8,6 @@ import textwrap
 from pathlib import Path
 
 import numba
-import pytest
 
 from compiler.dataflow import kernel
 
@@ -35,11 +34,6 @@ def _python(source, folder=ROOT, seconds=120, **environment):
     return done.stdout.split()
 
 
-#: Python has no fork on some systems.
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-
-
-@forks
 def test_forked_children_compute_what_their_parent_did():
     assert _python(WORK + """
     wanted = [work(seed) for seed in range(4)]
@@ -49,7 +43,6 @@ def test_forked_children_compute_what_their_parent_did():
     """) == ["same"]
 
 
-@forks
 def test_children_of_a_fork_compile_though_a_thread_was_at_it():
     """A thread makes modules of LLVM and lets go of them; no child must find a lock taken."""
     assert _python("""
@@ -81,7 +74,6 @@ def test_children_of_a_fork_compile_though_a_thread_was_at_it():
     """) == ["0"]
 
 
-@forks
 def test_threads_compute_at_the_same_time_and_fork_meanwhile():
     assert _python(WORK + """
     wanted = [work(seed) for seed in range(2)]
