@@ -35,9 +35,11 @@ $(READY): pyproject.toml requirements.lock
 	$(if $(shell case "$$PWD" in ($(NAMES)) echo named ;; esac),$(error $(CURDIR): no checkout can be installed \
 	  where the path has $$ before a letter, { or }; move it))
 	@echo "== set-up: $(VENV)"
-	@# Modules are compiled when they are first imported: most never are.
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --no-deps -r requirements.lock
+	@# Two at a time, since to unpack takes one core.  Modules are compiled when they are first
+	@# imported: most never are.
+	tr '\n' '\0' < requirements.lock | \
+	  xargs -0 -n 36 -P 2 $(BIN)/python -m pip install --disable-pip-version-check --no-compile --no-deps
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 	@touch $@
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from compiler.driver import Compiled, compile_file
-from rtl.simulator import lock
+from rtl.kept import lock
 from spu.arch.params import CONFIGS
 from verif import dataflows
 from verif.cli import app

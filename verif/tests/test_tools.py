@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from compiler import files
 from compiler.driver import save
-from rtl import simulator
+from rtl import simulator, tools, verilate
 from rtl.simulator import MissingTool, SimulationError
+from rtl.tools import verilator_root
 from verif import cli, cli_common
 from verif.cli import app
 from verif.digits.data import MODEL, split
@@ -222,15 +223,15 @@ def test_a_missing_tool_is_one_line_before_any_work(command, program, tmp_path, 
     monkeypatch.chdir(tmp_path)
     for name in ("verif.cli.GoldenArray", "verif.simulate.compile_file"):
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("was begun"))
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    monkeypatch.setenv("PATH", str(tools))
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
     words = command.format(program).split()
     for name in ("make", "ar", "c++"):
         said = _lines(words, 2)
         assert f"{name} is not installed on this machine" in said
-        (tools / name).write_text("#!/bin/sh\necho no licence >&2\nexit 1\n")
-        (tools / name).chmod(0o755)
+        (folder / name).write_text("#!/bin/sh\necho no licence >&2\nexit 1\n")
+        (folder / name).chmod(0o755)
     assert "the C++ compiler c++ does not work: no licence" in _lines(words, 2)
     monkeypatch.setitem(sys.modules, "verilator", None)
     assert "verilator is not installed" in _lines(words, 2)
@@ -239,7 +240,7 @@ def test_a_missing_tool_is_one_line_before_any_work(command, program, tmp_path, 
 
 
 def test_python_without_a_shared_library_is_named(monkeypatch):
-    monkeypatch.setattr(simulator, "find_libpython", lambda: None)
+    monkeypatch.setattr(tools, "find_libpython", lambda: None)
     with pytest.raises(MissingTool, match="libpython"):
         simulator.require("verilator")
     assert not simulator.available("verilator")
@@ -269,14 +270,15 @@ def test_a_simulator_is_built_and_run_where_paths_have_letters_that_make_has_not
     """Spaces and more in all paths: of the build, with a block, of Verilator, of cocotb."""
     odd = tmp_path / "a b$HOME #ü'"
     # Verilator asks the system for its own path, so a link is not enough.
-    shutil.copytree(simulator._verilator_root(), odd / "root")
+    shutil.copytree(verilator_root(), odd / "root")
     for name in ("libs_dir", "share_dir"):
         (odd / name).symlink_to(getattr(cocotb_tools.config, name))
         monkeypatch.setattr(cocotb_tools.config, name, odd / name)
-    monkeypatch.setattr(simulator, "_verilator_root", lambda: odd / "root")
+    monkeypatch.setattr(verilate, "verilator_root", lambda: odd / "root")
     monkeypatch.syspath_prepend(str(odd))
-    if (runtime := BUILD / "sim-cache" / "verilator-runtime").exists():
-        shutil.copytree(runtime, odd / "cache" / runtime.name)
+    (odd / "cache").mkdir()
+    for made in (BUILD / "sim-cache").resolve().glob("verilator-[rh]*"):  # runtime and headers
+        (odd / "cache" / made.name).symlink_to(made)
     for value in (0, 1):
         (odd / f"bench{value}.py").write_text(BENCH.format(value=value))
     built = simulator.build(INVERTER, "top", odd / "cache", blocks=("inv",))
