@@ -51,11 +51,11 @@ sim: $(READY) ## classify the held-out digits in RTL, compare with the golden mo
 
 test: $(READY) ## what CI runs: lint, types, unit and array tests
 	@mkdir -p build
-	$(BIN)/python -m pytest -v -n $(JOBS) -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -v -n $(JOBS) --dist worksteal -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
 
 regress: $(READY) $(STUDY) $(FPGA) ## slow suites: all tests, more seeds and images, real network
 	@mkdir -p build
-	$(BIN)/python -m pytest -v -n $(JOBS) --junitxml build/junit-regress.xml $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -v -n $(JOBS) --dist worksteal --junitxml build/junit-regress.xml $(PYTEST_ARGS)
 
 $(STUDY): requirements-numerics.lock $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-numerics.lock

@@ -229,9 +229,13 @@ def random_biases(rng: np.random.Generator, shape: Any) -> np.ndarray:
     return np.where(rng.random(shape) < 0.02, rng.integers(1, 128, shape), beta)
 
 
-def block_dot(fmt: Format, blocks: int = 2000) -> tuple[Any, dict, dict, np.ndarray]:
-    """Dot products one to many blocks long, whole blocks a cycle; and where results come."""
-    rng, params = np.random.default_rng(7), DOT_PARAMS[fmt.name]
+def block_dot(fmt: Format, blocks: int = 2000, lanes: int = 0
+              ) -> tuple[Any, dict, dict, np.ndarray]:
+    """Dot products one to many blocks long, ``lanes`` products a cycle; and where results come.
+
+    Without ``lanes`` it is a whole block a cycle.
+    """
+    rng, params, lanes = np.random.default_rng(7), DOT_PARAMS[fmt.name], lanes or fmt.block
     a, b = corner_codes(rng, fmt, (2, blocks, fmt.block))
     beta = random_biases(rng, (2, blocks))
     last = rng.random(blocks) < 0.5
@@ -243,10 +247,18 @@ def block_dot(fmt: Format, blocks: int = 2000) -> tuple[Any, dict, dict, np.ndar
     result = np.add.reduceat(term, starts)
     any_nan = np.logical_or.reduceat(nan & ~zero, starts)
     index = np.cumsum(last) - last   # hands a result to the cycle of its last block
-    return DotUnit(fmt, params, fmt.block), {
-        "a": join(a, fmt.n), "b": join(b, fmt.n), "beta_a": beta[0], "beta_b": beta[1],
-        "mac": np.ones(blocks), "block_last": np.ones(blocks), "last": last}, {
-        "result": result[index], "nan": any_nan[index]}, last
+    slices = fmt.block // lanes
+    ends = np.arange(blocks * slices) % slices == slices - 1
+    last, index, *beta = (np.repeat(of_block, slices) for of_block in (last, index, *beta))
+    return DotUnit(fmt, params, lanes), {
+        "a": join(a.reshape(-1, lanes), fmt.n), "b": join(b.reshape(-1, lanes), fmt.n),
+        "beta_a": beta[0], "beta_b": beta[1], "mac": np.ones(len(ends)), "block_last": ends,
+        "last": last}, {"result": result[index], "nan": any_nan[index]}, last & ends
+
+
+def sliced_dot(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
+    """``block_dot`` of a unit that takes a block in eight cycles, so a small one."""
+    return block_dot(fmt, lanes=fmt.block // 8)
 
 
 def accumulator_encoder(fmt: Format) -> Case:
