@@ -23,15 +23,15 @@ from rtl.constants import constant_tables
 from rtl.kept import kept
 from rtl.tools import MissingTool, SimulationError, tail, verilator_root
 
-#: Files of Verilator's runtime; compiled once and copied into later builds.
-_RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads", "verilated_fst_c")
+#: Files of Verilator's runtime; compiled once for all builds.
+_RUNTIME = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
 #: Its headers, which are most of the text of a small design: precompiled once for short builds
 #: without waves (2.0 of the 2.7 processor seconds that the C++ of a small unit takes; once 3.9).
 _HEADERS = ("verilated.h", "verilated_dpi.h", "verilated_vpi.h")
 #: Headers that stand in for lz4 and zlib.
 _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: Bumped when a build changes, so that cached builds are not reused.
-RECIPE = "15"
+RECIPE = "16"
 #: How much is done at compile time for the speed of a simulation: little, for short runs (a build
 #: in two thirds of the processor time; 20 random programs on the 2x2 array take 1.3 times as long,
 #: without optimisation 2.7 times); more; most, with threads.
@@ -66,7 +66,6 @@ def verilate(verilog: str, directory: Path, top: str, waves: bool, blocks: Seque
             for name, library in zip(blocks, libraries, strict=True):
                 shutil.copy(library.result() / f"lib{name}.a", folder)
             tool.make("Vtop", top)
-            tool.leave_runtime()
 
 
 def modules_of(text: str, top: str, without: Sequence[str] = ()) -> str:
@@ -184,14 +183,14 @@ class _Tool:
         if self.how.effort == SHORT and not (whole := self.folder / f"{prefix}__ALL.cpp").exists():
             # One file of them all, half of which runs once, in the beginning.
             self._make(prefix, whole.name)
-            _edit(whole, (r'^#include "\w+Slow.cpp"$',
+            _edit(whole, (r'^#include "\w+Slow\.cpp"$',
                           r'#pragma GCC push_options\n#pragma GCC optimize ("O0")\n\g<0>\n'
                           r'#pragma GCC pop_options'))
         if self.how.effort == SHORT and not self.how.waves:
             fast += f" -include {self.named(self._headers(prefix, variables)) / 'headers.h'}"
-        self._make(prefix, target, f"OPT_FAST={fast}", *variables)
+        self._make(prefix, target, variables=(f"OPT_FAST={fast}", *variables))
 
-    def _make(self, prefix: str, target: str, *variables: str) -> None:
+    def _make(self, prefix: str, *targets: str, variables: Sequence[str] = ()) -> None:
         waves = int(self.how.waves)
         # The wheel does not know GCC's flag for precompiled headers.
         self._execute([
@@ -200,39 +199,31 @@ class _Tool:
             *["VM_PARALLEL_BUILDS=0"] * (self.how.effort == SHORT),
             *[f"USER_CPPFLAGS=-I{self.named(_FST_SHIM)}"] * self.how.waves,
             "CFG_CXXFLAGS_PCH_I=-include", f"PYTHON3={Path(sys.executable).name}",
-            f"VERILATOR_ROOT={self.named(verilator_root())}", *variables, target])
+            f"VERILATOR_ROOT={self.named(verilator_root())}", *variables, *targets])
 
     def _headers(self, prefix: str, variables: Sequence[str]) -> Path:
         """Directory of ``headers.h``, precompiled; where that does not fit it is read as text."""
         def fill(aside: Path) -> None:
             header = aside / "headers.h"
             header.write_text("".join(f'#include "{name}"\n' for name in _HEADERS))
-            self._make(prefix, f"{self.named(aside) / header.name}.fast.gch", "OPT_FAST=-Og",
-                       *variables)
+            self._make(prefix, f"{self.named(aside) / header.name}.fast.gch",
+                       variables=("OPT_FAST=-Og", *variables))
             header.with_name("headers.h.fast.gch").rename(aside / "headers.h.gch")
 
         return kept(self.how.place("verilator-headers"), fill)
 
     def take_runtime(self) -> None:
-        """Objects of Verilator's runtime that an earlier build left."""
-        for made in self._runtime().glob("*.o"):
-            shutil.copy(made, self.folder)
+        """Put the objects of Verilator's runtime beside the ``Vtop`` that needs them."""
+        how = _How(self.how.cache, self.how.waves, max(LONG, self.how.effort))
+        names = [f"{name}.o" for name in (*_RUNTIME, *("verilated_fst_c",) * how.waves)]
 
-    def leave_runtime(self) -> None:
-        """Leave them to later builds."""
-        runtime = self._runtime()
-        runtime.mkdir(exist_ok=True)
-        for name in _RUNTIME:
-            for made in self.folder.glob(f"{name}.o"):  # a small design does not need all
-                if not (runtime / made.name).exists():
-                    aside = runtime / f"{made.name}.{os.getpid()}"
-                    shutil.copy(made, aside)
-                    aside.replace(runtime / made.name)
+        def fill(aside: Path) -> None:
+            self._make("Vtop", *names, variables=("OPT_FAST=-Os",))
+            for name in names:
+                shutil.move(self.folder / name, aside)
 
-    def _runtime(self) -> Path:
-        return self.how.cache / "-".join([
-            "verilator-runtime", *["fst"] * self.how.waves,
-            *["threads"] * (self.how.effort == THREADED)])
+        for name in names:
+            shutil.copy(kept(how.place("verilator-runtime"), fill) / name, self.folder)
 
     def _execute(self, command: Sequence[str]) -> None:
         log, python = self.folder / "build.log", Path(sys.executable)

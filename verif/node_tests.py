@@ -6,7 +6,7 @@ Which of them apply, and why others do not.
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,9 @@ def node_tests() -> list:
         return load_model_tests(kind="node")
 
 
-def cases() -> Iterator[Case]:
-    """All tests made of operators that are supported."""
-    for test in node_tests():
+def cases(tests: Sequence | None = None) -> Iterator[Case]:
+    """All tests made of operators that are supported; ``tests``: ``node_tests()``, if known."""
+    for test in node_tests() if tests is None else tests:
         assert test.model is not None
         operators = tuple(dict.fromkeys(n.op_type for n in test.model.graph.node))
         if set(operators) <= {*OPERATORS, *FOLDED} and {*operators} & {*OPERATORS, "Constant"}:

@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from compiler.driver import Compiled, compile_file
-from rtl.kept import lock
+from rtl.kept import kept
 from spu.arch.params import CONFIGS
 from verif import dataflows
 from verif.cli import app
@@ -24,24 +24,30 @@ gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """``compiled(arch_name)``: the digits model compiled with the default seed.
+def shared(tmp_path_factory):
+    """``shared(name, make)``: what ``make()`` returns, made once for all tests, also side by side.
 
-    Tests side by side share one: their directories have one parent.
+    Those have directories with one parent.
     """
-    shared = tmp_path_factory.getbasetemp()
+    directory = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        shared = shared.parent
+        directory = directory.parent
 
     @cache
+    def made(name, make):
+        path = directory / name
+        kept(path, lambda aside: (aside / "pickle").write_bytes(pickle.dumps(make())))
+        return pickle.loads((path / "pickle").read_bytes())
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def compiled(shared):
+    """``compiled(arch_name)``: the digits model compiled with the default seed."""
+    @cache
     def made(name: str) -> Compiled:
-        path = shared / f"digits-{name}.pickle"
-        with lock(path.with_suffix(".lock")):
-            if not path.exists():
-                aside = path.with_suffix(".made")
-                aside.write_bytes(pickle.dumps(compile_file(MODEL, CONFIGS[name])))
-                aside.replace(path)
-        return pickle.loads(path.read_bytes())
+        return shared(f"digits-{name}", lambda: compile_file(MODEL, CONFIGS[name]))
 
     return made
 

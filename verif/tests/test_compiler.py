@@ -29,7 +29,7 @@ from verif.simulate import float_logits
 TINY = CONFIGS["tiny"]
 
 
-def _network(sizes, seed=0, relu_last=False):
+def random_network(sizes, seed=0, relu_last=False):
     rng = np.random.default_rng(seed)
     layers = [Layer(f"layer_{i}", rng.normal(0, k**-0.5, (k, n)), rng.normal(0, 0.3, n),
                     i + 2 < len(sizes) or relu_last)
@@ -49,12 +49,13 @@ def _model(nodes, constants, shape=("n", 8), path=None):
 
 @pytest.mark.parametrize(("arch", "sizes"), [
     (CONFIGS["basic"], (64, 10)), (CONFIGS["basic"], (20, 32, 5)), (CONFIGS["basic"], (8, 40, 9)),
+    (CONFIGS["large"], (40, 32, 5)),
     (TINY, (16, 8)), (TINY, (33, 32, 32, 3)),
     (Architecture("odd", ("MmM", "mMm"), 8, 4, 32, 64, 32), (24, 32, 7)),
     (Architecture("one", ("M",), 8, 8, 32, 64, 32), (16, 12)),
 ])
 def test_golden_model_of_a_program_equals_the_prediction(arch, sizes):
-    program = compile_network(_network(sizes, relu_last=len(sizes) == 2), arch)
+    program = compile_network(random_network(sizes, relu_last=len(sizes) == 2), arch)
     x = np.random.default_rng(1).uniform(-1, 1, (9, sizes[0]))
     result = GoldenArray(program.image).run(
         host.encode_inputs(x, program.report, program.arch), len(x))
@@ -68,7 +69,7 @@ def test_golden_model_of_a_program_equals_the_prediction(arch, sizes):
 
 @pytest.mark.parametrize("fmt", MATRIX_FORMATS[1:], ids=lambda f: f.name)
 def test_other_formats_compile_as_well(fmt):
-    program = compile_network(_network((32, 32, 16)), TINY, fmt)
+    program = compile_network(random_network((32, 32, 16)), TINY, fmt)
     x = np.random.default_rng(2).uniform(-1, 1, (4, 32))
     result = GoldenArray(program.image).run(host.encode_inputs(x, program.report, program.arch), 4)
     assert np.array_equal(host.output_codes(result.outputs, program.report, TINY),
@@ -137,7 +138,7 @@ def test_checker_finds_a_changed_row_that_matters(space, compiled):
     assert found >= 0.5 * tried, f"{found} of {tried} swaps found"
 
 
-def test_checker_accepts_the_program_and_only_for_its_network(compiled):
+def test_checker_accepts_the_program_and_only_for_itsrandom_network(compiled):
     program = compiled("tiny")
     check.check(program.image, program.mapping, program.arch)
     layers = list(program.quantised.layers)
@@ -197,10 +198,10 @@ def test_a_file_that_is_no_model_is_refused(content, tmp_path):
 ])
 def test_a_shape_that_does_not_fit_names_what_is_short(sizes, rule):
     with pytest.raises(CompileError, match=rule):
-        compile_network(_network(sizes), CONFIGS["basic"])
+        compile_network(random_network(sizes), CONFIGS["basic"])
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_input_bound_that_is_not_positive_is_refused(bound):
     with pytest.raises(CompileError, match="positive and finite"):
-        compile_network(_network((8, 4)), TINY, input_max=bound)
+        compile_network(random_network((8, 4)), TINY, input_max=bound)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import onnx
@@ -36,9 +35,16 @@ BASIC = CONFIGS["basic"]
 KNOWN = {}
 
 
-@cache
-def _cases():
-    return [case for case in node_tests.cases() if case.program is not None]
+@pytest.fixture(scope="session")
+def all_cases(shared):
+    """The node tests of onnx, which take ten seconds to collect."""
+    return list(node_tests.cases(shared("node-tests", node_tests.node_tests)))
+
+
+@pytest.fixture(scope="session")
+def cases(all_cases):
+    """Those that apply."""
+    return [case for case in all_cases if case.program is not None]
 
 
 def _model(nodes, inputs, opset=18, outputs=("y",), **constants):
@@ -58,9 +64,9 @@ def _model(nodes, inputs, opset=18, outputs=("y",), **constants):
 
 
 @pytest.mark.parametrize("op", sorted(OPERATORS))
-def test_operators_are_within_their_bounds(op):
+def test_operators_are_within_their_bounds(op, cases):
     """The node tests of onnx that begin with an operator, or have it after constants."""
-    own = [case for case in _cases()
+    own = [case for case in cases
            if next((o for o in case.operators if o in OPERATORS), None) == op]
     groups: dict[str, list[node_tests.Verdict]] = {}
     for case in own:
@@ -74,34 +80,34 @@ def test_operators_are_within_their_bounds(op):
             "run make onnx"
 
 
-def test_the_page_of_operators_has_their_tests_and_no_others():
-    groups = {" ".join(case.operators): [] for case in _cases()}
-    skipped = Counter(case.reason for case in node_tests.cases() if case.program is None)
+def test_the_page_of_operators_has_their_tests_and_no_others(all_cases, cases):
+    groups = {" ".join(case.operators): [] for case in cases}
+    skipped = Counter(case.reason for case in all_cases if case.program is None)
     page = node_tests.PATH.read_text()
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     here = [row[0].removeprefix("| ") for row in rows if len(row) == 6][2:]
     assert here == sorted(groups)
     assert rows[-len(skipped):] == [[f"| {n}", f"{reason} |"]
                                     for reason, n in skipped.most_common()]
-    assert f"{len(_cases())} of {len(_cases())} passed" in page
+    assert f"{len(cases)} of {len(cases)} passed" in page
 
 
-def test_most_operators_have_tests_of_their_own():
-    tested = {op for case in _cases() for op in case.operators}
+def test_most_operators_have_tests_of_their_own(cases):
+    tested = {op for case in cases for op in case.operators}
     assert set(OPERATORS) - tested <= {"Cast"}
-    assert len(_cases()) > 400
+    assert len(cases) > 400
 
 
-def test_every_test_that_does_not_apply_has_a_reason():
-    reasons = {case.reason for case in node_tests.cases() if case.program is None}
+def test_every_test_that_does_not_apply_has_a_reason(all_cases):
+    reasons = {case.reason for case in all_cases if case.program is None}
     assert reasons <= {*node_tests.REASONS.values(), node_tests.INTEGERS, node_tests.NARROW,
                        node_tests.INFINITE}
 
 
 @pytest.mark.parametrize("name", ["test_softmax_axis_1", "test_layer_normalization_2d_axis1",
                                   "test_maxpool_2d_ceil"])
-def test_operators_in_rtl(name, tmp_path):
-    case = next(case for case in _cases() if case.name == name)
+def test_operators_in_rtl(name, cases, tmp_path):
+    case = next(case for case in cases if case.name == name)
     assert node_tests.judge(case, RtlEngine(CONFIGS["tiny"], work=tmp_path)).passed
 
 
@@ -111,8 +117,8 @@ def test_forty_operator_tests_in_rtl(tmp_path):
         assert node_tests.judge(case, RtlEngine(BASIC, work=tmp_path), KNOWN).passed, case.name
 
 
-def test_bounds_are_close_and_notice_a_wrong_operation():
-    case = next(case for case in _cases() if case.name == "test_tanh")
+def test_bounds_are_close_and_notice_a_wrong_operation(cases):
+    case = next(case for case in cases if case.name == "test_tanh")
     assert 0.1 < node_tests.judge(case, GoldenEngine(BASIC), KNOWN).share <= 1
     step = next(s for s in case.program.steps if isinstance(s, Map))
     wrong = Program("wrong", case.program.tensors, [replace(
