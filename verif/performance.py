@@ -163,9 +163,9 @@ ends only, and the golden model, all runs of the batch together.
 
 {simulation}
 
-What was done to raise them. *RTL*: each tile kind is compiled once (`--hierarchical`); a tile is
+What was done to raise them. *RTL*: each tile kind is compiled once, as a library; a tile is
 evaluated once a cycle instead of five times, because its outputs are registers
-(`rtl.simulator.spare_evaluations`); tiles are spread over the cores; only ports and links of the
+(`rtl.verilate.spare_evaluations`); tiles are spread over the cores; only ports and links of the
 top are visible to cocotb, nothing of the tiles, so that their wires are optimised away; the clock
 is made by the simulator, not by Python; words wait as one frame and are one integer each; streams
 that are not used have no driver. *Golden model*: all tiles of a region and all
