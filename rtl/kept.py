@@ -21,11 +21,11 @@ def kept(directory: Path, fill: Callable[[Path], None]) -> Path:
     """The directory, which ``fill`` filled if it was not there.
 
     Built aside and moved into place: what is there is complete.  Others that want the same wait.
-    Raises what ``fill`` raises, and leaves nothing then.
+    Raises what ``fill`` raises, and leaves nothing but the lock then.
     """
     if directory.exists():
         return directory
-    with lock(directory.with_suffix(".lock")):
+    with lock(directory.with_name(f"{directory.name}.lock")):
         if not directory.exists():
             aside = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
             try:

