@@ -38,8 +38,9 @@ $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv --clear $(VENV)
 	@# Two at a time, since to unpack takes one core.  Modules are compiled when they are first
 	@# imported: most never are.
-	(cat requirements.lock; printf '%s\n' '' -e.) | grep -v '^$$' | tr '\n' '\0' | xargs -0 -n 40 -P 2 \
+	(cat requirements.lock; printf '%s\n' '' -e.) | grep -v -e '^$$' -e '^#' | tr '\n' '\0' | xargs -0 -n 40 -P 2 \
 	  $(BIN)/python -m pip install --disable-pip-version-check --no-compile --no-deps
+	$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $@
 
 setup: $(READY) ## create .venv with the locked dependencies

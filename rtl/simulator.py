@@ -13,7 +13,15 @@ from typing import Any
 import cocotb_tools.config
 
 from rtl.kept import kept
-from rtl.tools import SIMULATORS, MissingTool, SimulationError, available, require, tail
+from rtl.tools import (
+    SIMULATORS,
+    MissingTool,
+    SimulationError,
+    available,
+    require,
+    tail,
+    verilator_version,
+)
 from rtl.verilate import LONG, RECIPE, SHORT, THREADED, verilate
 
 __all__ = ["LONG", "SHORT", "SIMULATORS", "THREADED", "Build", "MissingTool", "SimulationError",
@@ -122,6 +130,7 @@ def place(verilog: str, top: str, cache: Path, simulator: str, waves: bool = Fal
     """Where ``build`` leaves the same; it is there if it was built before."""
     key = hashlib.sha256("\0".join(
         [verilog, top, simulator, str(waves), str(effort), *blocks, RECIPE, sys.prefix,
+         verilator_version() if simulator == "verilator" else "",
          str(cache.resolve())]).encode()).hexdigest()[:16]
     return cache.resolve() / f"{simulator}-{top}-{key}"
 

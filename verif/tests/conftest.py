@@ -5,7 +5,6 @@ import io
 import json
 import os
 import pickle
-from functools import cache
 
 import pytest
 from rich.console import Console
@@ -33,11 +32,14 @@ def shared(tmp_path_factory):
     if os.environ.get("PYTEST_XDIST_WORKER"):
         directory = directory.parent
 
-    @cache
+    here = {}
+
     def made(name, make):
-        path = directory / name
-        kept(path, lambda aside: (aside / "pickle").write_bytes(pickle.dumps(make())))
-        return pickle.loads((path / "pickle").read_bytes())
+        if name not in here:
+            path = directory / name
+            kept(path, lambda aside: (aside / "pickle").write_bytes(pickle.dumps(make())))
+            here[name] = pickle.loads((path / "pickle").read_bytes())
+        return here[name]
 
     return made
 
@@ -45,7 +47,6 @@ def shared(tmp_path_factory):
 @pytest.fixture(scope="session")
 def compiled(shared):
     """``compiled(arch_name)``: the digits model compiled with the default seed."""
-    @cache
     def made(name: str) -> Compiled:
         return shared(f"digits-{name}", lambda: compile_file(MODEL, CONFIGS[name]))
 

@@ -46,6 +46,7 @@ FORMATS_8 = (PAL8T, PAL8U)
 def _check(cases, work, record_property):
     """One simulation of all cases side by side; how many vectors of each were compared."""
     counts = check_units(cases, work)
+    assert all(counts.values())
     for name, count in counts.items():
         record_property("cases", (name, count))
     return counts
