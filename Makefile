@@ -24,6 +24,10 @@ FPGA  := $(VENV)/fpga
 # setuptools, which installs the project, takes these for names of variables.
 NAMES := *'$$'[A-Za-z_]*|*[{}]*
 
+# Empty is as if it was not set: hundreds of processes would each compile all that they import, some
+# seconds every time.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup sim test regress numerics area fpga performance random formal onnx fuzz models squares mapping bless bench docs stamps lint lock digits clean
 
