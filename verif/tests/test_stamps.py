@@ -42,6 +42,18 @@ def test_a_page_is_stale_when_a_source_or_what_it_imports_changed(made, checkout
     assert "stale, its sources changed: run `make it`" in made.fault()
 
 
+def test_a_module_that_moves_makes_nothing_stale(checkout):
+    PAGE.write("| 9 |\n", PAGE.sources())
+    one = checkout / "verif" / "one.py"
+    (checkout / "verif" / "room").mkdir()
+    (checkout / "verif" / "room" / "__init__.py").write_text('"""A room."""\n')
+    (checkout / "verif" / "two.py").rename(checkout / "verif" / "room" / "two.py")
+    one.write_text(one.read_text().replace("verif.two", "verif.room.two"))
+    assert PAGE.fault() is None
+    one.write_text(one.read_text().replace("verif.room.two", "verif.room.three"))
+    assert "stale" in PAGE.fault()
+
+
 @pytest.mark.parametrize("made", [PAGE, PART])
 def test_writing_the_page_again_does_not_make_old_figures_new(made, checkout):
     """The digest is that of the run's beginning."""
