@@ -8,7 +8,6 @@ from pathlib import Path
 from compiler.assemble import assemble
 from compiler.check import check
 from compiler.errors import CompileError
-from compiler.files import replace_files
 from compiler.graph import Network, QuantisedNetwork
 from compiler.mapping import Mapping
 from compiler.onnx_import import load_network
@@ -20,6 +19,7 @@ from compiler.schedule import schedule
 from pal_units.formats import Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
+from spu.arch.files import replace_files
 from spu.arch.params import MATRIX_FORMATS, Architecture
 
 #: Placements tried for one II before the next larger one.

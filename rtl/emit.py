@@ -11,8 +11,8 @@ from amaranth.lib import wiring
 
 from rtl import yosys
 from spu.arch.params import Architecture
-from spu.tile import Tile
-from spu.top import Spu, tile_module
+from spu.rtl.tile import Tile
+from spu.rtl.top import Spu, tile_module
 
 
 def verilog(modules: Mapping[str, wiring.Component]) -> str:

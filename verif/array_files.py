@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.files import Writer
+from spu.arch.files import Writer
 from verif.cli_common import BadInput
 
 

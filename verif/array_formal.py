@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from spu.arch.params import KINDS
-from spu.fifo import StreamFifo
-from spu.host import AxiLite, AxiLiteSlave
-from spu.loader import Loader, State
-from spu.sequencer import Sequencer
-from spu.window import Window
+from spu.rtl.fifo import StreamFifo
+from spu.rtl.host import AxiLite, AxiLiteSlave
+from spu.rtl.loader import Loader, State
+from spu.rtl.sequencer import Sequencer
+from spu.rtl.window import Window
 from verif.formal import NotProven
 from verif.hold_proof import prove_tile_holds
 from verif.property import SMALL, Property

@@ -14,13 +14,14 @@ from compiler.assembly import assemble_text, assembly
 from compiler.dataflow.mapped import MAPPING
 from compiler.disassemble import disassemble
 from compiler.driver import PROGRAM, REPORT, compile_file, save
-from compiler.files import Writer, check_directory, check_file, replace_file, replace_files
 from compiler.tensors.store import ARRAYS, PROGRAMS
 from pal_units.formats import FORMATS
 from rtl.simulator import SIMULATORS
 from spu.arch import bitstream
+from spu.arch.files import Writer, check_directory, check_file, replace_file, replace_files
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
-from verif import host
+from spu.engine import codec
+from spu.model.array import GoldenArray, Result
 from verif.array_files import arrays_writer, read_arrays
 from verif.cli_check import Batch, Dims, check, naming, parse_dims
 from verif.cli_common import (
@@ -39,7 +40,6 @@ from verif.cli_mapping import explain, map_command
 from verif.cli_steps import KIND, compile_steps, run_steps
 from verif.cli_studies import area, fpga, numerics
 from verif.explain import load as load_mapping
-from verif.golden.array import GoldenArray, Result
 from verif.program_files import read_any, read_program
 from verif.tables import show
 
@@ -83,7 +83,7 @@ def _reading(report: Path) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, (host.InputError, bitstream.BitstreamError, BadInput)):
+        if isinstance(error, (codec.InputError, bitstream.BitstreamError, BadInput)):
             raise
         raise BadInput(f"{report}: not a report of spu compile: {error}") from None
 
@@ -186,7 +186,7 @@ def run(
     content, image, report = _load(directory)
     arch = image.arch
     if engine == EngineName.rtl:
-        from verif.rtl_engine import check_rtl
+        from spu.engine.rtl_run import check_rtl
 
         check_rtl(arch, sim)
     name = report["io"]["input"]
@@ -195,14 +195,14 @@ def run(
         raise BadInput(f"{inputs}: has {sorted(given)}, the input is {name!r}")
     x = given[name]
     with about(inputs), _reading(directory / REPORT):
-        words = host.encode_inputs(x, report, arch)
+        words = codec.encode_inputs(x, report, arch)
     golden = GoldenArray(image).run(words, len(x))
     outputs, counters = golden.outputs, {"CYCLES_0": golden.cycles, "ACTIVE_0": golden.cycles}
     if engine == EngineName.rtl:
         outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
     with _reading(directory / REPORT):
-        result = host.decode_outputs(outputs, report, arch)
-        saturated = host.saturated_layers(golden.tile_saturated, report)
+        result = codec.decode_outputs(outputs, report, arch)
+        saturated = codec.saturated_layers(golden.tile_saturated, report)
     files: dict[Path, Writer] = {out: arrays_writer(
         out, {report["io"].get("output", "output"): result})}
     if stats:
@@ -216,7 +216,7 @@ def run(
 
 def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, count: int,
              sim: str) -> tuple[dict, dict]:
-    from verif.rtl_engine import build_rtl, run_same, workplace
+    from spu.engine.rtl_run import build_rtl, run_same, workplace
 
     with working("building the simulator"):
         build = build_rtl(arch, sim)

@@ -21,7 +21,7 @@ from compiler.errors import CompileError
 from rtl.simulator import MissingTool, SimulationError
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS
-from verif import host
+from spu.engine import codec
 
 ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
 console = Console(stderr=True, soft_wrap=True)
@@ -92,7 +92,7 @@ def _known(error: Exception) -> int:
     """Print an error that users cause; its exit code, 0 if it is another one."""
     if isinstance(error, BrokenPipeError):
         return 0
-    if isinstance(error, (CompileError, bitstream.BitstreamError, host.InputError, BadInput,
+    if isinstance(error, (CompileError, bitstream.BitstreamError, codec.InputError, BadInput,
                           MissingTool)):
         return say(str(error), EXIT_BAD_INPUT)
     if isinstance(error, OSError):
@@ -140,7 +140,7 @@ def about(path: Path) -> Iterator[None]:
     """Errors of a file's content, which do not know its name, as ``BadInput`` with the name."""
     try:
         yield
-    except (CompileError, bitstream.BitstreamError, host.InputError) as error:
+    except (CompileError, bitstream.BitstreamError, codec.InputError) as error:
         raise BadInput(f"{path}: {error}") from None
 
 

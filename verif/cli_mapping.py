@@ -25,8 +25,8 @@ from compiler.dataflow.mapper import (
 from compiler.dataflow.operations import OPERATIONS
 from compiler.driver import PROGRAM
 from compiler.errors import CompileError
-from compiler.files import check_directory, replace_files
 from compiler.tensors.store import REPORT
+from spu.arch.files import check_directory, replace_files
 from spu.arch.params import CONFIGS
 from verif import kernels
 from verif.cli_common import ArchName, BadInput, check_kept, working

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from compiler.files import Writer, check_directory, replace_files
 from compiler.tensors.compiled import Compiled, Kernel, Work, compile_program
 from compiler.tensors.expressions import least_magnitude
 from compiler.tensors.lower import lower
@@ -18,11 +17,12 @@ from compiler.tensors.program import Program, node_name
 from compiler.tensors.store import ARRAYS, KIND, PROGRAMS, REPORT, load, save
 from pal_units.formats import PAL8T, PAL8U, Format
 from rtl.simulator import LONG, SHORT
+from spu.arch.files import Writer, check_directory, replace_files
 from spu.arch.params import Architecture
+from spu.engine.rtl_run import check_rtl, workplace
 from verif.array_files import arrays_writer, read_arrays
 from verif.budget import choose_formats, formats_text, quality
 from verif.cli_common import BadInput, check_kept, console, working
-from verif.rtl_engine import check_rtl, workplace
 from verif.tensors import Engine, GoldenEngine, RtlEngine, held, run
 
 __all__ = ["KIND", "compile_steps", "run_steps"]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from compiler.files import check_directory, replace_file
+from spu.arch.files import check_directory, replace_file
 from verif.cli_common import EXIT_FAILED, BadInput, check_kept, console, working
 from verif.stamps import ACCURACY, AREA, LEAN
 from verif.tables import show, table

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from spu.arch.bitstream import Image
 from spu.arch.config import TILE_SPACES, words_per_row
 from spu.arch.packing import to_words
-from verif.golden.words import Stream
+from spu.model.words import Stream
 
 
 def image_differences(expected: Image, found: Image) -> list[str]:

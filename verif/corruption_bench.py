@@ -22,7 +22,7 @@ from spu.arch.config import SequencerRegister, Space
 from spu.arch.context import Op, Source
 from spu.arch.params import EXISTS, Architecture, from_parameters
 from spu.driver import Driver
-from verif.cocotb_port import CocotbPort
+from spu.driver.cocotb_port import CocotbPort
 from verif.compare import image_differences
 from verif.loading_scenarios import sealed, section_starts
 from verif.programs import random_case

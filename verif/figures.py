@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from compiler.files import replace_file
+from spu.arch.files import replace_file
 from verif.numerics import MissingPackage
 
 

@@ -28,12 +28,12 @@ from onnx import ModelProto, TensorProto, numpy_helper, version_converter
 from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner
 
-from compiler.files import replace_files
 from compiler.tensors import compiled as compiled_module
 from compiler.tensors.compiled import Compiled
 from compiler.tensors.folding import meaning
 from compiler.tensors.functions import opsets_of
 from compiler.tensors.store import load
+from spu.arch.files import replace_files
 from verif import unlimited
 from verif.array_files import write_arrays
 from verif.cli import app

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from compiler.gemm import Gemm, emitted
 from pal_units import model
 from spu.arch.params import MATRIX_DOT
-from verif.golden.units import words_of
-from verif.golden.words import Stream, from_integers
+from spu.model.units import words_of
+from spu.model.words import Stream, from_integers
 
 
 def input_streams(plan: Gemm, x: NDArray, t_in: int = 0) -> dict[int, Stream]:

@@ -16,7 +16,7 @@ from cocotb.triggers import ClockCycles
 from compiler.gemm import Gemm, gemm
 from spu.arch.params import from_parameters
 from spu.driver import Driver
-from verif.cocotb_port import CocotbPort
+from spu.driver.cocotb_port import CocotbPort
 from verif.gemm import expected_words, input_streams, predicted_codes, result_codes
 
 #: Cycles in which the input FIFOs fill before a run.

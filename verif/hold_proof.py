@@ -12,8 +12,8 @@ from amaranth.lib.wiring import In, Out
 from rtl import yosys
 from spu.arch.context import LINKS, word_layout
 from spu.arch.params import KINDS
-from spu.ports import STAGE_FLAGS
-from spu.tile import Tile
+from spu.rtl.ports import STAGE_FLAGS
+from spu.rtl.tile import Tile
 from verif.formal import NotProven
 from verif.property import SMALL, Property
 

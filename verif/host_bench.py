@@ -17,8 +17,8 @@ from spu.arch.config import SequencerRegister, Space
 from spu.arch.context import LINKS
 from spu.arch.params import ALWAYS
 from spu.driver import Driver, DriverError
-from verif.bench import Lockstep, link_bits
-from verif.golden.array import GoldenArray, Result
+from spu.engine.bench import Lockstep, link_bits
+from spu.model.array import GoldenArray, Result
 from verif.loading_bench import begin_driver
 from verif.loading_scenarios import load_status, refused, rows_of, sealed, words_of
 from verif.programs import Case, random_case

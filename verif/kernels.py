@@ -12,10 +12,10 @@ from compiler.errors import CompileError
 from spu.arch import bitstream
 from spu.arch.context import SUM_OPS, VECTOR_OPS, Op
 from spu.arch.params import MATRIX_FORMATS, Architecture
-from verif.golden import units
-from verif.golden import words as w
-from verif.golden.array import GoldenArray, Result
-from verif.golden.words import Stream, Words
+from spu.model import units
+from spu.model import words as w
+from spu.model.array import GoldenArray, Result
+from spu.model.words import Stream, Words
 
 #: Of operations that have no use for a vector mode.
 NO_MODE = {"offset": 0, "bias": 0}
@@ -119,7 +119,7 @@ def check_rtl(mapped: Mapped, iterations: int, work: Path, seed: int = 0, stall_
 
     Raises ``SimulationError`` for a difference.
     """
-    from verif.rtl_engine import build_rtl, run_same
+    from spu.engine.rtl_run import build_rtl, run_same
 
     golden = check(mapped, iterations, seed)
     run_same(build_rtl(mapped.arch, "verilator"), mapped.arch, mapped.content, golden,

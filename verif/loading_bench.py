@@ -13,7 +13,7 @@ import cocotb
 from spu.arch import regmap
 from spu.arch.params import from_parameters
 from spu.driver import Driver
-from verif.cocotb_port import CocotbPort
+from spu.driver.cocotb_port import CocotbPort
 from verif.loading_scenarios import scenarios
 
 

@@ -15,7 +15,7 @@ from spu.arch.config import SequencerRegister, Space, words_per_row
 from spu.arch.params import ALWAYS, Architecture
 from spu.driver import Driver, DriverError, Refused
 from spu.driver.driver import describe
-from verif.golden.array import GoldenArray
+from spu.model.array import GoldenArray
 from verif.programs import Case, random_case
 
 Begin = Callable[[Coroutine[Any, Any, Any]], object]

@@ -22,10 +22,10 @@ from compiler.tensors.lower import lower
 from compiler.tensors.values import real_values
 from rtl.simulator import LONG
 from spu.arch.params import CONFIGS, Architecture
+from spu.engine.rtl_run import BUILD
 from verif.budget import choose_formats, decibels, formats_text
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
-from verif.rtl_engine import BUILD
 from verif.sequence import Recorder, run_sequence
 from verif.stamps import LOADING, MODELS
 from verif.tables import markdown, show, table

@@ -16,10 +16,10 @@ from pal_units.formats import PAL16
 from spu.arch.config import Guard
 from spu.arch.context import ALU_OPS, LINKS, SINKS, SUM_OPS, VECTOR_OPS, Op, Source
 from spu.arch.params import ALWAYS, MATRIX_FORMATS, Architecture
-from verif.golden import words as w
-from verif.golden.array import GoldenArray
-from verif.golden.region import RegionModel, TileUnits
-from verif.golden.words import Words
+from spu.model import words as w
+from spu.model.array import GoldenArray
+from spu.model.region import RegionModel, TileUnits
+from spu.model.words import Words
 from verif.programs import random_case
 from verif.random_programs import ARRAYS
 

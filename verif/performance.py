@@ -18,13 +18,13 @@ from compiler.gemm import gemm
 from rtl.simulator import SHORT, THREADED
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, Architecture
-from verif import host
+from spu.engine import codec
+from spu.engine.rtl_run import BUILD, build_rtl
+from spu.model.array import GoldenArray
+from spu.model.words import Stream
 from verif.digits.data import MODEL, split
 from verif.gemm import input_streams
 from verif.gemm_bench import operands
-from verif.golden.array import GoldenArray
-from verif.golden.words import Stream
-from verif.rtl_engine import BUILD, build_rtl
 from verif.stamps import PERFORMANCE
 
 #: Rows, depth, outputs.
@@ -66,7 +66,7 @@ def digits_workload(arch: Architecture) -> Workload:
     """The digits model on all held-out images."""
     compiled = compile_file(MODEL, arch)
     x = split()[2]
-    inputs = host.encode_inputs(x, compiled.report, arch)
+    inputs = codec.encode_inputs(x, compiled.report, arch)
     outputs = [int(c) for c in compiled.report["io"]["output_words"]]
     words = len(next(iter(inputs.values()))) // len(x)
     return Workload("digits model", compiled.image, inputs, outputs, len(x), words)

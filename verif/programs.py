@@ -42,9 +42,9 @@ from spu.arch.params import (
     TileKind,
     neighbour,
 )
-from verif.golden.array import GoldenArray
-from verif.golden.region import Loops
-from verif.golden.words import Stream
+from spu.model.array import GoldenArray
+from spu.model.region import Loops
+from spu.model.words import Stream
 
 #: Sources by weight: words must get somewhere before anything can happen to them.
 _SOURCES = [s.value for s in Source for _ in range(4 if s in (

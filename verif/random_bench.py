@@ -20,8 +20,8 @@ from spu.arch.config import Space, stored_word
 from spu.arch.packing import pack, unpack
 from spu.arch.params import Architecture, from_parameters
 from spu.driver import Driver
-from verif.cocotb_port import CocotbPort
-from verif.golden.array import GoldenArray
+from spu.driver.cocotb_port import CocotbPort
+from spu.model.array import GoldenArray
 from verif.programs import random_case
 
 

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from rtl.simulator import LONG, SHORT
 from spu.arch.params import CONFIGS, Architecture, from_parameters
+from spu.engine.rtl_run import BUILD, build_rtl
 from verif.random_bench import Figures, Plan
-from verif.rtl_engine import BUILD, build_rtl
 
 #: Programs of a short run; more pay for the other simulator: on ``2x2`` it takes 25 processor
 #: seconds more to build, and 20 programs take 3 s less.

@@ -16,9 +16,9 @@ from compiler.tensors.compiled import Work
 from compiler.tensors.expressions import Expression, operand_bias
 from spu.arch.context import SUM_OPS
 from spu.arch.params import MATRIX_FORMATS
-from verif.golden import saturation
-from verif.golden import words as w
-from verif.golden.words import Words
+from spu.model import saturation
+from spu.model import words as w
+from spu.model.words import Words
 from verif.kernels import NO_MODE, apply
 
 Codes = NDArray[np.uint16]

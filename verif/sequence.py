@@ -12,8 +12,8 @@ from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.packing import to_words
 from spu.arch.params import Architecture
-from verif.golden.words import Stream
-from verif.rtl_engine import build_rtl
+from spu.engine.rtl_run import build_rtl
+from spu.model.words import Stream
 from verif.tensors import Cycles, GoldenEngine
 
 #: How programs follow each other: loaded when the one before has ended, or while it runs.

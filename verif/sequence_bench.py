@@ -16,8 +16,8 @@ from spu.arch.bitstream import Image, decode
 from spu.arch.packing import from_words
 from spu.arch.params import Architecture, from_parameters
 from spu.driver import Driver
-from verif.cocotb_port import CocotbPort
-from verif.golden.words import Stream
+from spu.driver.cocotb_port import CocotbPort
+from spu.model.words import Stream
 from verif.square_bench import count_cycles
 
 #: Cycles beyond those of a run that its words may take.

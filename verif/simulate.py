@@ -16,17 +16,17 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from compiler.driver import PROGRAM, REPORT, Compiled, compile_file, save
-from compiler.files import check_directory, replace_file
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
+from spu.arch.files import check_directory, replace_file
 from spu.arch.params import MATRIX_FORMATS, Architecture
-from verif import host
+from spu.engine import codec
+from spu.engine.rtl_run import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
+from spu.model.array import GoldenArray, Result
 from verif.compare import image_differences, stream_differences
 from verif.digits.data import MODEL, split
-from verif.golden.array import GoldenArray, Result
 from verif.prediction import predict
 from verif.program_files import read_program
-from verif.rtl_engine import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
 
 #: Files of a directory of results that are replaced.
 WRITTEN = (PROGRAM, REPORT, "summary.json")
@@ -108,7 +108,7 @@ def simulate(job: Job, console: Console) -> Outcome:
     try:
         verilog = job.verilog.read_text() if job.verilog else None
     except UnicodeDecodeError:
-        raise host.InputError(f"{job.verilog}: not Verilog in UTF-8") from None
+        raise codec.InputError(f"{job.verilog}: not Verilog in UTF-8") from None
     content, loaded = read_program(job.program, job.arch) if job.program else (None, None)
     check_directory(job.out, ("summary.json",))
     check_directory(job.out / "run")
@@ -125,7 +125,7 @@ def simulate(job: Job, console: Console) -> Outcome:
             save(compiled, job.out)
         if loaded is not None:
             outcome.failures += _shown("program", image_differences(compiled.image, loaded))
-        inputs = host.encode_inputs(x, compiled.report, job.arch)
+        inputs = codec.encode_inputs(x, compiled.report, job.arch)
         with phases.phase("golden model", len(x)) as update:
             golden = GoldenArray(bitstream.decode(compiled.content, job.arch).image).run(
                 inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images"))
@@ -165,7 +165,7 @@ def _judge(outcome: Outcome, compiled: Compiled, golden: Result, rtl: RtlResult,
     if not counters["CYCLES_0"] == counters["ACTIVE_0"] + held == rtl.run_cycles:
         failures.append(f"cycles {counters['CYCLES_0']} are not active {counters['ACTIVE_0']} + "
                         f"held {held}, or not the {rtl.run_cycles} that the testbench saw")
-    codes = host.output_codes(golden.outputs, report, arch)
+    codes = codec.output_codes(golden.outputs, report, arch)
     unpredicted = int((codes != predict(compiled.quantised, x)).any(axis=1).sum())
     if unpredicted:
         failures.append(f"golden model and PAL prediction differ on {unpredicted} images")
@@ -176,8 +176,8 @@ def _judge(outcome: Outcome, compiled: Compiled, golden: Result, rtl: RtlResult,
 
     outcome.summary = {
         "images": len(x),
-        "accuracy_rtl": accuracy(host.decode_outputs(rtl.outputs, report, arch)),
-        "accuracy_golden": accuracy(host.decode_outputs(golden.outputs, report, arch)),
+        "accuracy_rtl": accuracy(codec.decode_outputs(rtl.outputs, report, arch)),
+        "accuracy_golden": accuracy(codec.decode_outputs(golden.outputs, report, arch)),
         "accuracy_float": accuracy(float_logits(x)),
         "mismatching_words": len(wrong),
         "cycles_rtl": counters["CYCLES_0"], "cycles_golden": golden.cycles,

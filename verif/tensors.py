@@ -28,12 +28,12 @@ from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.config import OFFSET_BITS
 from spu.arch.params import BLOCK, Architecture
+from spu.engine.codec import InputError
+from spu.model import words as w
+from spu.model.array import GoldenArray, Result
+from spu.model.units import codes_of
+from spu.model.words import Stream
 from verif.gemm import code_streams, result_codes
-from verif.golden import words as w
-from verif.golden.array import GoldenArray, Result
-from verif.golden.units import codes_of
-from verif.golden.words import Stream
-from verif.host import InputError
 from verif.kernels import interleaved
 from verif.meaning import Meaning, held
 from verif.saturation import saturated
@@ -113,13 +113,13 @@ class RtlEngine(Engine):
 
     @cached_property
     def _build(self) -> Build:
-        from verif.rtl_engine import build_rtl
+        from spu.engine.rtl_run import build_rtl
 
         return build_rtl(self.arch, effort=self.effort)
 
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
             alike: bool) -> dict[int, Stream]:
-        from verif.rtl_engine import run_same
+        from spu.engine.rtl_run import run_same
 
         golden: Result = GoldenArray(image).run(inputs, iterations)
         check_cycles(golden.cycles, cycles(iterations))

@@ -21,7 +21,6 @@ from amaranth.lib import data, wiring
 from rich.console import Console
 from rich.progress import track
 
-from compiler.files import replace_files
 from pal_units.formats import DOT_PARAMS, FORMATS, PAL8T, PAL8U, PAL16, Format
 from pal_units.rtl.accumulator import Accumulator16, Linear16
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
@@ -43,6 +42,7 @@ from pal_units.rtl.transcendental import Exponential, Logarithm
 from pal_units.rtl.widen import Widener
 from rtl.liberty import neutral
 from rtl.synthesis import synthesise
+from spu.arch.files import replace_files
 from verif.stamps import FLOW
 from verif.tables import markdown
 

@@ -9,7 +9,7 @@ from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
 from rtl import emit, simulator
-from verif.rtl_engine import BUILD
+from spu.engine.rtl_run import BUILD
 
 #: Differences that a failure shows.
 KEPT = 4

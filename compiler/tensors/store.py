@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from compiler.errors import CompileError
-from compiler.files import Writer, replace_files
 from compiler.gemm import Gemm, Share
 from compiler.reblock import reblocking
 from compiler.tensors.compiled import Compiled, Kernel, Piece
@@ -20,6 +19,7 @@ from compiler.tensors.program import Layout, Map, Product, Program, Step, Tensor
 from compiler.tensors.ranges import Ranges
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
+from spu.arch.files import Writer, replace_files
 from spu.arch.params import Architecture, architecture
 
 REPORT, ARRAYS, PROGRAMS = "report.json", "arrays.npz", "programs"

@@ -6,8 +6,8 @@ from rtl.breakdown import Part, breakdown
 from rtl.gates import DFF_TRANSISTORS, NAND2
 from rtl.liberty import Library
 from spu.arch.params import Architecture
-from spu.tile import Tile
-from spu.top import Spu, tile_module
+from spu.rtl.tile import Tile
+from spu.rtl.top import Spu, tile_module
 
 #: Parts of a tile by what they are; the rest is overhead too.  Reblocking is an operation of
 #: the vector unit that memory tiles have.

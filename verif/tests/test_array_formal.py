@@ -3,8 +3,8 @@
 import pytest
 
 from spu.arch.params import KINDS
-from spu.fifo import StreamFifo
-from spu.loader import Loader
+from spu.rtl.fifo import StreamFifo
+from spu.rtl.loader import Loader
 from verif import array_formal
 from verif.array_formal import PROOFS, prove
 from verif.formal import NotProven
@@ -36,7 +36,7 @@ def test_a_fifo_that_drops_a_word_is_not_proven(monkeypatch):
 
 
 def test_a_tile_that_ignores_the_hold_is_not_proven(monkeypatch):
-    monkeypatch.setattr("spu.tile.EnableInserter", lambda step: lambda core: core)
+    monkeypatch.setattr("spu.rtl.tile.EnableInserter", lambda step: lambda core: core)
     with pytest.raises(NotProven):
         prove_tile_holds("a")
 

@@ -7,11 +7,11 @@ import pytest
 
 from rtl.simulator import LONG, SHORT
 from spu.arch.params import CONFIGS
+from spu.engine.rtl_run import build_rtl
 from verif import corruption_bench, host_bench, ways_out_bench
 from verif.loading_scenarios import scenarios
 from verif.random_bench import Plan
 from verif.random_programs import ARRAYS, run_plan
-from verif.rtl_engine import build_rtl
 
 #: Programs that a run has for each array.
 PROGRAMS = 500

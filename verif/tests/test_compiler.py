@@ -19,10 +19,10 @@ from compiler.onnx_import import load_network
 from spu.arch import bitstream
 from spu.arch.config import Space
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture
-from verif import host
+from spu.engine import codec
+from spu.model.array import GoldenArray, InputExhausted
 from verif.digits.data import MODEL, split
 from verif.digits.train import export, train
-from verif.golden.array import GoldenArray, InputExhausted
 from verif.prediction import predict
 from verif.simulate import float_logits
 
@@ -58,11 +58,11 @@ def test_golden_model_of_a_program_equals_the_prediction(arch, sizes):
     program = compile_network(random_network(sizes, relu_last=len(sizes) == 2), arch)
     x = np.random.default_rng(1).uniform(-1, 1, (9, sizes[0]))
     result = GoldenArray(program.image).run(
-        host.encode_inputs(x, program.report, program.arch), len(x))
-    codes = host.output_codes(result.outputs, program.report, arch)
+        codec.encode_inputs(x, program.report, program.arch), len(x))
+    codes = codec.output_codes(result.outputs, program.report, arch)
     assert np.array_equal(codes, predict(program.quantised, x))
     assert result.cycles == program.mapping.cycles(len(x))
-    exact, got = program.network.forward(x), host.decode_outputs(result.outputs, program.report,
+    exact, got = program.network.forward(x), codec.decode_outputs(result.outputs, program.report,
                                                                  arch)
     assert 10 * np.log10((exact**2).sum() / ((got - exact) ** 2).sum()) > 30
 
@@ -71,8 +71,8 @@ def test_golden_model_of_a_program_equals_the_prediction(arch, sizes):
 def test_other_formats_compile_as_well(fmt):
     program = compile_network(random_network((32, 32, 16)), TINY, fmt)
     x = np.random.default_rng(2).uniform(-1, 1, (4, 32))
-    result = GoldenArray(program.image).run(host.encode_inputs(x, program.report, program.arch), 4)
-    assert np.array_equal(host.output_codes(result.outputs, program.report, TINY),
+    result = GoldenArray(program.image).run(codec.encode_inputs(x, program.report, program.arch), 4)
+    assert np.array_equal(codec.output_codes(result.outputs, program.report, TINY),
                           predict(program.quantised, x))
 
 
@@ -80,7 +80,7 @@ def test_golden_model_says_when_a_stream_runs_dry(compiled):
     program = compiled("tiny")
     with pytest.raises(InputExhausted, match=r"tile \(0,\d\) is empty in cycle \d+ of region 0"):
         GoldenArray(program.image).run(
-            host.encode_inputs(split()[2][:1], program.report, program.arch), 2)
+            codec.encode_inputs(split()[2][:1], program.report, program.arch), 2)
 
 
 def test_same_input_and_seed_give_the_same_bytes_in_another_process(compiled, tmp_path):

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from rtl.constants import constant_tables
+from spu.engine.rtl_run import rtl_text
 from verif.random_programs import ARRAYS
-from verif.rtl_engine import rtl_text
 
 HEAD = """module m(a, d, clk, o);
   reg [3:0] t [2:0];

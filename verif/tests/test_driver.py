@@ -11,9 +11,9 @@ from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space
 from spu.arch.params import ALWAYS, CONFIGS
 from spu.driver import Driver, DriverError, Refused, run
+from spu.driver.golden_port import GoldenPort
+from spu.model.array import GoldenArray
 from verif.gemm import expected_words, input_streams, predicted_codes, result_codes
-from verif.golden.array import GoldenArray
-from verif.golden.port import GoldenPort
 from verif.loading_scenarios import differences, results, rows_of, scenarios
 from verif.programs import random_case
 from verif.random_programs import ARRAYS

@@ -10,9 +10,9 @@ from spu.arch.config import Compare, SequencerRegister, Space
 from spu.arch.context import CONTEXT, Op, Source
 from spu.arch.packing import pack
 from spu.arch.params import EXISTS
-from verif.golden import units
-from verif.golden.array import GoldenArray, InputExhausted
-from verif.golden.region import Loops
+from spu.model import units
+from spu.model.array import GoldenArray, InputExhausted
+from spu.model.region import Loops
 from verif.programs import FOCUS, random_case
 from verif.random_programs import ARRAYS
 

@@ -6,7 +6,7 @@ import pytest
 from spu.arch import bitstream, regmap
 from spu.arch.bitstream import Image
 from spu.arch.config import Space
-from spu.loader import Loader
+from spu.rtl.loader import Loader
 from verif.tests.small_units import ARCH, PATIENCE, simulate
 
 

@@ -8,7 +8,7 @@ from compiler.tensors.compiled import compile_program
 from compiler.tensors.lower import lower
 from pal_units.formats import PAL4T, PAL6T, PAL8T
 from spu.arch.params import CONFIGS
-from verif.host import InputError
+from spu.engine.codec import InputError
 from verif.tensors import GoldenEngine, run
 from verif.tests.onnx_models import FLOAT, INT64, create, faults, of_node, results
 

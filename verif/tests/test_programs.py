@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from spu.arch.context import Op
+from spu.model import units
+from spu.model.array import GoldenArray, InputExhausted
 from verif import observed
-from verif.golden import units
-from verif.golden.array import GoldenArray, InputExhausted
 from verif.programs import FOCUS, random_case
 from verif.random_programs import ARRAYS
 

@@ -13,10 +13,10 @@ from pal_units.rtl.accumulator import Accumulator16
 from spu.arch import timing
 from spu.arch.context import Op
 from spu.arch.params import BLOCK
-from spu.matrix_unit import MatrixUnit
-from spu.vector_lane import VectorLane
-from verif.golden import saturation, units
-from verif.golden import words as w
+from spu.model import saturation, units
+from spu.model import words as w
+from spu.rtl.matrix_unit import MatrixUnit
+from spu.rtl.vector_lane import VectorLane
 from verif.random_programs import ARRAYS
 from verif.vectors import check_unit, join
 

@@ -3,7 +3,7 @@
 import pytest
 
 from spu.arch.config import SequencerRegister, Space
-from spu.sequencer import Sequencer
+from spu.rtl.sequencer import Sequencer
 from verif.tests.small_units import ARCH, simulate, until
 
 

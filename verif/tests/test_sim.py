@@ -9,10 +9,10 @@ from pal_units import tables
 from spu.arch import bitstream
 from spu.arch.config import Space
 from spu.arch.params import CONFIGS, MATRIX_FORMATS
-from verif import host
+from spu.engine import codec
+from spu.engine.rtl_run import rtl_text
+from spu.model.array import GoldenArray
 from verif.digits.data import split
-from verif.golden.array import GoldenArray
-from verif.rtl_engine import rtl_text
 from verif.simulate import Job, simulate
 
 TINY, BASIC = CONFIGS["tiny"], CONFIGS["basic"]
@@ -55,7 +55,7 @@ def test_a_format_of_4_bits_runs_as_well(tmp_path, console):
 
 def _flipped(compiled, space, bit, tmp_path):
     """The program with one bit of a row flipped, all CRCs right; the first row that matters."""
-    inputs = host.encode_inputs(split()[2][:2], compiled.report, compiled.arch)
+    inputs = codec.encode_inputs(split()[2][:2], compiled.report, compiled.arch)
     want = GoldenArray(compiled.image).run(inputs, 2).outputs
     rows = [(k, r) for k, rows in compiled.image.rows.items() if k[0] is space for r in rows]
     for key, row in rows:

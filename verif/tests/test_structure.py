@@ -9,10 +9,17 @@ ROOT = Path(__file__).parents[2]
 #: What each part may import; a longer name wins over its package.
 ALLOWED = {
     "pal_units": {"pal_units"},
+    "spu": set(),
     "spu.arch": {"pal_units.formats", "spu.arch"},
+    "spu.rtl": {"pal_units", "spu.arch", "spu.rtl"},
+    "spu.model": {"pal_units", "spu.arch", "spu.model"},
     "spu.driver": {"spu.arch", "spu.driver"},
-    "spu": {"pal_units", "spu"},
-    "rtl": {"pal_units", "spu", "rtl"},
+    "spu.driver.golden_port": {"spu.arch", "spu.driver", "spu.model"},
+    "spu.engine": {"pal_units", "spu.arch", "spu.model", "spu.engine"},
+    # Testbenches inside a simulator, and what builds and runs it.
+    "spu.engine.bench": {"spu.arch", "spu.driver"},
+    "spu.engine.rtl_run": {"pal_units", "spu", "rtl"},
+    "rtl": {"pal_units", "spu.arch", "spu.rtl", "rtl"},
     "compiler": {"pal_units.compiled", "pal_units.formats", "pal_units.model", "spu.arch",
                  "compiler"},
     "verif": {"pal_units", "spu", "rtl", "compiler", "verif"},

@@ -17,10 +17,10 @@ from compiler.driver import save
 from rtl import simulator, tools, verilate
 from rtl.simulator import MissingTool, SimulationError
 from rtl.tools import verilator_root
+from spu.engine.rtl_run import BUILD
 from verif import cli, cli_common
 from verif.cli import app
 from verif.digits.data import MODEL, split
-from verif.rtl_engine import BUILD
 
 RUN = CliRunner()
 

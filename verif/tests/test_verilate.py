@@ -6,7 +6,7 @@ from rtl import simulator
 from rtl.kept import kept
 from rtl.tools import SimulationError
 from rtl.verilate import modules_of
-from verif.rtl_engine import BUILD
+from spu.engine.rtl_run import BUILD
 
 FLIP = """
 module flip(input clk, input a, output reg o);

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from spu.arch.config import Space
 from spu.arch.params import Architecture
-from spu.loader import space_geometry
-from spu.ports import ConfigBus
+from spu.rtl.loader import space_geometry
+from spu.rtl.ports import ConfigBus
 
 #: WINDOW_SELECT and WINDOW_ROW, see ``regmap``.
 SELECT = data.StructLayout({"space": 8, "shadow": 1, "unused": 7, "row": 8, "col": 8})

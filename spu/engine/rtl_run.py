@@ -14,13 +14,14 @@ import numpy as np
 
 import pal_units
 import rtl
-import spu
-from compiler.files import check_directory
+import spu.arch
+import spu.rtl
 from rtl import emit, simulator
+from spu.arch.files import check_directory
 from spu.arch.packing import to_words
 from spu.arch.params import Architecture
-from verif.golden.array import Result
-from verif.golden.words import Stream
+from spu.model.array import Result
+from spu.model.words import Stream
 
 #: Everything that this project builds.
 BUILD = Path("build")
@@ -55,7 +56,7 @@ def rtl_text(arch: Architecture) -> str:
     At power-up its memories hold random words, as in silicon, always the same ones.
     """
     digest = hashlib.sha256(arch.canonical_json().encode())
-    for package in (pal_units, spu, rtl):
+    for package in (pal_units, spu.arch, spu.rtl, rtl):
         for source in sorted(Path(package.__path__[0]).rglob("*.py")):
             digest.update(source.read_bytes())
     path = BUILD / "rtl" / f"{arch.name.replace(' ', '_')}-{digest.hexdigest()[:16]}.v"
@@ -124,7 +125,7 @@ def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: 
     watcher = threading.Thread(target=_watch, args=(work / "progress", stop, progress), daemon=True)
     watcher.start()
     try:
-        build.run("verif.bench", work, expected=1, seed=seed,
+        build.run("spu.engine.bench", work, expected=1, seed=seed,
                   environment={"SPU_JOB": str(work.resolve())})
     finally:
         stop.set()

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from spu.arch.config import Space
-from spu.ports import ConfigBus
+from spu.rtl.ports import ConfigBus
 
 
 class BankedRegisters(wiring.Component):

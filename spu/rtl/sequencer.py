@@ -19,8 +19,8 @@ from spu.arch.config import (
 )
 from spu.arch.params import EXISTS, LOOPS, PROGRAMMABLE, STAGES, Architecture
 from spu.arch.regmap import ITERATION_BITS
-from spu.config_store import BankedMemory, BankedRegisters
-from spu.ports import STAGE_FLAGS, ConfigBus, RegionControl, guard_holds
+from spu.rtl.config_store import BankedMemory, BankedRegisters
+from spu.rtl.ports import STAGE_FLAGS, ConfigBus, RegionControl, guard_holds
 
 #: Bits of a loop counter.
 COUNTER_BITS = LOOP["count_less_1"].width

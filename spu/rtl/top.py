@@ -19,14 +19,14 @@ from spu.arch import regmap
 from spu.arch.config import TILE_SPACES, stored_word
 from spu.arch.context import LINKS, word_layout
 from spu.arch.params import BIAS_BITS, NEIGHBOURS, Architecture, Port, neighbour
-from spu.fifo import StreamFifo
-from spu.host import AxiLite, HostRegisters
-from spu.loader import Loader
-from spu.ports import ConfigBus, RegionControl
-from spu.sequencer import Sequencer
-from spu.trace import Trace
-from spu.window import Window
-from spu.zeroing import Zeroing
+from spu.rtl.fifo import StreamFifo
+from spu.rtl.host import AxiLite, HostRegisters
+from spu.rtl.loader import Loader
+from spu.rtl.ports import ConfigBus, RegionControl
+from spu.rtl.sequencer import Sequencer
+from spu.rtl.trace import Trace
+from spu.rtl.window import Window
+from spu.rtl.zeroing import Zeroing
 
 
 def tile_module(arch: Architecture, row: int, col: int) -> str:

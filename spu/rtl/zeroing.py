@@ -6,7 +6,7 @@ from amaranth.lib.wiring import Out
 
 from spu.arch.config import Space, words_per_row
 from spu.arch.params import Architecture
-from spu.ports import ConfigBus
+from spu.rtl.ports import ConfigBus
 
 
 class Zeroing(wiring.Component):

@@ -18,9 +18,9 @@ from pal_units.model.elementwise import fields, rounded
 from spu.arch import timing
 from spu.arch.context import READS_B, READS_C, Op
 from spu.arch.params import BLOCK, MATRIX_DOT, MATRIX_FORMATS, Architecture, code_pitch
-from verif.golden import words as w
-from verif.golden.kernels import add_slice
-from verif.golden.words import Words
+from spu.model import words as w
+from spu.model.kernels import add_slice
+from spu.model.words import Words
 
 #: Width of the vector accumulators.
 ACCUMULATOR_BITS = 48

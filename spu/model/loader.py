@@ -11,7 +11,7 @@ from spu.arch.bitstream import BitstreamError, Header, Image, Section, Truncated
 from spu.arch.config import TILE_SPACES, Space, stored_word
 from spu.arch.packing import unpack
 from spu.arch.params import Architecture
-from verif.golden import words as w
+from spu.model import words as w
 
 
 @dataclass

@@ -16,9 +16,9 @@ from pal_units.formats import PAL16, Format
 from pal_units.model.log16 import add_logs
 from spu.arch.context import LOG_OPS, Op
 from spu.arch.params import Architecture
-from verif.golden import units
-from verif.golden import words as w
-from verif.golden.words import Words
+from spu.model import units
+from spu.model import words as w
+from spu.model.words import Words
 
 #: Octaves by which the top is raised.
 RAISED = 2

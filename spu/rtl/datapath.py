@@ -5,8 +5,6 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.rtl.reblock import ReblockUnit
-from spu.address import LOOPS, AddressGenerator
-from spu.alu import Alu
 from spu.arch import timing
 from spu.arch.config import (
     ADDRESS_BASE,
@@ -20,9 +18,11 @@ from spu.arch.config import (
 )
 from spu.arch.context import CONTEXT, LINKS, SINKS, Close, Op, Source, word_layout
 from spu.arch.params import MATRIX_FORMATS, REGISTERS, Architecture, TileKind
-from spu.matrix_unit import MatrixUnit, packed
-from spu.ports import STAGE_FLAGS, guard_holds, slot_bits
-from spu.vector_unit import VectorUnit
+from spu.rtl.address import LOOPS, AddressGenerator
+from spu.rtl.alu import Alu
+from spu.rtl.matrix_unit import MatrixUnit, packed
+from spu.rtl.ports import STAGE_FLAGS, guard_holds, slot_bits
+from spu.rtl.vector_unit import VectorUnit
 
 #: Address generators of a tile kind, with what they step for.
 _GENERATORS = ("weight", "read", "write")

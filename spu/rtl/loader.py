@@ -21,7 +21,7 @@ from spu.arch.bitstream import (
 from spu.arch.config import TILE_SPACES, Space, depth, words_per_row
 from spu.arch.params import Architecture
 from spu.arch.regmap import LOAD_ERRORS
-from spu.ports import ConfigBus
+from spu.rtl.ports import ConfigBus
 
 
 class State(enum.Enum):

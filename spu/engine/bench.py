@@ -17,7 +17,7 @@ from spu.arch.context import LINKS
 from spu.arch.packing import from_words
 from spu.arch.params import Architecture, from_parameters
 from spu.driver import Driver
-from verif.cocotb_port import CocotbPort
+from spu.driver.cocotb_port import CocotbPort
 
 #: Looks at the streams that may pass without a word before a run is given up, and before one is
 #: that has gone wrong already.
@@ -29,7 +29,7 @@ POLL_CYCLES = 200
 class Lockstep:
     """Compares every link of a region's tiles in every executed cycle with the golden model.
 
-    ``links`` has shape ``(cycles, tiles, links, lanes + 2)``, see ``verif.golden.words``.
+    ``links`` has shape ``(cycles, tiles, links, lanes + 2)``, see ``spu.model.words``.
     """
 
     def __init__(self, dut: Any, arch: Architecture, links: np.ndarray, region: int = 0) -> None:

@@ -16,7 +16,7 @@ from spu.arch import timing
 from spu.arch.config import FORMAT, VECTOR_MODE
 from spu.arch.context import READS_B, READS_C, SUM_OPS, VECTOR_OPS, Op, word_layout
 from spu.arch.params import MATRIX_FORMATS, SLICES, Architecture, code_pitch
-from spu.vector_lane import VectorLane
+from spu.rtl.vector_lane import VectorLane
 
 
 class VectorUnit(wiring.Component):

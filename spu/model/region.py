@@ -31,9 +31,9 @@ from spu.arch.params import (
     STAGES,
     neighbour,
 )
-from verif.golden import saturation, units
-from verif.golden import words as w
-from verif.golden.words import Words
+from spu.model import saturation, units
+from spu.model import words as w
+from spu.model.words import Words
 
 #: Cycles from issue to result of each source that a unit feeds.
 _LATENCY = {Source.VECTOR: timing.VECTOR, Source.SUM: timing.SUM, Source.ALU: timing.ALU,

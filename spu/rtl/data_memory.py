@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from spu.arch import timing
 from spu.arch.config import Space, stored_word
 from spu.arch.params import Architecture
-from spu.ports import ConfigBus
+from spu.rtl.ports import ConfigBus
 
 
 class DataMemory(wiring.Component):

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from pal_units import model
 from pal_units.formats import FORMATS
 from spu.arch.params import Architecture
-from verif.golden.units import words_of
-from verif.golden.words import Stream, from_integers
+from spu.model.units import words_of
+from spu.model.words import Stream, from_integers
 
 
 class InputError(ValueError):

@@ -17,10 +17,10 @@ from spu.arch.config import (
 )
 from spu.arch.context import CONTEXT, LINKS, word_layout
 from spu.arch.params import ADDRESS_LOOPS, MODES, Architecture, TileKind
-from spu.config_store import BankedMemory, BankedRegisters
-from spu.data_memory import DataMemory
-from spu.datapath import Datapath
-from spu.ports import ConfigBus, RegionControl
+from spu.rtl.config_store import BankedMemory, BankedRegisters
+from spu.rtl.data_memory import DataMemory
+from spu.rtl.datapath import Datapath
+from spu.rtl.ports import ConfigBus, RegionControl
 
 
 def register_widths(arch: Architecture, kind: TileKind) -> list[int]:

@@ -11,9 +11,9 @@ from spu.arch.bitstream import Image
 from spu.arch.config import Space
 from spu.arch.context import LINKS
 from spu.arch.params import NEIGHBOURS, Architecture, Port, neighbour
-from verif.golden import words as w
-from verif.golden.region import RegionModel
-from verif.golden.words import Stream, Words
+from spu.model import words as w
+from spu.model.region import RegionModel
+from spu.model.words import Stream, Words
 
 
 class InputExhausted(ValueError):

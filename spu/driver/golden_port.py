@@ -12,9 +12,9 @@ from spu.arch.packing import from_words, pack, to_words
 from spu.arch.params import Architecture
 from spu.driver import Port, Refused
 from spu.driver.port import Words
-from verif.golden.array import GoldenArray
-from verif.golden.loader import GoldenLoader
-from verif.golden.region import has_end
+from spu.model.array import GoldenArray
+from spu.model.loader import GoldenLoader
+from spu.model.region import has_end
 
 
 class GoldenPort(Port):

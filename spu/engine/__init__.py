@@ -1,0 +1,1 @@
+"""Engines that run programs: golden model or RTL, with the host's part."""

@@ -1,1 +1,0 @@
-"""Golden model: numpy execution of a decoded bitstream, cycle for cycle."""
