@@ -4,12 +4,12 @@ import numpy as np
 
 from compiler.errors import CompileError
 from compiler.mapping import HomeSchedule, Mapping
-from compiler.place import Tile
 from pal_units import model
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.bitstream import Image
-from spu.arch.config import ADDRESS_WORDS, SequencerRegister, Space, TileRegister
+from spu.arch.config import SequencerRegister, Space, TileRegister
 from spu.arch.params import ALWAYS, EXISTS, MATRIX_FORMATS, Architecture, Port
+from spu.arch.program import Tile, write_generator
 
 REGION = (0, 0)
 
@@ -113,16 +113,6 @@ def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
     )
     for first, base, loops in generators:
         write_generator(image, home.tile, first, base, loops)
-
-
-def write_generator(image: Image, tile: Tile, first: int, base: dict,
-               loops: list[tuple[int, int]]) -> None:
-    """Rows of an address generator; ``loops`` are (count, stride) from the innermost."""
-    image.write(Space.REGISTER, tile, first, base)
-    for i in range(ADDRESS_WORDS - 1):
-        count, stride = loops[i] if i < len(loops) else (1, 0)
-        image.write(Space.REGISTER, tile, first + 1 + i,
-                    {"count_less_1": count - 1, "stride": stride})
 
 
 def _region(image: Image, mapping: Mapping) -> None:

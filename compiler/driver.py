@@ -1,9 +1,10 @@
-"""All passes in order, and the files that a compilation leaves."""
+"""All passes in order: a chain of dense layers to one program."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import onnx
 
 from compiler.assemble import assemble
 from compiler.check import check
@@ -19,12 +20,11 @@ from compiler.schedule import schedule
 from pal_units.formats import Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
-from spu.arch.files import replace_files
+from spu.arch.package.pipeline import Pipeline
 from spu.arch.params import MATRIX_FORMATS, Architecture
 
 #: Placements tried for one II before the next larger one.
 PLACEMENTS = 12
-PROGRAM, REPORT = "program.spub", "report.json"
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,27 @@ class Compiled:
     content: bytes
     report: dict
 
+    @property
+    def package(self) -> Pipeline:
+        """What is kept of it to run it."""
+        return Pipeline(self.arch, self.content, self.report)
+
 
 def compile_network(network: Network, arch: Architecture, fmt: Format = MATRIX_FORMATS[0],
                     input_max: float = 1.0, seed: int = 0,
-                    progress: Callable[[str], None] = lambda _: None) -> Compiled:
-    """Map a network; ``CompileError`` says what does not fit and why."""
+                    progress: Callable[[str], None] = lambda _: None,
+                    output: str = "output") -> Compiled:
+    """Map a network; ``CompileError`` says what does not fit and why.
+
+    ``output``: name of what it computes.
+    """
     quantised = quantise(network, arch, fmt, input_max)
     mapping = _map(quantised, arch, seed, progress)
     image = assemble(mapping, arch)
     check(image, mapping, arch)
     content = bitstream.encode(image)
     report = _report(quantised, mapping, arch, seed, len(content))
-    report["io"]["input"] = network.input
+    report["io"] |= {"input": network.input, "output": output}
     return Compiled(arch, network, quantised, mapping, image, content, report)
 
 
@@ -58,14 +67,9 @@ def compile_file(path: Path, arch: Architecture, fmt: Format = MATRIX_FORMATS[0]
                  input_max: float = 1.0, seed: int = 0,
                  progress: Callable[[str], None] = lambda _: None) -> Compiled:
     """``compile_network`` of an ONNX file."""
-    return compile_network(load_network(path), arch, fmt, input_max, seed, progress)
-
-
-def save(compiled: Compiled, directory: Path) -> None:
-    """Write ``program.spub`` and ``report.json``, replacing both or neither."""
-    report = (json.dumps(compiled.report, indent=1) + "\n").encode()
-    replace_files({directory / PROGRAM: lambda sink: sink.write(compiled.content),
-                   directory / REPORT: lambda sink: sink.write(report)})
+    network = load_network(path)
+    return compile_network(network, arch, fmt, input_max, seed, progress,
+                           onnx.load(path).graph.output[0].name)
 
 
 def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int,
@@ -91,7 +95,7 @@ def _report(quantised: QuantisedNetwork, mapping: Mapping, arch: Architecture, s
         columns.setdefault(column, []).append(word)
     limits = bounds(quantised, arch)
     return {
-        "name": quantised.name, "arch": arch.name, "arch_hash": f"{arch.hash:#010x}",
+        "name": quantised.name, "arch": arch.name,
         "format": quantised.fmt.name, "seed": seed, "bytes": size,
         "ii": mapping.ii, "ii_bounds": limits, "span": mapping.span,
         "macs": quantised.macs, "macs_per_cycle": quantised.macs / mapping.ii,

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, replace
 
 from compiler.graph import QuantisedNetwork
 from compiler.partition import Home, Partition
-from compiler.place import Placement, Tile
+from compiler.place import Placement
 from spu.arch.context import Source
+from spu.arch.program import Tile
 
 #: Direction of a link: row step, column step, and the side on which the word arrives.
 STEPS = {"north": (-1, 0, Source.SOUTH), "east": (0, 1, Source.WEST),

@@ -7,8 +7,8 @@ from ortools.sat.python import cp_model
 
 from compiler.partition import Home, Partition
 from spu.arch.params import BLOCK, Architecture
+from spu.arch.program import Tile
 
-Tile = tuple[int, int]
 #: What is placed: a home, or an engine as (layer, engine).
 Item = Home | tuple[int, int]
 #: Deterministic time that one solve may take; the best placement so far is used then.

@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from compiler.mapping import STEPS, Action
-from compiler.place import Tile
 from spu.arch import timing
 from spu.arch.context import Close, Op, Source
 from spu.arch.params import Architecture
+from spu.arch.program import Tile
 
 #: Path to a tile: (tile, link) of each hop from the origin.
 Path = tuple[tuple[Tile, str], ...]

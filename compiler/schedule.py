@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from compiler.graph import QuantisedNetwork
 from compiler.mapping import STEPS, HomeSchedule, Mac, Mapping
 from compiler.partition import Home, Partition
-from compiler.place import Placement, Tile, feeds
+from compiler.place import Placement, feeds
 from compiler.routing import Path, ReservationTable, Unschedulable, arrival
 from spu.arch import timing
 from spu.arch.context import Close, Op, Source
 from spu.arch.params import STAGES, Architecture
+from spu.arch.program import Tile
 
 
 def schedule(network: QuantisedNetwork, partition: Partition, placement: Placement,

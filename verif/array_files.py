@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spu.arch.files import Writer
-from verif.cli_common import BadInput
+from spu.arch.package.program import Program
+from spu.engine import inputs
+from verif.cli_common import BadInput, about
 
 
 def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
@@ -23,6 +25,13 @@ def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
         raise BadInput(f"{path}: {error}") from None
     except Exception:  # whatever numpy and zipfile have for damaged files
         raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
+
+
+def read_inputs(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
+    """Inputs of a tensor program from a file; ``BadInput`` if they are not such."""
+    given = read_arrays(path, next(iter(program.inputs), ""))
+    with about(path):
+        return inputs.of_program(program, given)
 
 
 def arrays_writer(path: Path, arrays: Mapping[str, NDArray]) -> Writer:

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.tensors.compiled import Compiled
 from compiler.tensors.values import real_values
 from pal_units.formats import FORMATS, Format
+from spu.arch.package.compiled import Package
 from verif.tensor_prediction import predict
 
 #: Bits of codes that are tried, the fewest first.
 BITS = (4, 6, 8)
 
 
-def quality(compiled: Compiled, inputs: Mapping[str, NDArray]) -> float:
+def quality(compiled: Package, inputs: Mapping[str, NDArray]) -> float:
     """Signal to noise ratio of PAL arithmetic against float64 in dB, of the worst output."""
     program = compiled.program
     real, _ = real_values(compiled.meant, inputs)
@@ -37,7 +37,7 @@ def formats_text(formats: Iterable[Format]) -> str:
     return ", ".join(f"{counts[name]} in {name}" for name in sorted(counts))
 
 
-def choose_formats(compiled: Compiled, inputs: Mapping[str, NDArray], budget: float,
+def choose_formats(compiled: Package, inputs: Mapping[str, NDArray], budget: float,
                    progress: Callable[[int, int], None] = lambda done, total: None
                    ) -> dict[int, Format]:
     """Formats of products with which the outputs keep ``budget`` dB on these inputs.

@@ -1,28 +1,24 @@
 """The ``spu`` command: exit code 0 ok, 1 failed check, 2 usage or bad input."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import onnx
 import typer
 
 from compiler.assembly import assemble_text, assembly
 from compiler.dataflow.mapped import MAPPING
 from compiler.disassemble import disassemble
-from compiler.driver import PROGRAM, REPORT, compile_file, save
-from compiler.tensors.store import ARRAYS, PROGRAMS
+from compiler.driver import compile_file
 from pal_units.formats import FORMATS
 from rtl.simulator import SIMULATORS
 from spu.arch import bitstream
-from spu.arch.files import Writer, check_directory, check_file, replace_file, replace_files
-from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, architecture
-from spu.engine import codec
-from spu.model.array import GoldenArray, Result
-from verif.array_files import arrays_writer, read_arrays
+from spu.arch.files import check_directory, check_file, replace_file
+from spu.arch.package.compiled import Package
+from spu.arch.package.manifest import ARRAYS, PROGRAM, PROGRAMS, REPORT
+from spu.arch.package.pipeline import Pipeline
+from spu.arch.package.store import load, save
+from spu.arch.params import CONFIGS, MATRIX_FORMATS
 from verif.cli_check import Batch, Dims, check, naming, parse_dims
 from verif.cli_common import (
     EXIT_FAILED,
@@ -37,7 +33,7 @@ from verif.cli_common import (
     working,
 )
 from verif.cli_mapping import explain, map_command
-from verif.cli_steps import KIND, compile_steps, run_steps
+from verif.cli_steps import compile_steps, run_model
 from verif.cli_studies import area, fpga, numerics
 from verif.explain import load as load_mapping
 from verif.program_files import read_any, read_program
@@ -65,39 +61,12 @@ def spu(context: typer.Context,
         print(context.get_help())
 
 
-def _load(directory: Path) -> tuple[bytes, bitstream.Image, dict]:
-    """Program, what it configures, and report of a compiled directory."""
-    if _kind(directory) == KIND:
+def _pipeline(directory: Path) -> Pipeline:
+    """The one program of a compiled directory."""
+    package = load(directory)
+    if isinstance(package, Package):
         raise BadInput(f"{directory}: holds a program for each step; name a file in it")
-    try:
-        report = json.loads((directory / REPORT).read_text())
-        arch, _ = architecture(report["arch"]), report["io"]["input"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
-    return *read_program(directory / PROGRAM, arch), report
-
-
-@contextmanager
-def _reading(report: Path) -> Iterator[None]:
-    """Errors of what a report says that was changed since ``spu compile``."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, (codec.InputError, bitstream.BitstreamError, BadInput)):
-            raise
-        raise BadInput(f"{report}: not a report of spu compile: {error}") from None
-
-
-def _kind(directory: Path) -> str | None:
-    """What kind of program a directory holds, as its report says."""
-    if not (directory / REPORT).exists():
-        found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
-        raise BadInput(f"{directory}: {found}; spu run takes what spu compile wrote")
-    try:
-        report = json.loads((directory / REPORT).read_text())
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{directory / REPORT}: not a report of spu compile: {error}") from None
-    return report.get("kind") if isinstance(report, dict) else None
+    return package
 
 
 @app.command("compile")
@@ -135,9 +104,7 @@ def compile_command(
         check_directory(out, (PROGRAM, REPORT))
         check_kept((out / PROGRAM, out / REPORT), (model,))
         compiled = compile_file(model, CONFIGS[arch], FORMATS[fmt], input_max, seed, note)
-        # The only one; spu run names an array by it.
-        compiled.report["io"]["output"] = onnx.load(model).graph.output[0].name
-        save(compiled, out)
+        save(compiled.package, out)
     report = compiled.report
     print(f"{out / PROGRAM}: {report['bytes']} bytes, II {report['ii']} "
           f"(bounds {', '.join(f'{k} {v}' for k, v in report['ii_bounds'].items())}), "
@@ -175,54 +142,12 @@ def run(
     check_kept((out, *([stats] if stats else [])), (
         inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
         *(directory / PROGRAMS).glob("*.spub")))
-    if _kind(directory) == KIND:
-        try:
-            text, saturated = run_steps(directory, inputs, out, engine == EngineName.rtl, stats)
-        except bitstream.BitstreamError as error:   # of a report without digest
-            raise BadInput(f"{directory / PROGRAMS}: {error}") from None
-        print(text)
-        report_saturated(saturated, strict)
-        return
-    content, image, report = _load(directory)
-    arch = image.arch
-    if engine == EngineName.rtl:
-        from spu.engine.rtl_run import check_rtl
-
-        check_rtl(arch, sim)
-    name = report["io"]["input"]
-    given = read_arrays(inputs, name)
-    if given.keys() != {name}:
-        raise BadInput(f"{inputs}: has {sorted(given)}, the input is {name!r}")
-    x = given[name]
-    with about(inputs), _reading(directory / REPORT):
-        words = codec.encode_inputs(x, report, arch)
-    golden = GoldenArray(image).run(words, len(x))
-    outputs, counters = golden.outputs, {"CYCLES_0": golden.cycles, "ACTIVE_0": golden.cycles}
-    if engine == EngineName.rtl:
-        outputs, counters = _run_rtl(arch, content, golden, words, len(x), sim)
-    with _reading(directory / REPORT):
-        result = codec.decode_outputs(outputs, report, arch)
-        saturated = codec.saturated_layers(golden.tile_saturated, report)
-    files: dict[Path, Writer] = {out: arrays_writer(
-        out, {report["io"].get("output", "output"): result})}
-    if stats:
-        text = json.dumps({"engine": str(engine), "vectors": len(x), "saturated": saturated,
-                           **counters}, indent=1)
-        files[stats] = lambda sink: sink.write(text.encode() + b"\n")
-    replace_files(files)
-    print(f"{out}: {len(result)} vectors in {counters['CYCLES_0']} cycles")
+    if not (directory / REPORT).exists():
+        found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
+        raise BadInput(f"{directory}: {found}; spu run takes what spu compile wrote")
+    text, saturated = run_model(load(directory), inputs, out, engine == EngineName.rtl, sim, stats)
+    print(text)
     report_saturated(saturated, strict)
-
-
-def _run_rtl(arch: Architecture, content: bytes, golden: Result, words: dict, count: int,
-             sim: str) -> tuple[dict, dict]:
-    from spu.engine.rtl_run import build_rtl, run_same, workplace
-
-    with working("building the simulator"):
-        build = build_rtl(arch, sim)
-    with working("running the RTL"), workplace() as work:
-        result = run_same(build, arch, content, golden, words, count, work)
-    return result.outputs, result.counters
 
 
 @app.command()
@@ -245,7 +170,7 @@ def disasm(
 def _image(directory: Path) -> bitstream.Image:
     """What the program in a directory configures, whichever command wrote it."""
     if (directory / REPORT).exists():
-        return _load(directory)[1]
+        return _pipeline(directory).image
     if not (directory / PROGRAM).exists():
         raise BadInput(f"{directory}: has no {PROGRAM}; give a directory that spu compile or spu "
                        "map -o wrote, or a program file with --arch")

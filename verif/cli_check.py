@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from compiler.errors import CompileError, Refusal, Refused
-from compiler.tensors.compiled import compile_program
+from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower_all
 from compiler.tensors.onnx_graph import WrongDimension, prepare, read
 from spu.arch.params import CONFIGS, Architecture
+from verif.array_files import read_inputs
 from verif.cli_common import EXIT_BAD_INPUT, ArchName, BadInput, fail, working
-from verif.cli_steps import arrays
 
 Dims = Annotated[list[str] | None, typer.Option(
     "--dim", metavar="NAME=N", help="Size of an open dimension, by its name; as often as needed.")]
@@ -90,7 +90,7 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
         program, refused = lower_all(prepare(model, path.stem, batch, dims))
         found += refused
         compile_program(program, arch, progress=progress, calibrate=None if calibrate is None
-                        else arrays(calibrate, program))
+                        else read_inputs(calibrate, program))
     except WrongDimension:
         raise
     except Refused as error:

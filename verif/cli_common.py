@@ -20,8 +20,9 @@ from rich.text import Text
 from compiler.errors import CompileError
 from rtl.simulator import MissingTool, SimulationError
 from spu.arch import bitstream
+from spu.arch.package.manifest import PackageError
 from spu.arch.params import CONFIGS
-from spu.engine import codec
+from spu.engine.errors import InputError, RunError
 
 ArchName = StrEnum("ArchName", {n: n for n in CONFIGS})  # type: ignore[misc]
 console = Console(stderr=True, soft_wrap=True)
@@ -92,15 +93,15 @@ def _known(error: Exception) -> int:
     """Print an error that users cause; its exit code, 0 if it is another one."""
     if isinstance(error, BrokenPipeError):
         return 0
-    if isinstance(error, (CompileError, bitstream.BitstreamError, codec.InputError, BadInput,
-                          MissingTool)):
+    if isinstance(error, (CompileError, PackageError, bitstream.BitstreamError, InputError,
+                          BadInput, MissingTool)):
         return say(str(error), EXIT_BAD_INPUT)
     if isinstance(error, OSError):
         return say(f"{error.filename}: {error.strerror}" if error.filename else str(error),
                    EXIT_BAD_INPUT)
     if isinstance(error, MemoryError):
         return say(f"not enough memory: {error}".rstrip(": "), EXIT_BAD_INPUT)
-    if isinstance(error, SimulationError):
+    if isinstance(error, (SimulationError, RunError)):
         return say(str(error), EXIT_FAILED)
     return 0
 
@@ -140,7 +141,7 @@ def about(path: Path) -> Iterator[None]:
     """Errors of a file's content, which do not know its name, as ``BadInput`` with the name."""
     try:
         yield
-    except (CompileError, bitstream.BitstreamError, codec.InputError) as error:
+    except (CompileError, bitstream.BitstreamError, InputError) as error:
         raise BadInput(f"{path}: {error}") from None
 
 

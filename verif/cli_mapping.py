@@ -10,7 +10,6 @@ import typer
 
 from compiler.dataflow.advice import smallest_change
 from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget
-from compiler.dataflow.graph import CONSTANT
 from compiler.dataflow.graph import load as load_dataflow
 from compiler.dataflow.mapped import MAPPING
 from compiler.dataflow.mapper import (
@@ -22,11 +21,10 @@ from compiler.dataflow.mapper import (
     parse_grid,
     prepare,
 )
-from compiler.dataflow.operations import OPERATIONS
-from compiler.driver import PROGRAM
 from compiler.errors import CompileError
-from compiler.tensors.store import REPORT
 from spu.arch.files import check_directory, replace_files
+from spu.arch.operations import CONSTANT, OPERATIONS
+from spu.arch.package.manifest import PROGRAM, REPORT
 from spu.arch.params import CONFIGS
 from verif import kernels
 from verif.cli_common import ArchName, BadInput, check_kept, working

@@ -1,55 +1,34 @@
-"""``spu compile`` and ``spu run`` for models that are sequences of programs."""
+"""What ``spu compile --steps`` and ``spu run`` do."""
 
 import json
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.text import Text
 
-from compiler.tensors.compiled import Compiled, Kernel, Work, compile_program
-from compiler.tensors.expressions import least_magnitude
+from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.onnx_graph import read
-from compiler.tensors.program import Program, node_name
-from compiler.tensors.store import ARRAYS, KIND, PROGRAMS, REPORT, load, save
 from pal_units.formats import PAL8T, PAL8U, Format
 from rtl.simulator import LONG, SHORT
 from spu.arch.files import Writer, check_directory, replace_files
+from spu.arch.package.compiled import Kernel, Package, Work
+from spu.arch.package.manifest import ARRAYS, PROGRAMS, REPORT
+from spu.arch.package.pipeline import Pipeline
+from spu.arch.package.program import node_name
+from spu.arch.package.store import save
 from spu.arch.params import Architecture
-from spu.engine.rtl_run import check_rtl, workplace
-from verif.array_files import arrays_writer, read_arrays
+from spu.engine import inputs
+from spu.engine.array import Engine, GoldenEngine
+from spu.engine.run import run
+from verif.array_files import arrays_writer, read_arrays, read_inputs
 from verif.budget import choose_formats, formats_text, quality
-from verif.cli_common import BadInput, check_kept, console, working
-from verif.tensors import Engine, GoldenEngine, RtlEngine, held, run
-
-__all__ = ["KIND", "compile_steps", "run_steps"]
+from verif.cli_common import BadInput, about, check_kept, console, working
 
 #: Cycles in RTL from which a build of another simulator pays: 1,988 of the digits perceptron on
 #: ``basic`` take 25 s in the one for short runs and 17 s in the other, whose build takes 88 s.
 MANY = 20_000
-
-
-def arrays(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
-    """Inputs of a program: an ``.npz`` by name, or an ``.npy`` for the only one.
-
-    Raises ``BadInput`` for other names, shapes or types, and for NaN and infinities.
-    """
-    given = read_arrays(path, next(iter(program.inputs), ""))
-    if given.keys() != program.inputs.keys():
-        raise BadInput(f"{path}: has {sorted(given)}, the inputs are {sorted(program.inputs)}")
-    for name, values in given.items():
-        shape = program.shape(program.inputs[name])
-        if values.dtype.kind not in "fiu":
-            raise BadInput(f"{path}: {name} must be real numbers, not {values.dtype}")
-        if values.shape != shape:
-            raise BadInput(f"{path}: {name} must have shape {shape}, not {values.shape}; "
-                           "spu compile --batch and --dim set the sizes that a model leaves open")
-        if not np.isfinite(values).all():
-            raise BadInput(f"{path}: {name} holds NaN or infinities")
-    return {name: values.astype(np.float64) for name, values in given.items()}
 
 
 def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch: int | None,
@@ -64,7 +43,7 @@ def compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch:
                        "bits to begin with")
     program = lower(read(path), path.stem, batch, dims)
     known = dict[Work, Kernel]()
-    given = None if calibrate is None else arrays(calibrate, program)
+    given = None if calibrate is None else read_inputs(calibrate, program)
     with working("compiling") as note:
         compiled = compile_program(program, arch, fmt, seed=seed, known=known, progress=note,
                                    calibrate=given)
@@ -90,7 +69,7 @@ def remark(line: str) -> None:
     console.print(Text(f"spu: note: {line}"))
 
 
-def _tops(compiled: Compiled) -> str:
+def _tops(compiled: Package) -> str:
     """Magnitudes that inputs may have: one number, or one for each input."""
     tops = {name: f"{2.0 ** (compiled.bias(i) / 8):g}"
             for name, i in compiled.program.inputs.items()}
@@ -99,35 +78,41 @@ def _tops(compiled: Compiled) -> str:
     return ", ".join(f"{top} ({name})" for name, top in tops.items())
 
 
-def run_steps(directory: Path, inputs: Path, out: Path, rtl: bool, stats: Path | None
-              ) -> tuple[str, dict[str, int]]:
+def run_model(package: Package | Pipeline, path: Path, out: Path, rtl: bool, sim: str,
+              stats: Path | None) -> tuple[str, dict[str, int]]:
     """Run on inputs and save the outputs; returns what happened in a line, and saturated elements
     by node."""
-    compiled = load(directory)
-    given = arrays(inputs, compiled.program)
-    for name, i in compiled.program.inputs.items():
-        top = 2.0 ** (compiled.bias(i) / 8)
-        most = np.abs(held(compiled, i, given[name])).max(initial=0)
-        if most > top:
-            raise BadInput(f"{inputs}: {name} has magnitude {most:g}, the program takes up to "
-                           f"{top:g}; spu compile --calibrate sets it")
-        least, some = least_magnitude(compiled.bias(i)), np.abs(given[name][given[name] != 0])
-        if 2 * int((small := some < least / 2).sum()) > some.size:
-            remark(f"{name}: {int(small.sum())} of {some.size} elements are below {least:.3g} and "
-                   "become zero; spu compile --calibrate sets it")
-    if rtl:
-        check_rtl(compiled.arch)
-    effort = LONG if sum(compiled.cycles().values()) > MANY else SHORT
-    with working("running") as note, workplace() if rtl else nullcontext() as work:
-        engine: Engine = (RtlEngine(compiled.arch, work=work, effort=effort) if work else
-                          GoldenEngine(compiled.arch))
-        results = run(compiled, engine, given,
-                      lambda done, total: note(f"step {done} of {total}"))
+    given = read_arrays(path, next(iter(inputs.names(package)), ""))
+    with about(path):
+        given = inputs.checked(package, given)
+    for line in inputs.remarks(package, given):
+        remark(line)
+    with working("running") as note, _engine(package, rtl, sim, note) as engine, about(path):
+        results = run(package, engine, given, lambda done, total: note(f"step {done} of {total}"))
     files: dict[Path, Writer] = {out: arrays_writer(out, results)}
     if stats:
-        text = json.dumps({"cycles": engine.cycles, "runs": engine.runs, "saturated": {
-            node_name(label): count for label, count in engine.nodes.items()}}, indent=1)
+        text = json.dumps({
+            "engine": "rtl" if rtl else "golden", "cycles": engine.cycles, "runs": engine.runs,
+            "saturated": {node_name(label): count for label, count in engine.nodes.items()},
+            **(engine.counters if engine.runs == 1 else {})}, indent=1)
         files[stats] = lambda sink: sink.write(text.encode() + b"\n")
     replace_files(files)
     shapes = ", ".join(f"{name} {values.shape}" for name, values in results.items())
     return f"{out}: {shapes} in {engine.cycles} cycles of {engine.runs} runs", dict(engine.nodes)
+
+
+@contextmanager
+def _engine(package: Package | Pipeline, rtl: bool, sim: str, note: Callable[[str], None]
+            ) -> Iterator[Engine]:
+    """The engine, with a directory to work in."""
+    if not rtl:
+        yield GoldenEngine(package.arch)
+        return
+    from spu.engine.rtl_engine import RtlEngine
+    from spu.engine.rtl_run import check_rtl, workplace
+
+    check_rtl(package.arch, sim)
+    note("building the simulator, if it is not there")
+    many = isinstance(package, Package) and sum(package.cycles().values()) > MANY
+    with workplace() as work:
+        yield RtlEngine(package.arch, work=work, effort=LONG if many else SHORT, sim=sim)

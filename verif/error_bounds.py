@@ -13,19 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN
-from compiler.tensors.compiled import Compiled, Work
-from compiler.tensors.expressions import (
+from compiler.tensors.values import real_values
+from spu.arch.operations import CONSTANT, IN
+from spu.arch.package.compiled import Package, Work
+from spu.arch.package.expression import (
     REAL,
     Expression,
     held_constant,
     least_magnitude,
     operand_bias,
 )
-from compiler.tensors.program import Layout, Map, Product
-from compiler.tensors.values import gathered, real_values
-from verif.meaning import held, untold
+from spu.arch.package.program import Layout, Map, Product, gathered
+from spu.engine.meaning import held, untold
 from verif.product_bounds import product_errors
 
 #: Relative error of a result that is the nearest code, and of one within a unit of the log.
@@ -45,7 +44,7 @@ class Bounded:
     error: NDArray[np.float64]
 
 
-def error_bounds(compiled: Compiled, inputs: Mapping[str, NDArray], told: bool = False
+def error_bounds(compiled: Package, inputs: Mapping[str, NDArray], told: bool = False
                  ) -> dict[str, Bounded]:
     """Outputs by name: real values and bounds of the errors, inputs encoded included.
 
@@ -92,7 +91,7 @@ def rounded(op: str, value: NDArray, error: NDArray, bias: int) -> Bounded:
 
 
 class _Analysis:
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: Package) -> None:
         self.compiled = compiled
 
     def run(self, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:

@@ -1,6 +1,5 @@
 """What bounds a compiled model: steps by their cycles, or the resources of a pipeline."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,30 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from compiler.driver import PROGRAM
-from compiler.errors import CompileError
-from compiler.tensors.store import KIND, PROGRAMS, REPORT, load
-from spu.arch.params import architecture
-from verif.program_files import read_program
+from spu.arch.package.manifest import REPORT, PackageError, read
+from spu.arch.package.store import KIND, load
 
 
 def show_model(directory: Path, console: Console) -> None:
-    """The report of ``spu compile`` in a table.
-
-    Raises ``CompileError`` if it is none, and what ``spu run`` does for programs that are damaged.
-    """
-    with _reading(path := directory / REPORT):
-        report = json.loads(path.read_text())
-        steps, arch = report.get("kind") == KIND, architecture(report["arch"])
-    if not steps:
-        read_program(directory / PROGRAM, arch)
-    else:
-        load(directory)
-        # The digest, which older reports have not, is of all files.
-        for program in () if "digest" in report else (directory / PROGRAMS).glob("*.spub"):
-            read_program(program, arch)
-    with _reading(path):
-        (_steps if steps else _pipeline)(report, console)
+    """The report of ``spu compile`` in a table; ``PackageError`` as for ``spu run``."""
+    load(directory)
+    report = read(directory).report
+    with _reading(directory / REPORT):
+        (_steps if report["kind"] == KIND else _pipeline)(report, console)
 
 
 @contextmanager
@@ -41,7 +26,7 @@ def _reading(path: Path) -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:  # whatever a report has that is none
-        raise CompileError(f"{path}: not a report of spu compile: {error}") from None
+        raise PackageError(f"{path}: not a report of spu compile: {error}") from None
 
 
 def _steps(report: dict, console: Console) -> None:

@@ -28,12 +28,12 @@ from onnx import ModelProto, TensorProto, numpy_helper, version_converter
 from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner
 
-from compiler.tensors import compiled as compiled_module
-from compiler.tensors.compiled import Compiled
+from compiler.tensors import compile as compile_module
 from compiler.tensors.folding import meaning
 from compiler.tensors.functions import opsets_of
-from compiler.tensors.store import load
 from spu.arch.files import replace_files
+from spu.arch.package.compiled import Package
+from spu.arch.package.store import load
 from verif import unlimited
 from verif.array_files import write_arrays
 from verif.cli import app
@@ -87,7 +87,9 @@ def attempt(made: Mutant, directory: Path) -> Outcome:
             return Outcome("refused by spu run", text)
         if code:
             raise Fault("WRONG", f"spu run exits with {code}: {text}")
-        return _judged(made, load(out), directory)
+        package = load(out)
+        assert isinstance(package, Package)
+        return _judged(made, package, directory)
     except Fault as fault:
         return Outcome(*fault.args)
 
@@ -113,7 +115,7 @@ def _spu(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.stdout or "".join(lines)
 
 
-def _judged(made: Mutant, compiled: Compiled, directory: Path) -> Outcome:
+def _judged(made: Mutant, compiled: Package, directory: Path) -> Outcome:
     with np.load(directory / "y.npz") as file:
         got = dict(file)
     reported = json.loads((directory / "stats.json").read_text()).get("saturated", {})
@@ -230,14 +232,14 @@ def _work(task: tuple[int, int]) -> Outcome:
 def _remember() -> None:
     """Map equal kernels once in a process: many models have the same."""
     known: dict[bytes, Any] = {}
-    original: Callable[..., Any] = compiled_module.map_kernel
+    original: Callable[..., Any] = compile_module.map_kernel
 
     def map_kernel(graph: Any, *arguments: Any) -> Any:
         key = pickle.dumps((replace(graph, name=""), arguments))
         if key not in known:
             known[key] = original(graph, *arguments)
         return known[key]
-    compiled_module.map_kernel = map_kernel  # type: ignore[assignment]
+    compile_module.map_kernel = map_kernel  # type: ignore[assignment]
 
 
 def fuzz(count: int, seed: int = 0, first: int = 0) -> Iterator[tuple[int, Outcome]]:

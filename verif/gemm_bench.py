@@ -13,11 +13,13 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
-from compiler.gemm import Gemm, gemm
+from compiler.gemm import gemm
+from spu.arch.package.product import Gemm
 from spu.arch.params import from_parameters
 from spu.driver import Driver
 from spu.driver.cocotb_port import CocotbPort
-from verif.gemm import expected_words, input_streams, predicted_codes, result_codes
+from spu.engine.streams import expected_words, input_streams, result_codes
+from verif.gemm import predicted_codes
 
 #: Cycles in which the input FIFOs fill before a run.
 FILL_CYCLES = 64

@@ -5,20 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.dataflow.graph import CONSTANT, Dataflow
+from compiler.dataflow.graph import Dataflow
 from compiler.dataflow.mapper import Mapped
-from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, mode_of
+from compiler.dataflow.operations import constant_data, mode_of
 from compiler.errors import CompileError
 from spu.arch import bitstream
-from spu.arch.context import SUM_OPS, VECTOR_OPS, Op
-from spu.arch.params import MATRIX_FORMATS, Architecture
-from spu.model import units
+from spu.arch.operations import CONSTANT, IN, OPERATIONS, OUT
+from spu.arch.params import Architecture
+from spu.engine.streams import interleaved
 from spu.model import words as w
 from spu.model.array import GoldenArray, Result
+from spu.model.operations import apply
 from spu.model.words import Stream, Words
-
-#: Of operations that have no use for a vector mode.
-NO_MODE = {"offset": 0, "bias": 0}
 
 
 def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], iterations: int
@@ -47,16 +45,6 @@ def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], 
     return made
 
 
-def apply(op: Op, words: list[Words], mode: dict[str, int] | None) -> Words:
-    """An operation of the array on three words, some of which it may have no use for."""
-    a, b, c = words
-    if op in SUM_OPS:
-        return units.sums(op, a, b, c, np.zeros(1, np.int64))
-    if op in VECTOR_OPS:
-        return units.vector(op, a, b, c, mode or NO_MODE, 0, MATRIX_FORMATS[0])
-    return units.alu(op, a, b, c)
-
-
 def streams(mapped: Mapped, words: Mapping[int, Stream], op: str) -> dict[int, Stream]:
     """Words of all operations ``op`` (``in`` or ``out``) as the streams of their columns."""
     timed: dict[int, list[tuple[int, Stream]]] = {}
@@ -66,11 +54,7 @@ def streams(mapped: Mapped, words: Mapping[int, Stream], op: str) -> dict[int, S
     return {col: interleaved(parts, mapped.placed.ii) for col, parts in timed.items()}
 
 
-def interleaved(timed: list[tuple[int, Stream]], ii: int) -> Stream:
-    """One stream of the words of several: (cycle of the first, words), each every ``ii`` cycles."""
-    events = sorted((time + i * ii, k, i) for k, (time, stream) in enumerate(timed)
-                    for i in range(len(stream)))
-    return [timed[k][1][i] for _, k, i in events]
+
 
 
 def random_inputs(mapped: Mapped, iterations: int, seed: int) -> dict[int, Stream]:

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
-from compiler.tensors.compiled import Compiled, compile_program
+from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.values import real_values
 from rtl.simulator import LONG
+from spu.arch.package.compiled import Package
 from spu.arch.params import CONFIGS, Architecture
+from spu.engine.array import Engine, GoldenEngine
+from spu.engine.host import run
+from spu.engine.rtl_engine import RtlEngine
 from spu.engine.rtl_run import BUILD
 from verif.budget import choose_formats, decibels, formats_text
 from verif.digits.cnn import MODEL as CNN
@@ -30,7 +34,6 @@ from verif.sequence import Recorder, run_sequence
 from verif.stamps import LOADING, MODELS
 from verif.tables import markdown, show, table
 from verif.tensor_prediction import predict
-from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 
 #: Of the encoder blocks of MiniLM-L12-H384 (W. Wang et al., "MiniLM", NeurIPS 2020), and of a
 #: short sentence.
@@ -128,14 +131,14 @@ def encoder() -> Workload:
 
 
 def compiled(workload: Workload, arch: Architecture,
-             progress: Callable[[str], None] = lambda _: None) -> Compiled:
+             progress: Callable[[str], None] = lambda _: None) -> Package:
     """The workload's model, its tensor bias from the magnitudes of these inputs."""
     batch = len(next(iter(workload.inputs.values())))
     program = lower(workload.model, workload.name, batch)
     return compile_program(program, arch, calibrate=workload.inputs, progress=progress)
 
 
-def measure(workload: Workload, model: Compiled, engine: Engine,
+def measure(workload: Workload, model: Package, engine: Engine,
             progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
     """Figures of a run: dB against float, of the array and of the prediction."""
     program = model.program

@@ -20,16 +20,18 @@ from rich.console import Console
 from rich.table import Table
 
 from compiler.errors import CompileError
-from compiler.tensors.compiled import compile_program
+from compiler.tensors.compile import compile_program
 from compiler.tensors.honoured import FLOATS
 from compiler.tensors.lower import lower
 from compiler.tensors.lowering import OPERATORS
-from compiler.tensors.program import Layout, Program
 from rtl.simulator import LONG
+from spu.arch.package.program import Layout, Program
 from spu.arch.params import CONFIGS
+from spu.engine.array import Engine, GoldenEngine
+from spu.engine.host import run
+from spu.engine.rtl_engine import RtlEngine
 from verif.error_bounds import error_bounds
 from verif.tables import markdown
-from verif.tensors import Engine, GoldenEngine, RtlEngine, run
 
 PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
 

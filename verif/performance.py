@@ -20,10 +20,10 @@ from spu.arch import bitstream
 from spu.arch.params import CONFIGS, Architecture
 from spu.engine import codec
 from spu.engine.rtl_run import BUILD, build_rtl
+from spu.engine.streams import input_streams
 from spu.model.array import GoldenArray
 from spu.model.words import Stream
 from verif.digits.data import MODEL, split
-from verif.gemm import input_streams
 from verif.gemm_bench import operands
 from verif.stamps import PERFORMANCE
 

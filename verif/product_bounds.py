@@ -5,15 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.tensors.compiled import weight_blocks
-from compiler.tensors.expressions import least_magnitude
-from pal_units import model, tables
+from pal_units import model
 from pal_units.formats import Format
+from spu.arch.package.expression import least_magnitude
+from spu.arch.package.product import weight_blocks
 from spu.arch.params import BLOCK, MATRIX_DOT
+from spu.engine.product_loss import UNIT, half_gap
 
 Values = NDArray[np.float64]
-#: The accumulator's unit, of the product of the tensors' tops.
-UNIT = 2.0 ** -float(tables.octaves_below(MATRIX_DOT))
 
 
 def product_errors(a: tuple[Values, Values], b: tuple[Values, Values] | Values,
@@ -68,14 +67,6 @@ def _blocked(rows: tuple[Values, Values], fmt: Format, bias: int
     # What becomes zero is no further off than it is large.
     out = (blocks[1] + np.minimum(lost, size + blocks[1])).reshape(*value.shape[:2], -1)
     return value, out[:, :, :value.shape[2]], tops[1]
-
-
-def half_gap(size: Values, fmt: Format) -> Values:
-    """Greatest error of rounding numbers up to ``size`` to codes of a block of top 1."""
-    levels = np.sort(model.value_of(np.arange(fmt.m_max + 1), fmt))
-    most = np.maximum.accumulate(np.diff(levels) / 2)
-    index = np.clip(np.searchsorted(levels, size), 1, len(levels) - 1)
-    return most[index - 1]
 
 
 def _known_weights(constant: Values, fmt: Format) -> tuple[Values, Values]:

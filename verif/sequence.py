@@ -12,9 +12,9 @@ from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.packing import to_words
 from spu.arch.params import Architecture
+from spu.engine.array import Cycles, GoldenEngine
 from spu.engine.rtl_run import build_rtl
 from spu.model.words import Stream
-from verif.tensors import Cycles, GoldenEngine
 
 #: How programs follow each other: loaded when the one before has ended, or while it runs.
 MODES = ("alone", "overlapped")

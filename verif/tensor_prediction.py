@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pal_units as pal
-from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN, constant_codes
-from compiler.tensors.compiled import Compiled, Work, partial_sums
-from compiler.tensors.expressions import REAL, operand_bias
-from compiler.tensors.program import Layout, Map, Product
-from compiler.tensors.values import gathered
 from pal_units import model
 from pal_units.formats import Format
+from spu.arch.operations import CONSTANT, IN, constant_codes
+from spu.arch.package.compiled import Package, Work, partial_sums
+from spu.arch.package.expression import REAL, operand_bias
+from spu.arch.package.program import Layout, Map, Product, gathered
 from spu.arch.params import BLOCK
-from verif.tensors import held
+from spu.engine.meaning import held
 
 
-def predict(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, NDArray[np.float64]]:
+def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArray[np.float64]]:
     """Outputs by name."""
     program = compiled.program
 

@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import pal_units as pal
-from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN
-from compiler.tensors.compiled import Compiled
-from compiler.tensors.expressions import REAL, Expression
-from compiler.tensors.program import Layout, Map
-from compiler.tensors.values import gathered
 from pal_units import model
 from pal_units.formats import BIAS_PER_OCTAVE, PAL16, Format
 from pal_units.model.log16 import log_of_integer
 from pal_units.tables import octaves_below
+from spu.arch.operations import CONSTANT, IN
+from spu.arch.package.compiled import Package
+from spu.arch.package.expression import REAL, Expression
+from spu.arch.package.program import Layout, Map, gathered
 from spu.arch.params import BLOCK, MATRIX_DOT
 
 Values = NDArray[np.float64]
@@ -31,7 +29,7 @@ NEAREST = ("mul", "div")
 _MOST_OCTAVES = 1000
 
 
-def outputs(compiled: Compiled, inputs: Mapping[str, NDArray]) -> dict[str, Values]:
+def outputs(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, Values]:
     """Outputs by name; what is not finite is as in float64."""
     program = compiled.meant
     values: dict[int, Values] = {i: nearest(t.constant) for i, t in enumerate(program.tensors)

@@ -8,7 +8,7 @@ from compiler.dataflow.cycles import critical_cycle
 from compiler.dataflow.graph import Dataflow, path_text
 from compiler.dataflow.schedule import Grid
 from compiler.errors import CompileError
-from compiler.place import Tile
+from spu.arch.program import Tile
 
 
 @dataclass(frozen=True)

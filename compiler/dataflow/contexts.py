@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from compiler.dataflow.graph import CONSTANT, Edge
-from compiler.dataflow.operations import IN, OPERATIONS, OUT, constant_data, mode_of
+from compiler.dataflow.graph import Edge
+from compiler.dataflow.operations import constant_data, mode_of
 from compiler.dataflow.route import Hop, Net, Place, Routes, Wait
-from compiler.dataflow.schedule import Placed, Request, Tile
+from compiler.dataflow.schedule import Placed, Request
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import CONTEXT, Source
+from spu.arch.operations import CONSTANT, IN, OPERATIONS, OUT
 from spu.arch.params import EXISTS, NEIGHBOURS, Architecture, Port
+from spu.arch.program import Tile
 
 #: Operation codes that a context holds; 0 is no operation.
 CODES = 1 << CONTEXT["op"].width

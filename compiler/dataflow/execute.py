@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.dataflow.contexts import Assembled, Function
-from compiler.dataflow.graph import CONSTANT, Dataflow
+from compiler.dataflow.graph import Dataflow
 from compiler.errors import CompileError
-from compiler.place import Tile
 from compiler.tokens import Tokens
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import LINKS, Source
+from spu.arch.operations import CONSTANT
 from spu.arch.params import CONSTANTS, EXISTS, NEIGHBOURS, REGISTERS, neighbour
+from spu.arch.program import Tile
 
 #: Number of a token; None is no word.
 Token = int | None

@@ -12,6 +12,7 @@ import networkx as nx
 from compiler.dataflow.memory import uses_memory
 from compiler.errors import CompileError
 from spu.arch.config import VECTOR_MODE
+from spu.arch.operations import CONSTANT
 
 #: Edges that carry a word; edges of kind ``order`` carry none.
 VALUE_KINDS = ("data", "pred")
@@ -22,7 +23,6 @@ MAX_OPERANDS = 3
 MOST_ID, MOST_DISTANCE = (1 << 32) - 1, 255
 #: Tensor bias of a kernel, so that the offsets of all its operations fit a vector mode.
 MOST_BIAS = 1 << VECTOR_MODE["bias"].width - 2
-CONSTANT = "const"
 #: Place of an operand that a file does not number: after those that it does, in file order.
 LAST_OPERAND = 1 << 30
 

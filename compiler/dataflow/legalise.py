@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import networkx as nx
 
-from compiler.dataflow.graph import CONSTANT, MAX_OPERANDS, Dataflow, Edge, Node
-
-#: Operation that makes a word of a constant.
-PASS = "pass"
+from compiler.dataflow.graph import MAX_OPERANDS, Dataflow, Edge, Node
+from spu.arch.operations import CONSTANT, PASS
 
 
 def legalise(graph: Dataflow) -> Dataflow:

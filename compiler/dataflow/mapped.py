@@ -8,8 +8,8 @@ from compiler.dataflow.graph import Dataflow, to_json
 from compiler.dataflow.least import Least
 from compiler.dataflow.route import Hop, Routes, Wait
 from compiler.dataflow.schedule import Placed
-from compiler.place import Tile
 from spu.arch.params import Architecture
+from spu.arch.program import Tile
 
 #: File with the places of all operations.
 MAPPING = "mapping.json"

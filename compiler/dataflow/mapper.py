@@ -8,15 +8,16 @@ from compiler.dataflow.attempts import EFFORTS, Attempts, attempt, attempts
 from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget, OutOfTimeError
 from compiler.dataflow.contexts import CODES, EMITTED, Assembled, assemble
 from compiler.dataflow.execute import check_execution
-from compiler.dataflow.graph import CONSTANT, MAX_OPERANDS, Dataflow, from_json
+from compiler.dataflow.graph import MAX_OPERANDS, Dataflow, from_json
 from compiler.dataflow.kernel import complete, note_complete
 from compiler.dataflow.least import Least, least_ii
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapped import Mapped
-from compiler.dataflow.operations import OPERATIONS, check_kernel, mode_of, places
+from compiler.dataflow.operations import check_kernel, mode_of, places
 from compiler.dataflow.schedule import Grid, Request, Scarce, with_registered
 from compiler.errors import CompileError
 from spu.arch import bitstream, timing
+from spu.arch.operations import CONSTANT, OPERATIONS
 from spu.arch.params import CONFIGS, CONSTANTS, MODES, STAGES, Architecture
 
 #: Columns whose tiles have a data memory.

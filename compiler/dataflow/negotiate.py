@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.dataflow.graph import CONSTANT, Edge
+from compiler.dataflow.graph import Edge
 from compiler.dataflow.kernel import kernel
 from compiler.dataflow.mend import FIRM, LOOKS, PIECE, SCANNED, Nets, mend
 from compiler.dataflow.moves import Places, Rules, excess, placed_of, places_of, rows, rules
@@ -35,6 +35,7 @@ from compiler.dataflow.ways import (
     uses,
     ways,
 )
+from spu.arch.operations import CONSTANT
 
 #: Rounds before operations move; pressure at first, its growth, and what full resources learn.
 ROUNDS, PRESSURE, GROWTH, HISTORY = 30, 0.5, 1.3, 0.4

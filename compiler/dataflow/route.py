@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from compiler.place import Tile
 from spu.arch import timing
 from spu.arch.params import neighbour
+from spu.arch.program import Tile
 
 #: A tile whose crossbar has a word, and when: a result, from a link, or read from a register.
 Place = tuple[Tile, int]

@@ -9,9 +9,9 @@ from ortools.sat.python import cp_model
 from compiler.dataflow.budget import MOST_SECONDS, Budget
 from compiler.dataflow.cycles import settle
 from compiler.dataflow.graph import Dataflow, Edge
-from compiler.place import Tile
 from spu.arch import timing
 from spu.arch.params import REGISTERS, STAGES
+from spu.arch.program import Tile
 
 #: Deterministic seconds that a search may take, and those that shorten the ways.
 SEARCH, SHORTEN = 1.5, 0.3

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from compiler.dataflow.graph import CONSTANT, Dataflow, Edge, Node, checked
+from compiler.dataflow.graph import Dataflow, Edge, Node, checked
 from compiler.dataflow.mapper import Mapped, map_kernel
-from compiler.dataflow.operations import IN, OUT
 from compiler.errors import CompileError
+from spu.arch.operations import CONSTANT, IN, OUT
 from spu.arch.params import Architecture
 
 W = TypeVar("W", bound="Word")

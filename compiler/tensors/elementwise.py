@@ -6,17 +6,17 @@ from onnx import TensorProto
 
 from compiler.errors import CompileError
 from compiler.tensors import expressions as ex
-from compiler.tensors.expressions import Expression, variable
 from compiler.tensors.honoured import FLOATS
 from compiler.tensors.lowering import Lowering, operator
 from compiler.tensors.onnx_graph import Operator
+from spu.arch.package.expression import Expression, apply, tree, variable
 
 MOST = float(np.finfo(np.float32).max)
 X, Y = variable(0), variable(1)
 UNARY: dict[str, Expression] = {
-    "Relu": ex.apply("relu", X), "Sigmoid": ex.sigmoid(X), "Tanh": ex.tanh(X), "Erf": ex.erf(X),
-    "Exp": ex.exp(X), "Log": ex.log(X), "Sqrt": ex.apply("sqrt", X), "Abs": ex.apply("abs", X),
-    "Neg": ex.apply("neg", X), "Reciprocal": 1.0 / X}
+    "Relu": apply("relu", X), "Sigmoid": ex.sigmoid(X), "Tanh": ex.tanh(X), "Erf": ex.erf(X),
+    "Exp": ex.exp(X), "Log": ex.log(X), "Sqrt": apply("sqrt", X), "Abs": apply("abs", X),
+    "Neg": apply("neg", X), "Reciprocal": 1.0 / X}
 BINARY = {"Add": X + Y, "Sub": X - Y, "Mul": X * Y, "Div": X / Y}
 CHOICES = {"Max": "max", "Min": "min", "Sum": "add"}
 
@@ -62,7 +62,7 @@ def choose(low: Lowering, node: Operator) -> int:
         raise CompileError(f"operands of shapes {', '.join(map(str, shapes))}: version "
                            f"{node.version} does not broadcast")
     terms = [variable(k) for k in range(len(tensors))]
-    return low.program.map(ex.tree(CHOICES[node.op], terms), *tensors)
+    return low.program.map(tree(CHOICES[node.op], terms), *tensors)
 
 
 @operator("Gelu")
@@ -97,11 +97,11 @@ def power(low: Lowering, node: Operator) -> int:
                                  "not constant"
     elif (base <= 0).any():
         raise CompileError(f"a base of {base.min():g} takes a constant exponent")
-    beyond = ex.apply("select", 0.0, ex.apply("select", 1.0 / X, 1.0, ex.apply("lt", Y, 0.0)),
-                      ex.apply("lt", 0.0, Y))
-    whole = ex.apply("exp2", ex.apply("log2", X) * Y)
-    return program.map(whole if base is not None else ex.apply(
-        "select", whole, beyond, ex.apply("lt", 0.0, X)), x, y)
+    beyond = apply("select", 0.0, apply("select", 1.0 / X, 1.0, apply("lt", Y, 0.0)),
+                      apply("lt", 0.0, Y))
+    whole = apply("exp2", apply("log2", X) * Y)
+    return program.map(whole if base is not None else apply(
+        "select", whole, beyond, apply("lt", 0.0, X)), x, y)
 
 
 def _powers(low: Lowering, x: int, exponents: NDArray[np.float64]) -> int:
@@ -113,14 +113,14 @@ def _powers(low: Lowering, x: int, exponents: NDArray[np.float64]) -> int:
         if mask.all() or not mask.any():
             return yes if mask.all() else no
         sources.append(low.program.constant(mask))
-        return ex.apply("select", yes, no, variable(len(sources) - 1))
+        return apply("select", yes, no, variable(len(sources) - 1))
     whole = exponents == np.rint(exponents)
     odd = whole & (exponents % 2 == 1)
-    size = ex.apply("abs", X)
-    out: Expression | float = ex.apply("exp2", ex.apply("log2", where(whole, size, X)) * Y)
-    out = ex.apply("select", out, 0.0, ex.apply("lt", 0.0, size))
+    size = apply("abs", X)
+    out: Expression | float = apply("exp2", apply("log2", where(whole, size, X)) * Y)
+    out = apply("select", out, 0.0, apply("lt", 0.0, size))
     out = where(exponents < 0, 1.0 / out, out)
-    signed = ex.apply("select", ex.apply("neg", out), out, ex.apply("lt", X, 0.0))
+    signed = apply("select", apply("neg", out), out, apply("lt", X, 0.0))
     out = where(odd, signed, out)
     out = where(exponents == 0, 1.0, out)
     assert isinstance(out, Expression)
@@ -134,7 +134,7 @@ def clip(low: Lowering, node: Operator) -> int:
         name = node.inputs[place] if place < len(node.inputs) else ""
         if name and name not in low.constants \
                 and low.program.tensors[bounds := low.tensor(name)].constant is None:
-            out = ex.apply(op, out, variable(len(sources)))
+            out = apply(op, out, variable(len(sources)))
             sources.append(bounds)
             continue
         bound = low.known(node, place, ("min", "max")[place - 1])
@@ -144,7 +144,7 @@ def clip(low: Lowering, node: Operator) -> int:
             raise CompileError(f"its {('min', 'max')[place - 1]} is NaN")
         # The least and the greatest float32 are no bounds.
         if float(bound) > -MOST if op == "max" else float(bound) < MOST:
-            out = ex.apply(op, out, float(bound))
+            out = apply(op, out, float(bound))
     return low.program.map(out, *sources)
 
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.tensors.expressions import Expression, variable
-from compiler.tensors.program import MOST_INPUTS, Layout, Map, Program, Step
+from compiler.tensors.builder import MOST_INPUTS
+from spu.arch.package.expression import Expression, variable
+from spu.arch.package.program import Layout, Map, Program, Step
 
 #: Operations of a fused kernel: larger ones are slow to map, and wait for links and registers.
 MOST_FUSED = 32

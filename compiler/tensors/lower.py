@@ -9,7 +9,7 @@ from compiler.tensors import elementwise, layouts, products, reductions
 from compiler.tensors.fuse import fuse
 from compiler.tensors.lowering import OPERATORS, UNSUPPORTED, Lowering
 from compiler.tensors.onnx_graph import Graph, prepare
-from compiler.tensors.program import Program
+from spu.arch.package.program import Program
 
 #: Modules that register operators.
 MODULES = (elementwise, layouts, products, reductions)

@@ -23,11 +23,11 @@ from onnx import (
 
 from compiler.errors import CompileError, Refusal
 from compiler.tensors import honoured
+from compiler.tensors.builder import Builder
 from compiler.tensors.folding import folded
 from compiler.tensors.functions import Opsets, inlined, opsets_of, standard_body
 from compiler.tensors.honoured import FLOATS, Schema
 from compiler.tensors.onnx_graph import Graph, Operator, line_of, operator_of
-from compiler.tensors.program import Program
 
 Handler = Callable[["Lowering", Operator], int | list[int]]
 #: What makes the outputs of a node, by operator.
@@ -75,7 +75,7 @@ class Lowering:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.program = Program(graph.name)
+        self.program = Builder(graph.name)
         self.tensors: dict[str, int] = {}
         self.constants: dict[str, NDArray] = {}
         self.types: dict[str, TypeProto] = {}

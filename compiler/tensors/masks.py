@@ -2,7 +2,7 @@
 
 An exponential of what is far below zero is zero, and a maximum does not see what is far below
 another operand.  How far a value may be moved is found backwards, from its uses.  That it still is
-far from all others depends on their values: ``verif/meaning.py`` looks at those of a run.
+far from all others depends on their values: ``spu/engine/meaning.py`` looks at those of a run.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN
-from compiler.tensors.expressions import TIED, Expression, apply, constant
-from compiler.tensors.program import Layout, Map, Product, Program, Step
 from compiler.tensors.values import visit_values
+from spu.arch.operations import CONSTANT, IN
+from spu.arch.package.expression import TIED, Expression, apply, constant
+from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
+from spu.arch.package.ranges import ANY, FIXED, TOP, Levels, far
 
 #: Magnitudes from here on are masks, where uses allow; smaller ones are held as they are.
 MASK = 2.0**17
@@ -24,16 +24,10 @@ MASK = 2.0**17
 BOUND = 2.0**13
 #: Factors from here on are masks, if no inputs show what they are multiplied with.
 MASK_FACTOR = 2.0**20
-#: Octaves of the top of a class with masks at least; a mask is encoded as its top by ``BELOW``.
-MASK_TOP, BELOW = 16, 2
+#: Octaves of the top of a class with masks at least.
+MASK_TOP = 16
 #: The least factor on the way to an exponential with which a mask below that top makes zero.
 LEAST_FACTOR = 2.0**-7
-#: How far a value below (above) others may be moved: not at all, to the top of its class (only
-#: what is beyond all values of the class is compared with it), to any value far off.
-FIXED, TOP, ANY = 0, 1, 2
-
-Levels = tuple[int, int]
-
 
 class Uses:
     """``tensors``, ``nodes``: how far values far below zero, and far above, may be moved.
@@ -272,13 +266,16 @@ def without_masks(program: Program, uses: Uses, bias: Callable[[Any], int]
 
     ``bias`` of tensors and nodes of the program as it is.
     """
-    made = replace(program, tensors=list(program.tensors), steps=[])
+    made = Program(program.name, list(program.tensors), [], program.inputs, program.outputs,
+                   program.error, program.nonnegative, program.labels)
     renamed: dict[int, dict[Expression, Expression]] = {}
 
     def array(source: int, levels: Levels, own: int) -> int:
         values = program.tensors[source].constant
         if values is not None and (masks := mask_value(values, levels)).any():
-            return made.constant(np.where(masks, np.sign(values) * far(own), values))
+            made.tensors.append(Tensor(
+                values.shape, np.where(masks, np.sign(values) * far(own), values)))
+            return len(made.tensors) - 1
         return source
     for i, step in enumerate(program.steps):
         if isinstance(step, Layout):
@@ -305,11 +302,6 @@ def changed(old: Step, new: Step) -> bool:
         return old.sources != new.sources or old.expression.listed() != new.expression.listed()
     return old.sources != new.sources or (
         isinstance(old, Layout) and isinstance(new, Layout) and old.fill != new.fill)
-
-
-def far(bias: int) -> float:
-    """A mask under a tensor bias: so far from its top that sums with it do not saturate."""
-    return float(2.0 ** (bias / 8 - BELOW))
 
 
 def _expression(i: int, expression: Expression, uses: Uses, bias: Callable[[Any], int]

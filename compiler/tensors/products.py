@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.tensors.expressions import variable
 from compiler.tensors.lowering import Lowering, operator
 from compiler.tensors.onnx_graph import Operator
 from compiler.tensors.windows import Windows
+from spu.arch.package.expression import variable
 
 X, Y = variable(0), variable(1)
 

@@ -10,18 +10,14 @@ becomes of a value is that it is far below others, a constant stands for it that
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN
 from compiler.errors import Refusal, Refused
-from compiler.tensors.expressions import OCTAVES, TIED, Expression, own_bias
 from compiler.tensors.masks import (
     BOUND,
-    FIXED,
     MASK,
     MASK_FACTOR,
     MASK_TOP,
@@ -34,9 +30,12 @@ from compiler.tensors.masks import (
     undefined,
     without_masks,
 )
-from compiler.tensors.program import Layout, Map, Program, Step
 from compiler.tensors.scales import Scales, octaves
 from compiler.tensors.values import visit_values
+from spu.arch.operations import CONSTANT, IN
+from spu.arch.package.expression import OCTAVES, TIED, Expression
+from spu.arch.package.program import Layout, Map, Program
+from spu.arch.package.ranges import FIXED, Ranges
 
 #: Tensor bias by default: magnitudes from 2^-20 to 2^12.
 DEFAULT_BIAS = 8 * 12
@@ -53,23 +52,6 @@ FEW = 0.01
 LOWERED = 4
 
 Node = int | tuple[int, Expression]
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """Tensor biases in 1/8 octave: ``tensors`` by number, ``nodes`` of the expression of each map
-    by the number of its step, in the order of its subexpressions.
-
-    ``masks``: tensors that are told of no magnitudes below or above what they hold, see ``Uses``.
-    ``meant``: steps as the model has them, by number, of those with other constants for masks.
-    ``notes``: constants and magnitudes that are not held as they are, a line each.
-    """
-
-    tensors: dict[int, int]
-    nodes: dict[int, tuple[int, ...]]
-    masks: dict[int, tuple[int, int]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    meant: dict[int, Step] = field(default_factory=dict)
 
 
 @dataclass
@@ -352,9 +334,3 @@ def _known_top(one: _Class, default: float) -> float:
     top = float(-(-(needed + HEADROOM - STEP // 2) // STEP) * STEP + STEP // 2)
     fits = np.floor(np.log2(one.few) + OCTAVES) if np.isfinite(one.few) else top
     return float(fits) if needed < fits < top else top
-
-
-def constant_bias(values: NDArray) -> int:
-    """Of a constant tensor that is in no class, an operand of a product or an output: the least
-    that holds it in whole octaves, as blocks reach less far below it than values do."""
-    return own_bias(float(np.abs(values).max(initial=0.0)))

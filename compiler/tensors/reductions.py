@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from compiler.errors import CompileError
 from compiler.tensors import expressions as ex
-from compiler.tensors.expressions import variable
 from compiler.tensors.lowering import Lowering, axis_of, operator
 from compiler.tensors.onnx_graph import Operator
 from compiler.tensors.windows import Windows
+from spu.arch.package.expression import apply, variable
 
 X, Y = variable(0), variable(1)
 REDUCTIONS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "max", "ReduceMin": "min"}
@@ -81,7 +81,7 @@ def inverse_root(low: Lowering, node: Operator, x: int, axes: tuple[int, ...]) -
     count = prod(low.program.shape(x)[a] for a in axes)
     total = low.program.reduce("add", low.program.map(X * X, x), axes)
     epsilon = float(node.attributes.get("epsilon", 1e-5))
-    return low.program.map(ex.apply("rsqrt", X * (1 / count) + epsilon), total)
+    return low.program.map(apply("rsqrt", X * (1 / count) + epsilon), total)
 
 
 @operator("BatchNormalization")
@@ -91,7 +91,7 @@ def batch_norm(low: Lowering, node: Operator) -> int:
     scale, bias, mean, variance = (low.program.layout([p], lambda i: i.reshape(shape))
                                    for p in parameters)
     epsilon = float(node.attributes.get("epsilon", 1e-5))
-    factor = low.program.map(X * ex.apply("rsqrt", Y + epsilon), scale, variance)
+    factor = low.program.map(X * apply("rsqrt", Y + epsilon), scale, variance)
     offset = low.program.map(X - Y * variable(2), bias, mean, factor)
     return low.program.map(X * Y + variable(2), x, factor, offset)
 

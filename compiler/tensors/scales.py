@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN
-from compiler.tensors.expressions import TIED, Expression
-from compiler.tensors.masks import Levels, Uses, mask_value
-from compiler.tensors.program import Layout, Map, Product, Program
+from compiler.tensors.masks import Uses, mask_value
+from spu.arch.operations import CONSTANT, IN
+from spu.arch.package.expression import TIED, Expression
+from spu.arch.package.program import Layout, Map, Product, Program
+from spu.arch.package.ranges import Levels
 
 #: Octaves by which squares are given more room: of an element of 200, or sums of many.
 SQUARES = 4

@@ -5,15 +5,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.graph import CONSTANT
-from compiler.tensors.expressions import Expression, evaluate
-from compiler.tensors.program import Layout, Map, Product, Program
-
-
-def gathered(step: Layout, sources: list[NDArray], fill: NDArray | float) -> NDArray:
-    """The elements of a layout, of values or of codes."""
-    flat = np.concatenate([*(s.ravel() for s in sources), np.array([fill], sources[0].dtype)])
-    return flat[step.index]
+from spu.arch.operations import CONSTANT
+from spu.arch.package.expression import Expression, evaluate
+from spu.arch.package.program import Layout, Map, Product, Program, gathered
 
 
 def visit_values(program: Program, inputs: Mapping[str, NDArray],

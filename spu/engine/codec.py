@@ -8,34 +8,15 @@ from numpy.typing import NDArray
 from pal_units import model
 from pal_units.formats import FORMATS
 from spu.arch.params import Architecture
+from spu.arch.program import Tile
 from spu.model.units import words_of
 from spu.model.words import Stream, from_integers
 
 
-class InputError(ValueError):
-    """Input vectors that a program cannot take."""
-
-
 def encode_inputs(x: NDArray, report: Mapping, arch: Architecture) -> dict[int, Stream]:
-    """Stream words of input vectors ``(n, ...)`` with ``inputs`` elements each.
-
-    Raises ``InputError`` for a shape, type or value that the program was not compiled for.
-    """
+    """Stream words of input vectors ``(n, ...)`` with ``inputs`` elements each, see ``inputs``."""
     io, fmt = report["io"], FORMATS[report["format"]]
-    x = np.asarray(x)
-    if x.dtype.kind not in "fiu":
-        raise InputError(f"inputs must be real numbers, not {x.dtype}")
-    if x.ndim < 2 or int(np.prod(x.shape[1:])) != io["inputs"]:
-        raise InputError(f"inputs must have shape (n, {io['inputs']}), not {x.shape}")
-    if not len(x):
-        raise InputError("there are no input vectors")
-    x = x.reshape(len(x), -1).astype(np.float64)
-    if not np.isfinite(x).all():
-        raise InputError(f"inputs hold {int((~np.isfinite(x)).sum())} values that are NaN "
-                         "or infinite")
-    if x.size and np.abs(x).max() > io["input_max"]:
-        raise InputError(f"input {np.abs(x).max():g} exceeds the bound {io['input_max']:g} that "
-                         "the program was compiled for; compile with a larger --input-max")
+    x = np.asarray(x, np.float64).reshape(len(x), -1)
     padded = np.pad(x, ((0, 0), (0, -x.shape[1] % fmt.block)))
     codes, beta, _ = model.encode_blocks(padded, fmt, io["input_tensor_bias"])
     words = words_of(codes.reshape(len(x), -1, arch.codes_per_word(fmt)), fmt)
@@ -69,7 +50,7 @@ def output_codes(outputs: Mapping[int, Stream], report: Mapping, arch: Architect
     return codes[:, :io["outputs"]]
 
 
-def saturated_layers(tiles: Mapping[tuple[int, int], NDArray[np.int64]], report: Mapping
+def saturated_layers(tiles: Mapping[Tile, int | NDArray[np.int64]], report: Mapping
                      ) -> dict[str, int]:
     """Saturated elements by layer, from those of the tiles that work for it.
 
@@ -77,7 +58,7 @@ def saturated_layers(tiles: Mapping[tuple[int, int], NDArray[np.int64]], report:
     """
     out: dict[str, int] = {}
     for tile, counts in tiles.items():
-        if count := int(counts.sum()):
+        if count := int(np.sum(counts)):
             names = [layer["name"] for layer in report["layers"]
                      if list(tile) in layer["engines"] + layer["homes"]]
             name = ", ".join(names) or f"tile {tile[0]},{tile[1]}"

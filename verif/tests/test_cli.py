@@ -8,7 +8,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from compiler.driver import save
+from spu.arch.package.store import save
 from verif import simulate
 from verif.cli import app
 from verif.digits.cnn import MODEL as CNN
@@ -22,7 +22,7 @@ COMMANDS = ("compile", "run", "disasm", "asm", "rtl", "sim", "map", "explain",
 @pytest.fixture
 def program(compiled, tmp_path):
     """Directory with the digits model for ``tiny``, and 3 images beside it."""
-    save(compiled("tiny"), tmp_path / "program")
+    save(compiled("tiny").package, tmp_path / "program")
     np.save(tmp_path / "x.npy", split()[2][:3])
     return tmp_path / "program"
 
@@ -129,32 +129,29 @@ def test_compile_refuses_bad_models_and_leaves_nothing(name, content, rule, tmp_
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("change", "rule"), [
-    (lambda content: content[:-8], "truncated|CRC"),
-    (lambda content: content[:11], "truncated"),
-    (lambda content: b"RIFF" + content[4:], "not a program file"),
-    (lambda content: content[:800] + bytes([content[800] ^ 1]) + content[801:],
-     "CRC does not match"),
+@pytest.mark.parametrize("change", [
+    lambda content: content[:-8], lambda content: content[:11],
+    lambda content: content[:800] + bytes([content[800] ^ 1]) + content[801:],
 ])
 @pytest.mark.parametrize("command", ["run", "disasm", "explain"])
-def test_bad_program_files_are_refused(command, change, rule, program, tmp_path):
+def test_bad_program_files_are_refused(command, change, program, tmp_path):
     path = program / "program.spub"
     path.write_bytes(change(path.read_bytes()))
     arguments = ["--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"] * (command == "run")
-    _bad([command, program, *arguments], f"{path}: .*({rule})")
+    _bad([command, program, *arguments], f"{program}: .*program.spub was changed or damaged")
     assert not (tmp_path / "y.npy").exists()
 
 
 def test_a_program_for_another_architecture_is_refused(compiled, program, tmp_path):
     (program / "program.spub").write_bytes(compiled("basic").content)
     _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"],
-         "wrong architecture")
+         "program.spub was changed or damaged")
     assert not (tmp_path / "y.npy").exists()
 
 
 @pytest.mark.parametrize(("x", "rule"), [
     (np.zeros((3, 63)), r"shape \(n, 64\), not \(3, 63\)"),
-    (np.full((2, 64), 1.5), "exceeds the bound 1 "),
+    (np.full((2, 64), 1.5), "has magnitude 1.5, the program takes up to 1; spu compile --input"),
     (np.full((2, 64), np.nan), "NaN or infinite"),
     (np.zeros((2, 64), complex), "real numbers"), (np.zeros((0, 64)), "no input vectors"),
 ])
@@ -182,9 +179,10 @@ def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
 
 
 @pytest.mark.parametrize(("files", "rule"), [
-    ({"x.npy": b"no array"}, "not an .npy or .npz file"), ({"report.json": b"{"}, "not a report"),
-    ({"report.json": b'{"arch": "huge"}'}, "unknown architecture 'huge'"),
-    ({"report.json": b"[" * 100_000}, "report.json: not a report"),
+    ({"x.npy": b"no array"}, "not an .npy or .npz file"), ({"report.json": b"{"}, "not what spu"),
+    ({"report.json": b'{"arch": "huge"}'}, "version none, this spu reads 1; spu compile"),
+    ({"report.json": b"[]"}, "version none"),
+    ({"report.json": b"[" * 100_000}, "not what spu compile wrote"),
 ])
 def test_files_that_are_not_what_they_should_be_are_refused(files, rule, program, tmp_path):
     for name, content in files.items():

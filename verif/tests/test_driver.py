@@ -12,8 +12,9 @@ from spu.arch.config import SequencerRegister, Space
 from spu.arch.params import ALWAYS, CONFIGS
 from spu.driver import Driver, DriverError, Refused, run
 from spu.driver.golden_port import GoldenPort
+from spu.engine.streams import expected_words, input_streams, result_codes
 from spu.model.array import GoldenArray
-from verif.gemm import expected_words, input_streams, predicted_codes, result_codes
+from verif.gemm import predicted_codes
 from verif.loading_scenarios import differences, results, rows_of, scenarios
 from verif.programs import random_case
 from verif.random_programs import ARRAYS

@@ -8,10 +8,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler.tensors import elementwise, lowering
-from compiler.tensors.expressions import variable
+from spu.arch.package.expression import variable
+from spu.engine.meaning import Meaning
 from verif import fuzz_models
 from verif.fuzz_models import FAULTS, attempt, fuzz
-from verif.meaning import Meaning
 from verif.model_mutants import Mutant, mutant
 
 

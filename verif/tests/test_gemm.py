@@ -8,8 +8,9 @@ from compiler.gemm import gemm
 from pal_units.formats import PAL4T, PAL4U, PAL6U, PAL8T, PAL8U
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, Architecture
+from spu.engine.streams import input_streams, result_codes
 from spu.model.array import GoldenArray
-from verif.gemm import input_streams, predicted_codes, result_codes
+from verif.gemm import predicted_codes
 from verif.performance import run_shapes
 from verif.squares import run_squares
 

@@ -15,9 +15,9 @@ from compiler.dataflow.least import least_ii
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel, minimum_ii
 from compiler.dataflow.memory import uses_memory
-from compiler.dataflow.operations import OPERATIONS
 from compiler.dataflow.schedule import Grid, Request
 from compiler.errors import CompileError
+from spu.arch.operations import OPERATIONS
 from spu.arch.params import CONFIGS, STAGES
 from verif import dataflows
 from verif.cli import app

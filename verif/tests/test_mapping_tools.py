@@ -16,7 +16,7 @@ from compiler.dataflow.mapper import grid_architecture, ii_with_registers, map_d
 from compiler.dataflow.schema import schema
 from compiler.dataflow.tasks import Int, Pal, carried, task
 from compiler.errors import CompileError
-from compiler.tensors import store
+from spu.arch.package import store
 from spu.arch.params import CONFIGS
 from verif import dataflows, explain, kernels, models, reference
 from verif.cli import app

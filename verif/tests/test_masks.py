@@ -7,12 +7,13 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from compiler.tensors.compiled import compile_program
+from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
+from spu.engine.array import GoldenEngine
+from spu.engine.host import run
 from verif.budget import decibels, quality
 from verif.cli import app
 from verif.error_bounds import error_bounds
-from verif.tensors import GoldenEngine, run
 from verif.tests.test_ranges import BASIC, KNOWN, _both, _model
 
 X = np.array([-0.9, -0.25, 0.0, 0.5, 1.0])

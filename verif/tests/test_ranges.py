@@ -8,14 +8,16 @@ from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner
 
 from compiler.errors import CompileError
-from compiler.tensors.compiled import compile_program
+from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.ranges import DEFAULT_BIAS, choose
 from spu.arch.params import CONFIGS
+from spu.engine.array import GoldenEngine
+from spu.engine.host import run
+from spu.engine.rtl_engine import RtlEngine
 from verif.budget import decibels
 from verif.cli import app
 from verif.error_bounds import error_bounds
-from verif.tensors import GoldenEngine, RtlEngine, run
 
 BASIC, KNOWN = CONFIGS["basic"], {}
 

@@ -1,6 +1,7 @@
 """What `spu run` says of saturated elements: how many, of which node, and when it keeps quiet."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,16 +9,18 @@ import pytest
 from onnx import TensorProto, helper, shape_inference
 from typer.testing import CliRunner
 
-from compiler.driver import PROGRAM, save
-from compiler.tensors.compiled import compile_program
+from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
-from rtl.simulator import SimulationError
 from spu.arch import bitstream
 from spu.arch.config import Space, TileRegister
+from spu.arch.package.store import save
 from spu.arch.params import CONFIGS
+from spu.engine.array import GoldenEngine
+from spu.engine.errors import RunError
+from spu.engine.host import run
+from spu.engine.rtl_engine import RtlEngine
 from verif.cli import app
 from verif.digits.data import split
-from verif.tensors import GoldenEngine, RtlEngine, run
 
 BASIC, KNOWN = CONFIGS["basic"], {}
 
@@ -118,10 +121,10 @@ def test_masks_saturate_nothing():
 def test_counts_that_no_element_explains_are_an_error():
     class Wrong(GoldenEngine):
         def run(self, *args):
-            self.saturated += 1
+            self.tiles[0, 0] += 1
             return super().run(*args)
     x = np.ones(3)
-    with pytest.raises(SimulationError, match="Exp node 'Y': tiles counted 1 saturated"):
+    with pytest.raises(RunError, match="Exp node 'Y': tiles counted 1 saturated"):
         _nodes(_program([("Exp", ["x"], "y")], {"x": x}), {"x": x}, Wrong(BASIC))
 
 
@@ -137,7 +140,6 @@ def test_the_same_in_rtl(tmp_path):
 
 def test_layers_of_a_pipelined_program(compiled, tmp_path):
     """The second layer of the digits model with its results 8 octaves too large."""
-    save(compiled("tiny"), tmp_path / "p")
     report = compiled("tiny").report
     image = bitstream.decode(compiled("tiny").content, compiled("tiny").arch).image
     layer = report["layers"][1]
@@ -148,7 +150,7 @@ def test_layers_of_a_pipelined_program(compiled, tmp_path):
             if fields["offset"] == bias["out"] - bias["in"] - bias["weight"]:
                 image.write(Space.REGISTER, tuple(tile), TileRegister.MODE + mode,
                             fields | {"offset": fields["offset"] - 64})
-    (tmp_path / "p" / PROGRAM).write_bytes(bitstream.encode(image))
+    save(replace(compiled("tiny").package, content=bitstream.encode(image)), tmp_path / "p")
     np.save(tmp_path / "x.npy", split()[2][:2])
     result = CliRunner().invoke(app, [
         "run", str(tmp_path / "p"), "--input", str(tmp_path / "x.npy"), "-o",

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "pal_units": {"pal_units"},
     "spu": set(),
-    "spu.arch": {"pal_units.formats", "spu.arch"},
+    "spu.arch": {"pal_units.formats", "pal_units.model", "spu.arch"},
     "spu.rtl": {"pal_units", "spu.arch", "spu.rtl"},
     "spu.model": {"pal_units", "spu.arch", "spu.model"},
     "spu.driver": {"spu.arch", "spu.driver"},
@@ -19,6 +19,7 @@ ALLOWED = {
     # Testbenches inside a simulator, and what builds and runs it.
     "spu.engine.bench": {"spu.arch", "spu.driver"},
     "spu.engine.rtl_run": {"pal_units", "spu", "rtl"},
+    "spu.engine.rtl_engine": {"spu", "rtl"},
     "rtl": {"pal_units", "spu.arch", "spu.rtl", "rtl"},
     "compiler": {"pal_units.compiled", "pal_units.formats", "pal_units.model", "spu.arch",
                  "compiler"},

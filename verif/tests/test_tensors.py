@@ -10,18 +10,23 @@ from onnx import TensorProto, helper, shape_inference
 from typer.testing import CliRunner
 
 from compiler.errors import CompileError
-from compiler.gemm import with_weights
 from compiler.tensors import expressions as ex
-from compiler.tensors.compiled import compile_program
-from compiler.tensors.expressions import Expression, variable
+from compiler.tensors.builder import MOST_ELEMENTS
+from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
 from compiler.tensors.lowering import OPERATORS
-from compiler.tensors.program import MOST_ELEMENTS, Map, Program
-from compiler.tensors.store import load, save
 from compiler.tensors.values import real_values
 from rtl.simulator import SimulationError
 from spu.arch import bitstream
+from spu.arch.package.expression import Expression, variable
+from spu.arch.package.product import with_weights
+from spu.arch.package.program import Map, Program
+from spu.arch.package.store import load, save
 from spu.arch.params import CONFIGS, Architecture
+from spu.engine.array import GoldenEngine, check_cycles
+from spu.engine.errors import RunError
+from spu.engine.host import run
+from spu.engine.rtl_engine import RtlEngine
 from verif import models, node_tests
 from verif.cli import app
 from verif.digits.cnn import MODEL as CNN
@@ -29,7 +34,6 @@ from verif.error_bounds import error_bounds
 from verif.fuzz_onnx import fuzz
 from verif.sequence import Recorder, run_sequence
 from verif.tables import markdown
-from verif.tensors import GoldenEngine, RtlEngine, check_cycles, run
 
 BASIC = CONFIGS["basic"]
 KNOWN = {}
@@ -135,7 +139,7 @@ def test_bounds_are_infinite_where_a_function_is_not_defined():
 
 
 def test_a_wrong_prediction_of_cycles_is_noticed():
-    with pytest.raises(SimulationError, match="3 cycles, predicted were 4"):
+    with pytest.raises(RunError, match="3 cycles, predicted were 4"):
         check_cycles(3, 4)
 
 
@@ -188,7 +192,7 @@ def test_a_depth_that_is_divided_is_added_up():
 
 
 def test_many_parts_are_added_one_kernel_after_another(monkeypatch):
-    monkeypatch.setattr("compiler.tensors.compiled.MOST_PARTS", 2)
+    monkeypatch.setattr("spu.arch.package.compiled.MOST_PARTS", 2)
     rng = np.random.default_rng(2)
     weight = rng.normal(size=(1500, 5)).astype(np.float32)
     program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [2, 1500]}, w=weight), "deep")
@@ -217,7 +221,7 @@ def test_rows_are_divided_among_runs(monkeypatch):
     program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [37, 40]}, w=weight), "tall")
     x = rng.uniform(-1, 1, (37, 40))
     whole = run(compile_program(program, BASIC), GoldenEngine(BASIC), {"x": x})["y"]
-    monkeypatch.setattr("compiler.tensors.compiled.MOST_COUNT", 10)
+    monkeypatch.setattr("compiler.tensors.compile.MOST_COUNT", 10)
     compiled, engine = compile_program(program, BASIC), GoldenEngine(BASIC)
     assert [len(p.rows) for p in next(iter(compiled.pieces.values()))] == [10, 10, 10, 7]
     assert np.array_equal(run(compiled, engine, {"x": x})["y"], whole)
@@ -277,7 +281,7 @@ def test_long_runs_are_divided(monkeypatch):
     workload = models.digits("mlp", 9)
     compiled = models.compiled(workload, BASIC)
     whole, engine = run(compiled, GoldenEngine(BASIC), workload.inputs), GoldenEngine(BASIC)
-    for module in ("compiler.tensors.compiled", "verif.tensors"):
+    for module in ("spu.arch.package.compiled", "spu.engine.host"):
         monkeypatch.setattr(f"{module}.MOST_ROUNDS", 50)
     parts = run(compiled, engine, workload.inputs)
     assert np.array_equal(parts["logits"], whole["logits"])

@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from compiler import files
-from compiler.driver import save
 from rtl import simulator, tools, verilate
 from rtl.simulator import MissingTool, SimulationError
 from rtl.tools import verilator_root
+from spu.arch.package.store import save
 from spu.engine.rtl_run import BUILD
 from verif import cli, cli_common
 from verif.cli import app
@@ -38,7 +38,7 @@ def _lines(arguments, code):
 @pytest.fixture
 def program(compiled, tmp_path):
     """Directory with the digits model for ``tiny``, and an image beside it."""
-    save(compiled("tiny"), tmp_path / "program")
+    save(compiled("tiny").package, tmp_path / "program")
     np.save(tmp_path / "x.npy", split()[2][:1])
     return tmp_path / "program"
 

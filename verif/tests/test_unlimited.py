@@ -4,11 +4,12 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler.tensors.compiled import compile_program
+from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
 from spu.arch.params import CONFIGS
+from spu.engine.array import GoldenEngine
+from spu.engine.host import run
 from verif import unlimited
-from verif.tensors import GoldenEngine, run
 
 TEXT = """<ir_version: 8, opset_import: ["": 18]>
 all (float[3, 40] x, float[3, 40] z) => (float[3, 40] sums, float[3, 40] quotients,

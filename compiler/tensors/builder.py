@@ -1,17 +1,14 @@
-"""Tensor programs: steps from tensor to tensor, of which the array computes and the host lays out.
-
-A ``Layout`` moves elements, which costs nothing on the array: the host decides in which order
-words enter a stream.  A ``Map`` is an elementwise kernel, a ``Product`` a matrix product.
-"""
+"""Tensor programs are built: shapes, constants, broadcasting, reductions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.tensors.expressions import Expression, constant, evaluate, tree, variable
+from spu.arch.package.expression import Expression, constant, evaluate, tree, variable
+from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
 
 #: Elements of a tensor.
 MOST_ELEMENTS = 1 << 24
@@ -19,84 +16,11 @@ MOST_ELEMENTS = 1 << 24
 MOST_INPUTS = 16
 
 
-def node_name(label: str) -> str:
-    """The name in the label of a node, or all of it if there is none."""
-    return label.partition(" node ")[2][1:-1] or label
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """``constant``: its values, of tensors that the host knows beforehand."""
-
-    shape: tuple[int, ...]
-    constant: NDArray[np.float64] | None = None
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Element ``i`` of ``out`` is ``index[i]`` of all ``sources`` one after another.
-
-    Index -1 is ``fill``.
-    """
-
-    out: int
-    sources: tuple[int, ...]
-    index: NDArray[np.int64]
-    fill: float = 0.0
-
-
-@dataclass(frozen=True)
-class Map:
-    """``out``, elementwise, of ``sources`` of as many elements in the same order."""
-
-    out: int
-    sources: tuple[int, ...]
-    expression: Expression
-
-
-@dataclass(frozen=True)
-class Product:
-    """``out`` (batch, m, n) of ``a`` (batch, m, k) and ``b`` (batch, k, n)."""
-
-    out: int
-    a: int
-    b: int
-
-    @property
-    def sources(self) -> tuple[int, int]:
-        return self.a, self.b
-
-
-Step = Layout | Map | Product
-
-
 @dataclass
-class Program:
-    """Steps in order; ``inputs`` and ``outputs`` are tensors by name.
+class Builder(Program):
+    """A program that grows; ``current``: label of the node that is lowered now."""
 
-    ``error``: of formulas that stand for functions that the array does not have, at most.
-    ``nonnegative``: tensors that must not be below 0, and what says so.
-    ``labels``: of nodes of the model, by the tensors that steps make; ``current``, of the node that
-    is lowered now.
-    """
-
-    name: str
-    tensors: list[Tensor] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    inputs: dict[str, int] = field(default_factory=dict)
-    outputs: dict[str, int] = field(default_factory=dict)
-    error: float = 0.0
-    nonnegative: dict[int, str] = field(default_factory=dict)
-    labels: dict[int, str] = field(default_factory=dict)
     current: str = ""
-
-    def label(self, step: Step) -> str:
-        """The node of the model that a step belongs to, the last one of several."""
-        return self.labels.get(step.out, self.name)
 
     def _add(self, step: Step) -> int:
         """A step of the node that is lowered now."""
@@ -117,9 +41,6 @@ class Program:
         """A tensor of known values."""
         values = np.asarray(values, np.float64)
         return self.tensor(values.shape, values)
-
-    def shape(self, tensor: int) -> tuple[int, ...]:
-        return self.tensors[tensor].shape
 
     def layout(self, sources: Sequence[int], arrange: Callable[..., NDArray], fill: float = 0.0
                ) -> int:

@@ -1,48 +1,47 @@
-"""Compiled tensor programs in a directory: program files, a report, arrays of the host's part."""
+"""Compiled models on disk: what the manifest of each kind says beside that of every one."""
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-
-from compiler.errors import CompileError
-from compiler.gemm import Gemm, Share
-from compiler.reblock import reblocking
-from compiler.tensors.compiled import Compiled, Kernel, Piece
-from compiler.tensors.expressions import Expression
-from compiler.tensors.program import Layout, Map, Product, Program, Step, Tensor
-from compiler.tensors.ranges import Ranges
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
-from spu.arch.files import Writer, replace_files
-from spu.arch.params import Architecture, architecture
+from spu.arch.bitstream import Image
+from spu.arch.package import manifest, pipeline
+from spu.arch.package.compiled import Kernel, Package, Piece
+from spu.arch.package.expression import Expression
+from spu.arch.package.manifest import PROGRAM, PROGRAMS, Contents, PackageError
+from spu.arch.package.pipeline import Pipeline
+from spu.arch.package.product import Gemm, Share
+from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
+from spu.arch.package.ranges import Ranges
+from spu.arch.package.reblocking import Reblocking
 
-REPORT, ARRAYS, PROGRAMS = "report.json", "arrays.npz", "programs"
-#: What ``report.json`` calls a program of this kind.
+#: What ``report.json`` calls a model of this kind.
 KIND = "steps"
 
 
-def save(compiled: Compiled, directory: Path) -> dict:
+def save(package: Package | Pipeline, directory: Path) -> dict:
     """Write everything or nothing, the report last; returns the report."""
-    files, arrays = _Writer(compiled).files()
-    writers: dict[Path, Writer] = {directory / ARRAYS: lambda sink: np.savez_compressed(
-        sink, allow_pickle=False, **arrays)}
-    writers |= {directory / name: partial(_write, content) for name, content in files.items()}
-    replace_files(writers)
-    for old in (directory / PROGRAMS).glob("*.spub"):
-        if old not in writers:
-            old.unlink()
-    report: dict = json.loads(files[REPORT])
-    return report
+    if isinstance(package, Pipeline):
+        return manifest.write(directory, pipeline.KIND, package.report,
+                              {PROGRAM: package.content}, {}, package.arch)
+    return manifest.write(directory, KIND, *_Writer(package).parts(), package.arch)
 
 
-def _write(content: bytes, sink: BinaryIO) -> None:
-    sink.write(content)
+def load(directory: Path) -> Package | Pipeline:
+    """What ``save`` wrote; ``PackageError`` if it is not that, or was changed or damaged since."""
+    contents = manifest.read(directory)
+    try:
+        if contents.report["kind"] == KIND:
+            return _Reader(contents).package()
+        made = Pipeline(contents.arch, contents.programs[PROGRAM], contents.report)
+        if not (made.image.rows and made.input and made.output and made.cycles(1) > 0):
+            raise ValueError("the report says nothing of its program")
+        return made
+    except Exception as error:  # whatever a report of other contents leads to
+        what = str(error) or type(error).__name__
+        raise PackageError(f"{directory}: not what spu compile wrote: {what}") from None
 
 
 def _meant(step: Step) -> dict:
@@ -65,16 +64,16 @@ def _read_meant(step: Step, member: dict) -> Step:
 
 
 class _Writer:
-    def __init__(self, compiled: Compiled) -> None:
-        self.compiled, self.arrays = compiled, dict[str, Any]()
+    def __init__(self, package: Package) -> None:
+        self.compiled, self.arrays = package, dict[str, Any]()
         # By identity: comparing plans would compare all their rows.
-        found = {id(p.plan): p.plan for pieces in compiled.pieces.values() for p in pieces}
+        found = {id(p.plan): p.plan for pieces in package.pieces.values() for p in pieces}
         self.plans: list[Gemm] = list(found.values())
         self.number = {key: i for i, key in enumerate(found)}
-        self.kernels = list(compiled.kernels)
+        self.kernels = list(package.kernels)
 
-    def files(self) -> tuple[dict[str, bytes], dict[str, Any]]:
-        """Files by name, the report last; and the arrays."""
+    def parts(self) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Any]]:
+        """Report, program files by name, arrays."""
         compiled, program = self.compiled, self.compiled.program
         cycles = compiled.cycles()
         for i, tensor in enumerate(program.tensors):
@@ -88,9 +87,7 @@ class _Writer:
         for fmt, maker in compiled.reblocks.items():
             files[f"{PROGRAMS}/reblock_{fmt.name}.spub"] = bitstream.encode(maker.image)
         report = {
-            "kind": KIND, "name": program.name, "arch": compiled.arch.name,
-            "arch_hash": f"{compiled.arch.hash:#010x}",
-            "notes": list(compiled.ranges.notes), "bytes": sum(map(len, files.values())),
+            "name": program.name, "notes": list(compiled.ranges.notes),
             "cycles": sum(cycles.values()), "formula_error": program.error,
             "inputs": {name: list(program.shape(i)) for name, i in program.inputs.items()},
             "outputs": {name: list(program.shape(i)) for name, i in program.outputs.items()},
@@ -106,10 +103,10 @@ class _Writer:
                         | {"expression": x[0].listed(), "biases": list(x[1])}
                         for x in self.kernels],
             "products": [self._plan(p) for p in self.plans],
+            "reblocks": {fmt.name: list(maker.columns)
+                         for fmt, maker in compiled.reblocks.items()},
         }
-        report["digest"] = _digest(report, files, self.arrays)
-        files[REPORT] = (json.dumps(report, indent=1) + "\n").encode()
-        return files, self.arrays
+        return report, files, self.arrays
 
     def _step(self, i: int, step: Step) -> dict:
         common = {"out": step.out, "sources": list(step.sources),
@@ -136,44 +133,15 @@ class _Writer:
                 "results": {str(c): words for c, words in plan.results.items()}}
 
 
-def _digest(report: dict, programs: Mapping[str, bytes], arrays: Mapping[str, Any]) -> str:
-    """Of all that is written: the report without it, and files and arrays by name."""
-    state = hashlib.sha256(json.dumps(report, sort_keys=True).encode())
-    for name in sorted(programs):
-        state.update(f"{name} {len(programs[name])} ".encode() + programs[name])
-    for name in sorted(arrays):
-        values = np.ascontiguousarray(arrays[name])
-        state.update(f"{name} {values.dtype.str} {np.shape(arrays[name])} ".encode())
-        state.update(values.data)
-    return state.hexdigest()
-
-
-def load(directory: Path) -> Compiled:
-    """What ``save`` wrote; ``CompileError`` if it is not that, or was changed or damaged since."""
-    try:
-        report = json.loads((directory / REPORT).read_text())
-        with np.load(directory / ARRAYS, allow_pickle=False) as file:
-            arrays = dict(file)
-        programs = {f"{PROGRAMS}/{path.name}": path.read_bytes()
-                    for path in (directory / PROGRAMS).glob("*.spub")}
-        # Reports had none before.
-        if "digest" in report and report.pop("digest") != _digest(report, programs, arrays):
-            raise CompileError("a file was changed or damaged; spu compile writes them anew")
-        return _Reader(report, programs, arrays).compiled()
-    except Exception as error:  # whatever numpy, zipfile, json and the reader have for damage
-        what = str(error) or type(error).__name__
-        raise CompileError(f"{directory}: not what spu compile wrote: {what}") from None
-
-
 class _Reader:
-    def __init__(self, report: dict, programs: Mapping[str, bytes], arrays: dict) -> None:
-        self.report, self.programs, self.arrays = report, programs, arrays
-        self.arch = architecture(report["arch"])
+    def __init__(self, contents: Contents) -> None:
+        self.report, self.programs = contents.report, contents.programs
+        self.arrays, self.arch = contents.arrays, contents.arch
 
     def _content(self, name: str) -> bytes:
         return self.programs[f"{PROGRAMS}/{name}.spub"]
 
-    def compiled(self) -> Compiled:
+    def package(self) -> Package:
         report = self.report
         kernels = {}
         for i, member in enumerate(report["kernels"]):
@@ -181,7 +149,7 @@ class _Reader:
             kernels[work] = Kernel(
                 self._content(f"kernel_{i}"), member["ii"], member["mii"], member["span"],
                 tuple((c, t) for c, t in member["ins"]), (member["out"][0], member["out"][1]))
-        plans = [self._plan(i, p, self.arch) for i, p in enumerate(report["products"])]
+        plans = [self._plan(i, p) for i, p in enumerate(report["products"])]
         keys = list(kernels)
         steps: list[Step] = []
         pieces, formats, nodes = {}, {}, {}
@@ -209,15 +177,19 @@ class _Reader:
                         tuple(report["notes"]),
                         {int(i): _read_meant(steps[int(i)], member)
                          for i, member in report["meant"].items()})
-        return Compiled(program, self.arch, ranges, formats,
-                        {fmt: reblocking(self.arch, fmt) for fmt in formats.values()}, kernels,
-                        pieces)
+        reblocks = {FORMATS[name]: Reblocking(self.arch, FORMATS[name], tuple(columns),
+                                              self._image(f"reblock_{name}"))
+                    for name, columns in report["reblocks"].items()}
+        return Package(program, self.arch, ranges, formats, reblocks, kernels, pieces)
 
-    def _plan(self, i: int, member: dict, arch: Architecture) -> Gemm:
-        image = bitstream.decode(self._content(f"product_{i}"), arch).image
-        return Gemm(arch, FORMATS[member["format"]], member["rows"], member["depth"],
+    def _image(self, name: str) -> Image:
+        return bitstream.decode(self._content(name), self.arch).image
+
+    def _plan(self, i: int, member: dict) -> Gemm:
+        return Gemm(self.arch, FORMATS[member["format"]], member["rows"], member["depth"],
                     member["outputs"], member["ii"], member["steps"], member["passes"],
                     [(column, [Share((r, c), hops, group) for r, c, hops, group in shares])
                      for column, shares in member["streams"]],
                     {int(c): [tuple(word) for word in words]
-                     for c, words in member["results"].items()}, image)
+                     for c, words in member["results"].items()},
+                    self._image(f"product_{i}"))

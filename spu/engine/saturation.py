@@ -10,16 +10,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.graph import CONSTANT
-from compiler.dataflow.operations import IN, OPERATIONS, constant_codes, vector_mode
-from compiler.tensors.compiled import Work
-from compiler.tensors.expressions import Expression, operand_bias
 from spu.arch.context import SUM_OPS
+from spu.arch.operations import CONSTANT, IN, OPERATIONS, constant_codes, vector_mode
+from spu.arch.package.compiled import Work
+from spu.arch.package.expression import Expression, operand_bias
 from spu.arch.params import MATRIX_FORMATS
 from spu.model import saturation
 from spu.model import words as w
+from spu.model.operations import NO_MODE, apply
 from spu.model.words import Words
-from verif.kernels import NO_MODE, apply
 
 Codes = NDArray[np.uint16]
 

@@ -11,14 +11,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.operations import constant_codes
-from compiler.tensors.compiled import Compiled, weight_blocks
-from compiler.tensors.program import Product
-from pal_units import model
+from pal_units import model, tables
 from pal_units.formats import BIAS_PER_OCTAVE, Format
+from spu.arch.operations import constant_codes
+from spu.arch.package.compiled import Package
+from spu.arch.package.product import weight_blocks
+from spu.arch.package.program import Product
 from spu.arch.params import BLOCK, MATRIX_DOT
-from verif.product_bounds import UNIT, half_gap
 
+#: The accumulator's unit, of the product of the tensors' tops.
+UNIT = 2.0 ** -float(tables.octaves_below(MATRIX_DOT))
 #: Units of the accumulator that a block loses on average, as it cuts off.
 CUT_OFF = 0.5
 #: Half of the least product, of the tops of two blocks.
@@ -27,7 +29,7 @@ LEAST_PRODUCT = 2.0 ** -MATRIX_DOT.product_bits
 Values = NDArray[np.float64]
 
 
-def lost_accuracy(compiled: Compiled, i: int, a: Values, b: Values) -> NDArray[np.bool_]:
+def lost_accuracy(compiled: Package, i: int, a: Values, b: Values) -> NDArray[np.bool_]:
     """Which results (batch, rows, columns) of product ``i`` are off by limits of range more than by
     its format.
 
@@ -117,3 +119,11 @@ def _moved(blocks: Values, fmt: Format, bias: int, known: bool) -> Values:
     codes, beta = model.encode_blocks(moved, fmt, bias)[:2] if known else \
         model.reblock(model.encode16(moved, bias), fmt)
     return np.ldexp(model.decode_blocks(codes, beta.reshape(-1, 1), bias, fmt), -octaves)
+
+
+def half_gap(size: Values, fmt: Format) -> Values:
+    """Greatest error of rounding numbers up to ``size`` to codes of a block of top 1."""
+    levels = np.sort(model.value_of(np.arange(fmt.m_max + 1), fmt))
+    most = np.maximum.accumulate(np.diff(levels) / 2)
+    index = np.clip(np.searchsorted(levels, size), 1, len(levels) - 1)
+    return most[index - 1]

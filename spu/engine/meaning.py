@@ -14,18 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.tensors.compiled import Compiled
-from compiler.tensors.expressions import (
-    evaluate,
-    held_constant,
-    least_magnitude,
-    underflowed,
-)
-from compiler.tensors.masks import ANY, FIXED, TOP, far
-from compiler.tensors.program import Layout, Map, Product, Step
-from compiler.tensors.values import gathered
 from pal_units import model
-from verif.product_loss import lost_accuracy
+from spu.arch.package.compiled import Package
+from spu.arch.package.expression import evaluate, held_constant, least_magnitude, underflowed
+from spu.arch.package.program import Layout, Map, Product, Step, gathered
+from spu.arch.package.ranges import ANY, FIXED, TOP, far
+from spu.engine.product_loss import lost_accuracy
 
 #: Relative difference of two values that are taken to be the same, at most: 1.4 steps of PAL16.
 SAME = 2.0**-10
@@ -47,7 +41,7 @@ class Pair(NamedTuple):
 class Meaning:
     """``pairs``: tensors that are not what the model means."""
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: Package) -> None:
         self.compiled = compiled
         self.pairs: dict[int, Pair] = {}
 
@@ -146,7 +140,7 @@ def untold(meant: Values, least: float) -> Values:
     return SAME * np.abs(meant) + least
 
 
-def held(compiled: Compiled, tensor: int, values: Values) -> Values:
+def held(compiled: Package, tensor: int, values: Values) -> Values:
     """Values of an input with those beyond its top that may be moved, see ``masks``, at it."""
     bias = compiled.bias(tensor)
     low, high = compiled.ranges.masks.get(tensor, (FIXED, FIXED))

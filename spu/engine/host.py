@@ -1,143 +1,35 @@
-"""Compiled tensor programs run: the host's part, with golden model or RTL as the array."""
+"""Compiled models run: the host's part, over any engine."""
 
-from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.operations import constant_codes
-from compiler.gemm import Gemm, with_weights
-from compiler.tensors.compiled import (
-    MOST_ROUNDS,
-    Compiled,
-    Work,
-    partial_sums,
-    weight_blocks,
-)
-from compiler.tensors.program import Layout, Map, Product, Program
-from compiler.tensors.values import gathered
 from pal_units import model
 from pal_units.formats import BETA_MIN, PAL16, Format
-from rtl.simulator import SHORT, Build, SimulationError
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.config import OFFSET_BITS
-from spu.arch.params import BLOCK, Architecture
-from spu.engine.codec import InputError
+from spu.arch.operations import constant_codes
+from spu.arch.package.compiled import MOST_ROUNDS, Package, Work, partial_sums
+from spu.arch.package.product import Gemm, weight_blocks, with_weights
+from spu.arch.package.program import Layout, Map, Product, Program, gathered
+from spu.arch.params import BLOCK
+from spu.engine.array import Cycles, Engine
+from spu.engine.errors import InputError, RunError
+from spu.engine.meaning import Meaning, held
+from spu.engine.saturation import saturated
+from spu.engine.streams import code_streams, interleaved, result_codes
 from spu.model import words as w
-from spu.model.array import GoldenArray, Result
 from spu.model.units import codes_of
 from spu.model.words import Stream
-from verif.gemm import code_streams, result_codes
-from verif.kernels import interleaved
-from verif.meaning import Meaning, held
-from verif.saturation import saturated
-
-#: Runs side by side in the golden model, and iterations that each has at least.
-BATCH, LEAST_ITERATIONS = 64, 32
 
 #: The greatest ratio of results to operands that a matrix mode takes: beyond, they are zero.
 MOST_OFFSET = (1 << OFFSET_BITS - 1) - 1
 #: Of tensors.
 LEAST_BIAS = -1 << 15
 
-Cycles = Callable[[int], int]
-
-
-@dataclass
-class Engine(ABC):
-    """An array; ``cycles`` counts those of all runs, each as predicted.
-
-    ``saturated``: elements above the top that its tiles counted; ``nodes``: those of them that
-    matter, by the label of the node of the model, see ``saturation`` and ``meaning``.
-    """
-
-    arch: Architecture
-    cycles: int = 0
-    runs: int = 0
-    saturated: int = 0
-    nodes: Counter[str] = field(default_factory=Counter)
-
-    @abstractmethod
-    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
-            alike: bool) -> dict[int, Stream]:
-        """Words of the output streams of a run of so many rounds.
-
-        ``cycles``: predicted for a number of rounds.  ``alike``: each round takes and gives the
-        same numbers of words, and no round knows of another.
-        """
-
-
-@dataclass
-class GoldenEngine(Engine):
-    """The golden model, with rounds that are alike side by side."""
-
-    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
-            alike: bool) -> dict[int, Stream]:
-        batch = min(BATCH, -(-iterations // LEAST_ITERATIONS)) if alike else 1
-        each = -(-iterations // batch)
-        shares: list[dict[int, Stream]] = [{} for _ in range(batch)]
-        for column, words in inputs.items():
-            count = len(words) // iterations * each if alike else len(words)
-            words = words + words[:len(words) // iterations] * (each * batch - iterations) \
-                if alike else words
-            for b, share in enumerate(shares):
-                share[column] = words[b * count:(b + 1) * count]
-        result = GoldenArray(image, batch).run(shares, each, keep_links=False)
-        check_cycles(result.cycles, cycles(each))
-        self.cycles += cycles(iterations)
-        self.runs += 1
-        self.saturated += result.saturated
-        outputs = [result.run_outputs(b) for b in range(batch)]
-        joined = {c: [word for out in outputs for word in out[c]] for c in outputs[0]}
-        # Rounds beyond the last only fill up the batch.
-        return {c: words[:len(outputs[0][c]) // each * iterations] if alike else words
-                for c, words in joined.items()}
-
-
-@dataclass
-class RtlEngine(Engine):
-    """The RTL, compared with the golden model in every word, link and cycle.
-
-    ``effort``: of the simulator, see ``rtl.simulator.build``.
-    """
-
-    work: Path = field(default_factory=lambda: Path("build/tensors"))
-    stall_share: float = 0.0
-    effort: int = SHORT
-
-    @cached_property
-    def _build(self) -> Build:
-        from spu.engine.rtl_run import build_rtl
-
-        return build_rtl(self.arch, effort=self.effort)
-
-    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
-            alike: bool) -> dict[int, Stream]:
-        from spu.engine.rtl_run import run_same
-
-        golden: Result = GoldenArray(image).run(inputs, iterations)
-        check_cycles(golden.cycles, cycles(iterations))
-        rtl = run_same(self._build, self.arch, bitstream.encode(image), golden, inputs, iterations,
-                       self.work, self.stall_share)
-        self.cycles += golden.cycles
-        self.runs += 1
-        self.saturated += rtl.saturated
-        return rtl.outputs
-
-
-def check_cycles(got: int, predicted: int) -> None:
-    """Raise ``SimulationError`` if a run did not take as long as predicted."""
-    if got != predicted:
-        raise SimulationError(f"{got} cycles, predicted were {predicted}")
-
-
-def run(compiled: Compiled, engine: Engine, inputs: Mapping[str, NDArray],
+def run(compiled: Package, engine: Engine, inputs: Mapping[str, NDArray],
         progress: Callable[[int, int], None] = lambda done, total: None
         ) -> dict[str, NDArray[np.float64]]:
     """Outputs by name for inputs by name, of the shapes of the program.
@@ -185,7 +77,7 @@ def _last_uses(program: Program) -> dict[int, int]:
 class _Host:
     """What the host does: order of words, blocks of weights into program files."""
 
-    def __init__(self, compiled: Compiled, engine: Engine) -> None:
+    def __init__(self, compiled: Package, engine: Engine) -> None:
         self.compiled, self.engine, self.arch = compiled, engine, compiled.arch
         self.codes: dict[int, NDArray[np.uint16]] = {}
         self.images: dict[Work, Image] = {}
@@ -239,7 +131,7 @@ class _Host:
         if self.engine.saturated > before:
             every, nodes = saturated(work, sources)
             if not every:
-                raise SimulationError(f"{label}: tiles counted {self.engine.saturated - before} "
+                raise RunError(f"{label}: tiles counted {self.engine.saturated - before} "
                                       "saturated elements, the kernel has none")
             self.engine.nodes.update({name or label: n for name, n in nodes.items()})
         words = outputs[kernel.out[0]][:iterations]

@@ -1,0 +1,1 @@
+"""Compiled models as data: what a compiler hands out, and engines run."""

@@ -1,0 +1,138 @@
+"""A compiled model on disk: its report, program files and arrays, in a directory.
+
+``report.json`` is the manifest.  It has the ``version`` of this layout, the ``kind`` of model, the
+``array`` by all its parameters with their hash ``arch_hash``, its ``programs`` and ``arrays`` (in
+``arrays.npz``) by name with their digests, and a ``digest`` of itself.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spu.arch.files import Writer, replace_files
+from spu.arch.params import CONFIGS, Architecture, from_parameters
+
+REPORT, ARRAYS, PROGRAMS, PROGRAM = "report.json", "arrays.npz", "programs", "program.spub"
+#: Of the layout; another one is refused.
+VERSION = 1
+_NAME = re.compile(r"(programs/)?\w+\.spub")
+
+
+class PackageError(ValueError):
+    """A directory that holds no compiled model, or one that is damaged or not of this array."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Report, program files by name, arrays by name, of a compiled model for an array."""
+
+    report: dict
+    programs: dict[str, bytes]
+    arrays: dict[str, NDArray]
+    arch: Architecture
+
+
+def write(directory: Path, kind: str, report: Mapping[str, Any], programs: Mapping[str, bytes],
+          arrays: Mapping[str, NDArray], arch: Architecture) -> dict:
+    """Write a compiled model, everything or nothing, the report last; returns the report.
+
+    Files of another one in the same directory go.  Raises ``OSError`` with the file's name.
+    """
+    whole = {"version": VERSION, "kind": kind, **report, "arch": arch.name,
+             "arch_hash": f"{arch.hash:#010x}", "array": asdict(arch),
+             "bytes": sum(map(len, programs.values())),
+             "programs": {name: _digest(content) for name, content in programs.items()},
+             "arrays": {name: _array_digest(values) for name, values in arrays.items()}}
+    whole = json.loads(json.dumps(whole))  # lists for tuples, as it will be read
+    whole["digest"] = _report_digest(whole)
+    writers: dict[Path, Writer] = {}
+    if arrays:
+        writers[directory / ARRAYS] = lambda sink: np.savez_compressed(
+            sink, allow_pickle=False, **arrays)
+    writers |= {directory / name: partial(_write, content) for name, content in programs.items()}
+    writers[directory / REPORT] = partial(_write, (json.dumps(whole, indent=1) + "\n").encode())
+    replace_files(writers)
+    for old in (directory / ARRAYS, directory / PROGRAM, *(directory / PROGRAMS).glob("*.spub")):
+        if old not in writers:
+            old.unlink(missing_ok=True)
+    return whole
+
+
+def _write(content: bytes, sink: BinaryIO) -> None:
+    sink.write(content)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _array_digest(values: NDArray) -> str:
+    values = np.asarray(values)
+    return _digest(f"{values.dtype.str} {values.shape} ".encode() + values.tobytes())
+
+
+def _report_digest(report: Mapping[str, Any]) -> str:
+    return _digest(json.dumps(report, sort_keys=True).encode())
+
+
+def read(directory: Path) -> Contents:
+    """What ``write`` wrote.
+
+    Raises ``PackageError`` if it is not that, or was changed or damaged since, or is for an array
+    that is not what its name says here; ``OSError`` for files that cannot be read.
+    """
+    try:
+        return _read(directory)
+    except OSError as error:
+        if error.filename:
+            raise
+        raise PackageError(f"{directory}: not what spu compile wrote: {error}") from None
+    except Exception as error:  # whatever numpy, zipfile, json and this reader have for damage
+        what = str(error) or type(error).__name__
+        raise PackageError(f"{directory}: not what spu compile wrote: {what}") from None
+
+
+def _read(directory: Path) -> Contents:
+    report = json.loads((directory / REPORT).read_text())
+    if not isinstance(report, dict) or report.get("version") != VERSION:
+        version = report.get("version", "none") if isinstance(report, dict) else "none"
+        raise PackageError(f"{REPORT} has version {version}, this spu reads {VERSION}; spu compile "
+                           "writes it anew")
+    digest = report.pop("digest")
+    _check(REPORT, _report_digest(report), digest)
+    if wrong := [name for name in report["programs"] if not _NAME.fullmatch(name)]:
+        raise PackageError(f"{wrong[0]!r} is no name of a program file")
+    programs, arrays = {}, {}
+    for name, digest in report["programs"].items():
+        programs[name] = (directory / name).read_bytes()
+        _check(name, _digest(programs[name]), digest)
+    if report["arrays"]:
+        with np.load(directory / ARRAYS, allow_pickle=False) as file:
+            arrays = dict(file)
+    for name, digest in report["arrays"].items():
+        _check(ARRAYS, _array_digest(arrays[name]), digest)
+    return Contents(report, programs, arrays, _array(report))
+
+
+def _check(name: str, found: str, written: str) -> None:
+    if found != written:
+        raise PackageError(f"{name} was changed or damaged; spu compile writes all anew")
+
+
+def _array(report: Mapping[str, Any]) -> Architecture:
+    """The array of a report, as its parameters say; by name only if it is that one."""
+    arch, given = from_parameters(report["array"]), int(report["arch_hash"], 16)
+    known = CONFIGS.get(arch.name, arch)
+    for each in (arch, known):
+        if each.hash != given:
+            raise PackageError(f"is for an array {arch.name!r} of hash {given:#010x}, that of this "
+                               f"spu has {each.hash:#010x}; compile the model again")
+    return arch

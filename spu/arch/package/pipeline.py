@@ -1,0 +1,42 @@
+"""A chain of dense layers as one program, through which vectors follow each other."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from spu.arch import bitstream
+from spu.arch.bitstream import Image
+from spu.arch.params import Architecture
+
+#: What ``report.json`` calls a model of this kind.
+KIND = "pipeline"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A vector every ``ii`` cycles, done after ``span``.
+
+    ``report``: of the compiler; ``io`` in it says how vectors become stream words and back.
+    """
+
+    arch: Architecture
+    content: bytes
+    report: dict
+
+    @cached_property
+    def image(self) -> Image:
+        """What the program file configures; ``BitstreamError`` if it is damaged."""
+        return bitstream.decode(self.content, self.arch).image
+
+    def cycles(self, vectors: int) -> int:
+        """Executed cycles of a run without holds."""
+        return int((vectors - 1) * self.report["ii"] + self.report["span"])
+
+    @property
+    def input(self) -> str:
+        """Name of the only input."""
+        return str(self.report["io"]["input"])
+
+    @property
+    def output(self) -> str:
+        """Name of the only output."""
+        return str(self.report["io"]["output"])

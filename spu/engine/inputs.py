@@ -1,0 +1,98 @@
+"""Inputs of compiled models: looked at before anything runs."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spu.arch.package.compiled import Package
+from spu.arch.package.expression import least_magnitude
+from spu.arch.package.pipeline import Pipeline
+from spu.arch.package.program import Program
+from spu.engine.errors import InputError
+from spu.engine.meaning import held
+
+Arrays = dict[str, NDArray[np.float64]]
+
+
+def names(package: Package | Pipeline) -> list[str]:
+    """Names of the inputs."""
+    return [package.input] if isinstance(package, Pipeline) else list(package.program.inputs)
+
+
+def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
+    """Inputs of a tensor program by name.
+
+    Raises ``InputError`` that names the input, for other names, shapes and types, for NaN and
+    infinities.
+    """
+    def fault(name: str, values: NDArray) -> str:
+        shape = program.shape(program.inputs[name])
+        return "" if values.shape == shape else (
+            f"must have shape {shape}, not {values.shape}; spu compile --batch and --dim set the "
+            "sizes that a model leaves open")
+    return _numbers(list(program.inputs), given, fault)
+
+
+def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays:
+    """Inputs of a compiled model by name; a ``Pipeline`` takes vectors (n, ...).
+
+    Raises ``InputError`` as ``of_program``, and for magnitudes beyond what it was compiled for.
+    """
+    if isinstance(package, Package):
+        found = of_program(package.program, given)
+    else:
+        count = package.report["io"]["inputs"]
+        found = _numbers([package.input], given, lambda _, x: (
+            f"must have shape (n, {count}), not {x.shape}"
+            if x.ndim < 2 or int(np.prod(x.shape[1:])) != count
+            else "" if len(x) else "has no input vectors"))
+    for name, values in found.items():
+        _check_size(package, name, values)
+    return found
+
+
+def _numbers(wanted: list[str], given: Mapping[str, NDArray],
+             fault: Callable[[str, NDArray], str]) -> Arrays:
+    if set(wanted) != set(given):
+        known = f"input is {wanted[0]!r}" if len(wanted) == 1 else f"inputs are {sorted(wanted)}"
+        raise InputError(f"has {sorted(given)}, the {known}")
+    found: Arrays = {}
+    for name in wanted:
+        values = np.asarray(given[name])
+        if values.dtype.kind not in "fiu":
+            raise InputError(f"{name} must be real numbers, not {values.dtype}")
+        if wrong := fault(name, values):
+            raise InputError(f"{name} {wrong}")
+        found[name] = values = values.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise InputError(f"{name} holds {int((~np.isfinite(values)).sum())} values that are "
+                             "NaN or infinite")
+    return found
+
+
+def _check_size(package: Package | Pipeline, name: str, values: NDArray) -> None:
+    if isinstance(package, Package):
+        tensor = package.program.inputs[name]
+        top = 2.0 ** (package.bias(tensor) / 8)
+        most = np.abs(held(package, tensor, values)).max(initial=0)
+        option = "--calibrate"
+    else:
+        top, most, option = package.report["io"]["input_max"], np.abs(values).max(), "--input-max"
+    if most > top:
+        raise InputError(f"{name} has magnitude {most:g}, the program takes up to {top:g}; spu "
+                         f"compile {option} sets it")
+
+
+def remarks(package: Package | Pipeline, given: Arrays) -> list[str]:
+    """A line for each input most of whose elements are too small, and become zero."""
+    if isinstance(package, Pipeline):
+        return []
+    lines = []
+    for name, tensor in package.program.inputs.items():
+        least = least_magnitude(package.bias(tensor))
+        some = np.abs(given[name][given[name] != 0])
+        if 2 * (small := int((some < least / 2).sum())) > some.size:
+            lines.append(f"{name}: {small} of {some.size} elements are below {least:.3g} and "
+                         "become zero; spu compile --calibrate sets it")
+    return lines

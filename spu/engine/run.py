@@ -1,0 +1,36 @@
+"""A compiled model of any kind runs on inputs by name."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spu.arch.package.compiled import Package
+from spu.arch.package.pipeline import Pipeline
+from spu.engine import codec, host, inputs
+from spu.engine.array import Engine
+
+
+def run(package: Package | Pipeline, engine: Engine, given: Mapping[str, NDArray],
+        progress: Callable[[int, int], None] = lambda done, total: None
+        ) -> dict[str, NDArray[np.float64]]:
+    """Outputs by name; ``engine`` counts cycles, runs and saturated elements.
+
+    ``given``: of a ``Package``, inputs of the shapes of its program; of a ``Pipeline``, vectors
+    (n, ...).  ``progress``: steps done and all.
+
+    Raises
+    ------
+    InputError: names the input that the model cannot take, see ``inputs.checked``, or the node that
+        a value cannot enter.
+    RunError: a run that did not take the cycles that were predicted.
+    rtl.tools.SimulationError: of RTL, a word or a cycle that is not that of the golden model.
+    """
+    taken = inputs.checked(package, given)
+    if isinstance(package, Package):
+        return host.run(package, engine, taken, progress)
+    x = taken[package.input]
+    words = codec.encode_inputs(x, package.report, package.arch)
+    outputs = engine.run(package.image, words, len(x), package.cycles, False)
+    engine.nodes.update(codec.saturated_layers(engine.tiles, package.report))
+    return {package.output: codec.decode_outputs(outputs, package.report, package.arch)}
