@@ -50,7 +50,7 @@ $(READY): pyproject.toml requirements.lock
 setup: $(READY) ## create .venv with the locked dependencies
 
 sim: $(READY) ## classify the held-out digits in RTL, compare with the golden model
-	@$(BIN)/python -m verif.cli sim --arch $(ARCH) --sim $(SIM) --seed $(SEED) $(if $(IMAGES),--images $(IMAGES)) \
+	@$(BIN)/python -m spu sim --arch $(ARCH) --sim $(SIM) --seed $(SEED) $(if $(IMAGES),--images $(IMAGES)) \
 	  $(if $(filter-out 0,$(WAVES)),--waves) $(SIM_ARGS)
 
 test: $(READY) ## what CI runs: lint, types, unit and array tests
@@ -66,10 +66,10 @@ $(STUDY): requirements-numerics.lock $(READY)
 	@touch $@
 
 numerics: $(STUDY) ## accuracy of PAL and its peers: build/numerics.json, plots
-	$(BIN)/python -m verif.cli numerics --json build/numerics.json
+	$(BIN)/python -m spu numerics --json build/numerics.json
 
 area: $(STUDY) ## area, delay, energy of PAL and its peers: build/area.json, plots
-	$(BIN)/python -m verif.cli area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json) \
+	$(BIN)/python -m spu area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json) \
 	  $(if $(filter-out 0,$(VARIANTS)),--variants)
 
 $(FPGA): requirements-fpga.lock $(READY)
@@ -77,7 +77,7 @@ $(FPGA): requirements-fpga.lock $(READY)
 	@touch $@
 
 fpga: $(FPGA) ## dot units on an ECP5: look-up tables, clock
-	$(BIN)/python -m verif.cli fpga "PAL8U lean" "PAL6T lean" INT8 "E4M3 12-bit window" "E2M3 exact"
+	$(BIN)/python -m spu fpga "PAL8U lean" "PAL6T lean" INT8 "E4M3 12-bit window" "E2M3 exact"
 
 performance: $(READY) ## matrix products in RTL, speed of simulation: docs/performance.md
 	$(BIN)/python -m verif.performance

@@ -18,7 +18,7 @@ from typing import Any
 
 from compiler.errors import CompileError
 from spu.arch.bitstream import Image
-from spu.arch.config import TILE_SPACES, Space, depth, row_plan, words_per_row
+from spu.arch.config import TILE_SPACES, Space, depth, row_layout, words_per_row
 from spu.arch.context import SINKS, Close, Op, Source
 from spu.arch.packing import pack, unpack
 from spu.arch.params import Architecture
@@ -111,7 +111,7 @@ def _row(image: Image, line: str) -> None:
             raise ValueError("must be bits=NUMBER that fits the row")
         rows[address] = fields.get("bits", 0)
         return
-    plan = row_plan(space, address, arch)
+    plan = row_layout(space, address, arch)
     known = dict(_flat(unpack(plan, 0)))
     if unknown := sorted(set(fields) - set(known)):
         raise ValueError(f"unknown fields {unknown}; known: {sorted(known)}")

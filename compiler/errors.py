@@ -5,11 +5,13 @@ from ast import literal_eval
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spu.arch.errors import UserError
+
 #: Operator and node, as Python writes its name.
 _LABEL = re.compile(r"""(\w+) node ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): """)
 
 
-class CompileError(ValueError):
+class CompileError(UserError):
     """The model or its mapping is at fault; the message names the thing and the rule."""
 
 

@@ -122,7 +122,7 @@ def _set(contexts: dict, tile: Tile, slot: int, **fields: Source | Close | int) 
     for name, value in fields.items():
         number = value.value if isinstance(value, (Source, Close)) else int(value)
         assert entry.setdefault(name, number) == number
-    assert set(entry) <= {name for name, _ in CONTEXT}
+    assert set(entry) <= {name for name, *_ in CONTEXT}
 
 
 def _tree(plan: Gemm, table: ReservationTable, contexts: dict, column: int, members: list[Tile],

@@ -13,14 +13,16 @@ from pathlib import Path
 import cocotb_tools.config
 from find_libpython import find_libpython
 
+from spu.arch.errors import CheckFailed, UserError
+
 SIMULATORS = ("verilator", "icarus")
 
 
-class SimulationError(RuntimeError):
+class SimulationError(CheckFailed):
     """A simulator that cannot be built or run; the message holds the end of its log."""
 
 
-class MissingTool(RuntimeError):
+class MissingTool(UserError):
     """A program that a simulator needs is not there, or does not work."""
 
 

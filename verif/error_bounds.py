@@ -24,7 +24,7 @@ from spu.arch.package.expression import (
     operand_bias,
 )
 from spu.arch.package.program import Layout, Map, Product, gathered
-from spu.engine.meaning import held, untold
+from spu.engine.meaning import untold
 from verif.product_bounds import product_errors
 
 #: Relative error of a result that is the nearest code, and of one within a unit of the log.
@@ -97,7 +97,7 @@ class _Analysis:
     def run(self, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:
         program = self.compiled.program
         compiled = self.compiled
-        tensors = {i: encoded(held(compiled, i, np.asarray(inputs[name], np.float64)).reshape(
+        tensors = {i: encoded(compiled.held(i, np.asarray(inputs[name], np.float64)).reshape(
             program.shape(i)), compiled.bias(i)) for name, i in program.inputs.items()}
         for i in program.outputs.values():
             values = program.tensors[i].constant

@@ -34,10 +34,10 @@ from compiler.tensors.functions import opsets_of
 from spu.arch.files import replace_files
 from spu.arch.package.compiled import Package
 from spu.arch.package.store import load
+from spu.command.arrays import write_arrays
+from spu.command.common import EXIT_INTERNAL
+from spu.command.main import app
 from verif import unlimited
-from verif.array_files import write_arrays
-from verif.cli import app
-from verif.cli_common import EXIT_INTERNAL
 from verif.error_bounds import error_bounds
 from verif.model_mutants import Mutant, mutant, prepare_seeds
 

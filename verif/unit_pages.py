@@ -43,8 +43,8 @@ from pal_units.rtl.widen import Widener
 from rtl.liberty import neutral
 from rtl.synthesis import synthesise
 from spu.arch.files import replace_files
+from spu.command.tables import markdown
 from verif.stamps import FLOW
-from verif.tables import markdown
 
 FOLDER = Path(__file__).parents[1] / "docs" / "units"
 AREAS = FOLDER / "area.json"

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from spu.arch.config import TILE_SPACES, Space, depth, row_plan, words_per_row
+from spu.arch.config import TILE_SPACES, Space, depth, row_layout, words_per_row
 from spu.arch.packing import from_words, pack, to_words, unpack
 from spu.arch.params import Architecture
 
@@ -93,13 +93,13 @@ class Image:
         if not 0 <= address < depth(space, self.arch):
             raise ValueError(f"{space.name} row {address} is outside "
                              f"0..{depth(space, self.arch) - 1}")
-        bits = pack(row_plan(space, address, self.arch), value)
+        bits = pack(row_layout(space, address, self.arch), value)
         self.rows.setdefault((space, *tile), {})[address] = bits
 
     def read(self, space: Space, tile: tuple[int, int], address: int) -> dict:
         """Unpacked row; rows never written are 0."""
         bits = self.rows.get((space, *tile), {}).get(address, 0)
-        return unpack(row_plan(space, address, self.arch), bits)
+        return unpack(row_layout(space, address, self.arch), bits)
 
     def copy(self) -> "Image":
         """An image that can change independently."""

@@ -1,14 +1,11 @@
 """Configuration spaces: what a program file writes, and the layout of each row."""
 
+from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING
-
-from amaranth.hdl import signed
-from amaranth.lib import data
 
 from pal_units.formats import PAL8T
 from spu.arch.context import CONTEXT
-from spu.arch.packing import Plan, plan
+from spu.arch.packing import Layout, array, number, signed, struct
 from spu.arch.params import (
     ADDRESS_LOOPS,
     BIAS_BITS,
@@ -23,13 +20,8 @@ from spu.arch.params import (
     Architecture,
 )
 
-if TYPE_CHECKING:
-    import enum
-else:
-    from amaranth.lib import enum
 
-
-class Space(enum.Enum, shape=8):
+class Space(Enum):
     """Configuration spaces: of every tile, or of a region (SEQUENCER and STREAM)."""
 
     CONTEXT = 1    #: context words, by slot
@@ -47,25 +39,25 @@ TILE_SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT, Spac
 FORMAT = range(len(MATRIX_FORMATS))
 #: Matrix mode: ``T_y - T_x - T_w`` in 1/8 octave, formats of data and weights.
 OFFSET_BITS = 10
-MATRIX_MODE = data.StructLayout({"offset": signed(OFFSET_BITS), "x_format": FORMAT,
+MATRIX_MODE = struct({"offset": signed(OFFSET_BITS), "x_format": FORMAT,
                                  "w_format": FORMAT})
 #: Vector mode.  Sums: the top of the second summand lies ``offset`` / 16 octave below that of
 #: the first.  Logarithms: the result's top lies ``offset`` / 16 octave below what the operands
 #: give.  EXP2 and LOG2: tensor bias of the operand in 1/8, that of the result in 1/16 octave.
-VECTOR_MODE = data.StructLayout({"offset": signed(12), "bias": signed(10)})
+VECTOR_MODE = struct({"offset": signed(12), "bias": signed(10)})
 
 #: When something happens: in iterations whose predicate holds.  The predicate is that of the
 #: iteration in ``stage``, or in the following stage in slots before ``slot``.
-GUARD = data.StructLayout({"slot": 12, "stage": range(STAGES), "predicate": range(PREDICATES)})
+GUARD = struct({"slot": 12, "stage": range(STAGES), "predicate": range(PREDICATES)})
 #: One nested counter of an address generator.
-ADDRESS_LOOP = data.StructLayout({"count_less_1": 12, "stride": signed(12)})
+ADDRESS_LOOP = struct({"count_less_1": 12, "stride": signed(12)})
 #: First address, and the guard of the accesses (not of writes: their words are predicated).
-ADDRESS_BASE = data.StructLayout({"base": 12, "guard": GUARD})
+ADDRESS_BASE = struct({"base": 12, "guard": GUARD})
 #: Words of an address generator: base, then loops from the innermost.
 ADDRESS_WORDS = 1 + ADDRESS_LOOPS
 
 
-class Guard(enum.Enum):
+class Guard(Enum):
     """Guards of a tile that contexts refer to, by row from ``TileRegister.GUARD``."""
 
     BLOCK = 0  #: a mac with ``Close.GUARDS`` closes its block
@@ -98,7 +90,7 @@ class SequencerRegister:
     COUNT = INPUT + MAX_PORTS
 
 
-class Compare(enum.Enum, shape=2):
+class Compare(Enum):
     """Comparison of a loop counter with a value."""
 
     NONE = 0     #: holds always
@@ -107,37 +99,38 @@ class Compare(enum.Enum, shape=2):
     EQUAL = 3
 
 
-SEQUENCER_II = data.StructLayout({"slots_less_1": 12})
+SEQUENCER_II = struct({"slots_less_1": 12})
 #: Stage and slot in which an iteration emits its last word.
-SEQUENCER_SPAN = data.StructLayout({"slot": 12, "stage": range(STAGES)})
+SEQUENCER_SPAN = struct({"slot": 12, "stage": range(STAGES)})
 #: Count of a loop; the outermost one's is the host's number of iterations.
-LOOP = data.StructLayout({"count_less_1": 16})
+LOOP = struct({"count_less_1": 16})
 #: Holds if all marked loops are at their first, at their last, and the comparison holds.
-PREDICATE = data.StructLayout({"first": LOOPS, "last": LOOPS, "loop": range(LOOPS),
-                               "compare": Compare, "value": 16})
+PREDICATE = struct({"first": LOOPS, "last": LOOPS, "loop": range(LOOPS),
+                               "compare": number(2, members=Compare), "value": 16})
 
 #: Streams that a slot reads and emits, by the number of the region's input and output.
-STREAM = data.StructLayout({"read": MAX_PORTS, "emit": MAX_PORTS})
+STREAM = struct({"read": MAX_PORTS, "emit": MAX_PORTS})
 
 
-def stored_word(arch: Architecture) -> data.StructLayout:
+def stored_word(arch: Architecture) -> Layout:
     """A constant, or a word of data memory: data and bias; always valid."""
-    return data.StructLayout({"data": arch.data_bits, "bias": BIAS_BITS})
+    return struct({"data": arch.data_bits, "bias": BIAS_BITS})
 
 
-def weight_row(arch: Architecture) -> data.StructLayout:
+def weight_row(arch: Architecture) -> Layout:
     """A weight row: ``codes[column][lane]`` and the block bias of each column.
 
     Codes have 8 bits, narrower ones the lowest of them.  A row of 4-bit codes holds two
     slices, the second one in the upper halves; addresses then count slices.
     """
-    return data.StructLayout({
-        "codes": data.ArrayLayout(data.ArrayLayout(PAL8T.n, arch.lanes), arch.columns),
-        "beta": data.ArrayLayout(signed(BIAS_BITS), arch.columns),
+    return struct({
+        "codes": array(array(PAL8T.n, arch.lanes), arch.columns),
+        "beta": array(signed(BIAS_BITS), arch.columns),
     })
 
 
-def row_layout(space: Space, row: int, arch: Architecture) -> data.Layout:
+@cache
+def row_layout(space: Space, row: int, arch: Architecture) -> Layout:
     """Layout of a row of a space."""
     if space is Space.REGISTER:
         return _register_layout(row)
@@ -152,18 +145,12 @@ def row_layout(space: Space, row: int, arch: Architecture) -> data.Layout:
     return {Space.CONTEXT: CONTEXT, Space.STREAM: STREAM, Space.WEIGHT: weight_row(arch)}[space]
 
 
-@cache
-def row_plan(space: Space, row: int, arch: Architecture) -> Plan:
-    """How a row of a space is packed."""
-    return plan(row_layout(space, row, arch))
-
-
-def _register_layout(row: int) -> data.Layout:
+def _register_layout(row: int) -> Layout:
     if row >= TileRegister.WEIGHT:
         first = (row - TileRegister.WEIGHT) % ADDRESS_WORDS == 0
         return ADDRESS_BASE if first else ADDRESS_LOOP
     if row == TileRegister.REBLOCK:
-        return data.StructLayout({"format": FORMAT})
+        return struct({"format": FORMAT})
     if row >= TileRegister.GUARD:
         return GUARD
     return MATRIX_MODE if row < TileRegister.VECTOR_MODE else VECTOR_MODE
@@ -180,4 +167,4 @@ def depth(space: Space, arch: Architecture) -> int:
 @cache
 def words_per_row(space: Space, arch: Architecture) -> int:
     """32-bit words of a row of a space."""
-    return -(-row_layout(space, 0, arch).size // 32)
+    return -(-row_layout(space, 0, arch).width // 32)

@@ -1,23 +1,17 @@
 """The context word: what a tile does in one cycle."""
 
-from typing import TYPE_CHECKING
+from enum import Enum
 
-from amaranth.lib import data
-
+from spu.arch.packing import Layout, number, struct
 from spu.arch.params import BIAS_BITS, CONSTANTS, MODES, REGISTERS, SLICES, Architecture
 
-if TYPE_CHECKING:
-    import enum
-else:
-    from amaranth.lib import enum
 
-
-def word_layout(arch: Architecture) -> data.StructLayout:
+def word_layout(arch: Architecture) -> Layout:
     """A word on a link: a word whose predicate ``valid`` is 0 is all zeros."""
-    return data.StructLayout({"data": arch.data_bits, "bias": BIAS_BITS, "valid": 1})
+    return struct({"data": arch.data_bits, "bias": BIAS_BITS, "valid": 1})
 
 
-class Source(enum.Enum, shape=4):
+class Source(Enum):
     """Where a crossbar output takes its word from in this cycle."""
 
     NONE = 0        #: no word: predicate 0
@@ -36,7 +30,7 @@ class Source(enum.Enum, shape=4):
     SUM = 13        #: VectorUnit result of a sum
 
 
-class Op(enum.Enum, shape=6):
+class Op(Enum):
     """Operation of the VectorUnit or the ALU on operands ``a`` and ``b``.
 
     ``c`` is register B; ``offset`` and ``bias`` come from vector mode ``mode``; "lane" means
@@ -107,7 +101,7 @@ LINKS = ("north", "east", "south", "west")
 SINKS = (*LINKS, "matrix", "a", "b", "memory", "register")
 
 
-class Close(enum.Enum, shape=2):
+class Close(Enum):
     """What a mac's slice closes."""
 
     NOTHING = 0  #: the block goes on
@@ -117,19 +111,19 @@ class Close(enum.Enum, shape=2):
 
 
 #: The 64-bit context word.
-CONTEXT = data.StructLayout({
-    **dict.fromkeys(SINKS, Source),
+CONTEXT = struct({
+    **dict.fromkeys(SINKS, number(4, members=Source)),
     "register_write": range(REGISTERS),   # register that takes the `register` word
     "register_a": range(REGISTERS),
     "index": range(CONSTANTS),            # constant; mod 8 the register of REGISTER_B and c
-    "op": Op,
+    "op": number(6, members=Op),
     "guarded": 1,         # the operation happens under guard OP only
     "mac": 1,             # MatrixUnit: multiply-accumulate one slice of the `matrix` word
-    "close": Close,
+    "close": number(2, members=Close),
     "slice": range(SLICES),               # which codes of the word a mac or UNBLOCK takes
     "mode": range(MODES),                 # mode registers of the mac and the operation
     "drain": 1,           # MatrixUnit: drain the next word of results
     "pop": 1,             # reblock unit: pop the next word of codes
     "read": 1,            # data memory: read at the read address generator
 })
-assert CONTEXT.size == 64, CONTEXT.size
+assert CONTEXT.width == 64, CONTEXT.width

@@ -1,53 +1,86 @@
-"""Pack values into any ``amaranth.lib.data`` layout and back, without silent truncation."""
+"""Bit layouts, and values packed into them and back without silent truncation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
-
-from amaranth.hdl import Shape
-from amaranth.lib import data
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A layout made ready for packing: fields of a struct, entries of an array, or a number.
+class Layout:
+    """Fields of a struct (``kind`` dict), entries of an array (list), or a number (int).
 
-    ``fields`` are (key, first bit, plan) of a struct or an array, empty for a number.
+    ``width`` in bits.  ``fields`` are (key, first bit, layout) of a struct or an array, from bit 0
+    without gaps.  A number may be ``signed``, in two's complement, or one of ``members``.
     """
 
     kind: type
     width: int
-    signed: bool
-    fields: tuple[tuple[Any, int, "Plan"], ...]
+    signed: bool = False
+    members: type[Enum] | None = None
+    fields: tuple[tuple[Any, int, "Layout"], ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[Any, int, "Layout"]]:
+        return iter(self.fields)
+
+    def __getitem__(self, key: Any) -> "Layout":
+        return next(layout for name, _, layout in self.fields if name == key)
 
 
-def plan(layout: Any) -> Plan:
-    """The plan of a layout; worth keeping, since making it takes longer than its use."""
-    if isinstance(layout, (data.StructLayout, data.ArrayLayout)):
-        kind = dict if isinstance(layout, data.StructLayout) else list
-        fields = tuple((key, field.offset, plan(field.shape)) for key, field in layout)
-        return Plan(kind, layout.size, False, fields)
-    shape = Shape.cast(layout)
-    return Plan(int, shape.width, shape.signed, ())
+#: Bits of an unsigned number, numbers from 0, or a layout.
+Shape = int | range | Layout
 
 
-def pack(layout: Any, value: Any) -> int:
-    """Integer whose bits hold ``value`` in a layout or its ``plan``.
+def number(bits: int, signed: bool = False, members: type[Enum] | None = None) -> Layout:
+    """A number of so many bits."""
+    return Layout(int, bits, signed, members)
+
+
+def signed(bits: int) -> Layout:
+    """A number in two's complement."""
+    return number(bits, True)
+
+
+def _cast(shape: Shape) -> Layout:
+    if isinstance(shape, Layout):
+        return shape
+    return number(shape if isinstance(shape, int) else (len(shape) - 1).bit_length())
+
+
+def struct(fields: Mapping[str, Shape]) -> Layout:
+    """Fields one above the other, the first at bit 0."""
+    return _joined(dict, [(name, _cast(shape)) for name, shape in fields.items()])
+
+
+def array(entry: Shape, count: int) -> Layout:
+    """So many equal entries, the first at bit 0."""
+    return _joined(list, [(i, _cast(entry)) for i in range(count)])
+
+
+def _joined(kind: type, parts: list[tuple[Any, Layout]]) -> Layout:
+    fields, width = [], 0
+    for key, layout in parts:
+        fields.append((key, width, layout))
+        width += layout.width
+    return Layout(kind, width, fields=tuple(fields))
+
+
+def pack(layout: Layout, value: Any) -> int:
+    """Integer whose bits hold ``value``.
 
     A struct takes a mapping (missing fields are 0), an array a sequence (missing tail
     entries are 0), anything else an integer.  Raises ``ValueError`` for a value that
     does not fit its field and for unknown fields.
     """
-    p = layout if isinstance(layout, Plan) else plan(layout)
-    if p.kind is int:
+    if layout.kind is int:
         number = int(value)
-        low = -(1 << (p.width - 1)) if p.signed else 0
-        high = low + (1 << p.width) - 1
+        low = -(1 << (layout.width - 1)) if layout.signed else 0
+        high = low + (1 << layout.width) - 1
         if not low <= number <= high:
             raise ValueError(f"{number} is outside {low}..{high}")
-        return number & ((1 << p.width) - 1)
-    fields = {key: (offset, field) for key, offset, field in p.fields}
-    if p.kind is dict:
+        return number & ((1 << layout.width) - 1)
+    fields = {key: (offset, field) for key, offset, field in layout.fields}
+    if layout.kind is dict:
         assert isinstance(value, Mapping)
         if unknown := set(value) - set(fields):
             raise ValueError(f"unknown fields {sorted(unknown)}; known: {sorted(fields)}")
@@ -67,16 +100,15 @@ def pack(layout: Any, value: Any) -> int:
     return bits
 
 
-def unpack(layout: Any, bits: int) -> Any:
+def unpack(layout: Layout, bits: int) -> Any:
     """Inverse of ``pack``: dict for a struct, list for an array, else an integer."""
-    p = layout if isinstance(layout, Plan) else plan(layout)
-    if p.kind is dict:
-        return {key: unpack(field, bits >> offset) for key, offset, field in p.fields}
-    if p.kind is list:
-        return [unpack(field, bits >> offset) for _, offset, field in p.fields]
-    number = bits & ((1 << p.width) - 1)
-    if p.signed and number >> (p.width - 1):
-        number -= 1 << p.width
+    if layout.kind is dict:
+        return {key: unpack(field, bits >> offset) for key, offset, field in layout.fields}
+    if layout.kind is list:
+        return [unpack(field, bits >> offset) for _, offset, field in layout.fields]
+    number = bits & ((1 << layout.width) - 1)
+    if layout.signed and number >> (layout.width - 1):
+        number -= 1 << layout.width
     return number
 
 

@@ -1,9 +1,7 @@
-"""What engines raise."""
+"""What engines raise beside errors of their inputs."""
+
+from spu.arch.errors import CheckFailed
 
 
-class InputError(ValueError):
-    """Inputs that a program cannot take."""
-
-
-class RunError(RuntimeError):
+class RunError(CheckFailed):
     """A run that is not as it was predicted."""

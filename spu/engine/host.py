@@ -10,19 +10,20 @@ from pal_units.formats import BETA_MIN, PAL16, Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.config import OFFSET_BITS
+from spu.arch.errors import InputError
 from spu.arch.operations import constant_codes
 from spu.arch.package.compiled import MOST_ROUNDS, Package, Work, partial_sums
 from spu.arch.package.product import Gemm, weight_blocks, with_weights
 from spu.arch.package.program import Layout, Map, Product, Program, gathered
 from spu.arch.params import BLOCK
 from spu.engine.array import Cycles, Engine
-from spu.engine.errors import InputError, RunError
-from spu.engine.meaning import Meaning, held
+from spu.engine.errors import RunError
+from spu.engine.meaning import Meaning
 from spu.engine.saturation import saturated
-from spu.engine.streams import code_streams, interleaved, result_codes
+from spu.engine.streams import code_streams, result_codes
 from spu.model import words as w
 from spu.model.units import codes_of
-from spu.model.words import Stream
+from spu.model.words import Stream, interleaved
 
 #: The greatest ratio of results to operands that a matrix mode takes: beyond, they are zero.
 MOST_OFFSET = (1 << OFFSET_BITS - 1) - 1
@@ -42,7 +43,7 @@ def run(compiled: Package, engine: Engine, inputs: Mapping[str, NDArray],
     needed = _last_uses(program)
     for name, i in program.inputs.items():
         given = np.asarray(inputs[name], np.float64).reshape(program.shape(i))
-        taken = held(compiled, i, given)
+        taken = compiled.held(i, given)
         engine.nodes += meaning.input(i, name, given, taken)
         host.codes[i] = model.encode16(taken, compiled.bias(i))
 

@@ -18,7 +18,7 @@ from pal_units import model
 from spu.arch.package.compiled import Package
 from spu.arch.package.expression import evaluate, held_constant, least_magnitude, underflowed
 from spu.arch.package.program import Layout, Map, Product, Step, gathered
-from spu.arch.package.ranges import ANY, FIXED, TOP, far
+from spu.arch.package.ranges import FIXED
 from spu.engine.product_loss import lost_accuracy
 
 #: Relative difference of two values that are taken to be the same, at most: 1.4 steps of PAL16.
@@ -46,8 +46,8 @@ class Meaning:
         self.pairs: dict[int, Pair] = {}
 
     def input(self, tensor: int, name: str, meant: Values, taken: Values) -> Counter[str]:
-        """Take note of an input, and of what is taken of it, see ``held``; how many elements of it
-        are not what the model means, if it is an output."""
+        """Take note of an input, and what is taken of it, see ``Package.held``; how many elements
+        of it are not what the model means, if it is an output."""
         moved, lost = underflowed(taken, self.compiled.bias(tensor)), Counter[str]()
         if (meant != moved).any():
             self.pairs[tensor] = Pair(meant, moved)
@@ -138,13 +138,3 @@ def _share(pair: Pair, taken: NDArray[np.bool_]) -> float:
 def untold(meant: Values, least: float) -> Values:
     """Differences from what the model means that are not told, of a tensor's least magnitude."""
     return SAME * np.abs(meant) + least
-
-
-def held(compiled: Package, tensor: int, values: Values) -> Values:
-    """Values of an input with those beyond its top that may be moved, see ``masks``, at it."""
-    bias = compiled.bias(tensor)
-    low, high = compiled.ranges.masks.get(tensor, (FIXED, FIXED))
-    ends = [far(bias) if level == ANY else 2.0 ** (bias / 8) if level == TOP else np.inf
-            for level in (low, high)]
-    beyond = np.abs(values) > 2.0 ** (bias / 8)
-    return np.where(beyond, np.clip(values, -ends[0], ends[1]), values)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from spu.arch.package import inputs
 from spu.arch.package.compiled import Package
 from spu.arch.package.pipeline import Pipeline
-from spu.engine import codec, host, inputs
+from spu.engine import codec, host
 from spu.engine.array import Engine
 
 

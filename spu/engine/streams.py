@@ -49,10 +49,3 @@ def result_codes(plan: Gemm, outputs: Mapping[int, Stream]) -> NDArray[np.uint16
         for word, (row, first, _) in zip(words, emitted(plan, column), strict=True):
             codes[row, first:first + arch.drain_lanes] = word[:arch.drain_lanes]
     return codes[:plan.rows, :plan.outputs]
-
-
-def interleaved(timed: list[tuple[int, Stream]], ii: int) -> Stream:
-    """One stream of the words of several: (cycle of the first, words), each every ``ii`` cycles."""
-    events = sorted((time + i * ii, k, i) for k, (time, stream) in enumerate(timed)
-                    for i in range(len(stream)))
-    return [timed[k][1][i] for _, k, i in events]

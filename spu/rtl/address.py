@@ -4,8 +4,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spu.arch.config import ADDRESS_BASE, ADDRESS_LOOP
 from spu.arch.params import ADDRESS_LOOPS
+from spu.rtl.layouts import ADDRESS_BASE, ADDRESS_LOOP
 
 #: The counters of a generator, the innermost first.
 LOOPS = data.ArrayLayout(ADDRESS_LOOP, ADDRESS_LOOPS)

@@ -5,8 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spu.arch import timing
-from spu.arch.context import ALU_OPS, READS_B, READS_C, Op, word_layout
+from spu.arch.context import ALU_OPS, READS_B, READS_C, Op
 from spu.arch.params import Architecture
+from spu.rtl.layouts import word_layout
 
 #: Operations that pass words with their bias.
 _WHOLE = (Op.PASS, Op.WHEN, Op.UNLESS, Op.MERGE)
@@ -33,7 +34,7 @@ class Alu(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         assert timing.ALU == 1
-        op = self.op.as_value()
+        op = self.op
         lanes = data.ArrayLayout(signed(32), self.arch.lanes32)
         result = Signal(lanes)
         for lane in range(self.arch.lanes32):

@@ -6,8 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from spu.arch import timing
-from spu.arch.config import Space, stored_word
+from spu.arch.config import Space
 from spu.arch.params import Architecture
+from spu.rtl.layouts import stored_word
 from spu.rtl.ports import ConfigBus
 
 

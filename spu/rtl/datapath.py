@@ -6,20 +6,21 @@ from amaranth.lib.wiring import In, Out
 
 from pal_units.rtl.reblock import ReblockUnit
 from spu.arch import timing
-from spu.arch.config import (
-    ADDRESS_BASE,
-    FORMAT,
-    GUARD,
-    MATRIX_MODE,
-    VECTOR_MODE,
-    Guard,
-    stored_word,
-    weight_row,
-)
-from spu.arch.context import CONTEXT, LINKS, SINKS, Close, Op, Source, word_layout
+from spu.arch.config import FORMAT, Guard
+from spu.arch.context import LINKS, SINKS, Close, Op, Source
 from spu.arch.params import MATRIX_FORMATS, REGISTERS, Architecture, TileKind
 from spu.rtl.address import LOOPS, AddressGenerator
 from spu.rtl.alu import Alu
+from spu.rtl.layouts import (
+    ADDRESS_BASE,
+    CONTEXT,
+    GUARD,
+    MATRIX_MODE,
+    VECTOR_MODE,
+    stored_word,
+    weight_row,
+    word_layout,
+)
 from spu.rtl.matrix_unit import MatrixUnit, packed
 from spu.rtl.ports import STAGE_FLAGS, guard_holds, slot_bits
 from spu.rtl.vector_unit import VectorUnit

@@ -9,9 +9,9 @@ from pal_units.rtl.log import AccumulatorEncoder
 from pal_units.rtl.matrix import DotMatrix
 from pal_units.rtl.widen import Widener
 from spu.arch import timing
-from spu.arch.config import MATRIX_MODE, OFFSET_BITS, weight_row
-from spu.arch.context import word_layout
+from spu.arch.config import OFFSET_BITS
 from spu.arch.params import MATRIX_DOT, MATRIX_FORMATS, SLICES, Architecture, code_pitch
+from spu.rtl.layouts import MATRIX_MODE, weight_row, word_layout
 
 #: What every code is widened to.
 _WIDE = (PAL8T, PAL8U)

@@ -4,8 +4,8 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from spu.arch.config import GUARD
 from spu.arch.params import EXISTS, PREDICATES, STAGES, Architecture
+from spu.rtl.layouts import GUARD
 
 
 def slot_bits(arch: Architecture) -> int:

@@ -4,22 +4,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spu.arch.config import (
-    GUARD,
-    LOOP,
-    PREDICATE,
-    SEQUENCER_II,
-    SEQUENCER_SPAN,
-    STREAM,
-    Compare,
-    SequencerRegister,
-    Space,
-    depth,
-    row_layout,
-)
+from spu.arch.config import Compare, SequencerRegister, Space, depth
 from spu.arch.params import EXISTS, LOOPS, PROGRAMMABLE, STAGES, Architecture
 from spu.arch.regmap import ITERATION_BITS
 from spu.rtl.config_store import BankedMemory, BankedRegisters
+from spu.rtl.layouts import GUARD, LOOP, PREDICATE, SEQUENCER_II, SEQUENCER_SPAN, STREAM, row_layout
 from spu.rtl.ports import STAGE_FLAGS, ConfigBus, RegionControl, guard_holds
 
 #: Bits of a loop counter.

@@ -4,22 +4,21 @@ from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spu.arch.config import (
-    ADDRESS_LOOP,
-    GUARD,
-    Guard,
-    Space,
-    TileRegister,
-    depth,
-    row_layout,
-    stored_word,
-    weight_row,
-)
-from spu.arch.context import CONTEXT, LINKS, word_layout
+from spu.arch.config import Guard, Space, TileRegister, depth
+from spu.arch.context import LINKS
 from spu.arch.params import ADDRESS_LOOPS, MODES, Architecture, TileKind
 from spu.rtl.config_store import BankedMemory, BankedRegisters
 from spu.rtl.data_memory import DataMemory
 from spu.rtl.datapath import Datapath
+from spu.rtl.layouts import (
+    ADDRESS_LOOP,
+    CONTEXT,
+    GUARD,
+    row_layout,
+    stored_word,
+    weight_row,
+    word_layout,
+)
 from spu.rtl.ports import ConfigBus, RegionControl
 
 

@@ -16,11 +16,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spu.arch import regmap
-from spu.arch.config import TILE_SPACES, stored_word
-from spu.arch.context import LINKS, word_layout
+from spu.arch.config import TILE_SPACES
+from spu.arch.context import LINKS
 from spu.arch.params import BIAS_BITS, NEIGHBOURS, Architecture, Port, neighbour
 from spu.rtl.fifo import StreamFifo
 from spu.rtl.host import AxiLite, HostRegisters
+from spu.rtl.layouts import stored_word, word_layout
 from spu.rtl.loader import Loader
 from spu.rtl.ports import ConfigBus, RegionControl
 from spu.rtl.sequencer import Sequencer

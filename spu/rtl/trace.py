@@ -5,9 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spu.arch.context import word_layout
 from spu.arch.params import Architecture
 from spu.arch.regmap import TRACE_WORDS
+from spu.rtl.layouts import word_layout
 
 
 class Trace(wiring.Component):

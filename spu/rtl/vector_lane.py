@@ -8,8 +8,8 @@ from pal_units.formats import PAL16
 from pal_units.rtl.elementwise import Comparator
 from pal_units.rtl.log import OCTAVE
 from pal_units.rtl.transcendental import BIAS_BITS, Exponential, Logarithm
-from spu.arch.config import VECTOR_MODE
 from spu.arch.context import LOG_OPS, Op
+from spu.rtl.layouts import VECTOR_MODE
 
 _TOP, _NAN = PAL16.m_max, PAL16.sign_bit
 

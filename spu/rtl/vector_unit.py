@@ -13,9 +13,10 @@ from pal_units.rtl.elementwise import Comparator
 from pal_units.rtl.log import UNITS_PER_BIAS, pal16_code
 from pal_units.rtl.widen import Widener
 from spu.arch import timing
-from spu.arch.config import FORMAT, VECTOR_MODE
-from spu.arch.context import READS_B, READS_C, SUM_OPS, VECTOR_OPS, Op, word_layout
+from spu.arch.config import FORMAT
+from spu.arch.context import READS_B, READS_C, SUM_OPS, VECTOR_OPS, Op
 from spu.arch.params import MATRIX_FORMATS, SLICES, Architecture, code_pitch
+from spu.rtl.layouts import VECTOR_MODE, word_layout
 from spu.rtl.vector_lane import VectorLane
 
 
@@ -48,7 +49,7 @@ class VectorUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        op = self.op.as_value()
+        op = self.op
         operands = Signal()
         m.d.comb += operands.eq(self.enable & self.a.valid
                                 & (self.b.valid | ~op.matches(*READS_B))
@@ -62,7 +63,7 @@ class VectorUnit(wiring.Component):
 
     def _one_cycle(self, m: Module, operands: Value) -> None:
         assert timing.VECTOR == 1
-        op, lanes = self.op.as_value(), self.arch.lanes16
+        op, lanes = self.op, self.arch.lanes16
         results = Signal(data.ArrayLayout(PAL16.n, lanes))
         saturates = Signal(lanes)
         least, greatest = [], []
@@ -131,7 +132,7 @@ class VectorUnit(wiring.Component):
 
     def _sums(self, m: Module, operands: Value) -> None:
         assert timing.SUM == LinearSum.latency == Accumulator16.latency
-        op, lanes = self.op.as_value(), self.arch.lanes16
+        op, lanes = self.op, self.arch.lanes16
         accumulates, across = op == Op.ACC.value, op == Op.LANE_SUM.value
         m.submodules.accumulator = accumulator = Accumulator16(lanes)
         a, b, c = (self._lanes(w) for w in (self.a, self.b, self.c))
@@ -167,7 +168,7 @@ class VectorUnit(wiring.Component):
 
     def _added(self, m: Module, lane: int, a: Value, b: Value, c: Value) -> LinearSum:
         """ADD, ADD_RELU, SUB, FMA of a lane."""
-        op, bits = self.op.as_value(), PAL16.magnitude_bits
+        op, bits = self.op, PAL16.magnitude_bits
         multiplies = op == Op.FMA.value
         m.submodules[f"sum_{lane}"] = total = LinearSum()
         addend = Signal(PAL16.n, name=f"addend_{lane}")

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
-from compiler.onnx_import import load_network
 from verif.area.operands import Array, Operands
 from verif.area.units import Unit
 from verif.digits.data import MODEL, split
@@ -17,8 +18,8 @@ from verif.vectors import join
 
 #: Dot products of a stream: rows of inputs times rows of weights.
 INPUTS, WEIGHTS = 6, 6
-#: Layer of the sentence encoder whose operands are taken, and of the digits model.
-MINILM_LAYER, DIGITS_LAYER = "encoder.layer.3.intermediate.dense", 1
+#: Layer of the sentence encoder whose operands are taken.
+MINILM_LAYER = "encoder.layer.3.intermediate.dense"
 _LENGTH = 256
 
 
@@ -29,12 +30,11 @@ def gaussian() -> tuple[Array, Array]:
 
 def digits() -> tuple[Array, Array]:
     """Inputs of the digits model's second layer, after its ReLU, and the weights."""
-    layers = load_network(MODEL).layers
-    x = split()[2].astype(np.float64)
-    for layer in layers[:DIGITS_LAYER]:
-        x = np.maximum(x @ layer.weight + layer.bias, 0)
+    known = {t.name: numpy_helper.to_array(t).astype(np.float64)
+             for t in onnx.load(MODEL).graph.initializer}
+    x = np.maximum(split()[2].astype(np.float64) @ known["w1"] + known["b1"], 0)
     step = len(x) // (4 * INPUTS)
-    return x[::step][:4 * INPUTS], layers[DIGITS_LAYER].weight.T[:WEIGHTS].copy()
+    return x[::step][:4 * INPUTS], known["w2"][:WEIGHTS].copy()
 
 
 def sentences() -> tuple[Array, Array]:

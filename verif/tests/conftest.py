@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from compiler.driver import Compiled, compile_file
 from rtl.kept import kept
 from spu.arch.params import CONFIGS
+from spu.command.main import app
 from verif import dataflows
-from verif.cli import app
 from verif.digits.data import MODEL
 
 # Hardware is elaborated into millions of objects that live: the collector looks for garbage among

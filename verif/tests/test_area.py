@@ -19,13 +19,13 @@ from rtl.fpga import MissingFpgaTools, implement
 from rtl.gates import liberty as neutral_text
 from rtl.liberty import LibraryError
 from rtl.synthesis import MAPPINGS, Netlist, UnmappedCells, speeds, synthesise
+from spu.command.main import app
 from verif.area import bars
 from verif.area.edges import at_edge
 from verif.area.netlists import WrongNetlist
 from verif.area.plots import front
 from verif.area.report import BASELINE, tables
 from verif.area.study import by_name, energies, row
-from verif.cli import app
 
 NEUTRAL = liberty.neutral()
 

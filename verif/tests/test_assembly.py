@@ -12,8 +12,8 @@ from compiler.assembly import assemble_text, assembly
 from compiler.errors import CompileError
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS
+from spu.command.main import app
 from verif import dataflows, snapshots
-from verif.cli import app
 
 RUN = CliRunner()
 

@@ -7,17 +7,17 @@ from typer.testing import CliRunner
 
 from compiler.errors import CompileError
 from compiler.tensors.compile import compile_program
+from compiler.tensors.formats import choose_formats, decibels, quality
 from compiler.tensors.lower import lower
 from compiler.tensors.values import real_values
 from pal_units.formats import PAL4T, PAL6T, PAL8T
 from spu.arch.package.store import load, save
 from spu.arch.params import CONFIGS
+from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
 from verif import models
-from verif.budget import choose_formats, decibels, quality
-from verif.cli import app
 from verif.digits.cnn import MODEL as CNN
 
 BASIC, KNOWN = CONFIGS["basic"], {}

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from spu.arch.package.store import save
+from spu.command.main import app
 from verif import simulate
-from verif.cli import app
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 

@@ -85,7 +85,7 @@ def test_golden_model_says_when_a_stream_runs_dry(compiled):
 
 def test_same_input_and_seed_give_the_same_bytes_in_another_process(compiled, tmp_path):
     for hash_seed in ("1", "2"):
-        subprocess.run([sys.executable, "-m", "verif.cli", "compile", str(MODEL), "--arch", "tiny",
+        subprocess.run([sys.executable, "-m", "spu", "compile", str(MODEL), "--arch", "tiny",
                         "-o", str(tmp_path / hash_seed)], check=True,
                        env={"PYTHONHASHSEED": hash_seed, "PATH": ""}, capture_output=True)
         content = (tmp_path / hash_seed / "program.spub").read_bytes()

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from verif.cli import app
+from spu.command.main import app
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
@@ -138,7 +138,7 @@ def test_a_closed_output_is_no_error(line, tmp_path):
     if "built" in line:
         _built(tmp_path, "pipeline")
     words = line.format(model=MODEL, built=tmp_path / "built")
-    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m verif.cli {words} >&-'],
+    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m spu {words} >&-'],
                           cwd=Path(__file__).parents[2], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 0, done.stderr

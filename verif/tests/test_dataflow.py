@@ -18,8 +18,8 @@ from spu.arch import bitstream
 from spu.arch.config import Space
 from spu.arch.context import LINKS
 from spu.arch.params import STAGES
+from spu.command.main import app
 from verif import dataflows
-from verif.cli import app
 
 FIR = dataflows.fir(4)
 MEMORY_OPS = ("load", "store")

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import pal_units
 import pal_units.rtl
+from spu.command.main import app
 from verif import examples
-from verif.cli import app
 
 MODULES = ["pal_units", *(f"pal_units.rtl.{m.name}" for m in
                           pkgutil.iter_modules(pal_units.rtl.__path__))]

@@ -76,4 +76,4 @@ def test_logarithms_scale_exactly_with_their_offset():
 
 def test_the_context_word_has_no_room_left():
     assert pack(CONTEXT, dict.fromkeys(("north", "register"), Source.SUM.value)) >> 32 == 13
-    assert CONTEXT.size == 64
+    assert CONTEXT.width == 64

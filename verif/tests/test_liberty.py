@@ -13,7 +13,7 @@ from rtl.boolean import FunctionError, names, truth_table
 from rtl.gates import liberty as neutral_text
 from rtl.liberty import INVERTED_STATE, STATE, LibraryError
 from rtl.synthesis import synthesise
-from verif.cli import app
+from spu.command.main import app
 
 HEAD = """library (small) {
   time_unit : "1ns"; voltage_unit : "1V"; capacitive_load_unit (1, pf); nom_voltage : 1.1;

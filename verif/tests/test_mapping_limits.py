@@ -19,8 +19,8 @@ from compiler.dataflow.schedule import Grid, Request
 from compiler.errors import CompileError
 from spu.arch.operations import OPERATIONS
 from spu.arch.params import CONFIGS, STAGES
+from spu.command.main import app
 from verif import dataflows
-from verif.cli import app
 from verif.loops import COUNT, LEAST, LOOPS, MOST, loop
 
 

@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from compiler.tensors.compile import compile_program
+from compiler.tensors.formats import decibels, quality
 from compiler.tensors.lower import lower
+from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.host import run
-from verif.budget import decibels, quality
-from verif.cli import app
 from verif.error_bounds import error_bounds
 from verif.tests.test_ranges import BASIC, KNOWN, _both, _model
 

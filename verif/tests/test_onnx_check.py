@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from compiler.tensors.lower import lower
-from verif.cli import app
+from spu.command.main import app
 from verif.tests.onnx_models import create
 
 

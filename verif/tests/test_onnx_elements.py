@@ -7,9 +7,9 @@ from onnx import TensorProto
 from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
 from pal_units.formats import PAL4T, PAL6T, PAL8T
+from spu.arch.errors import InputError
 from spu.arch.params import CONFIGS
 from spu.engine.array import GoldenEngine
-from spu.engine.errors import InputError
 from spu.engine.host import run
 from verif.tests.onnx_models import FLOAT, INT64, create, faults, of_node, results
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from verif.cli import app
+from spu.command.main import app
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()

@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 
 from compiler.errors import CompileError
 from compiler.tensors.compile import compile_program
+from compiler.tensors.formats import decibels
 from compiler.tensors.lower import lower
 from compiler.tensors.ranges import DEFAULT_BIAS, choose
 from spu.arch.params import CONFIGS
+from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
-from verif.budget import decibels
-from verif.cli import app
 from verif.error_bounds import error_bounds
 
 BASIC, KNOWN = CONFIGS["basic"], {}

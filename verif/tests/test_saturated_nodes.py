@@ -15,11 +15,11 @@ from spu.arch import bitstream
 from spu.arch.config import Space, TileRegister
 from spu.arch.package.store import save
 from spu.arch.params import CONFIGS
+from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.errors import RunError
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
-from verif.cli import app
 from verif.digits.data import split
 
 BASIC, KNOWN = CONFIGS["basic"], {}

@@ -19,21 +19,22 @@ from compiler.tensors.values import real_values
 from rtl.simulator import SimulationError
 from spu.arch import bitstream
 from spu.arch.package.expression import Expression, variable
+from spu.arch.package.manifest import PackageError
 from spu.arch.package.product import with_weights
 from spu.arch.package.program import Map, Program
 from spu.arch.package.store import load, save
 from spu.arch.params import CONFIGS, Architecture
+from spu.command.main import app
+from spu.command.tables import markdown
 from spu.engine.array import GoldenEngine, check_cycles
 from spu.engine.errors import RunError
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
 from verif import models, node_tests
-from verif.cli import app
 from verif.digits.cnn import MODEL as CNN
 from verif.error_bounds import error_bounds
 from verif.fuzz_onnx import fuzz
 from verif.sequence import Recorder, run_sequence
-from verif.tables import markdown
 
 BASIC = CONFIGS["basic"]
 KNOWN = {}
@@ -298,7 +299,7 @@ def test_a_stored_program_runs_as_before(tmp_path):
     one, two = (run(c, GoldenEngine(BASIC), workload.inputs)["logits"] for c in (compiled, again))
     assert np.array_equal(one, two)
     (tmp_path / "cnn" / "arrays.npz").write_bytes(b"no")
-    with pytest.raises(CompileError, match="not what spu compile wrote"):
+    with pytest.raises(PackageError, match="not what spu compile wrote"):
         load(tmp_path / "cnn")
 
 

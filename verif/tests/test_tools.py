@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from compiler import files
 from rtl import simulator, tools, verilate
 from rtl.simulator import MissingTool, SimulationError
 from rtl.tools import verilator_root
+from spu.arch import files
 from spu.arch.package.store import save
+from spu.command.main import app
 from spu.engine.rtl_run import BUILD
 from verif import cli, cli_common
-from verif.cli import app
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
@@ -97,7 +97,7 @@ def test_an_interrupted_command_ends_in_one_line_and_leaves_nothing(tmp_path, mo
 
 
 def test_a_reader_that_has_enough_is_no_error(program):
-    command = f"{sys.executable} -m verif.cli disasm '{program}' --assembly | head -1; " \
+    command = f"{sys.executable} -m spu disasm '{program}' --assembly | head -1; " \
               "echo ${PIPESTATUS[0]}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
@@ -115,7 +115,7 @@ def test_progress_is_told_on_a_pipe_too(capfd, monkeypatch):
 
 
 def test_a_table_is_not_cut_on_a_pipe(program):
-    done = subprocess.run([sys.executable, "-m", "verif.cli", "explain", str(program)],
+    done = subprocess.run([sys.executable, "-m", "spu", "explain", str(program)],
                           capture_output=True, text=True, check=True,
                           env={**os.environ, "COLUMNS": "20", "NO_COLOR": "1"})
     assert "matrix units" in done.stdout

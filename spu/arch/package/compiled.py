@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pal_units.formats import Format
 from spu.arch.package.expression import Expression, tree, variable
 from spu.arch.package.product import Gemm
 from spu.arch.package.program import Layout, Map, Product, Program
-from spu.arch.package.ranges import Ranges, constant_bias
+from spu.arch.package.ranges import ANY, FIXED, TOP, Ranges, constant_bias, far
 from spu.arch.package.reblocking import Reblocking
 from spu.arch.params import BLOCK, Architecture
 from spu.arch.regmap import ITERATION_BITS
@@ -103,6 +106,15 @@ class Package:
         """Tensor bias of a tensor that is not one of several operands."""
         values = self.program.tensors[tensor].constant
         return self.ranges.tensors[tensor] if values is None else constant_bias(values)
+
+    def held(self, tensor: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of an input with those beyond its top that may be moved at it, see ``ranges``."""
+        bias = self.bias(tensor)
+        low, high = self.ranges.masks.get(tensor, (FIXED, FIXED))
+        ends = [far(bias) if level == ANY else 2.0 ** (bias / 8) if level == TOP else np.inf
+                for level in (low, high)]
+        beyond = np.abs(values) > 2.0 ** (bias / 8)
+        return np.where(beyond, np.clip(values, -ends[0], ends[1]), values)
 
     def source_biases(self, i: int) -> tuple[int, ...]:
         """Tensor biases of the operands of a step."""

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from spu.arch.errors import UserError
 from spu.arch.files import Writer, replace_files
 from spu.arch.params import CONFIGS, Architecture, from_parameters
 
@@ -26,7 +27,7 @@ VERSION = 1
 _NAME = re.compile(r"(programs/)?\w+\.spub")
 
 
-class PackageError(ValueError):
+class PackageError(UserError):
     """A directory that holds no compiled model, or one that is damaged or not of this array."""
 
 

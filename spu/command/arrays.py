@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spu.arch.files import Writer
+from spu.arch.package import inputs
 from spu.arch.package.program import Program
-from spu.engine import inputs
-from verif.cli_common import BadInput, about
+from spu.command.common import BadInput, about
 
 
 def read_arrays(path: Path, only: str) -> dict[str, NDArray]:

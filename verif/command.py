@@ -1,4 +1,4 @@
-"""Studies of the ``spu`` command: accuracy, area, FPGA."""
+"""``spu sim`` and the studies: accuracy, area, FPGA."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,50 @@ from typing import Annotated
 import typer
 
 from spu.arch.files import check_directory, replace_file
-from verif.cli_common import EXIT_FAILED, BadInput, check_kept, console, working
+from spu.arch.params import MATRIX_FORMATS
+from spu.command.common import EXIT_FAILED, BadInput, check_kept, console, working
+from spu.command.options import Arch, FormatName, SimName, array
+from spu.command.tables import show, table
 from verif.stamps import ACCURACY, AREA, LEAN
-from verif.tables import show, table
+
+
+def sim(
+    arch: Arch = "basic",
+    simulator: Annotated[SimName, typer.Option("--sim", help="Simulator.")] = SimName["verilator"],
+    images: Annotated[int | None, typer.Option(min=1, max=360, help="Held-out images; all 360 "
+                                               "by default, 4 with Icarus.")] = None,
+    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] =
+        FormatName[MATRIX_FORMATS[0].name],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of placement and stalls.")] = 0,
+    waves: Annotated[bool, typer.Option("--waves", help="Leave run/waves.fst.")] = False,
+    stall_share: Annotated[float, typer.Option(
+        min=0, max=0.99, help="Share of pauses at both ends of each stream.")] = 0.0,
+    program: Annotated[Path | None, typer.Option(
+        help="Load this .spub instead of the one just compiled.")] = None,
+    verilog: Annotated[Path | None, typer.Option(
+        "--rtl", help="Simulate this Verilog instead of the one just emitted.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--output", help="Directory for results.")] =
+        Path("build/sim"),
+) -> None:
+    """Classify held-out digits on the array in RTL and compare with the golden model.
+
+    Writes summary.json; exit code 1 if anything differs.
+
+    Example: spu sim --arch basic --images 20
+    """
+    from verif.simulate import WRITTEN, Job, simulate, table
+
+    job = Job(array(arch), sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
+              waves=waves, stall_share=stall_share, program=program, verilog=verilog, out=out)
+    check_kept((out / name for name in WRITTEN), (program, verilog))
+    outcome = simulate(job, console)
+    show(table(outcome, job))
+    for failure in outcome.failures:
+        console.print(f"FAILED {failure}", style="red", highlight=False, markup=False)
+    if outcome.failures:
+        raise typer.Exit(EXIT_FAILED)
+    console.print("PASSED: RTL, golden model and compiler agree on every word and cycle",
+                  style="green")
 
 
 def numerics(

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from spu.arch.errors import InputError
 from spu.arch.package.compiled import Package
 from spu.arch.package.expression import least_magnitude
 from spu.arch.package.pipeline import Pipeline
 from spu.arch.package.program import Program
-from spu.engine.errors import InputError
-from spu.engine.meaning import held
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -75,7 +74,7 @@ def _check_size(package: Package | Pipeline, name: str, values: NDArray) -> None
     if isinstance(package, Package):
         tensor = package.program.inputs[name]
         top = 2.0 ** (package.bias(tensor) / 8)
-        most = np.abs(held(package, tensor, values)).max(initial=0)
+        most = np.abs(package.held(tensor, values)).max(initial=0)
         option = "--calibrate"
     else:
         top, most, option = package.report["io"]["input_max"], np.abs(values).max(), "--input-max"

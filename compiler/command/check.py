@@ -1,32 +1,23 @@
 """``spu check``: everything in a model that is refused, at once; and sizes of its dimensions."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from compiler.command.model import Batch, Dims, parse_dims
 from compiler.errors import CompileError, Refusal, Refused
-from compiler.tensors.compile import compile_program
-from compiler.tensors.lower import lower_all
-from compiler.tensors.onnx_graph import WrongDimension, prepare, read
-from spu.arch.params import CONFIGS, Architecture
-from verif.array_files import read_inputs
-from verif.cli_common import EXIT_BAD_INPUT, ArchName, BadInput, fail, working
-
-Dims = Annotated[list[str] | None, typer.Option(
-    "--dim", metavar="NAME=N", help="Size of an open dimension, by its name; as often as needed.")]
-Batch = Annotated[int | None, typer.Option(
-    min=1, help="Size of the first dimension of inputs where it is open. Others are 1, or --dim.")]
+from spu.arch.params import Architecture
+from spu.command.common import EXIT_BAD_INPUT, fail, working
+from spu.command.options import Arch, array
 
 
 def check(
     model: Annotated[Path, typer.Argument(help="ONNX file.")],
-    arch: Annotated[ArchName, typer.Option("--arch", help="Architecture to use.")] =
-        ArchName["basic"],
+    arch: Arch = "basic",
     batch: Batch = None,
     dim: Dims = None,
     calibrate: Annotated[Path | None, typer.Option(
@@ -40,7 +31,7 @@ def check(
     Example: spu check verif/digits/digits_cnn.onnx --batch 8
     """
     with working("checking") as note:
-        found = refusals(model, CONFIGS[arch], batch, parse_dims(dim), calibrate, note)
+        found = refusals(model, array(arch), batch, parse_dims(dim), calibrate, note)
     if as_json:
         print(json.dumps({"refusals": [asdict(r) for r in found]}, indent=1))
     elif found:
@@ -51,29 +42,6 @@ def check(
         fail(f"{model}: {len(found)} refusal{'s' if len(found) > 1 else ''}", EXIT_BAD_INPUT)
 
 
-@contextmanager
-def naming(model: Path) -> Iterator[None]:
-    """Errors of a model as a whole, which call it by its name alone, name its file."""
-    try:
-        yield
-    except CompileError as error:
-        if not str(error).startswith(f"{model.stem}: "):
-            raise
-        raise CompileError(str(error).replace(model.stem, str(model), 1)) from None
-
-
-def parse_dims(given: Sequence[str] | None) -> dict[str, int]:
-    """Sizes by name, of NAME=N each; ``BadInput`` for others, and for names of two sizes."""
-    sizes: dict[str, int] = {}
-    for text in given or ():
-        name, separator, size = text.rpartition("=")
-        if not (separator and name and size.isdecimal() and int(size)):
-            raise BadInput(f"--dim {text}: must be NAME=N with N of at least 1")
-        if sizes.setdefault(name, int(size)) != int(size):
-            raise BadInput(f"--dim {name} is given as {sizes[name]} and as {size}")
-    return sizes
-
-
 def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[str, int],
              calibrate: Path | None = None, progress: Callable[[str], None] = lambda _: None
              ) -> list[Refusal]:
@@ -82,6 +50,11 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
     Raises ``CompileError`` for a file that is no model, and for ``dims`` that it does not have;
     ``BadInput`` for inputs that are not its own.
     """
+    from compiler.tensors.compile import compile_program
+    from compiler.tensors.lower import lower_all
+    from compiler.tensors.onnx_graph import WrongDimension, prepare, read
+    from spu.command.arrays import read_inputs
+
     model = read(path)
     if not model.HasField("graph"):
         raise CompileError(f"{path}: not a valid ONNX model: it has no graph")

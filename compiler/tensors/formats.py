@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
+from compiler.tensors.predict import predict
 from compiler.tensors.values import real_values
 from pal_units.formats import FORMATS, Format
 from spu.arch.package.compiled import Package
-from verif.tensor_prediction import predict
 
 #: Bits of codes that are tried, the fewest first.
 BITS = (4, 6, 8)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 
-from verif.explain import Explained
+from compiler.explain.mapping import Explained
 
 #: Pixels of a tile's side, of the gap between tiles, of a cell of the schedule.
 TILE, GAP, CELL_WIDTH, CELL_HEIGHT = 120, 44, 92, 22

@@ -1,13 +1,13 @@
-"""``spu map`` and ``spu explain``: dataflow graphs on grids, kernels on arrays."""
+"""``spu map``: dataflow graphs on grids, kernels on arrays."""
 
 import json
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
+from compiler.dataflow import kernels
 from compiler.dataflow.advice import smallest_change
 from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget
 from compiler.dataflow.graph import load as load_dataflow
@@ -24,19 +24,11 @@ from compiler.dataflow.mapper import (
 from compiler.errors import CompileError
 from spu.arch.files import check_directory, replace_files
 from spu.arch.operations import CONSTANT, OPERATIONS
-from spu.arch.package.manifest import PROGRAM, REPORT
-from spu.arch.params import CONFIGS
-from verif import kernels
-from verif.cli_common import ArchName, BadInput, check_kept, working
-from verif.explain import load, show
-from verif.explain_model import show_model
-from verif.pictures import grid as picture_grid
-from verif.pictures import schedule as picture_schedule
-from verif.program_files import read_any
-from verif.tables import output
+from spu.arch.package.manifest import PROGRAM
+from spu.command.common import check_kept, working
+from spu.command.options import array
 
 MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
-PICTURES = {"grid.svg": picture_grid, "schedule.svg": picture_schedule}
 
 
 def map_command(
@@ -46,8 +38,9 @@ def map_command(
         help="Columns whose tiles have a data memory.")] = MemoryColumns["all"],
     unit_latency: Annotated[bool, typer.Option(
         "--unit-latency", help="Count the first hop of a word as part of the operation.")] = False,
-    arch: Annotated[ArchName | None, typer.Option(
-        help="Map a kernel of this array's own operations, in place of --grid.")] = None,
+    arch: Annotated[str | None, typer.Option(
+        metavar="NAME|FILE", help="Map a kernel of this array's own operations, in place of "
+                                  "--grid.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the searches.")] = 0,
     seconds: Annotated[float, typer.Option(min=0, max=MOST_SECONDS, help="When the search is "
                                            "stopped, with the best that it found.")] = SECONDS,
@@ -68,7 +61,7 @@ def map_command(
             size = parse_grid(grid)
             if 0 in size:
                 raise CompileError("a grid has at least 1 row and 1 column")
-            tiles = CONFIGS[arch] if arch else grid_architecture(*size, memory)
+            tiles = array(arch) if arch else grid_architecture(*size, memory)
         except CompileError as error:
             raise CompileError(f"--grid {grid}: {error}") from None
         other = next((node for node in wanted.nodes.values()
@@ -112,36 +105,3 @@ def map_command(
         print(f"not below: {failure}")
     print(f"executed {report['iterations']} iterations: all "
           f"{'tokens' if arch is None else 'words'} as the graph has them")
-
-
-def _write(text: str, sink: BinaryIO) -> None:
-    sink.write(text.encode())
-
-
-def explain(
-    directory: Annotated[Path, typer.Argument(help="Directory that spu map or spu compile "
-                                                   "wrote.")],
-    pictures: Annotated[bool, typer.Option(
-        help="Write grid.svg and schedule.svg into the directory.")] = True,
-) -> None:
-    """Say what bounds a mapped graph or a model, where everything is, and what more would buy.
-
-    Example: spu explain build/fir4
-    """
-    if not (directory / MAPPING).exists() and (directory / REPORT).exists():
-        show_model(directory, output())
-        return
-    if not directory.exists():
-        raise BadInput(f"{directory}: No such file or directory")
-    if not (directory / MAPPING).exists():
-        raise BadInput(f"{directory}: has neither {MAPPING} nor {REPORT}; give a directory that "
-                       "spu map -o or spu compile wrote")
-    explained = load(directory)
-    read_any(directory / PROGRAM, explained.grids)
-    if pictures:
-        check_directory(directory, PICTURES)
-    show(explained, output())
-    if pictures:
-        replace_files({directory / name: partial(_write, draw(explained))
-                       for name, draw in PICTURES.items()})
-        print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")

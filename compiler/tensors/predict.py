@@ -17,7 +17,6 @@ from spu.arch.package.compiled import Package, Work, partial_sums
 from spu.arch.package.expression import REAL, operand_bias
 from spu.arch.package.program import Layout, Map, Product, gathered
 from spu.arch.params import BLOCK
-from spu.engine.meaning import held
 
 
 def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArray[np.float64]]:
@@ -69,7 +68,7 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
             parts[:taken] = [expression(work, parts[:taken])]
         return parts[0]
 
-    tensors = {i: rounded(held(compiled, i, np.asarray(inputs[name], np.float64)).reshape(
+    tensors = {i: rounded(compiled.held(i, np.asarray(inputs[name], np.float64)).reshape(
         program.shape(i)), compiled.bias(i)) for name, i in program.inputs.items()}
     for i in program.outputs.values():
         values = program.tensors[i].constant

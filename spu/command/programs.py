@@ -6,7 +6,7 @@ from pathlib import Path
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.params import CONFIGS, Architecture
-from verif.cli_common import BadInput, about
+from spu.command.common import BadInput, about
 
 #: Bytes of the architecture hash in a header.
 _HASH = slice(8, 12)

@@ -1,0 +1,1 @@
+"""What bounds a mapped graph or model: tables and pictures."""

@@ -1,0 +1,1 @@
+"""What the commands of ``spu`` share, and how they come together."""

@@ -1,0 +1,68 @@
+"""Options that several commands have, and arrays in files."""
+
+import json
+import tomllib
+from dataclasses import MISSING, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, from_parameters
+from spu.command.common import BadInput
+
+FormatName = StrEnum("FormatName", {f.name: f.name for f in MATRIX_FORMATS})  # type: ignore[misc]
+SimName = StrEnum("SimName", ["verilator", "icarus"])
+Arch = Annotated[str, typer.Option(
+    "--arch", metavar="NAME|FILE", autocompletion=lambda: list(CONFIGS),
+    help=f"Array: {', '.join(CONFIGS)}, or a .toml or .json file of parameters.")]
+
+
+def array(given: str) -> Architecture:
+    """The array of ``--arch``; ``BadInput`` names the parameter that is wrong."""
+    if given in CONFIGS:
+        return CONFIGS[given]
+    path = Path(given)
+    if path.suffix not in (".toml", ".json"):
+        raise BadInput(f"--arch {given}: no such array; there are {', '.join(CONFIGS)}, or give a "
+                       ".toml or .json file of parameters")
+    try:
+        text = path.read_text()
+        parameters = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: {error}") from None
+    _check_parameters(path, parameters)
+    try:
+        arch = from_parameters(parameters)
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}") from None
+    if arch.name in CONFIGS and arch != CONFIGS[arch.name]:
+        raise BadInput(f"{path}: {arch.name!r} is the name of another array, one of spu's own")
+    return arch
+
+
+def _check_parameters(path: Path, parameters: Any) -> None:
+    """Raise ``BadInput`` for names and types that are not those of ``Architecture``."""
+    if not isinstance(parameters, dict):
+        raise BadInput(f"{path}: must be parameters by name")
+    known = {f.name: f for f in fields(Architecture)}
+    if unknown := sorted(set(parameters) - set(known)):
+        raise BadInput(f"{path}: unknown parameter {unknown[0]!r}; known: {', '.join(known)}")
+    for name, field in known.items():
+        if name not in parameters:
+            if field.default is MISSING:
+                raise BadInput(f"{path}: has no parameter {name!r}")
+            continue
+        value, kind = parameters[name], field.type
+        if kind is int:
+            fits, wanted = type(value) is int, "a whole number"
+        elif kind is str:
+            fits, wanted = isinstance(value, str), "text"
+        else:
+            fits = isinstance(value, list) and all(isinstance(x, str) for x in value)
+            wanted = "a list of texts"
+        if not fits:
+            raise BadInput(f"{path}: {name} must be {wanted}, not {value!r}")
+    if not parameters["name"].strip() or len(parameters["name"].splitlines()) > 1:
+        raise BadInput(f"{path}: name must be a line of text, not {parameters['name']!r}")

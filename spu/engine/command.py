@@ -1,0 +1,108 @@
+"""``spu run``."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spu.arch.files import check_file, replace_files
+from spu.command.common import BadInput, about, check_kept, remark, report_saturated, working
+from spu.command.options import SimName
+
+EngineName = StrEnum("EngineName", ["golden", "rtl"])
+#: Cycles in RTL from which a build of another simulator pays: 1,988 of the digits perceptron on
+#: ``basic`` take 25 s in the one for short runs and 17 s in the other, whose build takes 88 s.
+MANY = 20_000
+
+
+def run(
+    directory: Annotated[Path, typer.Argument(help="Directory that spu compile wrote.")],
+    inputs: Annotated[Path, typer.Option("--input", help="Input vectors, (n, inputs), .npy; or all "
+                                           "inputs by name, .npz.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Outputs, .npy or .npz.")],
+    engine: Annotated[EngineName, typer.Option(help="What executes the program.")] =
+        EngineName.golden,
+    stats: Annotated[Path | None, typer.Option("--json", help="Counters as JSON.")] = None,
+    sim: Annotated[SimName, typer.Option(help="Simulator of the RTL engine.")] =
+        SimName["verilator"],
+    strict: Annotated[bool, typer.Option("--strict", help="A failed check (exit code 1) if "
+                                         "limits of range, not rounding, cost elements; outputs "
+                                         "are written.")] = False,
+) -> None:
+    """Run a compiled program on input vectors.
+
+    The RTL engine also compares every link in every cycle with the golden model; a
+    difference is a failed check (exit code 1) and no output is written.
+
+    Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
+    """
+    from spu.arch.package.manifest import ARRAYS, PROGRAM, PROGRAMS, REPORT
+    from spu.arch.package.store import load
+
+    check_file(out)
+    if stats:
+        check_file(stats)
+        if stats.resolve() == out.resolve():
+            raise BadInput(f"{out}: outputs and counters need a file each")
+    check_kept((out, *([stats] if stats else [])), (
+        inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
+        *(directory / PROGRAMS).glob("*.spub")))
+    if not (directory / REPORT).exists():
+        raise BadInput(f"{directory}: no {REPORT}; spu run takes what spu compile wrote")
+    package = load(directory)
+    with _engine(package, engine == EngineName.rtl, str(sim)) as ready:
+        print(_run(package, ready, inputs, out, stats))
+    report_saturated(ready.nodes, strict)
+
+
+def _run(package: Any, engine: Any, path: Path, out: Path, stats: Path | None) -> str:
+    """Run on inputs and save the outputs; returns what happened in a line."""
+    from spu.arch.package import inputs
+    from spu.arch.package.program import node_name
+    from spu.command.arrays import arrays_writer, read_arrays
+    from spu.engine.run import run as run_package
+
+    given = read_arrays(path, next(iter(inputs.names(package)), ""))
+    with about(path):
+        taken = inputs.checked(package, given)
+        for line in inputs.remarks(package, taken):
+            remark(line)
+        with working("running") as note:
+            results = run_package(package, engine, taken,
+                                  lambda done, total: note(f"step {done} of {total}"))
+    files = {out: arrays_writer(out, results)}
+    if stats:
+        text = json.dumps({
+            "engine": type(engine).__name__.removesuffix("Engine").lower(),
+            "cycles": engine.cycles, "runs": engine.runs,
+            "saturated": {node_name(label): count for label, count in engine.nodes.items()},
+            **(engine.counters if engine.runs == 1 else {})}, indent=1)
+        files[stats] = lambda sink: sink.write(text.encode() + b"\n")
+    replace_files(files)
+    shapes = ", ".join(f"{name} {values.shape}" for name, values in results.items())
+    runs = "a run" if engine.runs == 1 else f"{engine.runs} runs"
+    return f"{out}: {shapes} in {engine.cycles} cycles of {runs}"
+
+
+@contextmanager
+def _engine(package: Any, rtl: bool, sim: str) -> Iterator[Any]:
+    """The engine, with a directory to work in."""
+    from spu.arch.package.compiled import Package
+
+    if not rtl:
+        from spu.engine.array import GoldenEngine
+
+        yield GoldenEngine(package.arch)
+        return
+    from rtl.simulator import LONG, SHORT
+    from spu.engine.rtl_engine import RtlEngine
+    from spu.engine.rtl_run import check_rtl, workplace
+
+    check_rtl(package.arch, sim)
+    many = isinstance(package, Package) and sum(package.cycles().values()) > MANY
+    with workplace() as work:
+        yield RtlEngine(package.arch, work=work, effort=LONG if many else SHORT, sim=sim)
