@@ -10,8 +10,9 @@ from amaranth.hdl import Module
 from amaranth.lib.wiring import In, Out
 
 from rtl import yosys
-from spu.arch.context import LINKS, word_layout
+from spu.arch.context import LINKS
 from spu.arch.params import KINDS
+from spu.rtl.layouts import word_layout
 from spu.rtl.ports import STAGE_FLAGS
 from spu.rtl.tile import Tile
 from verif.formal import NotProven

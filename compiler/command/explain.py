@@ -6,13 +6,12 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from compiler.dataflow.mapped import MAPPING
 from compiler.explain.mapping import load, show
 from compiler.explain.model import show_model
 from compiler.explain.pictures import grid as picture_grid
 from compiler.explain.pictures import schedule as picture_schedule
 from spu.arch.files import check_directory, replace_files
-from spu.arch.package.manifest import PROGRAM, REPORT
+from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
 from spu.command.common import BadInput
 from spu.command.programs import read_any
 from spu.command.tables import output

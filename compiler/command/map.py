@@ -11,7 +11,6 @@ from compiler.dataflow import kernels
 from compiler.dataflow.advice import smallest_change
 from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget
 from compiler.dataflow.graph import load as load_dataflow
-from compiler.dataflow.mapped import MAPPING
 from compiler.dataflow.mapper import (
     MEMORY_COLUMNS,
     NotMapped,
@@ -24,7 +23,7 @@ from compiler.dataflow.mapper import (
 from compiler.errors import CompileError
 from spu.arch.files import check_directory, replace_files
 from spu.arch.operations import CONSTANT, OPERATIONS
-from spu.arch.package.manifest import PROGRAM
+from spu.arch.package.manifest import MAPPING, PROGRAM
 from spu.command.common import check_kept, working
 from spu.command.options import array
 

@@ -34,10 +34,9 @@ def disasm(
 
 def _image(directory: Path) -> Image:
     """What the program in a directory configures, whichever command wrote it."""
-    from compiler.dataflow.mapped import MAPPING
     from compiler.explain.mapping import load as load_mapping
     from spu.arch.package.compiled import Package
-    from spu.arch.package.manifest import PROGRAM, REPORT
+    from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
     from spu.arch.package.store import load
     from spu.command.programs import read_any
 

@@ -11,9 +11,6 @@ from compiler.dataflow.schedule import Placed
 from spu.arch.params import Architecture
 from spu.arch.program import Tile
 
-#: File with the places of all operations.
-MAPPING = "mapping.json"
-
 
 @dataclass(frozen=True)
 class Mapped:

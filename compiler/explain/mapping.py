@@ -10,7 +10,6 @@ from rich.table import Table
 
 from compiler.dataflow.advice import Change
 from compiler.dataflow.graph import Dataflow, from_json, path_text
-from compiler.dataflow.mapped import MAPPING
 from compiler.dataflow.mapper import (
     MEMORY_COLUMNS,
     grid_architecture,
@@ -20,6 +19,7 @@ from compiler.dataflow.mapper import (
 )
 from compiler.errors import CompileError
 from spu.arch.context import LINKS
+from spu.arch.package.manifest import MAPPING
 from spu.arch.params import REGISTERS, Architecture
 
 Tile = tuple[int, int]

@@ -40,7 +40,7 @@ def run(
 
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
-    from spu.arch.package.manifest import ARRAYS, PROGRAM, PROGRAMS, REPORT
+    from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
     from spu.arch.package.store import load
 
     check_file(out)
@@ -52,7 +52,8 @@ def run(
         inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
         *(directory / PROGRAMS).glob("*.spub")))
     if not (directory / REPORT).exists():
-        raise BadInput(f"{directory}: no {REPORT}; spu run takes what spu compile wrote")
+        found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
+        raise BadInput(f"{directory}: {found}; spu run takes what spu compile wrote")
     package = load(directory)
     with _engine(package, engine == EngineName.rtl, str(sim)) as ready:
         print(_run(package, ready, inputs, out, stats))

@@ -86,7 +86,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from compiler.dataflow.graph import from_json
 from compiler.dataflow.mapper import grid_architecture, map_dataflow
-from compiler.tensors.store import save
+from spu.arch.package.store import save
 from spu.arch.params import CONFIGS
 from verif import dataflows, models
 digest = hashlib.sha256()

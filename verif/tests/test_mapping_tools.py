@@ -16,7 +16,7 @@ from compiler.dataflow.mapper import grid_architecture, ii_with_registers, map_d
 from compiler.dataflow.schema import schema
 from compiler.dataflow.tasks import Int, Pal, carried, task
 from compiler.errors import CompileError
-from compiler.explain import mapping
+from compiler.explain import mapping as explain
 from compiler.explain.pictures import grid, schedule
 from spu.arch.package import store
 from spu.arch.params import CONFIGS
@@ -28,7 +28,7 @@ RUN = CliRunner()
 
 
 def test_explain_names_the_critical_cycle_and_draws(mapped):
-    result = RUN.invoke(app, ["mapping", str(mapped)])
+    result = RUN.invoke(app, ["explain", str(mapped)])
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
     assert "critical cycle node 0 (phi) -> node 2 (add) -> node 0 (phi), II at least 2" in text
@@ -43,7 +43,7 @@ def test_explain_names_the_critical_cycle_and_draws(mapped):
 
 
 def test_explain_counts_what_the_routes_use(mapped):
-    explained = mapping.load(mapped)
+    explained = explain.load(mapped)
     assert sum(explained.hops().values()) == sum(
         len(net["hops"]) for net in explained.report["routes"]) > 0
     assert max(explained.registers().values(), default=0) <= 8
@@ -57,14 +57,14 @@ def test_a_larger_grid_is_said_to_buy_what_its_bound_allows(tmp_path):
     path.write_text(json.dumps(dataflows.random_body(0, 20)))
     result = RUN.invoke(app, ["map", str(path), "--grid", "2x2", "-o", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    lines = mapping.buys(mapping.load(tmp_path / "out"))
+    lines = explain.buys(explain.load(tmp_path / "out"))
     assert lines[2].startswith("4x4 tiles: an II of 2 at best")
 
 
 def test_explain_refuses_what_is_no_mapping(tmp_path):
     for text in ("{", "{}", '{"graph": {"nodes": [], "edges": []}}'):
         (tmp_path / "mapping.json").write_text(text)
-        result = RUN.invoke(app, ["mapping", str(tmp_path)])
+        result = RUN.invoke(app, ["explain", str(tmp_path)])
         assert result.exit_code == 2
         assert "not what spu map wrote" in result.output or "no operations" in result.output
 
@@ -72,22 +72,22 @@ def test_explain_refuses_what_is_no_mapping(tmp_path):
 def test_explain_says_what_bounds_models(tmp_path):
     images = models.digits("cnn", 2)
     store.save(models.compiled(images, CONFIGS["basic"]), tmp_path / "cnn")
-    result = RUN.invoke(app, ["mapping", str(tmp_path / "cnn")])
+    result = RUN.invoke(app, ["explain", str(tmp_path / "cnn")])
     text = " ".join(result.output.split())
     assert result.exit_code == 0, result.output
     assert "takes most" in text
     assert "II 1, the lower" in text
     made = RUN.invoke(app, ["compile", str(MODEL), "--arch", "tiny", "-o", str(tmp_path / "mlp")])
     assert made.exit_code == 0, made.output
-    result = RUN.invoke(app, ["mapping", str(tmp_path / "mlp")])
+    result = RUN.invoke(app, ["explain", str(tmp_path / "mlp")])
     assert "the bound is 202, by matrix units" in " ".join(result.output.split())
     (tmp_path / "mlp" / "report.json").write_text("[]")
-    result = RUN.invoke(app, ["mapping", str(tmp_path / "mlp")])
+    result = RUN.invoke(app, ["explain", str(tmp_path / "mlp")])
     assert result.exit_code == 2
-    assert "not a report of spu compile" in " ".join(result.output.split())
+    assert "not what spu compile wrote" in " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("command", ["mapping", "disasm"])
+@pytest.mark.parametrize("command", ["explain", "disasm"])
 def test_a_damaged_program_of_a_mapping_is_refused(command, mapped):
     path = mapped / "program.spub"
     content = path.read_bytes()
@@ -121,7 +121,7 @@ def test_a_mapping_is_disassembled_for_the_array_that_it_is_for(memory, tmp_path
     assert (result.exit_code, "holds what spu map wrote" in result.stderr) == (2, True)
     (out / "mapping.json").unlink()
     for command, rule in (("disasm", "has no report.json or mapping.json"),
-                          ("mapping", "has neither mapping.json nor report.json")):
+                          ("explain", "has neither mapping.json nor report.json")):
         result = RUN.invoke(app, [command, str(out)])
         assert (result.exit_code, rule in result.stderr) == (2, True), result.stderr
 

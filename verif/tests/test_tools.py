@@ -17,9 +17,9 @@ from rtl.simulator import MissingTool, SimulationError
 from rtl.tools import verilator_root
 from spu.arch import files
 from spu.arch.package.store import save
+from spu.command import common, group
 from spu.command.main import app
 from spu.engine.rtl_run import BUILD
-from verif import cli, cli_common
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
@@ -49,7 +49,7 @@ def program(compiled, tmp_path):
     ("nothing", "No such command 'nothing'; see spu --help"),
     ("--nothing", "No such option: --nothing; see spu --help"),
     ("compile", "Missing argument 'model'; see spu compile --help"),
-    ("compile m -o d --arch huge", "'huge' is not one of 'tiny'"),
+    ("compile m -o d --arch huge", "--arch huge: no such array; there are tiny, basic, large, or"),
     ("compile m -o d --batch 0", "'--batch'"), ("compile m -o d --batch few", "'--batch'"),
     ("compile m -o d --budget 9", "take --steps"),
     ("run d --input x", "Missing option"), ("sim --images 361", "'--images'"),
@@ -79,7 +79,7 @@ def test_an_error_of_our_own_is_one_line_with_a_code_of_its_own(program, monkeyp
     def broken(image):
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(cli, "disassemble", broken)
+    monkeypatch.setattr("compiler.disassemble.disassemble", broken)
     said = _lines(["disasm", program], 70)
     assert "internal error" in said
     assert "ZeroDivisionError: by nothing (test_tools.py:" in said
@@ -91,7 +91,7 @@ def test_an_interrupted_command_ends_in_one_line_and_leaves_nothing(tmp_path, mo
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "compile_file", interrupted)
+    monkeypatch.setattr("compiler.driver.compile_file", interrupted)
     assert "interrupted" in _lines(["compile", MODEL, "-o", tmp_path / "out"], 130)
     assert list(tmp_path.iterdir()) == []
 
@@ -101,14 +101,14 @@ def test_a_reader_that_has_enough_is_no_error(program):
               "echo ${PIPESTATUS[0]}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == str(cli_common.EXIT_BROKEN_PIPE)
+    assert done.stdout.splitlines()[-1] == str(common.EXIT_BROKEN_PIPE)
 
 
 def test_progress_is_told_on_a_pipe_too(capfd, monkeypatch):
-    monkeypatch.setattr(cli_common, "PAUSE", 0.05)
-    with cli_common.working("compiling") as note:
+    monkeypatch.setattr(common, "PAUSE", 0.05)
+    with common.working("compiling") as note:
         note("II 10")
-        cli_common.threading.Event().wait(0.2)
+        common.threading.Event().wait(0.2)
     lines = capfd.readouterr().err.splitlines()
     assert lines
     assert all(line == "... compiling: II 10 (0 s)" for line in lines)
@@ -221,7 +221,7 @@ def test_links_are_followed_and_devices_stay(tmp_path):
                                      "sim --arch tiny -o out"])
 def test_a_missing_tool_is_one_line_before_any_work(command, program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("verif.cli.GoldenArray", "verif.simulate.compile_file"):
+    for name in ("spu.engine.array.GoldenArray", "verif.simulate.compile_file"):
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("was begun"))
     folder = tmp_path / "tools"
     folder.mkdir()
@@ -315,4 +315,4 @@ def test_a_path_that_cannot_be_installed_from_is_one_line(folder, taken, tmp_pat
 
 
 def test_errors_of_the_system_name_their_file():
-    assert cli_common._known(OSError(errno.ENOSPC, "No space left on device", "there")) == 2
+    assert group._known(OSError(errno.ENOSPC, "No space left on device", "there")) == 2

@@ -22,6 +22,8 @@ from spu.arch.files import Writer, replace_files
 from spu.arch.params import CONFIGS, Architecture, from_parameters
 
 REPORT, ARRAYS, PROGRAMS, PROGRAM = "report.json", "arrays.npz", "programs", "program.spub"
+#: File of ``spu map`` with the places of all operations.
+MAPPING = "mapping.json"
 #: Of the layout; another one is refused.
 VERSION = 1
 _NAME = re.compile(r"(programs/)?\w+\.spub")
