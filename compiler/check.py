@@ -25,6 +25,7 @@ from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space, TileRegister
 from spu.arch.context import LINKS, Close, Op, Source
 from spu.arch.params import ALWAYS, BLOCK, EXISTS, MATRIX_FORMATS, Architecture, Port
+from spu.arch.program import missing_unit
 
 #: Iterations that are followed beyond those in flight: every ring of buffers wraps.
 EXTRA_ITERATIONS = 3
@@ -126,6 +127,10 @@ class _Machine:
         self.contexts = {t: [image.read(Space.CONTEXT, t, s) for s in range(self.ii)]
                          for t in arch.tiles}
         self.tiles = {t: _Tile() for t in arch.tiles}
+        for tile, contexts in self.contexts.items():
+            for slot, context in enumerate(contexts):
+                if unit := missing_unit(arch.kind(*tile), context):
+                    raise CheckFailed(f"tile {tile} has no {unit}, which slot {slot} uses")
 
     def _read(self, space: Space, tile: tuple[int, int], row: int) -> dict:
         """Unpacked row, kept: macs come back to the same weights in every iteration."""

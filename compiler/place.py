@@ -51,20 +51,22 @@ class _Model:
         self.at: dict[Item, dict[Tile, cp_model.IntVar]] = {}
         items: list[Item] = [*engines, *homes]
         for item in items:
-            tiles = arch.memory_tiles if isinstance(item, Home) else arch.tiles
+            tiles = arch.memory_tiles if isinstance(item, Home) else arch.matrix_tiles
             self.at[item] = {t: self.cp.new_bool_var(f"{item}@{t}") for t in tiles}
             self.cp.add_exactly_one(self.at[item].values())
         if partition.shared:
             # Layers run on the same tiles one after the other: engine e is tile e.
             for n, e in engines:
-                self.cp.add(self.at[n, e][arch.tiles[e]] == 1)
+                self.cp.add(self.at[n, e][arch.matrix_tiles[e]] == 1)
         for tile in arch.tiles:
             if not partition.shared:
-                self.cp.add_at_most_one(self.at[item][tile] for item in engines)
+                self.cp.add_at_most_one(self.at[item][tile] for item in engines
+                                        if tile in self.at[item])
             self.cp.add_at_most_one(self.at[h][tile] for h in homes if tile in self.at[h])
             # The VectorUnit adds the biases of results and takes the pushes of blocks.
             load: list[cp_model.LinearExprT] = [
-                self._adds(n, e) * self.at[n, e][tile] for n, e in engines]
+                self._adds(n, e) * self.at[n, e][tile] for n, e in engines
+                if tile in self.at[n, e]]
             load += [self._pushes(h) * self.at[h][tile] for h in homes if tile in self.at[h]]
             self.cp.add(sum(load) <= partition.ii)
         self.cp.minimize(self._wire(engines, homes))
