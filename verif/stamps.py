@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
 #: Modules that write files, start tools or keep machine code, and decide no figure.
 _OWN = ("verif.stamps", "spu.command.tables", "spu.arch.files", "rtl.simulator",
-        "pal_units.compiled")
+        "pal_units.compiled", "pal_units.machine", "pal_units.vectorised")
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def test_children_of_a_fork_compile_though_a_thread_was_at_it():
     assert _python("""
     import os, signal, threading
     from llvmlite import binding
-    import pal_units.compiled
+    import pal_units.machine
     go = True
 
     def churn():
@@ -110,7 +110,7 @@ def test_an_installation_that_cannot_be_written_works_without_a_cache(tmp_path):
     assert _python("""
     import numpy as np
     import pal_units as pal
-    from pal_units.compiled import Path, compiled
+    from pal_units.machine import Path, compiled
 
     assert pal.__file__.startswith(__import__("os").getcwd())
     print(pal.encode(np.ones(32), "PAL8T").decode().sum())

@@ -1,0 +1,65 @@
+"""The number formats without numba: nothing is missing, and every bit is the same."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: Digests of what the functions give for a format, odd numbers, empty blocks and NaN included.
+SCRIPT = """
+import hashlib, sys
+if sys.argv[1] == "numpy":
+    sys.modules["numba"] = None
+import numpy as np
+import pal_units as pal
+rng = np.random.default_rng(0)
+x = rng.standard_normal((500, 64)) * np.exp2(rng.integers(-40, 40, (500, 1)))
+x[0, :3], x[1], x[2] = (0, -0.0, 1e-320), 0, 1e300
+for fmt in (*pal.FORMATS.values(), pal.PAL8T.with_block(1)):
+    digest, y = hashlib.sha256(), x.copy()
+    if fmt.has_nan:
+        y[3, 5], y[4] = np.nan, np.nan
+    for kind in (np.float64, np.float32):
+        z = np.clip(y, -1e30, 1e30).astype(kind)
+        for bias in (None, 8, -40):
+            a = pal.encode(z, fmt, tensor_bias=bias)
+            for part in (a.codes, a.biases, a.decode(), pal.multiply(a, a).codes,
+                         pal.add(a, a).codes, pal.maximum(a, -a).codes):
+                digest.update(np.ascontiguousarray(part).tobytes())
+    if fmt.n <= 8:
+        b = pal.encode(z[:64, :40], fmt, axis=0) if fmt.block > 1 else None
+        for part in pal.accumulate(a, b) if b is not None else ():
+            digest.update(part.tobytes())
+    print(fmt.name, fmt.block, digest.hexdigest())
+print("numba" if sys.modules.get("numba") else "numpy", file=sys.stderr)
+for x, fmt in (([np.inf] * 32, "PAL8T"), ([np.nan] * 32, "PAL4T")):
+    try:
+        pal.encode(x, fmt)
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def found():
+    return {how: subprocess.run([sys.executable, "-c", SCRIPT, how], cwd=ROOT, check=True,
+                                capture_output=True, text=True) for how in ("numba", "numpy")}
+
+
+def test_the_bits_do_not_depend_on_numba(found):
+    assert [run.stderr.split()[-1] for run in found.values()] == ["numba", "numpy"]
+    assert found["numpy"].stdout == found["numba"].stdout
+    assert len(found["numpy"].stdout.splitlines()) > 9
+
+
+def test_the_distribution_needs_numpy_alone():
+    """Its modules, without those of the extras, import nothing else."""
+    code = ("import sys, pal_units, pal_units.kernels, pal_units.vectorised, pal_units.model;"
+            "print(*sys.modules)")
+    names = subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.modules['numba'] = None; "
+                            f"sys.path += {[p for p in sys.path if p]!r}; {code}"],
+                           cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+    assert tops <= {"__main__", "numba", "numpy", "pal_units"}
