@@ -50,7 +50,8 @@ class Block:
 
 def pages() -> list[Path]:
     """Every page that has examples of any kind."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [ROOT / "README.md", ROOT / "pal_units" / "README.md",
+            *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def fenced(text: str) -> Iterator[str]:
