@@ -1,6 +1,6 @@
 """cocotb testbench of a whole array: load a program over AXI, stream, compare, count.
 
-Runs inside the simulator; ``rtl_engine`` prepares the job directory named by ``SPU_JOB``
+Runs inside the simulator; ``rtl_run`` prepares the job directory named by ``SPU_JOB``
 and reads what is left there.
 """
 

@@ -22,7 +22,7 @@ class Ranges:
     """Tensor biases in 1/8 octave: ``tensors`` by number, ``nodes`` of the expression of each map
     by the number of its step, in the order of its subexpressions.
 
-    ``masks``: tensors that are told of no magnitudes below or above what they hold, see ``Uses``.
+    ``masks``: tensors whose values below, and above, what they hold may be moved, and how far.
     ``meant``: steps as the model has them, by number, of those with other constants for masks.
     ``notes``: constants and magnitudes that are not held as they are, a line each.
     """
