@@ -15,11 +15,13 @@ files, and the versions of packages as they are locked.
 
 import ast
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rtl.liberty import neutral
 from spu.arch.files import replace_file
@@ -113,6 +115,15 @@ class Made:
         if not found:
             raise ValueError(f"{self.path}: no lines that begin and end {self.section!r}")
         return text[:found.start()], found[0], text[found.end():]
+
+
+def results(path: Path, made: Made) -> dict[str, Any] | None:
+    """What a study left in a file; None, and a line that says so, if it has not run here."""
+    if not path.exists():
+        print(f"{path} is not there: `{made.command}` makes it; {made.label} stays as it is")
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 def _digest(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pal_units import FORMATS, dot_params
+from verif import stamps
 from verif.area.bars import Row
 from verif.area.edges import EDGE
 from verif.area.lean import FAMILIES, PAIRS
@@ -129,7 +130,9 @@ def readme(results: dict) -> str:
 
 def main() -> None:
     """Write the page, its data and the README's part from ``build/lean.json``."""
-    results = json.loads(Path("build/lean.json").read_text())
+    results = stamps.results(Path("build/lean.json"), LEAN)
+    if results is None:
+        return
     LEAN.write(text(results), results["sources"])
     BASELINE.write_text(json.dumps(results, indent=1) + "\n")
     fill("area", readme(results))

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from verif import stamps
 from verif.area import bars, claims
 from verif.area.accuracy import SIZES
 from verif.area.bars import Row, moved
@@ -124,7 +125,9 @@ def _read(results: dict) -> Iterator[str]:
 
 def main() -> None:
     """Write the page, its figures and the baseline from ``build/area.json``."""
-    results = json.loads(Path("build/area.json").read_text())
+    results = stamps.results(Path("build/area.json"), AREA)
+    if results is None:
+        return
     processes = {name: json.loads(path.read_text()) for name, path in PROCESSES.items()
                  if path.exists()}
     AREA.write(text(results), results["sources"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 
+from verif import stamps
 from verif.numerics import claims
 from verif.numerics.study import DISTRIBUTIONS, LENGTHS
 from verif.readme import fill, markdown_table, wrapped
@@ -135,7 +136,9 @@ Differences in dB are the largest, at the place that is named first.
 
 def main() -> None:
     """Write the page, its figures, its data and the README's part from ``build/numerics.json``."""
-    results = json.loads(Path("build/numerics.json").read_text())
+    results = stamps.results(Path("build/numerics.json"), ACCURACY)
+    if results is None:
+        return
     ACCURACY.write(text(results), results["sources"])
     BASELINE.write_text(json.dumps(results) + "\n")
     fill("accuracy", readme(results))

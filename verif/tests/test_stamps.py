@@ -1,5 +1,6 @@
 """Costly pages: each was made by its command from the sources of now, and that is noticed."""
 
+import importlib
 from dataclasses import replace
 
 import pytest
@@ -115,3 +116,13 @@ def test_what_is_imported_inside_a_function_counts():
     assert {"pal_units.formats", "spu.arch.params", "spu.engine.rtl_run", "rtl.emit",
             "spu.rtl.top"} <= names.keys()
     assert "rtl.emit" not in closure(("spu.engine.rtl_engine",), without=("spu.engine.rtl_run",))
+
+
+@pytest.mark.parametrize("module", ["verif.numerics.report", "verif.area.report",
+                                    "verif.area.lean_report"])
+def test_a_page_whose_study_has_not_run_stays_as_it_is(module, tmp_path, monkeypatch, capsys):
+    """``make docs`` goes on to the other pages."""
+    monkeypatch.chdir(tmp_path)
+    importlib.import_module(module).main()
+    assert "is not there: `make " in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
