@@ -50,7 +50,7 @@ class Block:
 
 def pages() -> list[Path]:
     """Every page that has examples of any kind."""
-    return [ROOT / "README.md", ROOT / "pal_units" / "README.md",
+    return [ROOT / "README.md", ROOT / "examples" / "README.md", ROOT / "pal_units" / "README.md",
             *sorted((ROOT / "docs").rglob("*.md"))]
 
 
