@@ -34,7 +34,7 @@ EXTRA_ITERATIONS = 3
 Token = tuple[int | None, ...]
 
 
-class CheckFailed(CompileError):
+class WrongProgram(CompileError):
     """The program does not compute what it should; a fault of the compiler."""
 
 
@@ -62,7 +62,7 @@ class _Tile:
 
 
 def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
-    """Raise ``CheckFailed`` unless the image computes ``mapping.network``.
+    """Raise ``WrongProgram`` unless the image computes ``mapping.network``.
 
     Of the mapping only the network and the claimed places of outputs are used.
     """
@@ -73,7 +73,7 @@ def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
     for column, words in mapping.emitted.items():
         got = emitted.get(column, [])
         if len(got) != iterations * len(words):
-            raise CheckFailed(f"output stream {column} emits {len(got)} words in {iterations} "
+            raise WrongProgram(f"output stream {column} emits {len(got)} words in {iterations} "
                               f"iterations, not {iterations * len(words)}")
         for i, token in enumerate(got):
             iteration, position = divmod(i, len(words))
@@ -81,7 +81,7 @@ def check(image: Image, mapping: Mapping, arch: Architecture) -> None:
             first = group * arch.columns + word * arch.drain_lanes
             want = tuple(expected[iteration][first:first + arch.drain_lanes])
             if token[:arch.drain_lanes] != want:
-                raise CheckFailed(f"output stream {column}, iteration {iteration}, word "
+                raise WrongProgram(f"output stream {column}, iteration {iteration}, word "
                                   f"{position}: not results {first} and following of the network")
 
 
@@ -130,7 +130,7 @@ class _Machine:
         for tile, contexts in self.contexts.items():
             for slot, context in enumerate(contexts):
                 if unit := missing_unit(arch.kind(*tile), context):
-                    raise CheckFailed(f"tile {tile} has no {unit}, which slot {slot} uses")
+                    raise WrongProgram(f"tile {tile} has no {unit}, which slot {slot} uses")
 
     def _read(self, space: Space, tile: tuple[int, int], row: int) -> dict:
         """Unpacked row, kept: macs come back to the same weights in every iteration."""
@@ -160,7 +160,7 @@ class _Machine:
                     guard = self._read(Space.SEQUENCER, (0, 0), SequencerRegister.INPUT + entry)
                     if guard != {"slot": 0, "stage": 0, "predicate": EXISTS} \
                             or (c, slot) not in reads:
-                        raise CheckFailed(f"slot {slot} reads input stream {c} without need")
+                        raise WrongProgram(f"slot {slot} reads input stream {c} without need")
                     word = reads[c, slot]
                     north[c] = tuple(self.values.number("input", iteration,
                                                         word * codes + i)
@@ -192,7 +192,7 @@ class _Machine:
             if source in links:
                 return links[source]
             if source in (Source.REGISTER_A, Source.REGISTER_B):
-                raise CheckFailed("registers are not used by this compiler")
+                raise WrongProgram("registers are not used by this compiler")
             if source is Source.CONSTANT:
                 bits = self._read(Space.CONSTANT, tile, context["index"])["data"]
                 return tuple(bits >> 16 * i & 0xFFFF for i in range(self.arch.lanes16))
@@ -209,7 +209,7 @@ class _Machine:
             guard = self._read(Space.REGISTER, tile, TileRegister.READ)["guard"]
             of_iteration = iteration - guard["stage"] - (slot < guard["slot"])
             if guard["predicate"] != EXISTS:
-                raise CheckFailed(f"memory reads of tile {tile} do not follow their iterations")
+                raise WrongProgram(f"memory reads of tile {tile} do not follow their iterations")
             if 0 <= of_iteration < self.iterations:
                 address = self._address(tile, state, TileRegister.READ,
                                         arch.memory_words)
@@ -242,13 +242,13 @@ class _Machine:
                 None if x is None else self.values.number("sum", x, y, op is Op.ADD_RELU)
                 for x, y in zip(a, b, strict=False))
         elif op not in (Op.NOP, Op.PUSH, Op.ADD, Op.ADD_RELU):
-            raise CheckFailed(f"{op.name} is not used by this compiler")
+            raise WrongProgram(f"{op.name} is not used by this compiler")
 
     def _mac(self, tile: tuple[int, int], state: _Tile, context: dict, cycle: int,
              x: Token | None) -> None:
         arch = self.arch
         if self._read(Space.REGISTER, tile, TileRegister.WEIGHT)["guard"]["predicate"] != ALWAYS:
-            raise CheckFailed(f"macs of tile {tile} are not in every iteration")
+            raise WrongProgram(f"macs of tile {tile} are not in every iteration")
         address = self._address(tile, state, TileRegister.WEIGHT, 2 * arch.weight_rows)
         row = self._read(Space.WEIGHT, tile, address % arch.weight_rows)
         state.valid &= x is not None
@@ -259,7 +259,7 @@ class _Machine:
         if close is Close.NOTHING:
             return
         if close is Close.GUARDS:
-            raise CheckFailed("guards are not used by this compiler")
+            raise WrongProgram("guards are not used by this compiler")
         state.done.append([(_bag(p for part in state.block for p in part[n]),
                             row["beta"][n] & 0xFF) for n in range(arch.columns)])
         state.block = []

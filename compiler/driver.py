@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 
+from compiler.arrays import check_array
 from compiler.assemble import assemble
 from compiler.check import check
 from compiler.errors import CompileError
@@ -53,12 +54,13 @@ def compile_network(network: Network, arch: Architecture, fmt: Format = MATRIX_F
 
     ``output``: name of what it computes.
     """
+    check_array(arch)
     quantised = quantise(network, arch, fmt, input_max)
     mapping = _map(quantised, arch, seed, progress)
     image = assemble(mapping, arch)
     check(image, mapping, arch)
     content = bitstream.encode(image)
-    report = _report(quantised, mapping, arch, seed, len(content))
+    report = _report(quantised, mapping, arch, seed)
     report["io"] |= {"input": network.input, "output": output}
     return Compiled(arch, network, quantised, mapping, image, content, report)
 
@@ -87,16 +89,14 @@ def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int,
                        f"{arch.contexts}: {reason}")
 
 
-def _report(quantised: QuantisedNetwork, mapping: Mapping, arch: Architecture, seed: int,
-            size: int) -> dict:
+def _report(quantised: QuantisedNetwork, mapping: Mapping, arch: Architecture, seed: int) -> dict:
     """Facts of the mapping, and ``io``: how vectors become stream words and back."""
     columns: dict[int, list[int]] = {}
     for (column, _), word in sorted(mapping.reads.items(), key=lambda entry: entry[0][1]):
         columns.setdefault(column, []).append(word)
     limits = bounds(quantised, arch)
     return {
-        "name": quantised.name, "arch": arch.name,
-        "format": quantised.fmt.name, "seed": seed, "bytes": size,
+        "name": quantised.name, "format": quantised.fmt.name, "seed": seed,
         "ii": mapping.ii, "ii_bounds": limits, "span": mapping.span,
         "macs": quantised.macs, "macs_per_cycle": quantised.macs / mapping.ii,
         "peak_macs_per_cycle": arch.peak_macs_per_cycle,

@@ -21,6 +21,7 @@ from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space
 from spu.arch.context import CONTEXT, Close, Source
+from spu.arch.errors import UserError
 from spu.arch.package.product import LAST_STEP, Gemm, Share, with_weights
 from spu.arch.params import (
     BLOCK,
@@ -35,6 +36,8 @@ from spu.arch.program import Tile
 
 #: Arrangements that are tried for each number of streams.
 ATTEMPTS = 60
+
+
 def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_in: int = 0,
          t_out: int | None = None, seed: int = 0) -> Gemm:
     """Map ``x @ weight`` for ``rows`` rows of ``x`` of tensor bias ``t_in``.
@@ -49,7 +52,10 @@ def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_
     codes, beta, t_weight = model.encode_blocks(padded, fmt)
     bound = np.abs(padded).sum(axis=1).max() * 2.0 ** (t_in / 8)
     t_out = int(model.bias_for(max(bound, np.finfo(np.float32).tiny))) if t_out is None else t_out
-    return with_weights(plan, codes, beta, t_out - t_in - t_weight)
+    try:
+        return with_weights(plan, codes, beta, t_out - t_in - t_weight)
+    except UserError as error:
+        raise CompileError(str(error)) from None
 
 
 def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Format = PAL8T,

@@ -1,1 +1,1 @@
-"""SPU (spatial processing unit): architecture description in ``spu.arch``, RTL beside it."""
+"""SPU (spatial processing unit): the contract in ``spu.arch``, hardware, model, driver, engines."""

@@ -6,9 +6,9 @@ digest of the text itself.  A test compares both.  So a page whose sources chang
 its command ran again, and a figure changed by hand is found.
 
 Sources are modules, with all that they import from this project, as syntax trees: comments,
-docstrings, layout and the words of error messages do not count.  Nor does where a module lies:
-names of modules and imports count only by the modules that they bring.  Beside them count data
-files, and the versions of packages as they are locked.
+docstrings, layout and the words of error messages do not count.  Nor does where a module lies: an
+import counts by the names that it takes, and by what the module does that they come from.  Beside
+them count data files, and the versions of packages as they are locked.
 
 ``python -m verif.stamps`` lists the pages and what is the matter with each.
 """
@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ class Made:
     def sources(self) -> str:
         """Digest of what decides the figures, as it is now; take it before the work."""
         digest = hashlib.sha256()
-        for text in sorted(set(map(code, closure(self.roots, self.without).values()))):
+        found = closure(self.roots, self.without)
+        for text in sorted({code(path) + imported(path, found) for path in found.values()}):
             if text != _EMPTY:  # of a package
                 digest.update(f"{text}\n".encode())
         for file in self.files:
@@ -160,6 +161,28 @@ def _imports(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported(path: Path, found: Mapping[str, Path]) -> str:
+    """What a source file imports: names, what it calls them, and where they come from.
+
+    Modules of ``found`` go by what they do, others of this project by nothing, as they decide no
+    figure; those of packages by their names.
+    """
+    def origin(module: str) -> str:
+        if module.split(".")[0] not in PACKAGES:
+            return module
+        return _digest(code(found[module])) if module in found else ""
+    lines = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            lines += [f"{origin(a.name)} as {a.asname}" for a in node.names]
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for a in node.names:
+                whole = f"{node.module}.{a.name}"
+                lines.append(f"{origin(whole)} as {a.asname or a.name}" if _file(whole) else
+                             f"{origin(node.module)}: {a.name} as {a.asname or a.name}")
+    return "\n".join(["", *sorted(lines)]) if lines else ""
 
 
 def code(path: Path) -> str:

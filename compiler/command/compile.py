@@ -10,7 +10,7 @@ from compiler.command.model import Batch, Dims, naming, parse_dims
 from pal_units.formats import FORMATS, PAL8T, PAL8U, Format
 from spu.arch.files import check_directory
 from spu.arch.params import MATRIX_FORMATS, Architecture
-from spu.command.common import BadInput, check_kept, remark, working
+from spu.command.common import BadInput, check_alone, check_kept, remark, working
 from spu.command.options import Arch, FormatName, array
 
 
@@ -38,10 +38,12 @@ def compile_command(
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
     from compiler.driver import compile_file
-    from spu.arch.package.manifest import PROGRAM, REPORT
+    from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
     from spu.arch.package.store import save
 
     tiles = array(arch)
+    check_kept((out / MAPPING,), (model, calibrate))
+    check_alone(out, MAPPING, "spu map")
     if steps:
         with naming(model):
             print(_compile_steps(model, tiles, FORMATS[fmt], out, batch, calibrate, budget,
@@ -55,7 +57,7 @@ def compile_command(
         compiled = compile_file(model, tiles, FORMATS[fmt], input_max, seed, note)
         save(compiled.package, out)
     report = compiled.report
-    print(f"{out / PROGRAM}: {report['bytes']} bytes, II {report['ii']} "
+    print(f"{out / PROGRAM}: {len(compiled.content)} bytes, II {report['ii']} "
           f"(bounds {', '.join(f'{k} {v}' for k, v in report['ii_bounds'].items())}), "
           f"span {report['span']} cycles, {report['macs_per_cycle']:.1f} of "
           f"{report['peak_macs_per_cycle']} MACs per cycle")

@@ -23,8 +23,8 @@ from compiler.dataflow.mapper import (
 from compiler.errors import CompileError
 from spu.arch.files import check_directory, replace_files
 from spu.arch.operations import CONSTANT, OPERATIONS
-from spu.arch.package.manifest import MAPPING, PROGRAM
-from spu.command.common import check_kept, working
+from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
+from spu.command.common import check_alone, check_kept, working
 from spu.command.options import array
 
 MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
@@ -55,6 +55,7 @@ def map_command(
         if out:
             check_directory(out, (PROGRAM, MAPPING))
             check_kept((out / PROGRAM, out / MAPPING), (graph,))
+            check_alone(out, REPORT, "spu compile")
         wanted, memory = load_dataflow(graph), str(memory_columns)
         try:
             size = parse_grid(grid)

@@ -27,7 +27,8 @@ def disasm(
     from compiler.disassemble import disassemble
     from spu.command.programs import read_program
 
-    image = _image(program) if program.is_dir() else read_program(program, array(arch))[1]
+    tiles = array(arch)
+    image = _image(program) if program.is_dir() else read_program(program, tiles)[1]
     for line in (assembly if as_assembly else disassemble)(image):
         print(line)
 
@@ -74,7 +75,8 @@ def asm(
         text = source.read_text()
     except UnicodeDecodeError:
         raise BadInput(f"{source}: not text") from None
+    tiles = array(arch)
     with about(source):
-        content = bitstream.encode(assemble_text(text, array(arch)))
+        content = bitstream.encode(assemble_text(text, tiles))
     replace_file(out, lambda sink: sink.write(content))
     print(f"{out}: {len(content)} bytes")

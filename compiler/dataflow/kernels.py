@@ -1,4 +1,4 @@
-"""Kernels with values: evaluation of a graph, against its program in golden model and RTL."""
+"""Kernels with values: evaluation of a graph, against its program in the golden model."""
 
 from collections.abc import Mapping
 
@@ -50,9 +50,6 @@ def streams(mapped: Mapped, words: Mapping[int, Stream], op: str) -> dict[int, S
         if mapped.graph.nodes[n].op == op:
             timed.setdefault(mapped.placed.tile[n][1], []).append((mapped.placed.time[n], words[n]))
     return {col: interleaved(parts, mapped.placed.ii) for col, parts in timed.items()}
-
-
-
 
 
 def random_inputs(mapped: Mapped, iterations: int, seed: int) -> dict[int, Stream]:

@@ -1,6 +1,6 @@
 """A mapping: its figures, and where everything is."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from compiler.dataflow.bounds import Bounds
 from compiler.dataflow.contexts import Function
@@ -86,6 +86,7 @@ class Mapped:
         nets = [(net.source, [step for step in net.into.values() if step is not None])
                 for net in self.routes.nets]
         return report | {
+            "array": asdict(self.arch),
             "memory_tiles": [list(tile) for tile in self.arch.memory_tiles],
             "graph": to_json(self.graph),
             "cycle": list(self.bounds.cycle),

@@ -20,7 +20,7 @@ from compiler.dataflow.mapper import (
 from compiler.errors import CompileError
 from spu.arch.context import LINKS
 from spu.arch.package.manifest import MAPPING
-from spu.arch.params import REGISTERS, Architecture
+from spu.arch.params import REGISTERS, Architecture, from_parameters
 
 Tile = tuple[int, int]
 
@@ -42,7 +42,10 @@ class Explained:
 
     @property
     def grids(self) -> list[Architecture]:
-        """Arrays of this size that ``spu map --grid`` knows."""
+        """The array that it is for; where it does not say, those of its size that ``spu map
+        --grid`` knows."""
+        if "array" in self.report:
+            return [from_parameters(self.report["array"])]
         return [grid_architecture(*self.size, memory) for memory in MEMORY_COLUMNS]
 
     @property
@@ -83,7 +86,8 @@ def load(directory: Path) -> Explained:
     try:
         report = json.loads(path.read_text())
         explained = Explained(report, from_json(report["graph"]))
-        explained.operations(), explained.hops(), explained.registers(), explained.size
+        explained.operations(), explained.hops(), explained.registers()
+        _ = explained.size, explained.grids
         return explained
     except OSError:
         raise

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.arrays import check_array
 from compiler.dataflow.mapper import Mapped, map_kernel, prepare
 from compiler.errors import CompileError, Refusal, Refused
 from compiler.gemm import plan_gemm
@@ -42,8 +43,6 @@ def kernel_of(mapped: Mapped) -> Kernel:
     return Kernel(mapped.content, placed.ii, mapped.bounds.mii, mapped.span, tuple(ins), outs[0])
 
 
-
-
 def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
                     bias: int = DEFAULT_BIAS, seed: int = 0,
                     known: dict[Work, Kernel] | None = None,
@@ -61,14 +60,11 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
     CompileError: as ``ranges.choose``; an array of several regions or without the units;
         ``Refused`` with every product and kernel that does not fit.
     """
-    if arch.region_count > 1:
-        raise CompileError(f"{arch.name} has {arch.region_count} regions, a model takes one")
     known = {} if known is None else known
     plans: dict[tuple[int, int, int, Format], Gemm] = {}
     products = [i for i, step in enumerate(program.steps) if isinstance(step, Product)]
     chosen = dict.fromkeys(products, fmt) | dict(formats or {})
-    if products and not arch.matrix_tiles:
-        raise CompileError(f"{arch.name} has no tile with a matrix unit")
+    check_array(arch, bool(products))
     try:
         reblocks = {each: reblocking(arch, each) for each in dict.fromkeys(chosen.values())}
     except ValueError as error:

@@ -50,6 +50,12 @@ def check_kept(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
                            "name")
 
 
+def check_alone(out: Path, name: str, command: str) -> None:
+    """Raise ``BadInput`` if a directory holds the ``name`` that another command writes."""
+    if (out / name).exists():
+        raise BadInput(f"{out}: holds what {command} wrote; the output needs another directory")
+
+
 @contextmanager
 def about(path: Path) -> Iterator[None]:
     """Errors of a file's content, which do not know its name, as ``BadInput`` with the name."""

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import traceback
+from difflib import get_close_matches
 from functools import cache
 from importlib import metadata, util
 from importlib.metadata import EntryPoint
@@ -56,6 +57,15 @@ class Commands(typer.core.TyperGroup):
     the one that runs is imported; help shows the first lines of the others' docstrings.
     """
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except _UsageError as error:
+            near = get_close_matches(args[0], self.list_commands(ctx))
+            if near and "mean" not in error.message:
+                error.message = f"{error.message.rstrip('.')}; did you mean {near[0]!r}?"
+            raise
+
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(_entries(), key=lambda name: (ORDER.index(name) if name in ORDER
                                                     else len(ORDER), name))
@@ -77,6 +87,7 @@ class Commands(typer.core.TyperGroup):
     def main(self, args: Any = None, prog_name: str | None = None, complete_var: Any = None,
              standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any) -> Any:
         """Run a command line and exit."""
+        self._main_shell_completion(extra, "spu", complete_var)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # names of files may be in no encoding at all
                 stream.reconfigure(errors="backslashreplace")

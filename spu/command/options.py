@@ -1,6 +1,7 @@
 """Options that several commands have, and arrays in files."""
 
 import json
+import re
 import tomllib
 from dataclasses import MISSING, fields
 from enum import StrEnum
@@ -64,5 +65,6 @@ def _check_parameters(path: Path, parameters: Any) -> None:
             wanted = "a list of texts"
         if not fits:
             raise BadInput(f"{path}: {name} must be {wanted}, not {value!r}")
-    if not parameters["name"].strip() or len(parameters["name"].splitlines()) > 1:
-        raise BadInput(f"{path}: name must be a line of text, not {parameters['name']!r}")
+    if not re.fullmatch(r"\w[\w .+-]{0,63}", parameters["name"], re.ASCII):
+        raise BadInput(f"{path}: name must be up to 64 letters, digits, blanks, . + - or _, not "
+                       f"{parameters['name']!r}")

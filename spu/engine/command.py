@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spu.arch.errors import InputError
 from spu.arch.files import check_file, replace_files
 from spu.command.common import BadInput, about, check_kept, remark, report_saturated, working
 from spu.command.options import SimName
@@ -63,6 +64,7 @@ def run(
 def _run(package: Any, engine: Any, path: Path, out: Path, stats: Path | None) -> str:
     """Run on inputs and save the outputs; returns what happened in a line."""
     from spu.arch.package import inputs
+    from spu.arch.package.pipeline import Pipeline
     from spu.arch.package.program import node_name
     from spu.command.arrays import arrays_writer, read_arrays
     from spu.engine.run import run as run_package
@@ -72,12 +74,17 @@ def _run(package: Any, engine: Any, path: Path, out: Path, stats: Path | None) -
         taken = inputs.checked(package, given)
         for line in inputs.remarks(package, taken):
             remark(line)
-        with working("running") as note:
+    with working("running") as note:
+        try:
             results = run_package(package, engine, taken,
                                   lambda done, total: note(f"step {done} of {total}"))
+        except InputError as error:
+            raise BadInput(f"{path}: {error}") from None
     files = {out: arrays_writer(out, results)}
     if stats:
         text = json.dumps({
+            **({"vectors": len(next(iter(results.values())))}
+               if isinstance(package, Pipeline) else {}),
             "engine": type(engine).__name__.removesuffix("Engine").lower(),
             "cycles": engine.cycles, "runs": engine.runs,
             "saturated": {node_name(label): count for label, count in engine.nodes.items()},
@@ -103,7 +110,11 @@ def _engine(package: Any, rtl: bool, sim: str) -> Iterator[Any]:
     from spu.engine.rtl_engine import RtlEngine
     from spu.engine.rtl_run import check_rtl, workplace
 
-    check_rtl(package.arch, sim)
     many = isinstance(package, Package) and sum(package.cycles().values()) > MANY
+    effort = LONG if many else SHORT
+    check_rtl(package.arch, sim, effort=effort)
     with workplace() as work:
-        yield RtlEngine(package.arch, work=work, effort=LONG if many else SHORT, sim=sim)
+        engine = RtlEngine(package.arch, work=work, effort=effort, sim=sim)
+        with working("building the simulator"):
+            engine.prepare()
+        yield engine

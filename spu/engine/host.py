@@ -10,7 +10,7 @@ from pal_units.formats import BETA_MIN, PAL16, Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.config import OFFSET_BITS
-from spu.arch.errors import InputError
+from spu.arch.errors import InputError, UserError
 from spu.arch.operations import constant_codes
 from spu.arch.package.compiled import MOST_ROUNDS, Package, Work, partial_sums
 from spu.arch.package.product import Gemm, weight_blocks, with_weights
@@ -176,6 +176,7 @@ class _Host:
         pieces = compiled.pieces[i]
         parts = {d: k for k, d in enumerate(dict.fromkeys(p.depth for p in pieces))}
         out, before = np.zeros((len(parts), *shape), np.uint16), self.engine.saturated
+        label = program.label(step)
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
             beta, t_x = lifted(x_beta[batch], compiled.bias(step.a),
                                out_bias - t_weight - MOST_OFFSET)
@@ -184,11 +185,13 @@ class _Host:
                 taken = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
                 columns = slice(piece.outputs.start, piece.outputs.stop)
                 rows = slice(piece.rows.start, piece.rows.stop)
-                plan = self._weights(piece.plan, w_codes[columns, taken], w_beta[columns, blocks],
-                                     out_bias - t_x - t_weight)
+                try:
+                    plan = self._weights(piece.plan, w_codes[columns, taken],
+                                         w_beta[columns, blocks], out_bias - t_x - t_weight)
+                except UserError as error:
+                    raise InputError(f"{label}: {error}") from None
                 out[parts[piece.depth], batch, rows, columns] = self._multiply(
                     plan, x_codes[batch][rows, taken], beta[rows, blocks])
-        label = program.label(step)
         if count := self.engine.saturated - before:
             self.engine.nodes[label] += count
         left = list(out)

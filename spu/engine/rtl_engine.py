@@ -26,6 +26,10 @@ class RtlEngine(Engine):
     effort: int = SHORT
     sim: str = "verilator"
 
+    def prepare(self) -> None:
+        """Build the simulator, which the first run does otherwise."""
+        assert self._build
+
     @cached_property
     def _build(self) -> Build:
         return build_rtl(self.arch, self.sim, effort=self.effort)

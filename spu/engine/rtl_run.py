@@ -69,7 +69,7 @@ def rtl_text(arch: Architecture) -> str:
 
 
 def check_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
-              verilog: str | None = None) -> None:
+              verilog: str | None = None, effort: int = simulator.SHORT) -> None:
     """Raise ``MissingTool`` or ``OSError`` if ``build_rtl`` cannot work here; before any work."""
     for name in ("rtl", "sim-cache"):
         check_directory(BUILD / name)
@@ -80,7 +80,8 @@ def check_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
             raise
         text = verilog if verilog is not None else rtl_text(arch)
         if sim != "verilator" or not simulator.place(
-                text, "spu", BUILD / "sim-cache", sim, waves, emit.tile_modules(arch)).exists():
+                text, "spu", BUILD / "sim-cache", sim, waves, emit.tile_modules(arch),
+                effort).exists():
             raise
 
 
@@ -117,7 +118,7 @@ def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: 
         "arch": asdict(arch), "iterations": iterations, "stall_share": stall_share, "seed": seed,
         "expected_words": [len(golden.outputs[c]) for c in range(arch.cols)]}))
     words = arch.data_bits // 32
-    np.savez(work / "inputs.npz", allow_pickle=False, **{
+    np.savez(work / "inputs.npz", **{  # type: ignore[arg-type]
         str(c): np.array([[*to_words(data, words), bias] for data, bias in stream], np.uint32)
         for c, stream in inputs.items() if stream})
     np.save(work / "links.npy", golden.links[0][..., 0, :])

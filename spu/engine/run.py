@@ -18,7 +18,7 @@ def run(package: Package | Pipeline, engine: Engine, given: Mapping[str, NDArray
     """Outputs by name; ``engine`` counts cycles, runs and saturated elements.
 
     ``given``: of a ``Package``, inputs of the shapes of its program; of a ``Pipeline``, vectors
-    (n, ...).  ``progress``: steps done and all.
+    (n, ...).  ``progress``: of a ``Package``, steps done and all.
 
     Raises
     ------
@@ -32,6 +32,7 @@ def run(package: Package | Pipeline, engine: Engine, given: Mapping[str, NDArray
         return host.run(package, engine, taken, progress)
     x = taken[package.input]
     words = codec.encode_inputs(x, package.report, package.arch)
+    before = engine.tiles.copy()
     outputs = engine.run(package.image, words, len(x), package.cycles, False)
-    engine.nodes.update(codec.saturated_layers(engine.tiles, package.report))
+    engine.nodes.update(codec.saturated_layers(engine.tiles - before, package.report))
     return {package.output: codec.decode_outputs(outputs, package.report, package.arch)}

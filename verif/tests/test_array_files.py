@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from compiler.check import CheckFailed, check
+from compiler.check import WrongProgram, check
 from compiler.driver import compile_file
 from spu.arch.config import Space
 from spu.arch.context import Op, Source
@@ -116,5 +116,5 @@ def test_a_program_for_units_that_are_not_there_is_refused():
     tile = next(t for t in arch.tiles if not arch.kind(*t).matrix)
     image = program.image.copy()
     image.write(Space.CONTEXT, tile, 3, image.read(Space.CONTEXT, tile, 3) | {"mac": 1})
-    with pytest.raises(CheckFailed, match="has no matrix unit, which slot 3 uses"):
+    with pytest.raises(WrongProgram, match="has no matrix unit, which slot 3 uses"):
         check(image, program.mapping, arch)

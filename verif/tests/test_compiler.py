@@ -145,7 +145,7 @@ def test_checker_accepts_the_program_and_only_for_its_network(compiled):
     layers[0] = dataclasses.replace(layers[0], relu=False)
     other = dataclasses.replace(program.mapping, network=dataclasses.replace(
         program.quantised, layers=tuple(layers)))
-    with pytest.raises(check.CheckFailed, match=r"not results \d+ and following"):
+    with pytest.raises(check.WrongProgram, match=r"not results \d+ and following"):
         check.check(program.image, other, program.arch)
 
 

@@ -55,6 +55,24 @@ def test_a_module_that_moves_makes_nothing_stale(checkout):
     assert "stale" in PAGE.fault()
 
 
+def test_another_name_of_the_same_module_counts(checkout):
+    one, two = checkout / "verif" / "one.py", checkout / "verif" / "two.py"
+    two.write_text("WIDTH = 3\nDEPTH = 4\n")
+    PAGE.write("| 9 |\n", PAGE.sources())
+    one.write_text("from verif.two import DEPTH as WIDTH\n\nAREA = WIDTH**2\n")
+    assert "stale" in PAGE.fault()
+
+
+def test_the_same_name_of_another_module_counts(checkout):
+    one = checkout / "verif" / "one.py"
+    one.write_text("import verif.three\nfrom verif.two import WIDTH\n\nAREA = WIDTH**2\n")
+    (checkout / "verif" / "three.py").write_text("WIDTH = 4\n")
+    PAGE.write("| 9 |\n", PAGE.sources())
+    assert PAGE.fault() is None
+    one.write_text("import verif.two\nfrom verif.three import WIDTH\n\nAREA = WIDTH**2\n")
+    assert "stale" in PAGE.fault()
+
+
 @pytest.mark.parametrize("made", [PAGE, PART])
 def test_writing_the_page_again_does_not_make_old_figures_new(made, checkout):
     """The digest is that of the run's beginning."""

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -47,8 +48,9 @@ def write(directory: Path, kind: str, report: Mapping[str, Any], programs: Mappi
           arrays: Mapping[str, NDArray], arch: Architecture) -> dict:
     """Write a compiled model, everything or nothing, the report last; returns the report.
 
-    Files of another one in the same directory go.  Raises ``OSError`` with the file's name.
+    Files that the report of an older one there lists go.  Raises ``OSError`` with the file's name.
     """
+    old = _listed(directory)
     whole = {"version": VERSION, "kind": kind, **report, "arch": arch.name,
              "arch_hash": f"{arch.hash:#010x}", "array": asdict(arch),
              "bytes": sum(map(len, programs.values())),
@@ -59,14 +61,25 @@ def write(directory: Path, kind: str, report: Mapping[str, Any], programs: Mappi
     writers: dict[Path, Writer] = {}
     if arrays:
         writers[directory / ARRAYS] = lambda sink: np.savez_compressed(
-            sink, allow_pickle=False, **arrays)
+            sink, **dict[str, Any](arrays))
     writers |= {directory / name: partial(_write, content) for name, content in programs.items()}
     writers[directory / REPORT] = partial(_write, (json.dumps(whole, indent=1) + "\n").encode())
     replace_files(writers)
-    for old in (directory / ARRAYS, directory / PROGRAM, *(directory / PROGRAMS).glob("*.spub")):
-        if old not in writers:
-            old.unlink(missing_ok=True)
+    for path in old - writers.keys():
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # of other files
+        (directory / PROGRAMS).rmdir()
     return whole
+
+
+def _listed(directory: Path) -> set[Path]:
+    """Files beside a report that it says are its own; none if it is no report."""
+    try:
+        report = json.loads((directory / REPORT).read_text())
+        names = [name for name in report["programs"] if _NAME.fullmatch(name)]
+        return {directory / name for name in (*names, *([ARRAYS] if report["arrays"] else []))}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return set()
 
 
 def _write(content: bytes, sink: BinaryIO) -> None:
@@ -120,6 +133,8 @@ def _read(directory: Path) -> Contents:
     if report["arrays"]:
         with np.load(directory / ARRAYS, allow_pickle=False) as file:
             arrays = dict(file)
+    if arrays.keys() != report["arrays"].keys():
+        raise PackageError(f"{ARRAYS} was changed or damaged; spu compile writes all anew")
     for name, digest in report["arrays"].items():
         _check(ARRAYS, _array_digest(arrays[name]), digest)
     return Contents(report, programs, arrays, _array(report))

@@ -14,6 +14,7 @@ from pal_units import model
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.bitstream import Image
 from spu.arch.config import OFFSET_BITS, Guard, Space, TileRegister
+from spu.arch.errors import UserError
 from spu.arch.params import ALWAYS, BLOCK, EXISTS, MATRIX_FORMATS, PROGRAMMABLE, Architecture
 from spu.arch.program import Tile, write_generator
 
@@ -83,7 +84,8 @@ def with_weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm
     """The product with weights in blocks.
 
     ``codes`` have shape ``plan.weight_shape``, ``beta`` (outputs, blocks); ``offset`` is the
-    tensor bias of the result less those of ``x`` and of the weights, in 1/8 octave.
+    tensor bias of the result less those of ``x`` and of the weights, in 1/8 octave.  Raises
+    ``UserError`` for one that no matrix mode holds.
     """
     assert plan.image is not None
     plan = replace(plan, image=plan.image.copy())
@@ -91,7 +93,7 @@ def with_weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm
     assert image is not None
     slices, limit = plan.ii * plan.steps, 1 << OFFSET_BITS - 1
     if not -limit <= offset < limit:
-        raise ValueError(f"the ratio of results to operands is 2^({offset}/8), outside "
+        raise UserError(f"the ratio of results to operands is 2^({offset}/8), outside "
                            f"2^(+-{limit // 8})")
     wide = PAL8U if fmt.profile == "U" else PAL8T
     mode = {"offset": offset, "x_format": MATRIX_FORMATS.index(fmt),

@@ -35,6 +35,8 @@ def load(directory: Path) -> Package | Pipeline:
     try:
         if contents.report["kind"] == KIND:
             return _Reader(contents).package()
+        if contents.report["kind"] != pipeline.KIND:
+            raise ValueError(f"unknown kind {contents.report['kind']!r}")
         made = Pipeline(contents.arch, contents.programs[PROGRAM], contents.report)
         if not (made.image.rows and made.input and made.output and made.cycles(1) > 0):
             raise ValueError("the report says nothing of its program")
