@@ -4,12 +4,18 @@
 ``vectorised`` (numpy).
 """
 
+import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 __all__ = ["code_directory", "compiled", "in_pieces"]
 
-if TYPE_CHECKING or find_spec("numba") is not None:
+if TYPE_CHECKING:
     from pal_units.machine import code_directory, compiled, in_pieces
 else:
-    from pal_units.vectorised import code_directory, compiled, in_pieces
+    try:
+        from pal_units.machine import code_directory, compiled, in_pieces
+    except ImportError as error:
+        if find_spec("numba") is not None:
+            warnings.warn(f"numba does not work here, numpy is taken: {error}", stacklevel=2)
+        from pal_units.vectorised import code_directory, compiled, in_pieces

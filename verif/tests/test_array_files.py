@@ -1,8 +1,9 @@
 """Arrays of one's own: in files, in compiled models, and what their tiles have not."""
 
+import hashlib
 import json
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,23 @@ from compiler.check import WrongProgram, check
 from compiler.driver import compile_file
 from spu.arch.config import Space
 from spu.arch.context import Op, Source
-from spu.arch.package import manifest
+from spu.arch.package import (
+    compiled,
+    expression,
+    manifest,
+    pipeline,
+    product,
+    program,
+    ranges,
+    reblocking,
+)
 from spu.arch.package.manifest import PackageError
 from spu.arch.package.store import load, save
-from spu.arch.params import CONFIGS, KINDS, from_parameters
+from spu.arch.params import CONFIGS, KINDS, Architecture, from_parameters
 from spu.arch.program import missing_unit
 from spu.command.main import app
 from spu.command.options import array
+from verif import dataflows
 from verif.digits.data import MODEL, split
 from verif.simulate import float_logits
 
@@ -57,7 +68,8 @@ def test_the_same_array_as_json(tmp_path):
     ({"lanes": True}, "lanes must be a whole number"), ({"lane": 8}, "unknown parameter 'lane'"),
     ({"pattern": "MM"}, "pattern must be a list of texts"), ({"pattern": []}, "pattern must be"),
     ({"pattern": ["MX"]}, "unknown tile kinds"), ({"name": "tiny"}, "the name of another array"),
-    ({"name": ""}, "name must be a line of text"), ({"contexts": None}, "contexts must be"),
+    ({"name": ""}, "name must be up to 64"), ({"name": "../x"}, "name must be up to 64"),
+    ({"contexts": None}, "contexts must be"),
     ({"regions": ["00000", "11111"]}, "regions must be 3 strings"),
 ])
 def test_parameters_that_are_none_are_refused(change, said, tmp_path):
@@ -118,3 +130,38 @@ def test_a_program_for_units_that_are_not_there_is_refused():
     image.write(Space.CONTEXT, tile, 3, image.read(Space.CONTEXT, tile, 3) | {"mac": 1})
     with pytest.raises(WrongProgram, match="has no matrix unit, which slot 3 uses"):
         check(image, program.mapping, arch)
+
+
+@pytest.mark.parametrize(("change", "options", "said"), [
+    ({"pattern": ["VvaV"]}, (), "has no tile with a matrix unit"),
+    ({"pattern": ["VvaV"]}, ("--steps",), "has no tile with a matrix unit"),
+    ({"weight_rows": 2}, (), "2 weight rows of 8 codes, too few for a block of 32"),
+    ({"weight_rows": 2}, ("--steps",), "2 weight rows of 8 codes, too few for a block of 32"),
+    ({"contexts": 4}, ("--steps",), "has 4 contexts, a block takes 8"),
+    ({"pattern": ["MMMM"], "regions": ["0011"]}, (), "has 2 regions, a model takes one"),
+    ({"pattern": ["MMMM"], "regions": ["0011"]}, ("--steps",), "has 2 regions"),
+])
+def test_arrays_that_take_no_model_are_refused(change, options, said, tmp_path):
+    path = tmp_path / "array.json"
+    path.write_text(json.dumps(PARAMETERS | change))
+    assert said in _spu("compile", MODEL, *options, "--arch", path, "-o", tmp_path / "o", code=2)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_kernel_mapped_to_an_array_from_a_file_is_explained(tmp_path):
+    (tmp_path / "saxpy.json").write_text(json.dumps(dataflows.saxpy()))
+    _spu("map", tmp_path / "saxpy.json", "--arch", MIXED, "-o", tmp_path / "out")
+    _spu("explain", tmp_path / "out")
+    assert _spu("disasm", tmp_path / "out").startswith("architecture mixed ")
+
+
+def test_another_layout_of_packages_has_another_version():
+    """What the manifest stores are these; a change of them needs a new ``VERSION``, and this digest
+    anew."""
+    kinds = (compiled.Kernel, compiled.Package, compiled.Piece, expression.Expression,
+             pipeline.Pipeline, product.Gemm, product.Share, program.Layout, program.Map,
+             program.Product, program.Program, program.Tensor, ranges.Ranges,
+             reblocking.Reblocking, Architecture)
+    text = json.dumps({kind.__name__: [f.name for f in fields(kind)] for kind in kinds})
+    assert (manifest.VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (
+        1, "f201919744492d0a")

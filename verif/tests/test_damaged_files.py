@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from spu.command.main import app
+from verif import dataflows
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
@@ -107,6 +108,44 @@ def test_the_file_that_was_changed_is_named(tmp_path):
     for line in (run, ("explain", tmp_path / "built")):
         code, error = _spu(*line)
         assert (code, "programs/kernel_0.spub was changed or damaged" in error) == (2, True), error
+
+
+def test_arrays_that_nobody_listed_are_refused(tmp_path):
+    """A tensor that the program computes would be taken for a constant."""
+    _built(tmp_path, "steps")
+    path = tmp_path / "built" / "arrays.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    name = next(n for i in range(9) if (n := f"constant_{i}") not in arrays)
+    np.savez(path, **arrays, **{name: np.full((2, 4), 7.0)})
+    code, error = _spu("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o",
+                       tmp_path / "y.npy")
+    assert (code, "arrays.npz was changed or damaged" in error) == (2, True), error
+
+
+def test_a_compile_leaves_files_that_are_not_its_own(tmp_path):
+    _built(tmp_path, "steps")
+    built = tmp_path / "built"
+    (built / "programs" / "mine.spub").write_text("by hand")
+    (built / "notes.txt").write_text("notes")
+    assert _spu("compile", MODEL, "--arch", "tiny", "-o", built) == (0, "")
+    assert {str(p.relative_to(built)) for p in built.rglob("*") if p.is_file()} == {
+        "program.spub", "report.json", "programs/mine.spub", "notes.txt"}
+    (built / "programs" / "mine.spub").unlink()
+    assert _spu("compile", tmp_path / "m.onnx", "--steps", "--arch", "tiny", "-o", built)[0] == 0
+    assert not (built / "program.spub").exists()
+    assert _spu("compile", MODEL, "--arch", "tiny", "-o", built) == (0, "")
+    assert {p.name for p in built.iterdir()} == {"program.spub", "report.json", "notes.txt"}
+
+
+def test_a_mapping_and_a_model_do_not_share_a_directory(tmp_path):
+    _built(tmp_path, "pipeline")
+    (tmp_path / "fir.json").write_text(json.dumps(dataflows.fir(4)))
+    code, error = _spu("map", tmp_path / "fir.json", "-o", tmp_path / "built")
+    assert (code, "holds what spu compile wrote" in error) == (2, True), error
+    assert _spu("map", tmp_path / "fir.json", "-o", tmp_path / "mapped") == (0, "")
+    code, error = _spu("compile", MODEL, "-o", tmp_path / "mapped")
+    assert (code, "holds what spu map wrote" in error) == (2, True), error
 
 
 def _claiming(shape):

@@ -1,10 +1,14 @@
 """The number formats without numba: nothing is missing, and every bit is the same."""
 
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import pal_units
+import pal_units.model
 
 ROOT = Path(__file__).parents[2]
 #: Digests of what the functions give for a format, odd numbers, empty blocks and NaN included.
@@ -22,13 +26,20 @@ for fmt in (*pal.FORMATS.values(), pal.PAL8T.with_block(1)):
     if fmt.has_nan:
         y[3, 5], y[4] = np.nan, np.nan
     for kind in (np.float64, np.float32):
-        z = np.clip(y, -1e30, 1e30).astype(kind)
-        for bias in (None, 8, -40):
+        z = y.astype(kind) if kind is np.float64 else np.clip(y, -3e38, 3e38).astype(kind)
+        for bias in (None, 8, -40, -8000, 8000):
             a = pal.encode(z, fmt, tensor_bias=bias)
-            for part in (a.codes, a.biases, a.decode(), pal.multiply(a, a).codes,
-                         pal.add(a, a).codes, pal.maximum(a, -a).codes):
+            for part in (a.codes, a.biases):
                 digest.update(np.ascontiguousarray(part).tobytes())
+        a = pal.encode(z[:, :40], fmt, pad=True) if fmt.block > 1 else a
+        for part in (a.codes, a.biases):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        a = pal.encode(np.clip(z, -1e30, 1e30), fmt)
+        for part in (a.decode(), pal.multiply(a, a).codes, pal.add(a, a).codes,
+                     pal.maximum(a, -a).codes):
+            digest.update(np.ascontiguousarray(part).tobytes())
     if fmt.n <= 8:
+        z = np.clip(z, -1e30, 1e30)
         b = pal.encode(z[:64, :40], fmt, axis=0) if fmt.block > 1 else None
         for part in pal.accumulate(a, b) if b is not None else ():
             digest.update(part.tobytes())
@@ -56,8 +67,10 @@ def test_the_bits_do_not_depend_on_numba(found):
 
 def test_the_distribution_needs_numpy_alone():
     """Its modules, without those of the extras, import nothing else."""
-    code = ("import sys, pal_units, pal_units.kernels, pal_units.vectorised, pal_units.model;"
-            "print(*sys.modules)")
+    modules = ["pal_units", *(f"pal_units.{m.name}" for m in pkgutil.iter_modules(
+        pal_units.__path__) if m.name not in ("rtl", "machine")), *(
+        f"pal_units.model.{m.name}" for m in pkgutil.iter_modules(pal_units.model.__path__))]
+    code = f"import {', '.join(modules)}; print(*sys.modules)"
     names = subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.modules['numba'] = None; "
                             f"sys.path += {[p for p in sys.path if p]!r}; {code}"],
                            cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()

@@ -13,13 +13,14 @@ from compiler.tensors.compile import compile_program
 from compiler.tensors.lower import lower
 from spu.arch import bitstream
 from spu.arch.config import Space, TileRegister
-from spu.arch.package.store import save
+from spu.arch.package.store import load, save
 from spu.arch.params import CONFIGS
 from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.errors import RunError
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
+from spu.engine.run import run as run_package
 from verif.digits.data import split
 
 BASIC, KNOWN = CONFIGS["basic"], {}
@@ -159,6 +160,11 @@ def test_layers_of_a_pipelined_program(compiled, tmp_path):
     saturated = json.loads((tmp_path / "s.json").read_text())["saturated"]
     assert saturated
     assert all(layer["name"] in name for name in saturated)
+    package, engine = load(tmp_path / "p"), GoldenEngine(CONFIGS["tiny"])
+    for _ in range(2):
+        run_package(package, engine, {"image": split()[2][:2]})
+    assert engine.nodes == {name: 2 * count for name, count in saturated.items()}
+    assert engine.saturated == engine.nodes.total()
 
 
 def test_inputs_that_become_zero_are_told(tmp_path):

@@ -19,6 +19,7 @@ from spu.arch import files
 from spu.arch.package.store import save
 from spu.command import common, group
 from spu.command.main import app
+from spu.command.options import SimName
 from spu.engine.rtl_run import BUILD
 from verif.digits.data import MODEL, split
 
@@ -71,6 +72,26 @@ def test_help_is_given_in_every_way(arguments):
 def test_the_version_is_that_of_the_package():
     result = RUN.invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, "spu 0.1.0\n")
+
+
+@pytest.mark.parametrize(("words", "number", "offered"), [
+    ("spu co", 1, ["compile"]), ("spu run --eng", 2, ["--engine"]),
+    ("spu rtl --arch ", 3, ["tiny", "basic", "large"]),
+])
+def test_a_shell_completes(words, number, offered):
+    done = subprocess.run([sys.executable, "-m", "spu"], capture_output=True, text=True,
+                          check=False, env={
+                              **os.environ, "_SPU_COMPLETE": "complete_bash",
+                              "COMP_WORDS": words, "COMP_CWORD": str(number)})
+    assert done.stdout.split() == offered
+
+
+def test_a_near_command_is_offered():
+    assert "No such command 'compil'; did you mean 'compile'" in _lines(["compil"], 2)
+
+
+def test_simulators_are_those_that_there_are():
+    assert tuple(SimName) == tools.SIMULATORS
 
 
 # What goes wrong inside.
