@@ -283,3 +283,20 @@ def test_biases_of_their_own_in_rtl(tmp_path):
     tiny = CONFIGS["tiny"]
     got = run(compile_program(program, tiny), RtlEngine(tiny, work=tmp_path), {"x": x})["y"]
     assert decibels((x / 1e5) ** 2, got) > 60
+
+
+def test_results_far_below_operands_are_refused_by_name(tmp_path):
+    """Large values that meet zeros only: results have a class of far smaller magnitudes."""
+    a, b = np.zeros((2, 32)), np.zeros((32, 2))
+    a[:, 0], b[1] = 2.0**42, 2.0**42
+    onnx.save(_model([("MatMul", ["a", "b"], "y", {})], {"a": a, "b": b}),
+              tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", a=a, b=b)
+    result = CliRunner().invoke(app, ["compile", str(tmp_path / "m.onnx"), "--steps", "--calibrate",
+                                      str(tmp_path / "x.npz"), "-o", str(tmp_path / "o")])
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "o"), "--input",
+                                      str(tmp_path / "x.npz"), "-o", str(tmp_path / "y.npz")])
+    assert result.exit_code == 2, result.output
+    assert "MatMul node 'y': the ratio of results to operands is 2^(" in result.output
+    assert not (tmp_path / "y.npz").exists()
