@@ -42,8 +42,6 @@ def compile_command(
     from spu.arch.package.store import save
 
     tiles = array(arch)
-    check_kept((out / MAPPING,), (model, calibrate))
-    check_alone(out, MAPPING, "spu map")
     if steps:
         with naming(model):
             print(_compile_steps(model, tiles, FORMATS[fmt], out, batch, calibrate, budget,
@@ -54,6 +52,7 @@ def compile_command(
     with working("compiling") as note, naming(model):
         check_directory(out, (PROGRAM, REPORT))
         check_kept((out / PROGRAM, out / REPORT), (model,))
+        check_alone(out, MAPPING, "spu map")
         compiled = compile_file(model, tiles, FORMATS[fmt], input_max, seed, note)
         save(compiled.package, out)
     report = compiled.report
@@ -71,13 +70,14 @@ def _compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch
     from compiler.tensors.formats import choose_formats, formats_text, quality
     from compiler.tensors.lower import lower
     from compiler.tensors.onnx_graph import read
-    from spu.arch.package.manifest import ARRAYS, PROGRAMS, REPORT
+    from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAMS, REPORT
     from spu.arch.package.store import save
     from spu.command.arrays import read_inputs
 
     check_directory(out, (REPORT, ARRAYS))
     check_directory(out / PROGRAMS)
     check_kept((out / REPORT, out / ARRAYS, *(out / PROGRAMS).glob("*.spub")), (path, calibrate))
+    check_alone(out, MAPPING, "spu map")
     if budget is not None and (calibrate is None or fmt not in (PAL8T, PAL8U)):
         raise BadInput("a budget takes inputs to measure with (--calibrate), and a --format of 8 "
                        "bits to begin with")
