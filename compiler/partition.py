@@ -90,8 +90,9 @@ def partitions(network: QuantisedNetwork, arch: Architecture) -> Iterator[Partit
                 yield plan
     raise CompileError(
         f"{network.name} does not fit {arch.name}: no schedule up to II {arch.contexts}, the "
-        f"contexts of a tile (bounds: {limits}; {blocks} activation homes at most for "
-        f"{len(arch.memory_tiles)} memory tiles)")
+        f"contexts of a tile; its bounds are "
+        f"{', '.join(f'{name} {least}' for name, least in limits.items())}, and the inputs of its "
+        f"layers take up to {blocks} memory tiles, of which there are {len(arch.memory_tiles)}")
 
 
 def _words(network: QuantisedNetwork, layer: QuantisedLayer, arch: Architecture) -> int:

@@ -10,7 +10,7 @@ from compiler.command.model import Batch, Dims, naming, parse_dims
 from pal_units.formats import FORMATS, PAL8T, PAL8U, Format
 from spu.arch.files import check_directory
 from spu.arch.params import MATRIX_FORMATS, Architecture
-from spu.command.common import BadInput, check_alone, check_kept, remark, working
+from spu.command.common import BadInput, check_alone, check_kept, check_own, remark, working
 from spu.command.options import Arch, FormatName, array
 
 
@@ -53,6 +53,7 @@ def compile_command(
         check_directory(out, (PROGRAM, REPORT))
         check_kept((out / PROGRAM, out / REPORT), (model,))
         check_alone(out, MAPPING, "spu map")
+        check_own(out)
         compiled = compile_file(model, tiles, FORMATS[fmt], input_max, seed, note)
         save(compiled.package, out)
     report = compiled.report
@@ -78,6 +79,7 @@ def _compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch
     check_directory(out / PROGRAMS)
     check_kept((out / REPORT, out / ARRAYS, *(out / PROGRAMS).glob("*.spub")), (path, calibrate))
     check_alone(out, MAPPING, "spu map")
+    check_own(out)
     if budget is not None and (calibrate is None or fmt not in (PAL8T, PAL8U)):
         raise BadInput("a budget takes inputs to measure with (--calibrate), and a --format of 8 "
                        "bits to begin with")

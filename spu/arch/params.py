@@ -100,10 +100,11 @@ class Architecture:
     lanes: PAL8 codes of a word that a matrix unit takes in a cycle: 2, 4, 8 or 16.
     columns: dot products side by side in a matrix unit: 1, 2, 4, or a multiple of the PAL16
         lanes of a word, at most 16.
-    contexts: context words of a tile, so the largest II.
-    memory_words: words of a data scratchpad, a power of two.
-    weight_rows: rows of a weight memory, ``lanes x columns`` codes each, a power of two.
-    stream_words: depth of the FIFO of each stream.
+    contexts: context words of a tile, so the largest II; a power of two from 2 to 4096.
+    memory_words: words of a data scratchpad, a power of two from 2 to 4096.
+    weight_rows: rows of a weight memory, ``lanes x columns`` codes each, a power of two from 2 to
+        2048.
+    stream_words: depth of the FIFO of each stream, a power of two from 2 to 4096.
     data_bits: data of a word: 64, or 128 so that 16 lanes get a word a cycle.
     regions: one string a row of tiles, the digit (0-9, a-f) of its region for each tile;
         regions are rectangles, numbered from 0.  Empty: one region.

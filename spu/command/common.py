@@ -14,6 +14,7 @@ from rich.text import Text
 
 from spu.arch import bitstream
 from spu.arch.errors import UserError
+from spu.arch.package import manifest
 
 console = Console(stderr=True, soft_wrap=True)
 
@@ -54,6 +55,13 @@ def check_alone(out: Path, name: str, command: str) -> None:
     """Raise ``BadInput`` if a directory holds the ``name`` that another command writes."""
     if (out / name).exists():
         raise BadInput(f"{out}: holds what {command} wrote; the output needs another directory")
+
+
+def check_own(out: Path) -> None:
+    """Raise ``BadInput`` if a compiled model would replace a file of someone else."""
+    if path := manifest.foreign(out):
+        raise BadInput(f"{path}: is not of spu compile, and would be overwritten; the output needs "
+                       "another directory")
 
 
 @contextmanager

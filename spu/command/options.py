@@ -25,12 +25,14 @@ def array(given: str) -> Architecture:
     if given in CONFIGS:
         return CONFIGS[given]
     path = Path(given)
-    if path.suffix not in (".toml", ".json"):
+    kind = path.suffix.lower()
+    if kind not in (".toml", ".json"):
         raise BadInput(f"--arch {given}: no such array; there are {', '.join(CONFIGS)}, or give a "
                        ".toml or .json file of parameters")
     try:
-        text = path.read_text()
-        parameters = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        text = path.read_text(encoding="utf-8-sig")
+        parameters = tomllib.loads(text) if kind == ".toml" else json.loads(
+            text, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: {error}") from None
     _check_parameters(path, parameters)
@@ -41,6 +43,15 @@ def array(given: str) -> Architecture:
     if arch.name in CONFIGS and arch != CONFIGS[arch.name]:
         raise BadInput(f"{path}: {arch.name!r} is the name of another array, one of spu's own")
     return arch
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Members of an object of JSON; ``ValueError`` for a name that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return found
 
 
 def _check_parameters(path: Path, parameters: Any) -> None:

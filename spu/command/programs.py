@@ -6,7 +6,7 @@ from pathlib import Path
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.params import CONFIGS, Architecture
-from spu.command.common import BadInput, about
+from spu.command.common import BadInput
 
 #: Bytes of the architecture hash in a header.
 _HASH = slice(8, 12)
@@ -16,8 +16,12 @@ def read_program(path: Path, arch: Architecture) -> tuple[bytes, Image]:
     """A program file and what it configures; ``BadInput`` for one that is damaged or for another
     array."""
     content = path.read_bytes()
-    with about(path):
+    try:
         return content, bitstream.decode(content, arch).image
+    except bitstream.BitstreamError as error:
+        more = "; --arch takes the array that it is for" if error.reason == "wrong architecture" \
+            else ""
+        raise BadInput(f"{path}: {error}{more}") from None
 
 
 def read_any(path: Path, arrays: Iterable[Architecture] = ()) -> Image:

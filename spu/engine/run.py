@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from spu.arch.errors import UserError
 from spu.arch.package import inputs
 from spu.arch.package.compiled import Package
 from spu.arch.package.pipeline import Pipeline
@@ -24,9 +25,14 @@ def run(package: Package | Pipeline, engine: Engine, given: Mapping[str, NDArray
     ------
     InputError: names the input that the model cannot take, see ``inputs.checked``, or the node that
         a value cannot enter.
+    UserError: an engine of another array than the model's.
     RunError: a run that did not take the cycles that were predicted.
     rtl.tools.SimulationError: of RTL, a word or a cycle that is not that of the golden model.
     """
+    if engine.arch.hash != package.arch.hash:
+        raise UserError(f"the model is for an array {package.arch.name!r} of hash "
+                        f"{package.arch.hash:#010x}, the engine has {engine.arch.name!r} of hash "
+                        f"{engine.arch.hash:#010x}")
     taken = inputs.checked(package, given)
     if isinstance(package, Package):
         return host.run(package, engine, taken, progress)

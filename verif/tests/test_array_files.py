@@ -14,6 +14,7 @@ from compiler.check import WrongProgram, check
 from compiler.driver import compile_file
 from spu.arch.config import Space
 from spu.arch.context import Op, Source
+from spu.arch.errors import UserError
 from spu.arch.package import (
     compiled,
     expression,
@@ -30,6 +31,8 @@ from spu.arch.params import CONFIGS, KINDS, Architecture, from_parameters
 from spu.arch.program import missing_unit
 from spu.command.main import app
 from spu.command.options import array
+from spu.engine.array import GoldenEngine
+from spu.engine.run import run
 from verif import dataflows
 from verif.digits.data import MODEL, split
 from verif.simulate import float_logits
@@ -79,10 +82,30 @@ def test_parameters_that_are_none_are_refused(change, said, tmp_path):
     assert not (tmp_path / "v").exists()
 
 
+def test_files_of_other_systems_are_read(tmp_path):
+    path = tmp_path / "MIXED.JSON"
+    path.write_text(json.dumps(PARAMETERS), encoding="utf-8-sig")
+    assert array(str(path)) == from_parameters(PARAMETERS)
+
+
+def test_an_engine_of_another_array_is_refused(compiled):
+    package = compiled("tiny").package
+    for other in (CONFIGS["basic"], replace(CONFIGS["tiny"], stream_words=32)):
+        with pytest.raises(UserError, match=f"{package.arch.hash:#010x}.*{other.hash:#010x}"):
+            run(package, GoldenEngine(other), {"image": split()[2][:1]})
+
+
+def test_a_program_file_for_another_array_asks_for_it(compiled, tmp_path):
+    (tmp_path / "p.spub").write_bytes(compiled("tiny").content)
+    assert "wrong architecture" in (said := _spu("disasm", tmp_path / "p.spub", code=2))
+    assert "--arch takes the array that it is for" in said
+
+
 def test_files_that_hold_no_array_are_refused(tmp_path):
     for name, text, said in (("a.toml", "lanes = ", "Invalid value"), ("a.json", "[]", "by name"),
                              ("b.json", "{}", "no parameter 'name'"),
-                             ("a.txt", "", "no such array"), ("c.json", "[" * 10**5, "recursion")):
+                             ("a.txt", "", "no such array"), ("c.json", "[" * 10**5, "recursion"),
+                             ("d.json", '{"name": "a", "name": "b"}', "'name' is there twice")):
         (tmp_path / name).write_text(text)
         assert said in _spu("rtl", "--arch", tmp_path / name, "-o", tmp_path / "v", code=2)
     assert "No such file" in _spu("rtl", "--arch", tmp_path / "no.toml", "-o", tmp_path / "v",

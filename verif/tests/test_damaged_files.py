@@ -138,6 +138,38 @@ def test_a_compile_leaves_files_that_are_not_its_own(tmp_path):
     assert {p.name for p in built.iterdir()} == {"program.spub", "report.json", "notes.txt"}
 
 
+@pytest.mark.parametrize(("name", "options", "refused"), [
+    ("report.json", (), True), ("program.spub", (), True), ("arrays.npz", ("--steps",), True),
+    ("programs/kernel_0.spub", ("--steps",), True), ("notes.txt", (), False),
+])
+def test_a_compile_replaces_nothing_of_others(name, options, refused, tmp_path):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mine": 1}')
+    code, error = _spu("compile", MODEL, *options, "--arch", "tiny", "-o", tmp_path / "out")
+    assert code == (2 if refused else 0), error
+    if refused:
+        assert f"{path}: is not of spu compile" in error
+    assert path.read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize(("damage", "said"), [
+    ({"report.json": b'{"arch": "ti'}, "report.json is damaged"),
+    ({"arrays.npz": b"PK no"}, "arrays.npz is damaged"),
+    ({"report.json": b'{"arch": "tiny", "io": {}}'}, "version none"),
+])
+def test_a_damaged_directory_is_named_and_compiled_anew(damage, said, tmp_path):
+    _built(tmp_path, "steps")
+    for name, content in damage.items():
+        (tmp_path / "built" / name).write_bytes(content)
+    line = ("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    code, error = _spu(*line)
+    assert (code, said in error) == (2, True), error
+    assert _spu("compile", tmp_path / "m.onnx", "--steps", "--arch", "tiny", "-o",
+                tmp_path / "built") == (0, "")
+    assert _spu(*line) == (0, "")
+
+
 def test_a_mapping_and_a_model_do_not_share_a_directory(tmp_path):
     _built(tmp_path, "pipeline")
     (tmp_path / "fir.json").write_text(json.dumps(dataflows.fir(4)))

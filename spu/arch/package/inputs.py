@@ -65,8 +65,8 @@ def _numbers(wanted: list[str], given: Mapping[str, NDArray],
             raise InputError(f"{name} {wrong}")
         found[name] = values = values.astype(np.float64)
         if not np.isfinite(values).all():
-            raise InputError(f"{name} holds {int((~np.isfinite(values)).sum())} values that are "
-                             "NaN or infinite")
+            raise InputError(f"{name} holds NaN or infinite values, "
+                             f"{int((~np.isfinite(values)).sum())} of {values.size}")
     return found
 
 

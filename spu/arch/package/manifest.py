@@ -116,8 +116,31 @@ def read(directory: Path) -> Contents:
         raise PackageError(f"{directory}: not what spu compile wrote: {what}") from None
 
 
+def foreign(directory: Path) -> Path | None:
+    """A file that ``write`` would replace, and that no earlier one wrote; None if there is none."""
+    try:
+        report = json.loads((directory / REPORT).read_text())
+    except FileNotFoundError:
+        report = {"programs": [], "arrays": []}
+    except (OSError, ValueError, RecursionError):
+        return None  # a damaged one
+    else:
+        if not isinstance(report, dict) or "arch" not in report:
+            return directory / REPORT
+        if "programs" not in report:
+            return None  # of before there were versions
+    own = _listed(directory) if (directory / REPORT).exists() else set()
+    there = (directory / ARRAYS, directory / PROGRAM, *sorted(
+        path for kind in ("kernel", "product", "reblock")
+        for path in (directory / PROGRAMS).glob(f"{kind}_*.spub")))
+    return next((path for path in there if path.exists() and path not in own), None)
+
+
 def _read(directory: Path) -> Contents:
-    report = json.loads((directory / REPORT).read_text())
+    try:
+        report = json.loads((directory / REPORT).read_text())
+    except (ValueError, RecursionError) as error:
+        raise PackageError(f"{REPORT} is damaged: {error}") from None
     if not isinstance(report, dict) or report.get("version") != VERSION:
         version = report.get("version", "none") if isinstance(report, dict) else "none"
         raise PackageError(f"{REPORT} has version {version}, this spu reads {VERSION}; spu compile "
@@ -131,8 +154,13 @@ def _read(directory: Path) -> Contents:
         programs[name] = (directory / name).read_bytes()
         _check(name, _digest(programs[name]), digest)
     if report["arrays"]:
-        with np.load(directory / ARRAYS, allow_pickle=False) as file:
-            arrays = dict(file)
+        try:
+            with np.load(directory / ARRAYS, allow_pickle=False) as file:
+                arrays = dict(file)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # whatever numpy and zipfile have for damage
+            raise PackageError(f"{ARRAYS} is damaged: {error}") from None
     if arrays.keys() != report["arrays"].keys():
         raise PackageError(f"{ARRAYS} was changed or damaged; spu compile writes all anew")
     for name, digest in report["arrays"].items():
