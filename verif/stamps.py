@@ -18,8 +18,9 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,8 @@ def closure(roots: tuple[str, ...], without: tuple[str, ...] = ()) -> dict[str, 
             continue
         found[name] = path
         waiting += [".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)]
-        waiting += _imports(ast.parse(path.read_text()))
+        for module, taken, _ in _imports(path.read_text()):
+            waiting += [module, f"{module}.{taken}"] if taken else [module]
     return found
 
 
@@ -154,13 +156,16 @@ def _file(module: str) -> Path | None:
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists()), None)
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+@cache
+def _imports(text: str) -> tuple[tuple[str, str, str | None], ...]:
+    """What a source imports: module, name taken of it or "", and what it is called."""
+    found: list[tuple[str, str, str | None]] = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [(a.name, "", a.asname) for a in node.names]
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [(node.module, a.name, a.asname) for a in node.names]
+    return tuple(found)
 
 
 def imported(path: Path, found: Mapping[str, Path]) -> str:
@@ -174,20 +179,24 @@ def imported(path: Path, found: Mapping[str, Path]) -> str:
             return module
         return _digest(code(found[module])) if module in found else ""
     lines = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            lines += [f"{origin(a.name)} as {a.asname}" for a in node.names]
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for a in node.names:
-                whole = f"{node.module}.{a.name}"
-                lines.append(f"{origin(whole)} as {a.asname or a.name}" if _file(whole) else
-                             f"{origin(node.module)}: {a.name} as {a.asname or a.name}")
+    for module, taken, called in _imports(path.read_text()):
+        if not taken:
+            lines.append(f"{origin(module)} as {called}")
+        elif _file(whole := f"{module}.{taken}"):
+            lines.append(f"{origin(whole)} as {called or taken}")
+        else:
+            lines.append(f"{origin(module)}: {taken} as {called or taken}")
     return "\n".join(["", *sorted(lines)]) if lines else ""
 
 
 def code(path: Path) -> str:
     """What a source file does: its syntax tree without docstrings, imports and words of errors."""
-    tree = ast.parse(path.read_text())
+    return _code(path.read_text())
+
+
+@cache
+def _code(text: str) -> str:
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             node.exc = node.exc.func

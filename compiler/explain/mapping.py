@@ -21,8 +21,7 @@ from compiler.errors import CompileError
 from spu.arch.context import LINKS
 from spu.arch.package.manifest import MAPPING
 from spu.arch.params import REGISTERS, Architecture, from_parameters
-
-Tile = tuple[int, int]
+from spu.arch.program import Tile
 
 
 @dataclass(frozen=True)

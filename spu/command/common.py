@@ -58,10 +58,10 @@ def check_alone(out: Path, name: str, command: str) -> None:
 
 
 def check_own(out: Path) -> None:
-    """Raise ``BadInput`` if a compiled model would replace a file of someone else."""
+    """Raise ``BadInput`` if a file of someone else has a name that compiled models use."""
     if path := manifest.foreign(out):
-        raise BadInput(f"{path}: is not of spu compile, and would be overwritten; the output needs "
-                       "another directory")
+        raise BadInput(f"{path}: is not of spu compile, which writes files of that name; the "
+                       "output needs another directory")
 
 
 @contextmanager

@@ -56,24 +56,32 @@ def run(
         found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
         raise BadInput(f"{directory}: {found}; spu run takes what spu compile wrote")
     package = load(directory)
+    taken = _inputs(package, inputs)
     with _engine(package, engine == EngineName.rtl, str(sim)) as ready:
-        print(_run(package, ready, inputs, out, stats))
+        print(_run(package, ready, inputs, taken, out, stats))
     report_saturated(ready.nodes, strict)
 
 
-def _run(package: Any, engine: Any, path: Path, out: Path, stats: Path | None) -> str:
-    """Run on inputs and save the outputs; returns what happened in a line."""
+def _inputs(package: Any, path: Path) -> Any:
+    """Inputs from a file as the model takes them; before a simulator is built for them."""
     from spu.arch.package import inputs
-    from spu.arch.package.pipeline import Pipeline
-    from spu.arch.package.program import node_name
-    from spu.command.arrays import arrays_writer, read_arrays
-    from spu.engine.run import run as run_package
+    from spu.command.arrays import read_arrays
 
     given = read_arrays(path, next(iter(inputs.names(package)), ""))
     with about(path):
         taken = inputs.checked(package, given)
-        for line in inputs.remarks(package, taken):
-            remark(line)
+    for line in inputs.remarks(package, taken):
+        remark(line)
+    return taken
+
+
+def _run(package: Any, engine: Any, path: Path, taken: Any, out: Path, stats: Path | None) -> str:
+    """Run on the inputs of a file and save the outputs; returns what happened in a line."""
+    from spu.arch.package.pipeline import Pipeline
+    from spu.arch.package.program import node_name
+    from spu.command.arrays import arrays_writer
+    from spu.engine.run import run as run_package
+
     with working("running") as note:
         try:
             results = run_package(package, engine, taken,

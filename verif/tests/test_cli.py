@@ -162,6 +162,13 @@ def test_inputs_that_do_not_fit_are_refused(x, rule, program, tmp_path):
     assert not (tmp_path / "y.npy").exists()
 
 
+def test_inputs_are_looked_at_before_a_simulator_is_built(program, tmp_path, monkeypatch):
+    monkeypatch.setattr("spu.engine.rtl_engine.build_rtl", lambda *_, **__: pytest.fail("built"))
+    np.save(tmp_path / "x.npy", np.full((2, 64), 1.5))
+    _bad(["run", program, "--engine", "rtl", "--input", tmp_path / "x.npy", "-o",
+          tmp_path / "y.npy"], "has magnitude 1.5")
+
+
 def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
     x = np.random.default_rng(0).uniform(-1, 1, (3, 64))
     np.save(tmp_path / "x.npy", x)

@@ -50,7 +50,7 @@ def write(directory: Path, kind: str, report: Mapping[str, Any], programs: Mappi
 
     Files that the report of an older one there lists go.  Raises ``OSError`` with the file's name.
     """
-    old = _listed(directory)
+    old = _listed(directory, _report(directory))
     whole = {"version": VERSION, "kind": kind, **report, "arch": arch.name,
              "arch_hash": f"{arch.hash:#010x}", "array": asdict(arch),
              "bytes": sum(map(len, programs.values())),
@@ -72,13 +72,20 @@ def write(directory: Path, kind: str, report: Mapping[str, Any], programs: Mappi
     return whole
 
 
-def _listed(directory: Path) -> set[Path]:
+def _report(directory: Path) -> Any:
+    """What a report says; None if there is none, or a damaged one."""
+    try:
+        return json.loads((directory / REPORT).read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _listed(directory: Path, report: Any) -> set[Path]:
     """Files beside a report that it says are its own; none if it is no report."""
     try:
-        report = json.loads((directory / REPORT).read_text())
         names = [name for name in report["programs"] if _NAME.fullmatch(name)]
         return {directory / name for name in (*names, *([ARRAYS] if report["arrays"] else []))}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (LookupError, TypeError):
         return set()
 
 
@@ -117,19 +124,16 @@ def read(directory: Path) -> Contents:
 
 
 def foreign(directory: Path) -> Path | None:
-    """A file that ``write`` would replace, and that no earlier one wrote; None if there is none."""
-    try:
-        report = json.loads((directory / REPORT).read_text())
-    except FileNotFoundError:
-        report = {"programs": [], "arrays": []}
-    except (OSError, ValueError, RecursionError):
+    """A file of a name that ``write`` uses, and that no earlier one wrote, or None."""
+    report = _report(directory)
+    if report is None and (directory / REPORT).exists():
         return None  # a damaged one
-    else:
+    if report is not None:
         if not isinstance(report, dict) or "arch" not in report:
             return directory / REPORT
         if "programs" not in report:
             return None  # of before there were versions
-    own = _listed(directory) if (directory / REPORT).exists() else set()
+    own = _listed(directory, report)
     there = (directory / ARRAYS, directory / PROGRAM, *sorted(
         path for kind in ("kernel", "product", "reblock")
         for path in (directory / PROGRAMS).glob(f"{kind}_*.spub")))
