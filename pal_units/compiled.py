@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     try:
         from pal_units.machine import code_directory, compiled, in_pieces
-    except ImportError as error:
+    except Exception as error:  # what does not fit together raises whatever it likes
         if find_spec("numba") is not None:
             warnings.warn(f"numba does not work here, numpy is taken: {error}", stacklevel=2)
         from pal_units.vectorised import code_directory, compiled, in_pieces

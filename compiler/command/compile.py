@@ -44,8 +44,8 @@ def compile_command(
     tiles = array(arch)
     if steps:
         with naming(model):
-            print(_compile_steps(model, tiles, FORMATS[fmt], out, batch, calibrate, budget,
-                                seed, parse_dims(dim)))
+            print(_compile_steps(model, tiles, FORMATS[fmt], out, batch, calibrate, budget, seed,
+                                 parse_dims(dim)))
         return
     if calibrate or budget is not None or dim or batch is not None:
         raise typer.BadParameter("--calibrate, --budget, --dim and --batch take --steps")
@@ -64,8 +64,8 @@ def compile_command(
 
 
 def _compile_steps(path: Path, arch: Architecture, fmt: Format, out: Path, batch: int | None,
-                  calibrate: Path | None, budget: float | None, seed: int,
-                  dims: Mapping[str, int]) -> str:
+                   calibrate: Path | None, budget: float | None, seed: int,
+                   dims: Mapping[str, int]) -> str:
     """Compile and save; returns what happened in a line."""
     from compiler.tensors.compile import compile_program
     from compiler.tensors.formats import choose_formats, formats_text, quality

@@ -56,6 +56,8 @@ def map_command(
             check_directory(out, (PROGRAM, MAPPING))
             check_kept((out / PROGRAM, out / MAPPING), (graph,))
             check_alone(out, REPORT, "spu compile")
+            if not (out / MAPPING).exists():
+                check_alone(out, PROGRAM, "spu asm")
         wanted, memory = load_dataflow(graph), str(memory_columns)
         try:
             size = parse_grid(grid)

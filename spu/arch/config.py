@@ -39,8 +39,7 @@ TILE_SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT, Spac
 FORMAT = range(len(MATRIX_FORMATS))
 #: Matrix mode: ``T_y - T_x - T_w`` in 1/8 octave, formats of data and weights.
 OFFSET_BITS = 10
-MATRIX_MODE = struct({"offset": signed(OFFSET_BITS), "x_format": FORMAT,
-                                 "w_format": FORMAT})
+MATRIX_MODE = struct({"offset": signed(OFFSET_BITS), "x_format": FORMAT, "w_format": FORMAT})
 #: Vector mode.  Sums: the top of the second summand lies ``offset`` / 16 octave below that of
 #: the first.  Logarithms: the result's top lies ``offset`` / 16 octave below what the operands
 #: give.  EXP2 and LOG2: tensor bias of the operand in 1/8, that of the result in 1/16 octave.
@@ -106,7 +105,7 @@ SEQUENCER_SPAN = struct({"slot": 12, "stage": range(STAGES)})
 LOOP = struct({"count_less_1": 16})
 #: Holds if all marked loops are at their first, at their last, and the comparison holds.
 PREDICATE = struct({"first": LOOPS, "last": LOOPS, "loop": range(LOOPS),
-                               "compare": number(2, members=Compare), "value": 16})
+                    "compare": number(2, members=Compare), "value": 16})
 
 #: Streams that a slot reads and emits, by the number of the region's input and output.
 STREAM = struct({"read": MAX_PORTS, "emit": MAX_PORTS})

@@ -30,7 +30,7 @@ def missing_unit(kind: TileKind, context: Mapping[str, int]) -> str | None:
 
 
 def write_generator(image: Image, tile: Tile, first: int, base: dict,
-               loops: list[tuple[int, int]]) -> None:
+                    loops: list[tuple[int, int]]) -> None:
     """Rows of an address generator; ``loops`` are (count, stride) from the innermost."""
     image.write(Space.REGISTER, tile, first, base)
     for i in range(ADDRESS_WORDS - 1):

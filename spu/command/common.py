@@ -52,9 +52,10 @@ def check_kept(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
 
 
 def check_alone(out: Path, name: str, command: str) -> None:
-    """Raise ``BadInput`` if a directory holds the ``name`` that another command writes."""
+    """Raise ``BadInput`` if a directory holds a ``name`` as another command writes it."""
     if (out / name).exists():
-        raise BadInput(f"{out}: holds what {command} wrote; the output needs another directory")
+        raise BadInput(f"{out}: has a {name}, as {command} writes it; the output needs another "
+                       "directory")
 
 
 def check_own(out: Path) -> None:

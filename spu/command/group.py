@@ -87,15 +87,15 @@ class Commands(typer.core.TyperGroup):
     def main(self, args: Any = None, prog_name: str | None = None, complete_var: Any = None,
              standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any) -> Any:
         """Run a command line and exit."""
-        self._main_shell_completion(extra, "spu", complete_var)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # names of files may be in no encoding at all
                 stream.reconfigure(errors="backslashreplace")
-        code = self._code(list(sys.argv[1:] if args is None else args), extra)
+        code = self._code(list(sys.argv[1:] if args is None else args), complete_var, extra)
         sys.exit(code)
 
-    def _code(self, args: list[str], extra: dict[str, Any]) -> int:
+    def _code(self, args: list[str], complete_var: Any, extra: dict[str, Any]) -> int:
         try:
+            self._main_shell_completion(extra, "spu", complete_var)
             _check_empty(args)
             with self.make_context("spu", args, **extra) as context:
                 self.invoke(context)

@@ -33,4 +33,4 @@ def spu(context: typer.Context,
 
 def main() -> None:
     """Entry point of the console script."""
-    app(prog_name="spu")
+    app()

@@ -77,5 +77,5 @@ def _check_parameters(path: Path, parameters: Any) -> None:
         if not fits:
             raise BadInput(f"{path}: {name} must be {wanted}, not {value!r}")
     if not re.fullmatch(r"\w[\w .+-]{0,63}", parameters["name"], re.ASCII):
-        raise BadInput(f"{path}: name must be up to 64 letters, digits, blanks, . + - or _, not "
-                       f"{parameters['name']!r}")
+        raise BadInput(f"{path}: name must be up to 64 letters, digits, blanks, . + - or _, the "
+                       f"first no sign but _, not {parameters['name']!r}")

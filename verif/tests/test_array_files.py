@@ -158,8 +158,8 @@ def test_a_program_for_units_that_are_not_there_is_refused():
 @pytest.mark.parametrize(("change", "options", "said"), [
     ({"pattern": ["VvaV"]}, (), "has no tile with a matrix unit"),
     ({"pattern": ["VvaV"]}, ("--steps",), "has no tile with a matrix unit"),
-    ({"weight_rows": 2}, (), "2 weight rows of 8 codes, too few for a block of 32"),
-    ({"weight_rows": 2}, ("--steps",), "2 weight rows of 8 codes, too few for a block of 32"),
+    ({"weight_rows": 2}, (), "2 weight rows of 8 codes a column, too few for a block"),
+    ({"weight_rows": 2}, ("--steps",), "2 weight rows of 8 codes a column, too few for a block"),
     ({"contexts": 4}, ("--steps",), "has 4 contexts, a block takes 8"),
     ({"pattern": ["MMMM"], "regions": ["0011"]}, (), "has 2 regions, a model takes one"),
     ({"pattern": ["MMMM"], "regions": ["0011"]}, ("--steps",), "has 2 regions"),

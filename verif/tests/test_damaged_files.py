@@ -138,46 +138,66 @@ def test_a_compile_leaves_files_that_are_not_its_own(tmp_path):
     assert {p.name for p in built.iterdir()} == {"program.spub", "report.json", "notes.txt"}
 
 
+@pytest.mark.parametrize("text", ['{"mine": 1}', '{"arch": "x86"}', "[]", "plain text"])
 @pytest.mark.parametrize(("name", "options", "refused"), [
     ("report.json", (), True), ("program.spub", (), True), ("arrays.npz", ("--steps",), True),
     ("programs/kernel_0.spub", ("--steps",), True), ("notes.txt", (), False),
 ])
-def test_a_compile_replaces_nothing_of_others(name, options, refused, tmp_path):
+def test_a_compile_replaces_nothing_of_others(name, options, refused, text, tmp_path):
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
-    path.write_text('{"mine": 1}')
+    path.write_text(text)
     code, error = _spu("compile", MODEL, *options, "--arch", "tiny", "-o", tmp_path / "out")
     assert code == (2 if refused else 0), error
     if refused:
         assert f"{path}: is not of spu compile" in error
-    assert path.read_text() == '{"mine": 1}'
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize(("damage", "said"), [
-    ({"report.json": b'{"arch": "ti'}, "report.json is damaged"),
-    ({"arrays.npz": b"PK no"}, "arrays.npz is damaged"),
-    ({"report.json": b'{"arch": "tiny", "io": {}}'}, "version none"),
+    (lambda built: _cut(built / "report.json"), "report.json is damaged"),
+    (lambda built: _cut(built / "arrays.npz"), "arrays.npz is damaged"),
+    (lambda built: (built / "report.json").write_text('{"arch": "tiny", "io": {}}'),
+     "version none"),
+    (lambda built: (built / "report.json").unlink(), "no report.json"),
 ])
 def test_a_damaged_directory_is_named_and_compiled_anew(damage, said, tmp_path):
     _built(tmp_path, "steps")
-    for name, content in damage.items():
-        (tmp_path / "built" / name).write_bytes(content)
+    damage(tmp_path / "built")
     line = ("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
     code, error = _spu(*line)
     assert (code, said in error) == (2, True), error
-    assert _spu("compile", tmp_path / "m.onnx", "--steps", "--arch", "tiny", "-o",
-                tmp_path / "built") == (0, "")
+    again = ("compile", tmp_path / "m.onnx", "--steps", "--arch", "tiny", "-o", tmp_path / "built")
+    assert _spu(*again) == (0, "")
     assert _spu(*line) == (0, "")
+    damage(tmp_path / "built")
+    for _ in range(2):
+        assert _spu("compile", MODEL, "--arch", "tiny", "-o", tmp_path / "built") == (0, "")
+    assert _spu(*again) == (0, "")
+    assert _spu(*line) == (0, "")
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def test_a_directory_in_the_place_of_arrays_is_named(tmp_path):
+    _built(tmp_path, "steps")
+    (tmp_path / "built" / "arrays.npz").unlink()
+    (tmp_path / "built" / "arrays.npz").mkdir()
+    code, error = _spu("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o",
+                       tmp_path / "y.npy")
+    assert (code, "arrays.npz: Is a directory" in error) == (2, True), error
 
 
 def test_a_mapping_and_a_model_do_not_share_a_directory(tmp_path):
     _built(tmp_path, "pipeline")
     (tmp_path / "fir.json").write_text(json.dumps(dataflows.fir(4)))
     code, error = _spu("map", tmp_path / "fir.json", "-o", tmp_path / "built")
-    assert (code, "holds what spu compile wrote" in error) == (2, True), error
+    assert (code, "has a report.json, as spu compile writes it" in error) == (2, True), error
     assert _spu("map", tmp_path / "fir.json", "-o", tmp_path / "mapped") == (0, "")
     code, error = _spu("compile", MODEL, "-o", tmp_path / "mapped")
-    assert (code, "holds what spu map wrote" in error) == (2, True), error
+    assert (code, "has a mapping.json, as spu map writes it" in error) == (2, True), error
 
 
 def _claiming(shape):

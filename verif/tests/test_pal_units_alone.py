@@ -1,5 +1,6 @@
 """The number formats without numba: nothing is missing, and every bit is the same."""
 
+import os
 import pkgutil
 import subprocess
 import sys
@@ -76,3 +77,13 @@ def test_the_distribution_needs_numpy_alone():
                            cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
     tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
     assert tops <= {"__main__", "numba", "numpy", "pal_units"}
+
+
+def test_a_numba_that_does_not_work_is_told_and_not_needed(tmp_path):
+    (tmp_path / "numba.py").write_text("raise AttributeError('of another llvmlite')")
+    done = subprocess.run([sys.executable, "-c", "import pal_units as pal; "
+                           "print(pal.encode([1.0] * 32, 'PAL8T').decode().sum())"], cwd=ROOT,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=True,
+                          capture_output=True, text=True)
+    assert done.stdout == "32.0\n"
+    assert done.stderr.count("numba does not work here, numpy is taken: of another llvmlite") == 1

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from spu.arch.bitstream import MAGIC
 from spu.arch.errors import UserError
 from spu.arch.files import Writer, replace_files
 from spu.arch.params import CONFIGS, Architecture, from_parameters
@@ -28,6 +29,8 @@ MAPPING = "mapping.json"
 #: Of the layout; another one is refused.
 VERSION = 1
 _NAME = re.compile(r"(programs/)?\w+\.spub")
+#: How reports begin, also those of before there were versions.
+_BEGIN = re.compile(r'\{\n "(version|kind|name)": ')
 
 
 class PackageError(UserError):
@@ -48,9 +51,9 @@ def write(directory: Path, kind: str, report: Mapping[str, Any], programs: Mappi
           arrays: Mapping[str, NDArray], arch: Architecture) -> dict:
     """Write a compiled model, everything or nothing, the report last; returns the report.
 
-    Files that the report of an older one there lists go.  Raises ``OSError`` with the file's name.
+    Files of an older one there go.  Raises ``OSError`` with the file's name.
     """
-    old = _listed(directory, _report(directory))
+    old = _earlier(directory) or set()
     whole = {"version": VERSION, "kind": kind, **report, "arch": arch.name,
              "arch_hash": f"{arch.hash:#010x}", "array": asdict(arch),
              "bytes": sum(map(len, programs.values())),
@@ -72,21 +75,49 @@ def write(directory: Path, kind: str, report: Mapping[str, Any], programs: Mappi
     return whole
 
 
-def _report(directory: Path) -> Any:
-    """What a report says; None if there is none, or a damaged one."""
+def _earlier(directory: Path) -> set[Path] | None:
+    """Files that an earlier ``write`` left: those that the report lists; where it is damaged or of
+    before there were versions, those that look so.  None if the report is of someone else.
+    """
     try:
-        return json.loads((directory / REPORT).read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _listed(directory: Path, report: Any) -> set[Path]:
-    """Files beside a report that it says are its own; none if it is no report."""
-    try:
-        names = [name for name in report["programs"] if _NAME.fullmatch(name)]
-        return {directory / name for name in (*names, *([ARRAYS] if report["arrays"] else []))}
-    except (LookupError, TypeError):
+        text = (directory / REPORT).read_text()
+    except FileNotFoundError:
         return set()
+    except (OSError, ValueError):
+        return None
+    try:
+        report = json.loads(text)
+    except (ValueError, RecursionError):
+        if not _BEGIN.match(text):
+            return None
+    else:
+        if not isinstance(report, dict) or "arch" not in report or not (
+                {"io", "steps"} & report.keys()):
+            return None
+        if isinstance(report.get("programs"), dict):
+            listed = {*report["programs"], *([ARRAYS] if report.get("arrays") else [])}
+            return {path for path in _named(directory)
+                    if path.relative_to(directory).as_posix() in listed}
+    return {path for path in _named(directory) if _looks_ours(path)}
+
+
+def _named(directory: Path) -> list[Path]:
+    """What is there of the names that ``write`` uses, but for the report."""
+    return [path for path in (directory / ARRAYS, directory / PROGRAM, *sorted(
+        path for kind in ("kernel", "product", "reblock")
+        for path in (directory / PROGRAMS).glob(f"{kind}_*.spub"))) if path.exists()]
+
+
+def _looks_ours(path: Path) -> bool:
+    """Whether a file begins, or has members, as those of compiled models do."""
+    try:
+        if path.name == ARRAYS:
+            with np.load(path, allow_pickle=False) as file:
+                return all(re.fullmatch(r"(constant|index)_\d+", name) for name in file.files)
+        with open(path, "rb") as source:
+            return source.read(4) == MAGIC.to_bytes(4, "little")
+    except Exception:  # whatever numpy and zipfile have for other files
+        return False
 
 
 def _write(content: bytes, sink: BinaryIO) -> None:
@@ -124,20 +155,10 @@ def read(directory: Path) -> Contents:
 
 
 def foreign(directory: Path) -> Path | None:
-    """A file of a name that ``write`` uses, and that no earlier one wrote, or None."""
-    report = _report(directory)
-    if report is None and (directory / REPORT).exists():
-        return None  # a damaged one
-    if report is not None:
-        if not isinstance(report, dict) or "arch" not in report:
-            return directory / REPORT
-        if "programs" not in report:
-            return None  # of before there were versions
-    own = _listed(directory, report)
-    there = (directory / ARRAYS, directory / PROGRAM, *sorted(
-        path for kind in ("kernel", "product", "reblock")
-        for path in (directory / PROGRAMS).glob(f"{kind}_*.spub")))
-    return next((path for path in there if path.exists() and path not in own), None)
+    """A file of a name that ``write`` uses, and that is of no compiled model, or None."""
+    own = _earlier(directory)
+    return directory / REPORT if own is None else next(
+        (path for path in _named(directory) if path not in own and not _looks_ours(path)), None)
 
 
 def _read(directory: Path) -> Contents:
@@ -161,9 +182,9 @@ def _read(directory: Path) -> Contents:
         try:
             with np.load(directory / ARRAYS, allow_pickle=False) as file:
                 arrays = dict(file)
-        except FileNotFoundError:
-            raise
         except Exception as error:  # whatever numpy and zipfile have for damage
+            if getattr(error, "filename", None):
+                raise
             raise PackageError(f"{ARRAYS} is damaged: {error}") from None
     if arrays.keys() != report["arrays"].keys():
         raise PackageError(f"{ARRAYS} was changed or damaged; spu compile writes all anew")
