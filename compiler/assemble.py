@@ -7,11 +7,9 @@ from compiler.mapping import HomeSchedule, Mapping
 from pal_units import model
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.bitstream import Image
-from spu.arch.config import SequencerRegister, Space, TileRegister
-from spu.arch.params import ALWAYS, EXISTS, MATRIX_FORMATS, Architecture, Port
-from spu.arch.program import Tile, write_generator
-
-REGION = (0, 0)
+from spu.arch.config import Space, TileRegister
+from spu.arch.params import ALWAYS, EXISTS, MATRIX_FORMATS, Architecture
+from spu.arch.program import Tile, write_generator, write_region
 
 
 def assemble(mapping: Mapping, arch: Architecture) -> Image:
@@ -116,19 +114,8 @@ def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
 
 
 def _region(image: Image, mapping: Mapping) -> None:
-    stage, slot = divmod(mapping.span - 1, mapping.ii)
-    image.write(Space.SEQUENCER, REGION, SequencerRegister.II, {"slots_less_1": mapping.ii - 1})
-    image.write(Space.SEQUENCER, REGION, SequencerRegister.SPAN, {"slot": slot, "stage": stage})
-    streams = [{"read": 0, "emit": 0} for _ in range(mapping.ii)]
-    arch = image.arch
+    reads: dict[int, list[int]] = {}
     for column, time in mapping.reads:
-        port = arch.inputs(0).index(Port(0, column, "north"))
-        streams[time % mapping.ii]["read"] |= 1 << port
-        image.write(Space.SEQUENCER, REGION, SequencerRegister.INPUT + port,
-                    {"predicate": EXISTS})
-    for column, words in mapping.emitted.items():
-        port = arch.outputs(0).index(Port(arch.rows - 1, column, "south"))
-        for time, _, _ in words:
-            streams[time % mapping.ii]["emit"] |= 1 << port
-    for slot, fields in enumerate(streams):
-        image.write(Space.STREAM, REGION, slot, fields)
+        reads.setdefault(column, []).append(time)
+    write_region(image, mapping.timing, reads, {
+        column: [time for time, _, _ in words] for column, words in mapping.emitted.items()})

@@ -8,7 +8,6 @@ from spu.arch.config import (
     ADDRESS_WORDS,
     Compare,
     Guard,
-    SequencerRegister,
     Space,
     TileRegister,
     words_per_row,
@@ -19,11 +18,10 @@ from spu.arch.params import (
     EXISTS,
     LOOPS,
     MATRIX_FORMATS,
-    PREDICATES,
-    PROGRAMMABLE,
     REGISTERS,
     Port,
 )
+from spu.arch.program import read_generator, read_input_guard, read_predicates, read_timing
 
 _FLAGS = ("guarded", "drain", "pop", "read")
 _GENERATORS = {TileRegister.WEIGHT: "weight", TileRegister.READ: "read",
@@ -66,7 +64,7 @@ def disassemble(image: Image) -> Iterator[str]:
     for tile in arch.tiles:
         yield f"tile {tile[0]},{tile[1]}"
         yield from _registers(image, tile)
-        ii = _ii(image, arch.region(*tile))
+        ii = read_timing(image, arch.region(*tile)).ii
         for slot in range(ii):
             text = context_text(image.read(Space.CONTEXT, tile, slot))
             if text != "nop":
@@ -81,31 +79,21 @@ def disassemble(image: Image) -> Iterator[str]:
             yield f"  weight row {row:3}: {bits:0{8 * words_per_row(Space.WEIGHT, arch)}x}"
 
 
-def _ii(image: Image, region: int) -> int:
-    return image.read(Space.SEQUENCER, (region, 0), SequencerRegister.II)["slots_less_1"] + 1
-
-
 def _region(image: Image, region: int) -> Iterator[str]:
     """Sequencer and streams of a region."""
-    arch, ii = image.arch, _ii(image, region)
-
-    def read(row: int) -> dict[str, Any]:
-        return image.read(Space.SEQUENCER, (region, 0), row)
-
-    span = read(SequencerRegister.SPAN)
-    loops = [read(SequencerRegister.LOOP + i)["count_less_1"] + 1 for i in range(LOOPS - 1)]
-    yield f"region {region}: ii {ii}, span {span['stage'] * ii + span['slot'] + 1} cycles, " \
+    arch, timing = image.arch, read_timing(image, region)
+    loops = (*timing.counts, *(1,) * (LOOPS - 1))[:LOOPS - 1]
+    yield f"region {region}: ii {timing.ii}, span {timing.span} cycles, " \
           f"loops {' x '.join(map(str, loops))} x iterations"
-    written = image.rows.get((Space.SEQUENCER, region, 0), {})
-    for number in range(PROGRAMMABLE, PREDICATES):
-        row = SequencerRegister.PREDICATE + number - PROGRAMMABLE
-        if written.get(row):
-            yield f"  p{number}: {_predicate_text(read(row))}"
+    for number, row in read_predicates(image, region).items():
+        if any(row.values()):
+            yield f"  p{number}: {_predicate_text(row)}"
     inputs, outputs = arch.inputs(region), arch.outputs(region)
     for i, port in enumerate(inputs):
-        if written.get(SequencerRegister.INPUT + i):
-            yield f"  input {_port_text(port)}: {guard_text(read(SequencerRegister.INPUT + i))}"
-    for slot in range(ii):
+        guard = read_input_guard(image, i, region)
+        if any(guard.values()):
+            yield f"  input {_port_text(port)}: {guard_text(guard)}"
+    for slot in range(timing.ii):
         stream = image.read(Space.STREAM, (region, 0), slot)
         used = [f"{name} {_port_text(port)}" for name, ports in (("read", inputs),
                                                                ("emit", outputs))
@@ -134,7 +122,7 @@ def _registers(image: Image, tile: tuple[int, int]) -> Iterator[str]:
     # Rows of 0 mean something where what they belong to is used.
     shown |= {first for first in _GENERATORS
               if any(first < row < first + ADDRESS_WORDS for row in shown)}
-    ii = _ii(image, image.arch.region(*tile))
+    ii = read_timing(image, image.arch.region(*tile)).ii
     if any(image.read(Space.CONTEXT, tile, slot)["pop"] for slot in range(ii)):
         shown.add(TileRegister.REBLOCK)
     for row in sorted(shown):
@@ -151,7 +139,7 @@ def _registers(image: Image, tile: tuple[int, int]) -> Iterator[str]:
         elif row == TileRegister.REBLOCK:
             yield f"  reblock {MATRIX_FORMATS[value['format']].name}"
         elif row in _GENERATORS:
-            loops = [image.read(Space.REGISTER, tile, row + i) for i in range(1, ADDRESS_WORDS)]
-            text = " ".join(f"{loop['count_less_1'] + 1}x{loop['stride']:+}" for loop in loops)
-            yield f"  {_GENERATORS[row]} address: base {value['base']} " \
-                  f"{guard_text(value['guard'])} loops {text}"
+            generator = read_generator(image, tile, row)
+            text = " ".join(f"{count}x{stride:+}" for count, stride in generator.loops)
+            yield f"  {_GENERATORS[row]} address: base {generator.base} " \
+                  f"{guard_text(generator.guard)} loops {text}"

@@ -8,7 +8,7 @@ import onnx
 
 from compiler.arrays import check_array
 from compiler.assemble import assemble
-from compiler.check import check
+from compiler.check.pipeline import check_pipeline
 from compiler.errors import CompileError
 from compiler.graph import Network, QuantisedNetwork
 from compiler.mapping import Mapping
@@ -58,7 +58,7 @@ def compile_network(network: Network, arch: Architecture, fmt: Format = MATRIX_F
     quantised = quantise(network, arch, fmt, input_max)
     mapping = _map(quantised, arch, seed, progress)
     image = assemble(mapping, arch)
-    check(image, mapping, arch)
+    check_pipeline(image, quantised, mapping.timing, mapping.reads, mapping.emitted)
     content = bitstream.encode(image)
     report = _report(quantised, mapping, arch, seed)
     report["io"] |= {"input": network.input, "output": output}

@@ -15,6 +15,10 @@ class CompileError(UserError):
     """The model or its mapping is at fault; the message names the thing and the rule."""
 
 
+class WrongProgram(CompileError):
+    """A program does not compute what it should; a fault of the compiler."""
+
+
 @dataclass(frozen=True)
 class Refusal:
     """What is not taken: a node of the user's model (its name, or else its first output), its

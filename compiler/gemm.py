@@ -12,6 +12,7 @@ along the depth, so that the contexts of one iteration serve any depth.
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.check.product import check_product
 from compiler.errors import CompileError
 from compiler.mapping import STEPS
 from compiler.routing import ReservationTable, Unschedulable
@@ -19,20 +20,12 @@ from pal_units import model
 from pal_units.formats import PAL8T, Format
 from spu.arch import timing
 from spu.arch.bitstream import Image
-from spu.arch.config import SequencerRegister, Space
+from spu.arch.config import Space
 from spu.arch.context import CONTEXT, Close, Source
 from spu.arch.errors import UserError
 from spu.arch.package.product import LAST_STEP, Gemm, Share, with_weights
-from spu.arch.params import (
-    BLOCK,
-    EXISTS,
-    MATRIX_DOT,
-    PROGRAMMABLE,
-    STAGES,
-    Architecture,
-    Port,
-)
-from spu.arch.program import Tile
+from spu.arch.params import BLOCK, MATRIX_DOT, STAGES, Architecture
+from spu.arch.program import Tile, write_region
 
 #: Arrangements that are tried for each number of streams.
 ATTEMPTS = 60
@@ -52,15 +45,20 @@ def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_
     codes, beta, t_weight = model.encode_blocks(padded, fmt)
     bound = np.abs(padded).sum(axis=1).max() * 2.0 ** (t_in / 8)
     t_out = int(model.bias_for(max(bound, np.finfo(np.float32).tiny))) if t_out is None else t_out
+    offset = t_out - t_in - t_weight
     try:
-        return with_weights(plan, codes, beta, t_out - t_in - t_weight)
+        product = with_weights(plan, codes, beta, offset)
     except UserError as error:
         raise CompileError(str(error)) from None
+    check_product(product, codes, beta, offset)
+    return product
 
 
 def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Format = PAL8T,
               seed: int = 0) -> Gemm:
-    """Map a product whose weights are not known yet; see ``with_weights``.
+    """Map a product whose weights are not known yet, see ``with_weights``; not checked here.
+
+    ``check_plan`` does that, once the rows are as many as a run takes.
 
     The depth is filled up with zeros to whole iterations: to as few as possible, at an II at
     which there is a way for all results.
@@ -236,24 +234,8 @@ def _way_out(plan: Gemm, table: ReservationTable, tile: Tile, time: int
 
 
 def _write_region(plan: Gemm) -> None:
-    arch, image, region = plan.arch, plan.image, (0, 0)
-    assert image is not None
-    stage, slot = divmod(plan.span - 1, plan.ii)
-    rows = SequencerRegister
-    image.write(Space.SEQUENCER, region, rows.II, {"slots_less_1": plan.ii - 1})
-    image.write(Space.SEQUENCER, region, rows.SPAN, {"stage": stage, "slot": slot})
-    image.write(Space.SEQUENCER, region, rows.LOOP, {"count_less_1": plan.steps - 1})
-    image.write(Space.SEQUENCER, region, rows.PREDICATE + LAST_STEP - PROGRAMMABLE, {"last": 1})
-    reads = 0
-    for column, _ in plan.streams:
-        port = arch.inputs(0).index(Port(0, column, "north"))
-        reads |= 1 << port
-        image.write(Space.SEQUENCER, region, rows.INPUT + port, {"predicate": EXISTS})
-    emits = [0] * plan.ii
-    for column, words in plan.results.items():
-        for time, *_ in words:
-            emits[time % plan.ii] |= 1 << arch.outputs(0).index(
-                Port(arch.rows - 1, column, "south"))
-    for slot, mask in enumerate(emits):
-        image.write(Space.STREAM, region, slot, {
-            "read": 0 if slot % arch.slices_per_word(plan.fmt) else reads, "emit": mask})
+    assert plan.image is not None
+    words = range(0, plan.ii, plan.arch.slices_per_word(plan.fmt))
+    write_region(plan.image, plan.timing, {column: words for column, _ in plan.streams},
+                 {column: [time for time, *_ in results]
+                  for column, results in plan.results.items()}, {LAST_STEP: {"last": 1}})

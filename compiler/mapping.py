@@ -6,7 +6,7 @@ from compiler.graph import QuantisedNetwork
 from compiler.partition import Home, Partition
 from compiler.place import Placement
 from spu.arch.context import Source
-from spu.arch.program import Tile
+from spu.arch.program import Tile, Timing
 
 #: Direction of a link: row step, column step, and the side on which the word arrives.
 STEPS = {"north": (-1, 0, Source.SOUTH), "east": (0, 1, Source.WEST),
@@ -76,9 +76,14 @@ class Mapping:
         """Cycles of an iteration from slot 0 to its last emitted word."""
         return 1 + max(time for words in self.emitted.values() for time, _, _ in words)
 
+    @property
+    def timing(self) -> Timing:
+        """II and span."""
+        return Timing(self.ii, self.span)
+
     def cycles(self, iterations: int) -> int:
         """Executed cycles of a run without holds."""
-        return (iterations - 1) * self.ii + self.span if iterations else 0
+        return self.timing.cycles(iterations)
 
     def constant(self, tile: Tile, key: tuple[int, int, int]) -> int:
         """Number of the constant of a tile that holds these biases, assigned on first use."""

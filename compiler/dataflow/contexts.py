@@ -4,35 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.dataflow.graph import Edge
-from compiler.dataflow.operations import constant_data, mode_of
+from compiler.dataflow.operations import Function, constant_data, mode_of
 from compiler.dataflow.route import Hop, Net, Place, Routes, Wait
 from compiler.dataflow.schedule import Placed, Request
 from spu.arch import timing
 from spu.arch.bitstream import Image
-from spu.arch.config import Guard, SequencerRegister, Space, TileRegister
+from spu.arch.config import Guard, Space, TileRegister
 from spu.arch.context import CONTEXT, Source
 from spu.arch.operations import CONSTANT, IN, OPERATIONS, OUT
-from spu.arch.params import EXISTS, NEIGHBOURS, Architecture, Port
-from spu.arch.program import Tile
+from spu.arch.params import EXISTS, NEIGHBOURS, Architecture
+from spu.arch.program import Tile, Timing, write_region
 
 #: Operation codes that a context holds; 0 is no operation.
 CODES = 1 << CONTEXT["op"].width
 PORTS = ("a", "b", "c")
 #: Cycles from an ``out`` to its word being emitted.
 EMITTED = timing.ALU + timing.HOP
-
-
-@dataclass(frozen=True)
-class Function:
-    """What an operation code stands for: ``op`` of the words at ports, in order of operands.
-
-    There is no result without the words at the ports that it ``needs``: those of the same
-    iteration.  Words from before the first iteration are missing, and may be.
-    """
-
-    op: str
-    ports: tuple[str, ...]
-    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -181,7 +168,7 @@ class _Assembler:
         return code
 
     def _image(self) -> Assembled:
-        image, region = Image(self.arch), (0, 0)
+        image = Image(self.arch)
         for (tile, slot), fields in sorted(self.fields.items()):
             image.write(Space.CONTEXT, tile, slot, fields)
         for tile, nodes in sorted(self.constants.items()):
@@ -197,32 +184,25 @@ class _Assembler:
         for tile, modes in sorted(self.modes.items()):
             for i, mode in enumerate(modes):
                 image.write(Space.REGISTER, tile, TileRegister.VECTOR_MODE + i, mode)
-        stage, slot = divmod(self.span - 1, self.ii)
-        image.write(Space.SEQUENCER, region, SequencerRegister.II, {"slots_less_1": self.ii - 1})
-        image.write(Space.SEQUENCER, region, SequencerRegister.SPAN,
-                    {"slot": slot, "stage": stage})
-        if self.kernel:
-            self._streams(image)
+        reads, emits = self._streams() if self.kernel else ({}, {})
+        write_region(image, Timing(self.ii, self.span), reads, emits)
         return Assembled(image, {(tile, code): function for tile, codes in self.codes.items()
                                  for function, code in codes.items()}, self.span)
 
-    def _streams(self, image: Image) -> None:
-        """Which slots read and emit, and the guards of what is read."""
-        region, rows = (0, 0), [{"read": 0, "emit": 0} for _ in range(self.ii)]
-        inputs, outputs = self.arch.inputs(0), self.arch.outputs(0)
+    def _streams(self) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+        """Cycles in which each column takes words in, and gives words out.
+
+        All sources of a tile are in one stage.
+        """
+        reads: dict[int, list[int]] = {}
+        emits: dict[int, list[int]] = {}
         for n in self.graph.operations:
-            tile, time = self._place(n)
+            (_, column), time = self._place(n)
             if self.graph.nodes[n].op == IN:
-                port = inputs.index(Port(*tile, "north"))
-                rows[time % self.ii]["read"] |= 1 << port
-                # All sources of a tile are in one stage.
-                image.write(Space.SEQUENCER, region, SequencerRegister.INPUT + port,
-                            {"stage": time // self.ii, "predicate": EXISTS})
+                reads.setdefault(column, []).append(time)
             elif self.graph.nodes[n].op == OUT:
-                port = outputs.index(Port(*tile, "south"))
-                rows[(time + EMITTED) % self.ii]["emit"] |= 1 << port
-        for slot, row in enumerate(rows):
-            image.write(Space.STREAM, region, slot, row)
+                emits.setdefault(column, []).append(time + EMITTED)
+        return reads, emits
 
     @property
     def span(self) -> int:

@@ -3,13 +3,13 @@
 from dataclasses import asdict, dataclass
 
 from compiler.dataflow.bounds import Bounds
-from compiler.dataflow.contexts import Function
 from compiler.dataflow.graph import Dataflow, to_json
 from compiler.dataflow.least import Least
+from compiler.dataflow.operations import Function
 from compiler.dataflow.route import Hop, Routes, Wait
 from compiler.dataflow.schedule import Placed
 from spu.arch.params import Architecture
-from spu.arch.program import Tile
+from spu.arch.program import Tile, executed_cycles
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Mapped:
 
     def cycles(self, iterations: int) -> int:
         """Executed cycles of a run."""
-        return (iterations - 1) * self.placed.ii + self.span
+        return executed_cycles(iterations, self.placed.ii, self.span)
 
     def report(self) -> dict:
         """Figures for people and programs; ``latency`` in cycles, ``seconds`` to map.

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from compiler.check.loop import check_loop
 from compiler.dataflow.attempts import EFFORTS, Attempts, attempt, attempts
 from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget, OutOfTimeError
-from compiler.dataflow.contexts import CODES, EMITTED, Assembled, assemble
-from compiler.dataflow.execute import check_execution
+from compiler.dataflow.contexts import CODES, EMITTED, assemble
 from compiler.dataflow.graph import MAX_OPERANDS, Dataflow, from_json
 from compiler.dataflow.kernel import complete, note_complete
 from compiler.dataflow.least import Least, least_ii
@@ -73,15 +73,12 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
     """
     prepare()
     legal, budget = legalise(graph), Budget(seconds)
-    iterations = max(ITERATIONS, STAGES + 2 * max((e.distance for e in graph.edges), default=0))
+    iterations = _iterations(legal)
     budget.keep(len(legal.operations) * (iterations + STAGES) * SECONDS_A_STEP)
     mapped = _map(graph, _uninterpreted(graph, arch, unit_latency, seed, budget),
                   _uninterpreted(legal, arch, unit_latency, seed, budget), arch, iterations, False,
                   progress)
-    where = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in legal.operations}
-    image = bitstream.decode(mapped.content, arch).image
-    check_execution(legal, Assembled(image, mapped.functions), image, where, iterations,
-                    unit_latency)
+    check_loop(mapped)
     return replace(mapped, seconds=budget.spent)
 
 
@@ -95,6 +92,11 @@ def prepare(tell: Callable[[], None] = lambda: None) -> None:
     request = _uninterpreted(body, grid_architecture(2, 2, "all"), True, 0, Budget(3600))
     attempt(with_registered(request, 1), 3, EFFORTS[:1])
     note_complete()
+
+
+def _iterations(graph: Dataflow) -> int:
+    """Iterations that a program is executed for: all words of before the first ones are gone."""
+    return max(ITERATIONS, STAGES + 2 * max((e.distance for e in graph.edges), default=0))
 
 
 def minimum_ii(graph: Dataflow, arch: Architecture, kernel: bool = False,
@@ -147,7 +149,7 @@ def ii_with_registers(graph: Dataflow, arch: Architecture, unit_latency: bool, r
 def map_kernel(graph: Dataflow, arch: Architecture, seed: int = 0,
                progress: Callable[[str], None] = lambda _: None, seconds: float = SECONDS
                ) -> Mapped:
-    """Map a graph of the array's own operations (``OPERATIONS``), with their latencies.
+    """Map a graph of the array's own operations (``OPERATIONS``), and execute it on tokens.
 
     The words of all ``in`` of a tile are one stream, in the order of their cycles; ``out`` alike.
 
@@ -160,9 +162,11 @@ def map_kernel(graph: Dataflow, arch: Architecture, seed: int = 0,
         raise CompileError(f"{arch.name} has {arch.region_count} regions, a kernel takes one")
     check_kernel(graph)
     prepare()
-    budget = Budget(seconds)
-    return _map(graph, _kernel(graph, arch, seed, budget), _kernel(legalise(graph), arch, seed,
-                budget), arch, ITERATIONS, True, progress)
+    legal, budget = legalise(graph), Budget(seconds)
+    mapped = _map(graph, _kernel(graph, arch, seed, budget), _kernel(legal, arch, seed, budget),
+                  arch, _iterations(legal), True, progress)
+    check_loop(mapped)
+    return mapped
 
 
 def _kernel(graph: Dataflow, arch: Architecture, seed: int, budget: Budget) -> Request:

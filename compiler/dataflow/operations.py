@@ -5,6 +5,7 @@ the first one) makes results missing, but for ``merge``.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from compiler.dataflow.graph import Dataflow, Node
 from compiler.errors import CompileError
@@ -12,6 +13,19 @@ from spu.arch.context import SUM_OPS, VECTOR_OPS
 from spu.arch.operations import CONSTANT, IN, OPERATIONS, OUT, constant_codes, vector_mode
 from spu.arch.params import Architecture
 from spu.arch.program import Tile
+
+
+@dataclass(frozen=True)
+class Function:
+    """What an operation code stands for: ``op`` of the words at ports, in order of operands.
+
+    There is no result without the words at the ports that it ``needs``: those of the same
+    iteration.  Words from before the first iteration are missing, and may be.
+    """
+
+    op: str
+    ports: tuple[str, ...]
+    needs: tuple[str, ...]
 
 
 def check_kernel(graph: Dataflow) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.arrays import check_array
+from compiler.check.product import check_plan
 from compiler.dataflow.mapper import Mapped, map_kernel, prepare
 from compiler.errors import CompileError, Refusal, Refused
 from compiler.gemm import plan_gemm
@@ -49,7 +50,7 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
                     formats: Mapping[int, Format] | None = None,
                     progress: Callable[[str], None] = lambda _: None,
                     calibrate: Mapping[str, NDArray] | None = None) -> Package:
-    """Map all kernels and products of a program.
+    """Map all kernels and products of a program; each is checked, see ``compiler.check``.
 
     ``bias``, and ``calibrate``, inputs by name: see ``ranges.choose``.  ``known``: kernels mapped
     before; new ones are added.  ``formats``: of products by the number of their step, in place of
@@ -81,6 +82,9 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
             compiled.pieces[i] = tuple(_pieces(program, step, arch, chosen[i], seed, plans))
         except CompileError as error:
             refused.append(Refusal.at(program.label(step), error))
+    parts = [piece.plan for pieces in compiled.pieces.values() for piece in pieces]
+    for plan in {id(plan): plan for plan in parts}.values():
+        check_plan(plan)
     needed: list[tuple[Work, Step]] = [(compiled.work(i), s) for i, s in enumerate(program.steps)
                                        if isinstance(s, Map)]
     needed += [(work, program.steps[i]) for i, pieces in compiled.pieces.items() for work in

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from compiler.check import WrongProgram, check
+from compiler.check.machine import Machine
+from compiler.check.terms import Terms
 from compiler.driver import compile_file
+from compiler.errors import WrongProgram
 from spu.arch.config import Space
 from spu.arch.context import Op, Source
 from spu.arch.errors import UserError
@@ -147,12 +149,11 @@ def test_units_that_a_tile_has_not(kind, context, unit):
 def test_a_program_for_units_that_are_not_there_is_refused():
     arch = from_parameters(PARAMETERS)
     program = compile_file(MODEL, arch)
-    check(program.image, program.mapping, arch)
     tile = next(t for t in arch.tiles if not arch.kind(*t).matrix)
     image = program.image.copy()
     image.write(Space.CONTEXT, tile, 3, image.read(Space.CONTEXT, tile, 3) | {"mac": 1})
     with pytest.raises(WrongProgram, match="has no matrix unit, which slot 3 uses"):
-        check(image, program.mapping, arch)
+        Machine(image, Terms())
 
 
 @pytest.mark.parametrize(("change", "options", "said"), [

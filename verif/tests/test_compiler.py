@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler import check
+from compiler.check.pipeline import check_pipeline
 from compiler.disassemble import disassemble
 from compiler.driver import compile_file, compile_network
-from compiler.errors import CompileError
+from compiler.errors import CompileError, WrongProgram
 from compiler.graph import Layer, Network
 from compiler.onnx_import import load_network
 from spu.arch import bitstream
@@ -45,6 +45,11 @@ def _model(nodes, constants, shape=("n", 8), path=None):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
                                 ir_version=8), path)
     return path
+
+
+def _check(program, image):
+    mapping = program.mapping
+    check_pipeline(image, program.quantised, mapping.timing, mapping.reads, mapping.emitted)
 
 
 @pytest.mark.parametrize(("arch", "sizes"), [
@@ -131,7 +136,7 @@ def test_checker_finds_a_changed_row_that_matters(space, compiled):
             tried += 1
             image.rows[key][a], image.rows[key][b] = image.rows[key][b], image.rows[key][a]
             try:
-                check.check(image, program.mapping, program.arch)
+                _check(program, image)
             except CompileError:
                 found += 1
     assert tried >= 1
@@ -140,13 +145,12 @@ def test_checker_finds_a_changed_row_that_matters(space, compiled):
 
 def test_checker_accepts_the_program_and_only_for_its_network(compiled):
     program = compiled("tiny")
-    check.check(program.image, program.mapping, program.arch)
+    _check(program, program.image)
     layers = list(program.quantised.layers)
     layers[0] = dataclasses.replace(layers[0], relu=False)
-    other = dataclasses.replace(program.mapping, network=dataclasses.replace(
-        program.quantised, layers=tuple(layers)))
-    with pytest.raises(check.WrongProgram, match=r"not results \d+ and following"):
-        check.check(program.image, other, program.arch)
+    other = dataclasses.replace(program.quantised, layers=tuple(layers))
+    with pytest.raises(WrongProgram, match=r"not results \d+ and following"):
+        _check(dataclasses.replace(program, quantised=other), program.image)
 
 
 def test_disassembly_names_what_every_slot_does(compiled):

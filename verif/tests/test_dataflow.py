@@ -1,19 +1,19 @@
 """Dataflow graphs: reading, bounds, mapping, and that wrong programs are noticed."""
 
+import dataclasses
 import json
 
 import pytest
 from typer.testing import CliRunner
 
+from compiler.check.loop import check_loop
 from compiler.dataflow.anneal import anneal
 from compiler.dataflow.bounds import bounds
-from compiler.dataflow.contexts import Assembled
-from compiler.dataflow.execute import ExecutionDiffers, check_execution
 from compiler.dataflow.graph import from_json, load
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import grid_architecture, map_dataflow
 from compiler.dataflow.schedule import Grid, Placed, Request
-from compiler.errors import CompileError
+from compiler.errors import CompileError, WrongProgram
 from spu.arch import bitstream
 from spu.arch.config import Space
 from spu.arch.context import LINKS
@@ -141,15 +141,13 @@ def test_every_field_of_a_program_matters():
     """Each field that a context uses, taken away: the execution differs."""
     mapped = _mapped(FIR, unit_latency=True)
     image = bitstream.decode(mapped.content, mapped.arch).image
-    places = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in mapped.graph.operations}
-    assembled = Assembled(image, mapped.functions)
-    check_execution(mapped.graph, assembled, image, places, 20, True)
+    check_loop(mapped)
     tried = 0
     for tile, slot, fields in _changes(image):
         changed = image.copy()
         changed.write(Space.CONTEXT, tile, slot, fields)
-        with pytest.raises(ExecutionDiffers):
-            check_execution(mapped.graph, assembled, changed, places, 20, True)
+        with pytest.raises(WrongProgram):
+            check_loop(mapped, changed)
         tried += 1
     assert tried > 40
 
@@ -158,11 +156,9 @@ def test_swapped_operands_are_noticed():
     body = dataflows.Body("difference")
     body.op("out", body.op("sub", body.op("in"), body.op("const")))
     mapped = _mapped(body.json())
-    image = bitstream.decode(mapped.content, mapped.arch).image
-    places = {n: (mapped.placed.tile[n], mapped.placed.time[n]) for n in mapped.graph.operations}
     swapped = {code: type(f)(f.op, f.ports[::-1], f.needs) for code, f in mapped.functions.items()}
-    with pytest.raises(ExecutionDiffers, match="sub"):
-        check_execution(mapped.graph, Assembled(image, swapped), image, places, 5, False)
+    with pytest.raises(WrongProgram, match="sub"):
+        check_loop(dataclasses.replace(mapped, functions=swapped))
 
 
 @pytest.mark.parametrize(("content", "message"), [

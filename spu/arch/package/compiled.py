@@ -13,6 +13,7 @@ from spu.arch.package.program import Layout, Map, Product, Program
 from spu.arch.package.ranges import ANY, FIXED, TOP, Ranges, constant_bias, far
 from spu.arch.package.reblocking import Reblocking
 from spu.arch.params import BLOCK, Architecture
+from spu.arch.program import executed_cycles
 from spu.arch.regmap import ITERATION_BITS
 
 #: Rounds of a run that the host's register holds.
@@ -41,7 +42,7 @@ class Kernel:
 
     def cycles(self, iterations: int) -> int:
         """Executed cycles of a run without holds."""
-        return (iterations - 1) * self.ii + self.span
+        return executed_cycles(iterations, self.ii, self.span)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from functools import cached_property
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.params import Architecture
+from spu.arch.program import executed_cycles
 
 #: What ``report.json`` calls a model of this kind.
 KIND = "pipeline"
@@ -29,7 +30,7 @@ class Pipeline:
 
     def cycles(self, vectors: int) -> int:
         """Executed cycles of a run without holds."""
-        return int((vectors - 1) * self.report["ii"] + self.report["span"])
+        return executed_cycles(vectors, int(self.report["ii"]), int(self.report["span"]))
 
     @property
     def input(self) -> str:

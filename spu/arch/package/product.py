@@ -16,7 +16,7 @@ from spu.arch.bitstream import Image
 from spu.arch.config import OFFSET_BITS, Guard, Space, TileRegister
 from spu.arch.errors import UserError
 from spu.arch.params import ALWAYS, BLOCK, EXISTS, MATRIX_FORMATS, PROGRAMMABLE, Architecture
-from spu.arch.program import Tile, write_generator
+from spu.arch.program import Tile, Timing, write_generator
 
 #: Number of the predicate that holds at the end of the depth.
 LAST_STEP = PROGRAMMABLE
@@ -64,9 +64,14 @@ class Gemm:
         return 1 + max(time for words in self.results.values() for time, *_ in words)
 
     @property
+    def timing(self) -> Timing:
+        """II, span, and the loop along the depth."""
+        return Timing(self.ii, self.span, (self.steps,) if self.steps > 1 else ())
+
+    @property
     def cycles(self) -> int:
         """Executed cycles without holds."""
-        return (self.rounds * self.steps - 1) * self.ii + self.span
+        return self.timing.cycles(self.rounds)
 
     @property
     def weight_shape(self) -> tuple[int, int]:

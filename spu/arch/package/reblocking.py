@@ -6,6 +6,7 @@ from pal_units.formats import Format
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.params import Architecture
+from spu.arch.program import Timing
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Reblocking:
         return self.ii + self.arch.words_per_block(self.fmt) + timing.REBLOCK \
             + self.arch.rows * timing.HOP
 
+    @property
+    def timing(self) -> Timing:
+        """II and span."""
+        return Timing(self.ii, self.span)
+
     def cycles(self, iterations: int) -> int:
         """Executed cycles of a run without holds."""
-        return (iterations - 1) * self.ii + self.span
+        return self.timing.cycles(iterations)

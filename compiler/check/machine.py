@@ -1,0 +1,403 @@
+"""Execution of a decoded program on tokens, cycle by cycle.
+
+Nothing here comes from the passes that make programs: a program is what its rows say, and the
+rules are those of the array.  A word is a token (see ``terms``), so that an execution tells what
+every emitted word is made of, for any data.
+
+Programs end after a number of rounds that the host gives, and so many cannot be executed here.
+What a slot does depends on the round by nothing but predicates and address generators; with
+predicates that do not look at the outermost loop, and generators whose addresses were all seen,
+rounds between the first and the last ones in flight are alike.  ``Machine.rounds`` are enough for
+that; what uses generators beyond their accesses here checks the others (``product``).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from compiler.check.terms import Terms, Token
+from compiler.dataflow.operations import Function
+from compiler.errors import WrongProgram
+from spu.arch import timing
+from spu.arch.bitstream import Image
+from spu.arch.config import Compare, Guard, Space, TileRegister
+from spu.arch.context import CONTEXT, LINKS, Close, Op, Source
+from spu.arch.operations import OPERATIONS
+from spu.arch.params import (
+    CONSTANTS,
+    LOOPS,
+    MATRIX_FORMATS,
+    NEIGHBOURS,
+    REGISTERS,
+    Port,
+    neighbour,
+)
+from spu.arch.program import (
+    Generator,
+    Tile,
+    missing_unit,
+    read_generator,
+    read_input_guard,
+    read_predicates,
+    read_timing,
+)
+from spu.model.region import Loops, has_end
+
+#: Rounds that are executed beyond those in flight.
+EXTRA_ROUNDS = 3
+
+#: Fields of a GUARD: slot, stage, predicate.
+Guarded = tuple[int, int, int]
+#: Words of a tile: one for each source, of which registers and constants have more, which follow.
+_REGISTER = 1 + max(s.value for s in Source)
+_CONSTANT = _REGISTER + REGISTERS
+_SIDE = {link: Source[NEIGHBOURS[link][2].upper()].value for link in LINKS}
+#: Codes of the fields of a context that stand for something.
+_CODES = {name: {member.value for member in layout.members} for name, _, layout in CONTEXT
+          if layout.members}
+#: By operation: where its word appears, and when.
+_RESULT = {o.op: (o.source.value, o.latency) for o in OPERATIONS.values()}
+#: Cycles that any word is on its way within a tile, at most.
+_LONGEST = max(timing.SUM, timing.DRAIN, timing.MEMORY, timing.REBLOCK, timing.VECTOR, timing.ALU,
+               timing.HOP, timing.WRITE)
+
+
+@dataclass
+class _Tile:
+    """State of one tile: its words, and what is in its units."""
+
+    place: Tile
+    cells: list[Token]
+    guards: dict[Guard, Guarded]
+    generators: dict[int, Generator]
+    accesses: dict[int, int] = field(default_factory=dict)
+    memory: dict[int, int] = field(default_factory=dict)
+    block: list[tuple] = field(default_factory=list)
+    blocks: list[tuple] = field(default_factory=list)
+    valid: bool = True
+    finished: dict[int, list[Token]] = field(default_factory=dict)
+    results: list[Token] = field(default_factory=list)
+    pushed: list[int] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """Of a slot: ``op`` of the array, or a ``function``; ``guard`` if it is guarded."""
+
+    op: Op | None
+    function: Function | None
+    mode: tuple[int, int]
+    operands: tuple[int, ...]
+    needs: tuple[int, ...]
+    guard: Guarded | None
+    cell: int
+    latency: int
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A context of a tile.  ``ways``: from a cell to a cell of this or another tile, or a port."""
+
+    tile: _Tile
+    context: Mapping[str, int]
+    operation: _Operation | None
+    units: bool
+    ways: tuple[tuple[int, list[Token], int], ...]
+
+
+class Machine:
+    """Executes the program of region 0 of an image.
+
+    ``functions``: what operation codes of tiles stand for, if they are not those of the array;
+    ``unit_latency``: links and registers then take an operation's word in its own cycle.
+
+    Raises ``WrongProgram`` for contexts that use units which a tile has not, a program that has
+    no end, and predicates that depend on the number of rounds.
+    """
+
+    def __init__(self, image: Image, terms: Terms,
+                 functions: Mapping[tuple[Tile, int], Function] | None = None,
+                 unit_latency: bool = False) -> None:
+        self.image, self.arch, self.terms = image, image.arch, terms
+        self.functions, self.unit_latency = functions, unit_latency
+        self._row = cache(image.read)
+        if not has_end(image, 0):
+            raise WrongProgram("the program has no end: its last word is in no slot")
+        self.timing = read_timing(image)
+        for number, row in read_predicates(image).items():
+            marked = (row["first"] | row["last"]) >> LOOPS - 1 & 1
+            compared = row["compare"] != Compare.NONE.value and row["loop"] == LOOPS - 1
+            if marked or compared:
+                raise WrongProgram(f"predicate {number} depends on the number of rounds")
+        self.outputs = self.arch.outputs(0)
+        self.tiles = {tile: self._tile(tile) for tile in self.arch.tiles}
+        #: Words at the array's edge, by port of the region's outputs.
+        self.leaving: list[Token] = [None] * len(self.outputs)
+        self.slots = [[self._slot(tile, slot) for tile in self.arch.tiles
+                       if image.rows.get((Space.CONTEXT, *tile), {}).get(slot)]
+                      for slot in range(self.timing.ii)]
+        #: Tokens that ``functions`` made, by tile and slot, and cycle.
+        self.made: dict[tuple[Tile, int], dict[int, int]] = {}
+
+    @property
+    def rounds(self) -> int:
+        """Rounds after which all that follow are alike: all that can be in flight, and more."""
+        in_flight = -(-self.timing.span // self.timing.ii)
+        return -(-in_flight // self.timing.iterations(1)) + EXTRA_ROUNDS
+
+    def run(self, rounds: int, entering: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:
+        """Tokens that each column emits over the south edge in so many rounds.
+
+        ``entering``: tokens of the words of each column's stream, all of which must be read.
+        """
+        loops = Loops(self.image, 0, rounds)
+
+        @cache
+        def holds(guard: Guarded, slot: int, iteration: int) -> bool:
+            names = ("slot", "stage", "predicate")
+            return loops.holds(dict(zip(names, guard, strict=True)), slot, iteration)
+
+        self._holds = holds
+        self.due: list[list[tuple[list[Token], int, Token]]] = [[] for _ in range(_LONGEST + 1)]
+        due = self.due
+        streams = [self._row(Space.STREAM, (0, 0), s) for s in range(self.timing.ii)]
+        inputs = self.arch.inputs(0)
+        reads = [[(i, port) for i, port in enumerate(inputs) if s["read"] >> i & 1]
+                 for s in streams]
+        emits = [[(i, port) for i, port in enumerate(self.outputs) if s["emit"] >> i & 1]
+                 for s in streams]
+        guards = [_guarded(read_input_guard(self.image, i))
+                  for i in range(len(inputs))]
+        words = {column: iter(tokens) for column, tokens in entering.items()}
+        emitted: dict[int, list[int]] = {}
+        passing: list[tuple[list[Token], int]] = []
+        for cycle in range(self.timing.cycles(rounds)):
+            iteration, slot = divmod(cycle, self.timing.ii)
+            for cells, cell in passing:
+                cells[cell] = None
+            arriving = due[cycle % len(due)]
+            due[cycle % len(due)] = []
+            passing = []
+            for cells, cell, token in arriving:
+                cells[cell] = token
+                if cell < _REGISTER or cells is self.leaving:
+                    passing.append((cells, cell))
+            for i, port in reads[slot]:
+                if self._holds(guards[i], slot, iteration):
+                    passing.append(self._enter(port, words))
+            for i, port in emits[slot]:
+                if (leaving := self.leaving[i]) is not None:
+                    emitted.setdefault(port.col, []).append(leaving)
+            for now in self.slots[slot]:
+                self._step(now, cycle, iteration, slot)
+        left = [column for column, tokens in words.items() if next(tokens, None) is not None]
+        if left:
+            raise WrongProgram(f"input streams {left} have words that are not read")
+        return emitted
+
+    def _enter(self, port: Port, words: Mapping[int, Iterator[int]]
+               ) -> tuple[list[Token], int]:
+        """A word of a stream comes in."""
+        token = next(words.get(port.col, iter(())), None)
+        if token is None or port.link != "north":
+            raise WrongProgram(f"input stream {port.col} is read without need")
+        cells = self.tiles[port.row, port.col].cells
+        cells[Source.NORTH.value] = token
+        return cells, Source.NORTH.value
+
+    def _tile(self, tile: Tile) -> _Tile:
+        """A tile before the first cycle: it has no words but its constants."""
+        constants = []
+        for i in range(CONSTANTS):
+            word = self.image.read(Space.CONSTANT, tile, i)
+            constants.append(self.terms.number("constant", word["data"], word["bias"]))
+        for row in range(TileRegister.WEIGHT):
+            for name, number in self._row(Space.REGISTER, tile, row).items():
+                if name.endswith("format") and number >= len(MATRIX_FORMATS):
+                    raise WrongProgram(f"tile {tile}, register {row}: {name} {number} stands for "
+                                       "nothing")
+        guards = {guard: _guarded(self._row(Space.REGISTER, tile, TileRegister.GUARD + guard.value))
+                  for guard in Guard}
+        generators = {first: read_generator(self.image, tile, first) for first in (
+            TileRegister.WEIGHT, TileRegister.READ, TileRegister.WRITE)}
+        return _Tile(tile, [*[None] * _CONSTANT, *constants], guards, generators)
+
+    def _slot(self, tile: Tile, slot: int) -> _Slot:
+        """What a tile does in a slot."""
+        context = self.image.read(Space.CONTEXT, tile, slot)
+        for name, _, layout in CONTEXT:
+            if layout.members and context[name] not in _CODES[name]:
+                raise WrongProgram(f"tile {tile}, slot {slot}: {name} {context[name]} stands for "
+                                   "nothing")
+        if self.functions is None and (unit := missing_unit(self.arch.kind(*tile), context)):
+            raise WrongProgram(f"tile {tile} has no {unit}, which slot {slot} uses")
+        state = self.tiles[tile]
+        ways: list[tuple[int, list[Token], int]] = []
+        for link in LINKS:
+            if context[link] == Source.NONE.value:
+                continue
+            other, cell = neighbour(*tile, link), _cell(context, link)
+            if other in self.tiles:
+                ways.append((cell, self.tiles[other].cells, _SIDE[link]))
+            elif (port := Port(*tile, link)) in self.outputs:
+                ways.append((cell, self.leaving, self.outputs.index(port)))
+        if context["register"] != Source.NONE.value:
+            ways.append((_cell(context, "register"), state.cells,
+                         _REGISTER + context["register_write"]))
+        units = any(context[name] for name in ("mac", "drain", "read", "pop", "memory")) \
+            or (self.functions is None and context["op"] == Op.PUSH.value)
+        return _Slot(state, context, self._operation(tile, slot, context), units, tuple(ways))
+
+    def _operation(self, tile: Tile, slot: int, context: Mapping[str, int]) -> _Operation | None:
+        """The operation of a slot, but pushes, which go into a unit."""
+        if not context["op"] or (self.functions is None and context["op"] == Op.PUSH.value):
+            return None
+        guard = self.tiles[tile].guards[Guard.OP] if context["guarded"] else None
+        port = {"a": _cell(context, "a"), "b": _cell(context, "b"),
+                "c": _REGISTER + context["index"] % REGISTERS}
+        if self.functions is not None:
+            function = self.functions.get((tile, context["op"]))
+            if function is None:
+                raise WrongProgram(f"tile {tile}, slot {slot}: no operation {context['op']}")
+            return _Operation(None, function, (0, 0), tuple(port[p] for p in function.ports),
+                              tuple(port[p] for p in function.needs), guard,
+                              Source.ALU.value, timing.ALU)
+        op = Op(context["op"])
+        if op not in _RESULT:
+            raise WrongProgram(f"tile {tile}, slot {slot}: no program uses {op.name}")
+        mode = self._row(Space.REGISTER, tile, TileRegister.VECTOR_MODE + context["mode"])
+        return _Operation(op, None, (mode["offset"], mode["bias"]), tuple(port.values()), (),
+                          guard, *_RESULT[op])
+
+    def _step(self, now: _Slot, cycle: int, iteration: int, slot: int) -> None:
+        """A tile in a cycle: operation, units, and last what moves, which sees words of before."""
+        cells, due, operation = now.tile.cells, self.due, now.operation
+        if now.units:
+            self._units(now, cycle, iteration, slot)
+        if operation is not None and (operation.guard is None
+                                      or self._holds(operation.guard, slot, iteration)):
+            words = [cells[cell] for cell in operation.operands]
+            token: Token = None
+            if operation.function is None:
+                assert operation.op is not None
+                token = self.terms.apply(operation.op, operation.mode, words)
+            elif all(cells[cell] is not None for cell in operation.needs):
+                before = self.made.setdefault((now.tile.place, slot), {})
+                tag = () if operation.needs else (now.tile.place, slot, len(before))
+                token = before[cycle] = self.terms.number(operation.function.op, tag, *words)
+            if self.unit_latency:
+                cells[operation.cell] = token
+            elif token is not None:
+                due[(cycle + operation.latency) % len(due)].append((cells, operation.cell, token))
+        following = due[(cycle + timing.HOP) % len(due)]
+        following += [(other, cell, cells[source]) for source, other, cell in now.ways]
+        if self.unit_latency:
+            cells[Source.ALU.value] = None
+
+    def _units(self, now: _Slot, cycle: int, iteration: int, slot: int) -> None:
+        """Matrix unit, data memory and reblock unit: what leaves them, then what enters."""
+        tile, context = now.tile, now.context
+        for at in [at for at in tile.finished if at <= cycle]:
+            tile.results = tile.finished.pop(at)
+        if context["drain"]:
+            self._deliver(tile, Source.MATRIX, cycle + timing.DRAIN,
+                          tile.results.pop(0) if tile.results else None)
+        if context["mac"]:
+            self._mac(now, cycle, iteration, slot)
+        if context["read"] and self._access(tile, TileRegister.READ, slot, iteration):
+            address = self._next(tile, TileRegister.READ) % self.arch.memory_words
+            word = tile.memory.get(address)
+            self._deliver(tile, Source.MEMORY, cycle + timing.MEMORY, self.terms.number(
+                "unwritten", tile.place, address) if word is None else word)
+        if (stored := self._certain(tile, context, "memory")) is not None:
+            tile.memory[self._next(tile, TileRegister.WRITE) % self.arch.memory_words] = stored
+        if context["pop"]:
+            self._deliver(tile, Source.REBLOCK, cycle + timing.REBLOCK,
+                          tile.codes.pop(0) if tile.codes else None)
+        if context["op"] == Op.PUSH.value:
+            if context["guarded"]:
+                raise WrongProgram(f"tile {tile.place}: no program guards pushes")
+            self._push(tile, self._certain(tile, context, "a"))
+
+    def _certain(self, tile: _Tile, context: Mapping[str, int], sink: str) -> Token:
+        """A word of a unit that must be there or not whatever the data are."""
+        token = tile.cells[_cell(context, sink)]
+        if token in self.terms.uncertain:
+            raise WrongProgram(f"tile {tile.place}: whether its {sink} has a word depends on data")
+        return token
+
+    def _deliver(self, tile: _Tile, source: Source, cycle: int, token: Token) -> None:
+        if token is not None:
+            self.due[cycle % len(self.due)].append((tile.cells, source.value, token))
+
+    def _access(self, tile: _Tile, register: int, slot: int, iteration: int) -> bool:
+        """Whether a generator's guard holds."""
+        return self._holds(_guarded(tile.generators[register].guard), slot, iteration)
+
+    def _next(self, tile: _Tile, register: int) -> int:
+        """The next address of a generator, which follows one that is used."""
+        access = tile.accesses.get(register, 0)
+        tile.accesses[register] = access + 1
+        return int(tile.generators[register].address(access))
+
+    def _push(self, tile: _Tile, token: Token) -> None:
+        """A word of a block: a complete block replaces the one before."""
+        if token is None:
+            return
+        tile.pushed.append(token)
+        if len(tile.pushed) == self.arch.pushes_per_block:
+            number = self._row(Space.REGISTER, tile.place, TileRegister.REBLOCK)["format"]
+            block = self.terms.number("block", number, *tile.pushed)
+            words = self.arch.words_per_block(MATRIX_FORMATS[number])
+            tile.codes = [self.terms.number("codes", block, i) for i in range(words)]
+            tile.pushed = []
+
+    def _mac(self, now: _Slot, cycle: int, iteration: int, slot: int) -> None:
+        """A slice of a word into the matrix unit: part of a block, of a dot product.
+
+        A part is (word, slice, address of the weight row, formats); the last one of a block is
+        the one whose word and row have its biases.
+        """
+        tile, context = now.tile, now.context
+        if not self._access(tile, TileRegister.WEIGHT, slot, iteration):
+            return
+        address = self._next(tile, TileRegister.WEIGHT) % (2 * self.arch.weight_rows)
+        token = self._certain(tile, context, "matrix")
+        mode = self._row(Space.REGISTER, tile.place, TileRegister.MODE + context["mode"])
+        tile.valid &= token is not None
+        part = (-1 if token is None else token, context["slice"], address, mode["x_format"],
+                mode["w_format"])
+        tile.block.append(part)
+        close = Close(context["close"])
+        last = close is Close.DOT
+        closes = last or close is Close.BLOCK
+        if close is Close.GUARDS:
+            closes, last = (self._holds(tile.guards[guard], slot, iteration)
+                            for guard in (Guard.BLOCK, Guard.LAST))
+            last &= closes
+        if closes:
+            tile.blocks.append((tuple(sorted(tile.block)), part))
+            tile.block = []
+        if last:
+            dot = self.terms.number("dot", mode["offset"], tuple(sorted(tile.blocks)))
+            tile.finished[cycle + timing.ACCUMULATE] = [
+                self.terms.number("drained", tile.place, dot, i) if tile.valid else None
+                for i in range(self.arch.words_per_drain)]
+            tile.blocks, tile.valid = [], True
+
+
+def _guarded(fields: Mapping[str, int]) -> Guarded:
+    return fields["slot"], fields["stage"], fields["predicate"]
+
+
+def _cell(context: Mapping[str, int], sink: str) -> int:
+    """Where a sink of a context takes its word from."""
+    source = Source(context[sink])
+    if source is Source.REGISTER_A:
+        return _REGISTER + context["register_a"]
+    if source is Source.REGISTER_B:
+        return _REGISTER + context["index"] % REGISTERS
+    if source is Source.CONSTANT:
+        return _CONSTANT + context["index"]
+    return source.value
