@@ -49,9 +49,9 @@ class Budget:
     def spend(self, work: float) -> None:
         """Count work; raises ``OutOfTimeError`` if the seconds are over."""
         self.work += work
-        self.ask()
+        self.check()
 
-    def ask(self) -> None:
+    def check(self) -> None:
         """Raise ``OutOfTimeError`` if the seconds are over."""
         if self.left <= 0:
             raise OutOfTimeError

@@ -37,7 +37,7 @@ Step = Hop | Wait
 
 
 @dataclass
-class Net:
+class RouteTree:
     """The ways of one operation's word to all its consumers: a tree of steps.
 
     ``into`` is the step that brings the word to a place, none at its first.
@@ -59,24 +59,24 @@ class Net:
 class Routes:
     """Ways of all words, and the registers of their waits: ``register[tile, cycle]``."""
 
-    nets: tuple[Net, ...]
+    trees: tuple[RouteTree, ...]
     register: dict[Place, int]
 
     @property
-    def wire(self) -> int:
+    def link_slots(self) -> int:
         """Link slots in use."""
-        return sum(isinstance(step, Hop) for net in self.nets for step in net.into.values())
+        return sum(isinstance(step, Hop) for tree in self.trees for step in tree.into.values())
 
 
-def allocate(nets: Iterable[Net], ii: int, registers: int
+def allocate(trees: Iterable[RouteTree], ii: int, registers: int
              ) -> tuple[dict[Place, int], list[tuple[Tile, int]]]:
     """Registers of all waits, or tile and slots of one for which there is none.
 
     Waits are arcs of a circle of slots; first fit from the slot that the fewest are in.
     """
     waits: dict[Tile, list[tuple[int, int]]] = {}
-    for net in nets:
-        for (tile, time), last in net.registers().items():
+    for tree in trees:
+        for (tile, time), last in tree.registers().items():
             waits.setdefault(tile, []).append((time, last))
     register: dict[Place, int] = {}
     for tile, arcs in waits.items():

@@ -7,16 +7,16 @@ from functools import cached_property
 from ortools.sat.python import cp_model
 
 from compiler.dataflow.budget import MOST_SECONDS, Budget
-from compiler.dataflow.cycles import settle
+from compiler.dataflow.cycles import longest_paths
 from compiler.dataflow.graph import Dataflow, Edge
 from spu.arch import timing
 from spu.arch.params import REGISTERS, STAGES
 from spu.arch.program import Tile
 
 #: Deterministic seconds that a search may take, and those that shorten the ways.
-SEARCH, SHORTEN = 1.5, 0.3
+FIND, SHORTEN = 1.5, 0.3
 #: A hop costs as much as this many cycles of waiting: links are fewer than registers.
-HOP_COST = 4
+HOP_CYCLES = 4
 #: By operation, earliest and latest cycle.
 Window = Mapping[int, tuple[int, int]]
 #: Cycles beyond the longest path that an iteration may take, in initiation intervals.
@@ -114,51 +114,51 @@ class Request:
         return self.ready(edge.src) + timing.WRITE * (edge in self.registered)
 
 
-def arcs_of(request: Request, ii: int) -> list[tuple[int, int, int]]:
+def constraint_arcs(request: Request, ii: int) -> list[tuple[int, int, int]]:
     """Least cycles between operations at an II, in an order in which they settle soon."""
     return [(e.src, e.dst, request.least(e) - ii * e.distance)
             for e in request.graph.dependences_in_order]
 
 
-def earliest(request: Request, ii: int) -> dict[int, int] | None:
+def asap(request: Request, ii: int) -> dict[int, int] | None:
     """Earliest cycle of each operation, None if a cycle is too long for the II."""
     early = dict.fromkeys(request.graph.operations, 0)
-    return early if settle(early, arcs_of(request, ii), request.budget.ask) else None
+    return early if longest_paths(early, constraint_arcs(request, ii), request.budget.check) else None
 
 
-def windows(request: Request, ii: int, spare: int | None = SPARE_STAGES) -> Window | None:
+def mobility(request: Request, ii: int, spare: int | None = SPARE_STAGES) -> Window | None:
     """Earliest and latest cycle of each operation, None if there is none for some.
 
     ``spare``: initiation intervals beyond the longest path that an iteration may take, None for
     as many as there are stages.
     """
-    early = earliest(request, ii)
+    early = asap(request, ii)
     if early is None:
         return None
     end = STAGES * ii - 1 - request.leaving
     if spare is not None:
         end = min(end, max(early.values()) + spare * ii + request.grid.rows + request.grid.cols)
     before = dict.fromkeys(early, -end)
-    settle(before, [(d, s, w) for s, d, w in reversed(arcs_of(request, ii))], request.budget.ask)
+    longest_paths(before, [(d, s, w) for s, d, w in reversed(constraint_arcs(request, ii))], request.budget.check)
     if any(early[n] > -before[n] for n in early):
         return None
     return {n: (early[n], -before[n]) for n in early}
 
 
-def with_registered(request: Request, ii: int) -> Request:
+def choose_registered(request: Request, ii: int) -> Request:
     """Of three words into an operation, choose the one that waits in a register.
 
     The one that can be there first of those that make no cycle too long for the II.
     """
     wide = request.graph.wide
     request = replace(request, free_choice=True)
-    window = windows(request, ii) if wide else None
+    window = mobility(request, ii) if wide else None
     for words in wide.values():
         choices = []
         for edge in words:
             trial = replace(request, registered=request.registered | {edge})
             if not request.early:  # the first hop hides the time of a register
-                window = windows(trial, ii)
+                window = mobility(trial, ii)
             if window is not None:
                 choices.append((window[edge.dst][0], window[edge.src][0] - ii * edge.distance,
                                 edge.operand, trial))
@@ -241,7 +241,7 @@ class _Model:
 
     def solve(self) -> cp_model.CpSolver | Failure:
         """Any schedule."""
-        solver = solver_for(self.request, SEARCH)
+        solver = solver_for(self.request, FIND)
         status = solver.solve(self.model)
         self.request.budget.spend_exact(solver.response_proto.deterministic_time)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -250,7 +250,7 @@ class _Model:
 
     def shorten(self, known: cp_model.CpSolver) -> cp_model.CpSolver:
         """The schedule with the shortest waits and ways that is found from a known one."""
-        cost = cp_model.LinearExpr.sum([*self.waits, *(HOP_COST * way for way in self.ways)])
+        cost = cp_model.LinearExpr.sum([*self.waits, *(HOP_CYCLES * way for way in self.ways)])
         self.model.minimize(cost)
         for i in range(len(self.model.proto.variables)):
             variable = self.model.get_int_var_from_proto_index(i)
@@ -283,7 +283,7 @@ def solver_for(request: Request, limit: float) -> cp_model.CpSolver:
 
 def schedule(request: Request, ii: int) -> Placed | Failure:
     """Times and tiles at an II; words have the time to get where they go, if links are free."""
-    window = windows(request, ii)
+    window = mobility(request, ii)
     if window is None:
         return Failure(True)
     model = _Model(request, ii, window)

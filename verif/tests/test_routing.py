@@ -10,9 +10,9 @@ from compiler.dataflow.anneal import anneal
 from compiler.dataflow.graph import from_json
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import grid_architecture, map_dataflow
-from compiler.dataflow.negotiate import Congested, Routed, negotiate
+from compiler.dataflow.pathfinder import Congested, Routed, negotiate
 from compiler.dataflow.route import Wait
-from compiler.dataflow.schedule import Failure, Grid, Placed, Request, schedule, with_registered
+from compiler.dataflow.schedule import Failure, Grid, Placed, Request, choose_registered, schedule
 from compiler.errors import CompileError
 from pal_units.compiled import code_directory
 from verif import dataflows
@@ -20,7 +20,7 @@ from verif import dataflows
 
 def _request(content: dict, rows: int, cols: int, ii: int) -> Request:
     graph = legalise(from_json(content))
-    return with_registered(Request(graph, Grid(rows, cols, {}), dict.fromkeys(graph.operations, 1),
+    return choose_registered(Request(graph, Grid(rows, cols, {}), dict.fromkeys(graph.operations, 1),
                                    early=1), ii)
 
 
@@ -33,7 +33,7 @@ def _scheduled(request: Request, ii: int) -> Placed:
 def _check(request: Request, found: Routed) -> None:
     """Every word arrives, from a register where it must, and no resource has too many users."""
     placed, used = found.placed, Counter[tuple]()
-    nets = {net.source: net for net in found.routes.nets}
+    nets = {net.source: net for net in found.routes.trees}
     held: dict[tuple, set[int]] = {}
     for net in nets.values():
         parts = set()
@@ -158,7 +158,7 @@ def test_annealing_is_warmed_up_again_for_words_that_are_late():
 
 def test_kernels_of_another_version_are_compiled_again(tmp_path):
     """What is compiled holds all that it calls, of other files too; numba goes by their times."""
-    file = tmp_path / "moves.py"
+    file = tmp_path / "placement.py"
     file.write_text("HOP = 1\n")
     first = code_directory((file,))
     code_directory.cache_clear()
@@ -174,5 +174,5 @@ def test_kernels_of_another_version_are_compiled_again(tmp_path):
     code_directory.cache_clear()
     second = code_directory((file,))
     assert [str(path) for path in (tmp_path / "__pycache__").iterdir()] == [second]
-    assert {"moves.py", "params.py"} <= {path.name for path in kernel._SOURCES}
+    assert {"placement.py", "params.py"} <= {path.name for path in kernel._SOURCES}
     assert "limits.py" not in {path.name for path in kernel._SOURCES}

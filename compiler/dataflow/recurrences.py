@@ -18,7 +18,7 @@ from spu.arch import timing
 PROOF, MOST = 0.8, 200
 
 
-def without_places(request: Request, ii: int) -> tuple[int, ...]:
+def unplaceable(request: Request, ii: int) -> tuple[int, ...]:
     """Operations of cycles that are proven to have no places at an II; none if it is not known.
 
     Any of three words may be the one that waits in a register, which takes no time here.
