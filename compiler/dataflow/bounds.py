@@ -1,4 +1,4 @@
-"""Lower bounds of the initiation interval, and what they come from."""
+"""ResMII and RecMII, the usual lower bounds of the initiation interval."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,8 +13,12 @@ from spu.arch.program import Tile
 
 @dataclass(frozen=True)
 class Bounds:
-    """``res_mii``: operations by the tiles that can hold them.  ``rec_mii``: the longest cycle by its
-    distance, 1 if there is none."""
+    """Bounds of a graph on a grid, and what they come from.
+
+    ``res_mii``: operations by the tiles that can hold them, ``resource`` in words.  ``rec_mii``:
+    cycles of the critical recurrence by its distance, 1 if there is none; its operations are
+    ``cycle``.
+    """
 
     res_mii: int
     rec_mii: int
@@ -23,6 +27,7 @@ class Bounds:
 
     @property
     def mii(self) -> int:
+        """The minimum initiation interval."""
         return max(self.res_mii, self.rec_mii)
 
     def binding(self, graph: Dataflow) -> str:

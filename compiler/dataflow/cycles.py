@@ -1,4 +1,4 @@
-"""Longest paths and the cycle with the largest ratio, in integers."""
+"""Longest paths, and the maximum cycle ratio, which is RecMII, in integers."""
 
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from compiler.dataflow.kernel import kernel
 Arc = tuple[int, int, int, int]
 #: Value of a node that no path has reached.
 UNREACHED = -(1 << 62)
-#: Arcs that are looked at before the clock is, some ten milliseconds.
+#: Arcs that are relaxed before the clock is looked at, some ten milliseconds.
 PIECE = 1 << 22
 #: What ``_relax`` returns where it has found no cycle.
 SETTLED, UNSETTLED = -1, -2

@@ -1,4 +1,7 @@
-"""Mappings at rising initiation intervals: quick attempts until one succeeds, then better ones.
+"""Iterative modulo scheduling: mappings at rising II, quick ones until one succeeds, then better.
+
+After B. R. Rau, "Iterative modulo scheduling", MICRO 27, 1994, with placement and routing at each
+II: annealing, or the exact search, then negotiated congestion.
 
 What is tried depends on the request, and on its budget's seconds through the work that they allow;
 the clock only stops it.
@@ -13,21 +16,23 @@ from compiler.dataflow.pathfinder import Routed, negotiate
 from compiler.dataflow.rip_up import EXPANSIONS
 from compiler.dataflow.schedule import Grid, Placed, Request, schedule
 
-#: A quick attempt: effort of annealing, and share of the expansions of routes.
+#: A quick attempt: effort of annealing, and share of ``EXPANSIONS``; chosen, not tuned.
 QUICK, QUICK_SHARE = 0.2, 0.1
 #: Schedules of one II that may turn out not to be routable: effort of annealing, or the exact
 #: search, which takes graphs of so many operations; above the bound, larger ones get one.
 #: Annealing of graphs that the exact search takes is warmed up again a few times only.
-#: Where hops take time, schedules are harder to find than ways, and the exact search comes first.
+#: Where hops take time, schedules are harder to find than routes, and the exact search comes first.
+#: Chosen, not tuned.
 EXACT, FEW_REHEATS = 0.0, 2
 EFFORTS, MOST_EXACT, LARGE_EFFORTS = (1.0, EXACT, 2.0, EXACT, 4.0), 150, (1.0, 1.0, 1.0, 1.0)
 HOPPING_EFFORTS = (EXACT, 1.0, EXACT, 2.0, 4.0)
 #: Share of a budget's seconds, as work, that making a mapping better may take, and that where
 #: there are more than ``MANY`` pairs of an operation and a tile: tuned on verif/dataflows.py.
 IMPROVE, IMPROVE_MANY, MANY = 0.2, 0.5, 2400
-#: Quick attempts at each II in turn; after that, steps grow by a quarter of the II.
+#: Quick attempts at each II in turn; after that, steps grow by a quarter of the II; chosen, not
+#: tuned.
 IN_TURN = 8
-#: Share of the slots of a part of the array that operations may take.
+#: Share of the slots of a part of the array that operations may take; chosen, not tuned.
 FILLED = 0.7
 
 
@@ -43,8 +48,9 @@ class IISearch:
     failures: dict[int, str] = field(default_factory=dict)
     stopped: bool = False
 
-    def accept(self, request: Request, ii: int, efforts: tuple[float, ...], expansions: float) -> bool:
-        """Whether there is a mapping at an II."""
+    def accept(self, request: Request, ii: int, efforts: tuple[float, ...], expansions: float
+               ) -> bool:
+        """Whether a mapping is found at an II, which is kept."""
         found, exact, reason = map_at_ii(request, ii, efforts, expansions)
         if found is None:
             self.failures[ii] = reason

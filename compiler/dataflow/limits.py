@@ -11,7 +11,7 @@ from compiler.dataflow.graph import MAX_OPERANDS, Edge
 from compiler.dataflow.schedule import Request, asap, constraint_arcs, mobility
 from spu.arch.params import STAGES
 
-#: Words that are counted, those that are kept longest.
+#: Words that are counted, those that are kept longest; chosen, not tuned.
 MOST = 32
 
 

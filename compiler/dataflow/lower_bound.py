@@ -1,18 +1,18 @@
-"""The least initiation interval that is not proven to be impossible, and what proves it."""
+"""The proven lower bound of the initiation interval on an array: MII, and what is above it."""
 
 from dataclasses import dataclass
 
 from compiler.dataflow.bounds import Bounds, bounds
 from compiler.dataflow.budget import OutOfTimeError
-from compiler.dataflow.recurrences import unplaceable
 from compiler.dataflow.limits import limits
+from compiler.dataflow.recurrences import unplaceable
 from compiler.dataflow.schedule import Request
 
 
 @dataclass(frozen=True)
 class LowerBound:
-    """``ii``: no mapping on the array has a lower one, which ``what`` says; ``bounds`` alone give
-    the usual bound, ``bounds.mii``.  ``stopped``: by the clock, so that more may be provable."""
+    """``ii``: no mapping on the array has a lower one, since ``what``; ``bounds`` alone give the
+    usual bound, ``bounds.mii``.  ``stopped``: by the clock, so that more may be provable."""
 
     bounds: Bounds
     ii: int
@@ -23,8 +23,8 @@ class LowerBound:
 def lower_bound(request: Request, most: int, search: bool = True) -> LowerBound:
     """What is proven about a graph on an array whose IIs go up to ``most``.
 
-    For as long as the budget allows; ``search``: also by search for places of cycles.  Raises
-    ``CompileError`` for an operation that no tile takes.
+    For as long as the budget allows; ``search``: also by search for a placement of recurrences.
+    Raises ``CompileError`` for an operation that no tile takes.
     """
     known = bounds(request.graph, request.grid, request.latency, request.budget.check)
     ii, what = known.mii, known.binding(request.graph)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compiler.dataflow.kernel import inlined, kernel
+from compiler.dataflow.kernel import Integer, inlined, kernel
 from compiler.dataflow.mrrg import (
     HOLD,
     OCCUPY,
@@ -36,11 +36,11 @@ class Path(NamedTuple):
     ``folded``: ``APART`` or ``FOLDED``.
     """
 
-    tile: int
-    cycle: int
-    sink_tile: int
-    sink_cycle: int
-    folded: int
+    tile: Integer
+    cycle: Integer
+    sink_tile: Integer
+    sink_cycle: Integer
+    folded: Integer
 
 
 @kernel

@@ -1,9 +1,10 @@
 """The modulo routing resource graph, who occupies it, and the nets that are routed in it.
 
-A node of the graph (MRRG: B. Mei et al., "DRESC: a retargetable compiler for coarse-grained
-reconfigurable architectures", FPT 2002) is a tile's crossbar in a cycle; a branch leads to the
-next one over a link, or through a register in which a word waits.  What branches use is shared by
-all iterations: resources of a tile are those of a slot, a cycle modulo II.
+A node of the graph (MRRG: B. Mei et al., "Exploiting loop-level parallelism on coarse-grained
+reconfigurable architectures using modulo scheduling", DATE 2003) is a tile's crossbar in a cycle;
+a branch leads to the next one over a link, or through a register in which a word waits.  What
+branches use is shared by all iterations: resources of a tile are those of a slot, a cycle modulo
+II.
 
 Costs are those of negotiated congestion (L. McMurchie and C. Ebeling, "PathFinder: a
 negotiation-based performance-driven router for FPGAs", FPGA 1995): base cost with history, times

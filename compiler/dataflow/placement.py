@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.dataflow.graph import Dataflow, Edge
-from compiler.dataflow.kernel import inlined, kernel
+from compiler.dataflow.kernel import Integer, inlined, kernel
 from compiler.dataflow.schedule import Placed, Request, Scarce, Window
 from spu.arch.params import STAGES
 
@@ -78,19 +78,19 @@ class Placement(NamedTuple):
 class Slack(NamedTuple):
     """Cycles that a dependence is short of, hops between its ends, cycles that it has."""
 
-    short: int
-    hops: int
-    between: int
+    short: Integer
+    hops: Integer
+    between: Integer
 
 
 class Proposal(NamedTuple):
     """A move: who is in the way (``NOBODY``, ``REFUSED``), a cycle and a tile, and a cycle for the
     one in the way, whose tile is the one that becomes free."""
 
-    other: int
-    time: int
-    tile: int
-    other_time: int
+    other: Integer
+    time: Integer
+    tile: Integer
+    other_time: Integer
 
 
 def constraints_of(request: Request, ii: int, window: Window) -> Constraints:
@@ -138,7 +138,7 @@ def _dependences(request: Request, ii: int) -> list[tuple[int, ...]]:
         station = request.graph.stations.get(e)
         kind = ORDER if station is None else ROUTED if station == e.src else TIMED
         out.append((number[e.src], number[e.dst], ii * e.distance, request.least(e),
-                    request.least_way(e), kind))
+                    request.least_routed(e), kind))
         if kind == TIMED and station != e.dst:
             assert station is not None
             near.append((number[station], number[e.dst], 0, NEVER, NEVER, NEAR))

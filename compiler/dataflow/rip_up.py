@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.dataflow.kernel import kernel
+from compiler.dataflow.kernel import Integer, kernel
 from compiler.dataflow.maze import route_net
 from compiler.dataflow.mrrg import (
     NO_DEPENDENCE,
@@ -50,7 +50,6 @@ HISTORY_PERIOD, HISTORY_INCREMENT, PRESENT_FACTOR, TEMPERATURE = 50, 0.1, 4.0, 3
 #: word from a register, and proposals that are drawn until one is timely; chosen, not tuned.
 STAY, CHOOSE, TRIES = 0.3, 0.2, 30
 WRITE_TIME = timing.WRITE
-Integer = int | np.integer
 #: Scarce things too many in all tiles; the least that is wrong so far, with overuse; moves since
 #: then, and in all.
 PROGRESS = np.dtype([("excess", np.int64), ("least", np.int64), ("since", np.int64),

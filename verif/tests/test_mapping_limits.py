@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from compiler.dataflow import cycles
 from compiler.dataflow.budget import Budget, OutOfTimeError
 from compiler.dataflow.graph import from_json, to_json
-from compiler.dataflow.lower_bound import lower_bound
 from compiler.dataflow.legalise import legalise
+from compiler.dataflow.lower_bound import lower_bound
 from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel, minimum_ii
 from compiler.dataflow.memory import uses_memory
 from compiler.dataflow.schedule import Grid, Request

@@ -20,8 +20,8 @@ from verif import dataflows
 
 def _request(content: dict, rows: int, cols: int, ii: int) -> Request:
     graph = legalise(from_json(content))
-    return choose_registered(Request(graph, Grid(rows, cols, {}), dict.fromkeys(graph.operations, 1),
-                                   early=1), ii)
+    return choose_registered(Request(graph, Grid(rows, cols, {}),
+                                     dict.fromkeys(graph.operations, 1), early=1), ii)
 
 
 def _scheduled(request: Request, ii: int) -> Placed:
