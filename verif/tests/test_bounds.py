@@ -79,7 +79,7 @@ def test_operations_of_a_part_of_the_tiles_are_counted_with_those_of_parts_of_it
     assert "12 operations (a, b) on the 4 tiles" in found.resource
 
 
-def test_values_settle_unless_a_cycle_raises_them():
+def test_longest_paths_exist_unless_a_cycle_raises_them():
     value = {0: 0}
     assert longest_paths(value, [(1, 2, 4), (0, 1, 3), (2, 1, -4)])
     assert value == {0: 0, 1: 3, 2: 7}

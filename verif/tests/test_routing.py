@@ -1,4 +1,4 @@
-"""Ways of words: nothing is used twice, and operations move where there is no way."""
+"""Routing: nothing is used twice, and operations move where there is no route."""
 
 import os
 from collections import Counter
@@ -72,7 +72,7 @@ def _check(request: Request, found: Routed) -> None:
     (dataflows.random_body(2, 36), 4, 4, 3), (dataflows.random_body(5, 60), 4, 4, 4),
     (dataflows.stencil(4), 5, 5, 3), (dataflows.butterflies(8), 6, 6, 2)],
     ids=lambda value: value["name"] if isinstance(value, dict) else str(value))
-def test_ways_of_a_schedule_that_had_none(content, rows, cols, ii):
+def test_routes_of_a_schedule_that_had_none(content, rows, cols, ii):
     """Schedules of the exact search are full of words that meet."""
     request = _request(content, rows, cols, ii)
     placed = _scheduled(request, ii)
@@ -143,13 +143,13 @@ def test_constants_go_to_tiles_that_hold_them():
 
 @pytest.mark.parametrize("content", [dataflows.product(12), dataflows.stencil(8),
                                      dataflows.random_body(102, 180)], ids=lambda c: c["name"])
-def test_large_graphs_that_the_ways_of_words_make_difficult(content):
+def test_large_graphs_that_routing_makes_difficult(content):
     mapped = map_dataflow(from_json(content), grid_architecture(8, 8, "all"), unit_latency=True,
                           seconds=600)
     assert mapped.placed.ii == mapped.bounds.mii
 
 
-def test_annealing_is_warmed_up_again_for_words_that_are_late():
+def test_annealing_is_reheated_for_dependences_that_are_short():
     """Operations on almost all tiles in almost all cycles."""
     request = _request(dataflows.random_body(106, 240), 7, 7, 5)
     assert isinstance(anneal(request, 5, 0.25, 0), Failure)
