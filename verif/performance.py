@@ -5,8 +5,9 @@ simulation is that of the machine, RTL and golden model in one run.
 """
 
 import json
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from compiler.driver import compile_file
 from compiler.gemm import gemm
 from rtl.simulator import SHORT, THREADED
 from spu.arch import bitstream
-from spu.arch.params import CONFIGS, Architecture
+from spu.arch.params import BLOCK, CONFIGS, Architecture
 from spu.engine import codec
 from spu.engine.rtl_run import BUILD, build_rtl
 from spu.engine.streams import input_streams
@@ -25,6 +26,7 @@ from spu.model.array import GoldenArray
 from spu.model.words import Stream
 from verif.digits.data import MODEL, split
 from verif.gemm_bench import operands
+from verif.readme import listed
 from verif.stamps import PERFORMANCE
 
 #: Rows, depth, outputs.
@@ -33,6 +35,9 @@ SHAPES = ((64, 256, 64), (256, 256, 64), (64, 512, 64), (64, 384, 64), (64, 128,
           (64, 32, 64), (100, 200, 60), (196, 128, 128), (8, 256, 64), (1, 256, 64))
 #: The product whose simulation is timed, the cycles that are, and the golden model's batch.
 TIMED, CYCLES, BATCH = (512, 256, 64), 3000, 64
+#: Share of the peak that counts as reached.
+FULL = 0.9
+_NUMBER = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,37 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def binds(rows: list[dict], arch: Architecture) -> Iterator[str]:
+    """What keeps products from the peak, of what the rows show; ``FULL`` of it counts as reached.
+
+    Raises ``ValueError`` if rows show something else than what is written here.
+    """
+    full = [row for row in rows if (row["steady"] or 0) >= FULL]
+    rest = [row for row in rows if row["steady"] and row["steady"] < FULL]
+    outputs = rows[0]["shape"][2]
+    depth = min(row["shape"][1] for row in full if row["shape"][2] == outputs)
+    shallow = [row for row in rest if row["shape"][1] < depth and row["shape"][2] == outputs]
+    odd = [row for row in rest if row["shape"][1] > depth]
+    if any(row["shape"][1] % depth for row in full) or any(
+            not row["shape"][1] % depth or row["ii"] >= full[0]["ii"] for row in odd):
+        raise ValueError(f"depths of multiples of {depth} alone should reach {FULL:.0%}")
+    if shallow:
+        shares = {f"{100 * row['steady']:.0f} %" for row in shallow}
+        share = "half" if shares == {"50 %"} else listed(sorted(shares))
+        yield (f"* **results**, where a row takes few cycles: {_NUMBER[arch.cols]} output streams "
+               f"carry {arch.cols * arch.lanes16} PAL16 results a cycle,\n  so that depths below "
+               f"{depth} cannot keep all tiles busy with {outputs} outputs ("
+               f"{f' and{chr(10)}  '.join(' x '.join(map(str, r['shape'])) for r in shallow)} use "
+               f"{share} of them);")
+    if odd:
+        yield (f"* **depths** that are no multiple of {depth} leave short initiation intervals, "
+               "whose few slots must\n  carry the results of every tile;")
+    yield f"* **padding**, of depths to blocks of {BLOCK} and of outputs to {arch.columns};"
+    hidden = statistics.median(row["cycles"] - row["ideal_cycles"] for row in full)
+    yield (f"* **few rows**: fill and drain of some {round(hidden, -1):.0f} cycles are not hidden "
+           "behind anything.")
+
+
 def text(rows: list[dict], speeds: dict[str, tuple[float, float]]) -> str:
     """The page; ``speeds``: cycles a second in RTL and of all runs of the golden batch."""
     basic = CONFIGS["basic"]
@@ -146,15 +182,9 @@ without fill and drain. *Held*: cycles in which a stream made the region wait.
 
 {shapes}
 
-What binds where less than 90 % is reached:
+What binds where less than {100 * FULL:.0f} % is reached:
 
-* **results**, where a row takes few cycles: four output streams carry 16 PAL16 results a cycle,
-  so that depths below 128 cannot keep all tiles busy with 64 outputs (64 x 64 x 64 and
-  64 x 32 x 64 use half of them);
-* **depths** that are no multiple of 128 leave short initiation intervals, whose few slots must
-  carry the results of every tile;
-* **padding**, of depths to blocks of 32 and of outputs to {basic.columns};
-* **few rows**: fill and drain of some 30 cycles are not hidden behind anything.
+{chr(10).join(binds(rows, basic))}
 
 ## Speed of simulation
 

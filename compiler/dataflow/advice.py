@@ -15,11 +15,11 @@ from compiler.dataflow.mapper import (
 )
 from spu.arch.params import Architecture
 
-#: Changes that are tried, and the largest grid among them.
+#: Changes that are tried, and the largest grid among them; chosen, not tuned.
 CHANGES, LARGEST = 4, 16
-#: Operations of a graph that is mapped to see whether a change is enough.
+#: Operations of a graph that is mapped to see whether a change is enough; chosen, not tuned.
 MOST_TRIED = 60
-#: Seconds that the bounds of an array may take when no others are left.
+#: Seconds that the bounds of an array may take when no others are left; chosen, not tuned.
 GLANCE = 1.0
 
 

@@ -1,4 +1,4 @@
-"""Lower bounds of the initiation interval, and what they come from."""
+"""ResMII and RecMII, the usual lower bounds of the initiation interval."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,30 +13,35 @@ from spu.arch.program import Tile
 
 @dataclass(frozen=True)
 class Bounds:
-    """``res``: operations by the tiles that can hold them.  ``rec``: the longest cycle by its
-    distance, 1 if there is none."""
+    """Bounds of a graph on a grid, and what they come from.
 
-    res: int
-    rec: int
+    ``res_mii``: operations by the tiles that can hold them, ``resource`` in words.  ``rec_mii``:
+    cycles of the critical recurrence by its distance, 1 if there is none; its operations are
+    ``cycle``.
+    """
+
+    res_mii: int
+    rec_mii: int
     resource: str
     cycle: tuple[int, ...]
 
     @property
     def mii(self) -> int:
-        return max(self.res, self.rec)
+        """The minimum initiation interval."""
+        return max(self.res_mii, self.rec_mii)
 
     def binding(self, graph: Dataflow) -> str:
         """What makes the bound, by name."""
-        if self.rec > self.res:
+        if self.rec_mii > self.res_mii:
             return f"cycle {path_text(graph, self.cycle)}"
         return self.resource
 
 
 def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int],
-           ask: Callable[[], None] = lambda: None) -> Bounds:
+           check: Callable[[], None] = lambda: None) -> Bounds:
     """Resource and recurrence bound (B. R. Rau, "Iterative modulo scheduling", MICRO 27, 1994).
 
-    ``latency``: cycles of each operation.  ``ask``: see ``critical_cycle``; a bound holds, if not
+    ``latency``: cycles of each operation.  ``check``: see ``critical_cycle``; a bound holds, if not
     the largest, when that raises ``OutOfTimeError``.  Raises ``CompileError`` for an operation that
     no tile takes.
     """
@@ -54,7 +59,7 @@ def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int],
             resource = f"{len(ops)} operations ({', '.join(sorted(set(ops)))}) on the " \
                        f"{len(places)} tiles that take them"
     critical = critical_cycle([(e.src, e.dst, latency[e.src], e.distance)
-                               for e in graph.dependences], ask)
+                               for e in graph.dependences], check)
     if critical is None:
         return Bounds(res, 1, resource, ())
     return Bounds(res, math.ceil(critical.ratio), resource, critical.nodes)

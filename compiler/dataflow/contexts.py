@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from compiler.dataflow.graph import Edge
 from compiler.dataflow.operations import Function, constant_data, mode_of
-from compiler.dataflow.route import Hop, Net, Place, Routes, Wait
+from compiler.dataflow.route import Hop, Place, Routes, RouteTree, Wait
 from compiler.dataflow.schedule import Placed, Request
 from spu.arch import timing
 from spu.arch.bitstream import Image
@@ -50,7 +50,7 @@ class _Assembler:
         self.constants: dict[Tile, list[int]] = {}
         self.modes: dict[Tile, list[dict[str, int]]] = {}
         self.codes: dict[Tile, dict[Function, int]] = {}
-        self.nets = {net.source: net for net in routes.nets}
+        self.nets = {net.source: net for net in routes.trees}
 
     def run(self) -> Assembled:
         ports = {n: self._ports(n) for n in self.graph.operations}
@@ -58,7 +58,7 @@ class _Assembler:
         self._register_ports(ports)
         for n in self.graph.operations:
             self._operation(n, ports[n])
-        for net in self.routes.nets:
+        for net in self.routes.trees:
             for step in net.into.values():
                 if isinstance(step, Hop):
                     self._at(step.start)[step.link] = self._source(net, step.start)
@@ -93,7 +93,7 @@ class _Assembler:
     def _register_ports(self, ports: Mapping[int, Mapping[Edge, str]]) -> None:
         """Give every read register of a slot one of its two ports."""
         reads: dict[tuple[Tile, int], set[int]] = {}
-        for net in self.routes.nets:
+        for net in self.routes.trees:
             for place, step in net.into.items():
                 if isinstance(step, Wait):
                     reads.setdefault((place[0], place[1] % self.ii), set()).add(
@@ -118,7 +118,7 @@ class _Assembler:
                 assert name not in fields, f"too many reads in tile and slot {key}"
                 fields[name] = number
 
-    def _source(self, net: Net, place: Place) -> int:
+    def _source(self, net: RouteTree, place: Place) -> int:
         """Where a crossbar has the net's word at a place."""
         step = net.into[place]
         if step is None:

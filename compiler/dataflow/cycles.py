@@ -1,4 +1,4 @@
-"""Longest paths and the cycle with the largest ratio, in integers."""
+"""Longest paths, and the maximum cycle ratio, which is RecMII, in integers."""
 
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from compiler.dataflow.kernel import kernel
 Arc = tuple[int, int, int, int]
 #: Value of a node that no path has reached.
 UNREACHED = -(1 << 62)
-#: Arcs that are looked at before the clock is, some ten milliseconds.
-LOOK = 1 << 22
-#: What ``_rise`` returns where it has found no cycle.
+#: Arcs that are relaxed before the clock is looked at, some ten milliseconds.
+PIECE = 1 << 22
+#: What ``_relax`` returns where it has found no cycle.
 SETTLED, UNSETTLED = -1, -2
 
 
@@ -38,13 +38,13 @@ def _no_clock() -> None:
     pass
 
 
-def critical_cycle(arcs: Sequence[Arc], ask: Callable[[], None] = _no_clock) -> Cycle | None:
+def critical_cycle(arcs: Sequence[Arc], check: Callable[[], None] = _no_clock) -> Cycle | None:
     """The cycle with the largest ratio of length to distance, None if there is no cycle.
 
     Exact: of a cycle that is known, one with a larger ratio is looked for, until there is none
     (W. Dinkelbach, "On nonlinear fractional programming", Management Science 13, 1967; for cycles
     E. L. Lawler, "Combinatorial optimization", 1976).  Arcs of distance 0 must have no cycle.
-    ``ask`` is called now and then; if it raises ``OutOfTimeError``, it is the best cycle so far.
+    ``check`` is called now and then; if it raises ``OutOfTimeError``, it is the best cycle so far.
     """
     best: Cycle | None = None
     for part in _components(arcs):
@@ -54,7 +54,7 @@ def critical_cycle(arcs: Sequence[Arc], ask: Callable[[], None] = _no_clock) -> 
             ratio = best.ratio if best else Fraction(0)
             paths.weight = ratio.denominator * cycles - ratio.numerator * passed
             try:
-                found = paths.rise(np.zeros(len(paths.nodes), np.int64), ask)
+                found = paths.relax(np.zeros(len(paths.nodes), np.int64), check)
             except OutOfTimeError:
                 return best
             if not found:
@@ -111,7 +111,7 @@ class Paths:
         """Where a node is in ``nodes``."""
         return int(np.searchsorted(self.nodes, node))
 
-    def rise(self, value: NDArray[np.int64], ask: Callable[[], None], turn: bool = False
+    def relax(self, value: NDArray[np.int64], check: Callable[[], None], turn: bool = False
              ) -> list[int]:
         """Raise values of destinations to those of sources and weights, until nothing rises.
 
@@ -122,12 +122,12 @@ class Paths:
         """
         count = len(self.nodes)
         into, seen, first = np.full(count, -1), np.empty(count, np.int64), np.zeros(count + 1, int)
-        rounds = max(2, LOOK // max(1, len(self.src)))
+        rounds = max(2, PIECE // max(1, len(self.src)))
         while True:
-            end = _rise(self.src, self.dst, self.weight, value, into, seen, first, rounds, turn)
+            end = _relax(self.src, self.dst, self.weight, value, into, seen, first, rounds, turn)
             if end != UNSETTLED:
                 break
-            ask()
+            check()
         if end == SETTLED:
             return []
         back, at = [int(into[end])], self.src[into[end]]
@@ -138,7 +138,7 @@ class Paths:
 
 
 @kernel
-def _rise(src, dst, weight, value, into, seen, first, rounds, turn):
+def _relax(src, dst, weight, value, into, seen, first, rounds, turn):
     """Rounds over all arcs: a node of a positive cycle, ``SETTLED``, or ``UNSETTLED`` yet.
 
     ``into``: the arc by which a node was last reached, -1 if by none.  ``first``: nodes in the
@@ -170,17 +170,17 @@ def _rise(src, dst, weight, value, into, seen, first, rounds, turn):
     return UNSETTLED
 
 
-def settle(value: MutableMapping[int, int], arcs: Sequence[tuple[int, int, int]],
-           ask: Callable[[], None] = _no_clock) -> bool:
+def longest_paths(value: MutableMapping[int, int], arcs: Sequence[tuple[int, int, int]],
+           check: Callable[[], None] = _no_clock) -> bool:
     """Raise ``value`` of destinations to that of sources and weights, until nothing rises.
 
     Nodes without a value are unreached yet.  False if a cycle of positive weight lets values rise
-    for ever.  ``ask`` is called now and then, and may raise.
+    for ever.  ``check`` is called now and then, and may raise.
     """
     paths = Paths(arcs)
     nodes = paths.nodes.tolist()
     values = np.array([value.get(n, UNREACHED) for n in nodes], np.int64)
-    if paths.rise(values, ask, turn=True):
+    if paths.relax(values, check, turn=True):
         return False
     value.update((n, v) for n, v in zip(nodes, values.tolist(), strict=True) if v > UNREACHED)
     return True

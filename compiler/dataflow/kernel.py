@@ -6,9 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import numba
+import numpy as np
 
 from pal_units.compiled import code_directory, compiled
 
+#: A number in a tuple that compiled functions take or return.
+Integer = int | np.integer
 _HERE = Path(__file__).parent
 #: What compiled functions are made of: themselves, and what they take in as constants, which are
 #: their own or the architecture's.

@@ -8,10 +8,10 @@ import numpy as np
 
 from compiler.dataflow.cycles import UNREACHED, Paths
 from compiler.dataflow.graph import MAX_OPERANDS, Edge
-from compiler.dataflow.schedule import Request, arcs_of, earliest, windows
+from compiler.dataflow.schedule import Request, asap, constraint_arcs, mobility
 from spu.arch.params import STAGES
 
-#: Words that are counted, those that are kept longest.
+#: Words that are counted, those that are kept longest; chosen, not tuned.
 MOST = 32
 
 
@@ -28,12 +28,12 @@ def limits(request: Request, least: int, most: int) -> Iterator[Limit]:
 
     ``least`` must be the recurrence bound or more.  Raises ``OutOfTimeError``.
     """
-    request.budget.ask()
+    request.budget.check()
     # Any of three words may be the one that waits in a register.
     request = replace(request, registered=frozenset()) if request.free_choice else request
     # Whatever has time at an II has it at larger ones.
     stages = least + bisect_left(range(least, most + 1), True,
-                                 key=lambda ii: windows(request, ii, None) is not None)
+                                 key=lambda ii: mobility(request, ii, None) is not None)
     if stages > least:
         yield Limit(stages, _late(request, stages - 1))
     held = _Held(request)
@@ -47,7 +47,7 @@ def limits(request: Request, least: int, most: int) -> Iterator[Limit]:
 
 def _late(request: Request, ii: int) -> str:
     """What does not fit the stages of an iteration at an II."""
-    early = earliest(request, ii)
+    early = asap(request, ii)
     if early is None:
         return "cycles of operations, with the time that third words take into a register"
     last = max(early, key=lambda n: (early[n], n))
@@ -87,18 +87,18 @@ class _Held:
         # No path between two operations takes more than an iteration.
         if self.most + len(self.kept) * STAGES <= self.capacity(ii):
             return 0
-        window = windows(self.request, ii, None)
+        window = mobility(self.request, ii, None)
         assert window is not None
-        paths = Paths(arcs_of(self.request, ii))
+        paths = Paths(constraint_arcs(self.request, ii))
         return sum(self._wait(src, edges, ii, window, paths) for src, edges in self.kept.items())
 
     def _wait(self, src: int, edges: list[Edge], ii: int, window: Mapping[int, tuple[int, int]],
               paths: Paths) -> int:
         """Cycles from a word being made to its being taken for the last time, at least."""
-        self.request.budget.ask()
+        self.request.budget.check()
         after = np.full(len(paths.nodes), UNREACHED)
         after[paths.place(src)] = 0
-        paths.rise(after, self.request.budget.ask, turn=True)
+        paths.relax(after, self.request.budget.check, turn=True)
         # No operation comes as much later than another.
         after = np.maximum(after, -STAGES * ii)
         return max(0, *(ii * e.distance - self.request.ready(src) + max(

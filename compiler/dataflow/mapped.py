@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from compiler.dataflow.bounds import Bounds
 from compiler.dataflow.graph import Dataflow, to_json
-from compiler.dataflow.least import Least
+from compiler.dataflow.lower_bound import LowerBound
 from compiler.dataflow.operations import Function
 from compiler.dataflow.route import Hop, Routes, Wait
 from compiler.dataflow.schedule import Placed
@@ -24,7 +24,7 @@ class Mapped:
     given: Dataflow
     graph: Dataflow
     arch: Architecture
-    least: Least
+    least: LowerBound
     legalised_mii: int
     placed: Placed
     routes: Routes
@@ -66,10 +66,10 @@ class Mapped:
             "grid": f"{self.arch.rows}x{self.arch.cols}", "unit_latency": self.unit_latency,
             "kernel": not self.functions,
             "ii": self.placed.ii, "mii": self.bounds.mii,
-            "res_mii": self.bounds.res, "rec_mii": self.bounds.rec,
+            "res_mii": self.bounds.res_mii, "rec_mii": self.bounds.rec_mii,
             "latency": 1 + max(self.placed.time.values()) - min(self.placed.time.values()),
             "utilisation": operations / (tiles * self.placed.ii),
-            "links": self.routes.wire / (4 * tiles * self.placed.ii),
+            "links": self.routes.link_slots / (4 * tiles * self.placed.ii),
             "bound": self.least.ii, "optimal": self.placed.ii == self.least.ii,
             "given_operations": len(self.given.operations), "added": self.added,
             "legalised_mii": self.legalised_mii,
@@ -84,7 +84,7 @@ class Mapped:
         report = self.report()
         del report["seconds"]
         nets = [(net.source, [step for step in net.into.values() if step is not None])
-                for net in self.routes.nets]
+                for net in self.routes.trees]
         return report | {
             "array": asdict(self.arch),
             "memory_tiles": [list(tile) for tile in self.arch.memory_tiles],

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from compiler.check.loop import check_loop
-from compiler.dataflow.attempts import EFFORTS, Attempts, attempt, attempts
 from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget, OutOfTimeError
 from compiler.dataflow.contexts import CODES, EMITTED, assemble
 from compiler.dataflow.graph import MAX_OPERANDS, Dataflow, from_json
+from compiler.dataflow.ii_search import EFFORTS, IISearch, map_at_ii, search_ii
 from compiler.dataflow.kernel import complete, note_complete
-from compiler.dataflow.least import Least, least_ii
 from compiler.dataflow.legalise import legalise
+from compiler.dataflow.lower_bound import LowerBound, lower_bound
 from compiler.dataflow.mapped import Mapped
 from compiler.dataflow.operations import check_kernel, mode_of, places
-from compiler.dataflow.schedule import Grid, Request, Scarce, with_registered
+from compiler.dataflow.schedule import Grid, Request, Scarce, choose_registered
 from compiler.errors import CompileError
 from spu.arch import bitstream, timing
 from spu.arch.operations import CONSTANT, OPERATIONS
@@ -24,10 +24,11 @@ from spu.arch.params import CONFIGS, CONSTANTS, MODES, STAGES, Architecture
 MEMORY_COLUMNS = ("west", "both", "all")
 #: Contexts of a tile of ``grid_architecture``: the largest II.
 CONTEXTS = 64
-#: Iterations that a program is executed for before it is handed out.
+#: Iterations that a program is executed for before it is handed out; chosen, not tuned.
 ITERATIONS = 100
-#: Seconds that an operation and its routes take in an iteration of that.
-SECONDS_A_STEP = 8e-6
+#: Seconds that an operation and its routes take in an iteration of that; measured on
+#: verif/dataflows.py: 4e-6.
+SECONDS_PER_STEP = 8e-6
 
 
 class NotMapped(CompileError):
@@ -74,7 +75,7 @@ def map_dataflow(graph: Dataflow, arch: Architecture, unit_latency: bool = False
     prepare()
     legal, budget = legalise(graph), Budget(seconds)
     iterations = _iterations(legal)
-    budget.keep(len(legal.operations) * (iterations + STAGES) * SECONDS_A_STEP)
+    budget.keep(len(legal.operations) * (iterations + STAGES) * SECONDS_PER_STEP)
     mapped = _map(graph, _uninterpreted(graph, arch, unit_latency, seed, budget),
                   _uninterpreted(legal, arch, unit_latency, seed, budget), arch, iterations, False,
                   progress)
@@ -90,7 +91,7 @@ def prepare(tell: Callable[[], None] = lambda: None) -> None:
     body = from_json({"nodes": [{"id": i, "op": "x"} for i in range(2)], "edges": [
         {"src": 0, "dst": 1, "distance": distance} for distance in range(3)]})
     request = _uninterpreted(body, grid_architecture(2, 2, "all"), True, 0, Budget(3600))
-    attempt(with_registered(request, 1), 3, EFFORTS[:1])
+    map_at_ii(choose_registered(request, 1), 3, EFFORTS[:1])
     note_complete()
 
 
@@ -100,14 +101,14 @@ def _iterations(graph: Dataflow) -> int:
 
 
 def minimum_ii(graph: Dataflow, arch: Architecture, kernel: bool = False,
-               unit_latency: bool = True, seconds: float = MOST_SECONDS) -> Least:
+               unit_latency: bool = True, seconds: float = MOST_SECONDS) -> LowerBound:
     """What is proven about a graph on an array, without search, in so many seconds.
 
     Raises ``CompileError`` where an operation has no tile.
     """
     request = _kernel(graph, arch, 0, Budget(seconds)) if kernel else \
         _uninterpreted(graph, arch, unit_latency, 0, Budget(seconds))
-    return least_ii(request, arch.contexts, search=False)
+    return lower_bound(request, arch.contexts, search=False)
 
 
 def _uninterpreted(graph: Dataflow, arch: Architecture, unit_latency: bool, seed: int,
@@ -140,9 +141,9 @@ def ii_with_registers(graph: Dataflow, arch: Architecture, unit_latency: bool, r
     prepare()
     request = replace(_uninterpreted(legalise(graph), arch, unit_latency, 0, Budget()),
                       registers=registers)
-    first = least_ii(request, arch.contexts).ii
-    request = with_registered(request, first)
-    made = attempts(request, first, below - 1, lambda _: None)
+    first = lower_bound(request, arch.contexts).ii
+    request = choose_registered(request, first)
+    made = search_ii(request, first, below - 1, lambda _: None)
     return made.best.placed.ii if made.best else None
 
 
@@ -185,22 +186,22 @@ def _map(graph: Dataflow, given: Request, request: Request, arch: Architecture, 
     """Map ``request``, the legalised form of ``given``."""
     most, tiles = arch.contexts, len(request.grid.tiles)
     progress("bounds")
-    least = least_ii(given, most)
+    least = lower_bound(given, most)
     if least.ii > most:
         raise NotMapped(_too_large(least, arch))
     for scarce in request.scarce:
         if (different := len(set(scarce.of.values()))) > scarce.most * tiles:
             raise NotMapped(f"{graph.name} has {different} {scarce.name}, {tiles} tiles hold "
                             f"{scarce.most} each")
-    legal = least_ii(request, most) if len(request.graph.nodes) > len(graph.nodes) else least
+    legal = lower_bound(request, most) if len(request.graph.nodes) > len(graph.nodes) else least
     if legal.ii > most:
         raise NotMapped(f"{_added(given, request)}: {_too_large(legal, arch)}")
     try:
         if not kernel:
-            request = with_registered(request, legal.ii)
-        made = attempts(request, legal.ii, most, progress)
+            request = choose_registered(request, legal.ii)
+        made = search_ii(request, legal.ii, most, progress)
     except OutOfTimeError:
-        made = Attempts(stopped=True)
+        made = IISearch(stopped=True)
     failures = [f"II {ii}: {reason}" for ii, reason in sorted(made.failures.items())]
     if legal.ii > least.ii:
         failures.insert(0, f"II {least.ii}: {_added(given, request)}, and {legal.what}")
@@ -218,7 +219,7 @@ def _map(graph: Dataflow, given: Request, request: Request, arch: Architecture, 
                   assembled.span, made.exact, iterations)
 
 
-def _too_large(least: Least, arch: Architecture) -> str:
+def _too_large(least: LowerBound, arch: Architecture) -> str:
     return f"{least.what}: needs an II of {least.ii}, a tile has {arch.contexts} contexts"
 
 

@@ -1,4 +1,4 @@
-"""Ways of words through links and registers."""
+"""Route trees of nets through links and registers, and the registers of their waits."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,7 +8,8 @@ from spu.arch import timing
 from spu.arch.params import neighbour
 from spu.arch.program import Tile
 
-#: A tile whose crossbar has a word, and when: a result, from a link, or read from a register.
+#: A node of the modulo routing resource graph, not yet folded by the II: a tile whose crossbar has
+#: a word, and when: a result, from a link, or read from a register.
 Place = tuple[Tile, int]
 
 
@@ -37,10 +38,10 @@ Step = Hop | Wait
 
 
 @dataclass
-class Net:
-    """The ways of one operation's word to all its consumers: a tree of steps.
+class RouteTree:
+    """The route of a net: of the word of operation ``source`` to all its sinks.
 
-    ``into`` is the step that brings the word to a place, none at its first.
+    ``into``: by place, the step that brings the word there, none at its first.
     """
 
     source: int
@@ -57,26 +58,28 @@ class Net:
 
 @dataclass(frozen=True)
 class Routes:
-    """Ways of all words, and the registers of their waits: ``register[tile, cycle]``."""
+    """Route trees of all nets, and the registers of their waits: ``register[tile, cycle]``."""
 
-    nets: tuple[Net, ...]
+    trees: tuple[RouteTree, ...]
     register: dict[Place, int]
 
     @property
-    def wire(self) -> int:
+    def link_slots(self) -> int:
         """Link slots in use."""
-        return sum(isinstance(step, Hop) for net in self.nets for step in net.into.values())
+        return sum(isinstance(step, Hop) for tree in self.trees for step in tree.into.values())
 
 
-def allocate(nets: Iterable[Net], ii: int, registers: int
+def allocate(trees: Iterable[RouteTree], ii: int, registers: int
              ) -> tuple[dict[Place, int], list[tuple[Tile, int]]]:
     """Registers of all waits, or tile and slots of one for which there is none.
 
-    Waits are arcs of a circle of slots; first fit from the slot that the fewest are in.
+    Waits are arcs of a circle of slots, and colours are registers: first fit from the slot that the
+    fewest are in (the problem: A. Tucker, "Coloring a family of circular arcs", SIAM Journal on
+    Applied Mathematics 29, 1975).
     """
     waits: dict[Tile, list[tuple[int, int]]] = {}
-    for net in nets:
-        for (tile, time), last in net.registers().items():
+    for tree in trees:
+        for (tile, time), last in tree.registers().items():
             waits.setdefault(tile, []).append((time, last))
     register: dict[Place, int] = {}
     for tile, arcs in waits.items():

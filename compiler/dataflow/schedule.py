@@ -1,4 +1,10 @@
-"""Times and tiles of operations, by CP-SAT."""
+"""Modulo schedules with placement: what is asked, mobility of operations, and the exact search.
+
+The exact search gives each operation a cycle and a tile by constraint programming (CP-SAT), or
+proves that there is no schedule at an II.  Its constraints are those of modulo scheduling (B. R.
+Rau, "Iterative modulo scheduling", MICRO 27, 1994), dependences and one operation a slot of the
+modulo reservation table, with time for the hops between tiles.
+"""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -7,19 +13,22 @@ from functools import cached_property
 from ortools.sat.python import cp_model
 
 from compiler.dataflow.budget import MOST_SECONDS, Budget
-from compiler.dataflow.cycles import settle
+from compiler.dataflow.cycles import longest_paths
 from compiler.dataflow.graph import Dataflow, Edge
 from spu.arch import timing
 from spu.arch.params import REGISTERS, STAGES
 from spu.arch.program import Tile
 
-#: Deterministic seconds that a search may take, and those that shorten the ways.
-SEARCH, SHORTEN = 1.5, 0.3
-#: A hop costs as much as this many cycles of waiting: links are fewer than registers.
-HOP_COST = 4
-#: By operation, earliest and latest cycle.
+#: Deterministic seconds that a search may take, and those that shorten the routes; chosen, not
+#: tuned.
+FIND, SHORTEN = 1.5, 0.3
+#: A hop costs as much as this many cycles of waiting: links are fewer than registers; chosen, not
+#: tuned.
+HOP_CYCLES = 4
+#: Mobility: by operation, earliest and latest cycle.
 Window = Mapping[int, tuple[int, int]]
-#: Cycles beyond the longest path that an iteration may take, in initiation intervals.
+#: Cycles beyond the longest path that an iteration may take, in initiation intervals; chosen, not
+#: tuned.
 SPARE_STAGES = 2
 
 
@@ -51,7 +60,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Placed:
-    """Cycle of iteration 0 and tile of each operation."""
+    """A modulo schedule with placement: cycle of iteration 0 and tile of each operation."""
 
     ii: int
     time: dict[int, int]
@@ -109,56 +118,61 @@ class Request:
         write = timing.WRITE if edge in self.registered else 0
         return max(self.latency[edge.src], self.ready(edge.src) + write)
 
-    def least_way(self, edge: Edge) -> int:
-        """Least cycles between them, but for the hops."""
+    def least_routed(self, edge: Edge) -> int:
+        """Least cycles between them with a route, but for its hops."""
         return self.ready(edge.src) + timing.WRITE * (edge in self.registered)
 
 
-def arcs_of(request: Request, ii: int) -> list[tuple[int, int, int]]:
-    """Least cycles between operations at an II, in an order in which they settle soon."""
+def constraint_arcs(request: Request, ii: int) -> list[tuple[int, int, int]]:
+    """Dependences as arcs: source, destination, least cycles between them at an II.
+
+    In an order in which longest paths settle soon.
+    """
     return [(e.src, e.dst, request.least(e) - ii * e.distance)
             for e in request.graph.dependences_in_order]
 
 
-def earliest(request: Request, ii: int) -> dict[int, int] | None:
-    """Earliest cycle of each operation, None if a cycle is too long for the II."""
+def asap(request: Request, ii: int) -> dict[int, int] | None:
+    """Earliest cycle of each operation (ASAP), None if a recurrence is too long for the II."""
     early = dict.fromkeys(request.graph.operations, 0)
-    return early if settle(early, arcs_of(request, ii), request.budget.ask) else None
+    arcs = constraint_arcs(request, ii)
+    return early if longest_paths(early, arcs, request.budget.check) else None
 
 
-def windows(request: Request, ii: int, spare: int | None = SPARE_STAGES) -> Window | None:
-    """Earliest and latest cycle of each operation, None if there is none for some.
+def mobility(request: Request, ii: int, spare: int | None = SPARE_STAGES) -> Window | None:
+    """Earliest and latest cycle of each operation (ASAP, ALAP), None if there is none for some.
 
     ``spare``: initiation intervals beyond the longest path that an iteration may take, None for
     as many as there are stages.
     """
-    early = earliest(request, ii)
+    early = asap(request, ii)
     if early is None:
         return None
     end = STAGES * ii - 1 - request.leaving
     if spare is not None:
         end = min(end, max(early.values()) + spare * ii + request.grid.rows + request.grid.cols)
     before = dict.fromkeys(early, -end)
-    settle(before, [(d, s, w) for s, d, w in reversed(arcs_of(request, ii))], request.budget.ask)
+    arcs = [(d, s, w) for s, d, w in reversed(constraint_arcs(request, ii))]
+    longest_paths(before, arcs, request.budget.check)
     if any(early[n] > -before[n] for n in early):
         return None
     return {n: (early[n], -before[n]) for n in early}
 
 
-def with_registered(request: Request, ii: int) -> Request:
+def choose_registered(request: Request, ii: int) -> Request:
     """Of three words into an operation, choose the one that waits in a register.
 
     The one that can be there first of those that make no cycle too long for the II.
     """
     wide = request.graph.wide
     request = replace(request, free_choice=True)
-    window = windows(request, ii) if wide else None
+    window = mobility(request, ii) if wide else None
     for words in wide.values():
         choices = []
         for edge in words:
             trial = replace(request, registered=request.registered | {edge})
             if not request.early:  # the first hop hides the time of a register
-                window = windows(trial, ii)
+                window = mobility(trial, ii)
             if window is not None:
                 choices.append((window[edge.dst][0], window[edge.src][0] - ii * edge.distance,
                                 edge.operand, trial))
@@ -180,7 +194,7 @@ class _Model:
         self.count = count = grid.rows * grid.cols
         self.row, self.col, self.time, self.stage, self.number = (
             dict[int, cp_model.IntVar]() for _ in range(5))
-        keys = []
+        keys = []  # slots of the modulo reservation table
         for n in graph.operations:
             low, high = window[n]
             row = self.row[n] = model.new_int_var(0, grid.rows - 1, f"row{n}")
@@ -198,7 +212,7 @@ class _Model:
             keys.append(key)
         model.add_all_different(keys)
         self.waits: list[cp_model.LinearExpr] = []
-        self.ways: list[cp_model.IntVar] = []
+        self.lengths: list[cp_model.IntVar] = []
         for edge in graph.dependences:
             self._dependence(edge)
         stages = [model.new_int_var(0, STAGES - 1, f"guard{p}") for p in range(count)]
@@ -207,7 +221,7 @@ class _Model:
             model.add_element(self.number[n], stages, self.stage[n])
 
     def _dependence(self, edge: Edge) -> None:
-        """A word has the cycles that its way takes."""
+        """A word has the cycles that its route takes."""
         model, request = self.model, self.request
         if edge.src == edge.dst:
             if self.ii * edge.distance < request.least(edge):
@@ -218,7 +232,7 @@ class _Model:
         if edge.kind == "order":
             return
         hops = self._hops(edge.src, edge.dst)
-        model.add(between >= request.least_way(edge) + timing.HOP * hops)
+        model.add(between >= request.least_routed(edge) + timing.HOP * hops)
         station = request.graph.stations[edge]
         if station == edge.src:
             self.waits.append(between)
@@ -227,21 +241,21 @@ class _Model:
         # Beyond the hop that an operation's cycle includes; next door is as near as at home.
         far = model.new_int_var(0, request.grid.rows + request.grid.cols, "far")
         model.add(far >= hops - request.early)
-        self.ways.append(far)
+        self.lengths.append(far)
 
     def _hops(self, src: int, dst: int) -> cp_model.LinearExpr:
         """At least the hops between two operations."""
-        ways = []
+        along = []
         for axis, size in ((self.row, self.request.grid.rows), (self.col, self.request.grid.cols)):
-            way = self.model.new_int_var(0, size - 1, "way")
-            self.model.add(way >= axis[src] - axis[dst])
-            self.model.add(way >= axis[dst] - axis[src])
-            ways.append(way)
-        return ways[0] + ways[1]
+            hops = self.model.new_int_var(0, size - 1, "hops")
+            self.model.add(hops >= axis[src] - axis[dst])
+            self.model.add(hops >= axis[dst] - axis[src])
+            along.append(hops)
+        return along[0] + along[1]
 
     def solve(self) -> cp_model.CpSolver | Failure:
         """Any schedule."""
-        solver = solver_for(self.request, SEARCH)
+        solver = solver_for(self.request, FIND)
         status = solver.solve(self.model)
         self.request.budget.spend_exact(solver.response_proto.deterministic_time)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -249,8 +263,9 @@ class _Model:
         return Failure(status == cp_model.INFEASIBLE)
 
     def shorten(self, known: cp_model.CpSolver) -> cp_model.CpSolver:
-        """The schedule with the shortest waits and ways that is found from a known one."""
-        cost = cp_model.LinearExpr.sum([*self.waits, *(HOP_COST * way for way in self.ways)])
+        """The schedule with the shortest waits and routes that is found from a known one."""
+        wires = (HOP_CYCLES * length for length in self.lengths)
+        cost = cp_model.LinearExpr.sum([*self.waits, *wires])
         self.model.minimize(cost)
         for i in range(len(self.model.proto.variables)):
             variable = self.model.get_int_var_from_proto_index(i)
@@ -282,8 +297,9 @@ def solver_for(request: Request, limit: float) -> cp_model.CpSolver:
 
 
 def schedule(request: Request, ii: int) -> Placed | Failure:
-    """Times and tiles at an II; words have the time to get where they go, if links are free."""
-    window = windows(request, ii)
+    """A modulo schedule with placement at an II; words have the time for their hops, if links are
+    free."""
+    window = mobility(request, ii)
     if window is None:
         return Failure(True)
     model = _Model(request, ii, window)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from verif.area import bars
+from verif.area.lean import PAIRS
 from verif.area.study import DISTRIBUTIONS
 from verif.readme import listed
 
@@ -26,13 +27,13 @@ def verdicts(results: dict) -> Iterator[str]:
 def delays(results: dict) -> str:
     """Which lean units are faster and which slower than the peers of their bars."""
     rows = {row["unit"]: row for row in results["rows"]}
-    parts = []
+    parts, slower = [], 0
     for bar in bars.BARS:
         unit = bar.decoded or bar.unit
         for peer in (bar.peer, bar.block_peer):
             mine, other = rows[unit]["delay_ns"], rows[peer]["delay_ns"]
             parts.append(f"{unit} {mine:.0f}, {peer} {other:.0f}")
-    slower = sum(float(p.split(", ")[-2].split()[-1]) > float(p.split()[-1]) for p in parts)
+            slower += mine > other
     return (f"the fastest that each gets, {results['units']['delay']}: {'; '.join(parts)}. "
             f"PAL is the slower one in {slower} of {len(parts)}.")
 
@@ -49,6 +50,27 @@ def tails(results: dict) -> str:
         parts.append(f"{row['unit']} {lost[worst]:.1f}")
     return (f"what dot products lose against Gaussian data, dB, the worse of "
             f"{listed(list(DISTRIBUTIONS[1:]))}: {', '.join(parts)}.")
+
+
+def check_settings(results: dict) -> None:
+    """Raise ``ValueError`` unless default units are larger than lean ones, and better on outliers.
+    """
+    rows = {row["unit"]: row for row in results["rows"]}
+    for default, lean in dict.fromkeys((pair.default, pair.lean) for pair in PAIRS):
+        for column in ("dot_sqnr_db_outliers", "ge_per_lane"):
+            if rows[default][column] <= rows[lean][column]:
+                raise ValueError(f"{default} should be above {lean} in {column}")
+
+
+def octaves(results: dict) -> str:
+    """How a dot unit with block biases in whole octaves compares with one in 1/8: an adjective."""
+    area = {row["unit"]: row["ge_per_lane"] for row in results["rows"] if row["variant"]}
+    pairs = [(area[unit.replace(" step 1", " step 8")], fine) for unit, fine in area.items()
+             if unit.startswith("PAL8T") and unit.replace(" step 1", " step 8") in area
+             and " step 1" in unit]
+    if not pairs:
+        raise ValueError("no variants of PAL8T with block biases in 1/8 and in whole octaves")
+    return "smaller" if all(whole < fine for whole, fine in pairs) else "no smaller"
 
 
 def energies(results: dict) -> str:

@@ -9,6 +9,7 @@ from verif import stamps
 from verif.area.bars import Row
 from verif.area.edges import EDGE
 from verif.area.lean import FAMILIES, PAIRS
+from verif.baselines.elements import FP4_E2M1, FP6_E2M3, FP8_E2M5, FP8_E3M4, FP8_E4M3
 from verif.readme import fill, markdown_table, wrapped
 from verif.stamps import LEAN
 
@@ -109,8 +110,19 @@ def _uncut() -> str:
     fewer = ", ".join(f"{name} {bits}" for name, bits in default.items() if bits < first)
     return (f"**Uncut** means the default of PAL and of integers, but for guard bits: every block "
             f"scale begins with {first} of them, also where the default has fewer ({fewer}). "
-            "Windows of floats begin at 15 bits or at the exact product, whichever is less (E4M3 "
-            "would take 36 bits, E3M4 22, E2M5 16).")
+            f"{_windows()}")
+
+
+def _windows() -> str:
+    """Where windows of floats begin, and which products are wider."""
+    first = {f: FAMILIES[f"MX-{f.name}"].axes[0][0]
+             for f in (FP8_E4M3, FP8_E3M4, FP8_E2M5, FP6_E2M3, FP4_E2M1)}
+    wide = sorted((f for f, bits in first.items() if bits < f.product_bits),
+                  key=lambda f: -f.product_bits)
+    bits, = {first[f] for f in wide}
+    others = "".join(f", {f.name} {f.product_bits}" for f in wide[1:])
+    return (f"Windows of floats begin at {bits} bits or at the exact product, whichever is less "
+            f"({wide[0].name} would take {wide[0].product_bits} bits{others}).")
 
 
 def _measured(results: dict) -> str:

@@ -50,6 +50,7 @@ def process_text(results: dict, processes: dict[str, dict]) -> str:
 def text(results: dict) -> str:
     """The whole of ``docs/area.md``."""
     sections = [f"**{title}**\n\n{markdown_table(rows)}" for title, rows in tables(results)]
+    claims.check_settings(results)
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     return f"""# Area, delay and energy
 

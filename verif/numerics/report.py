@@ -7,10 +7,11 @@ from math import inf
 from pathlib import Path
 
 from verif import stamps
+from verif.area import claims as area_claims
 from verif.numerics import claims
 from verif.numerics.study import DISTRIBUTIONS, LENGTHS
 from verif.readme import fill, markdown_table, wrapped
-from verif.stamps import ACCURACY
+from verif.stamps import ACCURACY, AREA
 
 Row = list[str]
 
@@ -65,6 +66,8 @@ def markdown(results: dict) -> str:
                        for title, rows in tables(results)) + "\n"
 
 
+#: The results that the page of areas was written from.
+AREA_RESULTS = AREA.path.with_name("area.json")
 #: The results that the page was written from.
 BASELINE = ACCURACY.path.with_name("accuracy.json")
 #: What the README shows: formats, and distributions beside the network.
@@ -108,7 +111,7 @@ stores. `exact`: nothing is lost.
   weights and inputs of its 36 linear layers rounded, everything else float32, on 32 sentences.
 * **PAL**: blocks of 32, of 16 where the name says `/16`. Block biases are in steps of 1/8 octave;
   in whole octaves for PAL8U, as the format has them, and for PAL8T-oct, the same codes for a
-  smaller dot unit ([area](area.md)).
+  {area_claims.octaves(json.loads(AREA_RESULTS.read_text()))} dot unit ([area](area.md)).
 * **Peers**: definitions and sources in `verif/baselines/`. `/8th` is an element under PAL's own
   block bias in 1/8 octave, searched for the least squared error; INT8/64 has a float16 scale for
   64. Where a definition leaves a choice, the docstring there says what was chosen.

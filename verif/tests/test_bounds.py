@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compiler.dataflow.bounds import bounds
-from compiler.dataflow.cycles import Arc, critical_cycle, settle
+from compiler.dataflow.cycles import Arc, critical_cycle, longest_paths
 from compiler.dataflow.graph import from_json
 from compiler.dataflow.schedule import Grid
 from verif import dataflows
@@ -66,7 +66,7 @@ def test_a_cycle_that_is_late_by_little_is_found_among_many():
             body.edge((a, int(b == nodes[0]) * (50 - (ring == 17))), b, 0)
     graph = from_json(body.json())
     found = bounds(graph, Grid(16, 16, {}), dict.fromkeys(graph.operations, 99))
-    assert found.rec == -(-25 * 99 // 49) == 51
+    assert found.rec_mii == -(-25 * 99 // 49) == 51
     assert sorted(found.cycle) == list(range(17 * 25, 18 * 25))
 
 
@@ -75,12 +75,12 @@ def test_operations_of_a_part_of_the_tiles_are_counted_with_those_of_parts_of_it
     tiles = Grid(4, 4, {}).tiles
     grid = Grid(4, 4, {"a": frozenset(tiles[:4]), "b": frozenset(tiles[:3])})
     found = bounds(graph, grid, dict.fromkeys(graph.operations, 1))
-    assert found.res == 3
+    assert found.res_mii == 3
     assert "12 operations (a, b) on the 4 tiles" in found.resource
 
 
-def test_values_settle_unless_a_cycle_raises_them():
+def test_longest_paths_exist_unless_a_cycle_raises_them():
     value = {0: 0}
-    assert settle(value, [(1, 2, 4), (0, 1, 3), (2, 1, -4)])
+    assert longest_paths(value, [(1, 2, 4), (0, 1, 3), (2, 1, -4)])
     assert value == {0: 0, 1: 3, 2: 7}
-    assert not settle({0: 0}, [(0, 1, 3), (1, 0, -2)])
+    assert not longest_paths({0: 0}, [(0, 1, 3), (1, 0, -2)])

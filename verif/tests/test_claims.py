@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from spu.arch.params import CONFIGS
 from verif.area import claims as area_claims
 from verif.area import lean, lean_report, lean_study, report
 from verif.area.netlists import WrongNetlist, checked_area
@@ -14,8 +15,9 @@ from verif.area.study import by_name
 from verif.numerics import claims
 from verif.numerics import report as accuracy_report
 from verif.numerics.study import DISTRIBUTIONS
+from verif.performance import binds
 from verif.readme import README, fill, part
-from verif.stamps import ACCURACY, AREA, LEAN
+from verif.stamps import ACCURACY, AREA, LEAN, PERFORMANCE
 
 
 def results(of):
@@ -100,6 +102,48 @@ def test_claims_of_area_turn_with_the_data():
             unit["ge"] *= 2
     assert met.startswith("PAL8U lean: met against INT8")
     assert next(area_claims.verdicts(uncut)).startswith("PAL8U lean: missed against INT8")
+
+
+def test_comparatives_of_pages_turn_with_the_data():
+    found = results(report)
+    assert area_claims.octaves(found) == "smaller"
+    for row in found["rows"]:
+        if row["unit"] == "PAL8T L6 k12 step 8, decoded":
+            row["ge_per_lane"] *= 2
+        if row["unit"] == "PAL6T lean":
+            row["dot_sqnr_db_outliers"] += 20
+    assert area_claims.octaves(found) == "no smaller"
+    with pytest.raises(ValueError, match="PAL6T default should be above PAL6T lean"):
+        report.text(found)
+
+
+def _product(depth, ii, steady):
+    return {"shape": [64, depth, 64], "ii": ii, "steady": steady, "cycles": 8 * depth + 41,
+            "ideal_cycles": 8 * depth}
+
+
+def test_what_binds_products_is_read_from_their_rows():
+    arch = CONFIGS["basic"]
+    rows = [_product(256, 16, 1.0), _product(64, 8, 1.0), _product(32, 4, 0.25),
+            _product(200, 4, 0.4)]
+    said = "\n".join(binds(rows, arch))
+    assert "depths below 64 cannot keep all tiles busy with 64 outputs (64 x 32 x 64 use 25 % of" \
+        in said
+    assert "no multiple of 64" in said
+    assert "some 40 cycles" in said
+    rows[3]["ii"] = 16
+    with pytest.raises(ValueError, match="depths of multiples of 64 alone should reach 90%"):
+        list(binds(rows, arch))
+
+
+def test_the_page_of_performance_says_what_its_rows_say():
+    page = without_stamp(PERFORMANCE)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in page.splitlines() if line.count("|") == 11][2:]
+    found = [{"shape": [int(n) for n in row[0].split(" x ")], "ii": int(row[2]),
+              "cycles": int(row[4]), "ideal_cycles": int(row[7]),
+              "steady": None if row[8] == "-" else float(row[8]) / 100} for row in rows]
+    assert "\n".join(binds(found, CONFIGS["basic"])) in page
 
 
 def test_lean_rows_keep_their_rules():

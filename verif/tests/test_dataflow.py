@@ -91,7 +91,7 @@ def test_memory_operations_keep_to_their_columns():
 def test_recurrence_bound_is_the_longest_cycle_by_its_distance(ops, distance, rec):
     graph = from_json(_chain(*ops, distance=distance))
     found = bounds(graph, _grid(16), dict.fromkeys(graph.operations, 1))
-    assert (found.res, found.rec) == (1, rec)
+    assert (found.res_mii, found.rec_mii) == (1, rec)
     if rec > 1:
         assert set(found.cycle) == set(graph.operations)
         assert "cycle" in found.binding(graph)
@@ -103,9 +103,9 @@ def test_resource_bound_counts_memory_apart_and_constants_not():
         body.op("load", body.op("const"))
     graph = from_json(body.json())
     latency = dict.fromkeys(graph.operations, 1)
-    assert bounds(graph, _grid(16), latency).res == 1
+    assert bounds(graph, _grid(16), latency).res_mii == 1
     found = bounds(graph, _grid(4), latency)
-    assert found.res == 3
+    assert found.res_mii == 3
     assert "9 operations (load) on the 4 tiles" in found.binding(graph)
 
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from compiler.dataflow import cycles
 from compiler.dataflow.budget import Budget, OutOfTimeError
 from compiler.dataflow.graph import from_json, to_json
-from compiler.dataflow.least import least_ii
 from compiler.dataflow.legalise import legalise
+from compiler.dataflow.lower_bound import lower_bound
 from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel, minimum_ii
 from compiler.dataflow.memory import uses_memory
 from compiler.dataflow.schedule import Grid, Request
@@ -182,7 +182,7 @@ class _Asked(Budget):
 
     most: int = 0
 
-    def ask(self):
+    def check(self):
         self.most -= 1
         if self.most < 0:
             raise OutOfTimeError
@@ -198,14 +198,14 @@ def test_bounds_of_adverse_graphs_end_when_the_seconds_do():
 
 
 def test_bounds_ask_for_the_time_as_they_work(monkeypatch):
-    monkeypatch.setattr(cycles, "LOOK", 1)
+    monkeypatch.setattr(cycles, "PIECE", 1)
     graph = from_json(_adverse(300, 90))
     request = Request(graph, Grid(3, 3, {}), dict.fromkeys(graph.operations, 1), 1)
     asked = []
     for most in (0, 5, 40, 1 << 20):
         budget = _Asked()
         budget.most = most
-        least = least_ii(replace(request, budget=budget), 64, search=False)
+        least = lower_bound(replace(request, budget=budget), 64, search=False)
         assert least.stopped == (budget.most < 0)
         assert least.ii >= least.bounds.mii == 34
         asked.append(most - budget.most)
@@ -217,7 +217,7 @@ def test_bounds_ask_for_the_time_as_they_work(monkeypatch):
 
 def test_the_cycle_that_is_known_when_time_is_over_is_the_bound(monkeypatch):
     """A small one; and one whose long arc is carried round an arc a round, against their order."""
-    monkeypatch.setattr(cycles, "LOOK", 1)
+    monkeypatch.setattr(cycles, "PIECE", 1)
     arcs = [(0, 1, 3, 0), (1, 0, 3, 2), (10, 49, 500, 1)]
     arcs += [(i + 1, i, 1, 1) for i in range(10, 49)]
 

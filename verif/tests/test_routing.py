@@ -1,4 +1,4 @@
-"""Ways of words: nothing is used twice, and operations move where there is no way."""
+"""Routing: nothing is used twice, and operations move where there is no route."""
 
 import os
 from collections import Counter
@@ -10,9 +10,9 @@ from compiler.dataflow.anneal import anneal
 from compiler.dataflow.graph import from_json
 from compiler.dataflow.legalise import legalise
 from compiler.dataflow.mapper import grid_architecture, map_dataflow
-from compiler.dataflow.negotiate import Congested, Routed, negotiate
+from compiler.dataflow.pathfinder import Congested, Routed, negotiate
 from compiler.dataflow.route import Wait
-from compiler.dataflow.schedule import Failure, Grid, Placed, Request, schedule, with_registered
+from compiler.dataflow.schedule import Failure, Grid, Placed, Request, choose_registered, schedule
 from compiler.errors import CompileError
 from pal_units.compiled import code_directory
 from verif import dataflows
@@ -20,8 +20,8 @@ from verif import dataflows
 
 def _request(content: dict, rows: int, cols: int, ii: int) -> Request:
     graph = legalise(from_json(content))
-    return with_registered(Request(graph, Grid(rows, cols, {}), dict.fromkeys(graph.operations, 1),
-                                   early=1), ii)
+    return choose_registered(Request(graph, Grid(rows, cols, {}),
+                                     dict.fromkeys(graph.operations, 1), early=1), ii)
 
 
 def _scheduled(request: Request, ii: int) -> Placed:
@@ -33,7 +33,7 @@ def _scheduled(request: Request, ii: int) -> Placed:
 def _check(request: Request, found: Routed) -> None:
     """Every word arrives, from a register where it must, and no resource has too many users."""
     placed, used = found.placed, Counter[tuple]()
-    nets = {net.source: net for net in found.routes.nets}
+    nets = {net.source: net for net in found.routes.trees}
     held: dict[tuple, set[int]] = {}
     for net in nets.values():
         parts = set()
@@ -72,7 +72,7 @@ def _check(request: Request, found: Routed) -> None:
     (dataflows.random_body(2, 36), 4, 4, 3), (dataflows.random_body(5, 60), 4, 4, 4),
     (dataflows.stencil(4), 5, 5, 3), (dataflows.butterflies(8), 6, 6, 2)],
     ids=lambda value: value["name"] if isinstance(value, dict) else str(value))
-def test_ways_of_a_schedule_that_had_none(content, rows, cols, ii):
+def test_routes_of_a_schedule_that_had_none(content, rows, cols, ii):
     """Schedules of the exact search are full of words that meet."""
     request = _request(content, rows, cols, ii)
     placed = _scheduled(request, ii)
@@ -143,13 +143,13 @@ def test_constants_go_to_tiles_that_hold_them():
 
 @pytest.mark.parametrize("content", [dataflows.product(12), dataflows.stencil(8),
                                      dataflows.random_body(102, 180)], ids=lambda c: c["name"])
-def test_large_graphs_that_the_ways_of_words_make_difficult(content):
+def test_large_graphs_that_routing_makes_difficult(content):
     mapped = map_dataflow(from_json(content), grid_architecture(8, 8, "all"), unit_latency=True,
                           seconds=600)
     assert mapped.placed.ii == mapped.bounds.mii
 
 
-def test_annealing_is_warmed_up_again_for_words_that_are_late():
+def test_annealing_is_reheated_for_dependences_that_are_short():
     """Operations on almost all tiles in almost all cycles."""
     request = _request(dataflows.random_body(106, 240), 7, 7, 5)
     assert isinstance(anneal(request, 5, 0.25, 0), Failure)
@@ -158,7 +158,7 @@ def test_annealing_is_warmed_up_again_for_words_that_are_late():
 
 def test_kernels_of_another_version_are_compiled_again(tmp_path):
     """What is compiled holds all that it calls, of other files too; numba goes by their times."""
-    file = tmp_path / "moves.py"
+    file = tmp_path / "placement.py"
     file.write_text("HOP = 1\n")
     first = code_directory((file,))
     code_directory.cache_clear()
@@ -174,5 +174,5 @@ def test_kernels_of_another_version_are_compiled_again(tmp_path):
     code_directory.cache_clear()
     second = code_directory((file,))
     assert [str(path) for path in (tmp_path / "__pycache__").iterdir()] == [second]
-    assert {"moves.py", "params.py"} <= {path.name for path in kernel._SOURCES}
+    assert {"placement.py", "params.py"} <= {path.name for path in kernel._SOURCES}
     assert "limits.py" not in {path.name for path in kernel._SOURCES}

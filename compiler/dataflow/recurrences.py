@@ -1,4 +1,4 @@
-"""Proof that the cycles of a graph have no places at an II, whatever the rest of it does.
+"""Proof that the recurrences of a graph cannot be placed at an II, whatever the rest of it does.
 
 Operations of a recurrence have little time for hops: those of a cycle that is as long as the II
 stay in one tile.  The exact search decides quickly about the operations of a strongly connected
@@ -14,12 +14,12 @@ from compiler.dataflow.schedule import Request, solver_for
 from spu.arch import timing
 
 #: Deterministic seconds that a proof may take, and operations of a component beyond which none is
-#: tried.
+#: tried; chosen, not tuned.
 PROOF, MOST = 0.8, 200
 
 
-def without_places(request: Request, ii: int) -> tuple[int, ...]:
-    """Operations of cycles that are proven to have no places at an II; none if it is not known.
+def unplaceable(request: Request, ii: int) -> tuple[int, ...]:
+    """Operations of recurrences that provably cannot be placed at an II; none if it is not known.
 
     Any of three words may be the one that waits in a register, which takes no time here.
     """
@@ -28,14 +28,16 @@ def without_places(request: Request, ii: int) -> tuple[int, ...]:
              if 1 < len(part) <= MOST]
     seen = set[tuple]()
     for part in sorted(parts, key=lambda part: (len(part), part)):
-        core = _Core(request, ii, part)
-        if core.shape not in seen and core.refuted():
+        component = _Component(request, ii, part)
+        if component.shape not in seen and component.refuted():
             return tuple(part)
-        seen.add(core.shape)
+        seen.add(component.shape)
     return ()
 
 
-class _Core:
+class _Component:
+    """A strongly connected component: operations of recurrences that depend on each other."""
+
     def __init__(self, request: Request, ii: int, part: list[int]) -> None:
         self.request, self.ii, self.part = request, ii, part
         self.at = {n: i for i, n in enumerate(part)}
@@ -50,7 +52,7 @@ class _Core:
                 tuple((self.at[e.src], self.at[e.dst], e.distance, e.kind) for e in self.edges))
 
     def refuted(self) -> bool:
-        """Whether there are no places, as the exact search proves in its time."""
+        """Whether there is no placement, as the exact search proves in its time."""
         apart = self._apart(order=True)
         together = self._together(apart)
         if max(map(len, together)) > self.ii:
@@ -122,11 +124,11 @@ class _Core:
             model.add(between >= self.request.latency[e.src])
             a, b = tile_of[src], tile_of[dst]
             if e.kind != "order" and a != b:
-                ways = []
+                along = []
                 for axis, size in ((row, grid.rows), (col, grid.cols)):
-                    way = model.new_int_var(0, size - 1, "way")
-                    model.add(way >= axis[a] - axis[b])
-                    model.add(way >= axis[b] - axis[a])
-                    ways.append(way)
-                model.add(between >= self.request.ready(e.src) + timing.HOP * (ways[0] + ways[1]))
+                    hops = model.new_int_var(0, size - 1, "hops")
+                    model.add(hops >= axis[a] - axis[b])
+                    model.add(hops >= axis[b] - axis[a])
+                    along.append(hops)
+                model.add(between >= self.request.ready(e.src) + timing.HOP * sum(along))
         return model
