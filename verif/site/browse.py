@@ -41,7 +41,7 @@ class _Page(HTMLParser):
             self.loads.append(given.get("href", ""))
         elif "src" in given:
             self.loads.append(given["src"])
-        self._paragraph = self._paragraph and tag != "p" or tag == "p"
+        self._paragraph = self._paragraph or tag == "p"
         self._code = self._code or tag == "code"
 
     def handle_endtag(self, tag: str) -> None:

@@ -8,15 +8,20 @@ from mkdocs.structure.files import File, Files
 from verif.site.links import for_site, linked_files
 from verif.site.pages import ROOT, in_checkout, in_site, pages, sections, text
 
-#: Stands in for workers, which browsers refuse to pages that are opened as files.
+#: Stands in for workers, which browsers refuse to pages that are opened as files.  The offline
+#: plugin knows it by this name, and then takes none from the network.
 WORKER = "assets/iframe-worker.js"
+STYLE = "assets/site.css"
+#: Files of this folder by their place in the site.
+OWN = {WORKER: "worker.js", STYLE: "site.css"}
 
 
 def on_config(config: Any) -> Any:
-    """The navigation, and the script that the search needs without a server."""
+    """The navigation, the script that the search needs without a server, and the style."""
     config.nav = [{section: [in_site(page) for page in names]}
                   for section, names in sections().items()]
     config.extra["polyfills"] = [WORKER]
+    config.extra_css = [STYLE]
     return config
 
 
@@ -27,8 +32,9 @@ def on_files(files: Files, config: Any) -> Files:
             files.append(File.generated(config, in_site(page), content=text(page)))
     for path in linked_files():
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
-    script = Path(__file__).with_name("worker.js")
-    files.append(File.generated(config, WORKER, abs_src_path=str(script)))
+    for place, name in OWN.items():
+        path = Path(__file__).with_name(name)
+        files.append(File.generated(config, place, abs_src_path=str(path)))
     return files
 
 

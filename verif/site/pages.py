@@ -1,14 +1,14 @@
 """Pages of the site: those of ``docs/`` and some that lie beside the code.
 
-Paths are those of the checkout.  The site has what is in ``docs/`` at its top, and other files where
-they lie in the checkout.  The navigation is written here and not in ``mkdocs.yml``, so that tests
-read it without MkDocs.
+Paths are those of the checkout.  The site has what is in ``docs/`` at its top, and other files
+where they lie in the checkout.  The navigation is written here and not in ``mkdocs.yml``, so that
+tests read it without MkDocs.
 """
 
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[2]
-#: Sections with their pages in order; a name that ends with a slash stands for all pages of a folder.
+#: Sections with their pages in order; a name that ends with a slash is all pages of a folder.
 SECTIONS = {
     "Overview": ("README.md", "docs/architecture.md", "examples/README.md", "docs/glossary.md",
                  "docs/beside.md"),
