@@ -33,8 +33,8 @@ def on_files(files: Files, config: Any) -> Files:
     for path in linked_files():
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     for place, name in OWN.items():
-        path = Path(__file__).with_name(name)
-        files.append(File.generated(config, place, abs_src_path=str(path)))
+        source = Path(__file__).with_name(name)
+        files.append(File.generated(config, place, abs_src_path=str(source)))
     return files
 
 
