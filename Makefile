@@ -21,6 +21,7 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
+SITE  := $(VENV)/site
 # setuptools, which installs the project, takes these for names of variables.
 NAMES := *'$$'[A-Za-z_]*|*[{}]*
 
@@ -29,7 +30,7 @@ NAMES := *'$$'[A-Za-z_]*|*[{}]*
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal onnx fuzz models squares mapping bless bench docs stamps lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal onnx fuzz models squares mapping bless bench docs site stamps lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,7 +58,7 @@ test: $(READY) ## what CI runs: lint, types, unit and array tests
 	@mkdir -p build
 	$(BIN)/python -m pytest -v -n $(JOBS) --dist worksteal -m "not regress" --junitxml build/junit.xml $(PYTEST_ARGS)
 
-regress: $(READY) $(STUDY) $(FPGA) ## slow suites: all tests, more seeds and images, real network
+regress: $(READY) $(STUDY) $(FPGA) $(SITE) ## slow suites: all tests, more seeds and images, real network
 	@mkdir -p build
 	$(BIN)/python -m pytest -v -n $(JOBS) --dist worksteal --junitxml build/junit-regress.xml $(PYTEST_ARGS)
 
@@ -116,6 +117,14 @@ docs: $(READY) ## write the generated pages of docs/ (accuracy and area from bui
 	$(BIN)/python -m verif.numerics.report
 	$(BIN)/python -m verif.area.report
 	$(BIN)/python -m verif.area.lean_report
+
+$(SITE): requirements-site.lock $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-site.lock
+	@touch $@
+
+site: $(SITE) ## the documentation with search, read without a server or network: build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo build/site/index.html
 
 stamps: $(READY) ## which costly pages are not made from the sources of now
 	$(BIN)/python -m verif.stamps
