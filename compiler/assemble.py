@@ -27,17 +27,10 @@ def assemble(mapping: Mapping, arch: Architecture) -> Image:
 
 
 def _contexts(image: Image, mapping: Mapping) -> None:
-    """Merge the actions of each slot; all slots of all tiles are written."""
-    contexts: dict[tuple[Tile, int], dict[str, int]] = {
-        (tile, slot): {} for tile in image.arch.tiles for slot in range(mapping.ii)}
-    for action in mapping.actions:
-        fields = contexts[action.tile, action.time % mapping.ii]
-        for name, value in action.fields:
-            if fields.setdefault(name, value) != value:
-                raise ValueError(f"two values for {name} of tile {action.tile} in slot "
-                                 f"{action.time % mapping.ii}")
-    for (tile, slot), fields in contexts.items():
-        image.write(Space.CONTEXT, tile, slot, fields)
+    """All slots of all tiles are written."""
+    for tile in image.arch.tiles:
+        for slot in range(mapping.ii):
+            image.write(Space.CONTEXT, tile, slot, mapping.fields.get((tile, slot), {}))
 
 
 def _weights(image: Image, mapping: Mapping) -> None:
@@ -95,9 +88,8 @@ def _registers(image: Image, mapping: Mapping) -> None:
 
 def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
     """Address generators of a home: words of an iteration in a ring of buffers."""
-    words, slices = len(home.writes), image.arch.slices_per_word(mapping.network.fmt)
-    last_read = [max(home.reads[i] for i in range(len(home.reads)) if i // slices % words == w)
-                 for w in range(words)]
+    words = len(home.writes)
+    last_read = [max(home.reads[w::words]) for w in range(words)]
     buffers = 1 + max((read - write) // mapping.ii
                       for read, write in zip(last_read, home.writes, strict=True))
     if buffers * words > image.arch.memory_words:
@@ -107,7 +99,7 @@ def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
     generators: tuple[tuple[int, dict, list[tuple[int, int]]], ...] = (
         (TileRegister.WRITE, {}, [(words, 1), ring]),
         (TileRegister.READ, {"guard": {"stage": stage, "slot": slot, "predicate": EXISTS}},
-         [(slices, 0), (words, 1), (home.passes, 0), ring]),
+         [(words, 1), (home.passes, 0), ring]),
     )
     for first, base, loops in generators:
         write_generator(image, home.tile, first, base, loops)

@@ -52,6 +52,7 @@ class Mapping:
     that homes play: results of a block are stored in the order in which they arrive.
     ``constants[tile]`` lists the (layer, group, drained word) whose biases a tile holds.
     ``reads[column, time]`` is the input word that a north stream gives then.
+    ``fields`` are those of contexts, by tile and slot.
     ``emitted[column]`` lists (time, group, drained word) of the words of a south stream.
     """
 
@@ -65,6 +66,7 @@ class Mapping:
     constants: dict[Tile, list[tuple[int, int, int]]] = field(default_factory=dict)
     reads: dict[tuple[int, int], int] = field(default_factory=dict)
     emitted: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
+    fields: dict[tuple[Tile, int], dict[str, int]] = field(default_factory=dict)
     wire: int = 0
 
     @property

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compiler.dataflow.crossbars import Crossbars
 from compiler.dataflow.graph import Edge
 from compiler.dataflow.operations import Function, constant_data, mode_of
-from compiler.dataflow.route import Hop, Place, Routes, RouteTree, Wait
+from compiler.dataflow.route import Place, Routes, RouteTree, Wait
 from compiler.dataflow.schedule import Placed, Request
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, Space, TileRegister
 from spu.arch.context import CONTEXT, Source
 from spu.arch.operations import CONSTANT, IN, OPERATIONS, OUT
-from spu.arch.params import EXISTS, NEIGHBOURS, Architecture
+from spu.arch.params import EXISTS, Architecture
 from spu.arch.program import Tile, Timing, write_region
 
 #: Operation codes that a context holds; 0 is no operation.
@@ -55,17 +56,11 @@ class _Assembler:
     def run(self) -> Assembled:
         ports = {n: self._ports(n) for n in self.graph.operations}
         self._constants(ports)
-        self._register_ports(ports)
+        self.crossbars = Crossbars(self.routes, self.ii, self.fields, self._second(ports))
         for n in self.graph.operations:
             self._operation(n, ports[n])
         for net in self.routes.trees:
-            for step in net.into.values():
-                if isinstance(step, Hop):
-                    self._at(step.start)[step.link] = self._source(net, step.start)
-                elif isinstance(step, Wait):
-                    self._at(step.start).update(
-                        register=self._source(net, step.start),
-                        register_write=self.routes.register[step.start])
+            self.crossbars.connect(net, self._own(net))
         return self._image()
 
     def _at(self, place: Place) -> dict[str, int]:
@@ -90,14 +85,8 @@ class _Assembler:
     def _place(self, n: int) -> Place:
         return self.placed.tile[n], self.placed.time[n]
 
-    def _register_ports(self, ports: Mapping[int, Mapping[Edge, str]]) -> None:
-        """Give every read register of a slot one of its two ports."""
-        reads: dict[tuple[Tile, int], set[int]] = {}
-        for net in self.routes.trees:
-            for place, step in net.into.items():
-                if isinstance(step, Wait):
-                    reads.setdefault((place[0], place[1] % self.ii), set()).add(
-                        self.routes.register[step.start])
+    def _second(self, ports: Mapping[int, Mapping[Edge, str]]) -> dict[tuple[Tile, int], int]:
+        """Registers that operands c read."""
         second = {}
         for n, edges in ports.items():
             for edge, port in edges.items():
@@ -106,28 +95,11 @@ class _Assembler:
                     step = self.nets[edge.src].into[tile, time + self.ii * edge.distance]
                     assert isinstance(step, Wait)
                     second[tile, time % self.ii] = self.routes.register[step.start]
-        self.port: dict[tuple[Tile, int], dict[int, Source]] = {}
-        for key, numbers in reads.items():
-            last = second.get(key)
-            chosen = self.port[key] = {}
-            for number in sorted(numbers, key=lambda r: (r == last, r)):
-                first = number != last and Source.REGISTER_A not in chosen.values()
-                chosen[number] = Source.REGISTER_A if first else Source.REGISTER_B
-                fields = self.fields.setdefault(key, {})
-                name = "register_a" if first else "index"
-                assert name not in fields, f"too many reads in tile and slot {key}"
-                fields[name] = number
+        return second
 
-    def _source(self, net: RouteTree, place: Place) -> int:
-        """Where a crossbar has the net's word at a place."""
-        step = net.into[place]
-        if step is None:
-            op = self.graph.nodes[net.source].op
-            return int((OPERATIONS[op].source if self.kernel else Source.ALU).value)
-        if isinstance(step, Hop):
-            return int(Source[NEIGHBOURS[step.link][2].upper()].value)
-        key = place[0], place[1] % self.ii
-        return int(self.port[key][self.routes.register[step.start]].value)
+    def _own(self, net: RouteTree) -> Source:
+        """Where the word of an operation appears."""
+        return OPERATIONS[self.graph.nodes[net.source].op].source if self.kernel else Source.ALU
 
     def _operation(self, n: int, ports: Mapping[Edge, str]) -> None:
         tile, time = self._place(n)
@@ -138,8 +110,9 @@ class _Assembler:
             if self.graph.nodes[edge.src].op == CONSTANT:
                 fields[port] = int(Source.CONSTANT.value)
             elif port != "c":
-                fields[port] = self._source(self.nets[edge.src],
-                                            (tile, time + self.ii * edge.distance))
+                net = self.nets[edge.src]
+                fields[port] = self.crossbars.source(net, (tile, time + self.ii * edge.distance),
+                                                     self._own(net))
 
     def _array_op(self, n: int) -> int:
         """An operation of the array; words come in from the north, and go out to the south."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compiler.dataflow.graph import Edge
 from compiler.dataflow.kernel import kernel
@@ -49,7 +50,7 @@ from compiler.dataflow.rip_up import (
     rip_up_and_reroute,
 )
 from compiler.dataflow.route import Hop, Routes, RouteTree, Wait, allocate
-from compiler.dataflow.schedule import Placed, Request, mobility
+from compiler.dataflow.schedule import Grid, Placed, Request, mobility
 from spu.arch.operations import CONSTANT
 
 #: Iterations of negotiation before operations move; chosen, not tuned.
@@ -101,8 +102,13 @@ def negotiate(request: Request, placed: Placed, expansions: float = EXPANSIONS
     order = _order(nets, placement, mrrg)
     fed = {e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT}
     constant = np.array([n in fed for n in graph.operations])
-    for expanded in _negotiation(mrrg, nets, order, constraints, placement, constant):
+    _prepare(mrrg, placement, constant, FIRST_FACTOR)
+    for expanded in _negotiation(mrrg, nets, order, placement):
         request.budget.spend(expanded * SECONDS_PER_EXPANSION)
+    if mrrg.totals["overuse"]:
+        # Operations will move, and others will be in the way.
+        mrrg.history[:] = 0.0
+        update_costs(mrrg, PRESENT_FACTOR, 0.0)
     if mrrg.totals["overuse"] > HOPELESS:
         return Congested(_overused(request, mrrg, constraints, placement), True)
     for attempt in range(ALLOCATIONS):
@@ -112,7 +118,7 @@ def negotiate(request: Request, placed: Placed, expansions: float = EXPANSIONS
         reason = _overused(request, mrrg, constraints, placement)
         if reason:
             return Congested(reason)
-        trees = tuple(_route_tree(request, mrrg, nets, edges[k].src, placement, net)
+        trees = tuple(_route_tree(request.grid, mrrg, nets, edges[k].src, placement, net)
                       for net, k in enumerate(begin[:-1]))
         register, full = allocate(trees, ii, request.registers)
         if not full:
@@ -166,10 +172,10 @@ def _order(nets: Nets, placement: Placement, mrrg: Mrrg) -> NetOrder:
         tree_size=np.zeros_like(mrrg.tree_size))
 
 
-def _route_tree(request: Request, mrrg: Mrrg, nets: Nets, source: int, placement: Placement,
+def _route_tree(grid: Grid, mrrg: Mrrg, nets: Nets, source: int, placement: Placement,
                 net: int) -> RouteTree:
     """The route tree of a net."""
-    tiles, n = request.grid.tiles, nets.source[net]
+    tiles, n = grid.tiles, nets.source[net]
     origin = tiles[placement.tile[n]], int(placement.time[n] + nets.ready[net])
     tree, begin = RouteTree(source, {origin: None}), mrrg.tree_begin[net]
     for kind, tile, start, to, end in mrrg.branch[begin:begin + mrrg.tree_size[net]].tolist():
@@ -180,46 +186,73 @@ def _route_tree(request: Request, mrrg: Mrrg, nets: Nets, source: int, placement
 
 def _overused(request: Request, mrrg: Mrrg, constraints: Constraints, placement: Placement) -> str:
     """What has more users than it holds, or nothing."""
-    if mrrg.totals["given_up"]:
-        return "the way of a word is too long to be searched"
+    if reason := _congestion(request.grid, mrrg):
+        return reason
     tiles = request.grid.tiles
-    full = [f"{RESOURCES[kind]} of tile {tiles[tile]} in slot {slot}" for kind, tile, slot in zip(
-        *(index.tolist() for index in np.nonzero(mrrg.occupancy > mrrg.capacity)), strict=True)]
-    if full:
-        return "no free way through " + ", ".join(full[:3])
     over = [tile for i, tile in enumerate(tiles) if excess(constraints, placement, i)]
     return f"{' and '.join(s.name for s in request.scarce)} of tile {over[0]}" if over else ""
 
 
-def _negotiation(mrrg, nets, order, constraints, placement, constant) -> Generator[float]:
+def _congestion(grid: Grid, mrrg: Mrrg) -> str:
+    """Which routing resources are overused, or nothing."""
+    if mrrg.totals["given_up"]:
+        return "the way of a word is too long to be searched"
+    full = [f"{RESOURCES[kind]} of tile {grid.tiles[tile]} in slot {slot}"
+            for kind, tile, slot in zip(*(index.tolist() for index in np.nonzero(
+                mrrg.occupancy > mrrg.capacity)), strict=True)]
+    return "no free way through " + ", ".join(full[:3]) if full else ""
+
+
+def route_placed(grid: Grid, ii: int, registers: int, nets: Nets, placement: Placement,
+                 constant: NDArray, latest: NDArray) -> Routes | str:
+    """Routes for nets between operations that stay where they are, or what is overused.
+
+    ``constant`` (operations,): reads a constant; ``latest``: as for ``mrrg_of``.  Numbers of
+    operations are the sources of route trees.
+    """
+    mrrg = mrrg_of(grid, ii, registers, nets, latest)
+    order = _order(nets, placement, mrrg)
+    _prepare(mrrg, placement, constant, FIRST_FACTOR)
+    for attempt in range(ALLOCATIONS):
+        for _ in _negotiation(mrrg, nets, order, placement, attempt > 0):
+            pass
+        if mrrg.totals["overuse"] or mrrg.totals["given_up"]:
+            break
+        trees = tuple(_route_tree(grid, mrrg, nets, int(nets.source[net]), placement, net)
+                      for net in range(len(nets.source)))
+        register, full = allocate(trees, ii, registers)
+        if not full:
+            return Routes(trees, register)
+        for (row, col), slot in full:
+            mrrg.capacity[HOLD, row * grid.cols + col, slot] -= 1
+    return _congestion(grid, mrrg) or "registers for words that wait"
+
+
+def _negotiation(mrrg, nets, order, placement, again=False) -> Generator[float]:
     """Route all nets, and again those that meet others, until none do or nothing helps.
 
-    Yields the nodes expanded in each part of the work.
+    ``again``: there are routes already.  Yields the nodes expanded in each part of the work.
     """
     factor = FIRST_FACTOR
-    _prepare(mrrg, constraints, placement, constant, factor)
     for iteration in range(ITERATIONS + 1):
-        if iteration:
+        if iteration or again:
             factor *= GROWTH
             update_costs(mrrg, factor, HISTORY_INCREMENT)
         done = 0
         while done < len(order.order):
             before = float(mrrg.totals["expanded"])
-            done = _route(mrrg, nets, order, placement, done, iteration > 0)
+            done = _route(mrrg, nets, order, placement, done, iteration > 0 or again)
             yield float(mrrg.totals["expanded"]) - before
         if mrrg.totals["overuse"] == 0 or mrrg.totals["given_up"]:
             return
-    # Operations will move, and others will be in the way.
-    mrrg.history[:] = 0.0
-    update_costs(mrrg, PRESENT_FACTOR, 0.0)
 
 
 @kernel
-def _prepare(mrrg, constraints, placement, constant, present_factor):
+def _prepare(mrrg, placement, constant, present_factor):
     """Constants take ports."""
     for n in range(len(constant)):
         if constant[n]:
-            occupy(mrrg, READ, placement.tile[n], placement.time[n] % constraints.ii, OCCUPY)
+            occupy(mrrg, READ, placement.tile[n], placement.time[n] % mrrg.ii, OCCUPY)
     update_costs(mrrg, present_factor, 0.0)
 
 
