@@ -153,12 +153,13 @@ def _cost(constraints, placement, weight, n, skip):
         edge = constraints.dependence[number]
         if edge.src == skip or edge.dst == skip:
             continue
+        kind = edge.kind
         short, hops, between = slack(constraints, placement, edge)
         cost += weight[number] * short
-        if edge.kind == ROUTED:
+        if kind == ROUTED:
             cost += WAIT / constraints.ii * max(between, 0)
             if hops > constraints.free_hops and between == edge.route_latency + hops:
                 cost += TIGHT
-        if edge.kind == ROUTED or edge.kind == NEAR:
+        if kind in (ROUTED, NEAR):
             cost += HOP * max(hops - constraints.free_hops, 0)
     return cost

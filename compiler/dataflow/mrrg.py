@@ -41,13 +41,13 @@ NO_DEPENDENCE = -1
 OCCUPY, RELEASE = np.int64(1), np.int64(-1)
 #: A branch of a route tree: its kind, tile and cycle from which and to which it leads.
 BRANCH = np.dtype([("kind", np.int64), ("tile", np.int64), ("cycle", np.int64),
-                   ("to_tile", np.int64), ("to_cycle", np.int64)])
+                   ("to_tile", np.int64), ("to_cycle", np.int64)], align=True)
 #: The branch by which a search leaves a node: its kind, and where it leads.
-STEP = np.dtype([("kind", np.int64), ("tile", np.int64), ("cycle", np.int64)])
+STEP = np.dtype([("kind", np.int64), ("tile", np.int64), ("cycle", np.int64)], align=True)
 #: Cost of all that is occupied; overuse, users beyond capacity; the factor of present congestion;
 #: nodes expanded so far; sinks whose search was given up as too long.
 TOTALS = np.dtype([("cost", np.float64), ("overuse", np.int64), ("present_factor", np.float64),
-                   ("expanded", np.float64), ("given_up", np.int64)])
+                   ("expanded", np.float64), ("given_up", np.int64)], align=True)
 
 
 class Nets(NamedTuple):

@@ -29,7 +29,8 @@ NOBODY, REFUSED = np.int64(-1), np.int64(-2)
 #: A dependence: operations at its ends; cycles that its distance gives; least cycles between the
 #: ends, and with a route, but for its hops; what it counts for.
 DEPENDENCE = np.dtype([("src", np.int64), ("dst", np.int64), ("offset", np.int64),
-                       ("latency", np.int64), ("route_latency", np.int64), ("kind", np.int64)])
+                       ("latency", np.int64), ("route_latency", np.int64), ("kind", np.int64)],
+                      align=True)
 
 
 class Constraints(NamedTuple):
@@ -192,13 +193,13 @@ def swap(constraints, placement, n, time, tile, other, other_time):
 @inlined
 def slack(constraints, placement, edge):
     """``Slack`` of a dependence."""
-    between = placement.time[edge.dst] + edge.offset - placement.time[edge.src]
+    src, dst, need = edge.src, edge.dst, edge.latency
+    between = placement.time[dst] + edge.offset - placement.time[src]
     hops = 0
-    need = edge.latency
     if edge.kind != ORDER:
-        a, b, cols = placement.tile[edge.src], placement.tile[edge.dst], constraints.cols
+        a, b, cols = placement.tile[src], placement.tile[dst], constraints.cols
         hops = abs(a // cols - b // cols) + abs(a % cols - b % cols)
-        need = max(edge.latency, edge.route_latency + hops)
+        need = max(need, edge.route_latency + hops)
     return Slack(max(need - between, 0), hops, between)
 
 

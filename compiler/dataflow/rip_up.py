@@ -53,7 +53,7 @@ WRITE_TIME = timing.WRITE
 #: Scarce things too many in all tiles; the least that is wrong so far, with overuse; moves since
 #: then, and in all.
 PROGRESS = np.dtype([("excess", np.int64), ("least", np.int64), ("since", np.int64),
-                     ("moves", np.int64)])
+                     ("moves", np.int64)], align=True)
 
 
 class NetOrder(NamedTuple):
