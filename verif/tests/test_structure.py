@@ -29,7 +29,7 @@ ALLOWED = {
     "rtl.command": {"spu.arch", "spu.command", "rtl"},
     "compiler": {"pal_units", "spu.arch", "spu.model", "compiler"},
     "compiler.command": {"pal_units.formats", "spu.arch", "spu.command", "compiler"},
-    "palspu": {"pal_units", "spu", "compiler"},
+    "palspu": {"pal_units", "spu", "rtl", "compiler"},
     "verif": {"pal_units", "spu", "rtl", "compiler", "verif"},
     "verif.tests": {"pal_units", "spu", "rtl", "compiler", "verif", "palspu"},
 }
