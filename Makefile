@@ -135,7 +135,7 @@ lint: $(READY) ## ruff and mypy, which are among the tests
 
 lock: ## resolve the dependencies anew into requirements.lock
 	rm -rf build/lock-venv && $(PYTHON) -m venv build/lock-venv
-	build/lock-venv/bin/python -m pip install --disable-pip-version-check '.[dev]'
+	build/lock-venv/bin/python -m pip install --disable-pip-version-check '.[onnx,sim,dev]'
 	build/lock-venv/bin/python -m pip freeze --exclude pal-spu | sed "s/^pyosys==.*/&; \
 	sys_platform == 'linux' and platform_machine == 'x86_64'/" > requirements.lock
 	rm -rf build/lock-venv

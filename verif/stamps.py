@@ -29,9 +29,9 @@ from spu.arch.files import replace_file
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
-#: Modules that write files, start tools or keep machine code, and decide no figure.
+#: Modules that write files, start tools, keep machine code or name packages, and decide no figure.
 _OWN = ("verif.stamps", "spu.command.tables", "spu.arch.files", "rtl.simulator",
-        "pal_units.compiled", "pal_units.machine", "pal_units.vectorised")
+        "pal_units.compiled", "pal_units.machine", "pal_units.vectorised", "pal_units.rtl")
 
 
 @dataclass(frozen=True)

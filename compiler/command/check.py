@@ -12,6 +12,7 @@ from compiler.command.model import Batch, Dims, parse_dims
 from compiler.errors import CompileError, Refusal, Refused
 from spu.arch.params import Architecture
 from spu.command.common import EXIT_BAD_INPUT, fail, working
+from spu.command.extras import require
 from spu.command.options import Arch, array
 
 
@@ -30,6 +31,7 @@ def check(
 
     Example: spu check verif/digits/digits_cnn.onnx --batch 8
     """
+    require("onnx")
     with working("checking") as note:
         found = refusals(model, array(arch), batch, parse_dims(dim), calibrate, note)
     if as_json:

@@ -11,6 +11,7 @@ from pal_units.formats import FORMATS, PAL8T, PAL8U, Format
 from spu.arch.files import check_directory
 from spu.arch.params import MATRIX_FORMATS, Architecture
 from spu.command.common import BadInput, check_alone, check_kept, check_own, remark, working
+from spu.command.extras import require
 from spu.command.options import Arch, FormatName, array
 
 
@@ -37,6 +38,7 @@ def compile_command(
 
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
+    require("onnx")
     from compiler.driver import compile_file
     from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
     from spu.arch.package.store import save

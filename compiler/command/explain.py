@@ -6,17 +6,12 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from compiler.explain.mapping import load, show
-from compiler.explain.model import show_model
-from compiler.explain.pictures import grid as picture_grid
-from compiler.explain.pictures import schedule as picture_schedule
 from spu.arch.files import check_directory, replace_files
 from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
 from spu.command.common import BadInput
+from spu.command.extras import require
 from spu.command.programs import read_any
 from spu.command.tables import output
-
-PICTURES = {"grid.svg": picture_grid, "schedule.svg": picture_schedule}
 
 
 def _write(text: str, sink: BinaryIO) -> None:
@@ -34,6 +29,8 @@ def explain(
     Example: spu explain build/fir4
     """
     if not (directory / MAPPING).exists() and (directory / REPORT).exists():
+        from compiler.explain.model import show_model
+
         show_model(directory, output())
         return
     if not directory.exists():
@@ -41,12 +38,17 @@ def explain(
     if not (directory / MAPPING).exists():
         raise BadInput(f"{directory}: has neither {MAPPING} nor {REPORT}; give a directory that "
                        "spu map -o or spu compile wrote")
+    require("map")
+    from compiler.explain import pictures as draw
+    from compiler.explain.mapping import load, show
+
     explained = load(directory)
     read_any(directory / PROGRAM, explained.grids)
-    if pictures:
-        check_directory(directory, PICTURES)
+    drawn = {"grid.svg": draw.grid, "schedule.svg": draw.schedule} if pictures else {}
+    if drawn:
+        check_directory(directory, drawn)
     show(explained, output())
-    if pictures:
-        replace_files({directory / name: partial(_write, draw(explained))
-                       for name, draw in PICTURES.items()})
+    if drawn:
+        replace_files({directory / name: partial(_write, picture(explained))
+                       for name, picture in drawn.items()})
         print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")

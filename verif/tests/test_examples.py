@@ -16,7 +16,7 @@ import pal_units.rtl
 from spu.command.main import app
 from verif import examples
 
-MODULES = ["pal_units", *(f"pal_units.rtl.{m.name}" for m in
+MODULES = ["palspu", "pal_units", *(f"pal_units.rtl.{m.name}" for m in
                           pkgutil.iter_modules(pal_units.rtl.__path__))]
 
 
