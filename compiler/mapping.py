@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from compiler.graph import QuantisedNetwork
 from compiler.partition import Home, Partition
 from compiler.place import Placement
+from compiler.quantise import QuantisedNetwork
 from spu.arch.context import Source
 from spu.arch.program import Tile, Timing
 

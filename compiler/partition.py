@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from compiler.errors import CompileError
-from compiler.graph import QuantisedLayer, QuantisedNetwork
+from compiler.quantise import QuantisedLayer, QuantisedNetwork
 from spu.arch.params import BLOCK, CONSTANTS, MODES, Architecture
 
 

@@ -10,10 +10,10 @@ together, by the router of loops (``route_chain``).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from compiler.graph import QuantisedNetwork
 from compiler.mapping import HomeSchedule, Mac, Mapping
 from compiler.partition import Home, Partition
 from compiler.place import Placement, feeds
+from compiler.quantise import QuantisedNetwork
 from compiler.routing import ReservationTable, Unschedulable
 from spu.arch import timing
 from spu.arch.context import Close, Op, Source

@@ -125,21 +125,23 @@ def architecture(given: "str | Path | Architecture") -> "Architecture":
 
 def compile(model: str | Path, arch: "str | Path | Architecture" = "basic",
             strategy: Literal["auto", "pipeline", "steps"] = "auto", *,
-            fmt: "str | Format" = "PAL8T", seed: int = 0, input_max: float = 1.0,
+            fmt: "str | Format" = "PAL8T", seed: int = 0, input_max: float | None = None,
             batch: int | None = None, dims: Mapping[str, int] | None = None,
-            calibrate: "Mapping[str, NDArray] | None" = None) -> "Package | Pipeline":
+            calibrate: "Mapping[str, NDArray] | None" = None, budget: float | None = None
+            ) -> "Package | Pipeline":
     """Compile an ONNX model for an array; needs the extra ``onnx``.
 
     Parameters
     ----------
     strategy: ``"pipeline"``, one program for a chain of dense layers, which takes vectors
-        (n, inputs); ``"steps"``, a program for each step; ``"auto"``, the first that is possible.
+        (n, inputs); ``"steps"``, a program for each step; ``"auto"``, what takes fewer cycles for
+        the batch.  All give the same codes.
     fmt: of matrix products.
     seed: of the searches.
-    input_max: largest magnitude of any input of a pipeline.
-    batch, dims: of steps, the size of the first dimension of inputs where it is open, and of others
-        by name.
-    calibrate: of steps, inputs by name that show how large values become.
+    input_max: largest magnitude of any input of a chain of dense layers, 1 by default.
+    batch, dims: size of the first dimension of inputs where it is open, and of others by name.
+    calibrate: inputs by name that show how large values become, in place of ``input_max``.
+    budget: dB that the outputs keep on these, with 4, 6 or 8 bits for each product.
 
     Raises
     ------
@@ -148,26 +150,10 @@ def compile(model: str | Path, arch: "str | Path | Architecture" = "basic",
     from spu.command.extras import require
 
     require("onnx")
-    from compiler.driver import compile_file
-    from compiler.errors import CompileError
-    from compiler.tensors.compile import compile_program
-    from compiler.tensors.lower import lower
-    from compiler.tensors.onnx_graph import read
+    from compiler.build import compile_file
 
-    path, tiles, chosen = Path(model), architecture(arch), _format(fmt)
-    only_steps = batch is not None or dims or calibrate is not None
-    if strategy not in ("auto", "pipeline", "steps"):
-        raise CompileError(f"strategy must be auto, pipeline or steps, not {strategy!r}")
-    if strategy == "pipeline" and only_steps:
-        raise CompileError("batch, dims and calibrate are for strategy 'steps'")
-    if strategy != "steps" and not only_steps:
-        try:
-            return compile_file(path, tiles, chosen, input_max, seed).package
-        except CompileError:
-            if strategy == "pipeline":
-                raise
-    program = lower(read(path), path.stem, batch, dims)
-    return compile_program(program, tiles, chosen, seed=seed, calibrate=calibrate)
+    return compile_file(Path(model), architecture(arch), strategy, _format(fmt), batch, dims,
+                        seed=seed, input_max=input_max, calibrate=calibrate, budget=budget)
 
 
 def run(package: "Package | Pipeline | str | Path", inputs: "ArrayLike | Mapping[str, NDArray]",

@@ -61,7 +61,7 @@ class Outcome:
 
 
 def attempt(made: Mutant, directory: Path) -> Outcome:
-    """What becomes of a model, by ``spu check``, ``spu compile --steps`` and ``spu run``."""
+    """What becomes of a model, by ``spu check``, ``spu compile`` and ``spu run``."""
     model, given, out = (directory / name for name in ("m.onnx", "in.npz", "out"))
     model.write_bytes(made.model.SerializeToString())
     replace_files({given: lambda sink: write_arrays(
@@ -74,7 +74,7 @@ def attempt(made: Mutant, directory: Path) -> Outcome:
             raise Fault("WRONG", f"spu check exits with {code}: {text[:200]}")
         # Every other one with its inputs for magnitudes.
         more = ["--calibrate", given] if code == 0 and made.number % 4 < 2 else []
-        compiled, text = _spu("compile", model, "--steps", "-o", out, *more)
+        compiled, text = _spu("compile", model, "--strategy", "steps", "-o", out, *more)
         if compiled == 2 and more:
             return Outcome("refused", text)
         if compiled != code:

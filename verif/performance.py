@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from compiler.driver import compile_file
 from compiler.gemm import gemm
 from rtl.simulator import SHORT, THREADED
 from spu.arch import bitstream
@@ -24,6 +23,7 @@ from spu.engine.rtl_run import BUILD, build_rtl
 from spu.engine.streams import input_streams
 from spu.model.array import GoldenArray
 from spu.model.words import Stream
+from verif.chains import pipeline
 from verif.digits.data import MODEL, split
 from verif.gemm_bench import operands
 from verif.readme import listed
@@ -69,7 +69,7 @@ def product_workload(arch: Architecture) -> Workload:
 
 def digits_workload(arch: Architecture) -> Workload:
     """The digits model on all held-out images."""
-    compiled = compile_file(MODEL, arch)
+    compiled = pipeline(MODEL, arch)
     x = split()[2]
     inputs = codec.encode_inputs(x, compiled.report, arch)
     outputs = [int(c) for c in compiled.report["io"]["output_words"]]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.graph import QuantisedNetwork
+from compiler.quantise import QuantisedNetwork
 from pal_units import model
 from spu.arch.params import MATRIX_DOT
 
@@ -17,7 +17,9 @@ def predict(network: QuantisedNetwork, x: NDArray) -> NDArray[np.uint16]:
     fmt = network.fmt
     x = np.asarray(x, np.float64).reshape(len(x), -1)
     x = np.pad(x, ((0, 0), (0, -x.shape[1] % fmt.block)))
-    codes, beta, _ = model.encode_blocks(x, fmt, network.layers[0].t_in)
+    values = model.encode16(x, network.layers[0].t_in)
+    codes, beta = model.reblock(values.reshape(len(x), -1, fmt.block), fmt)
+    codes = codes.reshape(len(x), -1)
     result = np.zeros((len(x), 0), np.uint16)
     for layer in network.layers:
         width = layer.beta.shape[1] * fmt.block

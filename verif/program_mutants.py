@@ -24,10 +24,8 @@ from compiler.dataflow import kernels
 from compiler.dataflow.graph import from_json
 from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel
 from compiler.dataflow.operations import Function
-from compiler.driver import compile_network
 from compiler.errors import WrongProgram
 from compiler.gemm import gemm
-from compiler.graph import Layer, Network
 from compiler.reblock import reblocking
 from pal_units import model
 from pal_units.formats import PAL4T, PAL8T
@@ -45,6 +43,7 @@ from spu.model.array import GoldenArray
 from spu.model.region import RegionModel, Slot
 from spu.model.words import Stream, Words
 from verif import dataflows
+from verif.chains import Layer, pipeline, program_of
 
 #: Spaces in which a change can make a difference.
 SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT, Space.SEQUENCER,
@@ -118,7 +117,7 @@ def _pipeline() -> Subject:
     layers = tuple(Layer(f"layer{i}", rng.normal(size=shape), rng.normal(size=shape[1]), relu)
                    for i, (shape, relu) in enumerate((((40, 64), True), ((64, 10), False))))
     arch = CONFIGS["basic"]
-    made = compile_network(Network("mutant", layers), arch)
+    made = pipeline(program_of("mutant", layers), arch)
     rounds = 12
     columns: dict[int, list[int]] = {}
     for (column, _), word in sorted(made.mapping.reads.items(), key=lambda read: read[0][1]):

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from compiler.driver import Compiled, compile_file
+from compiler.pipeline import Compiled
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
 from spu.arch.errors import InputError
@@ -27,6 +27,7 @@ from spu.command.programs import read_program
 from spu.engine import codec
 from spu.engine.rtl_run import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
 from spu.model.array import GoldenArray, Result
+from verif.chains import pipeline
 from verif.compare import image_differences, stream_differences
 from verif.digits.data import MODEL, split
 from verif.prediction import predict
@@ -122,7 +123,7 @@ def simulate(job: Job, console: Console) -> Outcome:
     x, labels = split()[2][:images], split()[3][:images]
     with phases.progress:
         with phases.phase("compile the model") as update:
-            compiled = job.compiled or compile_file(
+            compiled = job.compiled or pipeline(
                 MODEL, job.arch, FORMATS[job.fmt], seed=job.seed,
                 progress=lambda note: update(None, note))
             save(compiled.package, job.out)

@@ -14,7 +14,6 @@ import numpy as np
 from compiler.assembly import assembly
 from compiler.dataflow.graph import from_json
 from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel
-from compiler.driver import compile_file
 from compiler.gemm import gemm
 from compiler.reblock import reblocking
 from pal_units.formats import PAL8T
@@ -22,6 +21,7 @@ from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.params import CONFIGS
 from verif import dataflows
+from verif.chains import pipeline
 from verif.digits.data import MODEL
 
 DIRECTORY = Path(__file__).parent / "snapshots"
@@ -48,7 +48,7 @@ TEXTS: dict[str, Callable[[], Image]] = {
     "reblock_basic": lambda: reblocking(CONFIGS["basic"], PAL8T).image,
 }
 FILES: dict[str, Callable[[], bytes]] = {
-    "digits_basic": lambda: compile_file(MODEL, CONFIGS["basic"]).content,
+    "digits_basic": lambda: pipeline(MODEL, CONFIGS["basic"]).content,
     "product_basic": lambda: bitstream.encode(_product()),
     "fir12_4x4": lambda: map_dataflow(from_json(dataflows.fir(12)),
                                       grid_architecture(4, 4, "all")).content,

@@ -12,7 +12,7 @@ from functools import cache
 from compiler.check.machine import Machine
 from compiler.check.terms import Terms
 from compiler.errors import WrongProgram
-from compiler.graph import QuantisedNetwork
+from compiler.quantise import QuantisedNetwork
 from pal_units import model
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.bitstream import Image

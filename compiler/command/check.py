@@ -25,7 +25,7 @@ def check(
         help="Inputs that show how large values become, as of spu compile --calibrate.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the refusals as JSON.")] = False,
 ) -> None:
-    """Say what spu compile --steps would refuse in a model: every node, operator and rule.
+    """Say what spu compile would refuse in a model: every node, operator and rule.
 
     Exit code 2 if there is anything, 0 if not.
 

@@ -86,6 +86,9 @@ def chain_of(program: Program) -> tuple[Dense, ...]:
                                  or layers[-1].result < 0 else layers[-1].result)
     if program.outputs != {next(iter(program.outputs)): current} or not layers:
         raise NotAChain(f"{program.name}: the output is not the result of a dense layer")
+    if (shape := program.shape(current))[0] != vectors or len(shape) < 2:
+        raise NotAChain(f"{program.name}: the output of shape {shape} does not have the vectors "
+                        "along its first dimension")
     return tuple(layers)
 
 
@@ -139,13 +142,15 @@ def fixed_ranges(program: Program, layers: tuple[Dense, ...], input_max: float |
 
     ``input_max``: largest magnitude of any input, by which no result saturates; else, with
     ``calibrate``, as ``ranges.choose``.  Raises ``CompileError`` for an ``input_max`` that is not
-    positive and finite; ``NotAChain`` for a layer whose range the matrix unit does not take.
+    positive and finite, and as ``ranges.choose``; ``NotAChain`` for a layer whose range the matrix
+    unit does not take.
     """
+    # Refuses what any model is refused for.
+    _, ranges = choose(program, DEFAULT_BIAS, calibrate)
+    if ranges.meant:
+        raise NotAChain(f"{program.name}: constants are as large as masks")
     if calibrate is not None and input_max is None:
-        _, ranges = choose(program, DEFAULT_BIAS, calibrate)
-        if ranges.masks or ranges.meant:
-            raise NotAChain(f"{program.name}: constants are as large as masks")
-        ranges = replace(ranges, fixed=True)
+        ranges = replace(ranges, masks={}, fixed=True)
     else:
         ranges = _worst_case(program, layers, INPUT_MAX if input_max is None else input_max)
     limit = 1 << (OFFSET_BITS - 1)
@@ -174,8 +179,6 @@ def _worst_case(program: Program, layers: tuple[Dense, ...], input_max: float) -
         if isinstance(step, Product):
             layer = next(following)
             bound = np.abs(layer.weight).T @ bound + np.abs(layer.bias)
-            if not np.isfinite(bound).all():
-                raise CompileError(f"{layer.label}: weights are NaN or infinite")
             most = max(float(bound.max(initial=0.0)), float(np.finfo(np.float32).tiny))
             bias = int(model.bias_for(most * BOUND_MARGIN))
         elif isinstance(step, Map):

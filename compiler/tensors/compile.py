@@ -49,10 +49,12 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
                     known: dict[Work, Kernel] | None = None,
                     formats: Mapping[int, Format] | None = None,
                     progress: Callable[[str], None] = lambda _: None,
-                    calibrate: Mapping[str, NDArray] | None = None) -> Package:
+                    calibrate: Mapping[str, NDArray] | None = None,
+                    ranges: Ranges | None = None) -> Package:
     """Map all kernels and products of a program; each is checked, see ``compiler.check``.
 
-    ``bias``, and ``calibrate``, inputs by name: see ``ranges.choose``.  ``known``: kernels mapped
+    ``bias``, and ``calibrate``, inputs by name: see ``ranges.choose``; ``ranges`` in place of what
+    it chooses.  ``known``: kernels mapped
     before; new ones are added.  ``formats``: of products by the number of their step, in place of
     ``fmt``.
 
@@ -70,7 +72,8 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
         reblocks = {each: reblocking(arch, each) for each in dict.fromkeys(chosen.values())}
     except ValueError as error:
         raise CompileError(str(error)) from None
-    program, ranges = choose(program, bias, calibrate)
+    if ranges is None:
+        program, ranges = choose(program, bias, calibrate)
     compiled = Package(program, arch, ranges, chosen, reblocks)
     refused: list[Refusal] = []
     for i in products:

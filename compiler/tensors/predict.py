@@ -61,7 +61,9 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
             lower = np.pad(right[:, d], ((0, 0), short, (0, 0)))
             if constant is None:
                 lower = blocked(lower.transpose(0, 2, 1), fmt, biases[1]).transpose(0, 2, 1)
-            parts.append(np.array([rounded(pal.encode(x, fmt) @ pal.encode(y, fmt, axis=0), bias)
+            own = biases[0] if compiled.ranges.fixed else None
+            parts.append(np.array([rounded(pal.encode(x, fmt, tensor_bias=own)
+                                           @ pal.encode(y, fmt, axis=0), bias)
                                    for x, y in zip(left, lower, strict=True)]))
         for work in partial_sums(len(parts), bias):
             taken = len(work[0].inputs)

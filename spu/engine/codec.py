@@ -18,7 +18,9 @@ def encode_inputs(x: NDArray, report: Mapping, arch: Architecture) -> dict[int, 
     io, fmt = report["io"], FORMATS[report["format"]]
     x = np.asarray(x, np.float64).reshape(len(x), -1)
     padded = np.pad(x, ((0, 0), (0, -x.shape[1] % fmt.block)))
-    codes, beta, _ = model.encode_blocks(padded, fmt, io["input_tensor_bias"])
+    # As the array makes blocks of a tensor that is not in blocks yet.
+    values = model.encode16(padded, io["input_tensor_bias"])
+    codes, beta = model.reblock(values.reshape(len(x), -1, fmt.block), fmt)
     words = words_of(codes.reshape(len(x), -1, arch.codes_per_word(fmt)), fmt)
     per_block = arch.words_per_block(fmt)
     return {int(c): [(int.from_bytes(words[n, w].tobytes(), "little"),

@@ -178,8 +178,8 @@ class _Host:
         out, before = np.zeros((len(parts), *shape), np.uint16), self.engine.saturated
         label = program.label(step)
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
-            beta, t_x = lifted(x_beta[batch], compiled.bias(step.a),
-                               out_bias - t_weight - MOST_OFFSET)
+            beta, t_x = (x_beta[batch], compiled.bias(step.a)) if compiled.ranges.fixed else \
+                lifted(x_beta[batch], compiled.bias(step.a), out_bias - t_weight - MOST_OFFSET)
             for piece in pieces:
                 blocks = slice(piece.depth.start // BLOCK, -(-piece.depth.stop // BLOCK))
                 taken = slice(blocks.start * BLOCK, blocks.stop * BLOCK)

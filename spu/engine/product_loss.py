@@ -46,6 +46,8 @@ def lost_accuracy(compiled: Package, i: int, a: Values, b: Values) -> NDArray[np
     known = program.tensors[step.b].constant is not None
     x = _blocked(np.nan_to_num(a), fmt, biases[0], False)
     y = _blocked(np.nan_to_num(b).transpose(0, 2, 1), fmt, biases[1], known)
+    if compiled.ranges.fixed:
+        x = x._replace(top=np.full_like(x.top, 2.0 ** (biases[0] / BIAS_PER_OCTAVE)))
     near = half_gap(np.ones(()), fmt)
     by_format = _products(x.off**2 + (near * x.free) ** 2, y.free**2) + _products(
         x.free**2, y.off**2 + (near * y.free) ** 2)

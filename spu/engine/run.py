@@ -41,4 +41,5 @@ def run(package: Package | Pipeline, engine: Engine, given: Mapping[str, NDArray
     before = engine.tiles.copy()
     outputs = engine.run(package.image, words, len(x), package.cycles, False)
     engine.nodes.update(codec.saturated_layers(engine.tiles - before, package.report))
-    return {package.output: codec.decode_outputs(outputs, package.report, package.arch)}
+    vectors = codec.decode_outputs(outputs, package.report, package.arch)
+    return {package.output: vectors.reshape(len(x), *package.report["io"]["output_shape"])}

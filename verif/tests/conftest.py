@@ -10,11 +10,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from compiler.driver import Compiled, compile_file
+from compiler.pipeline import Compiled
 from rtl.kept import kept
 from spu.arch.params import CONFIGS
 from spu.command.main import app
 from verif import dataflows
+from verif.chains import pipeline
 from verif.digits.data import MODEL
 
 # Hardware is elaborated into millions of objects that live: the collector looks for garbage among
@@ -48,7 +49,7 @@ def shared(tmp_path_factory):
 def compiled(shared):
     """``compiled(arch_name)``: the digits model compiled with the default seed."""
     def made(name: str) -> Compiled:
-        return shared(f"digits-{name}", lambda: compile_file(MODEL, CONFIGS[name]))
+        return shared(f"digits-{name}", lambda: pipeline(MODEL, CONFIGS[name]))
 
     return made
 

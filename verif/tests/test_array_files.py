@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from compiler.check.machine import Machine
 from compiler.check.terms import Terms
-from compiler.driver import compile_file
 from compiler.errors import WrongProgram
 from spu.arch.config import Space
 from spu.arch.context import Op, Source
@@ -35,7 +34,7 @@ from spu.command.main import app
 from spu.command.options import array
 from spu.engine.array import GoldenEngine
 from spu.engine.run import run
-from verif import dataflows
+from verif import chains, dataflows
 from verif.digits.data import MODEL, split
 from verif.simulate import float_logits
 
@@ -52,7 +51,7 @@ def _spu(*words, code=0):
     return result.stderr if code else result.stdout
 
 
-@pytest.mark.parametrize("options", [(), ("--steps", "--batch", 5)])
+@pytest.mark.parametrize("options", [(), ("--strategy", "steps", "--batch", 5)])
 def test_a_model_on_an_array_from_a_file(options, tmp_path):
     np.save(tmp_path / "x.npy", split()[2][:5].reshape(5, 8, 8) if options else split()[2][:5])
     _spu("compile", MODEL, *options, "--arch", MIXED, "-o", tmp_path / "out")
@@ -148,7 +147,7 @@ def test_units_that_a_tile_has_not(kind, context, unit):
 
 def test_a_program_for_units_that_are_not_there_is_refused():
     arch = from_parameters(PARAMETERS)
-    program = compile_file(MODEL, arch)
+    program = chains.pipeline(MODEL, arch)
     tile = next(t for t in arch.tiles if not arch.kind(*t).matrix)
     image = program.image.copy()
     image.write(Space.CONTEXT, tile, 3, image.read(Space.CONTEXT, tile, 3) | {"mac": 1})
@@ -158,12 +157,13 @@ def test_a_program_for_units_that_are_not_there_is_refused():
 
 @pytest.mark.parametrize(("change", "options", "said"), [
     ({"pattern": ["VvaV"]}, (), "has no tile with a matrix unit"),
-    ({"pattern": ["VvaV"]}, ("--steps",), "has no tile with a matrix unit"),
+    ({"pattern": ["VvaV"]}, ("--strategy", "steps"), "has no tile with a matrix unit"),
     ({"weight_rows": 2}, (), "2 weight rows of 8 codes a column, too few for a block"),
-    ({"weight_rows": 2}, ("--steps",), "2 weight rows of 8 codes a column, too few for a block"),
-    ({"contexts": 4}, ("--steps",), "has 4 contexts, a block takes 8"),
+    ({"weight_rows": 2}, ("--strategy", "steps"),
+     "2 weight rows of 8 codes a column, too few for a block"),
+    ({"contexts": 4}, ("--strategy", "steps"), "has 4 contexts, a block takes 8"),
     ({"pattern": ["MMMM"], "regions": ["0011"]}, (), "has 2 regions, a model takes one"),
-    ({"pattern": ["MMMM"], "regions": ["0011"]}, ("--steps",), "has 2 regions"),
+    ({"pattern": ["MMMM"], "regions": ["0011"]}, ("--strategy", "steps"), "has 2 regions"),
 ])
 def test_arrays_that_take_no_model_are_refused(change, options, said, tmp_path):
     path = tmp_path / "array.json"

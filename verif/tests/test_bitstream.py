@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.driver import compile_network
 from spu.arch import bitstream
 from spu.arch.config import Space, row_layout
 from spu.arch.context import CONTEXT
 from spu.arch.packing import from_words, pack, to_words, unpack
 from spu.arch.params import CONFIGS, Architecture
+from verif.chains import pipeline, program_of
 from verif.compare import image_differences
 from verif.tests.test_compiler import random_network
 
@@ -38,8 +38,8 @@ def test_signed_fields_keep_their_sign():
 
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_program_decodes_to_the_image_it_was_made_from(name, compiled):
-    program = compiled(name) if name != "large" else compile_network(
-        random_network((40, 32, 5)), CONFIGS[name])
+    program = compiled(name) if name != "large" else pipeline(
+        program_of("random", random_network((40, 32, 5))), CONFIGS[name])
     assert image_differences(program.image,
                              bitstream.decode(program.content, program.arch).image) == []
 

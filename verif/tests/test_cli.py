@@ -71,7 +71,7 @@ def test_disasm_prints_the_program(program):
 
 
 def test_disasm_refuses_a_directory_of_several_programs(tmp_path):
-    compiled = ["compile", str(CNN), "--steps", "-o", str(tmp_path)]
+    compiled = ["compile", str(CNN), "--strategy", "steps", "-o", str(tmp_path)]
     assert RUN.invoke(app, compiled).exit_code == 0
     result = RUN.invoke(app, ["disasm", str(tmp_path)])
     assert result.exit_code == 2
@@ -219,7 +219,7 @@ def test_a_text_that_is_no_assembly_is_named(text, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"x\n", b"rubbish"])
 @pytest.mark.parametrize("line", ["check", "check --json", "compile -o out",
-                                  "compile --steps -o out"])
+                                  "compile --strategy steps -o out"])
 def test_a_file_that_is_no_model_is_refused_alike(line, content, tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(content)

@@ -10,17 +10,22 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compiler.build import compile_file, compile_model
 from compiler.check.pipeline import check_pipeline
 from compiler.disassemble import disassemble
-from compiler.driver import compile_file, compile_network
 from compiler.errors import CompileError, WrongProgram
-from compiler.graph import Layer, Network
-from compiler.onnx_import import load_network
+from compiler.tensors.chain import chain_of
+from compiler.tensors.lower import lower
+from compiler.tensors.onnx_graph import read
+from pal_units.formats import PAL8T
 from spu.arch import bitstream
 from spu.arch.config import Space
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture
 from spu.engine import codec
+from spu.engine.array import GoldenEngine
+from spu.engine.run import run
 from spu.model.array import GoldenArray, InputExhausted
+from verif.chains import Layer, forward, pipeline, program_of
 from verif.digits.data import MODEL, split
 from verif.digits.train import export, train
 from verif.prediction import predict
@@ -34,7 +39,11 @@ def random_network(sizes, seed=0, relu_last=False):
     layers = [Layer(f"layer_{i}", rng.normal(0, k**-0.5, (k, n)), rng.normal(0, 0.3, n),
                     i + 2 < len(sizes) or relu_last)
               for i, (k, n) in enumerate(itertools.pairwise(sizes))]
-    return Network("random", tuple(layers))
+    return tuple(layers)
+
+
+def compile_network(layers, arch, fmt=PAL8T, **options):
+    return pipeline(program_of("random", layers), arch, fmt, **options)
 
 
 def _model(nodes, constants, shape=("n", 8), path=None):
@@ -60,14 +69,15 @@ def _check(program, image):
     (Architecture("one", ("M",), 8, 8, 32, 64, 32), (16, 12)),
 ])
 def test_golden_model_of_a_program_equals_the_prediction(arch, sizes):
-    program = compile_network(random_network(sizes, relu_last=len(sizes) == 2), arch)
+    layers = random_network(sizes, relu_last=len(sizes) == 2)
+    program = compile_network(layers, arch)
     x = np.random.default_rng(1).uniform(-1, 1, (9, sizes[0]))
     result = GoldenArray(program.image).run(
         codec.encode_inputs(x, program.report, program.arch), len(x))
     codes = codec.output_codes(result.outputs, program.report, arch)
     assert np.array_equal(codes, predict(program.quantised, x))
     assert result.cycles == program.mapping.cycles(len(x))
-    exact, got = program.network.forward(x), codec.decode_outputs(result.outputs, program.report,
+    exact, got = forward(layers, x), codec.decode_outputs(result.outputs, program.report,
                                                                  arch)
     assert 10 * np.log10((exact**2).sum() / ((got - exact) ** 2).sum()) > 30
 
@@ -91,7 +101,7 @@ def test_golden_model_says_when_a_stream_runs_dry(compiled):
 def test_same_input_and_seed_give_the_same_bytes_in_another_process(compiled, tmp_path):
     for hash_seed in ("1", "2"):
         subprocess.run([sys.executable, "-m", "spu", "compile", str(MODEL), "--arch", "tiny",
-                        "-o", str(tmp_path / hash_seed)], check=True,
+                        "--strategy", "pipeline", "-o", str(tmp_path / hash_seed)], check=True,
                        env={"PYTHONHASHSEED": hash_seed, "PATH": ""}, capture_output=True)
         content = (tmp_path / hash_seed / "program.spub").read_bytes()
         assert content == compiled("tiny").content
@@ -106,9 +116,11 @@ def test_quantised_model_is_as_accurate_as_float32(compiled):
     assert abs(pal - (float_logits(x).argmax(axis=1) == labels).mean()) <= 0.01
 
 
-def test_importer_equals_the_reference_evaluator():
+def test_a_chain_is_what_the_reference_evaluator_computes():
     x = split()[2]
-    assert np.allclose(load_network(MODEL).forward(x), float_logits(x), atol=1e-4)
+    layers = chain_of(lower(read(MODEL), "digits"))
+    assert np.allclose(forward(layers, x), float_logits(x), atol=1e-4)
+    assert [layer.name for layer in layers] == ["hidden_1", "hidden_2", "output"]
 
 
 def test_training_script_reproduces_the_committed_model():
@@ -155,7 +167,7 @@ def test_checker_accepts_the_program_and_only_for_its_network(compiled):
 
 def test_disassembly_names_what_every_slot_does(compiled):
     text = "\n".join(disassemble(compiled("basic").image))
-    for part in ("ii 10", "mac slice=0", "close=dot", "push", "add_relu",
+    for part in ("ii 8", "mac slice=0", "close=dot", "push", "add_relu",
                  "memory<-reblock", "read address", "streams read", "emit"):
         assert part in text
 
@@ -165,26 +177,36 @@ GEMM = helper.make_node("Gemm", ["x", "w"], ["y"], "layer")
 
 @pytest.mark.parametrize(("nodes", "constants", "shape", "rule"), [
     ([helper.make_node("Softmax", ["x"], ["y"], "soft")], {}, ("n", 8),
-     "Softmax node 'soft': operator is not supported"),
-    ([GEMM], {"w": np.full((8, 4), np.nan)}, ("n", 8), "weights 'w' hold 32 values that are NaN"),
-    ([GEMM], {"w": np.full((8, 4), np.inf)}, ("n", 8), "NaN or infinite"),
-    ([GEMM], {"w": np.ones((8, 4))}, (None, None), "fixed sizes"),
-    ([helper.make_node("Add", ["x", "b"], ["y"], "plus")], {"b": np.ones(8)}, ("n", 8),
-     "Add node 'plus': an Add must directly follow"),
+     "Softmax node 'soft': elements change places"),
+    ([GEMM], {"w": np.full((8, 4), np.nan)}, ("n", 8), "constant 'w' holds 32 NaN"),
+    ([GEMM], {"w": np.full((8, 4), np.inf)}, ("n", 8), "a constant of inf, which PAL16 does not"),
+    ([GEMM], {"w": np.ones((8, 4))}, (None, None), "Dimension mismatch"),
+    ([helper.make_node("Add", ["x", "b"], ["y"], "plus")], {"b": np.arange(8)}, ("n", 8),
+     "Add node 'plus': not the bias or the relu of a dense layer"),
     ([helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
       helper.make_node("Add", ["h", "x"], ["y"], "skip")], {"w": np.ones((8, 8))}, ("n", 8),
-     "Add node 'skip': takes"),
-    ([helper.make_node("Relu", ["x"], ["y"], "r")], {}, ("n", 8), "a Relu must follow"),
+     "Add node 'skip': takes not just the result before it"),
+    ([helper.make_node("Relu", ["x"], ["y"], "r")], {}, ("n", 8),
+     "Relu node 'r': not the bias or the relu of a dense layer"),
     ([helper.make_node("MatMul", ["w", "x"], ["y"], "mm")], {"w": np.ones((8, 8))}, (8, 8),
-     "the first operand must be the data"),
+     "MatMul node 'mm': not a product of each vector with constant weights"),
     ([helper.make_node("Gemm", ["x", "w"], ["y"], "t", transA=1)], {"w": np.ones((8, 4))}, (8, 8),
-     "transA is not supported"),
-    ([helper.make_node("Identity", ["x"], ["y"], "i")], {}, ("n", 8), "no Gemm or MatMul"),
+     "Gemm node 't': elements change places"),
+    ([helper.make_node("Identity", ["x"], ["y"], "i")], {}, ("n", 8),
+     "the output is not the result of a dense layer"),
+    ([helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
+      helper.make_node("Mul", ["h", "b"], ["y"], "scale")],
+     {"w": np.ones((8, 8)), "b": np.arange(8)}, ("n", 8),
+     "Mul node 'scale': not the bias or the relu of a dense layer"),
+    ([helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
+      helper.make_node("Add", ["h", "b"], ["y"], "each")],
+     {"w": np.ones((8, 8)), "b": np.arange(16).reshape(2, 8)}, (2, 8),
+     "Add node 'each': not the bias or the relu of a dense layer"),
 ])
-def test_models_that_cannot_be_compiled_are_refused(nodes, constants, shape, rule, tmp_path):
+def test_models_that_are_no_chain_are_no_pipeline(nodes, constants, shape, rule, tmp_path):
     path = _model(nodes, constants, shape, tmp_path / "m.onnx")
     with pytest.raises(CompileError, match=rule):
-        compile_file(path, TINY)
+        compile_file(path, TINY, "pipeline")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an onnx file", b"\x08" * 100])
@@ -192,7 +214,7 @@ def test_a_file_that_is_no_model_is_refused(content, tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises(CompileError, match="not a valid ONNX model"):
-        compile_file(path, TINY)
+        compile_file(path, TINY, "pipeline")
 
 
 @pytest.mark.parametrize(("sizes", "rule"), [
@@ -209,3 +231,58 @@ def test_a_shape_that_does_not_fit_names_what_is_short(sizes, rule):
 def test_an_input_bound_that_is_not_positive_is_refused(bound):
     with pytest.raises(CompileError, match="positive and finite"):
         compile_network(random_network((8, 4)), TINY, input_max=bound)
+
+
+@pytest.mark.parametrize("fmt", [PAL8T, MATRIX_FORMATS[1], MATRIX_FORMATS[4]], ids=lambda f: f.name)
+@pytest.mark.parametrize("arch", ["tiny", "basic"])
+def test_all_strategies_give_the_same_codes(arch, fmt):
+    """The digits, and their runs on inputs as large as they may be."""
+    x = np.concatenate([split()[2][:3].reshape(3, 8, 8), np.ones((1, 8, 8)), np.zeros((1, 8, 8))])
+    program = lower(read(MODEL), "digits", len(x))
+    made = {strategy: compile_model(program, CONFIGS[arch], strategy, fmt)
+            for strategy in ("pipeline", "steps", "auto")}
+    engines = {strategy: GoldenEngine(CONFIGS[arch]) for strategy in made}
+    got = {strategy: run(package, engines[strategy], {"image": x})["logits"]
+           for strategy, package in made.items()}
+    assert np.array_equal(got["pipeline"], got["steps"])
+    assert np.array_equal(got["auto"], got["steps"])
+    assert got["steps"].any()
+    cycles = {strategy: engine.cycles for strategy, engine in engines.items()}
+    assert cycles["auto"] == min(cycles.values())
+    said = made["auto"].report["strategy"]
+    assert said == {"chosen": "pipeline", "batch": len(x), "cycles": {
+        "pipeline": cycles["pipeline"], "steps": cycles["steps"]},
+        "why": f"{cycles['pipeline']} cycles for 5 vectors, {cycles['steps']} in steps"}
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("sizes", [(8, 40, 9), (100, 20)])
+def test_codes_of_random_chains_do_not_depend_on_the_strategy(sizes, calibrated):
+    layers = random_network(sizes, seed=3)
+    x = np.random.default_rng(0).normal(size=(1, sizes[0])) * (30 if calibrated else 0.2)
+    made = [compile_model(program_of("chain", layers), CONFIGS["basic"], strategy,
+                          calibrate={"input": x} if calibrated else None)
+            for strategy in ("pipeline", "steps")]
+    one, two = (run(package, GoldenEngine(CONFIGS["basic"]), {"input": x})["output"]
+                for package in made)
+    assert np.array_equal(one, two)
+    assert np.allclose(one, forward(layers, x), rtol=0.1, atol=0.05 * np.abs(one).max())
+
+
+def test_steps_are_chosen_where_a_chain_does_not_fit_a_pipeline():
+    made = compile_model(program_of("deep", random_network((200, 8))), CONFIGS["basic"])
+    assert made.strategy["chosen"] == "steps"
+    assert "longest input need an II of at least 25" in made.strategy["why"]
+    with pytest.raises(CompileError, match="longest input need an II"):
+        compile_model(program_of("deep", random_network((200, 8))), CONFIGS["basic"], "pipeline")
+
+
+def test_what_is_asked_of_a_strategy_that_cannot():
+    program = program_of("chain", random_network((8, 4)))
+    x = {"input": np.ones((1, 8))}
+    for options, rule in ((("quick",), "strategy must be one of auto, pipeline, steps"),
+                          (("pipeline", PAL8T, 0, None, x, 20.0), "a budget chooses a format"),
+                          (("auto", PAL8T, 0, 1.0, x), "say the same"),
+                          (("auto", PAL8T, 0, None, None, 9.0), "a budget takes inputs")):
+        with pytest.raises(CompileError, match=rule):
+            compile_model(program, TINY, *options)

@@ -36,7 +36,7 @@ def _built(path, kind):
         model, options = MODEL, ()
     else:
         value, weights = onnx.helper.make_tensor_value_info, np.random.default_rng(2)
-        model, options = path / "m.onnx", ("--steps",)
+        model, options = path / "m.onnx", ("--strategy", "steps",)
         nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["p"]),
                  onnx.helper.make_node("Tanh", ["p"], ["y"])]
         onnx.save(onnx.helper.make_model(onnx.helper.make_graph(
@@ -132,7 +132,8 @@ def test_a_compile_leaves_files_that_are_not_its_own(tmp_path):
     assert {str(p.relative_to(built)) for p in built.rglob("*") if p.is_file()} == {
         "program.spub", "report.json", "programs/mine.spub", "notes.txt"}
     (built / "programs" / "mine.spub").unlink()
-    assert _spu("compile", tmp_path / "m.onnx", "--steps", "--arch", "tiny", "-o", built)[0] == 0
+    assert _spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "--arch", "tiny", "-o",
+                built)[0] == 0
     assert not (built / "program.spub").exists()
     assert _spu("compile", MODEL, "--arch", "tiny", "-o", built) == (0, "")
     assert {p.name for p in built.iterdir()} == {"program.spub", "report.json", "notes.txt"}
@@ -140,8 +141,9 @@ def test_a_compile_leaves_files_that_are_not_its_own(tmp_path):
 
 @pytest.mark.parametrize("text", ['{"mine": 1}', '{"arch": "x86"}', "[]", "plain text"])
 @pytest.mark.parametrize(("name", "options", "refused"), [
-    ("report.json", (), True), ("program.spub", (), True), ("arrays.npz", ("--steps",), True),
-    ("programs/kernel_0.spub", ("--steps",), True), ("notes.txt", (), False),
+    ("report.json", (), True), ("program.spub", (), True), ("arrays.npz", ("--strategy",
+                                                                           "steps",), True),
+    ("programs/kernel_0.spub", ("--strategy", "steps",), True), ("notes.txt", (), False),
 ])
 def test_a_compile_replaces_nothing_of_others(name, options, refused, text, tmp_path):
     path = tmp_path / "out" / name
@@ -167,7 +169,8 @@ def test_a_damaged_directory_is_named_and_compiled_anew(damage, said, tmp_path):
     line = ("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
     code, error = _spu(*line)
     assert (code, said in error) == (2, True), error
-    again = ("compile", tmp_path / "m.onnx", "--steps", "--arch", "tiny", "-o", tmp_path / "built")
+    again = ("compile", tmp_path / "m.onnx", "--strategy", "steps", "--arch", "tiny", "-o",
+             tmp_path / "built")
     assert _spu(*again) == (0, "")
     assert _spu(*line) == (0, "")
     damage(tmp_path / "built")

@@ -44,7 +44,8 @@ print(json.dumps(found))
 """
 #: Commands that need an extra, where no output can come.
 NEEDS = {
-    "onnx": (["compile", str(MODEL), "-o", "out"], ["compile", str(MODEL), "--steps", "-o", "out"],
+    "onnx": (["compile", str(MODEL), "-o", "out"], ["compile", str(MODEL), "--strategy", "steps",
+                                                    "-o", "out"],
              ["check", str(MODEL)]),
     "map": (["map", "graph.json", "-o", "out"], ["explain", "mapped"], ["disasm", "mapped"]),
     "sim": (["rtl", "-o", "out"],

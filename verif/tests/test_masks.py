@@ -33,7 +33,7 @@ def _commands(model, inputs, path):
     """``spu compile`` and ``spu run``: exit code, error, output and what saturated."""
     onnx.save(model, path / "m.onnx")
     np.savez(path / "x.npz", **inputs)
-    made = CliRunner().invoke(app, ["compile", str(path / "m.onnx"), "--steps", "-o",
+    made = CliRunner().invoke(app, ["compile", str(path / "m.onnx"), "--strategy", "steps", "-o",
                                     str(path / "out")])
     assert made.exit_code == 0, made.output
     result = CliRunner().invoke(app, [

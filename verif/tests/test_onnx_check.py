@@ -45,7 +45,7 @@ def test_open_dimensions_have_the_sizes_that_are_given(batch, dims, x, z, open_m
     (["--batch", str(2**63 - 1)], f"cannot have a dimension of {2**63 - 1}")])
 @pytest.mark.parametrize("command", ["check", "compile"])
 def test_dimensions_that_do_not_fit_are_refused(command, arguments, rule, open_model, tmp_path):
-    more = ["--steps", "-o", tmp_path / "out"] if command == "compile" else []
+    more = ["--strategy", "steps", "-o", tmp_path / "out"] if command == "compile" else []
     result = _spu(command, open_model, *arguments, *more)
     assert result.exit_code == 2
     assert rule in result.output
@@ -72,7 +72,7 @@ def test_check_lists_every_refusal(tmp_path):
     assert text.stdout.splitlines()[:2] == ["LSTM node 'h': operator is not supported",
                                             "Elu node 'e': operator is not supported"]
     assert text.stderr.strip() == f"spu: error: {tmp_path / 'm.onnx'}: 3 refusals"
-    compiled = _spu("compile", tmp_path / "m.onnx", "--steps", "-o", tmp_path / "out")
+    compiled = _spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "-o", tmp_path / "out")
     assert compiled.exit_code == 2
     assert compiled.output.startswith("spu: error: LSTM node 'h': operator is not supported; ")
     assert compiled.output.strip().endswith("; and 2 more: spu check")

@@ -37,7 +37,7 @@ def built(tmp_path_factory):
         [value("a", 1, [2, 3])], [value("b", 1, [3, 2])]), ir_version=8,
         opset_imports=[onnx.helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
     np.save(tmp_path / "a.npy", np.ones((2, 3)))
-    _spu(["compile", str(tmp_path / "m.onnx"), "--steps", "--arch", "tiny", "-o",
+    _spu(["compile", str(tmp_path / "m.onnx"), "--strategy", "steps", "--arch", "tiny", "-o",
           str(tmp_path / "steps")])
     (tmp_path / "o").mkdir()
     for name in ("o/mapping.json", "o/program.spub", "o/report.json", "o/arrays.npz", "area.json",
@@ -68,9 +68,9 @@ def _files(path):
     "run program --input x.npy -o y.npy --json program/report.json",
     "run steps --input a.npy -o a.npy", "run steps --input a.npy -o steps/arrays.npz",
     "run steps --input a.npy -o steps/programs/kernel_0.spub",
-    "compile o/program.spub -o o", "compile o/report.json --steps -o o",
-    "compile m.onnx --steps --calibrate o/arrays.npz -o o",
-    "compile m.onnx --steps --calibrate steps/programs/kernel_0.spub -o steps",
+    "compile o/program.spub -o o", "compile o/report.json --strategy steps -o o",
+    "compile m.onnx --strategy steps --calibrate o/arrays.npz -o o",
+    "compile m.onnx --strategy steps --calibrate steps/programs/kernel_0.spub -o steps",
     "asm x.npy -o x.npy", "map o/mapping.json -o o",
     "sim --arch tiny --program o/program.spub -o o", "sim --arch tiny --rtl o/report.json -o o",
     "area --json area.json --check area.json", "area --json x.json --liberty lean.json",
@@ -86,7 +86,7 @@ def test_results_of_area_have_a_file_each(here):
 
 
 @pytest.mark.parametrize(("line", "name"), [
-    ("compile m.onnx -o @", "-o"), ("compile m.onnx --steps --output=@", "--output"),
+    ("compile m.onnx -o @", "-o"), ("compile m.onnx --strategy steps --output=@", "--output"),
     ("compile @ -o y", "an argument"), ("run program --input x.npy -o @", "-o"),
     ("run program --input x.npy -o y.npy --json @", "--json"), ("run @ --input x -o y", "an arg"),
     ("sim -o @", "-o"), ("map g --output @", "--output"), ("rtl -o @", "-o"), ("asm x -o @", "-o"),

@@ -239,7 +239,8 @@ def test_what_no_bias_holds_is_refused(nodes, constant, message):
 def test_constants_that_are_not_held_as_they_are_are_told(tmp_path):
     onnx.save(_model([("Max", ["x", "c"], "m", {}), ("Div", ["x", "m"], "y", {})],
                      {"x": X}, c=1e-12), tmp_path / "m.onnx")
-    result = CliRunner().invoke(app, ["compile", str(tmp_path / "m.onnx"), "--steps", "-o",
+    result = CliRunner().invoke(app, ["compile", str(tmp_path / "m.onnx"), "--strategy", "steps",
+                                      "-o",
                                       str(tmp_path / "out")])
     assert result.exit_code == 0
     assert "Max node 'm': the constant 1e-12 is taken as" in result.output
@@ -268,7 +269,8 @@ def test_magnitudes_that_no_bias_holds_are_told(nodes, x, notes, tmp_path):
     model = _model(nodes, {"x": x}, c=2.0**30 if nodes[-1][0] == "Min" else [[3.0], [3.0]])
     onnx.save(model, tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", x)
-    result = CliRunner().invoke(app, ["compile", str(tmp_path / "m.onnx"), "--steps", "--calibrate",
+    result = CliRunner().invoke(app, ["compile", str(tmp_path / "m.onnx"), "--strategy", "steps",
+                                      "--calibrate",
                                       str(tmp_path / "x.npy"), "-o", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     told = [line.removeprefix("spu: note: ") for line in result.output.splitlines()
@@ -292,7 +294,8 @@ def test_results_far_below_operands_are_refused_by_name(tmp_path):
     onnx.save(_model([("MatMul", ["a", "b"], "y", {})], {"a": a, "b": b}),
               tmp_path / "m.onnx")
     np.savez(tmp_path / "x.npz", a=a, b=b)
-    result = CliRunner().invoke(app, ["compile", str(tmp_path / "m.onnx"), "--steps", "--calibrate",
+    result = CliRunner().invoke(app, ["compile", str(tmp_path / "m.onnx"), "--strategy", "steps",
+                                      "--calibrate",
                                       str(tmp_path / "x.npz"), "-o", str(tmp_path / "o")])
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(app, ["run", str(tmp_path / "o"), "--input",

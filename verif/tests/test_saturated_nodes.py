@@ -53,7 +53,8 @@ def test_the_command_counts_names_and_fails_if_strict(tmp_path):
 
     def spu(*args):
         return CliRunner().invoke(app, [str(a) for a in args])
-    assert spu("compile", tmp_path / "m.onnx", "--steps", "-o", tmp_path / "o").exit_code == 0
+    assert spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "-o",
+               tmp_path / "o").exit_code == 0
     for strict, code in (([], 0), (["--strict"], 1)):
         result = spu("run", tmp_path / "o", "--input", tmp_path / "x.npy", "-o",
                      tmp_path / "y.npy", "--json", tmp_path / "s.json", *strict)
@@ -173,10 +174,12 @@ def test_inputs_that_become_zero_are_told(tmp_path):
 
     def spu(*args):
         return CliRunner().invoke(app, [str(a) for a in args])
-    assert spu("compile", tmp_path / "m.onnx", "--steps", "-o", tmp_path / "o").exit_code == 0
+    assert spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "-o",
+               tmp_path / "o").exit_code == 0
     run_it = ("run", tmp_path / "o", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
     assert "x: 2 of 3 elements are below 9.55e-07 and become zero" in spu(*run_it).output
-    spu("compile", tmp_path / "m.onnx", "--steps", "--calibrate", tmp_path / "x.npy", "-o",
+    spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "--calibrate", tmp_path / "x.npy",
+        "-o",
         tmp_path / "o")
     np.save(tmp_path / "x.npy", np.array([1e-9, 1.0, 0, -2.0]))
     assert "become zero" not in spu(*run_it).output

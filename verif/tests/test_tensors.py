@@ -267,7 +267,7 @@ def test_outputs_have_any_names(tmp_path):
     onnx.save(_model([("Neg", ["x"], "file", {}), ("Abs", ["x"], "sink", {})], {"x": [3]},
                      outputs=("file", "sink")), tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", np.array([1.0, -2, 4]))
-    for args in (["compile", tmp_path / "m.onnx", "--steps", "-o", tmp_path / "out"],
+    for args in (["compile", tmp_path / "m.onnx", "--strategy", "steps", "-o", tmp_path / "out"],
                  ["run", tmp_path / "out", "--input", tmp_path / "x.npy",
                   "-o", tmp_path / "y.npz"]):
         result = CliRunner().invoke(app, [str(a) for a in args])
@@ -337,7 +337,8 @@ def test_command_line(tmp_path):
 
     images = models.digits("cnn", 2).inputs["image"]
     np.save(tmp_path / "x.npy", images)
-    made = spu("compile", CNN, "--steps", "--batch", 2, "--calibrate", tmp_path / "x.npy",
+    made = spu("compile", CNN, "--strategy", "steps", "--batch", 2, "--calibrate",
+               tmp_path / "x.npy",
                "-o", tmp_path / "out")
     assert made.exit_code == 0, made.output
     assert "2 products" in made.output

@@ -52,7 +52,7 @@ def program(compiled, tmp_path):
     ("compile", "Missing argument 'model'; see spu compile --help"),
     ("compile m -o d --arch huge", "--arch huge: no such array; there are tiny, basic, large, or"),
     ("compile m -o d --batch 0", "'--batch'"), ("compile m -o d --batch few", "'--batch'"),
-    ("compile m -o d --budget 9", "take --steps"),
+    ("compile m -o d --strategy quick", "'--strategy'"),
     ("run d --input x", "Missing option"), ("sim --images 361", "'--images'"),
     ("sim --stall-share 1", "'--stall-share'"), ("map g --seed -1", "'--seed'"),
     ("disasm a b", "unexpected extra argument"), ("fpga", "Missing argument"),
@@ -147,7 +147,7 @@ def test_a_table_is_not_cut_on_a_pipe(program):
 # Outputs are looked at before anything else: here nothing that comes in exists.
 
 COMMANDS = {
-    "directory": ["compile none -o {}", "compile none --steps -o {}", "map none -o {}",
+    "directory": ["compile none -o {}", "compile none --strategy steps -o {}", "map none -o {}",
                   "sim --program none -o {}", "numerics --plots {}", "area --plots {}"],
     "file": ["run none --input none -o {}", "run none --input none -o y.npy --json {}",
              "asm none -o {}", "rtl -o {}"],

@@ -1,7 +1,8 @@
 """A compiled model: tensor program, kernels, products, for an array."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class Package:
 
     ``ranges``: tensor biases.  ``kernels`` by what they compute; of each product, by the number of
     its step, ``formats`` of the blocks of its operands, and ``pieces``; ``reblocks`` make blocks of
-    each format.
+    each format.  ``strategy``: what the compiler says of why it is in steps.
     """
 
     program: Program
@@ -69,6 +70,7 @@ class Package:
     ranges: Ranges
     formats: dict[int, Format]
     reblocks: dict[Format, Reblocking]
+    strategy: Mapping[str, Any] = field(default_factory=dict)
     kernels: dict[Work, Kernel] = field(default_factory=dict)
     pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict)
 

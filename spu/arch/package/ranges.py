@@ -25,6 +25,8 @@ class Ranges:
     ``masks``: tensors whose values below, and above, what they hold may be moved, and how far.
     ``meant``: steps as the model has them, by number, of those with other constants for masks.
     ``notes``: constants and magnitudes that are not held as they are, a line each.
+    ``fixed``: operands of products have their tensors' biases in every run; else the least that
+    hold their blocks.
     """
 
     tensors: dict[int, int]
@@ -32,6 +34,7 @@ class Ranges:
     masks: dict[int, tuple[int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     meant: dict[int, Step] = field(default_factory=dict)
+    fixed: bool = False
 
 
 def far(bias: int) -> float:

@@ -99,6 +99,7 @@ class _Writer:
             "tensor_biases": {str(t): b for t, b in compiled.ranges.tensors.items()},
             "masks": {str(t): list(levels) for t, levels in compiled.ranges.masks.items()},
             "meant": {str(i): _meant(s) for i, s in compiled.ranges.meant.items()},
+            "fixed": compiled.ranges.fixed, "strategy": dict(compiled.strategy),
             "steps": [self._step(i, s) | ({"cycles": cycles[i]} if i in cycles else {})
                       for i, s in enumerate(program.steps)],
             "kernels": [{k: v for k, v in asdict(compiled.kernels[x]).items() if k != "content"}
@@ -178,11 +179,12 @@ class _Reader:
                         {int(t): (low, high) for t, (low, high) in report["masks"].items()},
                         tuple(report["notes"]),
                         {int(i): _read_meant(steps[int(i)], member)
-                         for i, member in report["meant"].items()})
+                         for i, member in report["meant"].items()}, report["fixed"])
         reblocks = {FORMATS[name]: Reblocking(self.arch, FORMATS[name], tuple(columns),
                                               self._image(f"reblock_{name}"))
                     for name, columns in report["reblocks"].items()}
-        return Package(program, self.arch, ranges, formats, reblocks, kernels, pieces)
+        return Package(program, self.arch, ranges, formats, reblocks, report["strategy"], kernels,
+                       pieces)
 
     def _image(self, name: str) -> Image:
         return bitstream.decode(self._content(name), self.arch).image

@@ -1,29 +1,27 @@
-"""All passes in order: a chain of dense layers to one program."""
+"""A chain of dense layers as one pipelined program: all passes in order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from pathlib import Path
-
-import onnx
 
 from compiler.arrays import check_array
 from compiler.assemble import assemble
 from compiler.check.pipeline import check_pipeline
 from compiler.errors import CompileError
-from compiler.graph import Network, QuantisedNetwork
 from compiler.mapping import Mapping
-from compiler.onnx_import import load_network
 from compiler.partition import bounds, partitions
 from compiler.place import placements
-from compiler.quantise import quantise
+from compiler.quantise import QuantisedNetwork, quantise
 from compiler.route_chain import route_chain
 from compiler.routing import Unschedulable
 from compiler.schedule import legs, schedule
+from compiler.tensors.chain import Dense
 from pal_units.formats import Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.package.pipeline import Pipeline
+from spu.arch.package.program import Program
+from spu.arch.package.ranges import Ranges
 from spu.arch.params import MATRIX_FORMATS, Architecture
 
 #: Placements tried for one II before the next larger one.  Cycles to spare in all, with so many
@@ -37,7 +35,6 @@ class Compiled:
     """Everything that a compilation produced."""
 
     arch: Architecture
-    network: Network
     quantised: QuantisedNetwork
     mapping: Mapping
     image: Image
@@ -50,32 +47,26 @@ class Compiled:
         return Pipeline(self.arch, self.content, self.report)
 
 
-def compile_network(network: Network, arch: Architecture, fmt: Format = MATRIX_FORMATS[0],
-                    input_max: float = 1.0, seed: int = 0,
-                    progress: Callable[[str], None] = lambda _: None,
-                    output: str = "output") -> Compiled:
-    """Map a network; ``CompileError`` says what does not fit and why.
+def compile_chain(program: Program, layers: Sequence[Dense], ranges: Ranges, arch: Architecture,
+                  fmt: Format = MATRIX_FORMATS[0], seed: int = 0,
+                  progress: Callable[[str], None] = lambda _: None) -> Compiled:
+    """Map the layers of a program (``chain_of``) as one pipeline, and check it.
 
-    ``output``: name of what it computes.
+    ``ranges``: tensor biases, see ``fixed_ranges``.  Raises ``CompileError`` that says what does
+    not fit and why.
     """
     check_array(arch)
-    quantised = quantise(network, arch, fmt, input_max)
+    quantised = quantise(program.name, layers, ranges, arch, fmt)
     mapping = _map(quantised, arch, seed, progress)
     image = assemble(mapping, arch)
     check_pipeline(image, quantised, mapping.timing, mapping.reads, mapping.emitted)
     content = bitstream.encode(image)
     report = _report(quantised, mapping, arch, seed)
-    report["io"] |= {"input": network.input, "output": output}
-    return Compiled(arch, network, quantised, mapping, image, content, report)
-
-
-def compile_file(path: Path, arch: Architecture, fmt: Format = MATRIX_FORMATS[0],
-                 input_max: float = 1.0, seed: int = 0,
-                 progress: Callable[[str], None] = lambda _: None) -> Compiled:
-    """``compile_network`` of an ONNX file."""
-    network = load_network(path)
-    return compile_network(network, arch, fmt, input_max, seed, progress,
-                           onnx.load(path).graph.output[0].name)
+    report["notes"] = list(ranges.notes)
+    (report["io"]["input"],), (report["io"]["output"],) = program.inputs, program.outputs
+    (output,) = program.outputs.values()
+    report["io"]["output_shape"] = list(program.shape(output)[1:])
+    return Compiled(arch, quantised, mapping, image, content, report)
 
 
 def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int,

@@ -1,0 +1,60 @@
+"""Chains of dense layers for tests and studies: built from arrays, compiled as a pipeline."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.pipeline import Compiled, compile_chain
+from compiler.tensors.builder import Builder
+from compiler.tensors.chain import chain_of, fixed_ranges
+from compiler.tensors.fuse import fuse
+from compiler.tensors.lower import lower
+from compiler.tensors.onnx_graph import read
+from pal_units.formats import PAL8T, Format
+from spu.arch.package.expression import apply, variable
+from spu.arch.package.program import Program
+from spu.arch.params import Architecture
+
+
+@dataclass(frozen=True)
+class Layer:
+    """``y = relu?(x @ weight + bias)``; weight ``(K, N)`` and bias ``(N,)``, float64."""
+
+    name: str
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    relu: bool
+
+
+def program_of(name: str, layers: tuple[Layer, ...]) -> Program:
+    """The tensor program of layers, of one vector."""
+    program = Builder(name)
+    current = program.inputs["input"] = program.tensor((1, len(layers[0].weight)))
+    for layer in layers:
+        program.current = f"Gemm node {layer.name!r}"
+        total = program.product(current, program.constant(layer.weight))
+        current = program.map(variable(0) + variable(1), total, program.constant(layer.bias))
+        if layer.relu:
+            current = program.map(apply("relu", variable(0)), current)
+    program.outputs["output"] = current
+    return fuse(program)
+
+
+def forward(layers: tuple[Layer, ...], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Real-valued result, shape ``(n, inputs)`` to ``(n, outputs)``."""
+    for layer in layers:
+        x = x @ layer.weight + layer.bias
+        x = np.maximum(x, 0) if layer.relu else x
+    return x
+
+
+def pipeline(model: Program | Path, arch: Architecture, fmt: Format = PAL8T,
+             input_max: float | None = None, **options: Any) -> Compiled:
+    """A chain, or that of an ONNX file, as a pipeline."""
+    program = model if isinstance(model, Program) else lower(read(model), model.stem)
+    layers = chain_of(program)
+    return compile_chain(program, layers, fixed_ranges(program, layers, input_max, None), arch, fmt,
+                         **options)
