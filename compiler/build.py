@@ -13,7 +13,7 @@ from compiler.tensors.chain import Dense, NotAChain, chain_of, fixed_ranges
 from compiler.tensors.compile import compile_program
 from compiler.tensors.formats import choose_formats
 from compiler.tensors.lower import lower
-from compiler.tensors.onnx_graph import read
+from compiler.tensors.onnx_graph import read, takes_any_batch
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.package.compiled import Package
 from spu.arch.package.pipeline import Pipeline
@@ -29,14 +29,20 @@ STRATEGIES: tuple[Strategy, ...] = ("auto", "pipeline", "steps")
 def compile_file(path: Path, arch: Architecture, strategy: Strategy = "auto",
                  fmt: Format = MATRIX_FORMATS[0], batch: int | None = None,
                  dims: Mapping[str, int] | None = None, **options: Any) -> Package | Pipeline:
-    """The package of an ONNX file, see ``lower`` and ``compile_model``."""
-    return compile_model(lower(read(path), path.stem, batch, dims), arch, strategy, fmt, **options)
+    """The package of an ONNX file, see ``lower`` and ``compile_model``.
+
+    Where the model leaves the number of vectors open, and no ``batch`` is given, there are many.
+    """
+    model = read(path)
+    return compile_model(lower(model, path.stem, batch, dims), arch, strategy, fmt,
+                         many=batch is None and takes_any_batch(model), **options)
 
 
 def compile_model(program: Program, arch: Architecture, strategy: Strategy = "auto",
                   fmt: Format = MATRIX_FORMATS[0], seed: int = 0, input_max: float | None = None,
                   calibrate: Mapping[str, NDArray] | None = None, budget: float | None = None,
-                  progress: Callable[[str], None] = lambda _: None) -> Package | Pipeline:
+                  many: bool = False, progress: Callable[[str], None] = lambda _: None
+                  ) -> Package | Pipeline:
     """Compile a tensor program for an array.
 
     Parameters
@@ -49,6 +55,8 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
         values become, of any model.
     budget: dB that the outputs keep on the inputs of ``calibrate``, with 4, 6 or 8 bits for each
         product.
+
+    many: vectors come in any number, so that the cycles of each count.
 
     All strategies have the same tensor biases, and give the same codes.
 
@@ -76,17 +84,25 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
             if pipeline is None or isinstance(error, WrongProgram):
                 raise
             why = f"not in steps: {error}"
-    batch, cycles = _cycles(program, pipeline, steps)
+    shape = program.shape(next(iter(program.inputs.values()))) if program.inputs else ()
+    batch = None if many else shape[0] if shape else 1
+    cycles = {}
+    if pipeline is not None:
+        cycles["pipeline"] = int(pipeline.report["ii"]) if batch is None else pipeline.cycles(batch)
+    if steps is not None:
+        cycles["steps"] = -(-sum(steps.cycles().values()) // (shape[0] if many else 1))
     if strategy != "auto":
         why = "asked for"
-    elif pipeline is not None and steps is not None:
-        why = (f"{cycles['pipeline']} cycles for {batch} vector{'s' * (batch > 1)}, "
-               f"{cycles['steps']} in steps")
+    elif len(cycles) == 2:
+        why = " or ".join(f"{n} {'in steps' if kind == 'steps' else 'as a pipeline'}"
+                          for kind, n in cycles.items())
+        why = f"cycles for {'each of many' if batch is None else batch} vectors: {why}"
+    said = {"why": why, "batch": batch, "cycles": cycles}
     if steps is None or (pipeline is not None and cycles["pipeline"] <= cycles["steps"]):
         assert pipeline is not None
         return replace(pipeline, report=pipeline.report | {
-            "strategy": _said("pipeline", why, batch, cycles)})
-    return replace(steps, strategy=_said("steps", why, batch, cycles))
+            "strategy": {"chosen": "pipeline"} | said})
+    return replace(steps, strategy={"chosen": "steps"} | said)
 
 
 def _numerics(program: Program, strategy: Strategy, input_max: float | None,
@@ -133,20 +149,3 @@ def _pipeline(program: Program, layers: tuple[Dense, ...], ranges: Ranges, arch:
         if strategy == "pipeline":
             raise
         return None, str(error)
-
-
-def _cycles(program: Program, pipeline: Pipeline | None, steps: Package | None
-            ) -> tuple[int, dict[str, int]]:
-    """Vectors of the first input, and executed cycles for them by strategy."""
-    shape = program.shape(next(iter(program.inputs.values()))) if program.inputs else ()
-    batch, cycles = shape[0] if shape else 1, dict[str, int]()
-    if pipeline is not None:
-        cycles["pipeline"] = pipeline.cycles(batch)
-    if steps is not None:
-        cycles["steps"] = sum(steps.cycles().values())
-    return batch, cycles
-
-
-def _said(kind: str, why: str, batch: int, cycles: dict[str, int]) -> dict[str, Any]:
-    """For the report: executed cycles of each strategy for a batch, and why this one."""
-    return {"chosen": kind, "why": why, "batch": batch, "cycles": cycles}

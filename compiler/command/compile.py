@@ -52,7 +52,7 @@ def compile_command(
     from compiler.build import compile_model
     from compiler.tensors.formats import formats_text, quality
     from compiler.tensors.lower import lower
-    from compiler.tensors.onnx_graph import read
+    from compiler.tensors.onnx_graph import read, takes_any_batch
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
     from spu.arch.package.pipeline import Pipeline
     from spu.arch.package.store import save
@@ -66,11 +66,12 @@ def compile_command(
                     *(out / PROGRAMS).glob("*.spub")), (model, calibrate))
         check_alone(out, MAPPING, "spu map")
         check_own(out)
-        program = lower(read(model), model.stem, batch, sizes)
+        source = read(model)
+        program = lower(source, model.stem, batch, sizes)
         given = None if calibrate is None else read_inputs(calibrate, program)
         with working("compiling") as note:
             made = compile_model(program, tiles, strategy.value, FORMATS[fmt], seed, input_max,
-                                 given, budget, note)
+                                 given, budget, batch is None and takes_any_batch(source), note)
         report = save(made, out)
     for line in report["notes"]:
         remark(line)

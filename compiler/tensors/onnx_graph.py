@@ -89,6 +89,14 @@ def prepare(model: onnx.ModelProto, name: str, batch: int | None = None,
                  opsets_of(model.opset_import), functions)
 
 
+def takes_any_batch(model: onnx.ModelProto) -> bool:
+    """Whether the first dimension of the first input is left open."""
+    known = {t.name for t in model.graph.initializer}
+    shapes = [v.type.tensor_type.shape.dim for v in model.graph.input if v.name not in known]
+    first = next((shape[0] for shape in shapes[:1] if shape), None)
+    return first is not None and (not first.HasField("dim_value") or first.dim_value == -1)
+
+
 def line_of(error: Exception) -> str:
     """What an exception of a library says, in a line."""
     text = " ".join(str(error).split())

@@ -252,7 +252,8 @@ def test_all_strategies_give_the_same_codes(arch, fmt):
     said = made["auto"].report["strategy"]
     assert said == {"chosen": "pipeline", "batch": len(x), "cycles": {
         "pipeline": cycles["pipeline"], "steps": cycles["steps"]},
-        "why": f"{cycles['pipeline']} cycles for 5 vectors, {cycles['steps']} in steps"}
+        "why": f"cycles for 5 vectors: {cycles['pipeline']} as a pipeline or {cycles['steps']} "
+               "in steps"}
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
@@ -286,3 +287,12 @@ def test_what_is_asked_of_a_strategy_that_cannot():
                           (("auto", PAL8T, 0, None, None, 9.0), "a budget takes inputs")):
         with pytest.raises(CompileError, match=rule):
             compile_model(program, TINY, *options)
+
+
+def test_the_strategy_depends_on_the_batch_and_any_batch_is_many():
+    """One vector passes a shared array sooner in steps; of many the pipeline takes more."""
+    one, many = (compile_file(MODEL, TINY, batch=batch) for batch in (1, None))
+    assert one.strategy["chosen"] == "steps"
+    assert one.strategy["cycles"]["steps"] < one.strategy["cycles"]["pipeline"]
+    assert many.report["strategy"]["cycles"]["pipeline"] == many.report["ii"]
+    assert many.report["strategy"]["batch"] is None

@@ -64,7 +64,7 @@ def test_imports_follow_the_arrows(path):
 @pytest.mark.parametrize(("module", "without"), [
     ("spu.engine.run", ("compiler", "amaranth", "ortools", "onnx", "rtl", "typer", "verif")),
     ("spu.command.main", ("compiler", "amaranth", "ortools", "onnx", "rtl", "numba", "verif")),
-    ("compiler.driver", ("amaranth", "rtl", "verif", "cocotb")),
+    ("compiler.build", ("amaranth", "rtl", "verif", "cocotb")),
     ("pal_units", ("numba", "amaranth", "spu")),
     ("palspu", ("numpy", "pal_units", "spu", "compiler", "rtl", "typer", "verif")),
 ])

@@ -112,7 +112,7 @@ def test_an_interrupted_command_ends_in_one_line_and_leaves_nothing(tmp_path, mo
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("compiler.driver.compile_file", interrupted)
+    monkeypatch.setattr("compiler.build.compile_model", interrupted)
     assert "interrupted" in _lines(["compile", MODEL, "-o", tmp_path / "out"], 130)
     assert list(tmp_path.iterdir()) == []
 
