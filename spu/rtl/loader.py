@@ -94,14 +94,16 @@ class Loader(wiring.Component):
         })
         #: For proofs: ``applying`` a section to the shadow bank.
         self.state, self.applying = Signal(State), Signal()
+        #: Regions that the file is for, and whether it wrote data memory.
+        self.mask, self.memory = Signal(regions), Signal()
+        #: Regions of which a file filled the bank in use.
+        self.in_use = Signal(regions)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         arch, word = self.arch, self.i.payload
         state = self.state
         index = Signal(range(MAX_PAYLOAD + 1))
-        self.mask, self.memory = Signal(arch.region_count), Signal()  # of the file
-        self.in_use = Signal(arch.region_count)  # a file filled the bank in use
         sections, total_crc, signature = Signal(16), Signal(32), Signal(32)
         op, space = Signal(8), Signal(8)
         take = Signal()
