@@ -23,7 +23,12 @@ class AddressGenerator(wiring.Component):
     advance : In(1); base : In(12); loops : In(4 x ADDRESS_LOOP); address : Out(bits)
     """
 
+    latency = 0
+
     def __init__(self, bits: int) -> None:
+        most = ADDRESS_BASE["base"].width
+        if not 1 <= bits <= most:
+            raise ValueError(f"bits must be 1 to {most}, those of a base, not {bits}")
         super().__init__({"advance": In(1), "base": In(ADDRESS_BASE["base"].shape),
                           "loops": In(LOOPS), "address": Out(bits)})
 

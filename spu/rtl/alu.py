@@ -25,6 +25,8 @@ class Alu(wiring.Component):
     op : In(Op); enable : In(1); a, b, c : In(WORD); o : Out(WORD)
     """
 
+    latency = timing.ALU
+
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         word = word_layout(arch)
@@ -33,7 +35,7 @@ class Alu(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        assert timing.ALU == 1
+        assert self.latency == 1
         op = self.op
         lanes = data.ArrayLayout(signed(32), self.arch.lanes32)
         result = Signal(lanes)

@@ -28,7 +28,11 @@ class BankedRegisters(wiring.Component):
     read_data : Out(32) - for ``config.read``, 0 for other rows
     """
 
+    latency = 0
+
     def __init__(self, space: Space, widths: Sequence[int], first: int = 0) -> None:
+        if wrong := [width for width in widths if not 0 <= width <= 32]:
+            raise ValueError(f"widths of registers must be 0 to 32, not {wrong}")
         self.space, self.widths, self.first = space, widths, first
         super().__init__({"config": In(ConfigBus()), "bank": In(1),
                           "values": Out(data.ArrayLayout(unsigned(32), len(widths))),
@@ -73,11 +77,20 @@ class BankedMemory(wiring.Component):
     """
 
     def __init__(self, space: Space, depth: int, width: int, registered: bool) -> None:
+        if depth < 1 or depth & (depth - 1):
+            raise ValueError(f"depth must be a power of two, not {depth}")
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
         self.space, self.depth, self.width, self.registered = space, depth, width, registered
         self.words = -(-width // 32)
         super().__init__({"config": In(ConfigBus()), "bank": In(1),
                           "read_enable": In(1), "read_row": In(range(depth)), "read_bank": In(1),
                           "read_data": Out(width), "config_data": Out(32)})
+
+    @property
+    def latency(self) -> int:
+        """Cycles from ``read_row`` to ``read_data``."""
+        return int(self.registered)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -26,6 +26,8 @@ class DataMemory(wiring.Component):
     config_data : Out(32) - one cycle after ``config.read``
     """
 
+    latency = timing.MEMORY
+
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         address = range(arch.memory_words)
@@ -38,7 +40,7 @@ class DataMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        assert timing.MEMORY == timing.WRITE == 1
+        assert self.latency == timing.WRITE == 1
         config, bits = self.config, stored_word(self.arch).size
         here = config.space == Space.MEMORY
         halves = []

@@ -48,6 +48,8 @@ class Datapath(wiring.Component):
     saturated : Out - elements of the units' results of this cycle that lay above the top of PAL16
     """
 
+    latency = timing.HOP
+
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
         self.arch, self.kind = arch, kind
         word = word_layout(arch)
@@ -102,6 +104,7 @@ class Datapath(wiring.Component):
                 for source, value in sources.items():
                     with m.Case(source):
                         m.d.comb += words[sink].eq(value)
+        assert self.latency == 1
         for link in LINKS:
             m.d.sync += getattr(self, f"{link}_o").eq(words[link])
         with m.If(context.register != Source.NONE):

@@ -21,9 +21,13 @@ class StreamFifo(wiring.Component):
     peek : In; peeked : Out(width) - the word ``peek`` places behind the first one
     """
 
+    latency = 1
+
     def __init__(self, width: int, depth: int, keeps_offer: bool = False) -> None:
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"depth must be a power of two of at least 2, not {depth}")
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
         self.width, self.depth, self.keeps_offer = width, depth, keeps_offer
         super().__init__({
             "i": In(stream.Signature(width)), "o": Out(stream.Signature(width)), "flush": In(1),

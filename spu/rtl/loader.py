@@ -79,6 +79,8 @@ class Loader(wiring.Component):
     config : Out(ConfigBus); rows, cols : Out(16) - tiles, or rows are regions
     """
 
+    latency = 2
+
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         regions = arch.region_count

@@ -47,6 +47,8 @@ class MatrixUnit(wiring.Component):
     saturated : Out(drain_lanes) - lanes of ``o`` whose result lay above the top of PAL16
     """
 
+    latency = timing.ACCUMULATE + timing.DRAIN
+
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         word = word_layout(arch)

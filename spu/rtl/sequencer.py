@@ -50,7 +50,11 @@ class Sequencer(wiring.Component):
     active, held_host, held_input, held_output : Out(1); control : Out(RegionControl)
     """
 
+    latency = 2
+
     def __init__(self, arch: Architecture, region: int) -> None:
+        if not 0 <= region < arch.region_count:
+            raise ValueError(f"region must be 0 to {arch.region_count - 1}, not {region}")
         self.arch = arch
         self.inputs, self.outputs = len(arch.inputs(region)), len(arch.outputs(region))
         super().__init__({
@@ -82,8 +86,7 @@ class Sequencer(wiring.Component):
         answer = Signal(32)
         for store in (registers, loops, guards, streams):
             m.d.comb += store.bank.eq(control.bank)
-            for name in ConfigBus().members:
-                m.d.comb += getattr(store.config, name).eq(getattr(self.config, name))
+            wiring.connect(m, wiring.flipped(self.config), store.config)
         # Loops and predicates belong to the iteration that begins next, so to its bank.
         m.d.comb += loops.bank.eq(control.next_bank)
         ii, span = self._timing(registers.values)

@@ -51,6 +51,8 @@ class Tile(wiring.Component):
     saturated : Out - counted: elements that lay above the top, see ``regmap.TILE_COUNTERS``
     """
 
+    latency = Datapath.latency
+
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
         self.arch, self.kind = arch, kind
         word = word_layout(arch)
@@ -73,7 +75,7 @@ class Tile(wiring.Component):
         def store(space: Space, width: int, registered: bool) -> BankedMemory:
             memory = BankedMemory(space, depth(space, arch), width, registered)
             m.submodules[space.name.lower()] = memory
-            self._connect(m, memory)
+            wiring.connect(m, wiring.flipped(self.config), memory.config)
             m.d.comb += memory.bank.eq(control.bank)
             answers[space] = memory.config_data
             return memory
@@ -82,7 +84,7 @@ class Tile(wiring.Component):
         constants = store(Space.CONSTANT, stored_word(arch).size, registered=False)
         m.submodules.register = registers = BankedRegisters(
             Space.REGISTER, register_widths(arch, self.kind))
-        self._connect(m, registers)
+        wiring.connect(m, wiring.flipped(self.config), registers.config)
         answers[Space.REGISTER] = registers.read_data
         context = Signal(CONTEXT)
         m.d.comb += [
@@ -107,7 +109,7 @@ class Tile(wiring.Component):
             ]
         if self.kind.memory:
             m.submodules.memory = memory = DataMemory(arch)
-            self._connect(m, memory)
+            wiring.connect(m, wiring.flipped(self.config), memory.config)
             answers[Space.MEMORY] = memory.config_data
             m.d.comb += [
                 memory.half.eq(control.data_bank),
@@ -129,10 +131,6 @@ class Tile(wiring.Component):
                 with m.Case(space.value):
                     m.d.sync += self.config_data.eq(answer)
         return m
-
-    def _connect(self, m: Module, store: object) -> None:
-        for name in ConfigBus().members:
-            m.d.comb += getattr(store.config, name).eq(getattr(self.config, name))
 
     def _registers(self, m: Module, core: Datapath, values: data.View, context: Signal) -> None:
         """Hand configuration registers to the datapath."""

@@ -19,8 +19,9 @@ from spu.arch import regmap
 from spu.arch.config import TILE_SPACES
 from spu.arch.context import LINKS
 from spu.arch.params import BIAS_BITS, NEIGHBOURS, Architecture, Port, neighbour
+from spu.rtl.axi import AxiLite
 from spu.rtl.edges import add_streams
-from spu.rtl.host import AxiLite, HostRegisters
+from spu.rtl.host import HostRegisters
 from spu.rtl.layouts import word_layout
 from spu.rtl.parts import Parts, any_of
 from spu.rtl.ports import ConfigBus, RegionControl

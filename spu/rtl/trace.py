@@ -22,6 +22,8 @@ class Trace(wiring.Component):
     count : Out - words kept; index : In; o : Out(WORD) - 0 where none is kept
     """
 
+    latency = 1
+
     def __init__(self, arch: Architecture) -> None:
         self.word_layout = word_layout(arch)
         super().__init__({"word": In(self.word_layout), "step": In(1), "restart": In(1),

@@ -37,6 +37,8 @@ class VectorUnit(wiring.Component):
         the top of PAL16, so that they hold the top
     """
 
+    latency = timing.SUM
+
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         word = word_layout(arch)
@@ -131,7 +133,7 @@ class VectorUnit(wiring.Component):
         return out, above
 
     def _sums(self, m: Module, operands: Value) -> None:
-        assert timing.SUM == LinearSum.latency == Accumulator16.latency
+        assert self.latency == LinearSum.latency == Accumulator16.latency
         op, lanes = self.op, self.arch.lanes16
         accumulates, across = op == Op.ACC.value, op == Op.LANE_SUM.value
         m.submodules.accumulator = accumulator = Accumulator16(lanes)

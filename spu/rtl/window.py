@@ -34,6 +34,8 @@ class Window(wiring.Component):
     config : Out(ConfigBus); rows, cols : Out(16); config_data : In(32)
     """
 
+    latency = 3
+
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         super().__init__({

@@ -29,6 +29,13 @@ class Zeroing(wiring.Component):
         super().__init__({"busy": Out(1, init=bool(arch.memory_tiles)),
                           "half": Out(1), "config": Out(ConfigBus())})
 
+    @property
+    def latency(self) -> int:
+        """Cycles from reset to the end of the last write; 0 if there is no data memory."""
+        if not self.arch.memory_tiles:
+            return 0
+        return 2 * self.arch.memory_words * words_per_row(Space.MEMORY, self.arch)
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
