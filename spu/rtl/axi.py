@@ -40,14 +40,40 @@ class RegisterAccess(wiring.Signature):
 class AxiLiteSlave(wiring.Component):
     """AXI4-Lite to register accesses.
 
-    One read and one write at a time; address and data of a write may come in any order, and are
-    kept until both are there.  Partial strobes and addresses that are no multiple of 4 answer
-    SLVERR and change nothing.  All outputs of the bus follow from registers alone.
-    Latency: 2 cycles to the response, plus what the registers take.
+    Address and data of a write may come in any order, and are kept until both are there.  An access
+    stays at ``registers`` until it is done.
+
+    Parameters
+    ----------
+    address_bits: width of a byte address, at least 3.
+
+    Raises
+    ------
+    ValueError: ``address_bits`` too small.
 
     Members
     -------
     bus : Out(AxiLite); registers : Out(RegisterAccess)
+
+    Contract
+    --------
+    Latency: 2 cycles from the last of an access's channels to its response, and what the registers
+        take.
+    Throughput: one read and one write at a time; of each kind one in two cycles.
+    Holds: all outputs of the bus follow from registers alone; a response is held until it is taken,
+        and till then no further access is answered.
+    Reset: nothing kept, no response.
+    Corner cases: partial strobes and addresses that are no multiple of 4 answer SLVERR and reach no
+        register; protection bits are ignored; reads and writes are in no order to each other.
+
+    Example
+    -------
+    >>> from spu.rtl.observe import observe
+    >>> ask = {"bus.araddr": 8, "bus.arvalid": 1, "bus.rready": 1}
+    >>> answer = {"bus.arvalid": 0, "registers.read_done": 1, "registers.read_data": 42}
+    >>> observe(AxiLiteSlave(4), [ask, answer, {}, {}], "registers.read_address", "bus.rvalid",
+    ...         "bus.rdata")
+    [(0, 0, 0), (2, 0, 0), (2, 1, 42), (2, 0, 42)]
     """
 
     latency = 2

@@ -12,8 +12,9 @@ from spu.rtl.axi import AxiLite, AxiLiteSlave
 class HostRegisters(wiring.Component):
     """The register map of ``regmap`` behind an AXI4-Lite slave.
 
-    Addresses outside the map, writes to read-only registers, values out of range and accesses
-    that the window refuses answer SLVERR and change nothing.
+    Parameters
+    ----------
+    arch: its regions, tiles and streams give the map.
 
     Members
     -------
@@ -21,12 +22,37 @@ class HostRegisters(wiring.Component):
     clear, step, restart_trace : Out(1) - one-cycle pulses
     start, commit, abort, reset, flush : Out(regions) - likewise
     halt : Out(regions); iterations_R : Out(ITERATION_BITS); watchdog : Out(32)
-    window_* : to the window; trace_select, trace_index : Out; trace_count, trace_I : In
+    set_window_select, set_window_row, window_read, window_write : Out(1) - to the window
+    window_value : Out(32); window_answer : In(32)
+    window_write_done, window_write_refused, window_read_done, window_read_refused : In(1)
+    trace_select : Out(18); trace_index : Out(6); trace_count, trace_I : In(32)
     busy : In(1) - the loader is within a file
     unloaded, unfilled : In(regions) - no program to start, no bank to commit
     starting, illegal, running : In(regions) - a run was asked for; a run would have no end; is on
-    status, config_words, region_R, active_file_R, shadow_file_R : In(32)
+    status, config_words, window_select, window_row : In(32)
+    region_R, active_file_R, shadow_file_R : In(32)
     event_NAME : In - what the counter of this name counts in this cycle
+
+    Contract
+    --------
+    Latency: that of ``AxiLiteSlave``, 2; accesses to WINDOW_DATA, _SELECT and _ROW take what the
+        window takes.  Pulses are in the cycle before the response.
+    Throughput: one read and one write at a time.
+    Holds: none; counters count in every cycle, whatever the bus does.
+    Reset: all registers and counters 0, nothing refused.
+    Corner cases: addresses outside the map, writes to read-only registers, values out of range and
+        accesses that the window refuses answer SLVERR and change nothing; of a command that is
+        refused for one region none takes notice, and STATUS keeps the reason until CONTROL_CLEAR;
+        counters wrap at 32 bits; a snapshot does not count its own cycle.
+
+    Example
+    -------
+    >>> from spu.arch import regmap
+    >>> from spu.rtl.observe import ONE, observe
+    >>> ask = {"bus.araddr": regmap.register_map(ONE)["ID"], "bus.arvalid": 1, "bus.rready": 1}
+    >>> shown = observe(HostRegisters(ONE), [ask, {}, {}], "bus.rvalid", "bus.rdata")
+    >>> shown[-1] == (1, regmap.ID)
+    True
     """
 
     address_bits = 13

@@ -36,13 +36,40 @@ def tile_module(arch: Architecture, row: int, col: int) -> str:
 class Spu(wiring.Component):
     """A complete SPU with AXI ports; tiles are instances of separately emitted modules.
 
-    Members (names are those of the buses)
+    Parameters
+    ----------
+    arch: the array.
+
+    Members
     -------
-    s_axil_* : AXI4-Lite slave, see ``regmap``
-    s_axis_load_* : program file, 32-bit AXI4-Stream
-    s_axis_C_* : input stream of column C at the north edge: data, block bias in tuser
-    m_axis_C_* : output stream of column C at the south edge: likewise
+    s_axil_NAME : AXI4-Lite slave, see ``regmap``; NAME is that of ``AxiLite``
+    s_axis_load_tdata : In(32); s_axis_load_tvalid : In(1); s_axis_load_tready : Out(1) - program
+        file
+    s_axis_C_tdata : In(data_bits); s_axis_C_tuser : In(8); s_axis_C_tvalid : In(1);
+        s_axis_C_tready : Out(1) - input stream of column C at the north edge, block bias in tuser
+    m_axis_C_tdata : Out(data_bits); m_axis_C_tuser : Out(8); m_axis_C_tvalid : Out(1);
+        m_axis_C_tready : In(1) - output stream of column C at the south edge, likewise
     region_running, region_step : Out(regions) - a run is on; this cycle executes
+
+    Contract
+    --------
+    Latency: what the program says; each FIFO adds ``StreamFifo.latency``, each link ``timing.HOP``.
+    Throughput: a word a cycle on every stream, at most.
+    Holds: a region holds as a whole (``Sequencer``); its streams keep what they offer until it is
+        taken, others go on.
+    Reset: no program; for ``Zeroing.latency`` cycles data memories are cleared, STATUS says
+        loading.
+    Corner cases: words of a stream that no region reads wait in its FIFO; a region that is read
+        back or zeroed does not begin a run.
+
+    Example
+    -------
+    >>> from rtl.emit import spu_modules
+    >>> from spu.arch.params import CONFIGS
+    >>> {name: type(module).__name__ for name, module in spu_modules(CONFIGS["basic"]).items()}
+    {'tile_memory': 'Tile', 'tile_plain': 'Tile', 'spu': 'Spu'}
+    >>> [name for name in Spu(CONFIGS["basic"]).signature.members if name.startswith("m_axis_3")]
+    ['m_axis_3_tdata', 'm_axis_3_tuser', 'm_axis_3_tvalid', 'm_axis_3_tready']
     """
 
     def __init__(self, arch: Architecture) -> None:

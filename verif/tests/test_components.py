@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 
 import numpy as np
 import pytest
@@ -30,11 +31,13 @@ from spu.rtl.matrix_unit import MatrixUnit
 from spu.rtl.observe import ONE, observe
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.tile import Tile
+from spu.rtl.top import Spu
 from spu.rtl.trace import Trace
 from spu.rtl.vector_lane import VectorLane
 from spu.rtl.vector_unit import VectorUnit
 from spu.rtl.window import Window
 from spu.rtl.zeroing import Zeroing
+from verif import array_pages, contracts
 from verif.tests.small_units import simulate
 
 WORD = {"data": 5, "valid": 1}
@@ -167,8 +170,54 @@ def _components(package):
                     and found.__module__ == module.__name__)
 
 
-@pytest.mark.parametrize("component", [*_components(spu.rtl), *_components(pal_units.rtl)],
-                         ids=lambda component: component.__name__)
+COMPONENTS = [*_components(spu.rtl)]
+NAME = {"ids": lambda component: component.__name__}
+
+
+def test_every_component_has_a_page():
+    assert {page.component for page in array_pages.COMPONENTS} == set(COMPONENTS)
+    assert len(array_pages.COMPONENTS) == len(COMPONENTS)
+
+
+@pytest.mark.parametrize("described", array_pages.COMPONENTS,
+                         ids=lambda page: page.component.__name__)
+def test_a_contract_names_every_port_parameter_and_property(described):
+    component = described.component
+    parts = contracts.sections(component.__doc__)
+    items = [line.split(":")[0] for line in parts["Contract"] if not line.startswith(" ")]
+    assert [x for x in items if x] == ["Latency", "Throughput", "Holds", "Reset", "Corner cases"]
+    constructor = component.__dict__.get("__init__")
+    parameters = inspect.signature(constructor).parameters if constructor else {"self": None}
+    told = [line.split(":")[0] for line in parts.get("Parameters", ())
+            if line and not line.startswith(" ")]
+    assert told == [*parameters][1:]
+    assert ("Raises" in parts) == ("ValueError" in inspect.getsource(component.__init__))
+    members = "\n".join(parts["Members"])
+    for make in described.configurations.values():
+        for name in make().signature.members:
+            general = name if component is not HostRegisters and component is not Spu else \
+                _general(name)
+            assert re.search(rf"\b{general}\b", members), name
+
+
+def _general(name):
+    """Name of a port as the contract has it, with a letter for a number or a name."""
+    for pattern, letter in ((r"^(s_axil_).*", "NAME"), (r"^(event_).*", "NAME"),
+                            (r"^(trace_)\d+$", "I"), (r"^([sm]_axis_)\d+(?=_)", "C"),
+                            (r"^((?:iterations|region|active_file|shadow_file)_)\d+$", "R")):
+        name = re.sub(pattern, rf"\g<1>{letter}", name)
+    return name
+
+
+@pytest.mark.parametrize("described", array_pages.COMPONENTS,
+                         ids=lambda page: page.component.__name__)
+def test_a_component_has_an_integer_latency(described):
+    """But the whole array, whose latency is its program's."""
+    if described.component is not Spu:
+        assert all(type(make().latency) is int for make in described.configurations.values())
+
+
+@pytest.mark.parametrize("component", [*COMPONENTS, *_components(pal_units.rtl)], **NAME)
 def test_only_constructors_set_attributes(component):
     """So that no method waits for what another one left behind."""
     for function in ast.walk(ast.parse(inspect.getsource(component))):
