@@ -114,6 +114,7 @@ docs: $(READY) ## write the generated pages of docs/ (accuracy and area from bui
 	$(BIN)/python -m verif.reference
 	$(BIN)/python -m verif.operators
 	$(BIN)/python -m verif.unit_pages
+	$(BIN)/python -m verif.array_pages
 	$(BIN)/python -m verif.numerics.report
 	$(BIN)/python -m verif.area.report
 	$(BIN)/python -m verif.area.lean_report

@@ -98,7 +98,10 @@ class PalArray:
         return self.transpose()
 
     def transpose(self, *axes: Any) -> "PalArray":
-        """Axes in another order, reversed by default; blocks stay with their elements."""
+        """Axes in another order, reversed by default; blocks stay with their elements.
+
+        Raises ``ValueError`` unless each axis is named once, ``TypeError`` for no integer.
+        """
         order = axes[0] if len(axes) == 1 and not np.isscalar(axes[0]) else axes
         order = [normal_axis(axis, self.ndim) for axis in
                  (reversed(range(self.ndim)) if order is None or not len(order) else order)]
@@ -143,7 +146,8 @@ class PalArray:
         """Sums of the values, float64: that of all, or along one or several axes.
 
         Correctly rounded sums of ``decode()``, in whatever order; NaN if one is.
-        Raises ``OverflowError`` for sums beyond float64.
+        Raises ``OverflowError`` for sums beyond float64, ``ValueError`` for an axis that is not
+        there or is named twice, ``TypeError`` for one that is no integer.
         """
         given = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         summed = [normal_axis(i, self.ndim) for i in given]

@@ -20,7 +20,10 @@ from pal_units.model.elementwise import fields
 
 
 def decode(a: PalArray) -> NDArray[np.float64]:
-    """The values of ``a``."""
+    """The values of ``a``, float64 of its shape; NaN codes give NaN.
+
+    Raises ``TypeError`` for what is no ``PalArray``, ``OverflowError`` for values beyond float64.
+    """
     _check(a)
     return a.decode()
 
@@ -51,14 +54,26 @@ def _check_alike(a: PalArray, b: PalArray) -> None:
 
 
 def multiply(a: PalArray, b: PalArray) -> PalArray:
-    """``a * b``; the log is exact before the result is encoded."""
+    """``a * b`` element by element; the log is exact before the result is encoded.
+
+    The result has the shape, format and block axis that both operands have.
+
+    Raises
+    ------
+    TypeError: an operand that is no ``PalArray``.
+    ValueError: operands of unequal shape, format or block axis; a NaN in the result of a format
+        without.
+    """
     _check_alike(a, b)
     code = model.mul(a.codes16(a.tensor_bias), b.codes16(b.tensor_bias), PAL16)
     return _result(code, a.tensor_bias + b.tensor_bias, a)
 
 
 def divide(a: PalArray, b: PalArray) -> PalArray:
-    """``a / b``; ``x / 0`` is NaN (an error in a format without)."""
+    """``a / b`` element by element; ``x / 0`` is NaN (an error in a format without).
+
+    Operands and errors as for ``multiply``.
+    """
     _check_alike(a, b)
     x, y = a.codes16(a.tensor_bias), b.codes16(b.tensor_bias)
     headroom = int(fields(y, PAL16)[0].max(initial=0)) // 1024 + 1
@@ -75,34 +90,52 @@ def _under_one_top(function: Callable[..., NDArray[Any]], a: PalArray, b: PalArr
 
 
 def add(a: PalArray, b: PalArray) -> PalArray:
-    """``a + b``; under one unit of PAL16's log before the result is encoded."""
+    """``a + b`` element by element; under one unit of PAL16's log before the result is encoded.
+
+    Operands and errors as for ``multiply``.
+    """
     return _under_one_top(model.add, a, b)
 
 
 def subtract(a: PalArray, b: PalArray) -> PalArray:
-    """``a - b``; see ``add``."""
+    """``a - b`` element by element; see ``add``.
+
+    Operands and errors as for ``multiply``.
+    """
     return _under_one_top(model.sub, a, b)
 
 
 def minimum(a: PalArray, b: PalArray) -> PalArray:
-    """The lesser of each pair; NaN if either is."""
+    """The lesser of each pair; NaN if either is.
+
+    Operands and errors as for ``multiply``.
+    """
     return _under_one_top(model.minimum, a, b)
 
 
 def maximum(a: PalArray, b: PalArray) -> PalArray:
-    """The greater of each pair; NaN if either is."""
+    """The greater of each pair; NaN if either is.
+
+    Operands and errors as for ``multiply``.
+    """
     return _under_one_top(model.maximum, a, b)
 
 
 def sqrt(a: PalArray) -> PalArray:
-    """Square roots; of negative numbers NaN."""
+    """Square roots, of the operand's shape and format; of negative numbers NaN.
+
+    Raises ``TypeError`` for what is no ``PalArray``, ``ValueError`` for NaN in a format without.
+    """
     _check(a)
     code = model.sqrt(a.codes16(a.tensor_bias), a.tensor_bias % 2, PAL16)
     return _result(code, -(-a.tensor_bias // 2), a)
 
 
 def rsqrt(a: PalArray) -> PalArray:
-    """Reciprocal square roots; of zero and negative numbers NaN."""
+    """Reciprocal square roots, of the operand's shape and format; of 0 and negative numbers NaN.
+
+    Raises ``TypeError`` for what is no ``PalArray``, ``ValueError`` for NaN in a format without.
+    """
     _check(a)
     x = a.codes16(a.tensor_bias)
     headroom = int(fields(x, PAL16)[0].max(initial=0)) // 2048 + 1
@@ -112,9 +145,10 @@ def rsqrt(a: PalArray) -> PalArray:
 
 
 def exp2(a: PalArray) -> PalArray:
-    """``2^a``; under one unit of PAL16's log before the result is encoded.
+    """``2^a``, of the operand's shape; under one unit of PAL16's log before it is encoded.
 
-    Raises ``OverflowError`` for values of 64 and above, and where all are -64 and below.
+    Raises ``OverflowError`` for values of 64 and above, and where all are -64 and below;
+    ``TypeError`` for what is no ``PalArray``, ``ValueError`` for NaN in a format without.
     """
     _check(a)
     largest = float(np.nanmax(a.decode(), initial=-np.inf))
@@ -128,7 +162,10 @@ def exp2(a: PalArray) -> PalArray:
 
 
 def log2(a: PalArray) -> PalArray:
-    """``log2(a)``; of zero and negative numbers NaN."""
+    """``log2(a)``, of the operand's shape and format; of zero and negative numbers NaN.
+
+    Raises ``TypeError`` for what is no ``PalArray``, ``ValueError`` for NaN in a format without.
+    """
     _check(a)
     x = a.codes16(a.tensor_bias)
     lam = fields(x, PAL16)[0][x != 0]

@@ -63,7 +63,10 @@ def antilog(fraction_bits: int, antilog_bits: int) -> np.ndarray:
 
 
 def octaves_below(params: DotParams) -> float:
-    """Octaves from the product of the tops down to the accumulator's unit, in 1/1024 steps."""
+    """Octaves from the product of the tops down to the accumulator's unit, in 1/1024 steps.
+
+    Raises ``TypeError`` for what is no ``DotParams``.
+    """
     if not isinstance(params, DotParams):
         raise TypeError(f"params must be DotParams, not {type(params).__name__}")
     units = (params.product_bits + params.guard_bits << PAL16.fraction_bits) \

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from spu.arch.params import KINDS
+from spu.rtl.axi import AxiLite, AxiLiteSlave
 from spu.rtl.fifo import StreamFifo
-from spu.rtl.host import AxiLite, AxiLiteSlave
 from spu.rtl.loader import Loader, State
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.window import Window

@@ -6,7 +6,6 @@ the pages with the code, and the digests with its hardware.
 """
 
 import hashlib
-import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from amaranth.back import rtlil
-from amaranth.hdl import Shape, UnusedElaboratable
-from amaranth.lib import data, wiring
+from amaranth.hdl import UnusedElaboratable
+from amaranth.lib import wiring
 from rich.console import Console
 from rich.progress import track
 
@@ -44,6 +43,8 @@ from rtl.liberty import neutral
 from rtl.synthesis import synthesise
 from spu.arch.files import replace_files
 from spu.command.tables import markdown
+from verif.contracts import markdown as contract
+from verif.contracts import ports, source, summary
 from verif.stamps import FLOW
 
 FOLDER = Path(__file__).parents[1] / "docs" / "units"
@@ -108,61 +109,19 @@ UNITS = (
 )
 
 
-def _shape(shape: object) -> str:
-    if isinstance(shape, data.ArrayLayout):
-        return f"{shape.length} x {_shape(shape.elem_shape)}"
-    if isinstance(shape, data.StructLayout):
-        return ", ".join(f"{name}: {_shape(field.shape)}" for name, field in shape)
-    cast = Shape.cast(shape)
-    return f"{'signed ' if cast.signed else ''}{cast.width}"
-
-
-def _markdown(docstring: str, imported: str) -> Iterator[str]:
-    """Docstring sections as Markdown: headings, lists, examples and pictures fenced.
-
-    The first example begins with the import of the unit.
-    """
-    lines = inspect.cleandoc(docstring).splitlines()
-    headings = {i for i in range(len(lines) - 1)
-                if lines[i] and set(lines[i + 1]) == {"-"} and len(lines[i]) == len(lines[i + 1])}
-    section, example = "", False
-    for i, line in enumerate(lines):
-        if i in headings:
-            section = line
-            yield f"## {line}\n"
-        elif i - 1 in headings:
-            continue
-        elif section == "Example" and (line.startswith(">>>") or example):
-            if not example:
-                yield "```python" + imported
-                imported = ""
-            example = bool(line)
-            yield line if example else "```\n"
-        elif section in ("Parameters", "Members", "Raises") and line and not line.startswith(" "):
-            yield f"* {line}"
-        else:
-            yield line.replace("::", ":") if line.endswith("::") else line
-    if example:
-        yield "```"
-
-
 def page(unit: UnitPage, areas: dict[str, tuple[float, str]]) -> str:
     """The page of a unit as Markdown."""
     name = unit.component.__name__
     makers = unit.configurations
     first = next(iter(makers.values()))()
-    source = Path(inspect.getfile(unit.component)).relative_to(FOLDER.parents[1])
-    ports = [[f"`{name}`", "in" if member.flow is wiring.In else "out", _shape(member.shape)]
-             for name, member in first.signature.members.items()]
     rows = [[label, str(make().latency), f"{areas[label][0]:.0f}"]
             for label, make in makers.items()]
     parts = [
         f"# {name}\n",
-        f"`{source}`. Written by `make docs`; do not edit.\n",
-        *_markdown(unit.component.__doc__ or "",
-                   f"\n>>> from {unit.component.__module__} import {name}"),
+        f"`{source(unit.component)}`. Written by `make docs`; do not edit.\n",
+        *contract(unit.component),
         f"\n## Ports ({next(iter(makers))})\n",
-        markdown(["port", "direction", "bits"], ports),
+        markdown(["port", "direction", "bits"], ports(first.signature)),
         "## Area\n",
         "NAND2 equivalents of all logic, tables and flip-flops (`rtl/synthesis.py`; no process, no "
         "timing target), with the latency in cycles of that configuration.\n",
@@ -176,8 +135,7 @@ def index() -> str:
     rows = []
     for unit in UNITS:
         name = unit.component.__name__
-        summary = inspect.cleandoc(unit.component.__doc__ or "").splitlines()[0]
-        rows.append([f"[{name}]({name}.md)", summary])
+        rows.append([f"[{name}]({name}.md)", summary(unit.component)])
     return "# Units\n\nWritten by `make docs`; do not edit.\n\n" + markdown(["unit", "what"], rows)
 
 

@@ -21,6 +21,8 @@ def product_table(fmt_a: Format, fmt_b: Format, params: DotParams, eighths: int 
     whatever the bits below (A. W. Burks, H. H. Goldstine, J. von Neumann, "Preliminary
     discussion of the logical design of an electronic computing instrument", 1946, section
     5.12): an error of mean 0, and odd numbers negate without a carry.
+
+    Raises ``ValueError`` for a format with more fraction bits than the products have.
     """
     for fmt in (fmt_a, fmt_b):
         if fmt.fraction_bits > params.fraction_bits:

@@ -21,6 +21,10 @@ class MagnitudeEncoder(wiring.Component):
     fraction_bits: fraction bits of ``lam``, at least ``fmt.fraction_bits``.
     lam_bits: width of ``lam``.
 
+    Raises
+    ------
+    ValueError: fewer fraction bits than the format's.
+
     Members
     -------
     lam : In(lam_bits) - distance below the top in units of ``2^-fraction_bits`` octave.

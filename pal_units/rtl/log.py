@@ -19,6 +19,14 @@ class IntegerLog(wiring.Component):
     Combinational: latency 0.  Leading one, left shift, bipartite table over the 12
     mantissa bits below it; see ``tables.log_base``.  For input 0 the output is meaningless.
 
+    Parameters
+    ----------
+    width: bits of the integer, more than 12.
+
+    Raises
+    ------
+    ValueError: a width of 12 bits or less.
+
     Members
     -------
     i : In(width); o : Out - ``1024 * log2(i)``, rounding up to the next octave included.

@@ -33,6 +33,10 @@ class ReblockUnit(wiring.Component):
         ``n`` are packed tightly.  Of several, a code takes 8 bits, or 4 if it has no more;
         then twice ``slice_lanes`` of these go out at once.
 
+    Raises
+    ------
+    ValueError: ``push_lanes`` or ``slice_lanes`` that do not divide the block.
+
     Members
     -------
     push : In(1); values : In(push_lanes x 16); pop : In(1); select : In

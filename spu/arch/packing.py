@@ -24,10 +24,21 @@ class Layout:
         return iter(self.fields)
 
     def __getitem__(self, key: Any) -> "Layout":
-        return next(layout for name, _, layout in self.fields if name == key)
+        """Layout of a field or entry; ``KeyError`` names what is not there, and what is."""
+        for name, _, layout in self.fields:
+            if name == key:
+                return layout
+        raise KeyError(f"no field {key!r} in {self}")
+
+    def __str__(self) -> str:
+        if self.kind is dict:
+            return f"struct({', '.join(str(name) for name, _, _ in self.fields)})"
+        if self.kind is list:
+            return f"array of {len(self.fields)} entries"
+        return f"{'signed ' if self.signed else ''}number of {self.width} bits"
 
 
-#: Bits of an unsigned number, numbers from 0, or a layout.
+#: Bits of an unsigned number, ``range(n)`` for the numbers below ``n``, or a layout.
 Shape = int | range | Layout
 
 
@@ -44,16 +55,26 @@ def signed(bits: int) -> Layout:
 def _cast(shape: Shape) -> Layout:
     if isinstance(shape, Layout):
         return shape
-    return number(shape if isinstance(shape, int) else (len(shape) - 1).bit_length())
+    if isinstance(shape, int):
+        return number(shape)
+    if not shape or shape != range(len(shape)):
+        raise ValueError(f"a range of a layout must be range(n), n at least 1, not {shape}")
+    return number((len(shape) - 1).bit_length())
 
 
 def struct(fields: Mapping[str, Shape]) -> Layout:
-    """Fields one above the other, the first at bit 0."""
+    """Fields one above the other, the first at bit 0.
+
+    Raises ``ValueError`` for a range that does not begin at 0.
+    """
     return _joined(dict, [(name, _cast(shape)) for name, shape in fields.items()])
 
 
 def array(entry: Shape, count: int) -> Layout:
-    """So many equal entries, the first at bit 0."""
+    """So many equal entries, the first at bit 0.
+
+    Raises ``ValueError`` for a range that does not begin at 0.
+    """
     return _joined(list, [(i, _cast(entry)) for i in range(count)])
 
 

@@ -309,10 +309,3 @@ def from_parameters(parameters: Mapping[str, Any]) -> Architecture:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
                               for name, value in parameters.items()}
     return Architecture(**values)
-
-
-def architecture(name: str) -> Architecture:
-    """The configuration of that name; ``ValueError`` names the known ones."""
-    if name not in CONFIGS:
-        raise ValueError(f"unknown architecture {name!r}; known: {', '.join(CONFIGS)}")
-    return CONFIGS[name]

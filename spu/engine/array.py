@@ -50,10 +50,12 @@ class Engine(ABC):
     @abstractmethod
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
             alike: bool) -> dict[int, Stream]:
-        """Words of the output streams of a run of so many rounds.
+        """Words of the output streams of a run of so many rounds, by column.
 
-        ``cycles``: predicted for a number of rounds.  ``alike``: each round takes and gives the
-        same numbers of words, and no round knows of another.
+        ``inputs``: words of the input streams by column; a word is its data and its block bias in
+        1/8 octave.  ``cycles``: predicted for a number of rounds.  ``alike``: each round takes and
+        gives the same numbers of words, and no round knows of another.
+        Raises ``RunError`` if the run does not take the cycles that were predicted.
         """
 
 
@@ -63,6 +65,10 @@ class GoldenEngine(Engine):
 
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
             alike: bool) -> dict[int, Stream]:
+        """``Engine.run``; rounds that are alike are split over up to ``BATCH`` runs side by side.
+
+        Raises ``RunError`` if one does not take the cycles that were predicted.
+        """
         batch = min(BATCH, -(-iterations // LEAST_ITERATIONS)) if alike else 1
         each = -(-iterations // batch)
         shares: list[dict[int, Stream]] = [{} for _ in range(batch)]

@@ -14,7 +14,12 @@ from spu.model.words import Stream, from_integers
 
 
 def encode_inputs(x: NDArray, report: Mapping, arch: Architecture) -> dict[int, Stream]:
-    """Stream words of input vectors ``(n, ...)`` with ``inputs`` elements each, see ``inputs``."""
+    """Stream words by column of input vectors ``(n, ...)`` with ``inputs`` elements each.
+
+    ``report``: of the compiled program; it has format, tensor bias and order of the words.  A word
+    is its data and its block bias in 1/8 octave.  Values above the tensor's top saturate; raises
+    ``ValueError`` for infinities, and for NaN in a format without.
+    """
     io, fmt = report["io"], FORMATS[report["format"]]
     x = np.asarray(x, np.float64).reshape(len(x), -1)
     padded = np.pad(x, ((0, 0), (0, -x.shape[1] % fmt.block)))
@@ -31,14 +36,17 @@ def encode_inputs(x: NDArray, report: Mapping, arch: Architecture) -> dict[int, 
 
 def decode_outputs(outputs: Mapping[int, Stream], report: Mapping, arch: Architecture
                    ) -> NDArray[np.float64]:
-    """Output vectors ``(n, outputs)`` from the words of the south streams."""
+    """Output vectors ``(n, outputs)``, float64, from the words of the south streams by column."""
     codes = output_codes(outputs, report, arch)
     return model.decode16(codes, report["io"]["output_tensor_bias"])
 
 
 def output_codes(outputs: Mapping[int, Stream], report: Mapping, arch: Architecture
                  ) -> NDArray[np.uint16]:
-    """PAL16 codes ``(n, outputs)`` from the words of the south streams."""
+    """PAL16 codes ``(n, outputs)`` from the words of the south streams by column.
+
+    ``n`` is the number of vectors that every stream has all words of.
+    """
     io = report["io"]
     count = min(len(outputs[int(c)]) // len(order) for c, order in io["output_words"].items())
     padded = -(-io["outputs"] // arch.columns) * arch.columns

@@ -33,10 +33,11 @@ LEAST_BIAS = -1 << 15
 def run(compiled: Package, engine: Engine, inputs: Mapping[str, NDArray],
         progress: Callable[[int, int], None] = lambda done, total: None
         ) -> dict[str, NDArray[np.float64]]:
-    """Outputs by name for inputs by name, of the shapes of the program.
+    """Outputs by name for inputs by name, float64 of the shapes of the program.
 
     Elements that are not what the model means, as masks or small constants were moved, count as
-    saturated.
+    saturated.  ``progress``: steps done, and all.
+    Raises ``InputError`` where a tensor is negative that must not be, and what the engine raises.
     """
     program = compiled.program
     host, meaning = _Host(compiled, engine), Meaning(compiled)

@@ -124,7 +124,9 @@ def _moved(blocks: Values, fmt: Format, bias: int, known: bool) -> Values:
 
 
 def half_gap(size: Values, fmt: Format) -> Values:
-    """Greatest error of rounding numbers up to ``size`` to codes of a block of top 1."""
+    """Greatest error of rounding numbers up to ``size``, any shape, to codes of a block of
+    top 1.
+    """
     levels = np.sort(model.value_of(np.arange(fmt.m_max + 1), fmt))
     most = np.maximum.accumulate(np.diff(levels) / 2)
     index = np.clip(np.searchsorted(levels, size), 1, len(levels) - 1)

@@ -36,6 +36,11 @@ class RtlEngine(Engine):
 
     def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
             alike: bool) -> dict[int, Stream]:
+        """``Engine.run`` in the simulator; the golden model runs beside it.
+
+        Raises ``RunError`` for other cycles than were predicted, ``rtl.tools.SimulationError``
+        where RTL and golden model differ, ``MissingTool`` without the simulator.
+        """
         golden: Result = GoldenArray(image).run(inputs, iterations)
         check_cycles(golden.cycles, cycles(iterations))
         rtl = run_same(self._build, self.arch, bitstream.encode(image), golden, inputs, iterations,

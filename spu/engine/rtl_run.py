@@ -95,7 +95,11 @@ def workplace() -> Iterator[Path]:
 
 def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
               verilog: str | None = None, effort: int = simulator.SHORT) -> simulator.Build:
-    """Simulator of an array, or of other Verilog with the same ports and modules."""
+    """Simulator of an array, or of other Verilog with the same ports and modules.
+
+    ``sim``: ``"verilator"`` or ``"icarus"``; ``effort``: see ``rtl.simulator.build``, whose errors
+    it raises.
+    """
     return simulator.build(verilog if verilog is not None else rtl_text(arch), "spu",
                            BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), effort)
 

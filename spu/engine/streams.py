@@ -12,7 +12,11 @@ from spu.model.words import Stream, from_integers
 
 
 def input_streams(plan: Gemm, x: NDArray, t_in: int = 0) -> dict[int, Stream]:
-    """Words of every input stream for ``x`` of shape (rows, depth)."""
+    """Words of every input stream, by column, for ``x`` of shape (rows, depth).
+
+    ``t_in``: tensor bias of ``x`` in 1/8 octave; values above the tensor's top saturate.  Raises
+    ``ValueError`` for other shapes and infinities, and for NaN in a format without.
+    """
     padded = np.zeros((plan.rows, plan.weight_shape[1]))
     padded[:, :plan.depth] = x
     codes, beta, _ = model.encode_blocks(padded, plan.fmt, t_in)
@@ -20,7 +24,10 @@ def input_streams(plan: Gemm, x: NDArray, t_in: int = 0) -> dict[int, Stream]:
 
 
 def code_streams(plan: Gemm, codes: NDArray, beta: NDArray) -> dict[int, Stream]:
-    """The same for blocks of codes: ``codes`` (rows, padded depth), ``beta`` (rows, blocks)."""
+    """The same for blocks of codes: ``codes`` (rows, padded depth), ``beta`` (rows, blocks).
+
+    ``beta``: block biases in 1/8 octave.
+    """
     arch, fmt, count = plan.arch, plan.fmt, len(plan.streams)
     more = ((0, -plan.rows % count), (0, 0))
     codes = np.pad(codes, more)
@@ -34,12 +41,15 @@ def code_streams(plan: Gemm, codes: NDArray, beta: NDArray) -> dict[int, Stream]
 
 
 def expected_words(plan: Gemm) -> dict[int, int]:
-    """Words of every output stream."""
+    """How many words every output stream has in a run, by column."""
     return {column: len(words) * plan.rounds for column, words in plan.results.items()}
 
 
 def result_codes(plan: Gemm, outputs: Mapping[int, Stream]) -> NDArray[np.uint16]:
-    """PAL16 codes (rows, outputs) from the output streams."""
+    """PAL16 codes (rows, outputs) from the words of the output streams by column.
+
+    Raises ``ValueError`` for streams with another number of words than ``expected_words``.
+    """
     arch = plan.arch
     per_pass, count = len(plan.streams[0][1]), len(plan.streams)
     codes = np.zeros((plan.rounds // plan.passes * count,

@@ -16,14 +16,37 @@ _WHOLE = (Op.PASS, Op.WHEN, Op.UNLESS, Op.MERGE)
 class Alu(wiring.Component):
     """PASS, integer operations, and the predicates WHEN, UNLESS and MERGE.
 
-    Latency ``timing.ALU`` = 1, throughput one operation a cycle.  The result is valid if
-    ``enable`` is set and the operands that the operation reads are valid (of MERGE, one of
-    them).  Sums wrap; shifts take the count modulo 32; ``INT_SHR`` is arithmetic.
+    The result is valid if ``enable`` is set and the operands that the operation reads are valid (of
+    MERGE, one of them).  Whole words keep their bias, results of arithmetic have bias 0.
+
+    Parameters
+    ----------
+    arch: its ``lanes32`` int32 lanes a word.
 
     Members
     -------
     op : In(Op); enable : In(1); a, b, c : In(WORD); o : Out(WORD)
+
+    Contract
+    --------
+    Latency: ``timing.ALU`` = 1 from operands to ``o``.
+    Throughput: an operation a cycle.
+    Holds: none of its own; in a tile it stands still with its region.
+    Reset: ``o`` is invalid.
+    Corner cases: sums wrap; shifts take the count modulo 32, and ``INT_SHR`` is arithmetic; an
+        operation of another unit gives an invalid word, which is all zeros.
+
+    Example
+    -------
+    >>> from spu.arch.context import Op
+    >>> from spu.rtl.observe import ONE, observe
+    >>> five, six = {"data": 5, "valid": 1}, {"data": 6, "valid": 1}
+    >>> add = {"op": Op.INT_ADD, "enable": 1, "a": five, "b": six}
+    >>> observe(Alu(ONE), [add, {"b": {"valid": 0}}, {}], "o")[1:]  # then b is no word
+    [{'data': 11, 'bias': 0, 'valid': 1}, {'data': 0, 'bias': 0, 'valid': 0}]
     """
+
+    latency = timing.ALU
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
@@ -33,7 +56,7 @@ class Alu(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        assert timing.ALU == 1
+        assert self.latency == 1
         op = self.op
         lanes = data.ArrayLayout(signed(32), self.arch.lanes32)
         result = Signal(lanes)

@@ -14,21 +14,47 @@ from spu.rtl.ports import ConfigBus
 class BankedRegisters(wiring.Component):
     """Configuration registers of up to 32 bits, all readable at once.
 
-    Latency 0 for ``values``, 1 for readback; a write is seen after the banks are swapped.
-
     Parameters
     ----------
-    space: the configuration space; widths: stored bits of each of its rows, 0 for rows that
-    are not there; first: number of its first row here.
+    space: the configuration space.
+    widths: stored bits of each of its rows, 0 to 32; 0 for rows that are not there.
+    first: number of its first row here.
+
+    Raises
+    ------
+    ValueError: a width out of range.
 
     Members
     -------
     config : In(ConfigBus); bank : In(1) - the bank in use
     values, others : Out(len(widths) x 32) - of the bank in use, of the other one
     read_data : Out(32) - for ``config.read``, 0 for other rows
+
+    Contract
+    --------
+    Latency: 0 from ``bank`` to ``values``; 1 for readback.
+    Throughput: a write, or an answer to a read, a cycle.
+    Holds: none; the bank in use changes with ``bank`` alone, never by a write.
+    Reset: both banks 0.
+    Corner cases: a write goes to the bank that is not in use; of a value only the stored bits are
+        kept, the others are read as 0; rows of other spaces are ignored.
+
+    Example
+    -------
+    >>> from spu.arch.config import Space
+    >>> from spu.rtl.observe import observe
+    >>> write = {"config.write": 1, "config.space": Space.REGISTER, "config.row": 1,
+    ...          "config.data": 0x123}
+    >>> registers = BankedRegisters(Space.REGISTER, [8, 8])
+    >>> observe(registers, [write, {"config.write": 0}, {"bank": 1}], "values", "others")
+    [([0, 0], [0, 0]), ([0, 0], [0, 35]), ([0, 35], [0, 0])]
     """
 
+    latency = 0
+
     def __init__(self, space: Space, widths: Sequence[int], first: int = 0) -> None:
+        if wrong := [width for width in widths if not 0 <= width <= 32]:
+            raise ValueError(f"widths of registers must be 0 to 32, not {wrong}")
         self.space, self.widths, self.first = space, widths, first
         super().__init__({"config": In(ConfigBus()), "bank": In(1),
                           "values": Out(data.ArrayLayout(unsigned(32), len(widths))),
@@ -58,26 +84,59 @@ class BankedRegisters(wiring.Component):
 class BankedMemory(wiring.Component):
     """Configuration rows of several 32-bit words, one row read at a time.
 
+    Parameters
+    ----------
+    space: the configuration space.
+    depth: rows of a bank, a power of two.
+    width: bits of a row, at least 1.
+    registered: reads are those of a block memory, a cycle later; otherwise combinational.
+
+    Raises
+    ------
+    ValueError: ``depth`` or ``width`` out of range.
+
     Members
     -------
     config : In(ConfigBus); bank : In(1) - the bank in use
-    read_enable, read_row, read_bank : In; read_data : Out(width)
+    read_enable : In(1); read_row : In(range(depth)); read_bank : In(1) - need not be the one in use
+    read_data : Out(width)
     config_data : Out(32) - one cycle after ``config.read``
 
-    With ``registered`` reads have latency 1 and follow ``read_enable``; otherwise they
-    are combinational.
+    Contract
+    --------
+    Latency: from ``read_row`` to ``read_data`` 1 if ``registered``, else 0; 1 for readback.
+    Throughput: a word written, and a row read, a cycle.
+    Holds: with ``registered``, ``read_data`` stays as it is without ``read_enable`` and readback.
+    Reset: the memory keeps what it has, so a bank means nothing before a file filled it.
+    Corner cases: a write goes to the bank that is not in use; readback takes the only read port,
+        so that a read in its cycle gives the wrong row: only idle regions are read back.
 
-    Parameters
-    ----------
-    space: the configuration space; depth: rows of a bank; width: bits of a row.
+    Example
+    -------
+    >>> from spu.arch.config import Space
+    >>> from spu.rtl.observe import observe
+    >>> write = {"config.write": 1, "config.space": Space.CONTEXT, "config.row": 1,
+    ...          "config.data": 7}
+    >>> read = {"config.write": 0, "bank": 1, "read_bank": 1, "read_row": 1, "read_enable": 1}
+    >>> observe(BankedMemory(Space.CONTEXT, 2, 64, True), [write, read, {}], "read_data")
+    [0, 0, 7]
     """
 
     def __init__(self, space: Space, depth: int, width: int, registered: bool) -> None:
+        if depth < 1 or depth & (depth - 1):
+            raise ValueError(f"depth must be a power of two, not {depth}")
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
         self.space, self.depth, self.width, self.registered = space, depth, width, registered
         self.words = -(-width // 32)
         super().__init__({"config": In(ConfigBus()), "bank": In(1),
                           "read_enable": In(1), "read_row": In(range(depth)), "read_bank": In(1),
                           "read_data": Out(width), "config_data": Out(32)})
+
+    @property
+    def latency(self) -> int:
+        """Cycles from ``read_row`` to ``read_data``."""
+        return int(self.registered)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

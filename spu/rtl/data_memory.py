@@ -13,18 +13,42 @@ from spu.rtl.ports import ConfigBus
 
 
 class DataMemory(wiring.Component):
-    """Two memories of ``memory_words`` words, each with one read and one write port.
+    """Two halves of ``memory_words`` words, each with one read and one write port.
 
-    The half in use serves the program; configuration writes go to the other one.  A read
-    delivers its word ``timing.MEMORY`` cycles later, when a write can also be read.
+    The half in use serves the program; configuration writes go to the other one.
+
+    Parameters
+    ----------
+    arch: its ``memory_words``, and the width of its words.
 
     Members
     -------
     config : In(ConfigBus); half : In(1) - the one in use
-    read, read_address : In; read_data : Out(stored word)
-    write, write_address, write_data : In
+    read : In(1); read_address : In(range(memory_words)); read_data : Out(stored word)
+    write : In(1); write_address : In(range(memory_words)); write_data : In(stored word)
     config_data : Out(32) - one cycle after ``config.read``
+
+    Contract
+    --------
+    Latency: ``timing.MEMORY`` = 1 from ``read`` to ``read_data``; ``timing.WRITE`` = 1 from a write
+        to the first read that sees it.
+    Throughput: a read and a write a cycle, and a configuration write of 32 bits to the other half.
+    Holds: without ``read`` and ``write`` nothing changes.
+    Reset: the memories keep what they have, and ``Zeroing`` clears them.
+    Corner cases: a read of the word that is written in the same cycle gives the old one; readback
+        takes the read ports, so that only idle regions are read back; biases are stored, predicates
+        are not, since only valid words are.
+
+    Example
+    -------
+    >>> from spu.rtl.observe import ONE, observe
+    >>> write = {"write": 1, "write_address": 1, "write_data": {"data": 9}, "read": 1,
+    ...          "read_address": 1}
+    >>> observe(DataMemory(ONE), [write, {"write": 0}, {}], "read_data.data")
+    [0, 0, 9]
     """
+
+    latency = timing.MEMORY
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
@@ -38,7 +62,7 @@ class DataMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        assert timing.MEMORY == timing.WRITE == 1
+        assert self.latency == timing.WRITE == 1
         config, bits = self.config, stored_word(self.arch).size
         here = config.space == Space.MEMORY
         halves = []

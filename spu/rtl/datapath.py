@@ -33,20 +33,51 @@ class Datapath(wiring.Component):
     """Everything in a tile that executes the context word.
 
     Each sink of the crossbar takes one source: link inputs, register reads, the constant
-    and the units' results of this cycle.  Links out are registered (``timing.HOP``).
-    Sources that a tile lacks deliver invalid words.  An invalid word is all zeros.
+    and the units' results of this cycle.  Sources that a tile lacks deliver invalid words.  An
+    invalid word is all zeros.
+
+    Parameters
+    ----------
+    arch: sizes of words, memories and units.
+    kind: which units the tile has.
 
     Members
     -------
-    context : In(CONTEXT); constant : In(WORD); slot, flags : In - from the sequencer
+    context : In(CONTEXT); constant : In(WORD)
+    slot : In(slot bits); flags : In(16 x 7) - from the sequencer
     matrix_mode : In(MATRIX_MODE); vector_mode : In(VECTOR_MODE); guards : In(4 x GUARD)
-    weight_base, weight_loops, ... : In - address generators; reblock_format : In(FORMAT)
-    weight_row, weights : Out, In(weight row) - row of this cycle's mac, one cycle later
-    read, read_address, read_data, write, write_address, write_data - to the data memory
-    north_i ... : In(WORD); north_o ... : Out(WORD) - links
+    weight_base, read_base, write_base : In(ADDRESS_BASE); weight_loops, read_loops, write_loops :
+        In(4 x ADDRESS_LOOP) - of the address generators; reblock_format : In(FORMAT)
+    weight_row : Out; weights : In(weight row) - row of this cycle's mac, one cycle later
+    read : Out(1); read_address : Out; read_data : In(stored word) - one cycle later
+    write : Out(1); write_address : Out; write_data : Out(stored word) - to the data memory
+    north_i, east_i, south_i, west_i : In(WORD) - links
+    north_o, east_o, south_o, west_o : Out(WORD) - likewise
     active, forwards : Out(1) - a unit works; nothing but links out get words
     saturated : Out - elements of the units' results of this cycle that lay above the top of PAL16
+
+    Contract
+    --------
+    Latency: ``timing.HOP`` = 1 from a link in to a link out; units have those of ``timing``.
+    Throughput: a context word a cycle: up to nine words through the crossbar, an operation, a mac,
+        a drain, a read and a write.
+    Holds: none of its own; a tile enables all of it at once (``EnableInserter``).
+    Reset: links, registers and what is in the units are invalid, address generators at their base.
+    Corner cases: an operation that is ``guarded`` does not happen unless guard OP holds; of a mac
+        whose guard does not hold neither unit nor address generator takes notice; only valid words
+        are stored, and only they step the generator of writes.
+
+    Example
+    -------
+    >>> from spu.arch.context import Source
+    >>> from spu.arch.params import KINDS
+    >>> from spu.rtl.observe import ONE, observe
+    >>> south = {"context": {"south": Source.NORTH}, "north_i": {"data": 5, "valid": 1}}
+    >>> observe(Datapath(ONE, KINDS["a"]), [south, {"context": {}}, {}], "south_o.data", "forwards")
+    [(0, 1), (5, 0), (0, 0)]
     """
+
+    latency = timing.HOP
 
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
         self.arch, self.kind = arch, kind
@@ -102,6 +133,7 @@ class Datapath(wiring.Component):
                 for source, value in sources.items():
                     with m.Case(source):
                         m.d.comb += words[sink].eq(value)
+        assert self.latency == 1
         for link in LINKS:
             m.d.sync += getattr(self, f"{link}_o").eq(words[link])
         with m.If(context.register != Source.NONE):

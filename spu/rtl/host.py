@@ -1,119 +1,20 @@
-"""Host registers: an AXI4-Lite slave for control, status and counters."""
+"""Host registers: control, status and counters behind AXI4-Lite."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from spu.arch import regmap
 from spu.arch.params import Architecture
-
-#: AXI4-Lite response codes (AMBA AXI and ACE protocol specification, table A3-4).
-OKAY, SLVERR = 0, 2
-
-
-class AxiLite(wiring.Signature):
-    """AXI4-Lite with 32-bit data, seen from the slave; names as on the bus."""
-
-    def __init__(self, address_bits: int) -> None:
-        super().__init__({
-            "awaddr": In(address_bits), "awprot": In(3), "awvalid": In(1), "awready": Out(1),
-            "wdata": In(32), "wstrb": In(4), "wvalid": In(1), "wready": Out(1),
-            "bresp": Out(2), "bvalid": Out(1), "bready": In(1),
-            "araddr": In(address_bits), "arprot": In(3), "arvalid": In(1), "arready": Out(1),
-            "rdata": Out(32), "rresp": Out(2), "rvalid": Out(1), "rready": In(1),
-        })
-
-
-class RegisterAccess(wiring.Signature):
-    """Accesses to word registers, seen from the bus side.
-
-    ``write`` and ``read`` hold with ``address`` (of a 32-bit word) until ``write_done`` and
-    ``read_done``, which may come in the same cycle; ``refused`` and ``read_data`` then count.
-    """
-
-    def __init__(self, address_bits: int) -> None:
-        super().__init__({
-            "write": Out(1), "write_address": Out(address_bits), "write_data": Out(32),
-            "write_done": In(1), "write_refused": In(1),
-            "read": Out(1), "read_address": Out(address_bits),
-            "read_done": In(1), "read_refused": In(1), "read_data": In(32),
-        })
-
-
-class AxiLiteSlave(wiring.Component):
-    """AXI4-Lite to register accesses.
-
-    One read and one write at a time; address and data of a write may come in any order, and are
-    kept until both are there.  Partial strobes and addresses that are no multiple of 4 answer
-    SLVERR and change nothing.  All outputs of the bus follow from registers alone.
-    Latency: 2 cycles to the response, plus what the registers take.
-
-    Members
-    -------
-    bus : Out(AxiLite); registers : Out(RegisterAccess)
-    """
-
-    def __init__(self, address_bits: int) -> None:
-        self.address_bits = address_bits
-        super().__init__({"bus": Out(AxiLite(address_bits)),
-                          "registers": Out(RegisterAccess(address_bits - 2))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        bus, registers = self.bus, self.registers
-        address, data, strobes = (Signal.like(p) for p in (bus.awaddr, bus.wdata, bus.wstrb))
-        accept, answer = Signal(), Signal()
-        has_address = self._kept(m, bus.awvalid, bus.awready, accept, [address.eq(bus.awaddr)])
-        has_data = self._kept(m, bus.wvalid, bus.wready, accept,
-                              [data.eq(bus.wdata), strobes.eq(bus.wstrb)])
-        whole = strobes.all() & (address[:2] == 0)
-        pending = has_address & has_data & ~bus.bvalid
-        m.d.comb += [
-            registers.write.eq(pending & whole),
-            registers.write_address.eq(address[2:]), registers.write_data.eq(data),
-            accept.eq(pending & (~whole | registers.write_done)),
-        ]
-        with m.If(bus.bvalid & bus.bready):
-            m.d.sync += bus.bvalid.eq(0)
-        with m.If(accept):
-            m.d.sync += [bus.bvalid.eq(1),
-                         bus.bresp.eq(Mux(whole & ~registers.write_refused, OKAY, SLVERR))]
-
-        place = Signal.like(bus.araddr)
-        asked = self._kept(m, bus.arvalid, bus.arready, answer, [place.eq(bus.araddr)]) \
-            & ~bus.rvalid
-        aligned = place[:2] == 0
-        m.d.comb += [
-            registers.read.eq(asked & aligned), registers.read_address.eq(place[2:]),
-            answer.eq(asked & (~aligned | registers.read_done)),
-        ]
-        with m.If(bus.rvalid & bus.rready):
-            m.d.sync += bus.rvalid.eq(0)
-        with m.If(answer):
-            good = aligned & ~registers.read_refused
-            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(Mux(good, OKAY, SLVERR)),
-                         bus.rdata.eq(Mux(good, registers.read_data, 0))]
-        unused = Cat(bus.awprot, bus.arprot)
-        assert len(unused) == 6  # protection bits are accepted and ignored
-        return m
-
-    @staticmethod
-    def _kept(m: Module, valid: Value, ready: Value, done: Value, keep: list) -> Signal:
-        """Whether a channel's word is kept, from when it was taken until ``done``."""
-        full = Signal()
-        m.d.comb += ready.eq(~full)
-        with m.If(done):
-            m.d.sync += full.eq(0)
-        with m.Elif(valid & ready):
-            m.d.sync += [full.eq(1), *keep]
-        return full
+from spu.rtl.axi import AxiLite, AxiLiteSlave
 
 
 class HostRegisters(wiring.Component):
     """The register map of ``regmap`` behind an AXI4-Lite slave.
 
-    Addresses outside the map, writes to read-only registers, values out of range and accesses
-    that the window refuses answer SLVERR and change nothing.
+    Parameters
+    ----------
+    arch: its regions, tiles and streams give the map.
 
     Members
     -------
@@ -121,15 +22,41 @@ class HostRegisters(wiring.Component):
     clear, step, restart_trace : Out(1) - one-cycle pulses
     start, commit, abort, reset, flush : Out(regions) - likewise
     halt : Out(regions); iterations_R : Out(ITERATION_BITS); watchdog : Out(32)
-    window_* : to the window; trace_select, trace_index : Out; trace_count, trace_I : In
+    set_window_select, set_window_row, window_read, window_write : Out(1) - to the window
+    window_value : Out(32); window_answer : In(32)
+    window_write_done, window_write_refused, window_read_done, window_read_refused : In(1)
+    trace_select : Out(18); trace_index : Out(6); trace_count, trace_I : In(32)
     busy : In(1) - the loader is within a file
     unloaded, unfilled : In(regions) - no program to start, no bank to commit
     starting, illegal, running : In(regions) - a run was asked for; a run would have no end; is on
-    status, config_words, region_R, active_file_R, shadow_file_R : In(32)
+    status, config_words, window_select, window_row : In(32)
+    region_R, active_file_R, shadow_file_R : In(32)
     event_NAME : In - what the counter of this name counts in this cycle
+
+    Contract
+    --------
+    Latency: that of ``AxiLiteSlave``, 2; accesses to WINDOW_DATA, _SELECT and _ROW take what the
+        window takes.  Pulses are in the cycle before the response.
+    Throughput: one read and one write at a time.
+    Holds: none; counters count in every cycle, whatever the bus does.
+    Reset: all registers and counters 0, nothing refused.
+    Corner cases: addresses outside the map, writes to read-only registers, values out of range and
+        accesses that the window refuses answer SLVERR and change nothing; of a command that is
+        refused for one region none takes notice, and STATUS keeps the reason until CONTROL_CLEAR;
+        counters wrap at 32 bits; a snapshot does not count its own cycle.
+
+    Example
+    -------
+    >>> from spu.arch import regmap
+    >>> from spu.rtl.observe import ONE, observe
+    >>> ask = {"bus.araddr": regmap.register_map(ONE)["ID"], "bus.arvalid": 1, "bus.rready": 1}
+    >>> shown = observe(HostRegisters(ONE), [ask, {}, {}], "bus.rvalid", "bus.rdata")
+    >>> shown[-1] == (1, regmap.ID)
+    True
     """
 
     address_bits = 13
+    latency = AxiLiteSlave.latency
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
@@ -164,9 +91,7 @@ class HostRegisters(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.slave = slave = AxiLiteSlave(self.address_bits)
-        for name, member in self.bus.signature.members.items():
-            outside, inside = getattr(self.bus, name), getattr(slave.bus, name)
-            m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
+        wiring.connect(m, wiring.flipped(self.bus), slave.bus)
         access = slave.registers
         self._write(m, access)
         self._read(m, access, self._counters(m, access))

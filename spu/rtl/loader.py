@@ -50,18 +50,20 @@ def space_geometry(m: Module, space: Value, arch: Architecture) -> tuple[Signal,
 
 
 class Loader(wiring.Component):
-    """Parses a ``.spub`` file, one 32-bit word a cycle.
+    """Parses a ``.spub`` file into the shadow banks.
 
     A section is kept until its CRC was right, then goes to the shadow bank, one word a cycle,
     while the next one comes in.
     A file becomes active only through its COMMIT section, after every section CRC and the
-    total CRC were right: each of its regions swaps banks at the end of its run.  The first
-    fault stops the load: ``error`` and ``section`` stay until ``clear``, further words are
-    swallowed, the active programs are untouched, the regions' shadow banks have no signature.
+    total CRC were right: each of its regions swaps banks at the end of its run.
+
+    Parameters
+    ----------
+    arch: what it is a file for.
 
     Members
     -------
-    i : In(stream of 32) - ready in all states that take a word
+    i : In(stream of 32)
     clear : In(1) - forget an error or a half-read file, wait for a header
     stall : In(1) - write nothing in this cycle
     request : In(regions) - swap these regions' banks, while ``idle``
@@ -77,7 +79,31 @@ class Loader(wiring.Component):
     error : Out(8) - index into LOAD_ERRORS; section : Out(16) - sections completely taken
     words : Out(32) - words taken
     config : Out(ConfigBus); rows, cols : Out(16) - tiles, or rows are regions
+
+    Contract
+    --------
+    Latency: 2 from the last word to ``commit``, if all sections before have been written.
+    Throughput: a word a cycle, in and to the shadow bank.
+    Holds: ``i.ready`` is 0 while a file waits for its swap, and at the end of a section until the
+        one before was written; ``stall`` stops writing alone.
+    Reset: waits for a header; no program, no bank filled.
+    Corner cases: the first fault stops the load: ``error`` and ``section`` stay until ``clear``,
+        further words are swallowed, the active programs are untouched, the regions' shadow banks
+        have no signature; ``clear`` does not take back a commit that waits.
+
+    Example
+    -------
+    >>> from spu.arch.bitstream import MAGIC, VERSION
+    >>> from spu.arch.regmap import LOAD_ERRORS
+    >>> from spu.rtl.observe import ONE, observe
+    >>> words = [{"i.valid": 1, "i.payload": MAGIC}, {"i.payload": VERSION + 1}, {"i.valid": 0}]
+    >>> observe(Loader(ONE), words, "loading", "error")
+    [(0, 0), (1, 0), (0, 2)]
+    >>> LOAD_ERRORS[2]
+    'bad format version'
     """
+
+    latency = 2
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
@@ -94,14 +120,16 @@ class Loader(wiring.Component):
         })
         #: For proofs: ``applying`` a section to the shadow bank.
         self.state, self.applying = Signal(State), Signal()
+        #: Regions that the file is for, and whether it wrote data memory.
+        self.mask, self.memory = Signal(regions), Signal()
+        #: Regions of which a file filled the bank in use.
+        self.in_use = Signal(regions)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         arch, word = self.arch, self.i.payload
         state = self.state
         index = Signal(range(MAX_PAYLOAD + 1))
-        self.mask, self.memory = Signal(arch.region_count), Signal()  # of the file
-        self.in_use = Signal(arch.region_count)  # a file filled the bank in use
         sections, total_crc, signature = Signal(16), Signal(32), Signal(32)
         op, space = Signal(8), Signal(8)
         take = Signal()

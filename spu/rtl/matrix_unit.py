@@ -27,25 +27,47 @@ class MatrixUnit(wiring.Component):
 
     A ``mac`` multiplies the chosen slice of word ``x`` with a weight row, which the
     weight memory delivers one cycle later.  Codes of 6 and 4 bits are widened to 8, which
-    is exact, so that all formats multiply alike.  ``timing.ACCUMULATE`` cycles after a mac with
-    ``last`` the results of all columns stand in the result set, while the next dot
-    product accumulates.  Each ``drain`` encodes the next ``drain_lanes`` results to PAL16;
-    the word follows ``timing.DRAIN`` cycles later.  Throughput: one mac and one drain a
-    cycle.
+    is exact, so that all formats multiply alike.  After a mac with ``last`` the results of all
+    columns go to the result set, while the next dot product accumulates.  Each ``drain`` encodes
+    the next ``drain_lanes`` results to PAL16.
 
-    A result is valid if every word of its dot product was.  A drain with nothing left,
-    or of an invalid result, gives an invalid word.  A dot product whose sum left the
-    accumulator's range gives the top of PAL16, with the sign of the side that it first left it on,
-    unless it is NaN.
+    Parameters
+    ----------
+    arch: its ``lanes``, ``columns`` and word.
 
     Members
     -------
-    x : In(WORD); slice, mac, block_last, last, drain : In - from the context word
+    x : In(WORD); slice : In(3); mac, block_last, last, drain : In(1) - from the context word
     mode : In(MATRIX_MODE) - of the mac; a dot product drains with the offset of its last mac
     weights : In(weight row) - of the mac one cycle before; upper : In(1) - its second slice
     o : Out(WORD)
     saturated : Out(drain_lanes) - lanes of ``o`` whose result lay above the top of PAL16
+
+    Contract
+    --------
+    Latency: ``timing.ACCUMULATE`` = 5 from a mac with ``last`` to the first drain of its results,
+        ``timing.DRAIN`` = 2 from a drain to its word; 7 in all.
+    Throughput: a mac and a drain a cycle.
+    Holds: none of its own; in a tile it stands still with its region.
+    Reset: no results, nothing accumulated.
+    Corner cases: a result is valid if every word of its dot product was; a drain with nothing left,
+        or of an invalid result, gives an invalid word; results that were not drained are lost when
+        the next ones come; a dot product whose sum left the accumulator's range gives the top of
+        PAL16, with the sign of the side that it first left it on, unless it is NaN.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL8T
+    >>> from spu.rtl.observe import ONE, observe
+    >>> top = PAL8T.m_max | PAL8T.m_max << 8   # twice the largest code
+    >>> last = {"x": {"data": top, "valid": 1}, "mac": 1, "block_last": 1, "last": 1}
+    >>> weights = {"mac": 0, "weights": {"codes": [[PAL8T.m_max, 0]]}}
+    >>> steps = [last, weights, *[{}] * 3, {"drain": 1}, {"drain": 0}, {}]
+    >>> observe(MatrixUnit(ONE), steps, "o")[-1]   # 1 * 1 + 1 * 0, to a unit of the log
+    {'data': 32766, 'bias': 0, 'valid': 1}
     """
+
+    latency = timing.ACCUMULATE + timing.DRAIN
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch

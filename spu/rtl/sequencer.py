@@ -21,20 +21,20 @@ class Sequencer(wiring.Component):
     Iterations are those of four nested loops, the outermost one of ``iterations`` rounds.
     Each cycle executes slot ``t mod II``; a run of N iterations has ``(N - 1) * II + span``
     executed cycles, ``span`` being the cycles of one iteration from its first slot to its
-    last emitted word.  A run of 0 rounds is done at once.  A program whose II exceeds the contexts,
-    or whose span ends in a slot that is not below the II, would run for ever: its runs do not
-    begin, and ``no_end`` tells.
+    last emitted word.
 
     ``start`` and ``commit`` are kept until they can happen: when the region is idle or
     executes the last cycle of a run.  Then the banks swap, and the next run executes its
     first cycle in the very next cycle.  An idle region that is ``blocked`` waits.
 
-    Holds: a slot that reads a stream, in an iteration in which the stream's guard holds,
-    waits for a word; a slot that emits a valid word waits for room; ``halt`` holds any cycle
-    but those of ``pulse``.  A cycle is counted as held by the first of host, input, output
-    that holds it.  A region that streams hold for ``watchdog`` cycles in a row aborts; 0 lets it
-    wait for ever.  ``abort`` ends a run after this cycle, and forgets one that was asked for;
-    ``reset`` does so, too, and forgets what the flags tell.
+    Parameters
+    ----------
+    arch: its contexts, and the streams of the region.
+    region: number of the region.
+
+    Raises
+    ------
+    ValueError: there is no such region.
 
     Members
     -------
@@ -48,9 +48,40 @@ class Sequencer(wiring.Component):
     aborted, timed_out, no_end : Out(1) - how the last run ended, or why it did not begin
     illegal : Out(1) - the program that a run would begin with has no end
     active, held_host, held_input, held_output : Out(1); control : Out(RegionControl)
+
+    Contract
+    --------
+    Latency: 2 from ``start`` of an idle region to its first executed cycle.
+    Throughput: a slot a cycle, and runs follow each other without an idle one.
+    Holds: a slot that reads a stream, in an iteration in which the stream's guard holds, waits for
+        a word; a slot that emits a valid word waits for room; ``halt`` holds any cycle but those of
+        ``pulse``.  A cycle is counted as held by the first of host, input, output that holds it.  A
+        region that streams hold for ``watchdog`` cycles in a row aborts; 0 lets it wait for ever.
+    Reset: idle, no flags, bank 0 in use.
+    Corner cases: a run of 0 rounds is done at once; a program whose II exceeds the contexts, or
+        whose span ends in a slot that is not below the II, would run for ever: its runs do not
+        begin, and ``no_end`` tells; ``abort`` ends a run after this cycle, and forgets one that was
+        asked for; ``reset`` does so, too, and forgets what the flags tell.
+
+    Example
+    -------
+    >>> from spu.arch.config import SequencerRegister, Space
+    >>> from spu.rtl.observe import ONE, observe
+    >>> def row(number, value):
+    ...     return {"config.write": 1, "config.space": Space.SEQUENCER, "config.row": number,
+    ...             "config.data": value}
+    >>> program = [row(SequencerRegister.II, 1), row(SequencerRegister.SPAN, 1)]   # II 2, span 2
+    >>> run = [{"config.write": 0, "commit": 1}, {"commit": 0, "start": 1, "iterations": 2},
+    ...        {"start": 0}, *[{}] * 5]
+    >>> observe(Sequencer(ONE, 0), program + run, "active", "control.slot")[4:]
+    [(0, 0), (1, 0), (1, 1), (1, 0), (1, 1), (0, 0)]
     """
 
+    latency = 2
+
     def __init__(self, arch: Architecture, region: int) -> None:
+        if not 0 <= region < arch.region_count:
+            raise ValueError(f"region must be 0 to {arch.region_count - 1}, not {region}")
         self.arch = arch
         self.inputs, self.outputs = len(arch.inputs(region)), len(arch.outputs(region))
         super().__init__({
@@ -82,8 +113,7 @@ class Sequencer(wiring.Component):
         answer = Signal(32)
         for store in (registers, loops, guards, streams):
             m.d.comb += store.bank.eq(control.bank)
-            for name in ConfigBus().members:
-                m.d.comb += getattr(store.config, name).eq(getattr(self.config, name))
+            wiring.connect(m, wiring.flipped(self.config), store.config)
         # Loops and predicates belong to the iteration that begins next, so to its bank.
         m.d.comb += loops.bank.eq(control.next_bank)
         ii, span = self._timing(registers.values)

@@ -38,8 +38,12 @@ class Tile(wiring.Component):
     """One tile of the array.
 
     In each cycle with ``control.step`` the tile executes the context word that it
-    fetched in the cycle before.  Without ``step`` nothing changes but the shadow bank.  All
-    outputs are registers, which simulators of the array rely on (``rtl.simulator``).
+    fetched in the cycle before.
+
+    Parameters
+    ----------
+    arch: sizes of words, memories and units.
+    kind: which units it has; what a kind does not need is not stored.
 
     Members
     -------
@@ -49,7 +53,33 @@ class Tile(wiring.Component):
     north_o, east_o, south_o, west_o : Out(WORD) - registered links
     active, forwards : Out(1) - counted: a unit worked, or words only passed, a cycle before
     saturated : Out - counted: elements that lay above the top, see ``regmap.TILE_COUNTERS``
+
+    Contract
+    --------
+    Latency: ``timing.HOP`` = 1 from a link in to a link out.
+    Throughput: a context word a cycle.
+    Holds: without ``control.step`` nothing changes but the shadow bank, and no event is counted
+        (``verif.hold_proof`` proves it for every flip-flop).
+    Reset: links invalid, registers of both banks 0; memories keep what they have.
+        ``control.clear`` resets the datapath alone.
+    Corner cases: all outputs are registers, which simulators of the array rely on
+        (``rtl.simulator``); an access to a space that the kind lacks reads 0 and writes nothing.
+
+    Example
+    -------
+    >>> from spu.arch.config import Space
+    >>> from spu.arch.context import Source
+    >>> from spu.arch.params import KINDS
+    >>> from spu.rtl.observe import ONE, observe
+    >>> passes = Source.NORTH.value << 8    # the lower half of a context word: south takes north
+    >>> write = {"config.write": 1, "config.space": Space.CONTEXT, "config.data": passes}
+    >>> fetch = {"config.write": 0, "control.fetch": 1, "control.next_bank": 1}
+    >>> run = {"control.bank": 1, "control.step": 1, "north_i": {"data": 5, "valid": 1}}
+    >>> observe(Tile(ONE, KINDS["a"]), [write, fetch, run, {}], "south_o.data")
+    [0, 0, 0, 5]
     """
+
+    latency = Datapath.latency
 
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
         self.arch, self.kind = arch, kind
@@ -73,7 +103,7 @@ class Tile(wiring.Component):
         def store(space: Space, width: int, registered: bool) -> BankedMemory:
             memory = BankedMemory(space, depth(space, arch), width, registered)
             m.submodules[space.name.lower()] = memory
-            self._connect(m, memory)
+            wiring.connect(m, wiring.flipped(self.config), memory.config)
             m.d.comb += memory.bank.eq(control.bank)
             answers[space] = memory.config_data
             return memory
@@ -82,7 +112,7 @@ class Tile(wiring.Component):
         constants = store(Space.CONSTANT, stored_word(arch).size, registered=False)
         m.submodules.register = registers = BankedRegisters(
             Space.REGISTER, register_widths(arch, self.kind))
-        self._connect(m, registers)
+        wiring.connect(m, wiring.flipped(self.config), registers.config)
         answers[Space.REGISTER] = registers.read_data
         context = Signal(CONTEXT)
         m.d.comb += [
@@ -107,7 +137,7 @@ class Tile(wiring.Component):
             ]
         if self.kind.memory:
             m.submodules.memory = memory = DataMemory(arch)
-            self._connect(m, memory)
+            wiring.connect(m, wiring.flipped(self.config), memory.config)
             answers[Space.MEMORY] = memory.config_data
             m.d.comb += [
                 memory.half.eq(control.data_bank),
@@ -129,10 +159,6 @@ class Tile(wiring.Component):
                 with m.Case(space.value):
                     m.d.sync += self.config_data.eq(answer)
         return m
-
-    def _connect(self, m: Module, store: object) -> None:
-        for name in ConfigBus().members:
-            m.d.comb += getattr(store.config, name).eq(getattr(self.config, name))
 
     def _registers(self, m: Module, core: Datapath, values: data.View, context: Signal) -> None:
         """Hand configuration registers to the datapath."""

@@ -13,14 +13,33 @@ from spu.rtl.layouts import word_layout
 class Trace(wiring.Component):
     """Keeps the words that a link carried in the first executed cycles since ``restart``.
 
-    Latency 1 from ``index`` to ``o``; throughput one word a cycle.  Recording ends after
-    ``TRACE_WORDS`` cycles, so that it never loses the beginning.
+    Parameters
+    ----------
+    arch: its word.
 
     Members
     -------
     word : In(WORD); step : In(1) - a cycle of the tile's region executes; restart : In(1)
-    count : Out - words kept; index : In; o : Out(WORD) - 0 where none is kept
+    count : Out(range(65)) - words kept; index : In(range(64)); o : Out(WORD) - 0 where none is kept
+
+    Contract
+    --------
+    Latency: 1 from ``index`` to ``o``; a word can be read in the cycle after the one that kept it.
+    Throughput: a word kept, and one read, a cycle.
+    Holds: cycles without ``step`` keep nothing.
+    Reset: no words are kept.
+    Corner cases: recording ends after ``TRACE_WORDS`` cycles, so that it never loses the beginning;
+        words of before a ``restart`` are read as 0; the word of its own cycle is not kept.
+
+    Example
+    -------
+    >>> from spu.rtl.observe import ONE, observe
+    >>> word = {"word": {"data": 5, "valid": 1}, "step": 1}
+    >>> observe(Trace(ONE), [word, {"step": 0}, {}, {"index": 1}, {}], "count", "o.data")
+    [(0, 0), (1, 0), (1, 5), (1, 5), (1, 0)]
     """
+
+    latency = 1
 
     def __init__(self, arch: Architecture) -> None:
         self.word_layout = word_layout(arch)

@@ -18,13 +18,35 @@ class VectorLane(wiring.Component):
     """The one-cycle operations of ``context.Op`` on PAL16 codes but those across lanes.
 
     Products, quotients and roots are one sum of logarithms in half units, which roots need;
-    rounding is to the nearest code.  Combinational: latency 0.
+    rounding is to the nearest code.
 
     Members
     -------
     op : In(Op); mode : In(VECTOR_MODE); a, b, c : In(16); o : Out(16)
     minimum, maximum : Out(16) - of ``a`` and ``b``, whatever the operation
     saturates : Out(1) - the result of an operation that rounds lies above the top
+
+    Contract
+    --------
+    Latency: 0, it is combinational.
+    Throughput: an operation a cycle.
+    Holds: it has no state.
+    Reset: none.
+    Corner cases: NaN gives NaN, and is neither less nor equal; division by zero, and the reciprocal
+        and reciprocal root of zero, saturate; ``0 / 0`` and roots of negative numbers are NaN; no
+        operation that rounds gives a negative zero; operations across lanes and of other units give
+        0.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL16
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> from pal_units.rtl.log import OCTAVE
+    >>> from spu.arch.context import Op
+    >>> half = PAL16.m_max - OCTAVE   # an octave below the top, which is 1
+    >>> shown = evaluate(VectorLane(), op=Op.MUL, a=half, b=half)
+    >>> shown["o"] == half - OCTAVE, shown["saturates"]
+    (True, 0)
     """
 
     latency = 0

@@ -23,19 +23,44 @@ from spu.rtl.vector_lane import VectorLane
 class VectorUnit(wiring.Component):
     """Sums, products, quotients, roots, powers, comparisons and reductions of PAL16 lanes.
 
-    Latency ``timing.SUM`` to ``total`` for sums, ``timing.VECTOR`` to ``o`` for the other
-    operations; throughput one operation a cycle.  The result is valid if ``enable`` is set
-    and the operands that the operation reads are valid; its bias is 0.  Operations of other
-    units give invalid words.  ACC adds valid words only, and with ``emit`` hands out the sums
-    if any word was added since it last did.
+    The result is valid if ``enable`` is set and the operands that the operation reads are valid;
+    its bias is 0.  ACC adds valid words only, and with ``emit`` hands out the sums if any word was
+    added since it last did.
+
+    Parameters
+    ----------
+    arch: its ``lanes16`` PAL16 lanes a word.
 
     Members
     -------
-    op : In(Op); enable, emit : In(1); mode : In(VECTOR_MODE); slice, format : In - UNBLOCK
+    op : In(Op); enable, emit : In(1); mode : In(VECTOR_MODE)
+    slice : In(3); format : In(FORMAT) - of UNBLOCK
     a, b, c : In(WORD); o, total : Out(WORD)
     saturated, total_saturated : Out(lanes) - of ``o`` and ``total``: lanes whose result lay above
         the top of PAL16, so that they hold the top
+
+    Contract
+    --------
+    Latency: ``timing.SUM`` = 3 to ``total`` for sums, ``timing.VECTOR`` = 1 to ``o`` for the
+        others.
+    Throughput: an operation a cycle; a sum and another operation may end in the same cycle.
+    Holds: none of its own; in a tile it stands still with its region.
+    Reset: ``o`` and ``total`` are invalid, nothing is accumulated.
+    Corner cases: an operation of another unit gives invalid words; an ``emit`` with no word added
+        gives an invalid one; UNBLOCK of an empty block gives zeros.
+
+    Example
+    -------
+    >>> from spu.arch.context import Op
+    >>> from spu.rtl.observe import ONE, observe
+    >>> word = {"data": 0x7000, "valid": 1}
+    >>> twice = {"op": Op.ADD, "enable": 1, "a": word, "b": word}
+    >>> shown = observe(VectorUnit(ONE), [twice, {"op": Op.MAX}, {"op": Op.NOP}, {}], "o", "total")
+    >>> shown[2][0] == {**word, "bias": 0}, hex(shown[3][1]["data"])   # an octave is 0x400
+    (True, '0x7400')
     """
+
+    latency = timing.SUM
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
@@ -131,7 +156,7 @@ class VectorUnit(wiring.Component):
         return out, above
 
     def _sums(self, m: Module, operands: Value) -> None:
-        assert timing.SUM == LinearSum.latency == Accumulator16.latency
+        assert self.latency == LinearSum.latency == Accumulator16.latency
         op, lanes = self.op, self.arch.lanes16
         accumulates, across = op == Op.ACC.value, op == Op.LANE_SUM.value
         m.submodules.accumulator = accumulator = Accumulator16(lanes)

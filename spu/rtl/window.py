@@ -19,10 +19,11 @@ class Window(wiring.Component):
 
     ``read`` asks for the word; ``write`` writes it, ``set_select`` and ``set_position`` the
     registers.  They may come at once: accesses happen one after the other, so that none meets
-    another's place.  Each stays until its ``done``, with ``refused`` if there is no such word,
-    if a region that is to be read runs, or if the loader is busy, which a write must not
-    disturb.  A read takes 4 cycles, the others 1, and an access waits for one other at most.
-    After a read or a write ``position`` is the next word.
+    another's place.  Each stays until its ``done``.
+
+    Parameters
+    ----------
+    arch: its spaces, tiles and regions.
 
     Members
     -------
@@ -32,7 +33,30 @@ class Window(wiring.Component):
     running : In(regions); busy : In(1) - the loader
     spoils : Out(regions) - a shadow bank was written; spoils_memory : Out(1) - data memory
     config : Out(ConfigBus); rows, cols : Out(16); config_data : In(32)
+
+    Contract
+    --------
+    Latency: 3 from ``read`` to ``read_done`` with ``answer``; the others are done in their own
+        cycle.
+    Throughput: a read takes 4 cycles, the others 1, and an access waits for one other at most.
+    Holds: an access stays at the inputs until it is done; regions are to begin no run while
+        ``config.read`` is on.
+    Reset: ``select`` and ``position`` 0.
+    Corner cases: an access is ``refused`` if there is no such word, if a region that is to be read
+        runs, or if the loader is busy, which a write must not disturb; after a read or a write
+        ``position`` is the next word, after the last word of a row the first of the next.
+
+    Example
+    -------
+    >>> from spu.arch.config import Space
+    >>> from spu.rtl.observe import ONE, observe
+    >>> choose = {"set_select": 1, "value": Space.CONTEXT.value}
+    >>> read = {"set_select": 0, "read": 1, "config_data": 77}
+    >>> observe(Window(ONE), [choose, read, {}, {}, {}], "config.read", "read_done", "answer")
+    [(0, 0, 0), (1, 0, 0), (1, 0, 0), (0, 0, 0), (0, 1, 77)]
     """
+
+    latency = 3
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from spu.arch import bitstream
 from spu.arch.config import Space, row_layout
 from spu.arch.context import CONTEXT
-from spu.arch.packing import from_words, pack, to_words, unpack
+from spu.arch.packing import array, from_words, pack, struct, to_words, unpack
 from spu.arch.params import CONFIGS, Architecture
 from verif.chains import pipeline, program_of
 from verif.compare import image_differences
@@ -29,6 +29,24 @@ def test_any_context_word_unpacks_and_packs_to_itself(bits):
 def test_packing_refuses_what_does_not_fit(value, rule):
     with pytest.raises(ValueError, match=rule):
         pack(CONTEXT, value)
+
+
+def test_a_field_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(KeyError, match=r"no field 'up' in struct\(north, south\)"):
+        struct({"north": 4, "south": 4})["up"]
+    with pytest.raises(KeyError, match="no field 3 in array of 3 entries"):
+        array(8, 3)[3]
+    with pytest.raises(KeyError, match="no field 'x' in number of 8 bits"):
+        array(8, 3)[0]["x"]
+
+
+@pytest.mark.parametrize("numbers", [range(1, 8), range(0, 8, 2), range(-4, 4), range(0)])
+def test_a_layout_takes_only_ranges_that_begin_at_zero(numbers):
+    with pytest.raises(ValueError, match=r"must be range\(n\)"):
+        struct({"numbers": numbers})
+    with pytest.raises(ValueError, match=r"must be range\(n\)"):
+        array(numbers, 2)
+    assert struct({"numbers": range(8)}).width == 3
 
 
 def test_signed_fields_keep_their_sign():

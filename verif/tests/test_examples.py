@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 import pal_units
 import pal_units.rtl
+import spu.rtl
 from spu.command.main import app
 from verif import examples
 
-MODULES = ["palspu", "pal_units", *(f"pal_units.rtl.{m.name}" for m in
-                          pkgutil.iter_modules(pal_units.rtl.__path__))]
+MODULES = ["palspu", "pal_units", *(m.name for package in (pal_units.rtl, spu.rtl) for m in
+                          pkgutil.iter_modules(package.__path__, f"{package.__name__}."))]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -145,7 +146,8 @@ def test_options_that_the_pages_name_exist():
 
 
 def test_every_documented_unit_has_an_example():
+    from verif.array_pages import COMPONENTS
     from verif.unit_pages import UNITS
 
-    for unit in UNITS:
+    for unit in (*UNITS, *COMPONENTS):
         assert ">>> " in unit.component.__doc__, unit.component

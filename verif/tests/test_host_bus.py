@@ -7,7 +7,8 @@ from amaranth.lib import wiring
 from rtl import emit, yosys
 from spu.arch import regmap
 from spu.arch.config import Space
-from spu.rtl.host import AxiLite, HostRegisters
+from spu.rtl.axi import AxiLite
+from spu.rtl.host import HostRegisters
 from spu.rtl.window import Window
 from verif.tests.small_units import ARCH, simulate, until
 

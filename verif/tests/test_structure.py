@@ -102,6 +102,15 @@ def test_unit_pages_are_those_of_the_code():
     assert {p.name for p in unit_pages.FOLDER.glob("*.md")} == {p.name for p in pages}
 
 
+def test_pages_of_the_array_are_those_of_the_code():
+    from verif import array_pages
+
+    pages = array_pages.texts()
+    for path, text in pages.items():
+        assert path.read_text() == text, f"{path.name}: run make docs"
+    assert {p.name for p in array_pages.FOLDER.glob("*.md")} == {p.name for p in pages}
+
+
 @pytest.mark.parametrize(("unit", "label"), [("Multiplier", "PAL8T"), ("Adder", "PAL6T"),
                                              ("Exponential", "PAL16")])
 def test_areas_in_the_pages_are_those_of_the_code(unit, label):
