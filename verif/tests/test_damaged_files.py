@@ -91,7 +91,7 @@ def test_a_report_that_was_changed_is_refused(kind, tmp_path):
     for changed, message in ((report | {"arch": "basic"}, "report.json was changed or damaged"),
                              (report | {"bytes": 1}, "report.json was changed or damaged"),
                              (without, "not what spu compile wrote: 'digest'"),
-                             (report | {"version": 0}, "has version 0, this spu reads 1")):
+                             (report | {"version": 0}, "has version 0, this spu reads 2")):
         path.write_text(json.dumps(changed))
         for line in (("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o",
                       tmp_path / "y.npy"), ("explain", tmp_path / "built")):

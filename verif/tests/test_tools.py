@@ -242,7 +242,7 @@ def test_links_are_followed_and_devices_stay(tmp_path):
                                      "sim --arch tiny -o out"])
 def test_a_missing_tool_is_one_line_before_any_work(command, program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("spu.engine.array.GoldenArray", "verif.simulate.compile_file"):
+    for name in ("spu.engine.array.GoldenArray", "verif.simulate.pipeline"):
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("was begun"))
     folder = tmp_path / "tools"
     folder.mkdir()
