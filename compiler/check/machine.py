@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from compiler.check.terms import Terms, Token
+from compiler.check.units import CONSTANT, REGISTER, Guarded, Units, cell_of, guarded
 from compiler.dataflow.operations import Function
 from compiler.errors import WrongProgram
 from spu.arch import timing
@@ -46,11 +47,6 @@ from spu.model.region import Loops, has_end
 #: Rounds that are executed beyond those in flight.
 EXTRA_ROUNDS = 3
 
-#: Fields of a GUARD: slot, stage, predicate.
-Guarded = tuple[int, int, int]
-#: Words of a tile: one for each source, of which registers and constants have more, which follow.
-_REGISTER = 1 + max(s.value for s in Source)
-_CONSTANT = _REGISTER + REGISTERS
 _SIDE = {link: Source[NEIGHBOURS[link][2].upper()].value for link in LINKS}
 #: Codes of the fields of a context that stand for something.
 _CODES = {name: {member.value for member in layout.members} for name, _, layout in CONTEXT
@@ -62,23 +58,13 @@ _LONGEST = max(timing.SUM, timing.DRAIN, timing.MEMORY, timing.REBLOCK, timing.V
                timing.HOP, timing.WRITE)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Tile:
-    """State of one tile: its words, and what is in its units."""
+    """A tile's words, and its units."""
 
     place: Tile
     cells: list[Token]
-    guards: dict[Guard, Guarded]
-    generators: dict[int, Generator]
-    accesses: dict[int, int] = field(default_factory=dict)
-    memory: dict[int, int] = field(default_factory=dict)
-    block: list[tuple] = field(default_factory=list)
-    blocks: list[tuple] = field(default_factory=list)
-    valid: bool = True
-    finished: dict[int, list[Token]] = field(default_factory=dict)
-    results: list[Token] = field(default_factory=list)
-    pushed: list[int] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)
+    units: Units
 
 
 @dataclass(frozen=True)
@@ -167,7 +153,7 @@ class Machine:
                  for s in streams]
         emits = [[(i, port) for i, port in enumerate(self.outputs) if s["emit"] >> i & 1]
                  for s in streams]
-        guards = [_guarded(read_input_guard(self.image, i))
+        guards = [guarded(read_input_guard(self.image, i))
                   for i in range(len(inputs))]
         words = {column: iter(tokens) for column, tokens in entering.items()}
         emitted: dict[int, list[int]] = {}
@@ -181,7 +167,7 @@ class Machine:
             passing = []
             for cells, cell, token in arriving:
                 cells[cell] = token
-                if cell < _REGISTER or cells is self.leaving:
+                if cell < REGISTER or cells is self.leaving:
                     passing.append((cells, cell))
             for i, port in reads[slot]:
                 if self._holds(guards[i], slot, iteration):
@@ -212,16 +198,7 @@ class Machine:
         for i in range(CONSTANTS):
             word = self.image.read(Space.CONSTANT, tile, i)
             constants.append(self.terms.number("constant", word["data"], word["bias"]))
-        for row in range(TileRegister.WEIGHT):
-            for name, number in self._row(Space.REGISTER, tile, row).items():
-                if name.endswith("format") and number >= len(MATRIX_FORMATS):
-                    raise WrongProgram(f"tile {tile}, register {row}: {name} {number} stands for "
-                                       "nothing")
-        guards = {guard: _guarded(self._row(Space.REGISTER, tile, TileRegister.GUARD + guard.value))
-                  for guard in Guard}
-        generators = {first: read_generator(self.image, tile, first) for first in (
-            TileRegister.WEIGHT, TileRegister.READ, TileRegister.WRITE)}
-        return _Tile(tile, [*[None] * _CONSTANT, *constants], guards, generators)
+        return _Tile(tile, [*[None] * CONSTANT, *constants], Units(self.image, tile, self.terms))
 
     def _slot(self, tile: Tile, slot: int) -> _Slot:
         """What a tile does in a slot."""
@@ -237,14 +214,14 @@ class Machine:
         for link in LINKS:
             if context[link] == Source.NONE.value:
                 continue
-            other, cell = neighbour(*tile, link), _cell(context, link)
+            other, cell = neighbour(*tile, link), cell_of(context, link)
             if other in self.tiles:
                 ways.append((cell, self.tiles[other].cells, _SIDE[link]))
             elif (port := Port(*tile, link)) in self.outputs:
                 ways.append((cell, self.leaving, self.outputs.index(port)))
         if context["register"] != Source.NONE.value:
-            ways.append((_cell(context, "register"), state.cells,
-                         _REGISTER + context["register_write"]))
+            ways.append((cell_of(context, "register"), state.cells,
+                         REGISTER + context["register_write"]))
         units = any(context[name] for name in ("mac", "drain", "read", "pop", "memory")) \
             or (self.functions is None and context["op"] == Op.PUSH.value)
         return _Slot(state, context, self._operation(tile, slot, context), units, tuple(ways))
@@ -253,9 +230,9 @@ class Machine:
         """The operation of a slot, but pushes, which go into a unit."""
         if not context["op"] or (self.functions is None and context["op"] == Op.PUSH.value):
             return None
-        guard = self.tiles[tile].guards[Guard.OP] if context["guarded"] else None
-        port = {"a": _cell(context, "a"), "b": _cell(context, "b"),
-                "c": _REGISTER + context["index"] % REGISTERS}
+        guard = self.tiles[tile].units.guards[Guard.OP] if context["guarded"] else None
+        port = {"a": cell_of(context, "a"), "b": cell_of(context, "b"),
+                "c": REGISTER + context["index"] % REGISTERS}
         if self.functions is not None:
             function = self.functions.get((tile, context["op"]))
             if function is None:
@@ -274,7 +251,10 @@ class Machine:
         """A tile in a cycle: operation, units, and last what moves, which sees words of before."""
         cells, due, operation = now.tile.cells, self.due, now.operation
         if now.units:
-            self._units(now, cycle, iteration, slot)
+            for source, at, word in now.tile.units.step(
+                    now.context, cells, cycle, lambda guard: self._holds(guard, slot, iteration)):
+                if word is not None:
+                    due[at % len(due)].append((cells, source.value, word))
         if operation is not None and (operation.guard is None
                                       or self._holds(operation.guard, slot, iteration)):
             words = [cells[cell] for cell in operation.operands]
@@ -294,110 +274,3 @@ class Machine:
         following += [(other, cell, cells[source]) for source, other, cell in now.ways]
         if self.unit_latency:
             cells[Source.ALU.value] = None
-
-    def _units(self, now: _Slot, cycle: int, iteration: int, slot: int) -> None:
-        """Matrix unit, data memory and reblock unit: what leaves them, then what enters."""
-        tile, context = now.tile, now.context
-        for at in [at for at in tile.finished if at <= cycle]:
-            tile.results = tile.finished.pop(at)
-        if context["drain"]:
-            self._deliver(tile, Source.MATRIX, cycle + timing.DRAIN,
-                          tile.results.pop(0) if tile.results else None)
-        if context["mac"]:
-            self._mac(now, cycle, iteration, slot)
-        if context["read"] and self._access(tile, TileRegister.READ, slot, iteration):
-            address = self._next(tile, TileRegister.READ) % self.arch.memory_words
-            word = tile.memory.get(address)
-            self._deliver(tile, Source.MEMORY, cycle + timing.MEMORY, self.terms.number(
-                "unwritten", tile.place, address) if word is None else word)
-        if (stored := self._certain(tile, context, "memory")) is not None:
-            tile.memory[self._next(tile, TileRegister.WRITE) % self.arch.memory_words] = stored
-        if context["pop"]:
-            self._deliver(tile, Source.REBLOCK, cycle + timing.REBLOCK,
-                          tile.codes.pop(0) if tile.codes else None)
-        if context["op"] == Op.PUSH.value:
-            if context["guarded"]:
-                raise WrongProgram(f"tile {tile.place}: no program guards pushes")
-            self._push(tile, self._certain(tile, context, "a"))
-
-    def _certain(self, tile: _Tile, context: Mapping[str, int], sink: str) -> Token:
-        """A word of a unit that must be there or not whatever the data are."""
-        token = tile.cells[_cell(context, sink)]
-        if token in self.terms.uncertain:
-            raise WrongProgram(f"tile {tile.place}: whether its {sink} has a word depends on data")
-        return token
-
-    def _deliver(self, tile: _Tile, source: Source, cycle: int, token: Token) -> None:
-        if token is not None:
-            self.due[cycle % len(self.due)].append((tile.cells, source.value, token))
-
-    def _access(self, tile: _Tile, register: int, slot: int, iteration: int) -> bool:
-        """Whether a generator's guard holds."""
-        return self._holds(_guarded(tile.generators[register].guard), slot, iteration)
-
-    def _next(self, tile: _Tile, register: int) -> int:
-        """The next address of a generator, which follows one that is used."""
-        access = tile.accesses.get(register, 0)
-        tile.accesses[register] = access + 1
-        return int(tile.generators[register].address(access))
-
-    def _push(self, tile: _Tile, token: Token) -> None:
-        """A word of a block: a complete block replaces the one before."""
-        if token is None:
-            return
-        tile.pushed.append(token)
-        if len(tile.pushed) == self.arch.pushes_per_block:
-            number = self._row(Space.REGISTER, tile.place, TileRegister.REBLOCK)["format"]
-            block = self.terms.number("block", number, *tile.pushed)
-            words = self.arch.words_per_block(MATRIX_FORMATS[number])
-            tile.codes = [self.terms.number("codes", block, i) for i in range(words)]
-            tile.pushed = []
-
-    def _mac(self, now: _Slot, cycle: int, iteration: int, slot: int) -> None:
-        """A slice of a word into the matrix unit: part of a block, of a dot product.
-
-        A part is (word, slice, address of the weight row, formats); the last one of a block is
-        the one whose word and row have its biases.
-        """
-        tile, context = now.tile, now.context
-        if not self._access(tile, TileRegister.WEIGHT, slot, iteration):
-            return
-        address = self._next(tile, TileRegister.WEIGHT) % (2 * self.arch.weight_rows)
-        token = self._certain(tile, context, "matrix")
-        mode = self._row(Space.REGISTER, tile.place, TileRegister.MODE + context["mode"])
-        tile.valid &= token is not None
-        part = (-1 if token is None else token, context["slice"], address, mode["x_format"],
-                mode["w_format"])
-        tile.block.append(part)
-        close = Close(context["close"])
-        last = close is Close.DOT
-        closes = last or close is Close.BLOCK
-        if close is Close.GUARDS:
-            closes, last = (self._holds(tile.guards[guard], slot, iteration)
-                            for guard in (Guard.BLOCK, Guard.LAST))
-            last &= closes
-        if closes:
-            tile.blocks.append((tuple(sorted(tile.block)), part))
-            tile.block = []
-        if last:
-            dot = self.terms.number("dot", mode["offset"], tuple(sorted(tile.blocks)))
-            tile.finished[cycle + timing.ACCUMULATE] = [
-                self.terms.number("drained", tile.place, dot, i) if tile.valid else None
-                for i in range(self.arch.words_per_drain)]
-            tile.blocks, tile.valid = [], True
-
-
-def _guarded(fields: Mapping[str, int]) -> Guarded:
-    return fields["slot"], fields["stage"], fields["predicate"]
-
-
-def _cell(context: Mapping[str, int], sink: str) -> int:
-    """Where a sink of a context takes its word from."""
-    source = Source(context[sink])
-    if source is Source.REGISTER_A:
-        return _REGISTER + context["register_a"]
-    if source is Source.REGISTER_B:
-        return _REGISTER + context["index"] % REGISTERS
-    if source is Source.CONSTANT:
-        return _CONSTANT + context["index"]
-    return source.value

@@ -65,10 +65,10 @@ def check_pipeline(image: Image, network: QuantisedNetwork, claimed: Timing,
 def _check_addresses(machine: Machine) -> None:
     """Raise if generators have addresses that no executed iteration used."""
     for tile in machine.tiles.values():
-        for register, accesses in tile.accesses.items():
+        for register, accesses in tile.units.accesses.items():
             size = machine.arch.memory_words if register != TileRegister.WEIGHT \
                 else 2 * machine.arch.weight_rows
-            if tile.generators[register].period(size) > accesses:
+            if tile.units.generators[register].period(size) > accesses:
                 raise WrongProgram(f"an address generator of tile {tile.place} goes on where no "
                                    "iteration was executed")
 
