@@ -62,6 +62,11 @@ def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Form
 
     The depth is filled up with zeros to whole iterations: to as few as possible, at an II at
     which there is a way for all results.
+
+    Raises
+    ------
+    CompileError: a depth beyond the accumulator, weights beyond the memories of the tiles, or no
+        way for all words at any II.
     """
     slices = -(-depth // BLOCK) * BLOCK // arch.lanes
     per_block = BLOCK // arch.lanes

@@ -71,6 +71,7 @@ class Mapping:
 
     @property
     def ii(self) -> int:
+        """Initiation interval in cycles."""
         return self.partition.ii
 
     @property

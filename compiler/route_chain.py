@@ -19,7 +19,8 @@ from spu.arch.params import REGISTERS, Architecture
 def route_chain(mapping: Mapping, words: list[Word], arch: Architecture) -> tuple[Fields, int]:
     """Fields of all contexts of a mapping, and link slots in use.
 
-    Raises ``Unschedulable`` if there is no way for all words.
+    Raises ``Unschedulable`` if there is no way for all words, ``ValueError`` if actions of the
+    mapping give a field of one context two values.
     """
     ii, number = mapping.ii, {tile: i for i, tile in enumerate(arch.tiles)}
     ends = [(word.tile, word.time, [(s.tile, s.time) for s in word.sinks]) for word in words]

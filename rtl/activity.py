@@ -95,7 +95,7 @@ class Simulator:
         """Apply one value of each input port a cycle, from a state of zeros.
 
         Values are integers of any width, negative ones in two's complement; ports that are
-        not given stay 0.
+        not given stay 0.  Raises ``ValueError`` for a ``delay`` that is none of ``DELAYS``.
         """
         if delay not in DELAYS:
             raise ValueError(f"delay must be one of {', '.join(DELAYS)}, not {delay!r}")

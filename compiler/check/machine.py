@@ -135,7 +135,7 @@ class Machine:
     def run(self, rounds: int, entering: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:
         """Tokens that each column emits over the south edge in so many rounds.
 
-        ``entering``: tokens of the words of each column's stream, all of which must be read.
+        ``entering``: tokens of each column's stream; ``WrongProgram`` if not just these are read.
         """
         loops = Loops(self.image, 0, rounds)
 

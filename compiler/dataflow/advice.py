@@ -33,6 +33,7 @@ class Change:
 
     @property
     def arch(self) -> Architecture:
+        """The array, as ``grid_architecture`` makes it."""
         return grid_architecture(self.rows, self.cols, self.memory)
 
     def __str__(self) -> str:

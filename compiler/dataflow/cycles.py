@@ -31,6 +31,7 @@ class Cycle:
 
     @property
     def ratio(self) -> Fraction:
+        """Cycles for each iteration, ``length / distance``; no II is less."""
         return Fraction(self.length, self.distance)
 
 

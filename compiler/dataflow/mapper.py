@@ -36,7 +36,7 @@ class NotMapped(CompileError):
 
 
 def parse_grid(text: str) -> tuple[int, int]:
-    """Rows and columns of ``4x4``."""
+    """Rows and columns of ``4x4``; ``CompileError`` for another form."""
     match = re.fullmatch(r"(\d{1,3})x(\d{1,3})", text)
     if not match:
         raise CompileError(f"a grid is rows x columns like 4x4, not {text!r}")
@@ -44,7 +44,11 @@ def parse_grid(text: str) -> tuple[int, int]:
 
 
 def grid_architecture(rows: int, cols: int, memory_columns: str) -> Architecture:
-    """An array for dataflow graphs: tiles with memory in some columns, the rest without."""
+    """An array for dataflow graphs: tiles with memory in some columns, the rest without.
+
+    Raises ``CompileError`` for columns that are none of ``MEMORY_COLUMNS``, and for a number of
+    rows or columns that no array has.
+    """
     if memory_columns not in MEMORY_COLUMNS:
         raise CompileError(f"memory columns must be one of {', '.join(MEMORY_COLUMNS)}, "
                            f"not {memory_columns!r}")

@@ -22,6 +22,7 @@ class Hop:
 
     @property
     def end(self) -> Place:
+        """The neighbour that the link leads to, ``timing.HOP`` cycles later."""
         (row, col), time = self.start
         return neighbour(row, col, self.link), time + timing.HOP
 

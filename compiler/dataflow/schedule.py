@@ -42,6 +42,7 @@ class Grid:
 
     @property
     def tiles(self) -> tuple[Tile, ...]:
+        """All tiles, row by row."""
         return tuple((r, c) for r in range(self.rows) for c in range(self.cols))
 
     def takes(self, op: str) -> frozenset[Tile]:
@@ -50,6 +51,7 @@ class Grid:
 
     @cached_property
     def all_tiles(self) -> frozenset[Tile]:
+        """All tiles, as a set."""
         return frozenset(self.tiles)
 
     def part(self, rows: int, cols: int) -> "Grid":

@@ -78,7 +78,10 @@ class Word:
         return type(self)(_trace().node(op, [self._other(other), self]))
 
     def ago(self: W, iterations: int) -> W:
-        """The word of so many iterations before; there is none in the first ones."""
+        """The word of so many iterations before; there is none in the first ones.
+
+        Raises ``CompileError`` for a negative number.
+        """
         if iterations < 0:
             raise CompileError(f"a word of {-iterations} iterations later is not known")
         return type(self)(self.node, self.distance + iterations)
@@ -153,7 +156,7 @@ class Pal(Word):
         return Pal(_trace().node("select", [self, self._other(other), condition]))
 
     def function(self, name: str) -> "Pal":
-        """One of ``FUNCTIONS``."""
+        """One of ``FUNCTIONS``; ``CompileError`` for another."""
         if name not in FUNCTIONS:
             raise CompileError(f"{name!r} is no function of words; known: {', '.join(FUNCTIONS)}")
         return self._apply(name)
@@ -215,7 +218,10 @@ class Carried(Generic[W]):
         trace.open.append(self)
 
     def becomes(self, word: W) -> None:
-        """Say what the word is in the next iteration."""
+        """Say what the word is in the next iteration.
+
+        Raises ``CompileError`` the second time, and for a word of another kind.
+        """
         trace = _trace()
         if self not in trace.open:
             raise CompileError("a carried word becomes something once")
@@ -240,6 +246,7 @@ class Task:
 
     @property
     def name(self) -> str:
+        """Name of the function, and of its graph."""
         return self.function.__name__
 
     def __call__(self, *words: Word) -> Any:

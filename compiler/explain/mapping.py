@@ -33,10 +33,12 @@ class Explained:
 
     @property
     def ii(self) -> int:
+        """Initiation interval in cycles."""
         return int(self.report["ii"])
 
     @property
     def size(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
         return parse_grid(self.report["grid"])
 
     @property

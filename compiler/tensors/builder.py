@@ -29,7 +29,7 @@ class Builder(Program):
         return step.out
 
     def tensor(self, shape: Sequence[int], values: NDArray | None = None) -> int:
-        """A new tensor."""
+        """A new tensor; ``CompileError`` for more than ``MOST_ELEMENTS`` elements."""
         tensor = Tensor(tuple(int(n) for n in shape), values)
         if tensor.size > MOST_ELEMENTS:
             raise CompileError(f"a tensor of shape {tensor.shape} has {tensor.size} elements, more "
@@ -90,7 +90,10 @@ class Builder(Program):
                              expression.labelled(self.current or self.name)))
 
     def reduce(self, op: str, tensor: int, axes: Sequence[int]) -> int:
-        """``add``, ``max`` or ``min`` of axes, which keep length 1."""
+        """``add``, ``max`` or ``min`` of axes, which keep length 1.
+
+        The sum of no elements is 0; their maximum or minimum raises ``CompileError``.
+        """
         shape = self.shape(tensor)
         axes = tuple(sorted(a % len(shape) for a in axes))
         others = tuple(a for a in range(len(shape)) if a not in axes)
@@ -112,7 +115,10 @@ class Builder(Program):
         return self.layout([flat], lambda i: (np.full(kept, -1) if count == 0 else i.reshape(kept)))
 
     def product(self, a: int, b: int) -> int:
-        """``numpy.matmul`` of two tensors of at least 2 dimensions."""
+        """``numpy.matmul`` of two tensors of at least 2 dimensions.
+
+        Raises ``CompileError`` for (..., m, k) and (..., depth, n) where k is not depth.
+        """
         (*batch_a, m, k), (*batch_b, depth, n) = self.shape(a), self.shape(b)
         if k != depth:
             raise CompileError(f"a product of {self.shape(a)} and {self.shape(b)}: {k} is not "

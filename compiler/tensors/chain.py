@@ -47,6 +47,7 @@ class Dense:
 
     @property
     def name(self) -> str:
+        """The name of its node in the model, without the operator."""
         return node_name(self.label)
 
 

@@ -23,17 +23,27 @@ CHOICES = {"Max": "max", "Min": "min", "Sum": "add"}
 
 @operator(*UNARY)
 def unary(low: Lowering, node: Operator) -> int:
+    """One of ``UNARY`` of each element; Erf by a formula of error ``ex.ERF_ERROR``."""
     formula(low, node.op == "Erf")
     return low.program.map(UNARY[node.op], *low.inputs(node))
 
 
 @operator(*BINARY)
 def binary(low: Lowering, node: Operator) -> int:
+    """Add, Sub, Mul and Div, with the broadcasting of the node's version, see ``operands``."""
     return low.program.map(BINARY[node.op], *operands(low, node))
 
 
 def operands(low: Lowering, node: Operator) -> tuple[int, int]:
-    """Both operands, the second broadcast as versions before 7 do it: from an axis on."""
+    """Both operands, the second broadcast as versions before 7 do it: from an axis on.
+
+    From version 7 on as they are: maps broadcast as numpy does.
+
+    Raises
+    ------
+    CompileError: before version 7, shapes that differ without ``broadcast``, or a second operand
+        that does not fit the first from ``axis`` on.
+    """
     a, b = low.inputs(node)
     left, right = low.program.shape(a), low.program.shape(b)
     if node.version >= 7:
@@ -55,7 +65,10 @@ def operands(low: Lowering, node: Operator) -> tuple[int, int]:
 
 @operator(*CHOICES)
 def choose(low: Lowering, node: Operator) -> int:
-    """Of any number of operands."""
+    """Max, Min and Sum of any number of operands, which broadcast from version 8 on.
+
+    Raises ``CompileError`` for shapes that differ in an older version.
+    """
     tensors = low.inputs(node)
     shapes = [low.program.shape(t) for t in tensors]
     if node.version < 8 and len(set(shapes)) > 1:
@@ -67,6 +80,10 @@ def choose(low: Lowering, node: Operator) -> int:
 
 @operator("Gelu")
 def gelu(low: Lowering, node: Operator) -> int:
+    """Gelu, by erf or by tanh as ``approximate`` says; see ``ex.gelu``.
+
+    Raises ``CompileError`` for another ``approximate``.
+    """
     form = node.attributes.get("approximate", "none")
     if form not in ("none", "tanh"):
         raise CompileError(f"approximate must be none or tanh, not {form!r}")
@@ -82,6 +99,17 @@ def formula(low: Lowering, used: bool) -> None:
 
 @operator("Pow")
 def power(low: Lowering, node: Operator) -> int:
+    """Pow, ``x^y``: elementwise, with the broadcasting of the node's version, see ``operands``.
+
+    A constant exponent, the same for all elements, is that of ``ex.power``; constant ones that
+    differ take logarithms of magnitudes.  Where the exponent is not constant, ``x`` must not be
+    negative, which is looked at in each run.
+
+    Raises
+    ------
+    CompileError: an infinite constant exponent, or a constant base of 0 or less whose exponent is
+        not constant.
+    """
     x, y = operands(low, node)
     program = low.program
     base, exponents = program.tensors[x].constant, program.tensors[y].constant
@@ -129,6 +157,13 @@ def _powers(low: Lowering, x: int, exponents: NDArray[np.float64]) -> int:
 
 @operator("Clip")
 def clip(low: Lowering, node: Operator) -> int:
+    """Clip: the greater of ``x`` and min, then the lesser of that and max, so that max wins.
+
+    Bounds are attributes of old versions, constants, or tensors of the program.  A constant
+    min of the least float32 or below bounds nothing, nor does a max of the greatest or above.
+
+    Raises ``CompileError`` for a bound that is NaN.
+    """
     sources, out = [low.tensor(node.inputs[0])], X
     for op, place in (("max", 1), ("min", 2)):
         name = node.inputs[place] if place < len(node.inputs) else ""
@@ -150,12 +185,16 @@ def clip(low: Lowering, node: Operator) -> int:
 
 @operator("Identity")
 def same(low: Lowering, node: Operator) -> int:
+    """Identity: the tensor itself."""
     return low.tensor(node.inputs[0])
 
 
 @operator("Dropout")
 def dropout(low: Lowering, node: Operator) -> int:
-    """As in inference: the standard gives the input."""
+    """As in inference: the standard gives the input.
+
+    Raises ``CompileError`` for a ``training_mode`` that is true.
+    """
     training = low.known(node, 2)
     if training is not None and training.any():
         raise CompileError("training_mode is not supported")
@@ -164,6 +203,10 @@ def dropout(low: Lowering, node: Operator) -> int:
 
 @operator("Cast")
 def cast(low: Lowering, node: Operator) -> int:
+    """Cast between floats of 16 bits and more: the tensor itself, not rounded to the type.
+
+    Raises ``CompileError`` for other types.
+    """
     to = node.attributes["to"]
     number = TensorProto.DataType.Value(to) if isinstance(to, str) else to
     if number not in FLOATS:

@@ -48,10 +48,12 @@ def dataflow(expression: Expression, name: str, biases: Mapping[Expression, int]
 # Functions of more than one operation.
 
 def exp(x: Expression) -> Expression:
+    """``e^x`` as ``2^(x log2 e)``."""
     return apply("exp2", x * LOG2_E)
 
 
 def log(x: Expression) -> Expression:
+    """Natural logarithm, ``log2(x) / log2(e)``."""
     return apply("log2", x) * (1 / LOG2_E)
 
 

@@ -44,7 +44,8 @@ def inlined(node: NodeProto, body: FunctionProto, fresh: Callable[[str], str]
     """Nodes of a body with the names and attributes of the node that it stands for.
 
     ``fresh`` makes a name that nothing has of one in between.  Attributes that refer to those of
-    ``node`` without a default, where it has none, are left out.
+    ``node`` without a default, where it has none, are left out.  Raises ``CompileError`` for a body
+    that returns one of its inputs.
     """
     given = {a.name: a for a in body.attribute_proto} | {a.name: a for a in node.attribute}
     names = {"": ""}

@@ -11,6 +11,7 @@ from compiler.tensors.onnx_graph import Operator
 
 @operator("Flatten")
 def flatten(low: Lowering, node: Operator) -> int:
+    """Flatten: a matrix, the dimensions before ``axis`` as rows, those from it on as columns."""
     x = low.tensor(node.inputs[0])
     shape = low.program.shape(x)
     axis = int(node.attributes.get("axis", 1))
@@ -20,6 +21,12 @@ def flatten(low: Lowering, node: Operator) -> int:
 
 @operator("Reshape")
 def reshape(low: Lowering, node: Operator) -> int:
+    """Reshape to a shape that must be constant, an input or an attribute of old versions.
+
+    There -1 stands for what is left, 0 for the dimension of the input unless ``allowzero`` is set.
+
+    Raises ``CompileError`` for a node without shape.
+    """
     x, wanted = low.tensor(node.inputs[0]), low.known(node, 1, "shape")
     if wanted is None:
         raise CompileError("has no shape")
@@ -30,12 +37,14 @@ def reshape(low: Lowering, node: Operator) -> int:
 
 @operator("Transpose")
 def transpose(low: Lowering, node: Operator) -> int:
+    """Transpose: axes in the order of ``perm``, by default backwards."""
     return low.program.layout([low.tensor(node.inputs[0])],
                                lambda i: i.transpose(node.attributes.get("perm")))
 
 
 @operator("Expand")
 def expand(low: Lowering, node: Operator) -> int:
+    """Expand: the input broadcast with a constant shape, each to the other as numpy does."""
     x, wanted = low.tensor(node.inputs[0]), low.known(node, 1)
     assert wanted is not None
     shape = np.broadcast_shapes(low.program.shape(x), tuple(int(n) for n in wanted.ravel()))
@@ -44,12 +53,19 @@ def expand(low: Lowering, node: Operator) -> int:
 
 @operator("Concat")
 def concat(low: Lowering, node: Operator) -> int:
+    """Concat of any number of tensors along ``axis``."""
     axis = node.attributes.get("axis", 1)  # of version 1, the only one with a default
     return low.program.layout(low.inputs(node), lambda *parts: np.concatenate(parts, axis))
 
 
 @operator("Split")
 def split(low: Lowering, node: Operator) -> list[int]:
+    """Split along ``axis`` into parts of constant lengths, or of equal ones; a tensor for each.
+
+    The last of equal ones are shorter where their number does not divide the axis.
+
+    Raises ``CompileError`` for lengths that do not make up the axis.
+    """
     x = low.tensor(node.inputs[0])
     shape = low.program.shape(x)
     axis = axis_of(node.attributes.get("axis", 0), len(shape))  # version 1 states no default
@@ -67,6 +83,13 @@ def split(low: Lowering, node: Operator) -> list[int]:
 
 @operator("Slice")
 def slice_of(low: Lowering, node: Operator) -> int:
+    """Slice: elements from ``starts`` to before ``ends`` in steps that may go back.
+
+    All of it must be constant.  Positions below 0 count from the end, what is beyond an end is
+    taken for it; ``axes`` are all from the first on, steps 1, where nothing is given.
+
+    Raises ``CompileError`` for a node without starts or ends, or if the four differ in length.
+    """
     x = low.tensor(node.inputs[0])
     shape = low.program.shape(x)
     starts, ends = low.known(node, 1, "starts"), low.known(node, 2, "ends")
@@ -90,6 +113,10 @@ def slice_of(low: Lowering, node: Operator) -> int:
 
 @operator("Gather")
 def gather(low: Lowering, node: Operator) -> int:
+    """Gather along ``axis`` by constant indices; the shape of these takes the place of the axis.
+
+    Those below 0 count from the end; before version 11 they raise ``CompileError``.
+    """
     x, indices = low.tensor(node.inputs[0]), low.known(node, 1)
     assert indices is not None
     axis = axis_of(node.attributes["axis"], len(low.program.shape(x)))
@@ -100,6 +127,7 @@ def gather(low: Lowering, node: Operator) -> int:
 
 @operator("Squeeze")
 def squeeze(low: Lowering, node: Operator) -> int:
+    """Squeeze: takes out axes of length 1, the constant ``axes`` or, without these, all."""
     x = low.tensor(node.inputs[0])
     axes = low.axes(node, len(low.program.shape(x)))
     return low.program.layout([x], lambda i: i.squeeze(axes))
@@ -107,6 +135,10 @@ def squeeze(low: Lowering, node: Operator) -> int:
 
 @operator("Unsqueeze")
 def unsqueeze(low: Lowering, node: Operator) -> int:
+    """Unsqueeze: constant ``axes`` of length 1 more, counted in the result.
+
+    Raises ``CompileError`` for a node without axes.
+    """
     x, axes = low.tensor(node.inputs[0]), low.known(node, 1, "axes")
     if axes is None:
         raise CompileError("has no axes")

@@ -57,6 +57,7 @@ class Place:
 
     @classmethod
     def of(cls, node: NodeProto) -> "Place":
+        """Of a node that stands for itself, called by its first output if it has no name."""
         return cls(node.name or next((o for o in node.output if o), ""), node.op_type)
 
     def inside(self, node: NodeProto) -> "Place":
@@ -91,8 +92,7 @@ class Lowering:
                       *(name for node in graph.nodes for name in (*node.input, *node.output))}
 
     def run(self) -> None:
-        """Make the program and the ``refusals``; raises ``CompileError`` for bad inputs and
-        constants."""
+        """Make the program and the ``refusals``; ``CompileError`` for bad inputs and constants."""
         program, graph = self.program, self.graph
         for name, kind in graph.inputs.items():
             self.types[name] = kind
@@ -300,7 +300,7 @@ class Lowering:
             self.refusals.append(Refusal("", "", str(error)))
 
     def tensor(self, name: str) -> int:
-        """A tensor by name."""
+        """A tensor by name; ``CompileError`` if there is none, or it holds NaN or no numbers."""
         if name not in self.tensors:
             if name not in self.constants:
                 raise CompileError(f"there is no tensor {name!r}")
@@ -319,7 +319,7 @@ class Lowering:
         return [self.tensor(i) for i in node.inputs if i]
 
     def known(self, node: Operator, place: int, attribute: str = "") -> NDArray | None:
-        """The values of an input that must be constant, or of an attribute of older versions."""
+        """Values of a constant input, else ``CompileError``, or of an attribute of old versions."""
         if place < len(node.inputs) and node.inputs[place]:
             name = node.inputs[place]
             if name in self.constants:

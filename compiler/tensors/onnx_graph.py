@@ -144,7 +144,10 @@ def _fixed(graph: onnx.GraphProto, values: Sequence[ValueInfoProto], batch: int 
 
 
 def operator_of(node: NodeProto, schema: Schema) -> Operator:
-    """A node with the attributes that its schema says."""
+    """A node with the attributes that its schema says, defaults among them.
+
+    Raises ``CompileError`` for one whose value ONNX cannot tell.
+    """
     attributes = defaults(schema)
     for attribute in node.attribute:
         try:

@@ -16,6 +16,7 @@ X, Y = variable(0), variable(1)
 
 @operator("MatMul")
 def matmul(low: Lowering, node: Operator) -> int:
+    """MatMul, as ``numpy.matmul``: of vectors, matrices, and stacks of these that broadcast."""
     a, b = low.inputs(node)
     program, shapes = low.program, [low.program.shape(t) for t in low.inputs(node)]
     if len(shapes[0]) == 1:
@@ -29,6 +30,12 @@ def matmul(low: Lowering, node: Operator) -> int:
 
 @operator("Gemm")
 def gemm(low: Lowering, node: Operator) -> int:
+    """Gemm, ``alpha A B + beta C``: matrices, of which ``transA`` and ``transB`` transpose.
+
+    A (M, K), B (K, N); C, which may be left out, broadcasts to (M, N).
+
+    Raises ``CompileError`` for C of another shape before version 7 if ``broadcast`` is 0.
+    """
     a, b, *c = low.inputs(node)
     program, attributes = low.program, node.attributes
     if attributes.get("transA", 0):
@@ -48,6 +55,13 @@ def gemm(low: Lowering, node: Operator) -> int:
 
 @operator("Conv")
 def conv(low: Lowering, node: Operator) -> int:
+    """Conv of any number of spatial axes, as a product of windows and filters.
+
+    x (n, channels, *size), weights (filters, channels / groups, *kernel), bias (filters,), which
+    may be left out; the result is (n, filters, *out), see ``Windows``.
+
+    Raises ``CompileError`` for weights that do not fit the channels in so many groups.
+    """
     x, weight, *bias = low.inputs(node)
     program, groups = low.program, int(node.attributes.get("group", 1))
     n, channels, *size = program.shape(x)

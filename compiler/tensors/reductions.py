@@ -18,6 +18,11 @@ REDUCTIONS = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "max", "Redu
 
 @operator(*REDUCTIONS)
 def reduce(low: Lowering, node: Operator) -> int:
+    """One of ``REDUCTIONS``: sum, mean, greatest or least along axes, which must be constant.
+
+    Without axes along all, or along none with ``noop_with_empty_axes``.  They keep length 1 unless
+    ``keepdims`` is 0.
+    """
     x = low.tensor(node.inputs[0])
     shape = low.program.shape(x)
     axes = low.axes(node, len(shape))
@@ -41,6 +46,7 @@ def mean_of(low: Lowering, x: int, axes: tuple[int, ...]) -> int:
 
 @operator("Softmax")
 def softmax(low: Lowering, node: Operator) -> int:
+    """Softmax, ``exp(x - max) / sum``, along ``axis``; before version 13 along all from it on."""
     x, program = low.tensor(node.inputs[0]), low.program
     shape = program.shape(x)
     axis = axis_of(node.attributes["axis"], len(shape))
@@ -52,6 +58,11 @@ def softmax(low: Lowering, node: Operator) -> int:
 
 @operator("LayerNormalization")
 def layer_norm(low: Lowering, node: Operator) -> list[int]:
+    """LayerNormalization over the axes from ``axis`` on, with scale and, if given, bias.
+
+    All three outputs: ``(x - mean) / sqrt(variance + epsilon) * scale + bias``, the mean, and the
+    inverse of the root.
+    """
     program = low.program
     x, scale, *bias = low.inputs(node)
     axes = from_axis(low, node, x)
@@ -65,6 +76,7 @@ def layer_norm(low: Lowering, node: Operator) -> list[int]:
 
 @operator("RMSNormalization")
 def rms_norm(low: Lowering, node: Operator) -> int:
+    """RMSNormalization, ``x / sqrt(mean(x^2) + epsilon) * scale``, over axes from ``axis`` on."""
     x, scale = low.inputs(node)
     inverse = inverse_root(low, node, x, from_axis(low, node, x))
     return low.program.map(X * Y * variable(2), x, inverse, scale)
@@ -86,6 +98,11 @@ def inverse_root(low: Lowering, node: Operator, x: int, axes: tuple[int, ...]) -
 
 @operator("BatchNormalization")
 def batch_norm(low: Lowering, node: Operator) -> int:
+    """BatchNormalization of inference: with the mean and the variance that are given.
+
+    x (n, channels, ...); scale, bias, mean and variance (channels,) may be computed, too.  One
+    output; training is refused, see ``honoured``.
+    """
     x, *parameters = low.inputs(node)
     shape = (-1, *[1] * (len(low.program.shape(x)) - 2))
     scale, bias, mean, variance = (low.program.layout([p], lambda i: i.reshape(shape))
@@ -98,6 +115,13 @@ def batch_norm(low: Lowering, node: Operator) -> int:
 
 @operator("MaxPool", "AveragePool", "GlobalAveragePool")
 def pool(low: Lowering, node: Operator) -> int:
+    """MaxPool, AveragePool, GlobalAveragePool of x (n, channels, *size): (n, channels, *out).
+
+    Padding is never the greatest; averages count it with ``count_include_pad``, but never what is
+    beyond it.  One output: indices of the greatest are refused.
+
+    Raises ``CompileError`` for a window of nothing but padding that is not counted.
+    """
     x, program = low.tensor(node.inputs[0]), low.program
     size = program.shape(x)[2:]
     glob = node.op == "GlobalAveragePool"

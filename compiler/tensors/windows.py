@@ -30,7 +30,15 @@ class Windows:
     @classmethod
     def of(cls, attributes: Mapping[str, Any], size: Sequence[int], kernel: Sequence[int]
            ) -> "Windows":
-        """From the attributes of ONNX: strides, dilations, pads or auto_pad, ceil_mode."""
+        """From attributes of ONNX: strides, dilations, pads or auto_pad, ceil_mode.
+
+        ``size`` and ``kernel`` are lengths along the spatial axes.
+
+        Raises
+        ------
+        CompileError: numbers that do not fit so many axes or are too small, an unknown
+            ``auto_pad``, or a kernel that reaches over more than size and padding.
+        """
         rank = len(size)
         stride = [int(s) for s in attributes.get("strides", [1] * rank)]
         dilation = [int(d) for d in attributes.get("dilations", [1] * rank)]
