@@ -12,7 +12,7 @@ that; what uses generators beyond their accesses here checks the others (``produ
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 from compiler.check.terms import Terms, Token
@@ -22,22 +22,19 @@ from compiler.errors import WrongProgram
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Compare, Guard, Space, TileRegister
-from spu.arch.context import CONTEXT, LINKS, Close, Op, Source
+from spu.arch.context import CONTEXT, LINKS, Op, Source
 from spu.arch.operations import OPERATIONS
 from spu.arch.params import (
     CONSTANTS,
     LOOPS,
-    MATRIX_FORMATS,
     NEIGHBOURS,
     REGISTERS,
     Port,
     neighbour,
 )
 from spu.arch.program import (
-    Generator,
     Tile,
     missing_unit,
-    read_generator,
     read_input_guard,
     read_predicates,
     read_timing,
