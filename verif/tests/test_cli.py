@@ -125,7 +125,8 @@ def test_compile_refuses_bad_models_and_leaves_nothing(name, content, rule, tmp_
             model = onnx.helper.make_model(graph, ir_version=8,
                                            opset_imports=[onnx.helper.make_opsetid("", 17)])
         onnx.save(model, path)
-    _bad(["compile", path, "--arch", "tiny", "--strategy", "pipeline", "-o", tmp_path / "out"], rule)
+    _bad(["compile", path, "--arch", "tiny", "--strategy", "pipeline", "-o", tmp_path / "out"],
+         rule)
     assert not (tmp_path / "out").exists()
 
 
