@@ -5,9 +5,9 @@ import numpy as np
 from compiler.errors import CompileError
 from compiler.mapping import HomeSchedule, Mapping
 from pal_units import model
-from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.bitstream import Image
 from spu.arch.config import Space, TileRegister
+from spu.arch.package.product import stored
 from spu.arch.params import ALWAYS, EXISTS, MATRIX_FORMATS, Architecture
 from spu.arch.program import Tile, write_generator, write_region
 
@@ -48,18 +48,13 @@ def _weights(image: Image, mapping: Mapping) -> None:
         block = first // fmt.block
         row = rows[mac.tile] = rows.get(mac.tile, -1) + 1
         image.write(Space.WEIGHT, mac.tile, row, {
-            "codes": model.widen(layer.codes[outputs][:, inputs], fmt, _wide(fmt)).tolist(),
+            "codes": model.widen(layer.codes[outputs][:, inputs], fmt, stored(fmt)).tolist(),
             "beta": layer.beta[outputs, block].tolist(),
         })
     for tile, last in rows.items():
         # All macs of an iteration, whether it exists or not.
         write_generator(image, tile, TileRegister.WEIGHT, {"guard": {"predicate": ALWAYS}},
                    [(last + 1, 1)])
-
-
-def _wide(fmt: Format) -> Format:
-    """The format of 8 bits of the same profile."""
-    return PAL8U if fmt.profile == "U" else PAL8T
 
 
 def _constants(image: Image, mapping: Mapping) -> None:
@@ -74,7 +69,7 @@ def _constants(image: Image, mapping: Mapping) -> None:
 
 def _registers(image: Image, mapping: Mapping) -> None:
     fmt = MATRIX_FORMATS.index(mapping.network.fmt)
-    wide = MATRIX_FORMATS.index(_wide(mapping.network.fmt))
+    wide = MATRIX_FORMATS.index(stored(mapping.network.fmt))
     modes = {(mac.tile, mac.layer if mapping.partition.shared else 0, mac.layer)
              for mac in mapping.macs}
     for tile, mode, layer in sorted(modes):

@@ -6,21 +6,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from compiler.errors import CompileError, WrongProgram
 from compiler.pipeline import compile_chain
-from compiler.tensors.chain import Dense, NotAChain, chain_of, fixed_ranges
+from compiler.tensors.chain import Dense, NotAChain, chain_of, fixed_ranges, same_layers
 from compiler.tensors.compile import compile_program
 from compiler.tensors.formats import choose_formats
 from compiler.tensors.lower import lower
-from compiler.tensors.onnx_graph import read, takes_any_batch
+from compiler.tensors.onnx_graph import cut, read, takes_any_batch
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.package.compiled import Package
+from spu.arch.package.inputs import of_program
 from spu.arch.package.pipeline import Pipeline
 from spu.arch.package.program import Program
 from spu.arch.package.ranges import Ranges
 from spu.arch.params import MATRIX_FORMATS, Architecture
 
+#: The program of a model for a number of vectors.
+Probes = Callable[[int], Program]
+#: Numbers of vectors for which a chain of any number is looked at.
+VECTORS = (3, 1021)
 #: One program for a whole chain of dense layers, a program for each step, or the better of both.
 Strategy = Literal["auto", "pipeline", "steps"]
 STRATEGIES: tuple[Strategy, ...] = ("auto", "pipeline", "steps")
@@ -31,18 +37,39 @@ def compile_file(path: Path, arch: Architecture, strategy: Strategy = "auto",
                  dims: Mapping[str, int] | None = None, **options: Any) -> Package | Pipeline:
     """The package of an ONNX file, see ``lower`` and ``compile_model``.
 
-    Where the model leaves the number of vectors open, and no ``batch`` is given, there are many.
+    Where the model leaves the number of vectors open, and neither ``batch`` nor ``dims`` says it,
+    there are many.
     """
     model = read(path)
     return compile_model(lower(model, path.stem, batch, dims), arch, strategy, fmt,
-                         many=batch is None and takes_any_batch(model), **options)
+                         probes=probes_of(model, path.stem, batch, dims), **options)
+
+
+def probes_of(model: ModelProto, name: str, batch: int | None = None,
+              dims: Mapping[str, int] | None = None) -> Probes | None:
+    """The program for other numbers of vectors, if the model leaves these open: see ``lower``.
+
+    Raises, when called, ``NotAChain`` for a model that does not take so many, or cuts pieces of
+    some sizes, which may be those of the vectors.
+    """
+    if batch is not None or not takes_any_batch(model, dims or {}):
+        return None
+
+    def probe(count: int) -> Program:
+        if (size := cut(model, max(VECTORS))) is not None:
+            raise NotAChain(f"{name}: a Slice to {size}, which may cut vectors off")
+        try:
+            return lower(model, name, count, dims)
+        except CompileError as error:
+            raise NotAChain(f"{error}, with {count} vectors") from None
+    return probe
 
 
 def compile_model(program: Program, arch: Architecture, strategy: Strategy = "auto",
                   fmt: Format = MATRIX_FORMATS[0], seed: int = 0, input_max: float | None = None,
                   calibrate: Mapping[str, NDArray] | None = None, budget: float | None = None,
-                  many: bool = False, progress: Callable[[str], None] = lambda _: None
-                  ) -> Package | Pipeline:
+                  probes: Probes | None = None,
+                  progress: Callable[[str], None] = lambda _: None) -> Package | Pipeline:
     """Compile a tensor program for an array.
 
     Parameters
@@ -56,7 +83,8 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
     budget: dB that the outputs keep on the inputs of ``calibrate``, with 4, 6 or 8 bits for each
         product.
 
-    many: vectors come in any number, so that the cycles of each count.
+    probes: the program for other numbers of vectors, if these come in any number: the cycles of
+        each count then, and a chain must be one for all of ``VECTORS``.
 
     All strategies have the same tensor biases, and give the same codes.
 
@@ -73,30 +101,49 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
         raise CompileError("a budget chooses a format for each product, a pipeline has one")
     if input_max is not None and calibrate is not None:
         raise CompileError("--input-max and --calibrate say the same, one of them will do")
-    layers, ranges, why = _numerics(program, strategy, input_max, calibrate)
-    pipeline, steps = None, None
-    if ranges is not None and strategy != "steps" and budget is None:
-        pipeline, why = _pipeline(program, layers, ranges, arch, strategy, fmt, seed, progress)
+    if input_max is not None and not isinstance(input_max, int | float):
+        raise CompileError(f"the input bound must be a number, not {input_max!r}")
+    calibrate = None if calibrate is None else of_program(program, calibrate)
+    layers, ranges, why = _numerics(program, strategy, input_max, calibrate, probes)
+    pipeline, steps, refused = None, None, None
     if strategy != "pipeline":
         try:
             steps = _steps(program, arch, fmt, seed, calibrate, budget, ranges, progress)
         except CompileError as error:
-            if pipeline is None or isinstance(error, WrongProgram):
+            if ranges is None or strategy == "steps" or isinstance(error, WrongProgram):
                 raise
-            why = f"not in steps: {error}"
+            refused = error
     shape = program.shape(next(iter(program.inputs.values()))) if program.inputs else ()
-    batch = None if many else shape[0] if shape else 1
+    batch = None if probes else shape[0] if shape else 1
     cycles = {}
+    if steps is not None:
+        cycles["steps"] = sum(steps.cycles().values())
+    if ranges is not None and strategy != "steps" and budget is None:
+        # At a larger II it takes more cycles than the steps.
+        most = cycles["steps"] // max(batch or 1, 1) if steps else arch.contexts
+        try:
+            made = compile_chain(program, layers, ranges, arch, fmt, seed, most, progress).package
+            io = made.report["io"] | {"vectors": batch}
+            pipeline = replace(made, report=made.report | {"io": io})
+        except CompileError as error:
+            if strategy == "pipeline" or isinstance(error, WrongProgram):
+                raise
+            if refused is not None:
+                raise refused from None
+            why = str(error)
+    elif refused is not None:
+        raise refused
     if pipeline is not None:
         cycles["pipeline"] = int(pipeline.report["ii"]) if batch is None else pipeline.cycles(batch)
-    if steps is not None:
-        cycles["steps"] = -(-sum(steps.cycles().values()) // (shape[0] if many else 1))
     if strategy != "auto":
         why = "asked for"
+    elif refused is not None:
+        why = f"not in steps: {refused}"
     elif len(cycles) == 2:
-        why = " or ".join(f"{n} {'in steps' if kind == 'steps' else 'as a pipeline'}"
-                          for kind, n in cycles.items())
-        why = f"cycles for {'each of many' if batch is None else batch} vectors: {why}"
+        vectors = "each of many vectors" if batch is None else \
+            f"{batch} vector{'s' * (batch != 1)}"
+        why = (f"cycles for {vectors}: {cycles['pipeline']} as a pipeline or {cycles['steps']} in "
+               "steps")
     said = {"why": why, "batch": batch, "cycles": cycles}
     if steps is None or (pipeline is not None and cycles["pipeline"] <= cycles["steps"]):
         assert pipeline is not None
@@ -106,19 +153,29 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
 
 
 def _numerics(program: Program, strategy: Strategy, input_max: float | None,
-              calibrate: Mapping[str, NDArray] | None
+              calibrate: Mapping[str, NDArray] | None, probes: Probes | None
               ) -> tuple[tuple[Dense, ...], Ranges | None, str]:
     """Layers of a chain and its tensor biases, which all strategies share; or why it is none."""
     try:
         layers = chain_of(program)
-        return layers, fixed_ranges(program, layers, input_max, calibrate), (
-            "a budget chooses a format for each product, a pipeline has one")
+        for count in VECTORS if probes is not None else ():
+            assert probes is not None
+            if not same_layers(layers, chain_of(probes(count))):
+                raise NotAChain(f"{program.name}: what becomes of a vector depends on how many "
+                                "there are")
     except NotAChain as error:
         if strategy == "pipeline":
             raise
         if input_max is not None:
             raise CompileError(f"{error}; --input-max is of chains of dense layers, --calibrate of "
                                "all models") from None
+        return (), None, str(error)
+    try:
+        return layers, fixed_ranges(program, layers, input_max, calibrate), (
+            "a budget chooses a format for each product, a pipeline has one")
+    except NotAChain as error:
+        if strategy == "pipeline" or input_max is not None:
+            raise
         return (), None, str(error)
 
 
@@ -135,17 +192,3 @@ def _steps(program: Program, arch: Architecture, fmt: Format, seed: int,
         f"format of product {done + 1} of {total}"))
     return compile_program(program, arch, fmt, seed=seed, known=known, formats=formats,
                            progress=progress, calibrate=calibrate, ranges=ranges)
-
-
-def _pipeline(program: Program, layers: tuple[Dense, ...], ranges: Ranges, arch: Architecture,
-              strategy: Strategy, fmt: Format, seed: int, progress: Callable[[str], None]
-              ) -> tuple[Pipeline | None, str]:
-    """A chain as a pipeline, or why there is none."""
-    try:
-        return compile_chain(program, layers, ranges, arch, fmt, seed, progress).package, ""
-    except WrongProgram:
-        raise
-    except CompileError as error:
-        if strategy == "pipeline":
-            raise
-        return None, str(error)

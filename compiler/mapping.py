@@ -6,11 +6,11 @@ from compiler.partition import Home, Partition
 from compiler.place import Placement
 from compiler.quantise import QuantisedNetwork
 from spu.arch.context import Source
+from spu.arch.params import NEIGHBOURS
 from spu.arch.program import Tile, Timing
 
 #: Direction of a link: row step, column step, and the side on which the word arrives.
-STEPS = {"north": (-1, 0, Source.SOUTH), "east": (0, 1, Source.WEST),
-         "south": (1, 0, Source.NORTH), "west": (0, -1, Source.EAST)}
+STEPS = {link: (dr, dc, Source[side.upper()]) for link, (dr, dc, side) in NEIGHBOURS.items()}
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,8 @@ def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style
           ) -> Partition | None:
     """The partition for an II, or None if tiles, memories or rows do not suffice."""
     plans, tiles, shared = [], len(arch.matrix_tiles), style is Style.SHARED
+    if arch.words_per_drain > ii:
+        return None
     for number, (layer, engines) in enumerate(zip(
             network.layers, _engines(network, arch, ii, style), strict=True)):
         words, groups = _words(network, layer, arch), _groups(layer, arch)

@@ -29,6 +29,9 @@ from spu.arch.params import MATRIX_FORMATS, Architecture
 #: ``tiny``, and on random chains of two to five layers: one in ten needs more than two cycles.
 PLACEMENTS, SPARED, SPARED_EACH = 24, ((0, 24), (1, 8), (2, 4)), (1, 2, 4)
 
+#: IIs that are tried one after the other.
+IN_TURN = 8
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -48,16 +51,19 @@ class Compiled:
 
 
 def compile_chain(program: Program, layers: Sequence[Dense], ranges: Ranges, arch: Architecture,
-                  fmt: Format = MATRIX_FORMATS[0], seed: int = 0,
+                  fmt: Format = MATRIX_FORMATS[0], seed: int = 0, most: int | None = None,
                   progress: Callable[[str], None] = lambda _: None) -> Compiled:
     """Map the layers of a program (``chain_of``) as one pipeline, and check it.
 
-    ``ranges``: tensor biases, see ``fixed_ranges``.  Raises ``CompileError`` that says what does
-    not fit and why.
+    ``ranges``: tensor biases, see ``fixed_ranges``; ``most``: the largest II.
+
+    Raises
+    ------
+    CompileError: says what does not fit and why.
     """
     check_array(arch)
     quantised = quantise(program.name, layers, ranges, arch, fmt)
-    mapping = _map(quantised, arch, seed, progress)
+    mapping = _map(quantised, arch, seed, most or arch.contexts, progress)
     image = assemble(mapping, arch)
     check_pipeline(image, quantised, mapping.timing, mapping.reads, mapping.emitted)
     content = bitstream.encode(image)
@@ -69,11 +75,21 @@ def compile_chain(program: Program, layers: Sequence[Dense], ranges: Ranges, arc
     return Compiled(arch, quantised, mapping, image, content, report)
 
 
-def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int,
+def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int, most: int,
          progress: Callable[[str], None]) -> Mapping:
-    """The mapping of the shortest span at the least II at which one is found."""
-    reason = "no tile assignment"
+    """The mapping of the shortest span at the least II at which one is found.
+
+    After ``IN_TURN`` IIs that failed, they grow by a quarter.
+    """
+    reason, failed = "no tile assignment", list[int]()
     for partition in partitions(quantised, arch):
+        if partition.ii > most:
+            raise CompileError(f"{quantised.name}: II {partition.ii} or more, in steps it takes no "
+                               f"longer: {reason}")
+        if partition.ii not in failed:
+            if len(failed) >= IN_TURN and 4 * partition.ii < 5 * failed[-1]:
+                continue
+            failed.append(partition.ii)
         placed = list(placements(partition, arch, seed, PLACEMENTS))
         for slacks, most in _slacks(legs(len(partition.layers))):
             progress(f"II {partition.ii}, {sum(slacks[0])} cycles to spare")

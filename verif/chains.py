@@ -56,5 +56,8 @@ def pipeline(model: Program | Path, arch: Architecture, fmt: Format = PAL8T,
     """A chain, or that of an ONNX file, as a pipeline."""
     program = model if isinstance(model, Program) else lower(read(model), model.stem)
     layers = chain_of(program)
-    return compile_chain(program, layers, fixed_ranges(program, layers, input_max, None), arch, fmt,
+    made = compile_chain(program, layers, fixed_ranges(program, layers, input_max, None), arch, fmt,
                          **options)
+    # As of a model that leaves the number of vectors open.
+    made.report["io"]["vectors"] = None
+    return made

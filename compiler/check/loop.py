@@ -39,8 +39,8 @@ def check_loop(mapped: Mapped, image: Image | None = None) -> None:
 
 def _check_streams(mapped: Mapped, machine: Machine) -> None:
     """Words of the output streams, of the array's own operations."""
-    graph, placed, iterations = mapped.graph, mapped.placed, mapped.executed
-    terms = machine.terms
+    graph, placed, terms = mapped.graph, mapped.placed, machine.terms
+    iterations = max(mapped.executed, machine.rounds)
     given = {n: [terms.number(IN, n, i) for i in range(iterations)]
              for n in graph.operations if graph.nodes[n].op == IN}
     made = _kernel_words(graph, mapped.arch, terms, given, iterations)

@@ -6,14 +6,16 @@ every emitted word is made of, for any data.
 
 Programs end after a number of rounds that the host gives, and so many cannot be executed here.
 What a slot does depends on the round by nothing but predicates and address generators; with
-predicates that do not look at the outermost loop, and generators whose addresses were all seen,
+predicates that do not look at the outermost loop, and generators whose addresses repeat,
 rounds between the first and the last ones in flight are alike.  ``Machine.rounds`` are enough for
-that; what uses generators beyond their accesses here checks the others (``product``).
+that: they are those in flight, and all in which addresses differ.  Products, whose addresses of
+weights count rounds, compare these for all rounds.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import gcd, lcm
 
 from compiler.check.terms import Terms, Token
 from compiler.check.units import CONSTANT, REGISTER, Guarded, Units, cell_of, guarded
@@ -29,6 +31,7 @@ from spu.arch.params import (
     LOOPS,
     NEIGHBOURS,
     REGISTERS,
+    STAGES,
     Port,
     neighbour,
 )
@@ -41,8 +44,9 @@ from spu.arch.program import (
 )
 from spu.model.region import Loops, has_end
 
-#: Rounds that are executed beyond those in flight.
-EXTRA_ROUNDS = 3
+#: Rounds that are executed beyond those in flight, and iterations after which addresses repeat, at
+#: most: a ring of buffers has little more than there are stages.
+EXTRA_ROUNDS, MOST_RING = 3, 4 * STAGES
 
 _SIDE = {link: Source[NEIGHBOURS[link][2].upper()].value for link in LINKS}
 #: Codes of the fields of a context that stand for something.
@@ -95,13 +99,15 @@ class Machine:
     ``functions``: what operation codes of tiles stand for, if they are not those of the array;
     ``unit_latency``: links and registers then take an operation's word in its own cycle.
 
+    ``weights_by_round``: addresses of weights count rounds; who says so compares them all.
+
     Raises ``WrongProgram`` for contexts that use units which a tile has not, a program that has
-    no end, and predicates that depend on the number of rounds.
+    no end, predicates that depend on the number of rounds, and addresses that do not repeat soon.
     """
 
     def __init__(self, image: Image, terms: Terms,
                  functions: Mapping[tuple[Tile, int], Function] | None = None,
-                 unit_latency: bool = False) -> None:
+                 unit_latency: bool = False, weights_by_round: bool = False) -> None:
         self.image, self.arch, self.terms = image, image.arch, terms
         self.functions, self.unit_latency = functions, unit_latency
         self._row = cache(image.read)
@@ -120,14 +126,40 @@ class Machine:
         self.slots = [[self._slot(tile, slot) for tile in self.arch.tiles
                        if image.rows.get((Space.CONTEXT, *tile), {}).get(slot)]
                       for slot in range(self.timing.ii)]
+        self.ring = self._ring(weights_by_round)
         #: Tokens that ``functions`` made, by tile and slot, and cycle.
         self.made: dict[tuple[Tile, int], dict[int, int]] = {}
 
     @property
     def rounds(self) -> int:
-        """Rounds after which all that follow are alike: all that can be in flight, and more."""
-        in_flight = -(-self.timing.span // self.timing.ii)
+        """Rounds after which all that follow are alike: all that can be in flight, those in which
+        addresses repeat, and more."""
+        in_flight = -(-self.timing.span // self.timing.ii) + self.ring
         return -(-in_flight // self.timing.iterations(1)) + EXTRA_ROUNDS
+
+    def _ring(self, weights_by_round: bool) -> int:
+        """Iterations after which the addresses of all generators of any tile repeat.
+
+        What a tile does with the words that come to it depends on its own generators alone.
+        """
+        arch, rings = self.arch, dict.fromkeys(self.tiles, 1)
+        uses = {TileRegister.READ: ("read", arch.memory_words),
+                TileRegister.WRITE: ("memory", arch.memory_words)}
+        if not weights_by_round:
+            uses[TileRegister.WEIGHT] = "mac", 2 * arch.weight_rows
+        accesses: dict[tuple[Tile, int], int] = {}
+        for now in (now for slot in self.slots for now in slot if self.functions is None):
+            for first, (field, _) in uses.items():
+                key = now.tile.place, first
+                accesses[key] = accesses.get(key, 0) + bool(now.context[field])
+        for (tile, first), count in accesses.items():
+            if count:
+                period = self.tiles[tile].units.generators[first].period(uses[first][1])
+                rings[tile] = lcm(rings[tile], period // gcd(period, count))
+        tile, most = max(rings.items(), key=lambda ring: ring[1])
+        if most > MOST_RING:
+            raise WrongProgram(f"addresses of tile {tile} repeat after {most} iterations only")
+        return most
 
     def run(self, rounds: int, entering: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:
         """Tokens that each column emits over the south edge in so many rounds.

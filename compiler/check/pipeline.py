@@ -14,10 +14,11 @@ from compiler.check.terms import Terms
 from compiler.errors import WrongProgram
 from compiler.quantise import QuantisedNetwork
 from pal_units import model
-from pal_units.formats import PAL8T, PAL8U, Format
+from pal_units.formats import Format
 from spu.arch.bitstream import Image
-from spu.arch.config import Space, TileRegister
+from spu.arch.config import Space
 from spu.arch.context import Op
+from spu.arch.package.product import stored
 from spu.arch.params import BLOCK, MATRIX_FORMATS
 from spu.arch.program import Timing
 
@@ -40,10 +41,13 @@ def check_pipeline(image: Image, network: QuantisedNetwork, claimed: Timing,
         columns.setdefault(column, []).append(word)
     got = machine.run(rounds, {column: [terms.number("input", r, word) for r in range(rounds)
                                         for word in words] for column, words in columns.items()})
-    _check_addresses(machine)
     meaning = _Meaning(machine, network.fmt)
     want = _expected(terms, network, rounds)
     arch = image.arch
+    every = [(group, word) for group in range(len(network.layers[-1].codes) // arch.columns)
+             for word in range(arch.words_per_drain)]
+    if sorted(result[1:] for words in emitted.values() for result in words) != every:
+        raise WrongProgram(f"{network.name}: not every result leaves, once")
     zero = terms.number("pal16", 0)
     for column in range(arch.cols):
         words, tokens = emitted.get(column, []), got.get(column, [])
@@ -60,17 +64,6 @@ def check_pipeline(image: Image, network: QuantisedNetwork, claimed: Timing,
                     *want[iteration][first:first + arch.drain_lanes], *rest]:
                 raise WrongProgram(f"output stream {column}, iteration {iteration}, word "
                                    f"{position}: not results {first} and following of the network")
-
-
-def _check_addresses(machine: Machine) -> None:
-    """Raise if generators have addresses that no executed iteration used."""
-    for tile in machine.tiles.values():
-        for register, accesses in tile.units.accesses.items():
-            size = machine.arch.memory_words if register != TileRegister.WEIGHT \
-                else 2 * machine.arch.weight_rows
-            if tile.units.generators[register].period(size) > accesses:
-                raise WrongProgram(f"an address generator of tile {tile.place} goes on where no "
-                                   "iteration was executed")
 
 
 def _bag(items: Iterable[Hashable]) -> frozenset:
@@ -93,17 +86,12 @@ def _code(terms: Terms, number: int, block: Iterable[int], value: int) -> int:
     return terms.number("code", number, _bag(block), value)
 
 
-def _wide(fmt: Format) -> Format:
-    """The format of 8 bits of the same profile, in which weights are stored."""
-    return PAL8U if fmt.profile == "U" else PAL8T
-
-
 def _expected(terms: Terms, network: QuantisedNetwork, rounds: int) -> list[list[int]]:
     """Tokens of the results of each iteration, straight from the network."""
     out = []
     number = MATRIX_FORMATS.index(network.fmt)
-    formats = number, MATRIX_FORMATS.index(_wide(network.fmt))
-    weights = [model.widen(layer.codes, network.fmt, _wide(network.fmt)).tolist()
+    formats = number, MATRIX_FORMATS.index(stored(network.fmt))
+    weights = [model.widen(layer.codes, network.fmt, stored(network.fmt)).tolist()
                for layer in network.layers]
     for iteration in range(rounds):
         inputs = [terms.number("element", iteration, k)

@@ -7,10 +7,9 @@ from compiler.check.machine import Machine
 from compiler.check.terms import Terms
 from compiler.errors import WrongProgram
 from pal_units import model
-from pal_units.formats import PAL8T, PAL8U
 from spu.arch.bitstream import Image
 from spu.arch.config import Space, TileRegister
-from spu.arch.package.product import Gemm, with_weights
+from spu.arch.package.product import Gemm, stored, with_weights
 from spu.arch.params import BLOCK, MATRIX_FORMATS
 from spu.arch.program import read_generator
 
@@ -22,7 +21,7 @@ def check_product(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Non
     the first ones are executed, and the addresses of weights are compared in all of them.  Of the
     plan are used: which rows of ``x`` a stream has, which outputs a tile, and when words leave.
     """
-    machine = Machine(_image(plan), Terms())
+    machine = Machine(_image(plan), Terms(), weights_by_round=True)
     if machine.timing != plan.timing:
         raise WrongProgram(f"{_name(plan)}: the program has {machine.timing}")
     if (cycles := machine.timing.cycles(plan.rounds)) != plan.cycles:
@@ -32,10 +31,12 @@ def check_product(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Non
 
 
 def check_plan(plan: Gemm) -> None:
-    """``check_product`` of a product whose weights are not known yet, with weights of zero."""
+    """``check_product`` of a product whose weights are not known yet, with weights of any bits."""
     outputs, depth = plan.weight_shape
-    codes, beta = np.zeros((outputs, depth), np.uint8), np.zeros((outputs, depth // BLOCK), np.int8)
-    check_product(with_weights(plan, codes, beta, 0), codes, beta, 0)
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 1 << plan.fmt.n, (outputs, depth), np.uint8)
+    beta = rng.integers(-99, 1, (outputs, depth // BLOCK), np.int8)
+    check_product(with_weights(plan, codes, beta, 1), codes, beta, 1)
 
 
 def _name(plan: Gemm) -> str:
@@ -53,7 +54,7 @@ def _check_streams(plan: Gemm, machine: Machine, offset: int) -> None:
     parts = arch.slices_per_word(plan.fmt)
     slices, per_block = plan.ii * plan.steps, BLOCK // arch.lanes
     formats = (MATRIX_FORMATS.index(plan.fmt),
-               MATRIX_FORMATS.index(PAL8U if plan.fmt.profile == "U" else PAL8T))
+               MATRIX_FORMATS.index(stored(plan.fmt)))
     words = {s: [[terms.number("x", s, r, k) for k in range(slices // parts)]
                  for r in range(rounds)] for s in range(len(plan.streams))}
     got = machine.run(rounds, {column: [token for row in words[s] for token in row]
@@ -97,7 +98,7 @@ def _check_weights(plan: Gemm, codes: NDArray, beta: NDArray) -> None:
     access = np.arange(plan.rounds * slices)
     want = access // (slices * (plan.rounds // plan.passes)) * slices + access % slices
     right = set()
-    wide = model.widen(codes, plan.fmt, PAL8U if plan.fmt.profile == "U" else PAL8T)
+    wide = model.widen(codes, plan.fmt, stored(plan.fmt))
     image = _image(plan)
     for _, members in plan.streams:
         for share in members:

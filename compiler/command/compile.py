@@ -49,10 +49,10 @@ def compile_command(
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
     require("onnx")
-    from compiler.build import compile_model
+    from compiler.build import compile_model, probes_of
     from compiler.tensors.formats import formats_text, quality
     from compiler.tensors.lower import lower
-    from compiler.tensors.onnx_graph import read, takes_any_batch
+    from compiler.tensors.onnx_graph import read
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
     from spu.arch.package.pipeline import Pipeline
     from spu.arch.package.store import save
@@ -71,7 +71,7 @@ def compile_command(
         given = None if calibrate is None else read_inputs(calibrate, program)
         with working("compiling") as note:
             made = compile_model(program, tiles, strategy.value, FORMATS[fmt], seed, input_max,
-                                 given, budget, batch is None and takes_any_batch(source), note)
+                                 given, budget, probes_of(source, model.stem, batch, sizes), note)
         report = save(made, out)
     for line in report["notes"]:
         remark(line)

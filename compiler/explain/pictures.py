@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from compiler.explain.mapping import Explained
+from spu.arch.params import NEIGHBOURS
 
 #: Pixels of a tile's side, of the gap between tiles, of a cell of the schedule.
 TILE, GAP, CELL_WIDTH, CELL_HEIGHT = 120, 44, 92, 22
@@ -11,7 +12,6 @@ TILE, GAP, CELL_WIDTH, CELL_HEIGHT = 120, 44, 92, 22
 HUES = 12
 #: Where links leave and enter, so that both directions are seen: offset from the middle.
 LANE = 10
-STEPS = {"north": (-1, 0), "east": (0, 1), "south": (1, 0), "west": (0, -1)}
 
 
 def _svg(width: int, height: int, parts: Iterable[str]) -> str:
@@ -41,7 +41,7 @@ def grid(explained: Explained) -> str:
     def middle(r: int, c: int) -> tuple[float, float]:
         return margin + c * pitch + TILE / 2, margin + r * pitch + TILE / 2
     for (r, c, link), count in sorted(explained.hops().items()):
-        dr, dc = STEPS[link]
+        dr, dc, _ = NEIGHBOURS[link]
         x, y = middle(r, c)
         # The two directions of a pair of tiles lie side by side.
         x, y = x + dc * TILE / 2 + dr * LANE, y + dr * TILE / 2 - dc * LANE

@@ -54,6 +54,9 @@ class Dense:
 def chain_of(program: Program) -> tuple[Dense, ...]:
     """The layers of a program whose vectors, the first dimension of its input, are independent.
 
+    Of one vector nothing tells its dimension from others of size 1: a chain for any number of them
+    is one for two and more (``same_layers``).
+
     Raises ``NotAChain`` with the first node that is no part of a chain.
     """
     if len(program.inputs) != 1 or len(program.outputs) != 1:
@@ -91,6 +94,13 @@ def chain_of(program: Program) -> tuple[Dense, ...]:
         raise NotAChain(f"{program.name}: the output of shape {shape} does not have the vectors "
                         "along its first dimension")
     return tuple(layers)
+
+
+def same_layers(one: tuple[Dense, ...], other: tuple[Dense, ...]) -> bool:
+    """Whether two chains compute the same."""
+    return len(one) == len(other) and all(
+        a.relu == b.relu and np.array_equal(a.weight, b.weight) and np.array_equal(a.bias, b.bias)
+        for a, b in zip(one, other, strict=True))
 
 
 def _keeps_order(program: Program, step: Layout) -> bool:

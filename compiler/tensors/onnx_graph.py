@@ -89,12 +89,30 @@ def prepare(model: onnx.ModelProto, name: str, batch: int | None = None,
                  opsets_of(model.opset_import), functions)
 
 
-def takes_any_batch(model: onnx.ModelProto) -> bool:
-    """Whether the first dimension of the first input is left open."""
+def takes_any_batch(model: onnx.ModelProto, dims: Mapping[str, int] = {}) -> bool:
+    """Whether the first dimension of the first input is left open, by ``dims`` as well."""
     known = {t.name for t in model.graph.initializer}
     shapes = [v.type.tensor_type.shape.dim for v in model.graph.input if v.name not in known]
     first = next((shape[0] for shape in shapes[:1] if shape), None)
-    return first is not None and (not first.HasField("dim_value") or first.dim_value == -1)
+    return first is not None and first.dim_param not in dims and (
+        not first.HasField("dim_value") or first.dim_value == -1)
+
+
+def cut(model: onnx.ModelProto, most: int) -> int | None:
+    """A number beyond ``most`` in a model with a Slice, which may be where one ends.
+
+    Exporters write the greatest integers for the end of an axis, which are none.
+    """
+    nodes = [*model.graph.node, *(node for f in model.functions for node in f.node)]
+    if all(node.op_type != "Slice" for node in nodes):
+        return None
+    tensors = [*model.graph.initializer, *(a.t for node in nodes for a in node.attribute
+                                           if a.type == onnx.AttributeProto.TENSOR)]
+    numbers = {n for node in nodes for a in node.attribute for n in (a.i, *a.ints)}
+    for tensor in tensors:
+        if tensor.data_type in (onnx.TensorProto.INT32, onnx.TensorProto.INT64):
+            numbers |= set(onnx.numpy_helper.to_array(tensor).ravel().tolist())
+    return next((n for n in sorted(numbers) if most < abs(n) < MOST_SIZE), None)
 
 
 def line_of(error: Exception) -> str:

@@ -30,6 +30,7 @@ MOST_OFFSET = (1 << OFFSET_BITS - 1) - 1
 #: Of tensors.
 LEAST_BIAS = -1 << 15
 
+
 def run(compiled: Package, engine: Engine, inputs: Mapping[str, NDArray],
         progress: Callable[[int, int], None] = lambda done, total: None
         ) -> dict[str, NDArray[np.float64]]:

@@ -19,7 +19,8 @@ from compiler.tensors.lower import lower
 from compiler.tensors.onnx_graph import read
 from pal_units.formats import PAL8T
 from spu.arch import bitstream
-from spu.arch.config import Space
+from spu.arch.config import Space, TileRegister
+from spu.arch.errors import InputError
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture
 from spu.engine import codec
 from spu.engine.array import GoldenEngine
@@ -296,3 +297,102 @@ def test_the_strategy_depends_on_the_batch_and_any_batch_is_many():
     assert one.strategy["cycles"]["steps"] < one.strategy["cycles"]["pipeline"]
     assert many.report["strategy"]["cycles"]["pipeline"] == many.report["ii"]
     assert many.report["strategy"]["batch"] is None
+
+
+W = np.random.default_rng(5).normal(size=(8, 4))
+
+
+@pytest.mark.parametrize(("nodes", "constants", "shape"), [
+    ([helper.make_node("Slice", ["x", "b", "e", "a", "s"], ["h"], "flip")],
+     {"b": [-1], "e": [-(1 << 31)], "a": [0], "s": [-1]}, (8,)),
+    ([helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "some")],
+     {"b": [0], "e": [5000], "a": [0]}, (8,)),
+    ([helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "first")],
+     {"b": [0], "e": [1], "a": [0]}, (8,)),
+    ([helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0]),
+      helper.make_node("Reshape", ["t", "r"], ["h"], "back")], {"r": [-1, 8]}, (8,)),
+    ([helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0, 2]),
+      helper.make_node("Reshape", ["t", "r"], ["h"], "back")], {"r": [-1, 8]}, (4, 2)),
+    ([helper.make_node("Gather", ["x", "i"], ["h"], "first")], {"i": [0]}, (8,)),
+    ([helper.make_node("ReduceSum", ["x"], ["h"], "total", axes=[0])], {}, (8,)),
+    ([helper.make_node("Reshape", ["x", "r"], ["h"], "one")], {"r": [1, 8]}, (8,)),
+])
+def test_vectors_that_meet_are_no_chain_of_any_number(nodes, constants, shape, tmp_path):
+    """With one vector all of these do nothing, or next to nothing."""
+    path = tmp_path / "m.onnx"
+    graph = helper.make_graph(
+        [*nodes, helper.make_node("MatMul", ["h", "w"], ["y"], "mm")], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", *shape))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
+        [numpy_helper.from_array(np.asarray(v, np.int64), k) for k, v in constants.items()]
+        + [numpy_helper.from_array(W.astype(np.float32), "w")])
+    opset = 11 if nodes[0].op_type == "ReduceSum" else 17
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)],
+                                ir_version=8), path)
+    with pytest.raises(CompileError):
+        compile_file(path, CONFIGS["basic"], "pipeline")
+    package = compile_file(path, CONFIGS["basic"])
+    assert package.strategy["chosen"] == "steps"
+
+
+def test_a_chain_of_so_many_vectors_takes_no_others(tmp_path):
+    path = _model([GEMM], {"w": W}, (2, 8), tmp_path / "m.onnx")
+    package = compile_file(path, CONFIGS["basic"], "pipeline")
+    run(package, GoldenEngine(CONFIGS["basic"]), {"x": np.ones((2, 8))})
+    with pytest.raises(InputError, match="must have 2 vectors, not 3"):
+        run(package, GoldenEngine(CONFIGS["basic"]), {"x": np.ones((3, 8))})
+    for batch, dims in ((2, None), (None, {"n": 2})):
+        path = _model([GEMM], {"w": W}, ("n", 8), tmp_path / "m.onnx")
+        package = compile_file(path, CONFIGS["basic"], "pipeline", batch=batch, dims=dims)
+        assert package.report["strategy"]["batch"] == 2
+
+
+@pytest.mark.parametrize("sizes", [(8, 3), (8, 33), (1, 1)])
+def test_layers_smaller_than_a_drain(sizes):
+    """Results of a word take two drains, inputs of a word one cycle."""
+    for fmt in (PAL8T, MATRIX_FORMATS[4]):
+        made = compile_network(random_network(sizes), CONFIGS["basic"], fmt)
+        assert made.mapping.ii >= CONFIGS["basic"].words_per_drain
+
+
+def test_calibration_inputs_are_looked_at():
+    program = program_of("chain", random_network((8, 4)))
+    for given, rule in (({"other": np.ones((1, 8))}, "the input is 'input'"),
+                        ({"input": np.ones((2, 8))}, "must have shape"),
+                        ({"input": np.full((1, 8), np.nan)}, "NaN")):
+        with pytest.raises(InputError, match=rule):
+            compile_model(program, TINY, calibrate=given)
+    with pytest.raises(CompileError, match="must be a number"):
+        compile_model(program, TINY, input_max="a")
+
+
+def test_a_word_that_nobody_claims_is_noticed(compiled):
+    program = compiled("tiny")
+    mapping = program.mapping
+    for column in mapping.emitted:
+        fewer = mapping.emitted | {column: mapping.emitted[column][1:]}
+        with pytest.raises(WrongProgram, match="not every result leaves, once"):
+            check_pipeline(program.image, program.quantised, mapping.timing, mapping.reads, fewer)
+
+
+def test_weights_that_go_on_after_the_iterations_looked_at():
+    """A memory that is full, so that addresses beyond it wrap to the right ones at first."""
+    arch = Architecture("full", ("MM", "MM"), 4, 2, 64, 64, 8)
+    program = compile_network(random_network((32, 4)), arch)
+    mapping = program.mapping
+    tile = mapping.macs[0].tile
+    for count in range(9, 300):
+        image = program.image.copy()
+        loop = image.read(Space.REGISTER, tile, TileRegister.WEIGHT + 1)
+        image.write(Space.REGISTER, tile, TileRegister.WEIGHT + 1, loop | {
+            "count_less_1": count - 1})
+        x = np.random.default_rng(0).uniform(-1, 1, (3 * count, 32))
+        try:
+            check_pipeline(image, program.quantised, mapping.timing, mapping.reads,
+                           mapping.emitted)
+        except WrongProgram:
+            continue
+        words = codec.encode_inputs(x, program.report, arch)
+        one, two = (GoldenArray(each).run(words, len(x), keep_links=False).outputs
+                    for each in (image, program.image))
+        assert one == two, count

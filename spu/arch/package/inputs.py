@@ -41,11 +41,14 @@ def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays
     if isinstance(package, Package):
         found = of_program(package.program, given)
     else:
-        count = package.report["io"]["inputs"]
+        count, vectors = (package.report["io"][name] for name in ("inputs", "vectors"))
         found = _numbers([package.input], given, lambda _, x: (
             f"must have shape (n, {count}), not {x.shape}"
             if x.ndim < 2 or int(np.prod(x.shape[1:])) != count
-            else "" if len(x) else "has no input vectors"))
+            else "has no input vectors" if not len(x)
+            else "" if vectors in (None, len(x))
+            else f"must have {vectors} vectors, not {len(x)}; spu compile --batch sets how many "
+                 "where a model leaves it open"))
     for name, values in found.items():
         _check_size(package, name, values)
     return found
@@ -75,10 +78,11 @@ def _check_size(package: Package | Pipeline, name: str, values: NDArray) -> None
         tensor = package.program.inputs[name]
         top = 2.0 ** (package.bias(tensor) / 8)
         most = np.abs(package.held(tensor, values)).max(initial=0)
-        option = "--calibrate"
+        fixed = package.ranges.fixed
     else:
-        top, most, option = package.report["io"]["input_max"], np.abs(values).max(), "--input-max"
+        top, most, fixed = package.report["io"]["input_max"], np.abs(values).max(), True
     if most > top:
+        option = "--input-max or --calibrate" if fixed else "--calibrate"
         raise InputError(f"{name} has magnitude {most:g}, the program takes up to {top:g}; spu "
                          f"compile {option} sets it")
 

@@ -85,6 +85,11 @@ class Gemm:
         return self.rows * self.depth * self.outputs
 
 
+def stored(fmt: Format) -> Format:
+    """The format of 8 bits of the same profile, in which weights are stored."""
+    return PAL8U if fmt.profile == "U" else PAL8T
+
+
 def with_weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
     """The product with weights in blocks.
 
@@ -100,7 +105,7 @@ def with_weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm
     if not -limit <= offset < limit:
         raise UserError(f"the ratio of results to operands is 2^({offset}/8), outside "
                            f"2^(+-{limit // 8})")
-    wide = PAL8U if fmt.profile == "U" else PAL8T
+    wide = stored(fmt)
     mode = {"offset": offset, "x_format": MATRIX_FORMATS.index(fmt),
             "w_format": MATRIX_FORMATS.index(wide)}
     codes = model.widen(codes, fmt, wide)
