@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from verif import stamps
 from verif.area.bars import Row
 from verif.area.edges import EDGE
 from verif.area.lean import FAMILIES, PAIRS
+from verif.area.plots import draw_lean
 from verif.baselines.elements import FP4_E2M1, FP6_E2M3, FP8_E2M5, FP8_E3M4, FP8_E4M3
 from verif.readme import fill, markdown_table, wrapped
 from verif.stamps import LEAN
@@ -167,7 +167,7 @@ def main() -> None:
     LEAN.write(text(results), results["sources"])
     BASELINE.write_text(json.dumps(results, indent=1) + "\n")
     fill("area", readme(results))
-    shutil.copy(Path("build/area/lean.svg"), LEAN.path.parent / "figures")
+    draw_lean(results, LEAN.path.parent / "figures", ("svg",))
 
 
 if __name__ == "__main__":

@@ -52,12 +52,12 @@ def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return best
 
 
-def draw(results: dict, folder: Path) -> list[Path]:
-    """Write each plot as PNG and SVG into ``folder``; returns the files.
+def draw(results: dict, folder: Path, kinds: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write each plot of each kind of file into ``folder``; returns the files.
 
     Raises ``MissingPackage``.
     """
-    figures = Figures(folder, f"{results['command']}, {results['library']}")
+    figures = Figures(folder, f"{results['command']}, {results['library']}", kinds)
     pyplot = figures.pyplot
 
     rows = [row for row in results["rows"] if not row["variant"] and row["lanes"] > 1]
@@ -94,12 +94,12 @@ def lean_marks(results: dict) -> dict[str, list[Mark]]:
             for family, points in units.items()}
 
 
-def draw_lean(results: dict, folder: Path) -> list[Path]:
+def draw_lean(results: dict, folder: Path, kinds: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Write the plot of units that were all cut by one search; returns the files.
 
     Raises ``MissingPackage``.
     """
-    figures = Figures(folder, f"{results['command']}, {results['library']}")
+    figures = Figures(folder, f"{results['command']}, {results['library']}", kinds)
     families = lean_marks(results)
     _against_accuracy(figures, "lean", "16-lane dot units, all cut by one search",
                       [mark for marks in families.values() for mark in marks],
