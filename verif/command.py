@@ -115,7 +115,7 @@ def area(
     require("studies", but=_SOME)
     from rtl import liberty
     from verif.area import lean_report, lean_study, report
-    from verif.area.plots import draw
+    from verif.area.plots import draw, draw_lean
     from verif.area.study import study
     from verif.numerics import MissingPackage
 
@@ -143,6 +143,7 @@ def area(
             replace_file(lean_path, lambda sink: sink.write(
                 json.dumps(lean, indent=1).encode() + b"\n"))
             draw(results, plots)
+            draw_lean(lean, plots)
         except (liberty.LibraryError, MissingPackage) as error:
             raise BadInput(str(error)) from None
         except (json.JSONDecodeError, UnicodeDecodeError):

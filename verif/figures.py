@@ -1,5 +1,6 @@
 """Plots in files: each carries the command that made it, and is the same bits every time."""
 
+from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -10,12 +11,15 @@ from verif.numerics import MissingPackage
 
 
 class Figures:
-    """Writes figures as PNG and SVG into a folder.  Raises ``MissingPackage``.
+    """Writes figures into a folder, as PNG and SVG or of the given kinds.
+
+    Raises ``MissingPackage``.
 
     ``pyplot`` is matplotlib's; ``written`` the files so far.
     """
 
-    def __init__(self, folder: Path, caption: str) -> None:
+    def __init__(self, folder: Path, caption: str,
+                 kinds: Sequence[str] = ("png", "svg")) -> None:
         try:
             import matplotlib
         except ImportError as error:
@@ -25,12 +29,13 @@ class Figures:
         from matplotlib import pyplot
 
         self.folder, self.caption, self.pyplot = folder, caption, pyplot
+        self.kinds = kinds
         self.written: list[Path] = []
 
     def save(self, figure: Any, name: str) -> None:
         """Write a figure and forget it."""
         figure.text(0.99, 0.01, self.caption, ha="right", fontsize=7, color="gray")
-        for kind in ("png", "svg"):
+        for kind in self.kinds:
             path = self.folder / f"{name}.{kind}"
             drawn = BytesIO()  # matplotlib wants to seek
             figure.savefig(drawn, format=kind, dpi=120, bbox_inches="tight",

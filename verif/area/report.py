@@ -1,7 +1,6 @@
 """Tables of the comparison: for the terminal and for ``docs/area.md``."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from verif.area import bars, claims
 from verif.area.accuracy import SIZES
 from verif.area.bars import Row, moved
 from verif.area.edges import EDGE
+from verif.area.plots import draw
 from verif.readme import markdown_table, wrapped
 from verif.stamps import AREA
 
@@ -135,8 +135,7 @@ def main() -> None:
     if len(processes) == len(PROCESSES):
         BASELINE.with_name("area_processes.md").write_text(process_text(results, processes))
     BASELINE.write_text(json.dumps(results, indent=1) + "\n")
-    for name in ("area", "area_accuracy"):
-        shutil.copy(Path("build/area") / f"{name}.svg", AREA.path.parent / "figures")
+    draw(results, AREA.path.parent / "figures", ("svg",))
 
 
 if __name__ == "__main__":

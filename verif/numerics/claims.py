@@ -61,7 +61,8 @@ def own_scales(results: Results, name: str) -> list[str]:
     return [peer for peer in peers(results, name) if not peer.endswith("/8th")]
 
 
-def _leads(table: Levels, name: str, among: Sequence[str]) -> list[str]:
+def leads(table: Levels, name: str, among: Sequence[str]) -> list[str]:
+    """Distributions on which a format is above all of these peers."""
     return [d for d in DISTRIBUTIONS
             if difference(table[name, d], table[best_peer(table, among, d), d]) > TIE_DB]
 
@@ -83,9 +84,9 @@ def holds(results: Results) -> Iterator[str]:
         both.update({(name, d): max(plain[name, d], turned[name, d]) for d in DISTRIBUTIONS})
         tried = [*everyone, *(f"{peer}, rotated" for peer in everyone)]
         yield (f"**{name}** ({bits(results)[name]:g} bits): above every peer of as many bits "
-               f"with its own scale on {_where(_leads(plain, name, own))}; above all peers, those "
-               f"under PAL's own scale too, on {_where(_leads(plain, name, everyone))}; with the "
-               f"better of plain and rotated for each, on {_where(_leads(both, name, tried))}.")
+               f"with its own scale on {_where(leads(plain, name, own))}; above all peers, those "
+               f"under PAL's own scale too, on {_where(leads(plain, name, everyone))}; with the "
+               f"better of plain and rotated for each, on {_where(leads(both, name, tried))}.")
 
 
 def losses(results: Results) -> Iterator[str]:

@@ -70,26 +70,26 @@ def markdown(results: dict) -> str:
 AREA_RESULTS = AREA.path.with_name("area.json")
 #: The results that the page was written from.
 BASELINE = ACCURACY.path.with_name("accuracy.json")
-#: What the README shows: formats, and distributions beside the network.
-README_FORMATS = ("PAL8T", "MXINT8", "INT8/64", "E2M5/8th", "MXFP8-E4M3", "PAL6T", "MXFP6-E2M3",
-                  "E2M3/8th", "PAL4T/16", "NVFP4", "NVFP4-4/6", "IF4")
-README_DISTRIBUTIONS = ("gaussian", "student-t3", "outliers", "uniform", "sparse")
-
-
 def _bullets(sentences: Iterator[str]) -> str:
     return "\n".join(wrapped(sentence, "* ") for sentence in sentences)
 
 
 def readme(results: dict) -> str:
-    """The part of the README that is about accuracy."""
+    """The part of the README that is about accuracy: PAL and the best of its peers."""
     bits, values = claims.bits(results), claims.levels(results)
-    network = claims.embeddings(results)
-    rows = [["", *README_FORMATS], ["bits in all", *(f"{bits[n]:g}" for n in README_FORMATS)],
-            *([d, *(claims.decibels(values[n, d]) for n in README_FORMATS)]
-              for d in README_DISTRIBUTIONS),
-            ["MiniLM sentence embeddings", *(
-                f"{network[n]:.1f}" if n in network else "-" for n in README_FORMATS)]]
-    return f"{markdown_table(rows)}\n\n{_bullets(claims.holds(results))}"
+    count = len(DISTRIBUTIONS)
+
+    def best(among: list[str]) -> str:
+        peer = claims.best_peer(values, among, "gaussian")
+        return f"{claims.decibels(values[peer, 'gaussian'])} ({peer})"
+    rows = [["", "bits in all", "Gaussian values, dB", "best peer with its own scale",
+             "above all of these on", "best peer under any scale", "above all of these on"]]
+    for name in claims.HEADLINES:
+        own, everyone = claims.own_scales(results, name), claims.peers(results, name)
+        rows.append([name, f"{bits[name]:g}", claims.decibels(values[name, "gaussian"]),
+                     best(own), f"{len(claims.leads(values, name, own))} of {count}",
+                     best(everyone), f"{len(claims.leads(values, name, everyone))} of {count}"])
+    return markdown_table(rows)
 
 
 def text(results: dict) -> str:

@@ -10,20 +10,21 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).parents[2]
 #: Sections with their pages in order; a name that ends with a slash is all pages of a folder.
 SECTIONS = {
-    "Overview": ("README.md", "docs/architecture.md", "examples/README.md", "docs/glossary.md",
-                 "docs/beside.md"),
+    "Overview": ("README.md", "docs/install.md", "docs/commands.md", "docs/architecture.md",
+                 "examples/README.md", "docs/glossary.md", "docs/beside.md"),
     "Tutorial": ("docs/tutorial/",),
     "How to": ("docs/howto/",),
     "Numbers": ("docs/numerics.md", "docs/accuracy.md", "docs/lean.md", "docs/area.md",
                 "docs/area_processes.md", "pal_units/README.md"),
     "Units": ("docs/units/",),
     "Array": ("docs/array.md", "docs/reference.md", "docs/performance.md"),
+    "Components": ("docs/array/",),
     "Compiler": ("docs/compiler.md", "docs/models.md", "docs/operators.md", "docs/onnx.md",
                  "docs/mapping.md"),
     "Library": ("docs/api/README.md", "docs/api/pal_units.md", "docs/api/arch.md",
                 "docs/api/compiler.md", "docs/api/engine.md"),
     "Decisions": ("docs/decisions/",),
-    "Project": ("CONTRIBUTING.md", "docs/verification.md", "CHANGELOG.md"),
+    "Project": ("CONTRIBUTING.md", "docs/verification.md", "docs/releases.md", "CHANGELOG.md"),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from spu.arch.params import CONFIGS
 from verif.area import claims as area_claims
-from verif.area import lean, lean_report, lean_study, report
+from verif.area import lean, lean_report, lean_study, plots, report
 from verif.area.netlists import WrongNetlist, checked_area
 from verif.area.study import by_name
 from verif.numerics import claims
@@ -48,6 +48,35 @@ def test_a_part_of_the_readme_is_replaced_alone(tmp_path, monkeypatch):
     assert part("accuracy") == accuracy_report.readme(results(accuracy_report))
     with pytest.raises(ValueError, match=r"README\.md must have one part 'nothing'"):
         part("nothing")
+
+
+def test_the_readme_counts_the_pairs_in_which_logarithms_are_smaller():
+    found = results(lean_report)
+    assert "in 13 of 13 pairs" in " ".join(lean_report.readme(found).split())
+    pal, peer = found["rows"][0]["equal_sqnr"]
+    pal["ge_per_lane"] = 1.5 * peer["ge_per_lane"]
+    said = " ".join(lean_report.readme(found).split())
+    assert "in 12 of 13 pairs" in said
+    assert "to 1.50 at 8 bits" in said
+
+
+@pytest.mark.regress
+def test_figures_of_area_are_what_their_data_draw(tmp_path):
+    """Bit for bit, with the locked matplotlib."""
+    pytest.importorskip("matplotlib")
+    figures = [*plots.draw(results(report), tmp_path, ("svg",)),
+               *plots.draw_lean(results(lean_report), tmp_path, ("svg",))]
+    assert {path.name for path in figures} == {"area.svg", "area_accuracy.svg", "lean.svg"}
+    for path in figures:
+        assert path.read_bytes() == (AREA.path.parent / "figures" / path.name).read_bytes(), path
+
+
+def test_every_family_of_the_figure_has_one_label():
+    families = plots.lean_marks(results(lean_report))
+    assert families.keys() == {name for p in lean.PAIRS for name in (p.pal, p.peer)}
+    for family, marks in families.items():
+        assert [mark.label for mark in marks if mark.label] == [family]
+        assert [mark.area for mark in marks] == sorted(mark.area for mark in marks)
 
 
 def _changed(found, name, distribution, value):
