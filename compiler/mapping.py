@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from compiler.partition import Home, Partition
 from compiler.place import Placement
 from compiler.quantise import QuantisedNetwork
-from spu.arch.context import Source
+from spu.arch.context import Close, Op, Source
 from spu.arch.params import NEIGHBOURS
 from spu.arch.program import Tile, Timing
 
@@ -19,7 +19,7 @@ class Action:
 
     tile: Tile
     time: int
-    fields: tuple[tuple[str, int], ...]
+    fields: dict[str, Source | Op | Close | int]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, islice, product
 
 from compiler.arrays import check_array
 from compiler.assemble import assemble
@@ -28,6 +28,9 @@ from spu.arch.params import MATRIX_FORMATS, Architecture
 #: placements, those of the shortest spans; then on every leg.  Tuned on the digits on ``basic`` and
 #: ``tiny``, and on random chains of two to five layers: one in ten needs more than two cycles.
 PLACEMENTS, SPARED, SPARED_EACH = 24, ((0, 24), (1, 8), (2, 4)), (1, 2, 4)
+#: Slots of all tiles of the schedules that are tried with each of these: chosen so that they take
+#: a second at most.
+TRIED = 25_000
 
 #: IIs that are tried one after the other.
 IN_TURN = 8
@@ -91,15 +94,15 @@ def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int, most: int,
                 continue
             failed.append(partition.ii)
         placed = list(placements(partition, arch, seed, PLACEMENTS))
-        for slacks, most in _slacks(legs(len(partition.layers))):
+        for slacks, count in _slacks(legs(len(partition.layers))):
             progress(f"II {partition.ii}, {sum(slacks[0])} cycles to spare")
             found = []
-            for placement in placed[:most]:
-                for slack in slacks:
-                    try:
-                        found.append(schedule(quantised, partition, placement, arch, slack))
-                    except Unschedulable as error:
-                        reason = str(error)
+            tried = product(placed[:count], slacks)
+            for placement, slack in islice(tried, -(-TRIED // (partition.ii * len(arch.tiles)))):
+                try:
+                    found.append(schedule(quantised, partition, placement, arch, slack))
+                except Unschedulable as error:
+                    reason = str(error)
             found.sort(key=lambda pair: pair[0].span)
             if not any(slacks[0]):
                 # The best come first from now on.

@@ -18,7 +18,7 @@ from spu.arch.program import Tile
 Item = Home | tuple[int, int]
 #: Moves for each item, and first and last temperature, in hops of a word: tuned on the digits on
 #: ``basic``.
-MOVES, HOT, COLD = 200, 30.0, 0.5
+MOVES, HOT, COLD = 100, 30.0, 0.5
 #: Cost of a VectorUnit's operation too many; chosen, not tuned.
 OVERLOAD = 50
 

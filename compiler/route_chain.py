@@ -26,7 +26,7 @@ def route_chain(mapping: Mapping, words: list[Word], arch: Architecture) -> tupl
     ends = [(word.tile, word.time, [(s.tile, s.time) for s in word.sinks]) for word in words]
     # Sums read constants, each at a port for registers.
     constants = [(action.tile, action.time) for action in mapping.actions
-                 if dict(action.fields).get("op") in (Op.ADD.value, Op.ADD_RELU.value)]
+                 if action.fields.get("op") in (Op.ADD, Op.ADD_RELU)]
     places = [place for tile, time, sinks in ends for place in ((tile, time), *sinks)] + constants
     begin = np.cumsum([0, *(1 + len(sinks) for *_, sinks in ends)])
     counts = [len(sinks) for *_, sinks in ends]
@@ -52,7 +52,8 @@ def route_chain(mapping: Mapping, words: list[Word], arch: Architecture) -> tupl
     fields: Fields = {}
     for action in mapping.actions:
         here = fields.setdefault((action.tile, action.time % ii), {})
-        for name, value in action.fields:
+        for name, given in action.fields.items():
+            value = given if isinstance(given, int) else int(given.value)
             if here.setdefault(name, value) != value:
                 raise ValueError(f"two values for {name} of tile {action.tile} in slot "
                                  f"{action.time % ii}")

@@ -41,6 +41,4 @@ class ReservationTable:
 
     def act(self, tile: Tile, time: int, **fields: Source | Op | Close | int) -> None:
         """Set context fields of a tile at a time."""
-        values = tuple((k, v.value if isinstance(v, (Source, Op, Close)) else int(v))
-                       for k, v in fields.items())
-        self.actions.append(Action(tile, time, values))
+        self.actions.append(Action(tile, time, fields))

@@ -53,7 +53,7 @@ def output_codes(outputs: Mapping[int, Stream], report: Mapping, arch: Architect
     codes = np.zeros((count, padded + arch.lanes16), np.uint16)
     for c, order in io["output_words"].items():
         data = from_integers(outputs[int(c)][:count * len(order)], arch)
-        lanes = data.reshape(count, len(order), -1)
+        lanes = data.reshape(count, len(order), data.shape[-1])
         for i, (group, word) in enumerate(order):
             first = group * arch.columns + word * arch.drain_lanes
             codes[:, first:first + arch.drain_lanes] = lanes[:, i, :arch.drain_lanes]

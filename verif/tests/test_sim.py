@@ -60,7 +60,7 @@ def _flipped(compiled, space, bit, tmp_path):
     rows = [(k, r) for k, rows in compiled.image.rows.items() if k[0] is space for r in rows]
     for key, row in rows:
         image = bitstream.decode(compiled.content, compiled.arch).image
-        image.rows[key][row] ^= 1 << bit
+        image.rows[key][row] = image.rows[key].get(row, 0) ^ 1 << bit
         if GoldenArray(image).run(inputs, 2).outputs != want:
             path = tmp_path / "flipped.spub"
             path.write_bytes(bitstream.encode(image))
