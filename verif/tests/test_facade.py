@@ -78,7 +78,7 @@ def test_a_loop_is_mapped_to_a_grid_or_an_array():
 @pytest.mark.parametrize(("call", "what"), [
     (lambda: palspu.compile(CNN, "tiny", "pipeline"), "Conv"),
     (lambda: palspu.compile(MODEL, "tiny", "fast"), "strategy must be"),
-    (lambda: palspu.compile(MODEL, "tiny", "pipeline", batch=1), "for strategy 'steps'"),
+    (lambda: palspu.compile(MODEL, "tiny", input_max=-1), "positive and finite"),
     (lambda: palspu.compile(MODEL, "tiny", fmt="PAL16"), "fmt must be one of PAL8T"),
     (lambda: palspu.compile("nothing.onnx"), "cannot be read"),
     (lambda: palspu.run("nothing", [0.0]), "nothing"),
