@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
 from onnx import ModelProto
 
 from compiler.errors import CompileError, WrongProgram
 from compiler.pipeline import compile_chain
+from compiler.tensors.builder import MOST_ELEMENTS
 from compiler.tensors.chain import Dense, NotAChain, chain_of, fixed_ranges, same_layers
 from compiler.tensors.compile import compile_program
 from compiler.tensors.formats import choose_formats
 from compiler.tensors.lower import lower
-from compiler.tensors.onnx_graph import cut, read, takes_any_batch
+from compiler.tensors.onnx_graph import read, takes_any_batch
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.package.compiled import Package
 from spu.arch.package.inputs import of_program
@@ -25,11 +27,14 @@ from spu.arch.params import MATRIX_FORMATS, Architecture
 
 #: The program of a model for a number of vectors.
 Probes = Callable[[int], Program]
-#: Numbers of vectors for which a chain of any number is looked at.
-VECTORS = (3, 1021)
+#: Numbers of vectors for which a chain of any number is looked at.  A run takes no more than the
+#: most, since a model may do something else with more (a Slice to 5000 is none up to there).
+VECTORS = (3, 4093)
+#: Vectors for which strategies are compared where a model takes any number.
+COMPARED = 64
 #: One program for a whole chain of dense layers, a program for each step, or the better of both.
 Strategy = Literal["auto", "pipeline", "steps"]
-STRATEGIES: tuple[Strategy, ...] = ("auto", "pipeline", "steps")
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 def compile_file(path: Path, arch: Architecture, strategy: Strategy = "auto",
@@ -49,15 +54,12 @@ def probes_of(model: ModelProto, name: str, batch: int | None = None,
               dims: Mapping[str, int] | None = None) -> Probes | None:
     """The program for other numbers of vectors, if the model leaves these open: see ``lower``.
 
-    Raises, when called, ``NotAChain`` for a model that does not take so many, or cuts pieces of
-    some sizes, which may be those of the vectors.
+    Raises, when called, ``NotAChain`` for a model that does not take so many.
     """
     if batch is not None or not takes_any_batch(model, dims or {}):
         return None
 
     def probe(count: int) -> Program:
-        if (size := cut(model, max(VECTORS))) is not None:
-            raise NotAChain(f"{name}: a Slice to {size}, which may cut vectors off")
         try:
             return lower(model, name, count, dims)
         except CompileError as error:
@@ -83,8 +85,8 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
     budget: dB that the outputs keep on the inputs of ``calibrate``, with 4, 6 or 8 bits for each
         product.
 
-    probes: the program for other numbers of vectors, if these come in any number: the cycles of
-        each count then, and a chain must be one for all of ``VECTORS``.
+    probes: the program for other numbers of vectors, if these come in any number: strategies are
+        compared for ``COMPARED`` then, and a chain must be one for all of ``VECTORS``.
 
     All strategies have the same tensor biases, and give the same codes.
 
@@ -101,30 +103,35 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
         raise CompileError("a budget chooses a format for each product, a pipeline has one")
     if input_max is not None and calibrate is not None:
         raise CompileError("--input-max and --calibrate say the same, one of them will do")
-    if input_max is not None and not isinstance(input_max, int | float):
+    if input_max is not None and (not isinstance(input_max, Real) or isinstance(input_max, bool)):
         raise CompileError(f"the input bound must be a number, not {input_max!r}")
+    if budget is not None and not 0 < budget < float("inf"):
+        raise CompileError(f"a budget is a positive number of dB, not {budget:g}")
     calibrate = None if calibrate is None else of_program(program, calibrate)
-    layers, ranges, why = _numerics(program, strategy, input_max, calibrate, probes)
-    pipeline, steps, refused = None, None, None
+    shape = program.shape(next(iter(program.inputs.values()))) if program.inputs else ()
+    most = _most_vectors(program) if probes else 0
+    layers, ranges, why = _numerics(program, strategy, input_max, calibrate, probes, most)
+    batch = COMPARED if probes else shape[0] if shape else 1
+    pipeline, steps, refused, cycles = None, None, None, dict[str, int]()
     if strategy != "pipeline":
+        known: dict[Any, Any] = {}
         try:
-            steps = _steps(program, arch, fmt, seed, calibrate, budget, ranges, progress)
+            steps = _steps(program, arch, fmt, seed, calibrate, budget, ranges, known, progress)
+            several = steps
+            if probes is not None and ranges is not None and strategy == "auto":
+                several = compile_program(probes(COMPARED), arch, fmt, seed=seed, known=known,
+                                          ranges=ranges)
+            cycles["steps"] = sum(several.cycles().values())
         except CompileError as error:
             if ranges is None or strategy == "steps" or isinstance(error, WrongProgram):
                 raise
             refused = error
-    shape = program.shape(next(iter(program.inputs.values()))) if program.inputs else ()
-    batch = None if probes else shape[0] if shape else 1
-    cycles = {}
-    if steps is not None:
-        cycles["steps"] = sum(steps.cycles().values())
     if ranges is not None and strategy != "steps" and budget is None:
         # At a larger II it takes more cycles than the steps.
-        most = cycles["steps"] // max(batch or 1, 1) if steps else arch.contexts
+        largest = cycles["steps"] // max(batch, 1) if steps else arch.contexts
         try:
-            made = compile_chain(program, layers, ranges, arch, fmt, seed, most, progress).package
-            io = made.report["io"] | {"vectors": batch}
-            pipeline = replace(made, report=made.report | {"io": io})
+            pipeline = compile_chain(program, layers, ranges, arch, fmt, seed, largest,
+                                     (1, most) if probes else (batch, batch), progress).package
         except CompileError as error:
             if strategy == "pipeline" or isinstance(error, WrongProgram):
                 raise
@@ -134,15 +141,13 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
     elif refused is not None:
         raise refused
     if pipeline is not None:
-        cycles["pipeline"] = int(pipeline.report["ii"]) if batch is None else pipeline.cycles(batch)
+        cycles["pipeline"] = pipeline.cycles(batch)
     if strategy != "auto":
         why = "asked for"
     elif refused is not None:
         why = f"not in steps: {refused}"
     elif len(cycles) == 2:
-        vectors = "each of many vectors" if batch is None else \
-            f"{batch} vector{'s' * (batch != 1)}"
-        why = (f"cycles for {vectors}: {cycles['pipeline']} as a pipeline or {cycles['steps']} in "
+        why = (f"cycles for {batch} vector{'s' * (batch != 1)}: {cycles['pipeline']} as a pipeline or {cycles['steps']} in "
                "steps")
     said = {"why": why, "batch": batch, "cycles": cycles}
     if steps is None or (pipeline is not None and cycles["pipeline"] <= cycles["steps"]):
@@ -152,13 +157,19 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
     return replace(steps, strategy={"chosen": "steps"} | said)
 
 
+def _most_vectors(program: Program) -> int:
+    """The most of ``VECTORS``, or as many as fit a tensor of the program, which is of one vector."""
+    widest = max((t.size for t in program.tensors if t.constant is None), default=1)
+    return max(1, min(VECTORS[-1], MOST_ELEMENTS // max(widest, 1)))
+
+
 def _numerics(program: Program, strategy: Strategy, input_max: float | None,
-              calibrate: Mapping[str, NDArray] | None, probes: Probes | None
+              calibrate: Mapping[str, NDArray] | None, probes: Probes | None, most: int
               ) -> tuple[tuple[Dense, ...], Ranges | None, str]:
     """Layers of a chain and its tensor biases, which all strategies share; or why it is none."""
     try:
         layers = chain_of(program)
-        for count in VECTORS if probes is not None else ():
+        for count in (min(VECTORS[0], most), most) if probes is not None else ():
             assert probes is not None
             if not same_layers(layers, chain_of(probes(count))):
                 raise NotAChain(f"{program.name}: what becomes of a vector depends on how many "
@@ -181,9 +192,8 @@ def _numerics(program: Program, strategy: Strategy, input_max: float | None,
 
 def _steps(program: Program, arch: Architecture, fmt: Format, seed: int,
            calibrate: Mapping[str, NDArray] | None, budget: float | None, ranges: Ranges | None,
-           progress: Callable[[str], None]) -> Package:
-    """A program for each step."""
-    known: dict[Any, Any] = {}
+           known: dict[Any, Any], progress: Callable[[str], None]) -> Package:
+    """A program for each step; ``known``: see ``compile_program``."""
     steps = compile_program(program, arch, fmt, seed=seed, known=known, progress=progress,
                             calibrate=calibrate, ranges=ranges)
     if budget is None or calibrate is None:

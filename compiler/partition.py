@@ -76,23 +76,28 @@ def bounds(network: QuantisedNetwork, arch: Architecture) -> dict[str, int]:
 
 
 def partitions(network: QuantisedNetwork, arch: Architecture) -> Iterator[Partition]:
-    """Partitions from the smallest II upward; ``CompileError`` if there can be none."""
+    """Partitions from the smallest II upward; ``CompileError`` if a bound exceeds the contexts."""
     limits = bounds(network, arch)
     resource = max(limits, key=lambda name: limits[name])
     if limits[resource] > arch.contexts:
         raise CompileError(f"{network.name} does not fit {arch.name}: {resource} need an II of "
                            f"at least {limits[resource]}, a tile has {arch.contexts} contexts")
-    blocks = 1 + sum(-(-layer.codes.shape[1] // BLOCK) for layer in network.layers[1:])
     for ii in range(limits[resource], arch.contexts + 1):
         for style in Style:
             plan = _plan(network, arch, ii, style)
             if plan is not None:
                 yield plan
-    raise CompileError(
-        f"{network.name} does not fit {arch.name}: no schedule up to II {arch.contexts}, the "
-        f"contexts of a tile; its bounds are "
-        f"{', '.join(f'{name} {least}' for name, least in limits.items())}, and the inputs of its "
-        f"layers take up to {blocks} memory tiles, of which there are {len(arch.memory_tiles)}")
+
+
+def no_partition(network: QuantisedNetwork, arch: Architecture) -> str:
+    """What is said if no partition could be mapped."""
+    limits = bounds(network, arch)
+    blocks = 1 + sum(-(-layer.codes.shape[1] // BLOCK) for layer in network.layers[1:])
+    return (f"{network.name} does not fit {arch.name}: no schedule up to II {arch.contexts}, the "
+            f"contexts of a tile; its bounds are "
+            f"{', '.join(f'{name} {least}' for name, least in limits.items())}, and the inputs of "
+            f"its layers take up to {blocks} memory tiles, of which there are "
+            f"{len(arch.memory_tiles)}")
 
 
 def _words(network: QuantisedNetwork, layer: QuantisedLayer, arch: Architecture) -> int:

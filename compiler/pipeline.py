@@ -9,7 +9,7 @@ from compiler.assemble import assemble
 from compiler.check.pipeline import check_pipeline
 from compiler.errors import CompileError
 from compiler.mapping import Mapping
-from compiler.partition import bounds, partitions
+from compiler.partition import bounds, no_partition, partitions
 from compiler.place import placements
 from compiler.quantise import QuantisedNetwork, quantise
 from compiler.route_chain import route_chain
@@ -55,10 +55,12 @@ class Compiled:
 
 def compile_chain(program: Program, layers: Sequence[Dense], ranges: Ranges, arch: Architecture,
                   fmt: Format = MATRIX_FORMATS[0], seed: int = 0, most: int | None = None,
+                  vectors: tuple[int, int] = (1, 1),
                   progress: Callable[[str], None] = lambda _: None) -> Compiled:
     """Map the layers of a program (``chain_of``) as one pipeline, and check it.
 
-    ``ranges``: tensor biases, see ``fixed_ranges``; ``most``: the largest II.
+    ``ranges``: tensor biases, see ``fixed_ranges``; ``most``: the largest II; ``vectors``: the
+    least and the most of a run.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def compile_chain(program: Program, layers: Sequence[Dense], ranges: Ranges, arc
     """
     check_array(arch)
     quantised = quantise(program.name, layers, ranges, arch, fmt)
-    mapping = _map(quantised, arch, seed, most or arch.contexts, progress)
+    mapping = _map(quantised, arch, seed, arch.contexts if most is None else most, progress)
     image = assemble(mapping, arch)
     check_pipeline(image, quantised, mapping.timing, mapping.reads, mapping.emitted)
     content = bitstream.encode(image)
@@ -74,6 +76,7 @@ def compile_chain(program: Program, layers: Sequence[Dense], ranges: Ranges, arc
     report["notes"] = list(ranges.notes)
     (report["io"]["input"],), (report["io"]["output"],) = program.inputs, program.outputs
     (output,) = program.outputs.values()
+    report["io"]["vectors"] = list(vectors)
     report["io"]["output_shape"] = list(program.shape(output)[1:])
     return Compiled(arch, quantised, mapping, image, content, report)
 
@@ -85,12 +88,15 @@ def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int, most: int,
     After ``IN_TURN`` IIs that failed, they grow by a quarter.
     """
     reason, failed = "no tile assignment", list[int]()
-    for partition in partitions(quantised, arch):
+    found_at = list(partitions(quantised, arch))
+    last = max((partition.ii for partition in found_at if partition.ii <= most), default=0)
+    for partition in found_at:
         if partition.ii > most:
             raise CompileError(f"{quantised.name}: II {partition.ii} or more, in steps it takes no "
                                f"longer: {reason}")
         if partition.ii not in failed:
-            if len(failed) >= IN_TURN and 4 * partition.ii < 5 * failed[-1]:
+            if len(failed) >= IN_TURN and 4 * partition.ii < 5 * failed[-1] \
+                    and partition.ii != last:
                 continue
             failed.append(partition.ii)
         placed = list(placements(partition, arch, seed, PLACEMENTS))
@@ -115,8 +121,8 @@ def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int, most: int,
                     reason = str(error)
                     continue
                 return mapping
-    raise CompileError(f"{quantised.name} does not fit {arch.name}: full at II "
-                       f"{arch.contexts}: {reason}")
+    which = f", tried {', '.join(map(str, failed))}: {reason}" if failed else ""
+    raise CompileError(f"{no_partition(quantised, arch)}{which}")
 
 
 def _slacks(count: int) -> Iterator[tuple[list[tuple[int, ...]], int]]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.build import VECTORS
 from compiler.pipeline import Compiled, compile_chain
 from compiler.tensors.builder import Builder
 from compiler.tensors.chain import chain_of, fixed_ranges
@@ -56,8 +57,6 @@ def pipeline(model: Program | Path, arch: Architecture, fmt: Format = PAL8T,
     """A chain, or that of an ONNX file, as a pipeline."""
     program = model if isinstance(model, Program) else lower(read(model), model.stem)
     layers = chain_of(program)
-    made = compile_chain(program, layers, fixed_ranges(program, layers, input_max, None), arch, fmt,
-                         **options)
     # As of a model that leaves the number of vectors open.
-    made.report["io"]["vectors"] = None
-    return made
+    return compile_chain(program, layers, fixed_ranges(program, layers, input_max, None), arch, fmt,
+                         vectors=(1, VECTORS[-1]), **options)

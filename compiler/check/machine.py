@@ -27,7 +27,9 @@ from spu.arch.config import Compare, Guard, Space, TileRegister
 from spu.arch.context import CONTEXT, LINKS, Op, Source
 from spu.arch.operations import OPERATIONS
 from spu.arch.params import (
+    ALWAYS,
     CONSTANTS,
+    EXISTS,
     LOOPS,
     NEIGHBOURS,
     REGISTERS,
@@ -142,19 +144,24 @@ class Machine:
 
         What a tile does with the words that come to it depends on its own generators alone.
         """
+        if self.functions is not None:
+            return 1
         arch, rings = self.arch, dict.fromkeys(self.tiles, 1)
         uses = {TileRegister.READ: ("read", arch.memory_words),
                 TileRegister.WRITE: ("memory", arch.memory_words)}
         if not weights_by_round:
             uses[TileRegister.WEIGHT] = "mac", 2 * arch.weight_rows
         accesses: dict[tuple[Tile, int], int] = {}
-        for now in (now for slot in self.slots for now in slot if self.functions is None):
+        for now in (now for slot in self.slots for now in slot):
             for first, (field, _) in uses.items():
                 key = now.tile.place, first
                 accesses[key] = accesses.get(key, 0) + bool(now.context[field])
         for (tile, first), count in accesses.items():
             if count:
-                period = self.tiles[tile].units.generators[first].period(uses[first][1])
+                generator = self.tiles[tile].units.generators[first]
+                if generator.guard["predicate"] not in (ALWAYS, EXISTS):
+                    raise WrongProgram(f"tile {tile}: no program skips accesses of iterations")
+                period = generator.period(uses[first][1])
                 rings[tile] = lcm(rings[tile], period // gcd(period, count))
         tile, most = max(rings.items(), key=lambda ring: ring[1])
         if most > MOST_RING:

@@ -10,7 +10,7 @@ from compiler.command.model import Batch, Dims, naming, parse_dims
 from pal_units.formats import FORMATS
 from spu.arch.files import check_directory
 from spu.arch.params import MATRIX_FORMATS
-from spu.command.common import check_alone, check_kept, check_own, remark, working
+from spu.command.common import BadInput, check_alone, check_kept, check_own, remark, working
 from spu.command.extras import require
 from spu.command.options import Arch, FormatName, array
 
@@ -49,6 +49,11 @@ def compile_command(
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
     require("onnx")
+    tiles, sizes = array(arch), parse_dims(dim)
+    try:
+        model.open("rb").close()
+    except OSError as error:
+        raise BadInput(f"{model}: cannot be read: {error.strerror}") from None
     from compiler.build import compile_model, probes_of
     from compiler.tensors.formats import formats_text, quality
     from compiler.tensors.lower import lower
@@ -58,7 +63,6 @@ def compile_command(
     from spu.arch.package.store import save
     from spu.command.arrays import read_inputs
 
-    tiles, sizes = array(arch), parse_dims(dim)
     with naming(model):
         check_directory(out, (PROGRAM, REPORT, ARRAYS))
         check_directory(out / PROGRAMS)

@@ -83,7 +83,7 @@ def prepare(model: onnx.ModelProto, name: str, batch: int | None = None,
     functions = {(f.domain, f.name, f.overload): f for f in model.functions}
     if len(functions) < len(model.functions):
         raise CompileError(f"{name}: two functions have the same name")
-    inputs = _fixed(graph, [v for v in graph.input if v.name not in initialisers], batch,
+    inputs = _fixed([v for v in graph.input if v.name not in initialisers], batch,
                     dims or {})
     return Graph(name, graph.node, initialisers, inputs, graph.output,
                  opsets_of(model.opset_import), functions)
@@ -98,30 +98,13 @@ def takes_any_batch(model: onnx.ModelProto, dims: Mapping[str, int] = {}) -> boo
         not first.HasField("dim_value") or first.dim_value == -1)
 
 
-def cut(model: onnx.ModelProto, most: int) -> int | None:
-    """A number beyond ``most`` in a model with a Slice, which may be where one ends.
-
-    Exporters write the greatest integers for the end of an axis, which are none.
-    """
-    nodes = [*model.graph.node, *(node for f in model.functions for node in f.node)]
-    if all(node.op_type != "Slice" for node in nodes):
-        return None
-    tensors = [*model.graph.initializer, *(a.t for node in nodes for a in node.attribute
-                                           if a.type == onnx.AttributeProto.TENSOR)]
-    numbers = {n for node in nodes for a in node.attribute for n in (a.i, *a.ints)}
-    for tensor in tensors:
-        if tensor.data_type in (onnx.TensorProto.INT32, onnx.TensorProto.INT64):
-            numbers |= set(onnx.numpy_helper.to_array(tensor).ravel().tolist())
-    return next((n for n in sorted(numbers) if most < abs(n) < MOST_SIZE), None)
-
-
 def line_of(error: Exception) -> str:
     """What an exception of a library says, in a line."""
     text = " ".join(str(error).split())
     return text[:300] if text else type(error).__name__
 
 
-def _fixed(graph: onnx.GraphProto, values: Sequence[ValueInfoProto], batch: int | None,
+def _fixed(values: Sequence[ValueInfoProto], batch: int | None,
            dims: Mapping[str, int]) -> dict[str, TypeProto]:
     """Types of the inputs, without open dimensions."""
     sizes = dict(dims)

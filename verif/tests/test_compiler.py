@@ -14,6 +14,7 @@ from compiler.build import compile_file, compile_model
 from compiler.check.pipeline import check_pipeline
 from compiler.disassemble import disassemble
 from compiler.errors import CompileError, WrongProgram
+from compiler.routing import Unschedulable
 from compiler.tensors.chain import chain_of
 from compiler.tensors.lower import lower
 from compiler.tensors.onnx_graph import read
@@ -21,6 +22,7 @@ from pal_units.formats import PAL8T
 from spu.arch import bitstream
 from spu.arch.config import Space, TileRegister
 from spu.arch.errors import InputError
+from spu.arch.package.inputs import checked, remarks
 from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture
 from spu.engine import codec
 from spu.engine.array import GoldenEngine
@@ -291,12 +293,17 @@ def test_what_is_asked_of_a_strategy_that_cannot():
 
 
 def test_the_strategy_depends_on_the_batch_and_any_batch_is_many():
-    """One vector passes a shared array sooner in steps; of many the pipeline takes more."""
+    """One vector passes a shared array sooner in steps; of many the pipeline takes more.
+
+    Both strategies are compared for as many vectors.
+    """
     one, many = (compile_file(MODEL, TINY, batch=batch) for batch in (1, None))
     assert one.strategy["chosen"] == "steps"
     assert one.strategy["cycles"]["steps"] < one.strategy["cycles"]["pipeline"]
-    assert many.report["strategy"]["cycles"]["pipeline"] == many.report["ii"]
-    assert many.report["strategy"]["batch"] is None
+    assert many.report["strategy"]["cycles"] == {
+        "pipeline": many.cycles(64),
+        "steps": sum(compile_file(MODEL, TINY, "steps", batch=64).cycles().values())}
+    assert many.report["strategy"]["batch"] == 64
 
 
 W = np.random.default_rng(5).normal(size=(8, 4))
@@ -306,7 +313,9 @@ W = np.random.default_rng(5).normal(size=(8, 4))
     ([helper.make_node("Slice", ["x", "b", "e", "a", "s"], ["h"], "flip")],
      {"b": [-1], "e": [-(1 << 31)], "a": [0], "s": [-1]}, (8,)),
     ([helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "some")],
-     {"b": [0], "e": [5000], "a": [0]}, (8,)),
+     {"b": [0], "e": [4092], "a": [0]}, (8,)),
+    ([helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "last")],
+     {"b": [-4092], "e": [1 << 40], "a": [0]}, (8,)),
     ([helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "first")],
      {"b": [0], "e": [1], "a": [0]}, (8,)),
     ([helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0]),
@@ -333,6 +342,50 @@ def test_vectors_that_meet_are_no_chain_of_any_number(nodes, constants, shape, t
         compile_file(path, CONFIGS["basic"], "pipeline")
     package = compile_file(path, CONFIGS["basic"])
     assert package.strategy["chosen"] == "steps"
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 4093), (-4093, 1 << 40), (0, 5000)])
+def test_no_run_has_more_vectors_than_were_looked_at(begin, end, tmp_path):
+    """Beyond them a Slice may begin to cut."""
+    graph = helper.make_graph(
+        [helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "some"),
+         helper.make_node("MatMul", ["h", "w"], ["y"], "mm")], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 8))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
+        [numpy_helper.from_array(np.array([v], np.int64), k)
+         for k, v in (("b", begin), ("e", end), ("a", 0))]
+        + [numpy_helper.from_array(W.astype(np.float32), "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
+                                ir_version=8), tmp_path / "m.onnx")
+    package = compile_file(tmp_path / "m.onnx", CONFIGS["basic"], "pipeline")
+    assert package.report["io"]["vectors"] == [1, 4093]
+    engine = GoldenEngine(CONFIGS["basic"])
+    assert run(package, engine, {"x": np.ones((5, 8))})["y"].shape == (5, 4)
+    with pytest.raises(InputError, match="at most 4093 vectors in a run"):
+        run(package, engine, {"x": np.ones((4094, 8))})
+
+
+def test_the_last_interval_is_tried_and_those_tried_are_named(monkeypatch):
+    tried = []
+
+    def full(network, partition, *rest):
+        tried.append(partition.ii)
+        raise Unschedulable("nothing is free")
+
+    monkeypatch.setattr("compiler.pipeline.schedule", full)
+    with pytest.raises(CompileError, match=r"tried 94, .*, 256: nothing is free"):
+        compile_network(random_network((64, 32, 16)), TINY)
+    assert max(tried) == TINY.contexts
+
+
+def test_small_inputs_are_told_of_a_pipeline_as_well(compiled):
+    x = np.full((2, 64), 1e-20)
+    for package in (compiled("tiny").package,
+                    compile_model(lower(read(MODEL), "digits", 2), TINY, "steps")):
+        given = checked(package, {"image": x if package is compiled("tiny").package
+                                  or not hasattr(package, "program") else x.reshape(2, 8, 8)})
+        (line,) = remarks(package, given)
+        assert "128 of 128 elements are below" in line
 
 
 def test_a_chain_of_so_many_vectors_takes_no_others(tmp_path):
@@ -362,8 +415,13 @@ def test_calibration_inputs_are_looked_at():
                         ({"input": np.full((1, 8), np.nan)}, "NaN")):
         with pytest.raises(InputError, match=rule):
             compile_model(program, TINY, calibrate=given)
-    with pytest.raises(CompileError, match="must be a number"):
-        compile_model(program, TINY, input_max="a")
+    for wrong in ("a", True):
+        with pytest.raises(CompileError, match="must be a number"):
+            compile_model(program, TINY, input_max=wrong)
+    made = compile_model(program, TINY, "pipeline", input_max=np.float32(2))
+    assert made.report["io"]["input_max"] == 2
+    with pytest.raises(CompileError, match="a budget is a positive number of dB, not -5"):
+        compile_model(program, TINY, calibrate={"input": np.ones((1, 8))}, budget=-5.0)
 
 
 def test_a_word_that_nobody_claims_is_noticed(compiled):

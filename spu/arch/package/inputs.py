@@ -46,8 +46,8 @@ def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays
             f"must have shape (n, {count}), not {x.shape}"
             if x.ndim < 2 or int(np.prod(x.shape[1:])) != count
             else "has no input vectors" if not len(x)
-            else "" if vectors in (None, len(x))
-            else f"must have {vectors} vectors, not {len(x)}; spu compile --batch sets how many "
+            else "" if vectors[0] <= len(x) <= vectors[1]
+            else f"must have {_count(*vectors)}, not {len(x)}; spu compile --batch sets how many "
                  "where a model leaves it open"))
     for name, values in found.items():
         _check_size(package, name, values)
@@ -73,6 +73,12 @@ def _numbers(wanted: list[str], given: Mapping[str, NDArray],
     return found
 
 
+def _count(least: int, most: int) -> str:
+    if least < most:
+        return f"at most {most} vectors in a run, as many as the compiler looked at"
+    return f"{most} vector{'s' * (most != 1)}"
+
+
 def _check_size(package: Package | Pipeline, name: str, values: NDArray) -> None:
     if isinstance(package, Package):
         tensor = package.program.inputs[name]
@@ -89,11 +95,11 @@ def _check_size(package: Package | Pipeline, name: str, values: NDArray) -> None
 
 def remarks(package: Package | Pipeline, given: Arrays) -> list[str]:
     """A line for each input most of whose elements are too small, and become zero."""
-    if isinstance(package, Pipeline):
-        return []
     lines = []
-    for name, tensor in package.program.inputs.items():
-        least = least_magnitude(package.bias(tensor))
+    biases = {package.input: package.report["io"]["input_tensor_bias"]} if isinstance(
+        package, Pipeline) else {n: package.bias(t) for n, t in package.program.inputs.items()}
+    for name, bias in biases.items():
+        least = least_magnitude(bias)
         some = np.abs(given[name][given[name] != 0])
         if 2 * (small := int((some < least / 2).sum())) > some.size:
             lines.append(f"{name}: {small} of {some.size} elements are below {least:.3g} and "
