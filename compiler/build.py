@@ -147,8 +147,8 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
     elif refused is not None:
         why = f"not in steps: {refused}"
     elif len(cycles) == 2:
-        why = (f"cycles for {batch} vector{'s' * (batch != 1)}: {cycles['pipeline']} as a pipeline or {cycles['steps']} in "
-               "steps")
+        why = (f"cycles for {batch} vector{'s' * (batch != 1)}: {cycles['pipeline']} as a "
+               f"pipeline or {cycles['steps']} in steps")
     said = {"why": why, "batch": batch, "cycles": cycles}
     if steps is None or (pipeline is not None and cycles["pipeline"] <= cycles["steps"]):
         assert pipeline is not None
@@ -158,7 +158,7 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
 
 
 def _most_vectors(program: Program) -> int:
-    """The most of ``VECTORS``, or as many as fit a tensor of the program, which is of one vector."""
+    """The most of ``VECTORS``, or as many as fit a tensor of a program of one vector."""
     widest = max((t.size for t in program.tensors if t.constant is None), default=1)
     return max(1, min(VECTORS[-1], MOST_ELEMENTS // max(widest, 1)))
 
