@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from compiler.errors import CompileError, WrongProgram
-from compiler.pipeline import compile_chain
-from compiler.tensors.builder import MOST_ELEMENTS
-from compiler.tensors.chain import Dense, NotAChain, chain_of, fixed_ranges, same_layers
-from compiler.tensors.compile import compile_program
-from compiler.tensors.formats import choose_formats
-from compiler.tensors.lower import lower
-from compiler.tensors.onnx_graph import read, takes_any_batch
+from compiler.front.lower import lower
+from compiler.front.onnx_graph import read, takes_any_batch
+from compiler.ir.builder import MOST_ELEMENTS
+from compiler.map.pipeline.chain import Dense, NotAChain, chain_of, fixed_ranges, same_layers
+from compiler.map.pipeline.compile import compile_chain
+from compiler.map.steps import compile_program
+from compiler.passes.formats import choose_formats
 from pal_units.formats import PAL8T, PAL8U, Format
 from spu.arch.package.compiled import Package
 from spu.arch.package.inputs import of_program

@@ -1,7 +1,7 @@
 """A loop body as a Python function, mapped to an array and run on its golden model."""
 
-from compiler.dataflow import kernels
-from compiler.dataflow.tasks import Pal, carried, task
+from compiler.front.tasks import Pal, carried, task
+from compiler.map.loop import kernels
 from spu.arch.params import CONFIGS
 
 

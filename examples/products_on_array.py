@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from compiler.gemm import gemm
+from compiler.map.product.gemm import gemm
 from pal_units import model
 from spu.arch.params import CONFIGS
 from spu.driver import Driver, run

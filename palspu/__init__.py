@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from compiler.dataflow.graph import Dataflow
-    from compiler.dataflow.mapped import Mapped
+    from compiler.ir.dataflow import Dataflow
+    from compiler.map.loop.mapped import Mapped
     from pal_units import (
         FORMATS,
         PAL4T,
@@ -216,8 +216,8 @@ def map(graph: "str | Path | Mapping[str, Any] | Dataflow", grid: str = "4x4",
     from spu.command.extras import require
 
     require("map")
-    from compiler.dataflow import kernels, mapper
-    from compiler.dataflow.graph import Dataflow, from_json, load
+    from compiler.ir.dataflow import Dataflow, from_json, load
+    from compiler.map.loop import kernels, mapper
 
     wanted = graph if isinstance(graph, Dataflow) else load(Path(graph)) if isinstance(
         graph, str | Path) else from_json(graph)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.build import VECTORS
-from compiler.pipeline import Compiled, compile_chain
-from compiler.tensors.builder import Builder
-from compiler.tensors.chain import chain_of, fixed_ranges
-from compiler.tensors.fuse import fuse
-from compiler.tensors.lower import lower
-from compiler.tensors.onnx_graph import read
+from compiler.front.lower import lower
+from compiler.front.onnx_graph import read
+from compiler.ir.builder import Builder
+from compiler.map.pipeline.chain import chain_of, fixed_ranges
+from compiler.map.pipeline.compile import Compiled, compile_chain
+from compiler.passes.fuse import fuse
 from pal_units.formats import PAL8T, Format
 from spu.arch.package.expression import apply, variable
 from spu.arch.package.program import Program

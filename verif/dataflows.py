@@ -1,6 +1,6 @@
 """Loop bodies to map, as neutral dataflow graphs: kernels unrolled to any size, and random ones.
 
-Each returns what ``compiler.dataflow.graph.from_json`` takes.
+Each returns what ``compiler.ir.dataflow.from_json`` takes.
 """
 
 import json

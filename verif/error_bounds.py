@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.tensors.values import real_values
+from compiler.ir.values import real_values
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.compiled import Package, Work
 from spu.arch.package.expression import (

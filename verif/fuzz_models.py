@@ -28,9 +28,9 @@ from onnx import ModelProto, TensorProto, numpy_helper, version_converter
 from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner
 
-from compiler.tensors import compile as compile_module
-from compiler.tensors.folding import meaning
-from compiler.tensors.functions import opsets_of
+from compiler.front.folding import meaning
+from compiler.front.functions import opsets_of
+from compiler.map import steps as compile_module
 from spu.arch.files import replace_files
 from spu.arch.package.compiled import Package
 from spu.arch.package.store import load

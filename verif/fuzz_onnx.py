@@ -16,8 +16,8 @@ import onnx
 from onnx import TensorProto, helper, shape_inference
 
 from compiler.errors import CompileError
-from compiler.tensors.lower import lower
-from compiler.tensors.onnx_graph import read
+from compiler.front.lower import lower
+from compiler.front.onnx_graph import read
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL
 

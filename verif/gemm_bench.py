@@ -13,7 +13,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
-from compiler.gemm import gemm
+from compiler.map.product.gemm import gemm
 from spu.arch.package.product import Gemm
 from spu.arch.params import from_parameters
 from spu.driver import Driver

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from compiler.dataflow.kernels import check, random_inputs, streams
-from compiler.dataflow.mapper import Mapped
+from compiler.map.loop.kernels import check, random_inputs, streams
+from compiler.map.loop.mapper import Mapped
 from spu.arch.operations import IN
 from spu.engine.rtl_run import build_rtl, run_same
 

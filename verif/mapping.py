@@ -12,9 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from compiler.dataflow.graph import Dataflow, from_json, load
-from compiler.dataflow.mapper import grid_architecture, map_dataflow, prepare
 from compiler.errors import CompileError
+from compiler.ir.dataflow import Dataflow, from_json, load
+from compiler.map.loop.mapper import grid_architecture, map_dataflow, prepare
 from verif import dataflows
 from verif.loops import LOOPS
 from verif.stamps import MAPPING

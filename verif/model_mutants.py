@@ -14,8 +14,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from compiler.tensors.honoured import FLOATS, Schema
-from compiler.tensors.lowering import OPERATORS
+from compiler.front.honoured import FLOATS, Schema
+from compiler.front.lowering import OPERATORS
 from verif.node_tests import node_tests
 
 #: Elements of the tensors of a seed.

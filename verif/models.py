@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
-from compiler.tensors.compile import compile_program
-from compiler.tensors.formats import choose_formats, decibels, formats_text
-from compiler.tensors.lower import lower
-from compiler.tensors.predict import predict
-from compiler.tensors.values import real_values
+from compiler.front.lower import lower
+from compiler.ir.values import real_values
+from compiler.map.steps import compile_program
+from compiler.passes.formats import choose_formats, decibels, formats_text
+from compiler.passes.predict import predict
 from rtl.simulator import LONG
 from spu.arch.package.compiled import Package
 from spu.arch.params import CONFIGS, Architecture

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from compiler.errors import CompileError
-from compiler.tensors.compile import compile_program
-from compiler.tensors.honoured import FLOATS
-from compiler.tensors.lower import lower
-from compiler.tensors.lowering import OPERATORS
+from compiler.front.honoured import FLOATS
+from compiler.front.lower import lower
+from compiler.front.lowering import OPERATORS
+from compiler.map.steps import compile_program
 from rtl.simulator import LONG
 from spu.arch.package.program import Layout, Program
 from spu.arch.params import CONFIGS

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from compiler.tensors.honoured import HONOURED, Honoured, versions_of
+from compiler.front.honoured import HONOURED, Honoured, versions_of
 
 PATH = Path(__file__).parents[1] / "docs" / "operators.md"
 
@@ -16,7 +16,7 @@ def page() -> str:
     lines = [
         "# ONNX operators, by version", "",
         "Written by `python -m verif.operators` from the one list that the compiler goes by "
-        "(`compiler/tensors/honoured.py`). *Versions* are the opsets in which the standard changed "
+        "(`compiler/front/honoured.py`). *Versions* are the opsets in which the standard changed "
         "the operator; in the opset of a model the latest one before it holds. An attribute with "
         "`= n` is taken with this value only; *idle* ones change no value. Anything else is "
         "refused, with node, operator and rule: `spu check MODEL` lists all refusals of a model. "

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from compiler.gemm import gemm
+from compiler.map.product.gemm import gemm
 from rtl.simulator import SHORT, THREADED
 from spu.arch import bitstream
 from spu.arch.params import BLOCK, CONFIGS, Architecture

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.quantise import QuantisedNetwork
+from compiler.map.pipeline.quantise import QuantisedNetwork
 from pal_units import model
 from spu.arch.params import MATRIX_DOT
 

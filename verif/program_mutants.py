@@ -20,13 +20,13 @@ from compiler.check.loop import check_loop
 from compiler.check.pipeline import check_pipeline
 from compiler.check.product import check_product
 from compiler.check.reblock import check_reblocking
-from compiler.dataflow import kernels
-from compiler.dataflow.graph import from_json
-from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel
-from compiler.dataflow.operations import Function
 from compiler.errors import WrongProgram
-from compiler.gemm import gemm
-from compiler.reblock import reblocking
+from compiler.ir.dataflow import from_json
+from compiler.ir.operations import Function
+from compiler.map.loop import kernels
+from compiler.map.loop.mapper import grid_architecture, map_dataflow, map_kernel
+from compiler.map.product.gemm import gemm
+from compiler.map.product.reblock import reblocking
 from pal_units import model
 from pal_units.formats import PAL4T, PAL8T
 from spu.arch import bitstream

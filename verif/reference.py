@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from compiler.dataflow.schema import schema
+from compiler.front.schema import schema
 from spu.arch import bitstream, config, regmap, timing
 from spu.arch.context import CONTEXT, SINKS, Close, Op, Source, word_layout
 from spu.arch.packing import Layout

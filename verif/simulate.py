@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from compiler.pipeline import Compiled
+from compiler.map.pipeline.compile import Compiled
 from pal_units.formats import FORMATS
 from spu.arch import bitstream
 from spu.arch.errors import InputError

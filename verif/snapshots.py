@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.assembly import assembly
-from compiler.dataflow.graph import from_json
-from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel
-from compiler.gemm import gemm
-from compiler.reblock import reblocking
+from compiler.ir.dataflow import from_json
+from compiler.map.loop.mapper import grid_architecture, map_dataflow, map_kernel
+from compiler.map.product.gemm import gemm
+from compiler.map.product.reblock import reblocking
+from compiler.text.assembly import assembly
 from pal_units.formats import PAL8T
 from spu.arch import bitstream
 from spu.arch.bitstream import Image

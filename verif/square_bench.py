@@ -16,7 +16,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from compiler.gemm import gemm
+from compiler.map.product.gemm import gemm
 from spu.arch.bitstream import encode
 from spu.arch.package.product import Gemm
 from spu.arch.params import Architecture, from_parameters

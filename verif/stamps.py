@@ -31,7 +31,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
 #: Modules that write files, start tools, keep machine code or name packages, and decide no figure.
 _OWN = ("verif.stamps", "spu.command.tables", "spu.arch.files", "rtl.simulator",
-        "pal_units.compiled", "pal_units.machine", "pal_units.vectorised", "pal_units.rtl")
+        "pal_units.compiled", "pal_units.machine", "pal_units.vectorised", "pal_units.rtl",
+        "compiler.map.loop.kernel")
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ MODELS = Made("models.md", "make models", ("verif.models",),
               without=("verif.sequence", "spu.engine.rtl_run", "spu.engine.rtl_engine"),
               files=_DIGITS, section="models")
 LOADING = Made("models.md", "make models RTL=1", ("verif.models", "verif.sequence_bench"),
-               without=("compiler.tensors.formats",), files=_DIGITS, section="loading")
+               without=("compiler.passes.formats",), files=_DIGITS, section="loading")
 SQUARES = Made("models.md", "make squares", ("verif.squares", "verif.square_bench"),
                without=_ARRAYS, section="squares")
 #: How the areas of units are made, of hardware that `verif.unit_pages` has digests of.

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from compiler.check.machine import Machine
 from compiler.check.terms import Terms, Token
-from compiler.dataflow.graph import Dataflow
-from compiler.dataflow.mapped import Mapped
-from compiler.dataflow.operations import constant_data, mode_of
 from compiler.errors import WrongProgram
+from compiler.ir.dataflow import Dataflow
+from compiler.ir.operations import constant_data, mode_of
+from compiler.map.loop.mapped import Mapped
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.operations import CONSTANT, IN, OPERATIONS, OUT

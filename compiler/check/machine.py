@@ -19,8 +19,8 @@ from math import gcd, lcm
 
 from compiler.check.terms import Terms, Token
 from compiler.check.units import CONSTANT, REGISTER, Guarded, Units, cell_of, guarded
-from compiler.dataflow.operations import Function
 from compiler.errors import WrongProgram
+from compiler.ir.operations import Function
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Compare, Guard, Space, TileRegister

@@ -12,7 +12,7 @@ from functools import cache
 from compiler.check.machine import Machine
 from compiler.check.terms import Terms
 from compiler.errors import WrongProgram
-from compiler.quantise import QuantisedNetwork
+from compiler.map.pipeline.quantise import QuantisedNetwork
 from pal_units import model
 from pal_units.formats import Format
 from spu.arch.bitstream import Image

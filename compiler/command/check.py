@@ -52,9 +52,9 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
     Raises ``CompileError`` for a file that is no model, and for ``dims`` that it does not have;
     ``BadInput`` for inputs that are not its own.
     """
-    from compiler.tensors.compile import compile_program
-    from compiler.tensors.lower import lower_all
-    from compiler.tensors.onnx_graph import WrongDimension, prepare, read
+    from compiler.front.lower import lower_all
+    from compiler.front.onnx_graph import WrongDimension, prepare, read
+    from compiler.map.steps import compile_program
     from spu.command.arrays import read_inputs
 
     model = read(path)

@@ -55,9 +55,9 @@ def compile_command(
     except OSError as error:
         raise BadInput(f"{model}: cannot be read: {error.strerror}") from None
     from compiler.build import compile_model, probes_of
-    from compiler.tensors.formats import formats_text, quality
-    from compiler.tensors.lower import lower
-    from compiler.tensors.onnx_graph import read
+    from compiler.front.lower import lower
+    from compiler.front.onnx_graph import read
+    from compiler.passes.formats import formats_text, quality
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
     from spu.arch.package.pipeline import Pipeline
     from spu.arch.package.store import save

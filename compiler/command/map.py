@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from compiler.dataflow.budget import MOST_SECONDS, SECONDS, Budget
 from compiler.errors import CompileError
+from compiler.map.loop.budget import MOST_SECONDS, SECONDS, Budget
 from spu.arch.files import check_directory, replace_files
 from spu.arch.operations import CONSTANT, OPERATIONS
 from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
@@ -42,10 +42,10 @@ def map_command(
     Example: spu map build/dataflows/fir4.json --grid 4x4
     """
     require("map")
-    from compiler.dataflow import kernels
-    from compiler.dataflow.advice import smallest_change
-    from compiler.dataflow.graph import load as load_dataflow
-    from compiler.dataflow.mapper import (
+    from compiler.ir.dataflow import load as load_dataflow
+    from compiler.map.loop import kernels
+    from compiler.map.loop.advice import smallest_change
+    from compiler.map.loop.mapper import (
         NotMapped,
         grid_architecture,
         map_dataflow,

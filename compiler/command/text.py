@@ -24,8 +24,8 @@ def disasm(
 
     Example: spu disasm build/digits
     """
-    from compiler.assembly import assembly
-    from compiler.disassemble import disassemble
+    from compiler.text.assembly import assembly
+    from compiler.text.disassemble import disassemble
     from spu.command.programs import read_program
 
     tiles = array(arch)
@@ -70,7 +70,7 @@ def asm(
 
     Example: spu asm program.txt --arch basic -o program.spub
     """
-    from compiler.assembly import assemble_text
+    from compiler.text.assembly import assemble_text
 
     check_file(out)
     check_kept((out,), (source,))

@@ -8,16 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from compiler.dataflow.advice import Change
-from compiler.dataflow.graph import Dataflow, from_json, path_text
-from compiler.dataflow.mapper import (
+from compiler.errors import CompileError
+from compiler.ir.dataflow import Dataflow, from_json, path_text
+from compiler.map.loop.advice import Change
+from compiler.map.loop.mapper import (
     MEMORY_COLUMNS,
     grid_architecture,
     ii_with_registers,
     minimum_ii,
     parse_grid,
 )
-from compiler.errors import CompileError
 from spu.arch.context import LINKS
 from spu.arch.package.manifest import MAPPING
 from spu.arch.params import REGISTERS, Architecture, from_parameters

@@ -1,6 +1,6 @@
 """What a model means, beside a run with other values in the place of some that it has.
 
-Masks and inputs far below (or above) all others are moved, see ``compiler/tensors/masks.py``;
+Masks and inputs far below (or above) all others are moved, see ``compiler/passes/masks.py``;
 constants below the least magnitude are taken as that, and results as that or zero; products of
 small operands lose accuracy, see ``product_loss``.  Whether any of it matters depends on the
 values of a run: what they lead to is carried along in float64, once as the model has it and once as

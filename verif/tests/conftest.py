@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from compiler.pipeline import Compiled
+from compiler.map.pipeline.compile import Compiled
 from rtl.kept import kept
 from spu.arch.params import CONFIGS
 from spu.command.main import app

@@ -8,8 +8,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from compiler.assembly import assemble_text, assembly
 from compiler.errors import CompileError
+from compiler.text.assembly import assemble_text, assembly
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS
 from spu.command.main import app
@@ -84,8 +84,8 @@ SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 from tempfile import mkdtemp
-from compiler.dataflow.graph import from_json
-from compiler.dataflow.mapper import grid_architecture, map_dataflow
+from compiler.ir.dataflow import from_json
+from compiler.map.loop.mapper import grid_architecture, map_dataflow
 from spu.arch.package.store import save
 from spu.arch.params import CONFIGS
 from verif import dataflows, models

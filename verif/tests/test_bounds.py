@@ -8,10 +8,10 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from compiler.dataflow.bounds import bounds
-from compiler.dataflow.cycles import Arc, critical_cycle, longest_paths
-from compiler.dataflow.graph import from_json
-from compiler.dataflow.schedule import Grid
+from compiler.ir.dataflow import from_json
+from compiler.map.loop.bounds import bounds
+from compiler.map.loop.cycles import Arc, critical_cycle, longest_paths
+from compiler.map.loop.schedule import Grid
 from verif import dataflows
 
 

@@ -6,10 +6,10 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from compiler.errors import CompileError
-from compiler.tensors.compile import compile_program
-from compiler.tensors.formats import choose_formats, decibels, quality
-from compiler.tensors.lower import lower
-from compiler.tensors.values import real_values
+from compiler.front.lower import lower
+from compiler.ir.values import real_values
+from compiler.map.steps import compile_program
+from compiler.passes.formats import choose_formats, decibels, quality
 from pal_units.formats import PAL4T, PAL6T, PAL8T
 from spu.arch.package.store import load, save
 from spu.arch.params import CONFIGS

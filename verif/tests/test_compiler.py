@@ -12,12 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compiler.build import compile_file, compile_model
 from compiler.check.pipeline import check_pipeline
-from compiler.disassemble import disassemble
 from compiler.errors import CompileError, WrongProgram
-from compiler.routing import Unschedulable
-from compiler.tensors.chain import chain_of
-from compiler.tensors.lower import lower
-from compiler.tensors.onnx_graph import read
+from compiler.front.lower import lower
+from compiler.front.onnx_graph import read
+from compiler.map.pipeline.chain import chain_of
+from compiler.map.reservation import Unschedulable
+from compiler.text.disassemble import disassemble
 from pal_units.formats import PAL8T
 from spu.arch import bitstream
 from spu.arch.config import Space, TileRegister
@@ -372,7 +372,7 @@ def test_the_last_interval_is_tried_and_those_tried_are_named(monkeypatch):
         tried.append(partition.ii)
         raise Unschedulable("nothing is free")
 
-    monkeypatch.setattr("compiler.pipeline.schedule", full)
+    monkeypatch.setattr("compiler.map.pipeline.compile.schedule", full)
     with pytest.raises(CompileError, match=r"tried 94, .*, 256: nothing is free"):
         compile_network(random_network((64, 32, 16)), TINY)
     assert max(tried) == TINY.contexts

@@ -7,13 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from compiler.check.loop import check_loop
-from compiler.dataflow.anneal import anneal
-from compiler.dataflow.bounds import bounds
-from compiler.dataflow.graph import from_json, load
-from compiler.dataflow.legalise import legalise
-from compiler.dataflow.mapper import grid_architecture, map_dataflow
-from compiler.dataflow.schedule import Grid, Placed, Request
 from compiler.errors import CompileError, WrongProgram
+from compiler.ir.dataflow import from_json, load
+from compiler.map.loop.anneal import anneal
+from compiler.map.loop.bounds import bounds
+from compiler.map.loop.mapper import grid_architecture, map_dataflow
+from compiler.map.loop.schedule import Grid, Placed, Request
+from compiler.passes.legalise import legalise
 from spu.arch import bitstream
 from spu.arch.config import Space
 from spu.arch.context import LINKS

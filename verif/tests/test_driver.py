@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from compiler.gemm import gemm
+from compiler.map.product.gemm import gemm
 from spu.arch import bitstream, regmap
 from spu.arch.bitstream import Image
 from spu.arch.config import SequencerRegister, Space

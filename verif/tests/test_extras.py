@@ -183,6 +183,6 @@ def test_the_units_in_hardware_name_their_extra():
 
 def test_choices_of_the_command_are_those_of_the_mapper():
     from compiler.command.map import MemoryColumns
-    from compiler.dataflow.mapper import MEMORY_COLUMNS
+    from compiler.map.loop.mapper import MEMORY_COLUMNS
 
     assert tuple(MemoryColumns) == MEMORY_COLUMNS

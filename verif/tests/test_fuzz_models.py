@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler.tensors import elementwise, lowering
+from compiler.front import lowering
+from compiler.front.operators import elementwise
 from spu.arch.package.expression import variable
 from spu.engine.meaning import Meaning
 from verif import fuzz_models

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compiler.errors import CompileError
-from compiler.gemm import gemm
+from compiler.map.product.gemm import gemm
 from pal_units.formats import PAL4T, PAL4U, PAL6U, PAL8T, PAL8U
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, Architecture

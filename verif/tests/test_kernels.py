@@ -2,9 +2,9 @@
 
 import pytest
 
-from compiler.dataflow.graph import from_json
-from compiler.dataflow.mapper import map_kernel
 from compiler.errors import CompileError
+from compiler.ir.dataflow import from_json
+from compiler.map.loop.mapper import map_kernel
 from spu.arch.params import CONFIGS, Architecture
 from verif import dataflows, kernels
 

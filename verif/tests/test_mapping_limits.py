@@ -8,15 +8,15 @@ from itertools import pairwise
 import pytest
 from typer.testing import CliRunner
 
-from compiler.dataflow import cycles
-from compiler.dataflow.budget import Budget, OutOfTimeError
-from compiler.dataflow.graph import from_json, to_json
-from compiler.dataflow.legalise import legalise
-from compiler.dataflow.lower_bound import lower_bound
-from compiler.dataflow.mapper import grid_architecture, map_dataflow, map_kernel, minimum_ii
-from compiler.dataflow.memory import uses_memory
-from compiler.dataflow.schedule import Grid, Request
 from compiler.errors import CompileError
+from compiler.ir.dataflow import from_json, to_json
+from compiler.ir.memory import uses_memory
+from compiler.map.loop import cycles
+from compiler.map.loop.budget import Budget, OutOfTimeError
+from compiler.map.loop.lower_bound import lower_bound
+from compiler.map.loop.mapper import grid_architecture, map_dataflow, map_kernel, minimum_ii
+from compiler.map.loop.schedule import Grid, Request
+from compiler.passes.legalise import legalise
 from spu.arch.operations import OPERATIONS
 from spu.arch.params import CONFIGS, STAGES
 from spu.command.main import app

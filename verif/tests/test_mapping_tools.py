@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from compiler.dataflow import advice
-from compiler.dataflow.advice import changes, smallest_change
-from compiler.dataflow.graph import from_json, to_json
-from compiler.dataflow.mapper import grid_architecture, ii_with_registers, map_dataflow
-from compiler.dataflow.schema import schema
-from compiler.dataflow.tasks import Int, Pal, carried, task
 from compiler.errors import CompileError
 from compiler.explain import mapping as explain
 from compiler.explain.pictures import grid, schedule
+from compiler.front.schema import schema
+from compiler.front.tasks import Int, Pal, carried, task
+from compiler.ir.dataflow import from_json, to_json
+from compiler.map.loop import advice
+from compiler.map.loop.advice import changes, smallest_change
+from compiler.map.loop.mapper import grid_architecture, ii_with_registers, map_dataflow
 from spu.arch.package import store
 from spu.arch.params import CONFIGS
 from spu.command.main import app

@@ -7,9 +7,9 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from compiler.tensors.compile import compile_program
-from compiler.tensors.formats import decibels, quality
-from compiler.tensors.lower import lower
+from compiler.front.lower import lower
+from compiler.map.steps import compile_program
+from compiler.passes.formats import decibels, quality
 from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.host import run

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compiler.tensors.formats import decibels
+from compiler.passes.formats import decibels
 from verif.tests.test_masks import _run
 from verif.tests.test_ranges import _model
 

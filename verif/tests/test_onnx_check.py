@@ -7,7 +7,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from compiler.tensors.lower import lower
+from compiler.front.lower import lower
 from spu.command.main import app
 from verif.tests.onnx_models import create
 

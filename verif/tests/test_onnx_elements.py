@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from compiler.tensors.compile import compile_program
-from compiler.tensors.lower import lower
+from compiler.front.lower import lower
+from compiler.map.steps import compile_program
 from pal_units.formats import PAL4T, PAL6T, PAL8T
 from spu.arch.errors import InputError
 from spu.arch.params import CONFIGS

@@ -6,9 +6,9 @@ import pytest
 from onnx import helper
 
 from compiler.errors import CompileError, Refused
-from compiler.tensors.lower import lower, lower_all
-from compiler.tensors.onnx_graph import prepare
-from compiler.tensors.ranges import choose
+from compiler.front.lower import lower, lower_all
+from compiler.front.onnx_graph import prepare
+from compiler.passes.ranges import choose
 from verif.tests.onnx_models import INT64, X, create, faults, of_node, results
 
 RNG = np.random.default_rng(5)

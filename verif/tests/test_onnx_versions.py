@@ -6,12 +6,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler.errors import CompileError
-from compiler.tensors.chain import chain_of
-from compiler.tensors.folding import meaning
-from compiler.tensors.honoured import HONOURED, check
-from compiler.tensors.lower import lower
-from compiler.tensors.lowering import OPERATORS
-from compiler.tensors.onnx_graph import read
+from compiler.front.folding import meaning
+from compiler.front.honoured import HONOURED, check
+from compiler.front.lower import lower
+from compiler.front.lowering import OPERATORS
+from compiler.front.onnx_graph import read
+from compiler.map.pipeline.chain import chain_of
 from verif import operators
 from verif.tests.onnx_models import FLOAT, X, create, faults, of_node, results
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numba
 
-from compiler.dataflow import kernel
+from compiler.map.loop import kernel
 
 ROOT = Path(__file__).parents[2]
 WORK = """

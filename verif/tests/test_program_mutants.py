@@ -7,8 +7,8 @@ from compiler.check.machine import Machine
 from compiler.check.reblock import check_reblocking
 from compiler.check.terms import Terms
 from compiler.errors import WrongProgram
-from compiler.gemm import gemm
-from compiler.reblock import reblocking
+from compiler.map.product.gemm import gemm
+from compiler.map.product.reblock import reblocking
 from pal_units.formats import PAL8T
 from spu.arch.config import Compare, SequencerRegister, Space, TileRegister
 from spu.arch.context import Op, Source

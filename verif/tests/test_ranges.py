@@ -8,10 +8,10 @@ from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner
 
 from compiler.errors import CompileError
-from compiler.tensors.compile import compile_program
-from compiler.tensors.formats import decibels
-from compiler.tensors.lower import lower
-from compiler.tensors.ranges import DEFAULT_BIAS, choose
+from compiler.front.lower import lower
+from compiler.map.steps import compile_program
+from compiler.passes.formats import decibels
+from compiler.passes.ranges import DEFAULT_BIAS, choose
 from spu.arch.params import CONFIGS
 from spu.command.main import app
 from spu.engine.array import GoldenEngine

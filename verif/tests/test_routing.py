@@ -5,15 +5,15 @@ from collections import Counter
 
 import pytest
 
-from compiler.dataflow import kernel
-from compiler.dataflow.anneal import anneal
-from compiler.dataflow.graph import from_json
-from compiler.dataflow.legalise import legalise
-from compiler.dataflow.mapper import grid_architecture, map_dataflow
-from compiler.dataflow.pathfinder import Congested, Routed, negotiate
-from compiler.dataflow.route import Wait
-from compiler.dataflow.schedule import Failure, Grid, Placed, Request, choose_registered, schedule
 from compiler.errors import CompileError
+from compiler.ir.dataflow import from_json
+from compiler.map.loop import kernel
+from compiler.map.loop.anneal import anneal
+from compiler.map.loop.mapper import grid_architecture, map_dataflow
+from compiler.map.loop.pathfinder import Congested, Routed, negotiate
+from compiler.map.loop.route import Wait
+from compiler.map.loop.schedule import Failure, Grid, Placed, Request, choose_registered, schedule
+from compiler.passes.legalise import legalise
 from pal_units.compiled import code_directory
 from verif import dataflows
 

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, shape_inference
 from typer.testing import CliRunner
 
-from compiler.tensors.compile import compile_program
-from compiler.tensors.lower import lower
+from compiler.front.lower import lower
+from compiler.map.steps import compile_program
 from spu.arch import bitstream
 from spu.arch.config import Space, TileRegister
 from spu.arch.package.store import load, save

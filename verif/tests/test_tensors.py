@@ -10,12 +10,12 @@ from onnx import TensorProto, helper, shape_inference
 from typer.testing import CliRunner
 
 from compiler.errors import CompileError
-from compiler.tensors import expressions as ex
-from compiler.tensors.builder import MOST_ELEMENTS
-from compiler.tensors.compile import compile_program
-from compiler.tensors.lower import lower
-from compiler.tensors.lowering import OPERATORS
-from compiler.tensors.values import real_values
+from compiler.front.lower import lower
+from compiler.front.lowering import OPERATORS
+from compiler.ir import expressions as ex
+from compiler.ir.builder import MOST_ELEMENTS
+from compiler.ir.values import real_values
+from compiler.map.steps import compile_program
 from rtl.simulator import SimulationError
 from spu.arch import bitstream
 from spu.arch.package.expression import Expression, variable
@@ -222,7 +222,7 @@ def test_rows_are_divided_among_runs(monkeypatch):
     program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [37, 40]}, w=weight), "tall")
     x = rng.uniform(-1, 1, (37, 40))
     whole = run(compile_program(program, BASIC), GoldenEngine(BASIC), {"x": x})["y"]
-    monkeypatch.setattr("compiler.tensors.compile.MOST_COUNT", 10)
+    monkeypatch.setattr("compiler.map.steps.MOST_COUNT", 10)
     compiled, engine = compile_program(program, BASIC), GoldenEngine(BASIC)
     assert [len(p.rows) for p in next(iter(compiled.pieces.values()))] == [10, 10, 10, 7]
     assert np.array_equal(run(compiled, engine, {"x": x})["y"], whole)

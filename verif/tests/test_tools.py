@@ -100,7 +100,7 @@ def test_an_error_of_our_own_is_one_line_with_a_code_of_its_own(program, monkeyp
     def broken(image):
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr("compiler.disassemble.disassemble", broken)
+    monkeypatch.setattr("compiler.text.disassemble.disassemble", broken)
     said = _lines(["disasm", program], 70)
     assert "internal error" in said
     assert "ZeroDivisionError: by nothing (test_tools.py:" in said

@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler.tensors.compile import compile_program
-from compiler.tensors.lower import lower
+from compiler.front.lower import lower
+from compiler.map.steps import compile_program
 from spu.arch.params import CONFIGS
 from spu.engine.array import GoldenEngine
 from spu.engine.host import run

@@ -1,7 +1,7 @@
 """Matrix products: what words a planned one takes and gives, and its program with weights.
 
 ``y = x W`` with ``x`` (rows, depth) and ``W`` (depth, outputs); the plan is made by
-``compiler/gemm.py``.
+``compiler/map/product/gemm.py``.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Front ends: ONNX models as tensor programs, tasks in Python and JSON as dataflow graphs."""

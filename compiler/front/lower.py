@@ -1,0 +1,38 @@
+"""ONNX models as tensor programs."""
+
+from collections.abc import Mapping
+
+import onnx
+
+from compiler.errors import Refusal, Refused
+from compiler.front.lowering import OPERATORS, UNSUPPORTED, Lowering
+from compiler.front.onnx_graph import Graph, prepare
+from compiler.front.operators import elementwise, layouts, products, reductions
+from compiler.passes.fuse import fuse
+from spu.arch.package.program import Program
+
+#: Modules that register operators.
+MODULES = (elementwise, layouts, products, reductions)
+
+
+def lower(model: onnx.ModelProto, name: str, batch: int | None = None,
+          dims: Mapping[str, int] | None = None) -> Program:
+    """The tensor program of a model; see ``prepare``.
+
+    Raises
+    ------
+    CompileError: as ``prepare``; ``Refused`` with every operator that is not supported, or not
+        with these attributes or inputs, named with its node.
+    """
+    program, refused = lower_all(prepare(model, name, batch, dims))
+    if refused:
+        raise Refused(refused, f"; supported are {', '.join(sorted(OPERATORS))}"
+                      if refused[0].rule.endswith(UNSUPPORTED) else "")
+    return program
+
+
+def lower_all(graph: Graph) -> tuple[Program, list[Refusal]]:
+    """A tensor program in which unknown values stand for what is refused, and what that is."""
+    lowering = Lowering(graph)
+    lowering.run()
+    return fuse(lowering.program), lowering.refusals

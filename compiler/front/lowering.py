@@ -1,0 +1,359 @@
+"""Lowering of ONNX graphs: what operators have in common, and which there are.
+
+A node is computed beforehand, if it is of constants; lowered, if its operator is registered; or
+taken apart, if it stands for others.  What cannot be is a refusal; the nodes after it then go on
+with its outputs as inputs of the program, of the shape that they would have had.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import (
+    FunctionProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
+
+from compiler.errors import CompileError, Refusal
+from compiler.front import honoured
+from compiler.front.folding import folded
+from compiler.front.functions import Opsets, inlined, opsets_of, standard_body
+from compiler.front.honoured import FLOATS, Schema
+from compiler.front.onnx_graph import Graph, Operator, line_of, operator_of
+from compiler.ir.builder import Builder
+
+Handler = Callable[["Lowering", Operator], int | list[int]]
+#: What makes the outputs of a node, by operator.
+OPERATORS: dict[str, Handler] = {}
+UNSUPPORTED = "operator is not supported"
+#: Nodes of a graph, with those that others are made of; functions of the model within each other.
+MOST_NODES, MOST_DEPTH = 5000, 50
+#: Elements of constants that shape inference is told.
+MOST_TOLD = 1024
+
+
+def operator(*names: str) -> Callable[[Handler], Handler]:
+    """A function that lowers these operators."""
+    def register(handler: Handler) -> Handler:
+        OPERATORS.update(dict.fromkeys(names, handler))
+        return handler
+    return register
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node stands: the user's node and operator, and what leads from it to this one."""
+
+    node: str
+    operator: str
+    path: str = ""
+
+    @classmethod
+    def of(cls, node: NodeProto) -> "Place":
+        """Of a node that stands for itself, called by its first output if it has no name."""
+        return cls(node.name or next((o for o in node.output if o), ""), node.op_type)
+
+    def inside(self, node: NodeProto) -> "Place":
+        """Of a node of a function of the user."""
+        inner = Place.of(node)
+        return Place(self.node, self.operator,
+                     f"{self.path}its {inner.operator} node {inner.node!r}: ")
+
+
+class Lowering:
+    """Nodes in order, with the tensors made so far.
+
+    ``constants`` are those of the model and what was computed of them; ``types`` are of all
+    tensors whose type is known.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.program = Builder(graph.name)
+        self.tensors: dict[str, int] = {}
+        self.constants: dict[str, NDArray] = {}
+        self.types: dict[str, TypeProto] = {}
+        self.refusals: list[Refusal] = []
+        #: What refused nodes would have made: of a known shape, and not even that.
+        self.unknown: set[str] = set()
+        self.lost: set[str] = set()
+        self.nodes = 0
+        #: Functions of the model that are being taken apart, the innermost last.
+        self.calls: list[tuple[str, str, str]] = []
+        #: Of tensors, those within nodes among them.
+        self.names = {*graph.inputs, *graph.initialisers,
+                      *(name for node in graph.nodes for name in (*node.input, *node.output))}
+
+    def run(self) -> None:
+        """Make the program and the ``refusals``; ``CompileError`` for bad inputs and constants."""
+        program, graph = self.program, self.graph
+        for name, kind in graph.inputs.items():
+            self.types[name] = kind
+            try:
+                self.tensors[name] = program.inputs[name] = program.tensor(_shape(kind) or ())
+            except CompileError as error:
+                raise CompileError(f"input {name!r}: {error}") from None
+        used = {i for node in graph.nodes for i in node.input} | {o.name for o in graph.outputs}
+        for name, tensor in graph.initialisers.items():
+            if name in used:
+                self._constant(name, _array(name, tensor))
+        for node in graph.nodes:
+            self._node(node, graph.opsets, Place.of(node))
+        for value in graph.outputs:
+            if value.name not in self.unknown | self.lost:
+                self._output(value)
+
+    # Nodes.
+
+    def _node(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
+        """A node of the user: lowered, or a refusal."""
+        before = len(self.program.steps)
+        self.program.current = f"{place.operator} node {place.node!r}"
+        try:
+            self._lower(node, opsets, place)
+        except CompileError as error:
+            self.refusals.append(Refusal(place.node, place.operator, place.path + str(error)))
+            del self.program.steps[before:]
+            self._unknown(node, opsets)
+
+    def _unknown(self, node: NodeProto, opsets: Opsets) -> None:
+        """Outputs of a node that is refused: of the inferred shape, or lost."""
+        types: Mapping[str, TypeProto] = {}
+        try:
+            if node.domain in ("", "ai.onnx"):
+                types = self._inferred(node, honoured.schema_of(node.op_type, opsets[""]), opsets)
+        except (CompileError, KeyError):
+            types = {}
+        for name in (o for o in node.output if o):
+            shape = _shape(types[name]) if name in types else None
+            try:
+                if shape is None:
+                    raise CompileError("no shape")
+                self.tensors[name] = self.program.inputs[name] = self.program.tensor(shape)
+                self.types[name] = types[name]
+                self.unknown.add(name)
+            except CompileError:
+                self.lost.add(name)
+
+    def _lower(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise CompileError(f"the graph has more than {MOST_NODES} nodes")
+        function = self.graph.functions.get((node.domain, node.op_type, node.overload))
+        if function is not None:
+            self._called(node, function, place)
+            return
+        if node.domain not in ("", "ai.onnx"):
+            raise CompileError(f"operators of the domain {node.domain!r} are not supported")
+        opset = opsets.get("", 1)
+        schema = honoured.schema_of(node.op_type, opset)
+        supported = node.op_type in OPERATORS
+        if supported:
+            honoured.check(schema, operator_of(node, schema).attributes)
+        if any(i in self.lost for i in node.input):
+            if not (supported or schema.has_function or schema.has_context_dependent_function):
+                raise CompileError(UNSUPPORTED)
+            self.lost.update(o for o in node.output if o)
+            return
+        for name in (i for i in node.input if i and i not in self.types):
+            raise CompileError(f"there is no tensor {name!r}")
+        if self._folded(node, schema, opset, opsets):
+            return
+        if supported:
+            self._handled(node, schema, opsets)
+            return
+        full = NodeProto()
+        full.CopyFrom(node)
+        given = {a.name for a in node.attribute}
+        full.attribute.extend(helper.make_attribute(name, value) for name, value in
+                              honoured.defaults(schema).items() if name not in given)
+        body = standard_body(full, schema, opset, [self.types.get(i, TypeProto())
+                                                   for i in node.input])
+        if body is None:
+            raise CompileError(UNSUPPORTED)
+        own = opsets_of(body.opset_import) or dict(opsets)
+        for inner in inlined(full, body, self._fresh(node)):
+            self._lower(inner, own, place)
+
+    def _called(self, node: NodeProto, function: FunctionProto, place: Place) -> None:
+        """Lower a call of a function of the model."""
+        name = node.domain, node.op_type, node.overload
+        if name in self.calls:
+            raise CompileError("the function calls itself")
+        if len(self.calls) == MOST_DEPTH:
+            raise CompileError(f"functions call each other more than {MOST_DEPTH} deep")
+        self.calls.append(name)
+        own = opsets_of(function.opset_import)
+        try:
+            for inner in inlined(node, function, self._fresh(node)):
+                self._node(inner, own, place.inside(inner))
+        finally:
+            self.calls.pop()
+
+    def _fresh(self, node: NodeProto) -> Callable[[str], str]:
+        """Names for what is made within a node."""
+        def fresh(inner: str) -> str:
+            name = f"{Place.of(node).node}/{inner}"
+            while name in self.names:
+                name += "'"
+            self.names.add(name)
+            return name
+        return fresh
+
+    def _folded(self, node: NodeProto, schema: Schema, opset: int, opsets: Opsets) -> bool:
+        """Compute a node of constants, or of shapes."""
+        given = [i for i in node.input if i]
+        feeds = {i: self.constants[i] for i in given if i in self.constants}
+        if node.op_type in ("Shape", "Size") and not feeds:
+            feeds = {i: np.broadcast_to(np.float32(0), self.program.shape(self.tensors[i]))
+                     for i in given}
+        if len(feeds) < len(set(given)):
+            return False
+        types = self._inferred(node, schema, opsets)
+        values = folded(node, opset, feeds, [_shape(t) for t in types.values()])
+        if values is None:
+            return False
+        for name, value in zip((o for o in node.output if o), values, strict=True):
+            self._constant(name, value)
+        return True
+
+    def _handled(self, node: NodeProto, schema: Schema, opsets: Opsets) -> None:
+        """Lower a node by what is registered for its operator, and compare with its schema."""
+        for name in (i for i in node.input if i and i not in self.constants):
+            self._floating(name, f"takes {name!r}")
+        types = self._inferred(node, schema, opsets)
+        try:
+            with np.errstate(all="ignore"):  # infinities among constants
+                made = OPERATORS[node.op_type](self, operator_of(node, schema))
+        except CompileError:
+            raise
+        except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, OverflowError,
+                MemoryError) as error:
+            raise CompileError(line_of(error)) from None
+        made = made if isinstance(made, list) else [made]
+        if any(node.output[len(made):]):
+            raise CompileError(f"has only {len(made)} of its outputs here")
+        for name, tensor in zip(node.output, made, strict=False):
+            if not name:
+                continue
+            shape, wanted = self.program.shape(tensor), _shape(types.get(name, TypeProto()))
+            if wanted is not None and wanted != shape:
+                raise CompileError(f"its output has the shape {wanted}, not {shape}")
+            # Inference knows nothing of the oldest versions: their outputs are as their inputs.
+            kind = types.get(name, TypeProto()).tensor_type.elem_type \
+                or self.types[node.input[0]].tensor_type.elem_type
+            self.types[name] = helper.make_tensor_type_proto(kind, shape)
+            self._floating(name, f"makes {name!r}")
+            self.tensors[name] = tensor
+
+    def _inferred(self, node: NodeProto, schema: Schema, opsets: Opsets) -> dict[str, TypeProto]:
+        """Types of the outputs."""
+        data = {i: numpy_helper.from_array(self.constants[i], i) for i in node.input
+                if i in self.constants and self.constants[i].size <= MOST_TOLD}
+        try:
+            return shape_inference.infer_node_outputs(
+                schema, node, {i: self.types[i] for i in node.input if i in self.types}, data,
+                opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()])
+        except Exception as error:  # a library's own, of any kind
+            raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
+
+    def _floating(self, name: str, what: str) -> None:
+        kind = self.types[name].tensor_type.elem_type
+        if kind not in FLOATS:
+            raise CompileError(
+                f"{what} of {TensorProto.DataType.Name(kind)}; only floats of 16 bits and more are "
+                "computed, integers and truth values if they are constant")
+
+    # Tensors.
+
+    def _constant(self, name: str, values: NDArray) -> None:
+        self.constants[name] = values
+        self.types[name] = helper.make_tensor_type_proto(
+            helper.np_dtype_to_tensor_dtype(values.dtype), values.shape)
+
+    def _output(self, value: ValueInfoProto) -> None:
+        name, declared = value.name, value.type.tensor_type
+        try:
+            if name in self.types:
+                self._floating(name, f"output {name!r} is")
+            tensor = self.program.outputs[name] = self.tensor(name)
+            values = self.program.tensors[tensor].constant
+            if values is not None and not np.isfinite(values).all():
+                raise CompileError(f"output {name!r} is constant and not finite")
+            shape, dims = self.program.shape(tensor), declared.shape.dim
+            # Open dimensions have a name, none, or -1.
+            if declared.HasField("shape") and (len(dims) != len(shape) or any(
+                    d.HasField("dim_value") and d.dim_value not in (-1, n)
+                    for d, n in zip(dims, shape, strict=True))):
+                wanted = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?"
+                          for d in dims]
+                raise CompileError(f"output {name!r} has the shape {list(shape)}, the model says "
+                                   f"{wanted}")
+        except CompileError as error:
+            self.refusals.append(Refusal("", "", str(error)))
+
+    def tensor(self, name: str) -> int:
+        """A tensor by name; ``CompileError`` if there is none, or it holds NaN or no numbers."""
+        if name not in self.tensors:
+            if name not in self.constants:
+                raise CompileError(f"there is no tensor {name!r}")
+            values = self.constants[name]
+            kind = self.types[name].tensor_type.elem_type
+            if kind not in FLOATS and values.dtype.kind not in "iub":
+                raise CompileError(f"{name!r} holds {values.dtype}, not numbers")
+            values = values.astype(np.float64)
+            if np.isnan(values).any():
+                raise CompileError(f"constant {name!r} holds {int(np.isnan(values).sum())} NaN")
+            self.tensors[name] = self.program.constant(values)
+        return self.tensors[name]
+
+    def inputs(self, node: Operator) -> list[int]:
+        """All tensors that a node is given."""
+        return [self.tensor(i) for i in node.inputs if i]
+
+    def known(self, node: Operator, place: int, attribute: str = "") -> NDArray | None:
+        """Values of a constant input, else ``CompileError``, or of an attribute of old versions."""
+        if place < len(node.inputs) and node.inputs[place]:
+            name = node.inputs[place]
+            if name in self.constants:
+                return self.constants[name]
+            values = self.program.tensors[self.tensor(name)].constant
+            if values is None:
+                raise CompileError(f"input {name!r} must be constant")
+            return values
+        value = node.attributes.get(attribute)
+        return None if value is None else np.asarray(value)
+
+    def axes(self, node: Operator, rank: int, place: int = 1) -> tuple[int, ...] | None:
+        """Axes from an input, or from an attribute of older versions."""
+        axes = self.known(node, place, "axes")
+        return None if axes is None else tuple(axis_of(int(a), rank) for a in np.ravel(axes))
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """An axis counted from the first; ``CompileError`` if there is none."""
+    if not -rank <= axis < rank:
+        raise CompileError(f"axis {axis} of a tensor of {rank} dimensions")
+    return axis % rank
+
+
+def _shape(kind: TypeProto) -> tuple[int, ...] | None:
+    """The shape of a tensor's type, if all of it is known."""
+    if not kind.tensor_type.HasField("shape"):
+        return None
+    dims: Sequence = kind.tensor_type.shape.dim
+    return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
+
+
+def _array(name: str, tensor: TensorProto) -> NDArray:
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # sizes that do not fit, types that numpy lacks
+        raise CompileError(f"constant {name!r}: {line_of(error)}") from None

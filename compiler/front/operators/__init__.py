@@ -1,0 +1,1 @@
+"""ONNX operators, one function each, that lower a node into the tensor program."""

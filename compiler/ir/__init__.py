@@ -1,0 +1,1 @@
+"""What the compiler works on: tensor programs, expressions, dataflow graphs."""

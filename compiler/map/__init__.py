@@ -1,0 +1,1 @@
+"""Strategies: pipelines of chains, products and kernels in steps, loops."""

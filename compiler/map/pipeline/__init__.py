@@ -1,0 +1,1 @@
+"""Chains of dense layers as one pipelined program."""

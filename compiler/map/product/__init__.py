@@ -1,0 +1,1 @@
+"""Matrix products, and the blocks that they are made of."""

@@ -1,0 +1,1 @@
+"""Passes over tensor programs and dataflow graphs, before anything is mapped."""

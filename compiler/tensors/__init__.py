@@ -1,1 +1,0 @@
-"""Tensor programs: ONNX models as layouts, elementwise kernels and matrix products."""
