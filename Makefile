@@ -81,16 +81,16 @@ fpga: $(FPGA) ## dot units on an ECP5: look-up tables, clock
 	$(BIN)/python -m spu fpga "PAL8U lean" "PAL6T lean" INT8 "E4M3 12-bit window" "E2M3 exact"
 
 performance: $(READY) ## matrix products in RTL, speed of simulation: docs/performance.md
-	$(BIN)/python -m verif.performance
+	$(BIN)/python -m verif.studies.performance
 
 squares: $(READY) ## square matrix products of 128 to 512 in RTL, beside the ideal cycles
-	$(BIN)/python -m verif.squares
+	$(BIN)/python -m verif.studies.squares
 
 random: $(READY) ## COUNT random programs on each of seven arrays, RTL against golden model
 	$(BIN)/python -m verif.random_programs $(COUNT)
 
 formal: $(READY) ## proofs of streams, loader, bus and holds
-	$(BIN)/python -m verif.array_formal
+	$(BIN)/python -m verif.formal.array
 
 onnx: $(READY) ## operator tests of the onnx package on the golden model; RTL=40 for some in RTL
 	$(BIN)/python -m verif.node_tests --rtl $(or $(RTL),0)
@@ -99,10 +99,10 @@ fuzz: $(READY) ## COUNT fuzzed ONNX models through the command line, against the
 	$(BIN)/python -m verif.fuzz_models $(COUNT) $(SEED)
 
 models: $(READY) ## digits models and a transformer block on the golden model; RTL=1 for digits in RTL
-	$(BIN)/python -m verif.models $(if $(RTL),--rtl)
+	$(BIN)/python -m verif.studies.models $(if $(RTL),--rtl)
 
-mapping: $(READY) ## map dataflow graphs: those of verif/dataflows.py, or GRAPHS=DIR of JSON files
-	$(BIN)/python -m verif.mapping $(GRAPHS)
+mapping: $(READY) ## map dataflow graphs: those of verif/stimulus/dataflows.py, or GRAPHS=DIR of JSON files
+	$(BIN)/python -m verif.studies.mapping $(GRAPHS)
 
 bless: $(READY) ## keep the programs of now as those that the snapshot tests want
 	$(BIN)/python -m verif.snapshots --bless
@@ -111,10 +111,10 @@ bench: $(READY) ## speed of the numpy library beside numpy
 	$(BIN)/python -m verif.numerics.bench
 
 docs: $(READY) ## write the generated pages of docs/ (accuracy and area from build/*.json)
-	$(BIN)/python -m verif.reference
-	$(BIN)/python -m verif.operators
-	$(BIN)/python -m verif.unit_pages
-	$(BIN)/python -m verif.array_pages
+	$(BIN)/python -m verif.pages.reference
+	$(BIN)/python -m verif.pages.operators
+	$(BIN)/python -m verif.pages.unit_pages
+	$(BIN)/python -m verif.pages.array_pages
 	$(BIN)/python -m verif.numerics.report
 	$(BIN)/python -m verif.area.report
 	$(BIN)/python -m verif.area.lean_report
@@ -128,7 +128,7 @@ site: $(SITE) ## the documentation with search, read without a server or network
 	@echo build/site/index.html
 
 stamps: $(READY) ## which costly pages are not made from the sources of now
-	$(BIN)/python -m verif.stamps
+	$(BIN)/python -m verif.pages.stamps
 
 lint: $(READY) ## ruff and mypy, which are among the tests
 	$(BIN)/python -m ruff check .

@@ -1,1 +1,1 @@
-"""Verification: golden model, engines, testbenches, tests and the command line."""
+"""Verification: what is fed in, what should come out, benches, proofs, tests, studies, pages."""

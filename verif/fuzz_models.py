@@ -37,9 +37,9 @@ from spu.arch.package.store import load
 from spu.command.arrays import write_arrays
 from spu.command.common import EXIT_INTERNAL
 from spu.command.main import app
-from verif import unlimited
-from verif.error_bounds import error_bounds
-from verif.model_mutants import Mutant, mutant, prepare_seeds
+from verif.expected import unlimited
+from verif.expected.error_bounds import error_bounds
+from verif.stimulus.model_mutants import Mutant, mutant, prepare_seeds
 
 #: Processor seconds that a model may take, and how many times longer by the clock.
 LIMIT, PATIENCE = 240, 4

@@ -31,7 +31,7 @@ from spu.command.tables import markdown
 from spu.engine.array import Engine, GoldenEngine
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
-from verif.error_bounds import error_bounds
+from verif.expected.error_bounds import error_bounds
 
 PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
 
@@ -219,9 +219,10 @@ def text(arch: str, rows: list[list], skipped: Counter[str], summary: str) -> st
         "# ONNX operators", "",
         f"Written by `make onnx`: the node tests of the onnx package {onnx.__version__}, each "
         f"compiled for `{arch}` and run on the golden model. A test passes if every element is "
-        "within the bound that forward error analysis gives for it (`verif/error_bounds.py`); "
-        "*error / bound* is the greatest share of it. *No bound*: elements where a function is "
-        "undefined within the error of its operand, so that nothing can be said.", "",
+        "within the bound that forward error analysis gives for it "
+        "(`verif/expected/error_bounds.py`); *error / bound* is the greatest "
+        "share of it. *No bound*: elements where a function is undefined within the error of its "
+        "operand, so that nothing can be said.", "",
         f"{summary}.", "",
         markdown(("operators", "tests", "passed", "error / bound", "no bound", "cycles"), rows),
         "Tests of these operators that do not apply:", "",

@@ -20,8 +20,8 @@ from spu.model import words as w
 from spu.model.array import GoldenArray
 from spu.model.region import RegionModel, TileUnits
 from spu.model.words import Words
-from verif.programs import random_case
 from verif.random_programs import ARRAYS
+from verif.stimulus.programs import random_case
 
 #: Arrays and first seed of the programs that CI runs, and their number.
 CI_ARRAYS, FIRST_SEED, COUNT = ("2x2", "two regions"), 1000, 40

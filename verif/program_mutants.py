@@ -42,8 +42,8 @@ from spu.model import words as w
 from spu.model.array import GoldenArray
 from spu.model.region import RegionModel, Slot
 from spu.model.words import Stream, Words
-from verif import dataflows
-from verif.chains import Layer, pipeline, program_of
+from verif.stimulus import dataflows
+from verif.stimulus.chains import Layer, pipeline, program_of
 
 #: Spaces in which a change can make a difference.
 SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT, Space.SEQUENCER,

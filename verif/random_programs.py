@@ -15,7 +15,7 @@ from rich.table import Table
 from rtl.simulator import LONG, SHORT
 from spu.arch.params import CONFIGS, Architecture, from_parameters
 from spu.engine.rtl_run import BUILD, build_rtl
-from verif.random_bench import Figures, Plan
+from verif.benches.random_bench import Figures, Plan
 
 #: Programs of a short run; more pay for the other simulator: on ``2x2`` it takes 25 processor
 #: seconds more to build, and 20 programs take 3 s less.
@@ -45,7 +45,7 @@ def run_plan(plan: Plan, work: Path, waves: bool = False) -> Figures:
                       effort=LONG if plan.count > FEW else SHORT)
     result = work / "figures.json"
     result.unlink(missing_ok=True)
-    build.run("verif.random_bench", work, expected=1, environment={
+    build.run("verif.benches.random_bench", work, expected=1, environment={
         "SPU_RANDOM": json.dumps(asdict(plan)), "SPU_RESULT": str(result.resolve())})
     return Figures(**json.loads(result.read_text()))
 

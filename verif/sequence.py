@@ -70,6 +70,6 @@ def run_sequence(arch: Architecture, runs: list[Run], work: Path, effort: int = 
     (work / "job.json").write_text(json.dumps({
         "arch": asdict(arch), "modes": MODES, "result": str(result.resolve()),
         "rounds": [run.rounds for run in runs], "cycles": [run.cycles for run in runs]}))
-    build_rtl(arch, effort=effort).run("verif.sequence_bench", work, expected=1,
+    build_rtl(arch, effort=effort).run("verif.benches.sequence_bench", work, expected=1,
                                        environment={"SPU_JOB": str(work.resolve())})
     return dict(json.loads(result.read_text()))

@@ -27,10 +27,10 @@ from spu.command.programs import read_program
 from spu.engine import codec
 from spu.engine.rtl_run import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
 from spu.model.array import GoldenArray, Result
-from verif.chains import pipeline
-from verif.compare import image_differences, stream_differences
 from verif.digits.data import MODEL, split
-from verif.prediction import predict
+from verif.expected.compare import image_differences, stream_differences
+from verif.expected.prediction import predict
+from verif.stimulus.chains import pipeline
 
 #: Files of a directory of results that are replaced.
 WRITTEN = (PROGRAM, REPORT, "summary.json")

@@ -20,9 +20,9 @@ from pal_units.formats import PAL8T
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.params import CONFIGS
-from verif import dataflows
-from verif.chains import pipeline
 from verif.digits.data import MODEL
+from verif.stimulus import dataflows
+from verif.stimulus.chains import pipeline
 
 DIRECTORY = Path(__file__).parent / "snapshots"
 DIGESTS = DIRECTORY / "digests.json"

@@ -1,4 +1,4 @@
-"""cocotb testbench of arithmetic units: runs the vectors that ``verif.vectors`` wrote.
+"""cocotb testbench of arithmetic units: runs the vectors that ``verif.stimulus.vectors`` wrote.
 
 Stimulus, expected values and comparison sit in a Verilog module around the unit, so that
 a million vectors take seconds; this testbench clocks it and reports what differs.

@@ -50,26 +50,28 @@ def compile_command(
     """
     require("onnx")
     tiles, sizes = array(arch), parse_dims(dim)
+    from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
+
+    check_directory(out, (PROGRAM, REPORT, ARRAYS))
+    check_directory(out / PROGRAMS)
+    check_kept((*(out / name for name in (PROGRAM, REPORT, ARRAYS)),
+                *(out / PROGRAMS).glob("*.spub")), (model, calibrate))
+    check_alone(out, MAPPING, "spu map")
+    check_own(out)
     try:
         model.open("rb").close()
     except OSError as error:
         raise BadInput(f"{model}: cannot be read: {error.strerror}") from None
+    # What follows takes seconds to load: what is refused without it is refused before.
     from compiler.build import compile_model, probes_of
     from compiler.front.lower import lower
     from compiler.front.onnx_graph import read
     from compiler.passes.formats import formats_text, quality
-    from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
     from spu.arch.package.pipeline import Pipeline
     from spu.arch.package.store import save
     from spu.command.arrays import read_inputs
 
     with naming(model):
-        check_directory(out, (PROGRAM, REPORT, ARRAYS))
-        check_directory(out / PROGRAMS)
-        check_kept((*(out / name for name in (PROGRAM, REPORT, ARRAYS)),
-                    *(out / PROGRAMS).glob("*.spub")), (model, calibrate))
-        check_alone(out, MAPPING, "spu map")
-        check_own(out)
         source = read(model)
         program = lower(source, model.stem, batch, sizes)
         given = None if calibrate is None else read_inputs(calibrate, program)

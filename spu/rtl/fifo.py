@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 class StreamFifo(wiring.Component):
     """First in, first out; ``depth`` words of ``width`` bits.
 
-    The FIFO is our own because the proofs of its contract (``verif.array_formal``) look inside, at
+    The FIFO is our own because the proofs of its contract (``verif.formal.array``) look inside, at
     ``level`` and ``peeked``.
 
     Parameters

@@ -59,7 +59,7 @@ class Tile(wiring.Component):
     Latency: ``timing.HOP`` = 1 from a link in to a link out.
     Throughput: a context word a cycle.
     Holds: without ``control.step`` nothing changes but the shadow bank, and no event is counted
-        (``verif.hold_proof`` proves it for every flip-flop).
+        (``verif.formal.hold_proof`` proves it for every flip-flop).
     Reset: links invalid, registers of both banks 0; memories keep what they have.
         ``control.clear`` resets the datapath alone.
     Corner cases: all outputs are registers, which simulators of the array rely on

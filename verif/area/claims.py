@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from verif.area import bars
 from verif.area.lean import PAIRS
 from verif.area.study import DISTRIBUTIONS
-from verif.readme import listed
+from verif.pages.readme import listed
 
 #: Units whose gain over float32 accumulation a sentence splits.
 ACCUMULATION = ("E4M3 float32, 16 lanes", "E4M3 exact", "E4M3 12-bit window", "PAL8U lean")

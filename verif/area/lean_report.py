@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pal_units import FORMATS, dot_params
-from verif import stamps
 from verif.area.bars import Row
 from verif.area.edges import EDGE
 from verif.area.lean import FAMILIES, PAIRS
 from verif.area.plots import draw_lean
 from verif.baselines.elements import FP4_E2M1, FP6_E2M3, FP8_E2M5, FP8_E3M4, FP8_E4M3
-from verif.readme import fill, markdown_table, wrapped
-from verif.stamps import LEAN
+from verif.pages import stamps
+from verif.pages.readme import fill, markdown_table, wrapped
+from verif.pages.stamps import LEAN
 
 #: The results that the page was written from.
 BASELINE = LEAN.path.with_name("lean.json")

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from verif.figures import Figures
+from verif.pages.figures import Figures
 
 #: Points of type.
 _LABEL_SIZE = 8

@@ -4,14 +4,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from verif import stamps
 from verif.area import bars, claims
 from verif.area.accuracy import SIZES
 from verif.area.bars import Row, moved
 from verif.area.edges import EDGE
 from verif.area.plots import draw
-from verif.readme import markdown_table, wrapped
-from verif.stamps import AREA
+from verif.pages import stamps
+from verif.pages.readme import markdown_table, wrapped
+from verif.pages.stamps import AREA
 
 #: The results that the page was written from, and those of processes.
 BASELINE = AREA.path.with_name("area.json")

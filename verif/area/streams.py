@@ -14,7 +14,7 @@ from verif.area.units import Unit
 from verif.digits.data import MODEL, split
 from verif.numerics import minilm
 from verif.numerics.study import data
-from verif.vectors import join
+from verif.stimulus.vectors import join
 
 #: Dot products of a stream: rows of inputs times rows of weights.
 INPUTS, WEIGHTS = 6, 6

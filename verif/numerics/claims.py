@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 
 from verif.numerics.study import DISTRIBUTIONS
-from verif.readme import listed
+from verif.pages.readme import listed
 
 #: PAL formats that sentences speak of.
 HEADLINES = ("PAL8T", "PAL8U", "PAL6T", "PAL4T/16")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from verif.figures import Figures
 from verif.numerics.study import DISTRIBUTIONS
+from verif.pages.figures import Figures
 
 
 def _colour(name: str) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 
-from verif import stamps
 from verif.area import claims as area_claims
 from verif.numerics import claims
 from verif.numerics.study import DISTRIBUTIONS, LENGTHS
-from verif.readme import fill, markdown_table, wrapped
-from verif.stamps import ACCURACY, AREA
+from verif.pages import stamps
+from verif.pages.readme import fill, markdown_table, wrapped
+from verif.pages.stamps import ACCURACY, AREA
 
 Row = list[str]
 

@@ -27,7 +27,7 @@ from pal_units.rtl.matrix import DotUnit
 from pal_units.rtl.reblock import ReblockUnit
 from pal_units.rtl.transcendental import Exponential, Logarithm
 from pal_units.rtl.widen import Widener
-from verif.vectors import join
+from verif.stimulus.vectors import join
 
 SMALL = tuple(f for f in FORMATS.values() if f.n <= 8)
 #: Random vectors of units that cannot be exhausted.

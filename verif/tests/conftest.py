@@ -14,9 +14,9 @@ from compiler.map.pipeline.compile import Compiled
 from rtl.kept import kept
 from spu.arch.params import CONFIGS
 from spu.command.main import app
-from verif import dataflows
-from verif.chains import pipeline
 from verif.digits.data import MODEL
+from verif.stimulus import dataflows
+from verif.stimulus.chains import pipeline
 
 # Hardware is elaborated into millions of objects that live: the collector looks for garbage among
 # them seldom (a third of the time of elaboration; 50 MB more).

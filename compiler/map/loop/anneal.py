@@ -38,7 +38,7 @@ REHEATS, REHEAT, REHEAT_PART = 16, 1.5, 4
 SHORT, HOP, WAIT, TIGHT, GUARD = 12.0, 2.0, 0.3, 1.0, 12.0
 #: Moves between two looks at the clock, which need some tenths of a second.
 PIECE = 400_000
-#: Seconds of a move, to count work by; measured on verif/dataflows.py: 3.5e-7.
+#: Seconds of a move, to count work by; measured on verif/stimulus/dataflows.py: 3.5e-7.
 SECONDS_PER_MOVE = 5e-7
 
 

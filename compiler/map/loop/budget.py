@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 #: Seconds of a call; chosen, not tuned.
 SECONDS = 60.0
-#: Seconds in a deterministic second of CP-SAT, to count work by; measured on verif/dataflows.py:
-#: 1.5.
+#: Seconds in a deterministic second of CP-SAT, to count work by; measured on
+#: verif/stimulus/dataflows.py: 1.5.
 EXACT_SECONDS = 4.0
 #: A call may not be asked to take longer, a day.
 MOST_SECONDS = 86400.0

@@ -27,7 +27,8 @@ EXACT, FEW_REHEATS = 0.0, 2
 EFFORTS, MOST_EXACT, LARGE_EFFORTS = (1.0, EXACT, 2.0, EXACT, 4.0), 150, (1.0, 1.0, 1.0, 1.0)
 HOPPING_EFFORTS = (EXACT, 1.0, EXACT, 2.0, 4.0)
 #: Share of a budget's seconds, as work, that making a mapping better may take, and that where
-#: there are more than ``MANY`` pairs of an operation and a tile: tuned on verif/dataflows.py.
+#: there are more than ``MANY`` pairs of an operation and a tile: tuned on
+#: verif/stimulus/dataflows.py.
 IMPROVE, IMPROVE_MANY, MANY = 0.2, 0.5, 2400
 #: Quick attempts at each II in turn; after that, steps grow by a quarter of the II; chosen, not
 #: tuned.

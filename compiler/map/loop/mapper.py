@@ -27,7 +27,7 @@ CONTEXTS = 64
 #: Iterations that a program is executed for before it is handed out; chosen, not tuned.
 ITERATIONS = 100
 #: Seconds that an operation and its routes take in an iteration of that; measured on
-#: verif/dataflows.py: 4e-6.
+#: verif/stimulus/dataflows.py: 4e-6.
 SECONDS_PER_STEP = 8e-6
 
 

@@ -62,7 +62,7 @@ FIRST_FACTOR, GROWTH, HISTORY_INCREMENT = 0.5, 1.3, 0.4
 HOPELESS = 200
 #: Times that registers are found to be too few for waits that overlap; chosen, not tuned.
 ALLOCATIONS = 10
-#: Seconds of an expansion, to count work by; measured on verif/dataflows.py: 0.8e-7.
+#: Seconds of an expansion, to count work by; measured on verif/stimulus/dataflows.py: 0.8e-7.
 SECONDS_PER_EXPANSION = 1e-7
 
 

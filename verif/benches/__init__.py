@@ -1,0 +1,1 @@
+"""Testbenches in cocotb, one module each: what runs inside a simulator."""

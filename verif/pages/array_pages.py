@@ -1,0 +1,159 @@
+"""``docs/array/``: a page a component of the array, from its docstring and its ports.
+
+Run ``python -m verif.pages.array_pages`` to write them.  Tests compare the pages with the code.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from amaranth.hdl import UnusedElaboratable
+from amaranth.lib import wiring
+
+from spu.arch.config import Space
+from spu.arch.files import replace_files
+from spu.arch.params import CONFIGS, KINDS, Architecture
+from spu.command.tables import markdown
+from spu.rtl.address import AddressGenerator
+from spu.rtl.alu import Alu
+from spu.rtl.axi import AxiLite, AxiLiteSlave, RegisterAccess
+from spu.rtl.config_store import BankedMemory, BankedRegisters
+from spu.rtl.data_memory import DataMemory
+from spu.rtl.datapath import Datapath
+from spu.rtl.fifo import StreamFifo
+from spu.rtl.host import HostRegisters
+from spu.rtl.loader import Loader
+from spu.rtl.matrix_unit import MatrixUnit
+from spu.rtl.ports import ConfigBus, RegionControl
+from spu.rtl.sequencer import Sequencer
+from spu.rtl.tile import Tile
+from spu.rtl.top import Spu
+from spu.rtl.trace import Trace
+from spu.rtl.vector_lane import VectorLane
+from spu.rtl.vector_unit import VectorUnit
+from spu.rtl.window import Window
+from spu.rtl.zeroing import Zeroing
+from verif.pages.contracts import ROOT, ports, source, summary
+from verif.pages.contracts import markdown as contract
+
+FOLDER = ROOT / "docs" / "array"
+
+Maker = Callable[[], wiring.Component]
+
+
+@dataclass(frozen=True)
+class ComponentPage:
+    """A component with the configurations that its page gives latencies of.
+
+    The page shows the ports of the first one.
+    """
+
+    component: type[wiring.Component]
+    configurations: dict[str, Maker]
+
+    @property
+    def path(self) -> Path:
+        """File of the page."""
+        return FOLDER / f"{self.component.__name__}.md"
+
+
+def _each(component: Callable[[Architecture], wiring.Component]) -> dict[str, Maker]:
+    return {arch.name: partial(component, arch) for arch in CONFIGS.values()}
+
+
+#: From the array to its parts.
+COMPONENTS = (
+    ComponentPage(Spu, _each(Spu)),
+    ComponentPage(HostRegisters, _each(HostRegisters)),
+    ComponentPage(AxiLiteSlave, {"13 bits": lambda: AxiLiteSlave(HostRegisters.address_bits)}),
+    ComponentPage(Loader, _each(Loader)),
+    ComponentPage(Window, _each(Window)),
+    ComponentPage(Zeroing, _each(Zeroing)),
+    ComponentPage(Trace, _each(Trace)),
+    ComponentPage(StreamFifo, {"73 bits, 16 words": lambda: StreamFifo(73, 16)}),
+    ComponentPage(Sequencer, _each(lambda arch: Sequencer(arch, 0))),
+    ComponentPage(Tile, _each(lambda arch: Tile(arch, KINDS["M"]))),
+    ComponentPage(Datapath, _each(lambda arch: Datapath(arch, KINDS["M"]))),
+    ComponentPage(Alu, _each(Alu)),
+    ComponentPage(VectorUnit, _each(VectorUnit)),
+    ComponentPage(VectorLane, {"any array": VectorLane}),
+    ComponentPage(MatrixUnit, _each(MatrixUnit)),
+    ComponentPage(AddressGenerator, {"8 bits": lambda: AddressGenerator(8)}),
+    ComponentPage(DataMemory, _each(DataMemory)),
+    ComponentPage(BankedMemory, {
+        "contexts, registered": lambda: BankedMemory(Space.CONTEXT, 16, 64, True),
+        "constants": lambda: BankedMemory(Space.CONSTANT, 16, 72, False)}),
+    ComponentPage(BankedRegisters, {
+        "three of 8 bits": lambda: BankedRegisters(Space.REGISTER, [8, 8, 8])}),
+)
+#: Bundles of ports, with how to make one.
+BUNDLES: dict[type[wiring.Signature], wiring.Signature] = {
+    AxiLite: AxiLite(HostRegisters.address_bits),
+    RegisterAccess: RegisterAccess(HostRegisters.address_bits - 2),
+    ConfigBus: ConfigBus(), RegionControl: RegionControl(CONFIGS["basic"])}
+
+
+def latencies(described: ComponentPage) -> dict[str, str]:
+    """Latency of each configuration, or that there is none."""
+    return {label: str(getattr(make(), "latency", "the program's"))
+            for label, make in described.configurations.items()}
+
+
+def page(described: ComponentPage) -> str:
+    """The page of a component as Markdown."""
+    component, makers = described.component, described.configurations
+    first = next(iter(makers))
+    return "\n".join([
+        f"# {component.__name__}\n",
+        f"`{source(component)}`. Written by `make docs`; do not edit.\n",
+        *contract(component),
+        f"\n## Ports ({first})\n",
+        markdown(["port", "direction", "bits"], ports(makers[first]().signature)),
+        "## Latency\n",
+        markdown(["configuration", "cycles"],
+                 [list(row) for row in latencies(described).items()])])
+
+
+def index() -> str:
+    """The list of pages, and the bundles that ports of components are made of."""
+    rows = []
+    for described in COMPONENTS:
+        name = described.component.__name__
+        rows.append([f"[{name}]({name}.md)", summary(described.component),
+                     ", ".join(dict.fromkeys(latencies(described).values()))])
+    parts = ["# Components of the array\n", "Written by `make docs`; do not edit.\n",
+             "What a program of the array can say is in [array.md](../array.md), the arithmetic "
+             "units are in [units/](../units/README.md). A component alone can be tried with "
+             "`spu.rtl.observe`, as the examples do. Latencies that a program sees are those of "
+             "`spu/arch/timing.py`; where several are given, they are those of the page's "
+             "configurations.\n",
+             markdown(["component", "what", "latency in cycles"], rows), "## Bundles\n",
+             "Ports that travel together, with the directions of who drives them; those of AXI "
+             "with the directions of the slave.\n"]
+    for bundle, signature in BUNDLES.items():
+        parts += [f"### {bundle.__name__}\n", f"`{source(bundle)}`\n", *contract(bundle), "",
+                  markdown(["port", "direction", "bits"], ports(signature))]
+    return "\n".join(parts)
+
+
+def texts() -> dict[Path, str]:
+    """Every page by its file."""
+    return {FOLDER / "README.md": index(), **{c.path: page(c) for c in COMPONENTS}}
+
+
+def main() -> None:
+    """Write the pages."""
+    warnings.simplefilter("ignore", UnusedElaboratable)  # ports alone are wanted
+    FOLDER.mkdir(exist_ok=True)
+    replace_files({path: partial(_write, text) for path, text in texts().items()})
+
+
+def _write(text: str, sink: BinaryIO) -> None:
+    sink.write(text.encode())
+
+
+if __name__ == "__main__":
+    main()

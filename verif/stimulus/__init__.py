@@ -1,0 +1,1 @@
+"""What is fed in: graphs, chains, programs, vectors, and changes of models."""

@@ -1,0 +1,1 @@
+"""Studies of mapping, models and simulation: what `make mapping`, `models`, `performance` run."""

@@ -1,0 +1,1 @@
+"""Compiler: front ends, passes, mapping, checks."""

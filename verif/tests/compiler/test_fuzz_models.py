@@ -1,0 +1,121 @@
+"""Fuzzed models: no fault among many, and that the judge sees each kind of fault."""
+
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler.front import lowering
+from compiler.front.operators import elementwise
+from spu.arch.package.expression import variable
+from spu.engine.meaning import Meaning
+from verif import fuzz_models
+from verif.fuzz_models import FAULTS, attempt, fuzz
+from verif.stimulus.model_mutants import Mutant, mutant
+
+
+def _tally(count):
+    found = dict(fuzz(count))
+    assert not {i: o for i, o in found.items() if o.kind in FAULTS}
+    return Counter(o.kind for o in found.values())
+
+
+def test_fifty_models_are_right_or_refused():
+    tally = _tally(50)
+    assert tally["right"] >= 20
+    assert tally["refused"] >= 10
+
+
+@pytest.mark.regress
+def test_two_thousand_models_are_right_or_refused():
+    tally = _tally(2000)
+    assert tally["right"] >= 800
+    assert tally["ran, no reference"] <= 200
+
+
+def test_models_depend_on_their_numbers_alone():
+    one, two = mutant(13, 4), mutant(13, 4)
+    assert one.model.SerializeToString() == two.model.SerializeToString()
+    assert one.changes == two.changes
+    assert mutant(14, 4).model != one.model
+
+
+@pytest.fixture
+def sum_of_two():
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "z"], ["y"])], "sum",
+        [value(n, TensorProto.FLOAT, [3]) for n in "xz"], [value("y", TensorProto.FLOAT, [3])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    x, z = np.float32([[1, 2, 3], [0.5, -1, 4]])
+    return Mutant(3, "sum", model, {"x": x, "z": z}, ())
+
+
+def test_a_wrong_operation_is_seen(sum_of_two, monkeypatch, tmp_path):
+    assert attempt(sum_of_two, tmp_path).kind == "right"
+    monkeypatch.setitem(elementwise.BINARY, "Add", variable(0) - variable(1))
+    outcome = attempt(sum_of_two, tmp_path)
+    assert outcome.kind == "WRONG"
+    assert "not 1.5 within" in outcome.detail
+
+
+def test_a_moved_mask_that_is_not_told_is_seen(sum_of_two, monkeypatch, tmp_path):
+    """What masks change is part of a bound only where a run tells it."""
+    sum_of_two.model.graph.node[0].op_type = "Max"
+    sum_of_two.inputs.update(x=np.float32([-3e5, 1, 2]), z=np.float32([-2e5, 1, 2]))
+    assert attempt(sum_of_two, tmp_path).kind == "saturated, reported"
+    monkeypatch.setattr(Meaning, "step", lambda *_: Counter())
+    outcome = attempt(sum_of_two, tmp_path)
+    assert outcome.kind == "WRONG"
+
+
+def test_a_small_constant_that_is_not_told_is_seen(sum_of_two, monkeypatch, tmp_path):
+    graph = sum_of_two.model.graph
+    graph.initializer.append(numpy_helper.from_array(np.float32([1e-9, 1, 2]), "c"))
+    graph.node[0].CopyFrom(helper.make_node("Max", ["x", "c"], ["m"]))
+    graph.node.append(helper.make_node("Sqrt", ["m"], ["y"]))
+    sum_of_two.inputs.update(x=np.float32([0, 0, 1]))
+    assert attempt(sum_of_two, tmp_path).kind == "saturated, reported"
+    monkeypatch.setattr(Meaning, "step", lambda *_: Counter())
+    assert attempt(sum_of_two, tmp_path).kind == "WRONG"
+
+
+def test_an_exception_is_seen(sum_of_two, monkeypatch, tmp_path):
+    def broken(low, node):
+        raise RuntimeError("what nobody thought of")
+    monkeypatch.setitem(lowering.OPERATORS, "Add", broken)
+    outcome = attempt(sum_of_two, tmp_path)
+    assert outcome.kind == "TRACEBACK"
+    assert "what nobody thought of" in outcome.detail
+
+
+def test_an_exception_of_the_judge_is_seen(sum_of_two, monkeypatch):
+    def broken(model, inputs):
+        raise KeyError("no reference")
+    monkeypatch.setattr(fuzz_models, "mutant", lambda number, seed: sum_of_two)
+    monkeypatch.setattr(fuzz_models, "reference", broken)
+    assert [o.kind for _, o in fuzz(2)] == ["NOT JUDGED"] * 2
+    assert FAULTS.count("NOT JUDGED") == 1
+
+
+@pytest.mark.parametrize("name", ["file", "../up", "a b"])
+def test_inputs_have_any_names(sum_of_two, name, tmp_path):
+    sum_of_two.model.graph.node[0].input[0] = sum_of_two.model.graph.input[0].name = name
+    sum_of_two.inputs[name] = sum_of_two.inputs.pop("x")
+    assert attempt(sum_of_two, tmp_path).kind == "right"
+
+
+def _busy(made, directory):
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("hang", [_busy, lambda made, directory: time.sleep(60)])
+def test_a_hang_is_seen(hang, monkeypatch):
+    """One that uses a processor, and one that waits."""
+    monkeypatch.setattr(fuzz_models, "LIMIT", 0.5)
+    monkeypatch.setattr(fuzz_models, "PATIENCE", 4)
+    monkeypatch.setattr(fuzz_models, "attempt", hang)
+    assert [o.kind for _, o in fuzz(2)] == ["HANG", "HANG"]

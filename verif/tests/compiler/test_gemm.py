@@ -1,0 +1,85 @@
+"""Matrix products: mapped, run in the golden model and in RTL, and what does not fit."""
+
+import numpy as np
+import pytest
+
+from compiler.errors import CompileError
+from compiler.map.product.gemm import gemm
+from pal_units.formats import PAL4T, PAL4U, PAL6U, PAL8T, PAL8U
+from spu.arch import bitstream
+from spu.arch.params import CONFIGS, Architecture
+from spu.engine.streams import input_streams, result_codes
+from spu.model.array import GoldenArray
+from verif.expected.products import predicted_codes
+from verif.studies.performance import run_shapes
+from verif.studies.squares import run_squares
+
+BASIC = CONFIGS["basic"]
+
+
+def _operands(rows, depth, outputs):
+    rng = np.random.default_rng([rows, depth, outputs])
+    return rng.uniform(-1, 1, (rows, depth)), rng.normal(size=(depth, outputs))
+
+
+@pytest.mark.parametrize(("shape", "arch", "fmt"), [
+    ((16, 256, 64), BASIC, PAL8T), ((5, 100, 20), BASIC, PAL8U), ((3, 32, 8), BASIC, PAL6U),
+    ((4, 128, 200), BASIC, PAL8T), ((6, 64, 48), BASIC, PAL8T),
+    ((16, 256, 64), BASIC, PAL4T), ((5, 100, 20), BASIC, PAL4U),
+    ((6, 40, 10), CONFIGS["tiny"], PAL8T), ((3, 32, 4), CONFIGS["tiny"], PAL4T),
+    ((7, 96, 10), Architecture("odd", ("MvM", "mMa"), 8, 4, 16, 16, 32), PAL8T),
+    ((5, 64, 24), Architecture("wide", ("mm", "mm"), 16, 8, 16, 16, 16, data_bits=128), PAL8T),
+])
+def test_products_equal_the_prediction_in_as_many_cycles_as_planned(shape, arch, fmt):
+    x, weight = _operands(*shape)
+    plan = gemm(arch, weight, shape[0], fmt)
+    image = bitstream.decode(bitstream.encode(plan.image), arch).image
+    result = GoldenArray(image).run(input_streams(plan, x), plan.rounds, keep_links=False)
+    assert result.cycles == plan.cycles
+    codes = result_codes(plan, result.outputs)
+    assert np.array_equal(codes, predicted_codes(plan, x, weight))
+    assert codes.any()
+
+
+def test_a_product_keeps_the_multipliers_of_basic_busy():
+    _, weight = _operands(1, 256, 64)
+    plan = gemm(BASIC, weight, 64)
+    assert plan.macs / plan.cycles >= 0.95 * BASIC.peak_macs_per_cycle
+
+
+def test_products_in_rtl(tmp_path, record_property):
+    """The bench compares results with the prediction, and cycles with the plan."""
+    rows = run_shapes(BASIC, [(64, 256, 64), (9, 64, 40)], tmp_path)
+    assert [row["held_input"] + row["held_output"] for row in rows] == [0, 0]
+    assert rows[0]["steady"] >= 0.95
+    assert rows[0]["end_to_end"] >= 0.85
+
+
+def test_words_of_several_slices_take_fewer_words_and_no_more_cycles():
+    x, weight = _operands(16, 256, 64)
+    plans = [gemm(BASIC, weight, 16, fmt) for fmt in (PAL8T, PAL4T)]
+    words = [sum(map(len, input_streams(plan, x).values())) for plan in plans]
+    assert words[1] * 2 == words[0]
+    assert plans[1].cycles <= plans[0].cycles
+
+
+def test_the_same_seed_gives_the_same_program():
+    _, weight = _operands(1, 128, 64)
+    one, two = (bitstream.encode(gemm(BASIC, weight, 8).image) for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize(("shape", "fmt", "rule"), [
+    ((4, 1024, 64), PAL8T, "need 128 weight rows, a tile of basic has 64"),
+])
+def test_what_does_not_fit_is_refused(shape, fmt, rule):
+    _, weight = _operands(*shape)
+    with pytest.raises(CompileError, match=rule):
+        gemm(BASIC, weight, shape[0], fmt)
+
+
+@pytest.mark.regress
+def test_squares_in_rtl_overlap_loading_with_work(tmp_path):
+    rows = run_squares(BASIC, (128, 256, 384, 512), tmp_path)
+    assert all(row["share"] >= 0.9 for row in rows)
+    assert [row["programs"] for row in rows] == [1, 1, 3, 4]

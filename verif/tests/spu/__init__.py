@@ -1,0 +1,1 @@
+"""The array: golden model, RTL, driver, packages, runs."""

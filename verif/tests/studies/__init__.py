@@ -1,0 +1,1 @@
+"""Studies, their peers, and what pages claim of them."""
