@@ -130,8 +130,9 @@ site: $(SITE) ## the documentation with search, read without a server or network
 stamps: $(READY) ## which costly pages are not made from the sources of now
 	$(BIN)/python -m verif.pages.stamps
 
-lint: $(READY) ## ruff and mypy, which are among the tests
+lint: $(READY) ## ruff (rules and format) and mypy, which are among the tests
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
 lock: ## resolve the dependencies anew into requirements.lock

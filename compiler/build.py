@@ -37,21 +37,34 @@ Strategy = Literal["auto", "pipeline", "steps"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
-def compile_file(path: Path, arch: Architecture, strategy: Strategy = "auto",
-                 fmt: Format = MATRIX_FORMATS[0], batch: int | None = None,
-                 dims: Mapping[str, int] | None = None, **options: Any) -> Package | Pipeline:
+def compile_file(
+    path: Path,
+    arch: Architecture,
+    strategy: Strategy = "auto",
+    fmt: Format = MATRIX_FORMATS[0],
+    batch: int | None = None,
+    dims: Mapping[str, int] | None = None,
+    **options: Any,
+) -> Package | Pipeline:
     """The package of an ONNX file, see ``lower`` and ``compile_model``.
 
     Where the model leaves the number of vectors open, and neither ``batch`` nor ``dims`` says it,
     there are many.
     """
     model = read(path)
-    return compile_model(lower(model, path.stem, batch, dims), arch, strategy, fmt,
-                         probes=probes_of(model, path.stem, batch, dims), **options)
+    return compile_model(
+        lower(model, path.stem, batch, dims),
+        arch,
+        strategy,
+        fmt,
+        probes=probes_of(model, path.stem, batch, dims),
+        **options,
+    )
 
 
-def probes_of(model: ModelProto, name: str, batch: int | None = None,
-              dims: Mapping[str, int] | None = None) -> Probes | None:
+def probes_of(
+    model: ModelProto, name: str, batch: int | None = None, dims: Mapping[str, int] | None = None
+) -> Probes | None:
     """The program for other numbers of vectors, if the model leaves these open: see ``lower``.
 
     Raises, when called, ``NotAChain`` for a model that does not take so many.
@@ -64,14 +77,22 @@ def probes_of(model: ModelProto, name: str, batch: int | None = None,
             return lower(model, name, count, dims)
         except CompileError as error:
             raise NotAChain(f"{error}, with {count} vectors") from None
+
     return probe
 
 
-def compile_model(program: Program, arch: Architecture, strategy: Strategy = "auto",
-                  fmt: Format = MATRIX_FORMATS[0], seed: int = 0, input_max: float | None = None,
-                  calibrate: Mapping[str, NDArray] | None = None, budget: float | None = None,
-                  probes: Probes | None = None,
-                  progress: Callable[[str], None] = lambda _: None) -> Package | Pipeline:
+def compile_model(
+    program: Program,
+    arch: Architecture,
+    strategy: Strategy = "auto",
+    fmt: Format = MATRIX_FORMATS[0],
+    seed: int = 0,
+    input_max: float | None = None,
+    calibrate: Mapping[str, NDArray] | None = None,
+    budget: float | None = None,
+    probes: Probes | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Package | Pipeline:
     """Compile a tensor program for an array.
 
     Parameters
@@ -97,8 +118,10 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
     if strategy not in STRATEGIES:
         raise CompileError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
     if budget is not None and (calibrate is None or fmt not in (PAL8T, PAL8U)):
-        raise CompileError("a budget takes inputs to measure with (--calibrate), and a --format of "
-                           "8 bits to begin with")
+        raise CompileError(
+            "a budget takes inputs to measure with (--calibrate), and a --format of "
+            "8 bits to begin with"
+        )
     if budget is not None and strategy == "pipeline":
         raise CompileError("a budget chooses a format for each product, a pipeline has one")
     if input_max is not None and calibrate is not None:
@@ -119,8 +142,9 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
             steps = _steps(program, arch, fmt, seed, calibrate, budget, ranges, known, progress)
             several = steps
             if probes is not None and ranges is not None and strategy == "auto":
-                several = compile_program(probes(COMPARED), arch, fmt, seed=seed, known=known,
-                                          ranges=ranges)
+                several = compile_program(
+                    probes(COMPARED), arch, fmt, seed=seed, known=known, ranges=ranges
+                )
             cycles["steps"] = sum(several.cycles().values())
         except CompileError as error:
             if ranges is None or strategy == "steps" or isinstance(error, WrongProgram):
@@ -130,8 +154,17 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
         # At a larger II it takes more cycles than the steps.
         largest = cycles["steps"] // max(batch, 1) if steps else arch.contexts
         try:
-            pipeline = compile_chain(program, layers, ranges, arch, fmt, seed, largest,
-                                     (1, most) if probes else (batch, batch), progress).package
+            pipeline = compile_chain(
+                program,
+                layers,
+                ranges,
+                arch,
+                fmt,
+                seed,
+                largest,
+                (1, most) if probes else (batch, batch),
+                progress,
+            ).package
         except CompileError as error:
             if strategy == "pipeline" or isinstance(error, WrongProgram):
                 raise
@@ -147,13 +180,16 @@ def compile_model(program: Program, arch: Architecture, strategy: Strategy = "au
     elif refused is not None:
         why = f"not in steps: {refused}"
     elif len(cycles) == 2:
-        why = (f"cycles for {batch} vector{'s' * (batch != 1)}: {cycles['pipeline']} as a "
-               f"pipeline or {cycles['steps']} in steps")
+        why = (
+            f"cycles for {batch} vector{'s' * (batch != 1)}: {cycles['pipeline']} as a "
+            f"pipeline or {cycles['steps']} in steps"
+        )
     said = {"why": why, "batch": batch, "cycles": cycles}
     if steps is None or (pipeline is not None and cycles["pipeline"] <= cycles["steps"]):
         assert pipeline is not None
-        return replace(pipeline, report=pipeline.report | {
-            "strategy": {"chosen": "pipeline"} | said})
+        return replace(
+            pipeline, report=pipeline.report | {"strategy": {"chosen": "pipeline"} | said}
+        )
     return replace(steps, strategy={"chosen": "steps"} | said)
 
 
@@ -163,42 +199,81 @@ def _most_vectors(program: Program) -> int:
     return max(1, min(VECTORS[-1], MOST_ELEMENTS // max(widest, 1)))
 
 
-def _numerics(program: Program, strategy: Strategy, input_max: float | None,
-              calibrate: Mapping[str, NDArray] | None, probes: Probes | None, most: int
-              ) -> tuple[tuple[Dense, ...], Ranges | None, str]:
+def _numerics(
+    program: Program,
+    strategy: Strategy,
+    input_max: float | None,
+    calibrate: Mapping[str, NDArray] | None,
+    probes: Probes | None,
+    most: int,
+) -> tuple[tuple[Dense, ...], Ranges | None, str]:
     """Layers of a chain and its tensor biases, which all strategies share; or why it is none."""
     try:
         layers = chain_of(program)
         for count in (min(VECTORS[0], most), most) if probes is not None else ():
             assert probes is not None
             if not same_layers(layers, chain_of(probes(count))):
-                raise NotAChain(f"{program.name}: what becomes of a vector depends on how many "
-                                "there are")
+                raise NotAChain(
+                    f"{program.name}: what becomes of a vector depends on how many there are"
+                )
     except NotAChain as error:
         if strategy == "pipeline":
             raise
         if input_max is not None:
-            raise CompileError(f"{error}; --input-max is of chains of dense layers, --calibrate of "
-                               "all models") from None
+            raise CompileError(
+                f"{error}; --input-max is of chains of dense layers, --calibrate of all models"
+            ) from None
         return (), None, str(error)
     try:
-        return layers, fixed_ranges(program, layers, input_max, calibrate), (
-            "a budget chooses a format for each product, a pipeline has one")
+        return (
+            layers,
+            fixed_ranges(program, layers, input_max, calibrate),
+            ("a budget chooses a format for each product, a pipeline has one"),
+        )
     except NotAChain as error:
         if strategy == "pipeline" or input_max is not None:
             raise
         return (), None, str(error)
 
 
-def _steps(program: Program, arch: Architecture, fmt: Format, seed: int,
-           calibrate: Mapping[str, NDArray] | None, budget: float | None, ranges: Ranges | None,
-           known: dict[Any, Any], progress: Callable[[str], None]) -> Package:
+def _steps(
+    program: Program,
+    arch: Architecture,
+    fmt: Format,
+    seed: int,
+    calibrate: Mapping[str, NDArray] | None,
+    budget: float | None,
+    ranges: Ranges | None,
+    known: dict[Any, Any],
+    progress: Callable[[str], None],
+) -> Package:
     """A program for each step; ``known``: see ``compile_program``."""
-    steps = compile_program(program, arch, fmt, seed=seed, known=known, progress=progress,
-                            calibrate=calibrate, ranges=ranges)
+    steps = compile_program(
+        program,
+        arch,
+        fmt,
+        seed=seed,
+        known=known,
+        progress=progress,
+        calibrate=calibrate,
+        ranges=ranges,
+    )
     if budget is None or calibrate is None:
         return steps
-    formats = choose_formats(steps, calibrate, budget, lambda done, total: progress(
-        f"format of product {done + 1} of {total}"))
-    return compile_program(program, arch, fmt, seed=seed, known=known, formats=formats,
-                           progress=progress, calibrate=calibrate, ranges=ranges)
+    formats = choose_formats(
+        steps,
+        calibrate,
+        budget,
+        lambda done, total: progress(f"format of product {done + 1} of {total}"),
+    )
+    return compile_program(
+        program,
+        arch,
+        fmt,
+        seed=seed,
+        known=known,
+        formats=formats,
+        progress=progress,
+        calibrate=calibrate,
+        ranges=ranges,
+    )

@@ -36,8 +36,11 @@ class Refusal:
     def read(cls, text: str) -> "Refusal":
         """Inverse of ``str``."""
         found = _LABEL.match(text)
-        return cls(literal_eval(found[2]), found[1], text[found.end():]) if found \
+        return (
+            cls(literal_eval(found[2]), found[1], text[found.end() :])
+            if found
             else cls("", "", text)
+        )
 
     @classmethod
     def at(cls, label: str, error: Exception) -> "Refusal":

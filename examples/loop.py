@@ -15,5 +15,7 @@ def smoothed(x: Pal) -> Pal:
 
 mapped = smoothed.map(CONFIGS["tiny"])
 cycles = kernels.check(mapped, iterations=50).cycles
-print(f"II {mapped.placed.ii}, the bound is {mapped.bounds.mii}; {cycles} cycles for 50 "
-      "iterations, every word as the function has it")
+print(
+    f"II {mapped.placed.ii}, the bound is {mapped.bounds.mii}; {cycles} cycles for 50 "
+    "iterations, every word as the function has it"
+)

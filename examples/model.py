@@ -17,5 +17,7 @@ engine = palspu.GoldenEngine(package.arch)
 logits = palspu.run(package, x, engine)["logits"]
 [wanted] = ReferenceEvaluator(str(MODEL)).run(None, {"image": x.astype(np.float32)})
 error = logits - wanted
-print(f"{logits.shape[0]} vectors in {engine.cycles} cycles, "
-      f"{10 * np.log10((logits**2).sum() / (error**2).sum()):.0f} dB against float")
+print(
+    f"{logits.shape[0]} vectors in {engine.cycles} cycles, "
+    f"{10 * np.log10((logits**2).sum() / (error**2).sum()):.0f} dB against float"
+)

@@ -16,5 +16,7 @@ driver = Driver(GoldenPort(arch), arch)
 run(driver.load(plan.image))
 words = run(driver.run(input_streams(plan, x), {0: plan.rounds}, expected_words(plan)))
 error = model.decode16(result_codes(plan, words), bias) - x @ weight
-print(f"{plan.macs} multiply-accumulates in {plan.cycles} cycles, "
-      f"{10 * np.log10(((x @ weight)**2).sum() / (error**2).sum()):.1f} dB")
+print(
+    f"{plan.macs} multiply-accumulates in {plan.cycles} cycles, "
+    f"{10 * np.log10(((x @ weight) ** 2).sum() / (error**2).sum()):.1f} dB"
+)

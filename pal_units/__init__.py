@@ -1,14 +1,14 @@
 """PAL (parallel adaptive logarithm) numbers: formats, numpy model and RTL units.
 
-    >>> import numpy as np
-    >>> import pal_units as pal
-    >>> a = pal.encode([1.0, -0.5, 0.3, 0.0], pal.PAL8T, block=4)
-    >>> a.decode().round(3).tolist()
-    [1.0, -0.5, 0.297, 0.0]
-    >>> (a * a).decode().round(3).tolist()
-    [1.0, 0.25, 0.088, 0.0]
-    >>> pal.finfo(pal.PAL8T).range_octaves
-    12.0
+>>> import numpy as np
+>>> import pal_units as pal
+>>> a = pal.encode([1.0, -0.5, 0.3, 0.0], pal.PAL8T, block=4)
+>>> a.decode().round(3).tolist()
+[1.0, -0.5, 0.297, 0.0]
+>>> (a * a).decode().round(3).tolist()
+[1.0, 0.25, 0.088, 0.0]
+>>> pal.finfo(pal.PAL8T).range_octaves
+12.0
 """
 
 from pal_units.array import PalArray

@@ -16,8 +16,12 @@ from pal_units.model.elementwise import fields, rounded
 from pal_units.shapes import indices, normal_axis, reshaped_axis
 
 #: Functions of numpy that would store decoded values in silence.
-_STORING = {np.save: "save", np.savez: "savez", np.savez_compressed: "savez_compressed",
-            np.savetxt: "savetxt"}
+_STORING = {
+    np.save: "save",
+    np.savez: "savez",
+    np.savez_compressed: "savez_compressed",
+    np.savetxt: "savetxt",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,19 +60,24 @@ class PalArray:
         for name, dtype in (("codes", code_dtype(self.fmt)), ("biases", np.int8)):
             part = getattr(self, name)
             if not isinstance(part, np.ndarray) or part.dtype != dtype:
-                raise TypeError(f"{name} must be an array of {dtype.__name__}, not "
-                                f"{getattr(part, 'dtype', type(part).__name__)}")
+                raise TypeError(
+                    f"{name} must be an array of {dtype.__name__}, not "
+                    f"{getattr(part, 'dtype', type(part).__name__)}"
+                )
         object.__setattr__(self, "axis", normal_axis(self.axis, self.ndim))
         object.__setattr__(self, "tensor_bias", whole("tensor_bias", self.tensor_bias))
         check_tensor_bias(self.tensor_bias)
         shape = list(self.shape)
         shape[self.axis] = -(-shape[self.axis] // self.fmt.block)
         if self.biases.shape != tuple(shape):
-            raise ValueError(f"biases of codes of shape {self.shape} must have shape "
-                             f"{tuple(shape)}, not {self.biases.shape}")
+            raise ValueError(
+                f"biases of codes of shape {self.shape} must have shape "
+                f"{tuple(shape)}, not {self.biases.shape}"
+            )
         if self.fmt.block == 1 and self.biases.any():
-            raise ValueError("biases of blocks of one element must be 0, not "
-                             f"{self.biases[self.biases != 0][0]}")
+            raise ValueError(
+                f"biases of blocks of one element must be 0, not {self.biases[self.biases != 0][0]}"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,12 +112,19 @@ class PalArray:
         Raises ``ValueError`` unless each axis is named once, ``TypeError`` for no integer.
         """
         order = axes[0] if len(axes) == 1 and not np.isscalar(axes[0]) else axes
-        order = [normal_axis(axis, self.ndim) for axis in
-                 (reversed(range(self.ndim)) if order is None or not len(order) else order)]
+        order = [
+            normal_axis(axis, self.ndim)
+            for axis in (reversed(range(self.ndim)) if order is None or not len(order) else order)
+        ]
         if sorted(order) != list(range(self.ndim)):
             raise ValueError(f"transpose takes each of {self.ndim} axes once, not {order}")
-        return PalArray(self.codes.transpose(order), self.biases.transpose(order),
-                        self.tensor_bias, self.fmt, order.index(self.axis))
+        return PalArray(
+            self.codes.transpose(order),
+            self.biases.transpose(order),
+            self.tensor_bias,
+            self.fmt,
+            order.index(self.axis),
+        )
 
     def reshape(self, *shape: Any) -> "PalArray":
         """The same blocks in another shape, C order, one length may be -1.
@@ -131,8 +147,9 @@ class PalArray:
         Raises ``IndexError``, ``TypeError`` as numpy, ``ValueError`` for parts of blocks.
         """
         of_codes, of_biases, axis = indices(index, self.shape, self.axis, self.fmt.block)
-        return PalArray(self.codes[of_codes], self.biases[of_biases], self.tensor_bias, self.fmt,
-                        axis)
+        return PalArray(
+            self.codes[of_codes], self.biases[of_biases], self.tensor_bias, self.fmt, axis
+        )
 
     def __iter__(self) -> Iterator["PalArray"]:
         if self.axis == 0:
@@ -155,10 +172,14 @@ class PalArray:
             raise ValueError(f"axis names an axis twice: {axis}")
         kept = [i for i in range(self.ndim) if i not in summed]
         values = self.decode().transpose(kept + summed)
-        shape = [1 if i in summed else n for i, n in enumerate(self.shape)] if keepdims \
-            else values.shape[:len(kept)]
-        rows = values.reshape(math.prod(values.shape[:len(kept)]),
-                              math.prod(values.shape[len(kept):]))
+        shape = (
+            [1 if i in summed else n for i, n in enumerate(self.shape)]
+            if keepdims
+            else values.shape[: len(kept)]
+        )
+        rows = values.reshape(
+            math.prod(values.shape[: len(kept)]), math.prod(values.shape[len(kept) :])
+        )
         total = np.array([math.fsum(row.tolist()) for row in rows]).reshape(shape)
         return total if total.ndim else float(total)
 
@@ -177,8 +198,10 @@ class PalArray:
             with np.errstate(over="ignore"):
                 half = value_under(self.codes[large], bias[large] - BIAS_PER_OCTAVE, self.fmt)
             if (np.abs(half) > 2.0**1023).any():
-                raise OverflowError("values are beyond float64: the tensor bias is "
-                                    f"{self.tensor_bias}, {self.tensor_bias / 8} octaves")
+                raise OverflowError(
+                    "values are beyond float64: the tensor bias is "
+                    f"{self.tensor_bias}, {self.tensor_bias / 8} octaves"
+                )
             values[large] = np.copysign(np.finfo(np.float64).max, half)
         return values
 
@@ -189,8 +212,10 @@ class PalArray:
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in _STORING:
-            raise TypeError(f"numpy.{_STORING[function]} would store decoded floats: use "
-                            ".save(path) and pal_units.load, or give it .decode()")
+            raise TypeError(
+                f"numpy.{_STORING[function]} would store decoded floats: use "
+                ".save(path) and pal_units.load, or give it .decode()"
+            )
         return function(*_decoded(args), **_decoded(kwargs))
 
     def save(self, file: str | PathLike[str] | BinaryIO) -> None:
@@ -257,8 +282,10 @@ class PalArray:
         """PAL16 codes under a tensor bias; exact in range for ``F <= 10``."""
         lam, negative, zero, nan = fields(self.codes, self.fmt)
         beta = self._beta()
-        distance = lam / 2.0**self.fmt.fraction_bits \
+        distance = (
+            lam / 2.0**self.fmt.fraction_bits
             + (tensor_bias - self.tensor_bias - beta) / BIAS_PER_OCTAVE
+        )
         code = model.with_nan(np.where(zero, 0, rounded(distance, 0, negative, PAL16)), nan, PAL16)
         return np.where(beta == ZERO_BLOCK, 0, code).astype(np.uint16)
 

@@ -11,8 +11,15 @@ from pal_units.model.codec import EIGHTHS, code_dtype, place_biases
 from pal_units.shapes import normal_axis
 
 
-def encode(x: ArrayLike, fmt: Format | str, *, block: int | None = None, axis: int = -1,
-           tensor_bias: int | None = None, pad: bool = False) -> PalArray:
+def encode(
+    x: ArrayLike,
+    fmt: Format | str,
+    *,
+    block: int | None = None,
+    axis: int = -1,
+    tensor_bias: int | None = None,
+    pad: bool = False,
+) -> PalArray:
     """Encode real numbers, rounding each to the nearest code.
 
     Parameters
@@ -46,8 +53,10 @@ def encode(x: ArrayLike, fmt: Format | str, *, block: int | None = None, axis: i
     length = moved.shape[-1]
     if length % fmt.block:
         if not pad:
-            raise ValueError(f"axis {axis} of length {length} must be a multiple of the block of "
-                             f"{fmt.block}; pad=True fills the last block with zeros")
+            raise ValueError(
+                f"axis {axis} of length {length} must be a multiple of the block of "
+                f"{fmt.block}; pad=True fills the last block with zeros"
+            )
         moved = np.pad(moved, [(0, 0)] * (moved.ndim - 1) + [(0, -length % fmt.block)])
     moved = kernels.contiguous(moved)
     # Long rows in pieces, so that every core has some.
@@ -59,8 +68,20 @@ def encode(x: ArrayLike, fmt: Format | str, *, block: int | None = None, axis: i
     levels, (index, shift) = fmt.levels, kernels.cells(fmt)
     bias = np.empty((len(rows), width // together), np.int32)
     kind = np.empty(bias.shape, np.int8)
-    in_pieces(kernels.biases, len(rows), rows.size, rows, together, levels, index, shift, EIGHTHS,
-              np.array(fmt.bias_candidates, np.int64), bias, kind)
+    in_pieces(
+        kernels.biases,
+        len(rows),
+        rows.size,
+        rows,
+        together,
+        levels,
+        index,
+        shift,
+        EIGHTHS,
+        np.array(fmt.bias_candidates, np.int64),
+        bias,
+        kind,
+    )
     if (kind == kernels.HAS_INFINITY).any():
         raise ValueError(f"{fmt.name} has no infinities; x holds {int(np.isinf(moved).sum())}")
     if not fmt.has_nan and ((kind == kernels.HAS_NAN) | (kind == kernels.NAN_ONLY)).any():
@@ -69,25 +90,44 @@ def encode(x: ArrayLike, fmt: Format | str, *, block: int | None = None, axis: i
     numbers = used & (kind != kernels.NAN_ONLY)
     tensor_bias, beta = place_biases(bias, used, numbers, fmt, tensor_bias)
     codes: NDArray[Any] = np.empty(rows.shape, code_dtype(fmt))
-    in_pieces(kernels.codes, len(rows), rows.size, rows, np.where(used, beta, 0) + tensor_bias,
-              together, levels, index, shift, EIGHTHS, fmt.sign_bit, codes)
+    in_pieces(
+        kernels.codes,
+        len(rows),
+        rows.size,
+        rows,
+        np.where(used, beta, 0) + tensor_bias,
+        together,
+        levels,
+        index,
+        shift,
+        EIGHTHS,
+        fmt.sign_bit,
+        codes,
+    )
     shape = moved.shape
     codes = codes.reshape(shape)[..., :length]
     biases = beta.astype(np.int8) if fmt.block > 1 else np.zeros(codes.shape, np.int8)
-    return PalArray(np.moveaxis(codes, -1, axis),
-                    np.moveaxis(biases.reshape(*shape[:-1], shape[-1] // fmt.block), -1, axis),
-                    tensor_bias, fmt, axis)
+    return PalArray(
+        np.moveaxis(codes, -1, axis),
+        np.moveaxis(biases.reshape(*shape[:-1], shape[-1] // fmt.block), -1, axis),
+        tensor_bias,
+        fmt,
+        axis,
+    )
 
 
 def _real(x: ArrayLike) -> NDArray[Any]:
     """``x`` as an array of numbers that float64 holds."""
     if _any_masked(x):
-        raise TypeError("x has masked elements, which PAL has not: give x.filled(0), or "
-                        "x.filled(np.nan) where the format has NaN")
+        raise TypeError(
+            "x has masked elements, which PAL has not: give x.filled(0), or "
+            "x.filled(np.nan) where the format has NaN"
+        )
     values = np.asarray(x)
     # Types of other packages (bfloat16, float8) are of kind V.
     if values.dtype.kind not in "fiu" and not (
-            values.dtype.kind == "V" and np.can_cast(values.dtype, np.float64)):
+        values.dtype.kind == "V" and np.can_cast(values.dtype, np.float64)
+    ):
         raise TypeError(f"x must hold real numbers, not {values.dtype}")
     if values.dtype.kind == "f" and values.dtype.itemsize > 8:
         with np.errstate(over="ignore", under="ignore"):

@@ -99,11 +99,13 @@ class Format:
         if self.profile not in ("U", "T"):
             raise ValueError(f"profile must be 'U' or 'T', not {self.profile!r}")
         if self.profile == "T" and self.fraction_bits != self.n - 3:
-            raise ValueError(f"profile T needs fraction_bits = n - 3 = {self.n - 3}, "
-                             f"not {self.fraction_bits}")
+            raise ValueError(
+                f"profile T needs fraction_bits = n - 3 = {self.n - 3}, not {self.fraction_bits}"
+            )
         if not 0 <= self.fraction_bits <= self.n - 1:
-            raise ValueError(f"fraction_bits must be 0 to n - 1 = {self.n - 1}, "
-                             f"not {self.fraction_bits}")
+            raise ValueError(
+                f"fraction_bits must be 0 to n - 1 = {self.n - 1}, not {self.fraction_bits}"
+            )
         if self.block < 1:
             raise ValueError(f"block must be at least 1 element, not {self.block}")
         check_bias_step(self.bias_step)
@@ -219,8 +221,9 @@ def format_of(fmt: "Format | str") -> Format:
     if not isinstance(fmt, str):
         raise TypeError(f"fmt must be a Format or its name, not {reprlib.repr(fmt)}")
     if fmt not in FORMATS:
-        raise ValueError(f"no format {reprlib.repr(fmt)}; there are {', '.join(FORMATS)}, and any "
-                         "Format(...)")
+        raise ValueError(
+            f"no format {reprlib.repr(fmt)}; there are {', '.join(FORMATS)}, and any Format(...)"
+        )
     return FORMATS[fmt]
 
 
@@ -240,9 +243,16 @@ def widening(fmt: Format, target: Format) -> tuple[int, int]:
         fill = target.m_max - (fmt.m_max << max(shift, 0))
     m = np.arange(1, fmt.m_max + 1)
     wide = m << max(shift, 0) | max(fill, 0)
-    if fmt.profile != target.profile or shift < 0 or fill < 0 or wide.max() > target.m_max \
-            or (target.lambdas[wide] != fmt.lambdas[m] << max(
-                target.fraction_bits - fmt.fraction_bits, 0)).any():
+    if (
+        fmt.profile != target.profile
+        or shift < 0
+        or fill < 0
+        or wide.max() > target.m_max
+        or (
+            target.lambdas[wide]
+            != fmt.lambdas[m] << max(target.fraction_bits - fmt.fraction_bits, 0)
+        ).any()
+    ):
         raise ValueError(f"codes of {fmt.name} are not codes of {target.name}")
     return shift, fill
 
@@ -283,20 +293,28 @@ class DotParams:
             if getattr(self, field.name) is not None or field.name != "operand_octaves":
                 object.__setattr__(self, field.name, whole(field.name, getattr(self, field.name)))
         check_bias_step(self.bias_step)
-        for name, least, most in (("fraction_bits", 0, 10), ("antilog_bits", 0, 30),
-                                  ("product_bits", 1, 31), ("guard_bits", 0, 32),
-                                  ("accumulator_bits", 2, 64)):
+        for name, least, most in (
+            ("fraction_bits", 0, 10),
+            ("antilog_bits", 0, 30),
+            ("product_bits", 1, 31),
+            ("guard_bits", 0, 32),
+            ("accumulator_bits", 2, 64),
+        ):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be {least} to {most}, not {getattr(self, name)}")
         octaves = self.operand_octaves
         if octaves is not None and (octaves < 2 or octaves & (octaves - 1)):
             raise ValueError(f"operand_octaves must be a power of two above 1, not {octaves}")
         if self.product_bits <= self.antilog_bits:
-            raise ValueError(f"product_bits must exceed antilog_bits, not {self.product_bits} "
-                             f"<= {self.antilog_bits}")
+            raise ValueError(
+                f"product_bits must exceed antilog_bits, not {self.product_bits} "
+                f"<= {self.antilog_bits}"
+            )
         if self.fraction_bits < self.bias_bits:
-            raise ValueError(f"biases in steps of {self.bias_step}/8 octave need fraction_bits "
-                             f">= {self.bias_bits}, not {self.fraction_bits}")
+            raise ValueError(
+                f"biases in steps of {self.bias_step}/8 octave need fraction_bits "
+                f">= {self.bias_bits}, not {self.fraction_bits}"
+            )
 
     @property
     def bias_bits(self) -> int:
@@ -335,8 +353,8 @@ def dot_params(fmt: Format | str, other: Format | str | None = None) -> DotParam
     other = fmt if other is None else format_of(other)
     finer = max(fmt, other, key=lambda f: f.fraction_bits)
     params = DOT_PARAMS.get(finer.name) or DotParams(
-        finer.fraction_bits, finer.fraction_bits + 1, bias_step=max(BIAS_STEPS))
+        finer.fraction_bits, finer.fraction_bits + 1, bias_step=max(BIAS_STEPS)
+    )
     bias_step = min(fmt.bias_step, other.bias_step, params.bias_step)
     bias_bits = (BIAS_PER_OCTAVE // bias_step).bit_length() - 1
-    return replace(params, fraction_bits=max(params.fraction_bits, bias_bits),
-                   bias_step=bias_step)
+    return replace(params, fraction_bits=max(params.fraction_bits, bias_bits), bias_step=bias_step)

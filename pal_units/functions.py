@@ -36,21 +36,29 @@ def _result(codes16: NDArray[np.uint16], tensor_bias: int, like: PalArray) -> Pa
     octaves = tensor_bias // BIAS_PER_OCTAVE
     values = model.decode16(codes16, tensor_bias - BIAS_PER_OCTAVE * octaves)
     found = encode(values, like.fmt, axis=like.axis, pad=True)
-    return PalArray(found.codes, found.biases, found.tensor_bias + BIAS_PER_OCTAVE * octaves,
-                    like.fmt, like.axis)
+    return PalArray(
+        found.codes,
+        found.biases,
+        found.tensor_bias + BIAS_PER_OCTAVE * octaves,
+        like.fmt,
+        like.axis,
+    )
 
 
 def _check(*operands: Any) -> None:
     if not all(isinstance(v, PalArray) for v in operands):
-        raise TypeError("operands must be PalArrays, not "
-                        + " and ".join(type(v).__name__ for v in operands))
+        raise TypeError(
+            "operands must be PalArrays, not " + " and ".join(type(v).__name__ for v in operands)
+        )
 
 
 def _check_alike(a: PalArray, b: PalArray) -> None:
     _check(a, b)
     if (a.shape, a.fmt, a.axis) != (b.shape, b.fmt, b.axis):
-        raise ValueError("operands must agree in shape, format and block axis, not "
-                         f"{a.shape} {a.fmt.name} {a.axis} and {b.shape} {b.fmt.name} {b.axis}")
+        raise ValueError(
+            "operands must agree in shape, format and block axis, not "
+            f"{a.shape} {a.fmt.name} {a.axis} and {b.shape} {b.fmt.name} {b.axis}"
+        )
 
 
 def multiply(a: PalArray, b: PalArray) -> PalArray:
@@ -170,8 +178,10 @@ def log2(a: PalArray) -> PalArray:
     x = a.codes16(a.tensor_bias)
     lam = fields(x, PAL16)[0][x != 0]
     # The log of largest magnitude is that of the largest or of the least value.
-    ends = a.tensor_bias / BIAS_PER_OCTAVE - np.array([lam.min(initial=PAL16.m_max),
-                                                       lam.max(initial=0)]) / 1024
+    ends = (
+        a.tensor_bias / BIAS_PER_OCTAVE
+        - np.array([lam.min(initial=PAL16.m_max), lam.max(initial=0)]) / 1024
+    )
     bias = int(model.bias_for(max(np.abs(ends).max(), 2.0**-PAL16.fraction_bits)))
     code = model.log2(x, a.tensor_bias, bias, PAL16)
     return _result(np.where(x == 0, PAL16.sign_bit, code).astype(np.uint16), bias, a)

@@ -43,6 +43,13 @@ def finfo(fmt: Format | str) -> FormatInfo:
     worst = float(((levels[1:] - levels[:-1]) / (levels[1:] + levels[:-1])).max())
     step = np.log(2) / 2.0**fmt.fraction_bits
     return FormatInfo(
-        fmt.name, fmt.n, fmt.n + (8 / fmt.block if fmt.block > 1 else 0),
-        fmt.m_max, float(levels[-1]), float(levels[0]),
-        fmt.lambda_max / 2.0**fmt.fraction_bits, worst, float(10 * np.log10(step**2 / 12)))
+        fmt.name,
+        fmt.n,
+        fmt.n + (8 / fmt.block if fmt.block > 1 else 0),
+        fmt.m_max,
+        float(levels[-1]),
+        float(levels[0]),
+        fmt.lambda_max / 2.0**fmt.fraction_bits,
+        worst,
+        float(10 * np.log10(step**2 / 12)),
+    )

@@ -72,7 +72,7 @@ def biases(start, stop, x, block, levels, index, shift, eighths, candidates, bia
     """
     for r in range(start, stop):
         for b in range(x.shape[1] // block):
-            part = x[r, b * block:(b + 1) * block]
+            part = x[r, b * block : (b + 1) * block]
             amax, nan = 0.0, False
             for v in part:
                 if np.isnan(v):
@@ -131,8 +131,9 @@ def codes(start, stop, x, bias, block, levels, index, shift, eighths, sign_bit, 
 
 
 @compiled
-def accumulate(start, stop, a, beta_a, b, beta_b, products, block, guard_bits, zero_block, sums,
-               out):
+def accumulate(
+    start, stop, a, beta_a, b, beta_b, products, block, guard_bits, zero_block, sums, out
+):
     """Accumulators of codes ``a`` (M, K) and ``b`` (K, N), into ``out`` (M, N), int64.
 
     ``products[eighths, code_a, code_b]`` are the integer products; biases are
@@ -154,7 +155,7 @@ def accumulate(start, stop, a, beta_a, b, beta_b, products, block, guard_bits, z
                 table[j] = down[j] % eighths * codes_a * codes_b
                 total[j] = 0
             for k in range(block_index * block, min((block_index + 1) * block, a.shape[1])):
-                row = flat[np.int64(a[i, k]) * codes_b:]
+                row = flat[np.int64(a[i, k]) * codes_b :]
                 for j in range(columns):
                     total[j] += row[table[j] + b[k, j]]
             for j in range(columns):

@@ -51,8 +51,9 @@ def _release() -> None:
 os.register_at_fork(before=_lock, after_in_parent=_release, after_in_child=_release)
 
 
-def compiled(function: Callable | None = None, *, sources: tuple[Path, ...] = (),
-             **options: Any) -> Any:
+def compiled(
+    function: Callable | None = None, *, sources: tuple[Path, ...] = (), **options: Any
+) -> Any:
     """A function compiled at its first call, as a decorator with or without options.
 
     The machine code is kept beside the source, or in the user's cache; where neither can be
@@ -84,8 +85,9 @@ def code_directory(sources: tuple[Path, ...]) -> str | None:
     A copy of them is another version: numba goes by their times.
     """
     times = repr([path.stat().st_mtime for path in sources]).encode()
-    digest = hashlib.sha256(b"".join((times, *(path.read_bytes() for path in sources)))
-                            ).hexdigest()[:16]
+    digest = hashlib.sha256(
+        b"".join((times, *(path.read_bytes() for path in sources)))
+    ).hexdigest()[:16]
     beside = sources[0].parent / "__pycache__"
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     for place in (Path(config.CACHE_DIR or beside), Path(home, "pal-spu")):
@@ -135,11 +137,13 @@ def _with_digest(save: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]
     def checked(key: Any, data: Any) -> None:
         content = dumps(data)
         save(key, (_digest(key, content), content))
+
     return checked
 
 
 def _checked(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """What ``_with_digest`` kept under a key, None if nothing; ``ValueError`` if it is damaged."""
+
     def checked(key: Any) -> Any:
         kept = load(key)
         if kept is None:
@@ -148,6 +152,7 @@ def _checked(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if digest != _digest(key, content):
             raise ValueError("a damaged file of the cache")
         return pickle.loads(content)
+
     return checked
 
 
@@ -163,8 +168,9 @@ def in_pieces(kernel: Callable[..., object], count: int, work: int, *arguments: 
         edges = [count * i // pieces for i in range(pieces + 1)]
         try:
             with ThreadPoolExecutor(threads) as pool:
-                for _ in pool.map(lambda start, stop: kernel(start, stop, *arguments),
-                                  edges[:-1], edges[1:]):
+                for _ in pool.map(
+                    lambda start, stop: kernel(start, stop, *arguments), edges[:-1], edges[1:]
+                ):
                     pass
             return
         except RuntimeError:  # no thread can be started: a limit, or Python is ending

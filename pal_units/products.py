@@ -10,8 +10,9 @@ from pal_units.array import PalArray
 from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams, dot_params
 
 
-def accumulate(a: PalArray, b: PalArray, params: DotParams | None = None
-               ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def accumulate(
+    a: PalArray, b: PalArray, params: DotParams | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Accumulators and NaN flags of ``a @ b``, bit for bit those of the hardware's dot units.
 
     A sum that leaves ``params.accumulator_bits`` on its way and comes back is taken as it ends, as
@@ -37,19 +38,33 @@ def accumulate(a: PalArray, b: PalArray, params: DotParams | None = None
     params = _checked(a, b, params)
     rows, inner, columns = *a.shape, b.shape[1]
     if params.sum_bits(max(inner, 1)) + params.guard_bits > 64:
-        raise OverflowError(f"sums of {inner} products of {params.product_bits} bits with "
-                            f"{params.guard_bits} guard bits may not fit 64 bits")
+        raise OverflowError(
+            f"sums of {inner} products of {params.product_bits} bits with "
+            f"{params.guard_bits} guard bits may not fit 64 bits"
+        )
     sums = np.empty(0, np.int32 if params.sum_bits(a.fmt.block) <= 32 else np.int64)
     total = np.empty((rows, columns), np.int64)
-    in_pieces(kernels.accumulate, rows, rows * inner * columns,
-              np.ascontiguousarray(a.codes), np.ascontiguousarray(a.biases),
-              np.ascontiguousarray(b.codes), np.ascontiguousarray(b.biases),
-              model.product_tables(a.fmt, b.fmt, params), a.fmt.block, params.guard_bits,
-              ZERO_BLOCK, sums, total)
+    in_pieces(
+        kernels.accumulate,
+        rows,
+        rows * inner * columns,
+        np.ascontiguousarray(a.codes),
+        np.ascontiguousarray(a.biases),
+        np.ascontiguousarray(b.codes),
+        np.ascontiguousarray(b.biases),
+        model.product_tables(a.fmt, b.fmt, params),
+        a.fmt.block,
+        params.guard_bits,
+        ZERO_BLOCK,
+        sums,
+        total,
+    )
     limit = 1 << (params.accumulator_bits - 1)
     if total.size and (total.max() >= limit or total.min() < -limit):
-        raise OverflowError(f"a sum needs more than {params.accumulator_bits} accumulator bits; "
-                            "give params with more")
+        raise OverflowError(
+            f"a sum needs more than {params.accumulator_bits} accumulator bits; "
+            "give params with more"
+        )
     return total, _nan_results(a, b)
 
 
@@ -65,8 +80,9 @@ def _checked(a: PalArray, b: PalArray, params: DotParams | None) -> DotParams:
     if a.shape[1] != b.shape[0]:
         raise ValueError(f"inner dimensions differ: {a.shape} @ {b.shape}")
     if a.axis != 1 or b.axis != 0:
-        raise ValueError("blocks must lie along the summed axis: axis 1 of a, 0 of b, not "
-                         f"{a.axis} and {b.axis}")
+        raise ValueError(
+            f"blocks must lie along the summed axis: axis 1 of a, 0 of b, not {a.axis} and {b.axis}"
+        )
     if a.fmt.block != b.fmt.block:
         raise ValueError(f"blocks differ: {a.fmt.block} and {b.fmt.block}")
     if params is None:
@@ -76,8 +92,10 @@ def _checked(a: PalArray, b: PalArray, params: DotParams | None) -> DotParams:
     for name, operand in (("a", a), ("b", b)):
         used = operand.biases[operand.biases != ZERO_BLOCK]
         if (used % params.bias_step).any():
-            raise ValueError(f"block biases of {name} are finer than the bias_step of "
-                             f"{params.bias_step} of params")
+            raise ValueError(
+                f"block biases of {name} are finer than the bias_step of "
+                f"{params.bias_step} of params"
+            )
     return params
 
 
@@ -90,8 +108,10 @@ def _nan_results(a: PalArray, b: PalArray) -> NDArray[np.bool_]:
     in_a = np.logical_or.reduceat(nan_a, starts, axis=1)
     in_b = np.logical_or.reduceat(nan_b, starts, axis=0)
     used_a, used_b = a.biases != ZERO_BLOCK, b.biases != ZERO_BLOCK
-    return ((in_a & used_a).astype(int) @ used_b.astype(int)
-            + used_a.astype(int) @ (in_b & used_b).astype(int)) > 0
+    return (
+        (in_a & used_a).astype(int) @ used_b.astype(int)
+        + used_a.astype(int) @ (in_b & used_b).astype(int)
+    ) > 0
 
 
 def matmul(a: PalArray, b: PalArray, params: DotParams | None = None) -> NDArray[np.float64]:
@@ -106,8 +126,9 @@ def matmul(a: PalArray, b: PalArray, params: DotParams | None = None) -> NDArray
     with np.errstate(over="ignore"):
         result = np.where(nan, np.nan, model.scaled(total * np.exp2(-rest), bias))
     if np.isinf(result).any():
-        raise OverflowError("a result is beyond float64: tensor biases are "
-                            f"{a.tensor_bias} and {b.tensor_bias}")
+        raise OverflowError(
+            f"a result is beyond float64: tensor biases are {a.tensor_bias} and {b.tensor_bias}"
+        )
     return result
 
 

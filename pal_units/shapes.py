@@ -20,8 +20,9 @@ def normal_axis(axis: Any, ndim: int) -> int:
     return axis % ndim
 
 
-def indices(index: Any, shape: tuple[int, ...], axis: int, block: int
-            ) -> tuple[tuple[Any, ...], tuple[Any, ...], int]:
+def indices(
+    index: Any, shape: tuple[int, ...], axis: int, block: int
+) -> tuple[tuple[Any, ...], tuple[Any, ...], int]:
     """Indices into codes and block biases that mean ``index``, and the block axis of the result.
 
     Along ``axis`` an index is a slice of whole blocks; where a block is one element, anything.
@@ -38,20 +39,26 @@ def indices(index: Any, shape: tuple[int, ...], axis: int, block: int
     if block == 1:
         in_biases = items
     else:
-        in_biases = [*items[:place], _blocks(items[place], shape[axis], axis, block),
-                     *items[place + 1:]]
+        in_biases = [
+            *items[:place],
+            _blocks(items[place], shape[axis], axis, block),
+            *items[place + 1 :],
+        ]
     # Where the block axis goes shows in how its length changes a result's shape.
     found = axis
     if isinstance(items[place], slice):
-        whole_axis = (*items[:place], slice(None), *items[place + 1:])
-        shapes = [np.broadcast_to(np.False_, (*shape[:axis], n, *shape[axis + 1:]))[
-            whole_axis].shape for n in (1, 2)]
+        whole_axis = (*items[:place], slice(None), *items[place + 1 :])
+        shapes = [
+            np.broadcast_to(np.False_, (*shape[:axis], n, *shape[axis + 1 :]))[whole_axis].shape
+            for n in (1, 2)
+        ]
         found = next(i for i, (m, n) in enumerate(zip(*shapes, strict=True)) if m != n)
     else:
         result = np.broadcast_to(np.False_, shape)[tuple(items)].ndim
         if not result:
-            raise ValueError("a PalArray has at least one axis: take a slice of one element, or "
-                             "index .decode()")
+            raise ValueError(
+                "a PalArray has at least one axis: take a slice of one element, or index .decode()"
+            )
         found = min(axis, result - 1)
     return tuple(items), tuple(in_biases), found
 
@@ -66,15 +73,19 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
     if missing < 0:
         raise IndexError(f"too many indices: the array has {ndim} axes")
     at = ellipses[0] if ellipses else len(items)
-    return [*items[:at], *[slice(None)] * missing, *items[at + 1:]]
+    return [*items[:at], *[slice(None)] * missing, *items[at + 1 :]]
 
 
 def _item(item: Any) -> Any:
     if item is None or item is Ellipsis:
         return item
     if isinstance(item, slice):
-        return slice(*(None if v is None else whole("a slice's bound", v)
-                       for v in (item.start, item.stop, item.step)))
+        return slice(
+            *(
+                None if v is None else whole("a slice's bound", v)
+                for v in (item.start, item.stop, item.step)
+            )
+        )
     if not isinstance(item, (bool, np.bool_)):
         if hasattr(item, "__index__") and not getattr(item, "ndim", 0):
             return operator.index(item)
@@ -83,8 +94,10 @@ def _item(item: Any) -> Any:
             array = array.astype(np.intp)
         if array.ndim and array.dtype.kind in "iub":
             return array
-    raise TypeError("an index is made of integers, slices, ellipsis, None and arrays of integers "
-                    f"or booleans, not {reprlib.repr(item)}")
+    raise TypeError(
+        "an index is made of integers, slices, ellipsis, None and arrays of integers "
+        f"or booleans, not {reprlib.repr(item)}"
+    )
 
 
 def _consumed(item: Any) -> int:
@@ -112,15 +125,18 @@ def reshaped_axis(shape: tuple[int, ...], axis: int, block: int, new: tuple[int,
 
     Raises ``ValueError`` if blocks would not lie along an axis, whole and in order.
     """
-    behind = _size(shape[axis + 1:])
+    behind = _size(shape[axis + 1 :])
     for i, length in enumerate(new):
-        if _size(new[i + 1:]) == behind and (length == shape[axis] or
-                                             not (length % block or shape[axis] % block)):
+        if _size(new[i + 1 :]) == behind and (
+            length == shape[axis] or not (length % block or shape[axis] % block)
+        ):
             return i
     if block == 1:
         return min(axis, len(new) - 1)
-    raise ValueError(f"reshape from {shape} to {new} would cut the blocks of {block} along axis "
-                     f"{axis}; encode anew, or reshape .decode()")
+    raise ValueError(
+        f"reshape from {shape} to {new} would cut the blocks of {block} along axis "
+        f"{axis}; encode anew, or reshape .decode()"
+    )
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -1,9 +1,9 @@
 """PAL arrays in files: an ``.npz`` of codes, biases and a description, without pickles.
 
-    description: JSON: version, format (name, n, profile, fraction_bits, block, bias_step),
-        tensor_bias, axis
-    codes: uint8 or uint16, the shape of the array
-    biases: int8; absent where a block is one element
+description: JSON: version, format (name, n, profile, fraction_bits, block, bias_step),
+    tensor_bias, axis
+codes: uint8 or uint16, the shape of the array
+biases: int8; absent where a block is one element
 """
 
 import json
@@ -29,8 +29,9 @@ def save(file: str | PathLike[str] | BinaryIO, a: PalArray) -> None:
     """
     if not isinstance(a, PalArray):
         raise TypeError(f"save takes a PalArray, not {type(a).__name__}")
-    description = json.dumps({"version": VERSION, "format": asdict(a.fmt),
-                              "tensor_bias": a.tensor_bias, "axis": a.axis})
+    description = json.dumps(
+        {"version": VERSION, "format": asdict(a.fmt), "tensor_bias": a.tensor_bias, "axis": a.axis}
+    )
     parts = {"description": np.array(description), "codes": a.codes}
     if a.fmt.block > 1:
         parts["biases"] = a.biases

@@ -58,8 +58,7 @@ def antilog(fraction_bits: int, antilog_bits: int) -> np.ndarray:
     Significands of ``2^(-r / 2^P)`` but for a constant factor, so that all of them lie in
     one octave, ``2^L..2^(L+1) - 1``; ``c`` is ``antilog_gain``.
     """
-    return _round(_antilog(fraction_bits, antilog_bits,
-                           antilog_gain(fraction_bits, antilog_bits)))
+    return _round(_antilog(fraction_bits, antilog_bits, antilog_gain(fraction_bits, antilog_bits)))
 
 
 def octaves_below(params: DotParams) -> float:
@@ -69,9 +68,11 @@ def octaves_below(params: DotParams) -> float:
     """
     if not isinstance(params, DotParams):
         raise TypeError(f"params must be DotParams, not {type(params).__name__}")
-    units = (params.product_bits + params.guard_bits << PAL16.fraction_bits) \
-        - (1 << (PAL16.fraction_bits - params.fraction_bits)) \
+    units = (
+        (params.product_bits + params.guard_bits << PAL16.fraction_bits)
+        - (1 << (PAL16.fraction_bits - params.fraction_bits))
         + antilog_gain(params.fraction_bits, params.antilog_bits)
+    )
     return units / 2.0**PAL16.fraction_bits
 
 
@@ -155,7 +156,7 @@ def log_add(fraction_bits: int) -> tuple[np.ndarray, np.ndarray]:
     ratio = np.exp2(-np.arange(1, 16 * unit) / unit)
     grow = _round(unit * np.log1p(np.append(1.0, ratio)) / np.log(2))
     shrink = _round(-unit * np.log1p(-ratio) / np.log(2))
-    return grow[:np.count_nonzero(grow)], np.append(0, shrink[:np.count_nonzero(shrink)])
+    return grow[: np.count_nonzero(grow)], np.append(0, shrink[: np.count_nonzero(shrink)])
 
 
 #: Fraction bits of a log that holds biases, in 1/8 octave, exactly.
@@ -216,9 +217,11 @@ def rounding_thresholds(fmt: Format) -> np.ndarray:
     lambdas = fmt.lambdas[1:] * (unit >> fmt.fraction_bits)
     # Gap of each level to the one below; below the least level there is zero.
     gaps = np.append(1 << 20, lambdas[:-1] - lambdas[1:])
-    phases = {((j * unit // BIAS_PER_OCTAVE - lam) % unit, gap)
-              for lam, gap in zip(lambdas.tolist(), gaps.tolist(), strict=True)
-              for j in range(BIAS_PER_OCTAVE)}
+    phases = {
+        ((j * unit // BIAS_PER_OCTAVE - lam) % unit, gap)
+        for lam, gap in zip(lambdas.tolist(), gaps.tolist(), strict=True)
+        for j in range(BIAS_PER_OCTAVE)
+    }
     middles = np.array([2 ** (phase / unit) * (1 + 2 ** (-gap / unit)) for phase, gap in phases])
     mantissas = middles / np.exp2(np.floor(np.log2(middles))) - 1
     above = np.floor(mantissas * 2.0**FLOAT_MANTISSA_BITS).astype(np.int64) + 1

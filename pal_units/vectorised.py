@@ -47,8 +47,9 @@ def _nearest(a: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.
     return np.where((up < down) | ((up == down) & (above % 2 == 0)), above, above - 1)
 
 
-def _scaled(v: NDArray[np.float64], eighth: NDArray[np.float64], octaves: NDArray[np.int64]
-            ) -> NDArray[np.float64]:
+def _scaled(
+    v: NDArray[np.float64], eighth: NDArray[np.float64], octaves: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """``v * 2^octaves * eighth``, by two powers around it that neither over- nor underflow."""
     octaves = np.clip(octaves, -2044, 2044)
     half = octaves // 2
@@ -63,8 +64,9 @@ def biases(start, stop, x, block, levels, index, shift, eighths, candidates, bia
     amax = np.where(nan, 0.0, np.abs(blocks)).max(axis=2, initial=0.0)
     nan, infinite = nan.any(axis=2), np.isinf(amax)
     # As numbered in ``kernels``.
-    kind[start:stop] = np.where(amax == 0, np.where(nan, 1, 0), np.where(
-        infinite, 4, np.where(nan, 3, 2)))
+    kind[start:stop] = np.where(
+        amax == 0, np.where(nan, 1, 0), np.where(infinite, 4, np.where(nan, 3, 2))
+    )
     sized = (amax > 0) & ~infinite
     bias[start:stop] = 0
     if not sized.any():
@@ -98,8 +100,9 @@ def codes(start, stop, x, bias, block, levels, index, shift, eighths, sign_bit, 
     out[start:stop] = np.where(nan, sign_bit, np.where((v < 0) & (m > 0), m | sign_bit, m))
 
 
-def accumulate(start, stop, a, beta_a, b, beta_b, products, block, guard_bits, zero_block, sums,
-               out):
+def accumulate(
+    start, stop, a, beta_a, b, beta_b, products, block, guard_bits, zero_block, sums, out
+):
     """See ``kernels.accumulate``."""
     eighths, codes_a, codes_b = products.shape
     flat = products.ravel()

@@ -82,13 +82,17 @@ __all__ = [
 
 #: Where names of ``__all__`` come from that are not of ``pal_units``.
 _FROM = {
-    "Architecture": "spu.arch.params", "GoldenEngine": "spu.engine.array",
-    "Package": "spu.arch.package.compiled", "Pipeline": "spu.arch.package.pipeline",
-    "UserError": "spu.arch.errors", "load_package": "spu.arch.package.store",
+    "Architecture": "spu.arch.params",
+    "GoldenEngine": "spu.engine.array",
+    "Package": "spu.arch.package.compiled",
+    "Pipeline": "spu.arch.package.pipeline",
+    "UserError": "spu.arch.errors",
+    "load_package": "spu.arch.package.store",
     "save_package": "spu.arch.package.store",
 }
 
 if not TYPE_CHECKING:  # or any name would be one of this module's
+
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -97,8 +101,9 @@ if not TYPE_CHECKING:  # or any name would be one of this module's
 
             found = version("pal-spu")
         else:
-            found = getattr(import_module(_FROM.get(name, "pal_units")),
-                            name.removesuffix("_package"))
+            found = getattr(
+                import_module(_FROM.get(name, "pal_units")), name.removesuffix("_package")
+            )
         globals()[name] = found
         return found
 
@@ -123,12 +128,19 @@ def architecture(given: "str | Path | Architecture") -> "Architecture":
     return array(str(given))
 
 
-def compile(model: str | Path, arch: "str | Path | Architecture" = "basic",
-            strategy: Literal["auto", "pipeline", "steps"] = "auto", *,
-            fmt: "str | Format" = "PAL8T", seed: int = 0, input_max: float | None = None,
-            batch: int | None = None, dims: Mapping[str, int] | None = None,
-            calibrate: "Mapping[str, NDArray] | None" = None, budget: float | None = None
-            ) -> "Package | Pipeline":
+def compile(
+    model: str | Path,
+    arch: "str | Path | Architecture" = "basic",
+    strategy: Literal["auto", "pipeline", "steps"] = "auto",
+    *,
+    fmt: "str | Format" = "PAL8T",
+    seed: int = 0,
+    input_max: float | None = None,
+    batch: int | None = None,
+    dims: Mapping[str, int] | None = None,
+    calibrate: "Mapping[str, NDArray] | None" = None,
+    budget: float | None = None,
+) -> "Package | Pipeline":
     """Compile an ONNX model for an array; needs the extra ``onnx``.
 
     Parameters
@@ -152,12 +164,25 @@ def compile(model: str | Path, arch: "str | Path | Architecture" = "basic",
     require("onnx")
     from compiler.build import compile_file
 
-    return compile_file(Path(model), architecture(arch), strategy, _format(fmt), batch, dims,
-                        seed=seed, input_max=input_max, calibrate=calibrate, budget=budget)
+    return compile_file(
+        Path(model),
+        architecture(arch),
+        strategy,
+        _format(fmt),
+        batch,
+        dims,
+        seed=seed,
+        input_max=input_max,
+        calibrate=calibrate,
+        budget=budget,
+    )
 
 
-def run(package: "Package | Pipeline | str | Path", inputs: "ArrayLike | Mapping[str, NDArray]",
-        engine: "Literal['golden', 'rtl'] | Engine" = "golden") -> "dict[str, NDArray]":
+def run(
+    package: "Package | Pipeline | str | Path",
+    inputs: "ArrayLike | Mapping[str, NDArray]",
+    engine: "Literal['golden', 'rtl'] | Engine" = "golden",
+) -> "dict[str, NDArray]":
     """Outputs by name of a compiled model, or of the directory that holds it.
 
     ``inputs``: by name, or the one that a model with a single input takes; of a ``Pipeline``
@@ -199,9 +224,15 @@ def run(package: "Package | Pipeline | str | Path", inputs: "ArrayLike | Mapping
         return run_package(ready, RtlEngine(ready.arch, work=work), given)
 
 
-def map(graph: "str | Path | Mapping[str, Any] | Dataflow", grid: str = "4x4",
-        arch: "str | Path | Architecture | None" = None, *, unit_latency: bool = False,
-        seed: int = 0, seconds: float = 60.0) -> "Mapped":
+def map(
+    graph: "str | Path | Mapping[str, Any] | Dataflow",
+    grid: str = "4x4",
+    arch: "str | Path | Architecture | None" = None,
+    *,
+    unit_latency: bool = False,
+    seed: int = 0,
+    seconds: float = 60.0,
+) -> "Mapped":
     """Map a loop body and execute the program; needs the extra ``map``.
 
     ``graph``: a dataflow graph, its JSON, or the file.  It is mapped to ``grid``, rows x columns of
@@ -219,8 +250,13 @@ def map(graph: "str | Path | Mapping[str, Any] | Dataflow", grid: str = "4x4",
     from compiler.ir.dataflow import Dataflow, from_json, load
     from compiler.map.loop import kernels, mapper
 
-    wanted = graph if isinstance(graph, Dataflow) else load(Path(graph)) if isinstance(
-        graph, str | Path) else from_json(graph)
+    wanted = (
+        graph
+        if isinstance(graph, Dataflow)
+        else load(Path(graph))
+        if isinstance(graph, str | Path)
+        else from_json(graph)
+    )
     if arch is None:
         tiles = mapper.grid_architecture(*mapper.parse_grid(grid), "all")
         return mapper.map_dataflow(wanted, tiles, unit_latency, seed, seconds=seconds)
@@ -236,6 +272,8 @@ def _format(given: "str | Format") -> "Format":
 
     found = FORMATS.get(given) if isinstance(given, str) else given
     if found not in MATRIX_FORMATS:
-        raise UserError(f"fmt must be one of {', '.join(f.name for f in MATRIX_FORMATS)}, not "
-                        f"{getattr(given, 'name', given)!r}")
+        raise UserError(
+            f"fmt must be one of {', '.join(f.name for f in MATRIX_FORMATS)}, not "
+            f"{getattr(given, 'name', given)!r}"
+        )
     return found

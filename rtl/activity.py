@@ -66,11 +66,15 @@ class Simulator:
                 if len(cell.inputs) > MAX_INPUTS:
                     raise UnknownCell(f"cell {cell.name} has more than {MAX_INPUTS} inputs")
                 sources = [pins[p] for p in cell.inputs]
-                gates += [(pins[pin], sources, table) for pin, table in cell.tables.items()
-                          if pin in pins]
+                gates += [
+                    (pins[pin], sources, table) for pin, table in cell.tables.items() if pin in pins
+                ]
             elif cell.data:
-                self._flops += [(pins[cell.data], pins[pin], int(function == INVERTED_STATE))
-                                for pin, function in cell.functions.items() if pin in pins]
+                self._flops += [
+                    (pins[cell.data], pins[pin], int(function == INVERTED_STATE))
+                    for pin, function in cell.functions.items()
+                    if pin in pins
+                ]
             else:
                 raise UnknownCell(f"cell {cell.name} is no D flip-flop")
         self._gates = _ordered(gates)
@@ -86,10 +90,13 @@ class Simulator:
     def _arrays(self) -> tuple[NDArray[Any], ...]:
         sources = np.zeros((len(self._gates), MAX_INPUTS), np.int32)
         for row, (_, inputs, _) in zip(sources, self._gates, strict=True):
-            row[:len(inputs)] = inputs
-        return (np.array([g[0] for g in self._gates], np.int32), sources,
-                np.array([g[2] for g in self._gates], np.uint64),
-                np.array(self._flops, np.int32).reshape(-1, 3))
+            row[: len(inputs)] = inputs
+        return (
+            np.array([g[0] for g in self._gates], np.int32),
+            sources,
+            np.array([g[2] for g in self._gates], np.uint64),
+            np.array(self._flops, np.int32).reshape(-1, 3),
+        )
 
     def run(self, inputs: Mapping[str, Sequence[int]], delay: str = "zero") -> Activity:
         """Apply one value of each input port a cycle, from a state of zeros.
@@ -106,17 +113,30 @@ class Simulator:
             bits = ports[name]["bits"]
             nets += [self._net(bit) for bit in bits]
             columns.append(_bits(values, len(bits)))
-        outputs = {name: [self._net(bit) for bit in port["bits"]]
-                   for name, port in ports.items() if port["direction"] == "output"}
+        outputs = {
+            name: [self._net(bit) for bit in port["bits"]]
+            for name, port in ports.items()
+            if port["direction"] == "output"
+        }
         seen = np.array([net for group in outputs.values() for net in group], np.int32)
         found = np.zeros((cycles, len(seen)), np.uint8)
         toggles = np.zeros(len(self._loads), np.int64)
         targets, sources, tables, flops = self._arrays
-        _simulate(targets, sources, tables, flops, np.array(nets, np.int32),
-                  np.concatenate(columns, axis=1), seen, found, toggles, delay == "unit")
+        _simulate(
+            targets,
+            sources,
+            tables,
+            flops,
+            np.array(nets, np.int32),
+            np.concatenate(columns, axis=1),
+            seen,
+            found,
+            toggles,
+            delay == "unit",
+        )
         results, at = {}, 0
         for name, group in outputs.items():
-            part = found[:, at:at + len(group)]
+            part = found[:, at : at + len(group)]
             results[name] = [int("".join(map(str, row[::-1])), 2) for row in part.tolist()]
             at += len(group)
         return Activity(results, toggles, cycles)
@@ -132,8 +152,9 @@ class Simulator:
         half = library.voltage**2 / 2
         loads, inside = np.array(self._loads), np.array(self._energy)
         total = float((activity.toggles * (half * loads + inside)).sum())
-        picojoules = (total / activity.cycles + 2 * half * self._clock_load) \
-            * library.capacitance_pf
+        picojoules = (
+            total / activity.cycles + 2 * half * self._clock_load
+        ) * library.capacitance_pf
         return picojoules / half if library.neutral else picojoules
 
 
@@ -145,8 +166,11 @@ def _ordered(gates: list[tuple[int, list[int], int]]) -> list[tuple[int, list[in
         stack = [root]
         while stack:
             i = stack[-1]
-            waiting = [] if state[i] else [driver[n] for n in gates[i][1] if n in driver
-                                           and state[driver[n]] != 2]
+            waiting = (
+                []
+                if state[i]
+                else [driver[n] for n in gates[i][1] if n in driver and state[driver[n]] != 2]
+            )
             if state[i] == 0:
                 state[i] = 1
                 if any(state[j] == 1 for j in waiting):
@@ -170,8 +194,9 @@ def _bits(values: Sequence[int], width: int) -> NDArray[np.uint8]:
 
 
 @compiled
-def _simulate(targets, sources, tables, flops, input_nets, stimulus, seen, found, toggles,
-              every_step):
+def _simulate(
+    targets, sources, tables, flops, input_nets, stimulus, seen, found, toggles, every_step
+):
     value = np.zeros(len(toggles), np.uint8)
     value[1] = 1
     following = np.zeros(len(targets), np.uint8)

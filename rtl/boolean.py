@@ -38,8 +38,10 @@ class _Parser:
             raise FunctionError(f"{self.expression!r} is not a Boolean expression")
         self.at, self.depth = 0, 0
         self.all = (1 << (1 << len(inputs))) - 1
-        self.pins = {name: sum(1 << i for i in range(1 << len(inputs)) if i >> j & 1)
-                     for j, name in enumerate(inputs)}
+        self.pins = {
+            name: sum(1 << i for i in range(1 << len(inputs)) if i >> j & 1)
+            for j, name in enumerate(inputs)
+        }
         self.pins.update({"0": 0, "1": self.all})
 
     def parse(self) -> int:

@@ -30,8 +30,9 @@ class Part:
     instances: dict[str, int]
 
 
-def breakdown(unit: wiring.Component, library: Library, parts: list[str],
-              outside: tuple[str, ...] = ()) -> list[Part]:
+def breakdown(
+    unit: wiring.Component, library: Library, parts: list[str], outside: tuple[str, ...] = ()
+) -> list[Part]:
     """Area of each part, a submodule by its dotted path, and last of the rest, ``""``.
 
     Memories that are written stay memories and count in bits; tables become logic.
@@ -42,8 +43,9 @@ def breakdown(unit: wiring.Component, library: Library, parts: list[str],
     """
     # Amaranth numbers modules whose names a signal has too: ``unit.context$73``.
     text = rtlil.convert(unit, name="unit", emit_src=False)
-    emitted = {re.sub(r"\$\d+", "", name): name
-               for name in re.findall(r"^module \\(\S+)", text, re.M)}
+    emitted = {
+        re.sub(r"\$\d+", "", name): name for name in re.findall(r"^module \\(\S+)", text, re.M)
+    }
     missing = [part for part in parts if f"unit.{part}" not in emitted]
     if missing:
         raise ValueError(f"the unit has no part {missing[0]!r}")
@@ -51,13 +53,18 @@ def breakdown(unit: wiring.Component, library: Library, parts: list[str],
     script = script_lines(library, "gates", memories=True)
     flatten = script.index("flatten")
     script[flatten:flatten] = [f"setattr -mod -set keep_hierarchy 1 {name}" for name in names]
-    script += [f"abc -liberty cells.lib -script +{_RECIPE}", "opt_clean -purge",
-               "write_json netlist.json"]
+    script += [
+        f"abc -liberty cells.lib -script +{_RECIPE}",
+        "opt_clean -purge",
+        "write_json netlist.json",
+    ]
 
     def results(folder: Path) -> list[Part]:
         modules = json.loads((folder / "netlist.json").read_text())["modules"]
-        return [_part(label, modules[name], library, {*names, *outside})
-                for name, label in names.items()]
+        return [
+            _part(label, modules[name], library, {*names, *outside})
+            for name, label in names.items()
+        ]
 
     return run_flow(unit, library, "gates", script, results)
 

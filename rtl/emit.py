@@ -26,7 +26,8 @@ def verilog(modules: Mapping[str, wiring.Component]) -> str:
         script = []
         for name, component in modules.items():
             (directory / f"{name}.il").write_text(
-                rtlil.convert(component, name=name, emit_src=False))
+                rtlil.convert(component, name=name, emit_src=False)
+            )
             script.append(f"read_rtlil {name}.il")
         script += ["proc", "memory_collect", "write_verilog -noattr out.v"]
         yosys.run("\n".join(script), directory)

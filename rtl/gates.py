@@ -84,26 +84,34 @@ def _table(kind: str, value_of_load: list[float]) -> str:
 
 def _arc(pin: str, parasitic: float, timing_type: str = "") -> str:
     delay, slew = [parasitic + load for load in _LOADS], list(_LOADS)
-    tables = [_table(f"cell_{edge}", delay) + " " + _table(f"{edge}_transition", slew)
-              for edge in ("rise", "fall")]
-    return (f'timing () {{ related_pin : "{pin}"; timing_sense : non_unate; {timing_type}'
-            f"{' '.join(tables)} }}")
+    tables = [
+        _table(f"cell_{edge}", delay) + " " + _table(f"{edge}_transition", slew)
+        for edge in ("rise", "fall")
+    ]
+    return (
+        f'timing () {{ related_pin : "{pin}"; timing_sense : non_unate; {timing_type}'
+        f"{' '.join(tables)} }}"
+    )
 
 
 def _power(parasitic: float) -> str:
     """Energy of a transition inside the gate: half of ``C V^2``, at 1 V."""
-    tables = " ".join(f'{edge}_power (scalar) {{ values("{parasitic / 2:.4f}"); }}'
-                      for edge in ("rise", "fall"))
+    tables = " ".join(
+        f'{edge}_power (scalar) {{ values("{parasitic / 2:.4f}"); }}' for edge in ("rise", "fall")
+    )
     return f"internal_power () {{ {tables} }}"
 
 
 def _cell(name: str, gate: Gate) -> str:
-    pins = [f"pin({p}) {{ direction : input; capacitance : {gate.effort:.4f}; }}"
-            for p in gate.inputs]
+    pins = [
+        f"pin({p}) {{ direction : input; capacitance : {gate.effort:.4f}; }}" for p in gate.inputs
+    ]
     for output, function in gate.function.items():
         arcs = "\n   ".join(_arc(p, gate.parasitic) for p in gate.inputs)
-        pins.append(f'pin({output}) {{ direction : output; function : "{function}"; '
-                    f"max_capacitance : 1000;\n   {_power(gate.parasitic)}\n   {arcs} }}")
+        pins.append(
+            f'pin({output}) {{ direction : output; function : "{function}"; '
+            f"max_capacitance : 1000;\n   {_power(gate.parasitic)}\n   {arcs} }}"
+        )
     body = "\n  ".join(pins)
     return f"cell({name}) {{ area : {gate.transistors / NAND2};\n  {body}\n }}"
 
@@ -117,11 +125,15 @@ def liberty() -> str:
         "  pin(CK) { direction : input; clock : true; capacitance : 2; }\n"
         "  pin(D) { direction : input; capacitance : 1; }\n"
         '  pin(Q) { direction : output; function : "IQ"; max_capacitance : 1000;\n   '
-        f"{_power(6)} {_arc('CK', 6, 'timing_type : rising_edge; ')} }}\n }}")
-    return ("library(neutral) {\n delay_model : table_lookup; time_unit : \"1ns\";\n"
-            " capacitive_load_unit(1, pf); voltage_unit : \"1V\"; current_unit : \"1mA\";\n"
-            " leakage_power_unit : \"1nW\"; pulling_resistance_unit : \"1kohm\";\n"
-            " lu_table_template(grid) { variable_1 : input_net_transition; "
-            "variable_2 : total_output_net_capacitance;\n"
-            f"  index_1(\"{_axis(_SLEWS)}\"); index_2(\"{_axis(_LOADS)}\"); }}\n "
-            + "\n ".join(cells) + "\n}\n")
+        f"{_power(6)} {_arc('CK', 6, 'timing_type : rising_edge; ')} }}\n }}"
+    )
+    return (
+        'library(neutral) {\n delay_model : table_lookup; time_unit : "1ns";\n'
+        ' capacitive_load_unit(1, pf); voltage_unit : "1V"; current_unit : "1mA";\n'
+        ' leakage_power_unit : "1nW"; pulling_resistance_unit : "1kohm";\n'
+        " lu_table_template(grid) { variable_1 : input_net_transition; "
+        "variable_2 : total_output_net_capacitance;\n"
+        f'  index_1("{_axis(_SLEWS)}"); index_2("{_axis(_LOADS)}"); }}\n '
+        + "\n ".join(cells)
+        + "\n}\n"
+    )

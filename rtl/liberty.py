@@ -24,9 +24,15 @@ _TIME_UNITS = ("1ns", "100ps", "10ps", "1ps")
 #: Functions of a flip-flop's outputs.
 STATE, INVERTED_STATE = "state", "!state"
 #: Groups of a cell that is no gate and no single flip-flop.
-_ODD_GROUPS = {"latch": "latches", "latch_bank": "latches", "statetable": "state tables",
-               "ff_bank": "flip-flop banks", "bus": "buses", "bundle": "buses",
-               "memory": "memories"}
+_ODD_GROUPS = {
+    "latch": "latches",
+    "latch_bank": "latches",
+    "statetable": "state tables",
+    "ff_bank": "flip-flop banks",
+    "bus": "buses",
+    "bundle": "buses",
+    "memory": "memories",
+}
 
 
 class _LeftOut(Exception):
@@ -105,17 +111,23 @@ class Library:
         return cell, pins[_SUM], pins[_CARRY]
 
     def _with_tables(self, inputs: int, tables: set[int]) -> list[Cell]:
-        return [c for c in self.cells.values() if c.clock is None and len(c.inputs) == inputs
-                and set(c.tables.values()) == tables]
+        return [
+            c
+            for c in self.cells.values()
+            if c.clock is None and len(c.inputs) == inputs and set(c.tables.values()) == tables
+        ]
 
     def remarks(self) -> list[str]:
         """Lines that say what was assumed, and how many cells were left out and why."""
         lines = list(self.notes)
         if self.left_out:
             total = sum(map(len, self.left_out.values()))
-            reasons = "; ".join(f"{len(found)} with {reason} ({', '.join(found[:3])}"
-                                + ", ..." * (len(found) > 3) + ")"
-                                for reason, found in self.left_out.items())
+            reasons = "; ".join(
+                f"{len(found)} with {reason} ({', '.join(found[:3])}"
+                + ", ..." * (len(found) > 3)
+                + ")"
+                for reason, found in self.left_out.items()
+            )
             lines.append(f"{total} of {total + len(self.cells)} cells left out: {reasons}")
         return lines
 
@@ -155,20 +167,32 @@ def _library(text: str, origin: str, folder: Path | None = None) -> Library:
             cells[cell.name], groups[cell.name] = cell, group
     others, fillers = [g for g in top.groups if g.name != "cell"], _fillers(cells)
     if untimed := [name for name, group in groups.items() if not _timed(cells[name], group)]:
-        notes.append(f"no delays are measured, for lack of timing of {len(untimed)} gates "
-                     f"({', '.join(untimed[:3])}{', ...' * (len(untimed) > 3)})")
+        notes.append(
+            f"no delays are measured, for lack of timing of {len(untimed)} gates "
+            f"({', '.join(untimed[:3])}{', ...' * (len(untimed) > 3)})"
+        )
     elif fillers:
         notes.append("no delays are measured, for lack of three kinds of gates")
     library = Library(
-        " ".join(top.arguments), plain(replace(top, groups=[*others, *groups.values(), *fillers])),
-        cells, voltage, capacitance_pf, not untimed and not fillers, left_out, tuple(notes))
-    kinds = {"inverter": library._with_tables(1, {_INVERTER}),
-             "NAND2": library._with_tables(2, {_NAND2}),
-             "positive-edge D flip-flop": [c for c in cells.values() if c.data]}
+        " ".join(top.arguments),
+        plain(replace(top, groups=[*others, *groups.values(), *fillers])),
+        cells,
+        voltage,
+        capacitance_pf,
+        not untimed and not fillers,
+        left_out,
+        tuple(notes),
+    )
+    kinds = {
+        "inverter": library._with_tables(1, {_INVERTER}),
+        "NAND2": library._with_tables(2, {_NAND2}),
+        "positive-edge D flip-flop": [c for c in cells.values() if c.data],
+    }
     for what, found in kinds.items():
         if not found:
-            raise LibraryError(". ".join([f"{origin} has no {what}, which every unit needs",
-                                          *library.remarks()]))
+            raise LibraryError(
+                ". ".join([f"{origin} has no {what}, which every unit needs", *library.remarks()])
+            )
     return library
 
 
@@ -201,8 +225,11 @@ def _cell(group: Group, default_capacitance: float) -> Cell:
             raise _LeftOut(_ODD_GROUPS[inner.name])
     pins = {pin.arguments[0]: pin for pin in group.all("pin")}
     kinds = {pin: p.text("direction").lower() for pin, p in pins.items()}
-    inputs = {pin: p.number("capacitance", default_capacitance) for pin, p in pins.items()
-              if kinds[pin] == "input"}
+    inputs = {
+        pin: p.number("capacitance", default_capacitance)
+        for pin, p in pins.items()
+        if kinds[pin] == "input"
+    }
     outputs = {pin: p for pin, p in pins.items() if kinds[pin] == "output" and p.text("function")}
     if not outputs:
         raise _LeftOut("no function")
@@ -226,28 +253,48 @@ def _cell(group: Group, default_capacitance: float) -> Cell:
     if (area := group.number("area")) <= 0:
         raise LibraryError(f"{where} has an area of {area:g}; it must be above 0")
     energies = [_middle(power) for p in outputs.values() for power in p.all("internal_power")]
-    return Cell(name, area, inputs, functions, clock, data,
-                sum(energies) / len(energies) if energies else 0.0)
+    return Cell(
+        name,
+        area,
+        inputs,
+        functions,
+        clock,
+        data,
+        sum(energies) / len(energies) if energies else 0.0,
+    )
 
 
 def _timed(cell: Cell, group: Group) -> bool:
     """Whether a gate has delays, or needs none, having no inputs or being a flip-flop."""
-    return cell.clock is not None or not cell.inputs or all(
-        any(table.attributes.get("values") for timing in pin.all("timing")
-            for table in timing.groups)
-        for pin in group.all("pin") if pin.arguments[0] in cell.functions)
+    return (
+        cell.clock is not None
+        or not cell.inputs
+        or all(
+            any(
+                table.attributes.get("values")
+                for timing in pin.all("timing")
+                for table in timing.groups
+            )
+            for pin in group.all("pin")
+            if pin.arguments[0] in cell.functions
+        )
+    )
 
 
 def _fillers(cells: dict[str, Cell]) -> list[Group]:
     """Gates too large to be used, for abc, which takes no library of fewer than three kinds."""
-    kinds = {(len(c.inputs), *c.tables.values()) for c in cells.values()
-             if c.clock is None and len(c.functions) == 1}
+    kinds = {
+        (len(c.inputs), *c.tables.values())
+        for c in cells.values()
+        if c.clock is None and len(c.functions) == 1
+    }
     if len(kinds) >= 3:
         return []
     text = " ".join(
         f"cell (unused_{name}) {{ area : 1e9; pin (A, B, C) {{ direction : input; }}"
         f' pin (Y) {{ direction : output; function : "{function}"; }} }}'
-        for name, function in (("and3", "A&B&C"), ("or3", "A|B|C")))
+        for name, function in (("and3", "A&B&C"), ("or3", "A|B|C"))
+    )
     return [_one_name_a_pin(g) for g in parse(f"library () {{ {text} }}", "fillers").groups]
 
 
@@ -259,8 +306,9 @@ def _check_pins(function: str, inputs: dict[str, float], pins: dict[str, Group])
     truth_table(function, list(inputs))
 
 
-def _flip_flop(groups: list[Group], inputs: dict[str, float], pins: dict[str, Group]
-               ) -> tuple[str, str]:
+def _flip_flop(
+    groups: list[Group], inputs: dict[str, float], pins: dict[str, Group]
+) -> tuple[str, str]:
     """Clock and data pin of a positive-edge D flip-flop; others are left out."""
     if len(groups) > 1:
         raise _LeftOut("several flip-flops")
@@ -274,8 +322,14 @@ def _flip_flop(groups: list[Group], inputs: dict[str, float], pins: dict[str, Gr
         used = names(expression)
         if len(used) > MAX_INPUTS or not set(used) <= {*pins, *groups[0].names()}:
             raise _LeftOut("flip-flops of another kind")
-        pin = next((pin for pin in used if pin in inputs
-                    and truth_table(expression, used) == truth_table(pin, used)), None)
+        pin = next(
+            (
+                pin
+                for pin in used
+                if pin in inputs and truth_table(expression, used) == truth_table(pin, used)
+            ),
+            None,
+        )
         if pin is None:  # the other edge, enable, scan
             raise _LeftOut("flip-flops of another kind")
         found.append(pin)
@@ -313,20 +367,28 @@ def _units(top: Group) -> tuple[float, float, list[str]]:
     if unit := top.attributes.get("capacitive_load_unit"):
         words = " ".join(unit.values).replace(",", " ").lower().split()
         if len(words) != 2 or words[1] not in ("ff", "pf"):
-            raise LibraryError(f"{unit.where}: capacitive_load_unit must be a number and ff or pf, "
-                               f"not ({', '.join(unit.values)})")
-        capacitance = number(words[0], unit.where, "capacitive_load_unit") \
-            * (1e-3 if words[1] == "ff" else 1.0)
+            raise LibraryError(
+                f"{unit.where}: capacitive_load_unit must be a number and ff or pf, "
+                f"not ({', '.join(unit.values)})"
+            )
+        capacitance = number(words[0], unit.where, "capacitive_load_unit") * (
+            1e-3 if words[1] == "ff" else 1.0
+        )
         if capacitance <= 0:
             raise LibraryError(f"{unit.where}: capacitive_load_unit must be above 0")
     else:
         notes.append("no capacitive_load_unit: 1 pF assumed")
     scale = re.fullmatch(r"([0-9.]+)\s*(m?)v", top.text("voltage_unit", "1V").lower())
     if not scale:
-        raise LibraryError(f"{top.attributes['voltage_unit'].where}: voltage_unit "
-                           f"{top.text('voltage_unit')!r} is not a voltage")
-    volts = number(scale[1], top.attributes["voltage_unit"].where if "voltage_unit"
-                   in top.attributes else top.where, "voltage_unit") * (1e-3 if scale[2] else 1)
+        raise LibraryError(
+            f"{top.attributes['voltage_unit'].where}: voltage_unit "
+            f"{top.text('voltage_unit')!r} is not a voltage"
+        )
+    volts = number(
+        scale[1],
+        top.attributes["voltage_unit"].where if "voltage_unit" in top.attributes else top.where,
+        "voltage_unit",
+    ) * (1e-3 if scale[2] else 1)
     conditions = {name: g for g in top.all("operating_conditions") for name in g.names()}
     chosen = conditions.get(top.text("default_operating_conditions"))
     if "nom_voltage" in top.attributes:
@@ -350,7 +412,8 @@ def _with_time_unit(top: Group) -> Group:
     found = re.fullmatch(r"([0-9.]+)\s*(fs|ps|ns|us)", text.lower())
     unit = f"{number(found[1], attribute.where, 'time_unit'):g}{found[2]}" if found else ""
     if unit not in _TIME_UNITS:
-        raise LibraryError(f"{attribute.where}: time_unit {text!r} is not a time of "
-                           f"{', '.join(_TIME_UNITS)}")
+        raise LibraryError(
+            f"{attribute.where}: time_unit {text!r} is not a time of {', '.join(_TIME_UNITS)}"
+        )
     others = [s for s in top.statements if s[0] != "time_unit"]
     return replace(top, statements=[*others, ("time_unit", replace(attribute, values=[unit]))])

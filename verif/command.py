@@ -22,20 +22,28 @@ _SOME = (_PLOTS, _FPGA, "verilator")
 def sim(
     arch: Arch = "basic",
     simulator: Annotated[SimName, typer.Option("--sim", help="Simulator.")] = SimName["verilator"],
-    images: Annotated[int | None, typer.Option(min=1, max=360, help="Held-out images; all 360 "
-                                               "by default, 4 with Icarus.")] = None,
-    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] =
-        FormatName[MATRIX_FORMATS[0].name],
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, max=360, help="Held-out images; all 360 by default, 4 with Icarus."),
+    ] = None,
+    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] = FormatName[
+        MATRIX_FORMATS[0].name
+    ],
     seed: Annotated[int, typer.Option(min=0, help="Seed of placement and stalls.")] = 0,
     waves: Annotated[bool, typer.Option("--waves", help="Leave run/waves.fst.")] = False,
-    stall_share: Annotated[float, typer.Option(
-        min=0, max=0.99, help="Share of pauses at both ends of each stream.")] = 0.0,
-    program: Annotated[Path | None, typer.Option(
-        help="Load this .spub instead of the one just compiled.")] = None,
-    verilog: Annotated[Path | None, typer.Option(
-        "--rtl", help="Simulate this Verilog instead of the one just emitted.")] = None,
-    out: Annotated[Path, typer.Option("-o", "--output", help="Directory for results.")] =
-        Path("build/sim"),
+    stall_share: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Share of pauses at both ends of each stream.")
+    ] = 0.0,
+    program: Annotated[
+        Path | None, typer.Option(help="Load this .spub instead of the one just compiled.")
+    ] = None,
+    verilog: Annotated[
+        Path | None,
+        typer.Option("--rtl", help="Simulate this Verilog instead of the one just emitted."),
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--output", help="Directory for results.")] = Path(
+        "build/sim"
+    ),
 ) -> None:
     """Classify held-out digits on the array in RTL and compare with the golden model.
 
@@ -46,8 +54,18 @@ def sim(
     require("studies", but=_SOME)
     from verif.simulate import WRITTEN, Job, simulate, table
 
-    job = Job(array(arch), sim=str(simulator), images=images, fmt=str(fmt), seed=seed,
-              waves=waves, stall_share=stall_share, program=program, verilog=verilog, out=out)
+    job = Job(
+        array(arch),
+        sim=str(simulator),
+        images=images,
+        fmt=str(fmt),
+        seed=seed,
+        waves=waves,
+        stall_share=stall_share,
+        program=program,
+        verilog=verilog,
+        out=out,
+    )
     check_kept((out / name for name in WRITTEN), (program, verilog))
     outcome = simulate(job, console)
     show(table(outcome, job))
@@ -55,13 +73,15 @@ def sim(
         console.print(f"FAILED {failure}", style="red", highlight=False, markup=False)
     if outcome.failures:
         raise typer.Exit(EXIT_FAILED)
-    console.print("PASSED: RTL, golden model and compiler agree on every word and cycle",
-                  style="green")
+    console.print(
+        "PASSED: RTL, golden model and compiler agree on every word and cycle", style="green"
+    )
 
 
 def numerics(
-    json_path: Annotated[Path, typer.Option("--json", help="Results.")] =
-        Path("build/numerics.json"),
+    json_path: Annotated[Path, typer.Option("--json", help="Results.")] = Path(
+        "build/numerics.json"
+    ),
     plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/numerics"),
     network: Annotated[bool, typer.Option(help="Also run the sentence encoder.")] = True,
 ) -> None:
@@ -83,10 +103,12 @@ def numerics(
                 require("numerics")
                 minilm.require()
             require("studies", but=(_FPGA,))
-            results = study(network=network, progress=lambda what, share: note(
-                f"{what}, {share:.0%}")) | {"sources": sources}
-            replace_file(json_path, lambda sink: sink.write(
-                json.dumps(results, indent=1).encode() + b"\n"))
+            results = study(
+                network=network, progress=lambda what, share: note(f"{what}, {share:.0%}")
+            ) | {"sources": sources}
+            replace_file(
+                json_path, lambda sink: sink.write(json.dumps(results, indent=1).encode() + b"\n")
+            )
             draw(results, plots)
         except MissingPackage as error:
             raise BadInput(str(error)) from None
@@ -95,15 +117,21 @@ def numerics(
 
 
 def area(
-    library: Annotated[Path | None, typer.Option("--liberty", help="Cell library; NAND2 "
-                                                 "equivalents without a process if not given.")] =
-        None,
+    library: Annotated[
+        Path | None,
+        typer.Option(
+            "--liberty", help="Cell library; NAND2 equivalents without a process if not given."
+        ),
+    ] = None,
     json_path: Annotated[Path, typer.Option("--json", help="Results.")] = Path("build/area.json"),
     plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/area"),
-    tried: Annotated[bool, typer.Option("--variants", help="Also what was tried on the way.")] =
-        False,
-    check: Annotated[Path | None, typer.Option(
-        help="Results to compare with: more than 2 % of difference fails.")] = None,
+    tried: Annotated[
+        bool, typer.Option("--variants", help="Also what was tried on the way.")
+    ] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Results to compare with: more than 2 % of difference fails."),
+    ] = None,
 ) -> None:
     """Compare area, delay, energy and accuracy of dot units of PAL and its peers.
 
@@ -127,31 +155,41 @@ def area(
         check_kept((json_path, lean_path), (library, check))
         try:
             baseline = json.loads(check.read_text()) if check else None
-            if baseline is not None and not (isinstance(baseline, dict)
-                                             and {"rows", "parts"} <= baseline.keys()):
+            if baseline is not None and not (
+                isinstance(baseline, dict) and {"rows", "parts"} <= baseline.keys()
+            ):
                 raise BadInput(f"{check}: not results of spu area")
             for remark in liberty.read(library).remarks() if library else ():
                 console.print(f"{library}: {remark}", highlight=False, markup=False)
             require("studies", but=(_FPGA,))
             sources = AREA.sources(), LEAN.sources()
-            results = study(library, tried, lambda what, share: note(
-                f"{what}, {share:.0%}")) | {"sources": sources[0]}
-            lean = lean_study.study(library, lambda what, share: note(
-                f"{what}, {share:.0%}")) | {"sources": sources[1]}
-            replace_file(json_path, lambda sink: sink.write(
-                json.dumps(results, indent=1).encode() + b"\n"))
-            replace_file(lean_path, lambda sink: sink.write(
-                json.dumps(lean, indent=1).encode() + b"\n"))
+            results = study(library, tried, lambda what, share: note(f"{what}, {share:.0%}")) | {
+                "sources": sources[0]
+            }
+            lean = lean_study.study(library, lambda what, share: note(f"{what}, {share:.0%}")) | {
+                "sources": sources[1]
+            }
+            replace_file(
+                json_path, lambda sink: sink.write(json.dumps(results, indent=1).encode() + b"\n")
+            )
+            replace_file(
+                lean_path, lambda sink: sink.write(json.dumps(lean, indent=1).encode() + b"\n")
+            )
             draw(results, plots)
             draw_lean(lean, plots)
         except (liberty.LibraryError, MissingPackage) as error:
             raise BadInput(str(error)) from None
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise BadInput(f"{check}: not results of spu area") from None
-    show(*(table(title, rows[0], rows[1:])
-           for title, rows in (*report.tables(results), *lean_report.tables(lean))))
-    print(f"{json_path}, {plots}: written by `{results['command']}` with library "
-          f"{results['library']}")
+    show(
+        *(
+            table(title, rows[0], rows[1:])
+            for title, rows in (*report.tables(results), *lean_report.tables(lean))
+        )
+    )
+    print(
+        f"{json_path}, {plots}: written by `{results['command']}` with library {results['library']}"
+    )
     if baseline and (moved := report.moved(results, baseline)):
         for line in moved:
             console.print(f"MOVED {line}", style="red", highlight=False, markup=False)

@@ -64,13 +64,15 @@ def attempt(made: Mutant, directory: Path) -> Outcome:
     """What becomes of a model, by ``spu check``, ``spu compile`` and ``spu run``."""
     model, given, out = (directory / name for name in ("m.onnx", "in.npz", "out"))
     model.write_bytes(made.model.SerializeToString())
-    replace_files({given: lambda sink: write_arrays(
-        sink, {n: _storable(v) for n, v in made.inputs.items()})})
+    replace_files(
+        {given: lambda sink: write_arrays(sink, {n: _storable(v) for n, v in made.inputs.items()})}
+    )
     try:
         code, text = _spu("check", model, "--json")
         refusals = json.loads(text)["refusals"]
-        if (code == 2) != bool(refusals) or any(set(r) != {"node", "operator", "rule"}
-                                                or "\n" in r["rule"] for r in refusals):
+        if (code == 2) != bool(refusals) or any(
+            set(r) != {"node", "operator", "rule"} or "\n" in r["rule"] for r in refusals
+        ):
             raise Fault("WRONG", f"spu check exits with {code}: {text[:200]}")
         # Every other one with its inputs for magnitudes.
         more = ["--calibrate", given] if code == 0 and made.number % 4 < 2 else []
@@ -81,8 +83,16 @@ def attempt(made: Mutant, directory: Path) -> Outcome:
             raise Fault("WRONG", f"exit codes: spu check {code}, spu compile {compiled}: {text}")
         if code == 2:
             return Outcome("refused", refusals[0]["rule"])
-        code, text = _spu("run", out, "--input", given, "-o", directory / "y.npz", "--json",
-                          directory / "stats.json")
+        code, text = _spu(
+            "run",
+            out,
+            "--input",
+            given,
+            "-o",
+            directory / "y.npz",
+            "--json",
+            directory / "stats.json",
+        )
         if code == 2:
             return Outcome("refused by spu run", text)
         if code:
@@ -96,8 +106,13 @@ def attempt(made: Mutant, directory: Path) -> Outcome:
 
 def _storable(values: NDArray) -> NDArray:
     """Types that files of numpy have not, as wider ones."""
-    return values if values.dtype.kind in "fiubc" else values.astype(np.float32) \
-        if values.dtype.kind == "V" else values.astype(str)
+    return (
+        values
+        if values.dtype.kind in "fiubc"
+        else values.astype(np.float32)
+        if values.dtype.kind == "V"
+        else values.astype(str)
+    )
 
 
 def _spu(*arguments: object) -> tuple[int, str]:
@@ -108,8 +123,9 @@ def _spu(*arguments: object) -> tuple[int, str]:
     if result.exit_code == EXIT_INTERNAL:
         raise Fault("TRACEBACK", f"spu {arguments[0]}: {result.stderr.strip()}"[:300])
     # A slow machine lets commands tell how far they are.
-    lines = [line for line in result.stderr.splitlines()
-             if line.strip() and not line.startswith("... ")]
+    lines = [
+        line for line in result.stderr.splitlines() if line.strip() and not line.startswith("... ")
+    ]
     if result.exit_code == 2 and len(lines) != 1:
         raise Fault("WRONG", f"spu {arguments[0]}: {len(lines)} lines on standard error: {lines}")
     return result.exit_code, result.stdout or "".join(lines)
@@ -122,13 +138,15 @@ def _judged(made: Mutant, compiled: Package, directory: Path) -> Outcome:
     wanted = reference(made.model, made.inputs)
     if wanted is None:
         return Outcome("ran, no reference")
-    inputs = {n: np.asarray(v, np.float64) for n, v in made.inputs.items()
-              if n in compiled.program.inputs}
+    inputs = {
+        n: np.asarray(v, np.float64) for n, v in made.inputs.items() if n in compiled.program.inputs
+    }
     bounds = error_bounds(compiled, inputs)
     predicted = unlimited.outputs(compiled, inputs)
     for name, want in wanted.items():
-        fault = _difference(got[name], want, bounds[name].error + compiled.program.error,
-                            predicted[name])
+        fault = _difference(
+            got[name], want, bounds[name].error + compiled.program.error, predicted[name]
+        )
         if fault and reported:
             return Outcome("saturated, reported", str(reported)[:100])
         if fault:
@@ -166,20 +184,28 @@ def _decibels(want: NDArray, got: NDArray) -> float:
 
 # The reference.
 
+
 def reference(model: ModelProto, inputs: Mapping[str, NDArray]) -> dict[str, NDArray] | None:
     """Outputs in float64 by the standard's evaluator; None where it is not to be trusted."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for version in (0, 22):
             try:
-                wide = _trusted(version_converter.convert_version(model, version) if version
-                                else model)
+                wide = _trusted(
+                    version_converter.convert_version(model, version) if version else model
+                )
                 if wide is not None:
-                    results = ReferenceEvaluator(wide).run(None, {
-                        n: v.astype(np.float64) if v.dtype.kind in "fV" else v
-                        for n, v in inputs.items()})
-                    return {o.name: np.asarray(r, np.float64)
-                            for o, r in zip(model.graph.output, results, strict=True)}
+                    results = ReferenceEvaluator(wide).run(
+                        None,
+                        {
+                            n: v.astype(np.float64) if v.dtype.kind in "fV" else v
+                            for n, v in inputs.items()
+                        },
+                    )
+                    return {
+                        o.name: np.asarray(r, np.float64)
+                        for o, r in zip(model.graph.output, results, strict=True)
+                    }
             except Exception:  # of converter and evaluator, of any kind
                 continue
     return None
@@ -203,8 +229,11 @@ def _trusted(model: ModelProto) -> ModelProto | None:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 _widen(attribute.t)
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in (
-                    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16):
+            if (
+                node.op_type == "Cast"
+                and attribute.name == "to"
+                and attribute.i in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+            ):
                 attribute.i = TensorProto.DOUBLE
     return wide
 
@@ -216,6 +245,7 @@ def _widen(tensor: TensorProto) -> None:
 
 
 # Many.
+
 
 def _work(task: tuple[int, int]) -> Outcome:
     # Ends the process when the processor time is over.
@@ -239,6 +269,7 @@ def _remember() -> None:
         if key not in known:
             known[key] = original(graph, *arguments)
         return known[key]
+
     compile_module.map_kernel = map_kernel  # type: ignore[assignment]
 
 
@@ -251,8 +282,11 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Iterator[tuple[int, Outco
             try:
                 outcome = pool.submit(_work, (i, seed)).result(PATIENCE * LIMIT)
             except (BrokenProcessPool, TimeoutError):
-                outcome = Outcome("HANG", f"more than {LIMIT} s of a processor, "
-                                          f"{PATIENCE * LIMIT} s by the clock, or a crash")
+                outcome = Outcome(
+                    "HANG",
+                    f"more than {LIMIT} s of a processor, "
+                    f"{PATIENCE * LIMIT} s by the clock, or a crash",
+                )
                 _end(pool)
                 pool = _process()
             yield i, outcome
@@ -272,14 +306,17 @@ def _end(pool: ProcessPoolExecutor) -> None:
 
 def main() -> None:
     """``COUNT [SEED [FIRST]]``: the tally by kind, and every fault; exit code 1 if there is one."""
-    count, seed, first = (int(a) for a in [*sys.argv[1:], *("1000", "0", "0")[len(sys.argv) - 1:]])
+    count, seed, first = (int(a) for a in [*sys.argv[1:], *("1000", "0", "0")[len(sys.argv) - 1 :]])
     tally: Counter[str] = Counter()
     for i, outcome in fuzz(count, seed, first):
         tally[outcome.kind] += 1
         if outcome.kind in FAULTS:
             made = mutant(i, seed)
-            print(f"{outcome.kind} {i}: {made.name} with {', '.join(made.changes) or 'no change'}: "
-                  f"{outcome.detail}", flush=True)
+            print(
+                f"{outcome.kind} {i}: {made.name} with {', '.join(made.changes) or 'no change'}: "
+                f"{outcome.detail}",
+                flush=True,
+            )
     for kind in (*GOOD, *FAULTS):
         print(f"{kind:20} {tally[kind]:5}")
     sys.exit(any(tally[kind] for kind in FAULTS))

@@ -28,16 +28,25 @@ LIMIT = 20
 def seeds() -> list[bytes]:
     """Files that are mutated: small, of many operators."""
     value = helper.make_tensor_value_info
-    nodes = [helper.make_node("Reshape", ["x", "shape"], ["r"]),
-             helper.make_node("Transpose", ["r"], ["t"], perm=[1, 0]),
-             helper.make_node("Softmax", ["t"], ["s"], axis=-1),
-             helper.make_node("Slice", ["s", "starts", "ends"], ["c"]),
-             helper.make_node("ReduceMean", ["c", "axes"], ["m"], keepdims=1),
-             helper.make_node("Sub", ["c", "m"], ["y"])]
-    constants = [helper.make_tensor(name, TensorProto.INT64, [len(v)], v) for name, v in {
-        "shape": [6, 4], "starts": [0, 1], "ends": [4, 5], "axes": [1]}.items()]
-    graph = helper.make_graph(nodes, "seed", [value("x", TensorProto.FLOAT, [2, 3, 4])],
-                              [value("y", TensorProto.FLOAT, None)], constants)
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"], perm=[1, 0]),
+        helper.make_node("Softmax", ["t"], ["s"], axis=-1),
+        helper.make_node("Slice", ["s", "starts", "ends"], ["c"]),
+        helper.make_node("ReduceMean", ["c", "axes"], ["m"], keepdims=1),
+        helper.make_node("Sub", ["c", "m"], ["y"]),
+    ]
+    constants = [
+        helper.make_tensor(name, TensorProto.INT64, [len(v)], v)
+        for name, v in {"shape": [6, 4], "starts": [0, 1], "ends": [4, 5], "axes": [1]}.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "seed",
+        [value("x", TensorProto.FLOAT, [2, 3, 4])],
+        [value("y", TensorProto.FLOAT, None)],
+        constants,
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     model = shape_inference.infer_shapes(model)
     return [CNN.read_bytes(), MODEL.read_bytes(), model.SerializeToString()]
@@ -60,11 +69,11 @@ def mutants(count: int, seed: int = 0) -> Iterator[bytes]:
                 case 0:
                     content[at] ^= 1 << int(rng.integers(8))
                 case 1:
-                    del content[at:at + int(rng.integers(1, 9))]
+                    del content[at : at + int(rng.integers(1, 9))]
                 case 2:
-                    content[at:at] = content[at:at + int(rng.integers(1, 9))]
+                    content[at:at] = content[at : at + int(rng.integers(1, 9))]
                 case 3:
-                    content = content[:max(at, 1)]
+                    content = content[: max(at, 1)]
         yield bytes(content)
 
 
@@ -75,13 +84,30 @@ def _changed(content: bytes, rng: np.random.Generator) -> bytes:
     node = graph.node[int(rng.integers(len(graph.node)))]
     match int(rng.integers(8)):
         case 0:
-            node.op_type = str(rng.choice(["Conv", "Gemm", "Concat", "Split", "Gather", "Pow",
-                                           "Flatten", "Clip", "LSTM", "If", "Squeeze", "Pad"]))
+            node.op_type = str(
+                rng.choice(
+                    [
+                        "Conv",
+                        "Gemm",
+                        "Concat",
+                        "Split",
+                        "Gather",
+                        "Pow",
+                        "Flatten",
+                        "Clip",
+                        "LSTM",
+                        "If",
+                        "Squeeze",
+                        "Pad",
+                    ]
+                )
+            )
         case 1:
             del node.input[int(rng.integers(len(node.input)))]
         case 2:
-            node.input[int(rng.integers(len(node.input)))] = str(rng.choice(
-                ["", "nothing", *(o for n in graph.node for o in n.output)]))
+            node.input[int(rng.integers(len(node.input)))] = str(
+                rng.choice(["", "nothing", *(o for n in graph.node for o in n.output)])
+            )
         case 3:
             dims = graph.initializer[int(rng.integers(len(graph.initializer)))].dims
             dims[int(rng.integers(len(dims)))] = int(rng.choice([0, -1, 2, 7, 1 << 40]))

@@ -72,6 +72,7 @@ def node_tests() -> list:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.loader import load_model_tests
+
         return load_model_tests(kind="node")
 
 
@@ -85,8 +86,9 @@ def cases(tests: Sequence | None = None) -> Iterator[Case]:
 
 
 def _array(value: object) -> NDArray:
-    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) \
-        else np.asarray(value)
+    return (
+        numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+    )
 
 
 def _case(test: object, operators: tuple[str, ...]) -> Case:
@@ -110,6 +112,7 @@ def _case(test: object, operators: tuple[str, ...]) -> Case:
 
     def skipped(reason: str) -> Case:
         return Case(name, operators, None, inputs, outputs, reason)
+
     for kind in types:
         if kind not in FLOATS:
             narrow = onnx.TensorProto.DataType.Name(kind).startswith("FLOAT")
@@ -161,7 +164,8 @@ def sample(count: int) -> list[Case]:
     groups: dict[tuple[str, ...], list[Case]] = {}
     for case in cases():
         if case.program is not None and any(
-                not isinstance(step, Layout) for step in case.program.steps):
+            not isinstance(step, Layout) for step in case.program.steps
+        ):
             groups.setdefault(case.operators, []).append(case)
     rounds = [case for turn in itertools.zip_longest(*groups.values()) for case in turn if case]
     return rounds[:count]
@@ -173,8 +177,15 @@ def main(arch: str = "basic", rtl: int = 0) -> None:
     Exits with 1 if a test fails.
     """
     console, known = Console(), dict[Any, Any]()
-    table = Table("operators", "tests", "passed", "error / bound", "no bound", "cycles",
-                  title=f"onnx node tests on the golden model of {arch}")
+    table = Table(
+        "operators",
+        "tests",
+        "passed",
+        "error / bound",
+        "no bound",
+        "cycles",
+        title=f"onnx node tests on the golden model of {arch}",
+    )
     groups: dict[str, list[Verdict]] = {}
     skipped: Counter[str] = Counter()
     for case in cases():
@@ -196,37 +207,50 @@ def main(arch: str = "basic", rtl: int = 0) -> None:
         with console.status(f"{case.name} in RTL"):
             verdict = judge(case, RtlEngine(CONFIGS[arch], effort=LONG), known)
         verdicts.append(verdict)
-        console.print(f"RTL {case.name}: {'passed' if verdict.passed else 'FAILED'}, "
-                      f"{verdict.cycles} cycles")
+        console.print(
+            f"RTL {case.name}: {'passed' if verdict.passed else 'FAILED'}, {verdict.cycles} cycles"
+        )
     page = text(arch, rows, skipped, f"{passed} of {sum(len(g) for g in groups.values())} passed")
     PATH.write_text(page)
-    console.print(f"{passed} passed, {len(verdicts) - sum(v.passed for v in verdicts)} failed, "
-                  f"{sum(skipped.values())} do not apply; wrote {PATH}")
+    console.print(
+        f"{passed} passed, {len(verdicts) - sum(v.passed for v in verdicts)} failed, "
+        f"{sum(skipped.values())} do not apply; wrote {PATH}"
+    )
     if not all(v.passed for v in verdicts):
         raise SystemExit(1)
 
 
 def row(name: str, verdicts: list[Verdict]) -> list:
     """A row of the table: the tests that have the same operators."""
-    return [name, len(verdicts), sum(v.passed for v in verdicts),
-            f"{max(v.share for v in verdicts):.2f}", sum(v.unbounded for v in verdicts),
-            sum(v.cycles for v in verdicts)]
+    return [
+        name,
+        len(verdicts),
+        sum(v.passed for v in verdicts),
+        f"{max(v.share for v in verdicts):.2f}",
+        sum(v.unbounded for v in verdicts),
+        sum(v.cycles for v in verdicts),
+    ]
 
 
 def text(arch: str, rows: list[list], skipped: Counter[str], summary: str) -> str:
     """``docs/onnx.md``."""
     lines = [
-        "# ONNX operators", "",
+        "# ONNX operators",
+        "",
         f"Written by `make onnx`: the node tests of the onnx package {onnx.__version__}, each "
         f"compiled for `{arch}` and run on the golden model. A test passes if every element is "
         "within the bound that forward error analysis gives for it "
         "(`verif/expected/error_bounds.py`); *error / bound* is the greatest "
         "share of it. *No bound*: elements where a function is undefined within the error of its "
-        "operand, so that nothing can be said.", "",
-        f"{summary}.", "",
+        "operand, so that nothing can be said.",
+        "",
+        f"{summary}.",
+        "",
         markdown(("operators", "tests", "passed", "error / bound", "no bound", "cycles"), rows),
-        "Tests of these operators that do not apply:", "",
-        markdown(("tests", "why"), ((n, reason) for reason, n in skipped.most_common()))]
+        "Tests of these operators that do not apply:",
+        "",
+        markdown(("tests", "why"), ((n, reason) for reason, n in skipped.most_common())),
+    ]
     return "\n".join(lines)
 
 

@@ -67,8 +67,9 @@ class ObservedRegion(RegionModel):
             if labels:
                 self.sent[t, i] = labels
 
-    def _deliver(self, source: Source, tiles: list[int] | int, words: Words,
-                 saturated: Any = None) -> None:
+    def _deliver(
+        self, source: Source, tiles: list[int] | int, words: Words, saturated: Any = None
+    ) -> None:
         super()._deliver(source, tiles, words, saturated)
         plan = self.slots[self.cycle % self.ii]
         ops = {t: op for t, op, _ in plan.ops}
@@ -80,8 +81,10 @@ class ObservedRegion(RegionModel):
                 labels.append(("operation", ops[t].name))
             if source is Source.MATRIX:
                 mode = self.units[t].matrix.results[-1]
-                labels += [("format of data", mode.x_format.name),
-                           ("format of weights", mode.w_format.name)]
+                labels += [
+                    ("format of data", mode.x_format.name),
+                    ("format of weights", mode.w_format.name),
+                ]
             if source is Source.REBLOCK:
                 labels.append(("format of blocks", self.units[t].reblock.fmt.name))
             if source in (Source.VECTOR, Source.SUM, Source.MATRIX):
@@ -135,8 +138,9 @@ def main() -> None:
     """Print the counts of the programs of CI, or of so many."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
     seeds = range(FIRST_SEED, FIRST_SEED + count)
-    Console().print(table({name: over_programs(ARRAYS[name], seeds) for name in CI_ARRAYS},
-                          list(KINDS)))
+    Console().print(
+        table({name: over_programs(ARRAYS[name], seeds) for name in CI_ARRAYS}, list(KINDS))
+    )
 
 
 if __name__ == "__main__":

@@ -46,8 +46,14 @@ from verif.stimulus import dataflows
 from verif.stimulus.chains import Layer, pipeline, program_of
 
 #: Spaces in which a change can make a difference.
-SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT, Space.SEQUENCER,
-          Space.STREAM)
+SPACES = (
+    Space.CONTEXT,
+    Space.CONSTANT,
+    Space.REGISTER,
+    Space.WEIGHT,
+    Space.SEQUENCER,
+    Space.STREAM,
+)
 
 
 #: Cycles and words of a run, or None if it has no end.
@@ -81,8 +87,9 @@ def mutants(image: Image, count: int, seed: int) -> Iterator[tuple[str, Image]]:
     written: dict[Space, list[tuple[Tile, int]]] = {}
     places: dict[Space, list[tuple[Tile, int]]] = {}
     for (space, *tile), rows in sorted(image.rows.items(), key=str):
-        every = range(depth(space, image.arch)) if space in (Space.REGISTER, Space.SEQUENCER) \
-            else rows
+        every = (
+            range(depth(space, image.arch)) if space in (Space.REGISTER, Space.SEQUENCER) else rows
+        )
         for kept, numbers in ((written, rows), (places, every)):
             kept.setdefault(space, []).extend(((tile[0], tile[1]), row) for row in sorted(numbers))
     chosen = [space for space in SPACES if space in places]
@@ -114,8 +121,10 @@ def _changed(layout: Layout, value: Any, rng: np.random.Generator) -> tuple[str,
 
 def _pipeline() -> Subject:
     rng = np.random.default_rng(1)
-    layers = tuple(Layer(f"layer{i}", rng.normal(size=shape), rng.normal(size=shape[1]), relu)
-                   for i, (shape, relu) in enumerate((((40, 64), True), ((64, 10), False))))
+    layers = tuple(
+        Layer(f"layer{i}", rng.normal(size=shape), rng.normal(size=shape[1]), relu)
+        for i, (shape, relu) in enumerate((((40, 64), True), ((64, 10), False)))
+    )
     arch = CONFIGS["basic"]
     made = pipeline(program_of("mutant", layers), arch)
     rounds = 12
@@ -123,12 +132,21 @@ def _pipeline() -> Subject:
     for (column, _), word in sorted(made.mapping.reads.items(), key=lambda read: read[0][1]):
         columns.setdefault(column, []).append(word)
     bits = rng.integers(0, 256, (rounds, 64, 8))
-    inputs = {column: [(int.from_bytes(bits[r, word].astype(np.uint8).tobytes(), "little"), 248)
-                       for r in range(rounds) for word in words]
-              for column, words in columns.items()}
-    return Subject(made.image, lambda image: _golden(image, inputs, rounds),
-                   lambda image: check_pipeline(image, made.quantised, made.mapping.timing,
-                                                made.mapping.reads, made.mapping.emitted))
+    inputs = {
+        column: [
+            (int.from_bytes(bits[r, word].astype(np.uint8).tobytes(), "little"), 248)
+            for r in range(rounds)
+            for word in words
+        ]
+        for column, words in columns.items()
+    }
+    return Subject(
+        made.image,
+        lambda image: _golden(image, inputs, rounds),
+        lambda image: check_pipeline(
+            image, made.quantised, made.mapping.timing, made.mapping.reads, made.mapping.emitted
+        ),
+    )
 
 
 def _product() -> Subject:
@@ -137,32 +155,42 @@ def _product() -> Subject:
     weight, x = rng.normal(size=(96, 150)), rng.uniform(-1, 1, (7, 96))
     plan = gemm(arch, weight, len(x), PAL4T, t_out=40)
     padded = np.zeros(plan.weight_shape)
-    padded[:plan.outputs, :plan.depth] = weight.T
+    padded[: plan.outputs, : plan.depth] = weight.T
     codes, beta, t_weight = model.encode_blocks(padded, PAL4T)
     assert plan.image is not None
     inputs = input_streams(plan, x)
-    return Subject(plan.image, lambda image: _golden(image, inputs, plan.rounds),
-                   lambda image: check_product(replace(plan, image=image), codes, beta,
-                                               40 - t_weight))
+    return Subject(
+        plan.image,
+        lambda image: _golden(image, inputs, plan.rounds),
+        lambda image: check_product(replace(plan, image=image), codes, beta, 40 - t_weight),
+    )
 
 
 def _reblock() -> Subject:
     plan, rounds = reblocking(CONFIGS["basic"], PAL8T), 12
     rng = np.random.default_rng(3)
-    inputs = {column: [(int(rng.integers(1 << 62)), 0)
-                       for _ in range(rounds * plan.arch.pushes_per_block)]
-              for column in plan.columns}
-    return Subject(plan.image, lambda image: _golden(image, inputs, rounds),
-                   lambda image: check_reblocking(replace(plan, image=image)))
+    inputs = {
+        column: [
+            (int(rng.integers(1 << 62)), 0) for _ in range(rounds * plan.arch.pushes_per_block)
+        ]
+        for column in plan.columns
+    }
+    return Subject(
+        plan.image,
+        lambda image: _golden(image, inputs, rounds),
+        lambda image: check_reblocking(replace(plan, image=image)),
+    )
 
 
 def _kernel() -> Subject:
     rounds = 110
     mapped = map_kernel(from_json(dataflows.hash_words()), CONFIGS["basic"])
     inputs = kernels.streams(mapped, kernels.random_inputs(mapped, rounds, 4), IN)
-    return Subject(bitstream.decode(mapped.content, mapped.arch).image,
-                   lambda image: _golden(image, inputs, rounds),
-                   lambda image: check_loop(mapped, image))
+    return Subject(
+        bitstream.decode(mapped.content, mapped.arch).image,
+        lambda image: _golden(image, inputs, rounds),
+        lambda image: check_loop(mapped, image),
+    )
 
 
 def _dataflow() -> Subject:
@@ -177,8 +205,11 @@ def _dataflow() -> Subject:
             region.step({})
         return region.cycles, region.made
 
-    return Subject(bitstream.decode(mapped.content, mapped.arch).image, words,
-                   lambda image: check_loop(mapped, image))
+    return Subject(
+        bitstream.decode(mapped.content, mapped.arch).image,
+        words,
+        lambda image: check_loop(mapped, image),
+    )
 
 
 class _Mixing(RegionModel):
@@ -187,18 +218,27 @@ class _Mixing(RegionModel):
     Operations without words of their iteration mix how often they happened.
     """
 
-    def __init__(self, image: Image, functions: Mapping[tuple[Tile, int], Function], rounds: int,
-                 memory: Sequence[NDArray]) -> None:
+    def __init__(
+        self,
+        image: Image,
+        functions: Mapping[tuple[Tile, int], Function],
+        rounds: int,
+        memory: Sequence[NDArray],
+    ) -> None:
         # The codes are no operations of the array, of which the region knows nothing then.
         self.functions = functions
-        self.codes = {(tile, slot): image.read(Space.CONTEXT, tile, slot)
-                      for tile in image.arch.tiles for slot in range(image.arch.contexts)}
+        self.codes = {
+            (tile, slot): image.read(Space.CONTEXT, tile, slot)
+            for tile in image.arch.tiles
+            for slot in range(image.arch.contexts)
+        }
         super().__init__(image, 0, rounds, 1, memory)
         self.made: dict[tuple, bytes] = {}
         self.count: Counter[tuple[Tile, int]] = Counter()
 
-    def _operations(self, plan: Slot, a: Words, b: Words, c: Words, slot: int, iteration: int
-                    ) -> None:
+    def _operations(
+        self, plan: Slot, a: Words, b: Words, c: Words, slot: int, iteration: int
+    ) -> None:
         self.pushed = []
         for t, tile in enumerate(self.tiles):
             context = self.codes[tile, slot]
@@ -207,8 +247,9 @@ class _Mixing(RegionModel):
             if (tile, context["op"]) not in self.functions:
                 raise ValueError(f"no operation {context['op']}")
             function, ports = self.functions[tile, context["op"]], {"a": a, "b": b, "c": c}
-            if (context["guarded"] and not self._guard(self.units[t], Guard.OP, slot, iteration)) \
-                    or not all(w.valid(ports[p][t]).all() for p in function.needs):
+            if (
+                context["guarded"] and not self._guard(self.units[t], Guard.OP, slot, iteration)
+            ) or not all(w.valid(ports[p][t]).all() for p in function.needs):
                 continue
             mixed = hashlib.sha256(function.op.encode())
             for port in function.ports:
@@ -217,14 +258,18 @@ class _Mixing(RegionModel):
                 self.count[tile, slot] += 1
                 mixed.update(repr((tile, slot, self.count[tile, slot])).encode())
             self.made[tile, slot, self.cycle] = mixed.digest()
-            data = np.frombuffer(mixed.digest(), "<u2")[None, :self.arch.lanes16]
+            data = np.frombuffer(mixed.digest(), "<u2")[None, : self.arch.lanes16]
             self._deliver(Source.ALU, t, w.build(data, 0, np.ones(1, bool)))
 
 
 #: By the name of what makes them.
 SUBJECTS: Mapping[str, Callable[[], Subject]] = {
-    "pipeline": _pipeline, "product": _product, "reblock": _reblock, "kernel": _kernel,
-    "dataflow": _dataflow}
+    "pipeline": _pipeline,
+    "product": _product,
+    "reblock": _reblock,
+    "kernel": _kernel,
+    "dataflow": _dataflow,
+}
 
 
 def missed(subject: Subject, count: int, seed: int) -> tuple[int, list[str]]:
@@ -244,7 +289,7 @@ def missed(subject: Subject, count: int, seed: int) -> tuple[int, list[str]]:
 
 
 def main() -> None:
-    count, seed = (int(x) for x in (*sys.argv[1:], *("200", "0")[len(sys.argv) - 1:]))
+    count, seed = (int(x) for x in (*sys.argv[1:], *("200", "0")[len(sys.argv) - 1 :]))
     print("| made by | mutants | refused | taken | taken that differ |")
     print("|---|---|---|---|---|")
     wrong = []

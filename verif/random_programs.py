@@ -22,31 +22,80 @@ from verif.benches.random_bench import Figures, Plan
 FEW = 150
 #: Arrays that random programs run on: every tile kind, both word widths, one or two regions.
 #: Their matrix units are small, since those of ``basic`` have tests of their own.
-ARRAYS = {a.name: a for a in (
-    Architecture("2x2", ("MM",) * 2, lanes=4, columns=2, contexts=16, memory_words=16,
-                 weight_rows=16),
-    Architecture("3x5", ("MmvaV", "mMaVm", "VavmM"), lanes=4, columns=4, contexts=8,
-                 memory_words=8, weight_rows=8, stream_words=4),
-    Architecture("4x4", ("MmmM", "VmvM") * 2, lanes=8, columns=4, contexts=8, memory_words=16,
-                 weight_rows=8),
-    Architecture("two regions", ("Mmm", "MVm"), lanes=2, columns=1, contexts=8, memory_words=8,
-                 weight_rows=8, regions=("001", "001")),
-    Architecture("two rows", ("mM", "Mm"), lanes=8, columns=2, contexts=8, memory_words=16,
-                 weight_rows=8, stream_words=4, regions=("00", "11")),
-    Architecture("wide", ("Mm",), lanes=16, columns=8, contexts=8, memory_words=8, weight_rows=8,
-                 data_bits=128),
-    CONFIGS["basic"],
-)}
+ARRAYS = {
+    a.name: a
+    for a in (
+        Architecture(
+            "2x2", ("MM",) * 2, lanes=4, columns=2, contexts=16, memory_words=16, weight_rows=16
+        ),
+        Architecture(
+            "3x5",
+            ("MmvaV", "mMaVm", "VavmM"),
+            lanes=4,
+            columns=4,
+            contexts=8,
+            memory_words=8,
+            weight_rows=8,
+            stream_words=4,
+        ),
+        Architecture(
+            "4x4",
+            ("MmmM", "VmvM") * 2,
+            lanes=8,
+            columns=4,
+            contexts=8,
+            memory_words=16,
+            weight_rows=8,
+        ),
+        Architecture(
+            "two regions",
+            ("Mmm", "MVm"),
+            lanes=2,
+            columns=1,
+            contexts=8,
+            memory_words=8,
+            weight_rows=8,
+            regions=("001", "001"),
+        ),
+        Architecture(
+            "two rows",
+            ("mM", "Mm"),
+            lanes=8,
+            columns=2,
+            contexts=8,
+            memory_words=16,
+            weight_rows=8,
+            stream_words=4,
+            regions=("00", "11"),
+        ),
+        Architecture(
+            "wide",
+            ("Mm",),
+            lanes=16,
+            columns=8,
+            contexts=8,
+            memory_words=8,
+            weight_rows=8,
+            data_bits=128,
+        ),
+        CONFIGS["basic"],
+    )
+}
 
 
 def run_plan(plan: Plan, work: Path, waves: bool = False) -> Figures:
     """Run a plan; raises ``SimulationError`` with the first difference."""
-    build = build_rtl(from_parameters(plan.arch), waves=waves,
-                      effort=LONG if plan.count > FEW else SHORT)
+    build = build_rtl(
+        from_parameters(plan.arch), waves=waves, effort=LONG if plan.count > FEW else SHORT
+    )
     result = work / "figures.json"
     result.unlink(missing_ok=True)
-    build.run("verif.benches.random_bench", work, expected=1, environment={
-        "SPU_RANDOM": json.dumps(asdict(plan)), "SPU_RESULT": str(result.resolve())})
+    build.run(
+        "verif.benches.random_bench",
+        work,
+        expected=1,
+        environment={"SPU_RANDOM": json.dumps(asdict(plan)), "SPU_RESULT": str(result.resolve())},
+    )
     return Figures(**json.loads(result.read_text()))
 
 
@@ -56,8 +105,10 @@ def table(rows: dict[str, Figures]) -> Table:
     for name in ("array", *asdict(Figures())):
         out.add_column(name.replace("_", " "), justify="right")
     for name, figures in rows.items():
-        out.add_row(name, *(f"{v:.0f}" if isinstance(v, float) else f"{v:,}"
-                            for v in asdict(figures).values()))
+        out.add_row(
+            name,
+            *(f"{v:.0f}" if isinstance(v, float) else f"{v:,}" for v in asdict(figures).values()),
+        )
     return out
 
 

@@ -37,16 +37,24 @@ class Recorder(GoldenEngine):
 
     record: list[Run] = field(default_factory=list)
 
-    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
-            alike: bool) -> dict[int, Stream]:
+    def run(
+        self,
+        image: Image,
+        inputs: Mapping[int, Stream],
+        iterations: int,
+        cycles: Cycles,
+        alike: bool,
+    ) -> dict[int, Stream]:
         outputs = super().run(image, inputs, iterations, cycles, alike)
-        self.record.append(Run(bitstream.encode(image), iterations, dict(inputs), outputs,
-                               cycles(iterations)))
+        self.record.append(
+            Run(bitstream.encode(image), iterations, dict(inputs), outputs, cycles(iterations))
+        )
         return outputs
 
 
-def run_sequence(arch: Architecture, runs: list[Run], work: Path, effort: int = SHORT
-                 ) -> dict[str, dict[str, int]]:
+def run_sequence(
+    arch: Architecture, runs: list[Run], work: Path, effort: int = SHORT
+) -> dict[str, dict[str, int]]:
     """Figures of each of ``MODES``: ``cycles`` from the first to the last run's end, and of these
     ``idle`` (no program runs) and ``active``.
 
@@ -63,13 +71,25 @@ def run_sequence(arch: Architecture, runs: list[Run], work: Path, effort: int = 
         for name, streams in (("in", run.inputs), ("out", run.outputs)):
             for column, stream in streams.items():
                 arrays[f"{name}_{i}_{column}"] = np.array(
-                    [[*to_words(data, words), bias] for data, bias in stream],
-                    np.uint32).reshape(len(stream), words + 1)
+                    [[*to_words(data, words), bias] for data, bias in stream], np.uint32
+                ).reshape(len(stream), words + 1)
         (work / f"{i}.spub").write_bytes(run.content)
     np.savez(work / "words.npz", allow_pickle=False, **arrays)
-    (work / "job.json").write_text(json.dumps({
-        "arch": asdict(arch), "modes": MODES, "result": str(result.resolve()),
-        "rounds": [run.rounds for run in runs], "cycles": [run.cycles for run in runs]}))
-    build_rtl(arch, effort=effort).run("verif.benches.sequence_bench", work, expected=1,
-                                       environment={"SPU_JOB": str(work.resolve())})
+    (work / "job.json").write_text(
+        json.dumps(
+            {
+                "arch": asdict(arch),
+                "modes": MODES,
+                "result": str(result.resolve()),
+                "rounds": [run.rounds for run in runs],
+                "cycles": [run.cycles for run in runs],
+            }
+        )
+    )
+    build_rtl(arch, effort=effort).run(
+        "verif.benches.sequence_bench",
+        work,
+        expected=1,
+        environment={"SPU_JOB": str(work.resolve())},
+    )
     return dict(json.loads(result.read_text()))

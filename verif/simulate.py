@@ -72,13 +72,20 @@ class _Phases:
 
     def __init__(self, console: Console, outcome: Outcome) -> None:
         self.outcome = outcome
-        self.progress = Progress(SpinnerColumn(), TextColumn("{task.description:<34}"), BarColumn(),
-                                 TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
-                                 console=console, disable=not console.is_terminal)
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<34}"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
 
     @contextmanager
-    def phase(self, name: str, total: int | None = None
-              ) -> Iterator[Callable[[int | None, str], None]]:
+    def phase(
+        self, name: str, total: int | None = None
+    ) -> Iterator[Callable[[int | None, str], None]]:
         if not self.progress.console.is_terminal:
             self.progress.console.print(f"... {name}")
         task = self.progress.add_task(name, total=total, note="")
@@ -124,21 +131,35 @@ def simulate(job: Job, console: Console) -> Outcome:
     with phases.progress:
         with phases.phase("compile the model") as update:
             compiled = job.compiled or pipeline(
-                MODEL, job.arch, FORMATS[job.fmt], seed=job.seed,
-                progress=lambda note: update(None, note))
+                MODEL,
+                job.arch,
+                FORMATS[job.fmt],
+                seed=job.seed,
+                progress=lambda note: update(None, note),
+            )
             save(compiled.package, job.out)
         if loaded is not None:
             outcome.failures += _shown("program", image_differences(compiled.image, loaded))
         inputs = codec.encode_inputs(x, compiled.report, job.arch)
         with phases.phase("golden model", len(x)) as update:
             golden = GoldenArray(bitstream.decode(compiled.content, job.arch).image).run(
-                inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images"))
+                inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images")
+            )
         with phases.phase(f"build the RTL ({job.sim})"):
             build = build_rtl(job.arch, job.sim, job.waves, verilog)
         with phases.phase("run the RTL", sum(map(len, golden.outputs.values()))) as update:
-            rtl = run_rtl(build, job.arch, content or compiled.content, golden, inputs, len(x),
-                          job.out / "run", stall_share=job.stall_share, seed=job.seed,
-                          progress=lambda seen, total: update(seen, f"{seen} of {total} words"))
+            rtl = run_rtl(
+                build,
+                job.arch,
+                content or compiled.content,
+                golden,
+                inputs,
+                len(x),
+                job.out / "run",
+                stall_share=job.stall_share,
+                seed=job.seed,
+                progress=lambda seen, total: update(seen, f"{seen} of {total} words"),
+            )
     _judge(outcome, compiled, golden, rtl, x, labels, job.arch)
     outcome.summary["seconds"] = round(time.monotonic() - start, 2)
     summary = json.dumps(outcome.summary, indent=1) + "\n"
@@ -146,36 +167,53 @@ def simulate(job: Job, console: Console) -> Outcome:
     return outcome
 
 
-def _judge(outcome: Outcome, compiled: Compiled, golden: Result, rtl: RtlResult, x: NDArray,
-           labels: NDArray, arch: Architecture) -> None:
+def _judge(
+    outcome: Outcome,
+    compiled: Compiled,
+    golden: Result,
+    rtl: RtlResult,
+    x: NDArray,
+    labels: NDArray,
+    arch: Architecture,
+) -> None:
     """Compare everything with everything; fill summary, counters and failures."""
     report, failures = compiled.report, outcome.failures
     wrong = stream_differences(golden.outputs, rtl.outputs, arch.rows - 1)
     if rtl.difference:
         d = rtl.difference
-        failures.append(f"first difference on a link: tile ({d['tile'][0]},{d['tile'][1]}) "
-                        f"{d['link']}, cycle {d['cycle']}: expected {d['expected']}, "
-                        f"got {d['got']}")
+        failures.append(
+            f"first difference on a link: tile ({d['tile'][0]},{d['tile'][1]}) "
+            f"{d['link']}, cycle {d['cycle']}: expected {d['expected']}, "
+            f"got {d['got']}"
+        )
     failures += _shown("outputs", wrong)
     if not rtl.done:
         failures.append("the run did not finish")
     outcome.counters = counters = rtl.counters
     held = counters["HELD_INPUT_0"] + counters["HELD_OUTPUT_0"]
-    cycles = {"compiler": compiled.mapping.cycles(len(x)), "golden model": golden.cycles,
-              "RTL counter": counters["ACTIVE_0"], "testbench": rtl.compared_cycles}
+    cycles = {
+        "compiler": compiled.mapping.cycles(len(x)),
+        "golden model": golden.cycles,
+        "RTL counter": counters["ACTIVE_0"],
+        "testbench": rtl.compared_cycles,
+    }
     if len(set(cycles.values())) != 1:
-        failures.append("executed cycles differ: " + ", ".join(
-            f"{name} {value}" for name, value in cycles.items()))
+        failures.append(
+            "executed cycles differ: "
+            + ", ".join(f"{name} {value}" for name, value in cycles.items())
+        )
     if not counters["CYCLES_0"] == counters["ACTIVE_0"] + held == rtl.run_cycles:
-        failures.append(f"cycles {counters['CYCLES_0']} are not active {counters['ACTIVE_0']} + "
-                        f"held {held}, or not the {rtl.run_cycles} that the testbench saw")
+        failures.append(
+            f"cycles {counters['CYCLES_0']} are not active {counters['ACTIVE_0']} + "
+            f"held {held}, or not the {rtl.run_cycles} that the testbench saw"
+        )
     codes = codec.output_codes(golden.outputs, report, arch)
     unpredicted = int((codes != predict(compiled.quantised, x)).any(axis=1).sum())
     if unpredicted:
         failures.append(f"golden model and PAL prediction differ on {unpredicted} images")
 
     def accuracy(logits: NDArray) -> float:
-        correct = logits.argmax(axis=1) == labels[:len(logits)]
+        correct = logits.argmax(axis=1) == labels[: len(logits)]
         return round(float(correct.sum()) / len(labels), 4)
 
     outcome.summary = {
@@ -184,7 +222,8 @@ def _judge(outcome: Outcome, compiled: Compiled, golden: Result, rtl: RtlResult,
         "accuracy_golden": accuracy(codec.decode_outputs(golden.outputs, report, arch)),
         "accuracy_float": accuracy(float_logits(x)),
         "mismatching_words": len(wrong),
-        "cycles_rtl": counters["CYCLES_0"], "cycles_golden": golden.cycles,
+        "cycles_rtl": counters["CYCLES_0"],
+        "cycles_golden": golden.cycles,
         "cycles_compiler": cycles["compiler"],
         "macs_per_cycle": round(report["macs"] * len(x) / max(counters["CYCLES_0"], 1), 2),
         "peak_macs_per_cycle": arch.peak_macs_per_cycle,
@@ -195,8 +234,10 @@ def _shown(what: str, differences: list[str]) -> list[str]:
     """The first few differences and the number of all."""
     if len(differences) <= SHOWN:
         return [f"{what}: {text}" for text in differences]
-    return [*(f"{what}: {text}" for text in differences[:SHOWN]),
-            f"{what}: {len(differences)} differences in all"]
+    return [
+        *(f"{what}: {text}" for text in differences[:SHOWN]),
+        f"{what}: {len(differences)} differences in all",
+    ]
 
 
 def table(outcome: Outcome, job: Job) -> Table:
@@ -205,17 +246,26 @@ def table(outcome: Outcome, job: Job) -> Table:
     out = Table(title=f"digits on {job.arch.name} ({job.fmt}, {job.sim})", show_header=False)
     rows = [
         ("images", s["images"]),
-        ("accuracy RTL / golden / float32", f"{s['accuracy_rtl']:.4f} / "
-         f"{s['accuracy_golden']:.4f} / {s['accuracy_float']:.4f}"),
+        (
+            "accuracy RTL / golden / float32",
+            f"{s['accuracy_rtl']:.4f} / {s['accuracy_golden']:.4f} / {s['accuracy_float']:.4f}",
+        ),
         ("mismatching output words", s["mismatching_words"]),
-        ("cycles RTL / golden / compiler",
-         f"{s['cycles_rtl']} / {s['cycles_golden']} / {s['cycles_compiler']}"),
+        (
+            "cycles RTL / golden / compiler",
+            f"{s['cycles_rtl']} / {s['cycles_golden']} / {s['cycles_compiler']}",
+        ),
         ("cycles per image", f"{s['cycles_rtl'] / s['images']:.2f}"),
-        ("MACs per cycle", f"{s['macs_per_cycle']} of {s['peak_macs_per_cycle']} "
-         f"({100 * s['macs_per_cycle'] / s['peak_macs_per_cycle']:.1f} %)"),
+        (
+            "MACs per cycle",
+            f"{s['macs_per_cycle']} of {s['peak_macs_per_cycle']} "
+            f"({100 * s['macs_per_cycle'] / s['peak_macs_per_cycle']:.1f} %)",
+        ),
         ("cycles active", counters["ACTIVE_0"]),
-        ("cycles held on input / output",
-         f"{counters['HELD_INPUT_0']} / {counters['HELD_OUTPUT_0']}"),
+        (
+            "cycles held on input / output",
+            f"{counters['HELD_INPUT_0']} / {counters['HELD_OUTPUT_0']}",
+        ),
         ("configuration words loaded", counters["CONFIG_WORDS"]),
         *((f"seconds: {name}", f"{seconds:.1f}") for name, seconds in outcome.phases.items()),
         ("seconds in all", s["seconds"]),
@@ -223,4 +273,3 @@ def table(outcome: Outcome, job: Job) -> Table:
     for name, value in rows:
         out.add_row(name, str(value))
     return out
-

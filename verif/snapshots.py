@@ -41,17 +41,20 @@ def _decoded(content: bytes, arch: str) -> Image:
 
 #: Programs that are kept as text, and as the digest of their file.
 TEXTS: dict[str, Callable[[], Image]] = {
-    "saxpy_tiny": lambda: _decoded(map_kernel(from_json(dataflows.saxpy()),
-                                              CONFIGS["tiny"]).content, "tiny"),
-    "functions_basic": lambda: _decoded(map_kernel(from_json(dataflows.functions()),
-                                                   CONFIGS["basic"]).content, "basic"),
+    "saxpy_tiny": lambda: _decoded(
+        map_kernel(from_json(dataflows.saxpy()), CONFIGS["tiny"]).content, "tiny"
+    ),
+    "functions_basic": lambda: _decoded(
+        map_kernel(from_json(dataflows.functions()), CONFIGS["basic"]).content, "basic"
+    ),
     "reblock_basic": lambda: reblocking(CONFIGS["basic"], PAL8T).image,
 }
 FILES: dict[str, Callable[[], bytes]] = {
     "digits_basic": lambda: pipeline(MODEL, CONFIGS["basic"]).content,
     "product_basic": lambda: bitstream.encode(_product()),
-    "fir12_4x4": lambda: map_dataflow(from_json(dataflows.fir(12)),
-                                      grid_architecture(4, 4, "all")).content,
+    "fir12_4x4": lambda: (
+        map_dataflow(from_json(dataflows.fir(12)), grid_architecture(4, 4, "all")).content
+    ),
 }
 
 

@@ -34,10 +34,12 @@ def _differences(dut, i: int, case: dict) -> str:
     shown = []
     for k in range(min(errors, case["kept"])):
         at = index >> 32 * k & 0xFFFF_FFFF
-        got = raw[len(raw) - bits * (k + 1):len(raw) - bits * k]
+        got = raw[len(raw) - bits * (k + 1) : len(raw) - bits * k]
         found = _split(int(got, 2), case["outputs"]) if set(got) <= {"0", "1"} else got
-        shown.append(f"vector {at}: inputs {_split(int(stimulus[at], 16), case['inputs'])}, "
-                     f"expected {_split(int(expected[at], 16), case['outputs'])}, got {found}")
+        shown.append(
+            f"vector {at}: inputs {_split(int(stimulus[at], 16), case['inputs'])}, "
+            f"expected {_split(int(expected[at], 16), case['outputs'])}, got {found}"
+        )
     return f"{case['name']}: {errors} of {case['checked']} vectors differ; " + "; ".join(shown)
 
 
@@ -51,8 +53,12 @@ async def vectors_give_the_expected_outputs(dut) -> None:
     longest = max(case["count"] for case in job)
     await with_timeout(RisingEdge(dut.done), PERIOD * (longest + 100), "ns")
     for i, case in enumerate(job):
-        assert int(getattr(dut, f"compared_{i}").value) == case["checked"], \
+        assert int(getattr(dut, f"compared_{i}").value) == case["checked"], (
             f"{case['name']}: not every vector was compared"
-    wrong = [_differences(dut, i, case) for i, case in enumerate(job)
-             if int(getattr(dut, f"errors_{i}").value)]
+        )
+    wrong = [
+        _differences(dut, i, case)
+        for i, case in enumerate(job)
+        if int(getattr(dut, f"errors_{i}").value)
+    ]
     assert not wrong, " | ".join(wrong)

@@ -41,8 +41,11 @@ def _check_streams(mapped: Mapped, machine: Machine) -> None:
     """Words of the output streams, of the array's own operations."""
     graph, placed, terms = mapped.graph, mapped.placed, machine.terms
     iterations = max(mapped.executed, machine.rounds)
-    given = {n: [terms.number(IN, n, i) for i in range(iterations)]
-             for n in graph.operations if graph.nodes[n].op == IN}
+    given = {
+        n: [terms.number(IN, n, i) for i in range(iterations)]
+        for n in graph.operations
+        if graph.nodes[n].op == IN
+    }
     made = _kernel_words(graph, mapped.arch, terms, given, iterations)
 
     def streams(words: Mapping[int, Sequence[Token]]) -> dict[int, list[int]]:
@@ -50,33 +53,50 @@ def _check_streams(mapped: Mapped, machine: Machine) -> None:
         timed: dict[int, list[tuple[int, int]]] = {}
         for n, tokens in words.items():
             column = timed.setdefault(placed.tile[n][1], [])
-            column += [(placed.time[n] + i * placed.ii, token) for i, token in enumerate(tokens)
-                       if token is not None]
+            column += [
+                (placed.time[n] + i * placed.ii, token)
+                for i, token in enumerate(tokens)
+                if token is not None
+            ]
         return {column: [token for _, token in sorted(words)] for column, words in timed.items()}
 
     got = machine.run(iterations, streams(given))
     want = streams({n: made[n] for n in graph.operations if graph.nodes[n].op == OUT})
     for column in sorted({*got, *want}):
         if got.get(column, []) != want.get(column, []):
-            raise WrongProgram(f"{graph.name}: the words of output stream {column} are not those "
-                               "of the graph")
+            raise WrongProgram(
+                f"{graph.name}: the words of output stream {column} are not those of the graph"
+            )
 
 
-def _kernel_words(graph: Dataflow, arch: Architecture, terms: Terms,
-                  given: Mapping[int, list[int]], iterations: int) -> dict[int, list[Token]]:
+def _kernel_words(
+    graph: Dataflow,
+    arch: Architecture,
+    terms: Terms,
+    given: Mapping[int, list[int]],
+    iterations: int,
+) -> dict[int, list[Token]]:
     """Tokens of the array's operations, straight from the graph."""
     made: dict[int, list[Token]] = {n: [] for n in graph.operations}
-    constants = {n: terms.number("constant", constant_data(node, arch, graph.bias_of(n)), 0)
-                 for n, node in graph.nodes.items() if node.op == CONSTANT}
+    constants = {
+        n: terms.number("constant", constant_data(node, arch, graph.bias_of(n)), 0)
+        for n, node in graph.nodes.items()
+        if node.op == CONSTANT
+    }
     modes = {n: mode_of(graph, n) or {"offset": 0, "bias": 0} for n in graph.operations}
     for i in range(iterations):
         for n in graph.order:
             if n in given:
                 made[n].append(given[n][i])
                 continue
-            words = [constants[e.src] if e.src in constants else
-                     made[e.src][i - e.distance] if i >= e.distance else None
-                     for e in graph.operands[n]]
+            words = [
+                constants[e.src]
+                if e.src in constants
+                else made[e.src][i - e.distance]
+                if i >= e.distance
+                else None
+                for e in graph.operands[n]
+            ]
             mode = modes[n]["offset"], modes[n]["bias"]
             made[n].append(terms.apply(OPERATIONS[graph.nodes[n].op].op, mode, words))
     return made
@@ -94,14 +114,16 @@ def _check_places(mapped: Mapped, machine: Machine) -> None:
         want = {placed.time[n] + i * ii: token for i, token in enumerate(expected[n])}
         if got != want:
             cycle = min(c for c in {*got, *want} if got.get(c) != want.get(c))
-            raise WrongProgram(f"{graph.nodes[n]} in tile {place[0]}, cycle {cycle}: "
-                               "not the word of the graph")
+            raise WrongProgram(
+                f"{graph.nodes[n]} in tile {place[0]}, cycle {cycle}: not the word of the graph"
+            )
     if any(made.values()):
         raise WrongProgram(f"operations without need: {sorted(p for p, w in made.items() if w)}")
 
 
-def _graph_words(graph: Dataflow, terms: Terms, iterations: int,
-                 slots: Mapping[int, tuple[Tile, int]]) -> dict[int, list[int]]:
+def _graph_words(
+    graph: Dataflow, terms: Terms, iterations: int, slots: Mapping[int, tuple[Tile, int]]
+) -> dict[int, list[int]]:
     """Tokens of operations without meaning, straight from the graph.
 
     Those that take no word of their iteration (inputs, first values of a recurrence) are tagged

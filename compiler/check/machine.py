@@ -37,13 +37,7 @@ from spu.arch.params import (
     Port,
     neighbour,
 )
-from spu.arch.program import (
-    Tile,
-    missing_unit,
-    read_input_guard,
-    read_predicates,
-    read_timing,
-)
+from spu.arch.program import Tile, missing_unit, read_input_guard, read_predicates, read_timing
 from spu.model.region import Loops, has_end
 
 #: Rounds that are executed beyond those in flight, and iterations after which addresses repeat, at
@@ -52,13 +46,24 @@ EXTRA_ROUNDS, MOST_RING = 3, 4 * STAGES
 
 _SIDE = {link: Source[NEIGHBOURS[link][2].upper()].value for link in LINKS}
 #: Codes of the fields of a context that stand for something.
-_CODES = {name: {member.value for member in layout.members} for name, _, layout in CONTEXT
-          if layout.members}
+_CODES = {
+    name: {member.value for member in layout.members}
+    for name, _, layout in CONTEXT
+    if layout.members
+}
 #: By operation: where its word appears, and when.
 _RESULT = {o.op: (o.source.value, o.latency) for o in OPERATIONS.values()}
 #: Cycles that any word is on its way within a tile, at most.
-_LONGEST = max(timing.SUM, timing.DRAIN, timing.MEMORY, timing.REBLOCK, timing.VECTOR, timing.ALU,
-               timing.HOP, timing.WRITE)
+_LONGEST = max(
+    timing.SUM,
+    timing.DRAIN,
+    timing.MEMORY,
+    timing.REBLOCK,
+    timing.VECTOR,
+    timing.ALU,
+    timing.HOP,
+    timing.WRITE,
+)
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,14 @@ class Machine:
     no end, predicates that depend on the number of rounds, and addresses that do not repeat soon.
     """
 
-    def __init__(self, image: Image, terms: Terms,
-                 functions: Mapping[tuple[Tile, int], Function] | None = None,
-                 unit_latency: bool = False, weights_by_round: bool = False) -> None:
+    def __init__(
+        self,
+        image: Image,
+        terms: Terms,
+        functions: Mapping[tuple[Tile, int], Function] | None = None,
+        unit_latency: bool = False,
+        weights_by_round: bool = False,
+    ) -> None:
         self.image, self.arch, self.terms = image, image.arch, terms
         self.functions, self.unit_latency = functions, unit_latency
         self._row = cache(image.read)
@@ -125,9 +135,14 @@ class Machine:
         self.tiles = {tile: self._tile(tile) for tile in self.arch.tiles}
         #: Words at the array's edge, by port of the region's outputs.
         self.leaving: list[Token] = [None] * len(self.outputs)
-        self.slots = [[self._slot(tile, slot) for tile in self.arch.tiles
-                       if image.rows.get((Space.CONTEXT, *tile), {}).get(slot)]
-                      for slot in range(self.timing.ii)]
+        self.slots = [
+            [
+                self._slot(tile, slot)
+                for tile in self.arch.tiles
+                if image.rows.get((Space.CONTEXT, *tile), {}).get(slot)
+            ]
+            for slot in range(self.timing.ii)
+        ]
         self.ring = self._ring(weights_by_round)
         #: Tokens that ``functions`` made, by tile and slot, and cycle.
         self.made: dict[tuple[Tile, int], dict[int, int]] = {}
@@ -147,8 +162,10 @@ class Machine:
         if self.functions is not None:
             return 1
         arch, rings = self.arch, dict.fromkeys(self.tiles, 1)
-        uses = {TileRegister.READ: ("read", arch.memory_words),
-                TileRegister.WRITE: ("memory", arch.memory_words)}
+        uses = {
+            TileRegister.READ: ("read", arch.memory_words),
+            TileRegister.WRITE: ("memory", arch.memory_words),
+        }
         if not weights_by_round:
             uses[TileRegister.WEIGHT] = "mac", 2 * arch.weight_rows
         accesses: dict[tuple[Tile, int], int] = {}
@@ -185,12 +202,14 @@ class Machine:
         due = self.due
         streams = [self._row(Space.STREAM, (0, 0), s) for s in range(self.timing.ii)]
         inputs = self.arch.inputs(0)
-        reads = [[(i, port) for i, port in enumerate(inputs) if s["read"] >> i & 1]
-                 for s in streams]
-        emits = [[(i, port) for i, port in enumerate(self.outputs) if s["emit"] >> i & 1]
-                 for s in streams]
-        guards = [guarded(read_input_guard(self.image, i))
-                  for i in range(len(inputs))]
+        reads = [
+            [(i, port) for i, port in enumerate(inputs) if s["read"] >> i & 1] for s in streams
+        ]
+        emits = [
+            [(i, port) for i, port in enumerate(self.outputs) if s["emit"] >> i & 1]
+            for s in streams
+        ]
+        guards = [guarded(read_input_guard(self.image, i)) for i in range(len(inputs))]
         words = {column: iter(tokens) for column, tokens in entering.items()}
         emitted: dict[int, list[int]] = {}
         passing: list[tuple[list[Token], int]] = []
@@ -218,8 +237,7 @@ class Machine:
             raise WrongProgram(f"input streams {left} have words that are not read")
         return emitted
 
-    def _enter(self, port: Port, words: Mapping[int, Iterator[int]]
-               ) -> tuple[list[Token], int]:
+    def _enter(self, port: Port, words: Mapping[int, Iterator[int]]) -> tuple[list[Token], int]:
         """A word of a stream comes in."""
         token = next(words.get(port.col, iter(())), None)
         if token is None or port.link != "north":
@@ -241,8 +259,9 @@ class Machine:
         context = self.image.read(Space.CONTEXT, tile, slot)
         for name, _, layout in CONTEXT:
             if layout.members and context[name] not in _CODES[name]:
-                raise WrongProgram(f"tile {tile}, slot {slot}: {name} {context[name]} stands for "
-                                   "nothing")
+                raise WrongProgram(
+                    f"tile {tile}, slot {slot}: {name} {context[name]} stands for nothing"
+                )
         if self.functions is None and (unit := missing_unit(self.arch.kind(*tile), context)):
             raise WrongProgram(f"tile {tile} has no {unit}, which slot {slot} uses")
         state = self.tiles[tile]
@@ -256,10 +275,12 @@ class Machine:
             elif (port := Port(*tile, link)) in self.outputs:
                 ways.append((cell, self.leaving, self.outputs.index(port)))
         if context["register"] != Source.NONE.value:
-            ways.append((cell_of(context, "register"), state.cells,
-                         REGISTER + context["register_write"]))
-        units = any(context[name] for name in ("mac", "drain", "read", "pop", "memory")) \
-            or (self.functions is None and context["op"] == Op.PUSH.value)
+            ways.append(
+                (cell_of(context, "register"), state.cells, REGISTER + context["register_write"])
+            )
+        units = any(context[name] for name in ("mac", "drain", "read", "pop", "memory")) or (
+            self.functions is None and context["op"] == Op.PUSH.value
+        )
         return _Slot(state, context, self._operation(tile, slot, context), units, tuple(ways))
 
     def _operation(self, tile: Tile, slot: int, context: Mapping[str, int]) -> _Operation | None:
@@ -267,32 +288,45 @@ class Machine:
         if not context["op"] or (self.functions is None and context["op"] == Op.PUSH.value):
             return None
         guard = self.tiles[tile].units.guards[Guard.OP] if context["guarded"] else None
-        port = {"a": cell_of(context, "a"), "b": cell_of(context, "b"),
-                "c": REGISTER + context["index"] % REGISTERS}
+        port = {
+            "a": cell_of(context, "a"),
+            "b": cell_of(context, "b"),
+            "c": REGISTER + context["index"] % REGISTERS,
+        }
         if self.functions is not None:
             function = self.functions.get((tile, context["op"]))
             if function is None:
                 raise WrongProgram(f"tile {tile}, slot {slot}: no operation {context['op']}")
-            return _Operation(None, function, (0, 0), tuple(port[p] for p in function.ports),
-                              tuple(port[p] for p in function.needs), guard,
-                              Source.ALU.value, timing.ALU)
+            return _Operation(
+                None,
+                function,
+                (0, 0),
+                tuple(port[p] for p in function.ports),
+                tuple(port[p] for p in function.needs),
+                guard,
+                Source.ALU.value,
+                timing.ALU,
+            )
         op = Op(context["op"])
         if op not in _RESULT:
             raise WrongProgram(f"tile {tile}, slot {slot}: no program uses {op.name}")
         mode = self._row(Space.REGISTER, tile, TileRegister.VECTOR_MODE + context["mode"])
-        return _Operation(op, None, (mode["offset"], mode["bias"]), tuple(port.values()), (),
-                          guard, *_RESULT[op])
+        return _Operation(
+            op, None, (mode["offset"], mode["bias"]), tuple(port.values()), (), guard, *_RESULT[op]
+        )
 
     def _step(self, now: _Slot, cycle: int, iteration: int, slot: int) -> None:
         """A tile in a cycle: operation, units, and last what moves, which sees words of before."""
         cells, due, operation = now.tile.cells, self.due, now.operation
         if now.units:
             for source, at, word in now.tile.units.step(
-                    now.context, cells, cycle, lambda guard: self._holds(guard, slot, iteration)):
+                now.context, cells, cycle, lambda guard: self._holds(guard, slot, iteration)
+            ):
                 if word is not None:
                     due[at % len(due)].append((cells, source.value, word))
-        if operation is not None and (operation.guard is None
-                                      or self._holds(operation.guard, slot, iteration)):
+        if operation is not None and (
+            operation.guard is None or self._holds(operation.guard, slot, iteration)
+        ):
             words = [cells[cell] for cell in operation.operands]
             token: Token = None
             if operation.function is None:

@@ -23,9 +23,13 @@ from spu.arch.params import BLOCK, MATRIX_FORMATS
 from spu.arch.program import Timing
 
 
-def check_pipeline(image: Image, network: QuantisedNetwork, claimed: Timing,
-                   reads: Mapping[tuple[int, int], int],
-                   emitted: Mapping[int, list[tuple[int, int, int]]]) -> None:
+def check_pipeline(
+    image: Image,
+    network: QuantisedNetwork,
+    claimed: Timing,
+    reads: Mapping[tuple[int, int], int],
+    emitted: Mapping[int, list[tuple[int, int, int]]],
+) -> None:
     """Raise ``WrongProgram`` unless an image computes a network.
 
     ``claimed``: II and span.  ``reads``: words of the input, by column and cycle; ``emitted``: by
@@ -39,21 +43,31 @@ def check_pipeline(image: Image, network: QuantisedNetwork, claimed: Timing,
     columns: dict[int, list[int]] = {}
     for (column, _), word in sorted(reads.items(), key=lambda read: read[0][1]):
         columns.setdefault(column, []).append(word)
-    got = machine.run(rounds, {column: [terms.number("input", r, word) for r in range(rounds)
-                                        for word in words] for column, words in columns.items()})
+    got = machine.run(
+        rounds,
+        {
+            column: [terms.number("input", r, word) for r in range(rounds) for word in words]
+            for column, words in columns.items()
+        },
+    )
     meaning = _Meaning(machine, network.fmt)
     want = _expected(terms, network, rounds)
     arch = image.arch
-    every = [(group, word) for group in range(len(network.layers[-1].codes) // arch.columns)
-             for word in range(arch.words_per_drain)]
+    every = [
+        (group, word)
+        for group in range(len(network.layers[-1].codes) // arch.columns)
+        for word in range(arch.words_per_drain)
+    ]
     if sorted(result[1:] for words in emitted.values() for result in words) != every:
         raise WrongProgram(f"{network.name}: not every result leaves, once")
     zero = terms.number("pal16", 0)
     for column in range(arch.cols):
         words, tokens = emitted.get(column, []), got.get(column, [])
         if len(tokens) != rounds * len(words):
-            raise WrongProgram(f"output stream {column} emits {len(tokens)} words in {rounds} "
-                               f"iterations, not {rounds * len(words)}")
+            raise WrongProgram(
+                f"output stream {column} emits {len(tokens)} words in {rounds} "
+                f"iterations, not {rounds * len(words)}"
+            )
         relu = network.layers[-1].relu
         rest = [_sum(terms, zero, zero, relu)] * (arch.lanes16 - arch.drain_lanes)
         for i, token in enumerate(tokens):
@@ -61,9 +75,13 @@ def check_pipeline(image: Image, network: QuantisedNetwork, claimed: Timing,
             _, group, word = words[position]
             first = group * arch.columns + word * arch.drain_lanes
             if list(meaning.lanes(token)) != [
-                    *want[iteration][first:first + arch.drain_lanes], *rest]:
-                raise WrongProgram(f"output stream {column}, iteration {iteration}, word "
-                                   f"{position}: not results {first} and following of the network")
+                *want[iteration][first : first + arch.drain_lanes],
+                *rest,
+            ]:
+                raise WrongProgram(
+                    f"output stream {column}, iteration {iteration}, word "
+                    f"{position}: not results {first} and following of the network"
+                )
 
 
 def _bag(items: Iterable[Hashable]) -> frozenset:
@@ -75,8 +93,12 @@ def _sum(terms: Terms, x: int, y: int, relu: bool) -> int:
     return terms.number("sum", relu, x, y)
 
 
-def _dot(terms: Terms, offset: int, formats: tuple[int, int],
-         blocks: Iterable[Iterable[tuple[int, int, int]]]) -> int:
+def _dot(
+    terms: Terms,
+    offset: int,
+    formats: tuple[int, int],
+    blocks: Iterable[Iterable[tuple[int, int, int]]],
+) -> int:
     """A dot product of ``blocks``: products of elements and codes, and the code's block bias."""
     return terms.number("dot product", offset, formats, _bag(map(_bag, blocks)))
 
@@ -91,22 +113,38 @@ def _expected(terms: Terms, network: QuantisedNetwork, rounds: int) -> list[list
     out = []
     number = MATRIX_FORMATS.index(network.fmt)
     formats = number, MATRIX_FORMATS.index(stored(network.fmt))
-    weights = [model.widen(layer.codes, network.fmt, stored(network.fmt)).tolist()
-               for layer in network.layers]
+    weights = [
+        model.widen(layer.codes, network.fmt, stored(network.fmt)).tolist()
+        for layer in network.layers
+    ]
     for iteration in range(rounds):
-        inputs = [terms.number("element", iteration, k)
-                  for k in range(network.layers[0].codes.shape[1])]
+        inputs = [
+            terms.number("element", iteration, k) for k in range(network.layers[0].codes.shape[1])
+        ]
         for layer, codes in zip(network.layers, weights, strict=True):
             results = []
             for n in range(len(layer.codes)):
                 betas = layer.beta[n].tolist()
-                blocks = [[(inputs[k], codes[n][k], betas[b // BLOCK])
-                           for k in range(b, min(b + BLOCK, len(inputs)))]
-                          for b in range(0, len(inputs), BLOCK)]
-                results.append(_sum(terms, _dot(terms, layer.offset, formats, blocks),
-                                    terms.number("pal16", int(layer.bias[n])), layer.relu))
-            inputs = [_code(terms, number, results[b:b + BLOCK], value)
-                      for b in range(0, len(results), BLOCK) for value in results[b:b + BLOCK]]
+                blocks = [
+                    [
+                        (inputs[k], codes[n][k], betas[b // BLOCK])
+                        for k in range(b, min(b + BLOCK, len(inputs)))
+                    ]
+                    for b in range(0, len(inputs), BLOCK)
+                ]
+                results.append(
+                    _sum(
+                        terms,
+                        _dot(terms, layer.offset, formats, blocks),
+                        terms.number("pal16", int(layer.bias[n])),
+                        layer.relu,
+                    )
+                )
+            inputs = [
+                _code(terms, number, results[b : b + BLOCK], value)
+                for b in range(0, len(results), BLOCK)
+                for value in results[b : b + BLOCK]
+            ]
         out.append(results)
     return out
 
@@ -126,16 +164,20 @@ class _Meaning:
         """PAL16 values of a word."""
         kind, *rest = self.terms.terms[token]
         if kind == "constant":
-            return tuple(self.terms.number("pal16", rest[0] >> 16 * i & 0xFFFF)
-                         for i in range(self.arch.lanes16))
+            return tuple(
+                self.terms.number("pal16", rest[0] >> 16 * i & 0xFFFF)
+                for i in range(self.arch.lanes16)
+            )
         if kind == "drained":
             tile, dot, word = rest
             lanes = self.arch.drain_lanes
             zero = (self.terms.number("pal16", 0),) * (self.arch.lanes16 - lanes)
-            return (*self._columns(tile, dot)[word * lanes:(word + 1) * lanes], *zero)
+            return (*self._columns(tile, dot)[word * lanes : (word + 1) * lanes], *zero)
         if kind in (Op.ADD, Op.ADD_RELU) and rest[0] == (0, 0):
-            return tuple(_sum(self.terms, x, y, kind is Op.ADD_RELU)
-                         for x, y in zip(*map(self.lanes, rest[1:]), strict=True))
+            return tuple(
+                _sum(self.terms, x, y, kind is Op.ADD_RELU)
+                for x, y in zip(*map(self.lanes, rest[1:]), strict=True)
+            )
         raise WrongProgram(f"{kind} gives results, which no network has")
 
     def _of_columns(self, tile: tuple[int, int], dot: int) -> tuple[int, ...]:
@@ -153,9 +195,14 @@ class _Meaning:
                 products: list[tuple[int, int, int]] = []
                 for word, part, address, *_ in parts:
                     row = self._row(Space.WEIGHT, tile, address % rows)
-                    products += [(self._element(word, part * self.arch.lanes + lane), code,
-                                  row["beta"][column])
-                                 for lane, code in enumerate(row["codes"][column])]
+                    products += [
+                        (
+                            self._element(word, part * self.arch.lanes + lane),
+                            code,
+                            row["beta"][column],
+                        )
+                        for lane, code in enumerate(row["codes"][column])
+                    ]
                 found.append(products)
             out.append(_dot(self.terms, offset, numbers, found))
         return tuple(out)

@@ -53,35 +53,57 @@ def _check_streams(plan: Gemm, machine: Machine, offset: int) -> None:
     arch, terms, rounds = plan.arch, machine.terms, machine.rounds
     parts = arch.slices_per_word(plan.fmt)
     slices, per_block = plan.ii * plan.steps, BLOCK // arch.lanes
-    formats = (MATRIX_FORMATS.index(plan.fmt),
-               MATRIX_FORMATS.index(stored(plan.fmt)))
-    words = {s: [[terms.number("x", s, r, k) for k in range(slices // parts)]
-                 for r in range(rounds)] for s in range(len(plan.streams))}
-    got = machine.run(rounds, {column: [token for row in words[s] for token in row]
-                               for s, (column, _) in enumerate(plan.streams)})
+    formats = (MATRIX_FORMATS.index(plan.fmt), MATRIX_FORMATS.index(stored(plan.fmt)))
+    words = {
+        s: [[terms.number("x", s, r, k) for k in range(slices // parts)] for r in range(rounds)]
+        for s in range(len(plan.streams))
+    }
+    got = machine.run(
+        rounds,
+        {
+            column: [token for row in words[s] for token in row]
+            for s, (column, _) in enumerate(plan.streams)
+        },
+    )
 
     def dot(stream: int, r: int) -> int:
         """Token of the dot products of a round, with the weights of its pass."""
         base = _pass(plan, r) * slices
-        macs = [(words[stream][r][k // parts], k % parts, base + k, *formats)
-                for k in range(slices)]
-        blocks = [(tuple(sorted(macs[b:b + per_block])), macs[b + per_block - 1])
-                  for b in range(0, slices, per_block)]
+        macs = [
+            (words[stream][r][k // parts], k % parts, base + k, *formats) for k in range(slices)
+        ]
+        blocks = [
+            (tuple(sorted(macs[b : b + per_block])), macs[b + per_block - 1])
+            for b in range(0, slices, per_block)
+        ]
         return terms.number("dot", offset, tuple(sorted(blocks)))
 
     dots = {(s, r): dot(s, r) for s in words for r in range(rounds)}
-    tiles = {(s, share.group): share.tile for s, (_, members) in enumerate(plan.streams)
-             for share in members}
+    tiles = {
+        (s, share.group): share.tile
+        for s, (_, members) in enumerate(plan.streams)
+        for share in members
+    }
     for column in range(arch.cols):
-        events = sorted((r * slices + time, r, stream, group, word) for r in range(rounds)
-                        for time, stream, group, word in plan.results.get(column, []))
-        want = [terms.number("drained", tiles[stream, group], dots[stream, r], word)
-                for _, r, stream, group, word in events]
+        events = sorted(
+            (r * slices + time, r, stream, group, word)
+            for r in range(rounds)
+            for time, stream, group, word in plan.results.get(column, [])
+        )
+        want = [
+            terms.number("drained", tiles[stream, group], dots[stream, r], word)
+            for _, r, stream, group, word in events
+        ]
         if got.get(column, []) != want:
-            raise WrongProgram(f"{_name(plan)}: the words of output stream {column} are not its "
-                               "results")
-    every = [(s, group, word) for s, (_, members) in enumerate(plan.streams)
-             for group in range(len(members)) for word in range(arch.words_per_drain)]
+            raise WrongProgram(
+                f"{_name(plan)}: the words of output stream {column} are not its results"
+            )
+    every = [
+        (s, group, word)
+        for s, (_, members) in enumerate(plan.streams)
+        for group in range(len(members))
+        for word in range(arch.words_per_drain)
+    ]
     if sorted(result[1:] for results in plan.results.values() for result in results) != every:
         raise WrongProgram(f"{_name(plan)}: not every result leaves, once")
 
@@ -112,8 +134,10 @@ def _check_weights(plan: Gemm, codes: NDArray, beta: NDArray) -> None:
                 first = (p * per_pass + share.group) * arch.columns
                 outputs = slice(first, first + arch.columns)
                 held = image.read(Space.WEIGHT, share.tile, row)
-                if (np.array(held["codes"]) != wide[outputs, s * arch.lanes:(s + 1) * arch.lanes]
-                        ).any() or (np.array(held["beta"])
-                                    != beta[outputs, s * arch.lanes // BLOCK]).any():
-                    raise WrongProgram(f"{_name(plan)}: weight row {row} of tile {share.tile} is "
-                                       "not that of the weights")
+                if (
+                    np.array(held["codes"]) != wide[outputs, s * arch.lanes : (s + 1) * arch.lanes]
+                ).any() or (np.array(held["beta"]) != beta[outputs, s * arch.lanes // BLOCK]).any():
+                    raise WrongProgram(
+                        f"{_name(plan)}: weight row {row} of tile {share.tile} is "
+                        "not that of the weights"
+                    )

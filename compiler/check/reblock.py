@@ -14,16 +14,18 @@ def check_reblocking(plan: Reblocking) -> None:
     if machine.timing != plan.timing:
         raise WrongProgram(f"blocks of {plan.fmt.name}: the program has {machine.timing}")
     rounds, number = machine.rounds, MATRIX_FORMATS.index(plan.fmt)
-    entering = {column: [terms.number("input", column, i)
-                         for i in range(rounds * arch.pushes_per_block)]
-                for column in plan.columns}
+    entering = {
+        column: [terms.number("input", column, i) for i in range(rounds * arch.pushes_per_block)]
+        for column in plan.columns
+    }
     got = machine.run(rounds, entering)
     for column in range(arch.cols):
         words, want = entering.get(column, []), []
         for first in range(0, len(words), arch.pushes_per_block):
-            block = terms.number("block", number, *words[first:first + arch.pushes_per_block])
-            want += [terms.number("codes", block, i)
-                     for i in range(arch.words_per_block(plan.fmt))]
+            block = terms.number("block", number, *words[first : first + arch.pushes_per_block])
+            want += [terms.number("codes", block, i) for i in range(arch.words_per_block(plan.fmt))]
         if got.get(column, []) != want:
-            raise WrongProgram(f"blocks of {plan.fmt.name}: the words of output stream {column} "
-                               "are not those of its blocks")
+            raise WrongProgram(
+                f"blocks of {plan.fmt.name}: the words of output stream {column} "
+                "are not those of its blocks"
+            )

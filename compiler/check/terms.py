@@ -55,7 +55,6 @@ class Terms:
         if None in taken:
             return None
         token = self.number(op, mode if op in _MODAL else None, *taken)
-        if op in (Op.WHEN, Op.UNLESS) or (self.uncertain and not
-                                          self.uncertain.isdisjoint(taken)):
+        if op in (Op.WHEN, Op.UNLESS) or (self.uncertain and not self.uncertain.isdisjoint(taken)):
             self.uncertain.add(token)
         return token

@@ -49,12 +49,16 @@ class Units:
         for row in range(TileRegister.WEIGHT):
             for name, number in self._register(row).items():
                 if name.endswith("format") and number >= len(MATRIX_FORMATS):
-                    raise WrongProgram(f"tile {place}, register {row}: {name} {number} stands for "
-                                       "nothing")
-        self.guards = {guard: guarded(self._register(TileRegister.GUARD + guard.value))
-                       for guard in Guard}
-        self.generators = {first: read_generator(image, place, first) for first in (
-            TileRegister.WEIGHT, TileRegister.READ, TileRegister.WRITE)}
+                    raise WrongProgram(
+                        f"tile {place}, register {row}: {name} {number} stands for nothing"
+                    )
+        self.guards = {
+            guard: guarded(self._register(TileRegister.GUARD + guard.value)) for guard in Guard
+        }
+        self.generators = {
+            first: read_generator(image, place, first)
+            for first in (TileRegister.WEIGHT, TileRegister.READ, TileRegister.WRITE)
+        }
         self.accesses: dict[int, int] = {}
         self.memory: dict[int, int] = {}
         #: Macs of the block, and blocks of the dot product, so far; whether all words were there.
@@ -68,8 +72,13 @@ class Units:
         self.pushed: list[int] = []
         self.codes: list[int] = []
 
-    def step(self, context: Mapping[str, int], cells: list[Token], cycle: int,
-             holds: Callable[[Guarded], bool]) -> list[tuple[Source, int, Token]]:
+    def step(
+        self,
+        context: Mapping[str, int],
+        cells: list[Token],
+        cycle: int,
+        holds: Callable[[Guarded], bool],
+    ) -> list[tuple[Source, int, Token]]:
         """A cycle: what leaves the units, and when; then what enters.
 
         Raises ``WrongProgram`` for what no program does.
@@ -84,8 +93,13 @@ class Units:
         if context["read"] and holds(guarded(self.generators[TileRegister.READ].guard)):
             address = self._next(TileRegister.READ) % self.arch.memory_words
             word = self.memory.get(address)
-            out.append((Source.MEMORY, cycle + timing.MEMORY, self.terms.number(
-                "unwritten", self.place, address) if word is None else word))
+            out.append(
+                (
+                    Source.MEMORY,
+                    cycle + timing.MEMORY,
+                    self.terms.number("unwritten", self.place, address) if word is None else word,
+                )
+            )
         if (stored := self._certain(context, cells, "memory")) is not None:
             self.memory[self._next(TileRegister.WRITE) % self.arch.memory_words] = stored
         if context["pop"] and self.codes:
@@ -120,8 +134,9 @@ class Units:
             self.codes = [self.terms.number("codes", block, i) for i in range(words)]
             self.pushed = []
 
-    def _mac(self, context: Mapping[str, int], token: Token, cycle: int,
-             holds: Callable[[Guarded], bool]) -> None:
+    def _mac(
+        self, context: Mapping[str, int], token: Token, cycle: int, holds: Callable[[Guarded], bool]
+    ) -> None:
         """A slice of a word into the matrix unit: part of a block, of a dot product.
 
         A part is (word, slice, address of the weight row, formats); the last one of a block is
@@ -130,8 +145,13 @@ class Units:
         address = self._next(TileRegister.WEIGHT) % (2 * self.arch.weight_rows)
         mode = self._register(TileRegister.MODE + context["mode"])
         self.valid &= token is not None
-        part = (-1 if token is None else token, context["slice"], address, mode["x_format"],
-                mode["w_format"])
+        part = (
+            -1 if token is None else token,
+            context["slice"],
+            address,
+            mode["x_format"],
+            mode["w_format"],
+        )
         self.block.append(part)
         close = Close(context["close"])
         last = close is Close.DOT
@@ -146,5 +166,6 @@ class Units:
             dot = self.terms.number("dot", mode["offset"], tuple(sorted(self.blocks)))
             self.finished[cycle + timing.ACCUMULATE] = [
                 self.terms.number("drained", self.place, dot, i) if self.valid else None
-                for i in range(self.arch.words_per_drain)]
+                for i in range(self.arch.words_per_drain)
+            ]
             self.blocks, self.valid = [], True

@@ -21,8 +21,12 @@ def check(
     arch: Arch = "basic",
     batch: Batch = None,
     dim: Dims = None,
-    calibrate: Annotated[Path | None, typer.Option(
-        help="Inputs that show how large values become, as of spu compile --calibrate.")] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Inputs that show how large values become, as of spu compile --calibrate."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the refusals as JSON.")] = False,
 ) -> None:
     """Say what spu compile would refuse in a model: every node, operator and rule.
@@ -44,9 +48,14 @@ def check(
         fail(f"{model}: {len(found)} refusal{'s' if len(found) > 1 else ''}", EXIT_BAD_INPUT)
 
 
-def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[str, int],
-             calibrate: Path | None = None, progress: Callable[[str], None] = lambda _: None
-             ) -> list[Refusal]:
+def refusals(
+    path: Path,
+    arch: Architecture,
+    batch: int | None,
+    dims: Mapping[str, int],
+    calibrate: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Refusal]:
     """What is refused of a model for an array.
 
     Raises ``CompileError`` for a file that is no model, and for ``dims`` that it does not have;
@@ -64,8 +73,12 @@ def refusals(path: Path, arch: Architecture, batch: int | None, dims: Mapping[st
     try:
         program, refused = lower_all(prepare(model, path.stem, batch, dims))
         found += refused
-        compile_program(program, arch, progress=progress, calibrate=None if calibrate is None
-                        else read_inputs(calibrate, program))
+        compile_program(
+            program,
+            arch,
+            progress=progress,
+            calibrate=None if calibrate is None else read_inputs(calibrate, program),
+        )
     except WrongDimension:
         raise
     except Refused as error:

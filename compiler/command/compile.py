@@ -27,22 +27,35 @@ def compile_command(
     model: Annotated[Path, typer.Argument(help="ONNX file.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="Directory for the program.")],
     arch: Arch = "basic",
-    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] =
-        FormatName[MATRIX_FORMATS[0].name],
-    strategy: Annotated[StrategyName, typer.Option(
-        help="One program for a whole chain of dense layers, or a program for each step; auto "
-             "takes what needs fewer cycles for the batch.")] = StrategyName.auto,
-    input_max: Annotated[float | None, typer.Option(
-        help="Largest magnitude of any input of a chain of dense layers.", show_default="1")] =
-        None,
+    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] = FormatName[
+        MATRIX_FORMATS[0].name
+    ],
+    strategy: Annotated[
+        StrategyName,
+        typer.Option(
+            help="One program for a whole chain of dense layers, or a program for each step; auto "
+            "takes what needs fewer cycles for the batch."
+        ),
+    ] = StrategyName.auto,
+    input_max: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest magnitude of any input of a chain of dense layers.", show_default="1"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placement search.")] = 0,
     batch: Batch = None,
     dim: Dims = None,
-    calibrate: Annotated[Path | None, typer.Option(
-        help="Inputs (.npy, .npz) whose magnitudes set the tensor biases.")] = None,
-    budget: Annotated[float | None, typer.Option(
-        help="dB that the outputs keep on these inputs, with 4, 6 or 8 bits for each product.")]
-        = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Inputs (.npy, .npz) whose magnitudes set the tensor biases."),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="dB that the outputs keep on these inputs, with 4, 6 or 8 bits for each product."
+        ),
+    ] = None,
 ) -> None:
     """Map an ONNX model: a chain of dense layers as one pipeline, others as a program a step.
 
@@ -54,8 +67,10 @@ def compile_command(
 
     check_directory(out, (PROGRAM, REPORT, ARRAYS))
     check_directory(out / PROGRAMS)
-    check_kept((*(out / name for name in (PROGRAM, REPORT, ARRAYS)),
-                *(out / PROGRAMS).glob("*.spub")), (model, calibrate))
+    check_kept(
+        (*(out / name for name in (PROGRAM, REPORT, ARRAYS)), *(out / PROGRAMS).glob("*.spub")),
+        (model, calibrate),
+    )
     check_alone(out, MAPPING, "spu map")
     check_own(out)
     try:
@@ -76,32 +91,50 @@ def compile_command(
         program = lower(source, model.stem, batch, sizes)
         given = None if calibrate is None else read_inputs(calibrate, program)
         with working("compiling") as note:
-            made = compile_model(program, tiles, strategy.value, FORMATS[fmt], seed, input_max,
-                                 given, budget, probes_of(source, model.stem, batch, sizes), note)
+            made = compile_model(
+                program,
+                tiles,
+                strategy.value,
+                FORMATS[fmt],
+                seed,
+                input_max,
+                given,
+                budget,
+                probes_of(source, model.stem, batch, sizes),
+                note,
+            )
         report = save(made, out)
     for line in report["notes"]:
         remark(line)
     if isinstance(made, Pipeline):
-        print(f"{out / PROGRAM}: {len(made.content)} bytes, II {report['ii']} "
-              f"(bounds {', '.join(f'{k} {v}' for k, v in report['ii_bounds'].items())}), "
-              f"span {report['span']} cycles, {report['macs_per_cycle']:.1f} of "
-              f"{report['peak_macs_per_cycle']} MACs per cycle; pipeline: "
-              f"{report['strategy']['why']}")
+        print(
+            f"{out / PROGRAM}: {len(made.content)} bytes, II {report['ii']} "
+            f"(bounds {', '.join(f'{k} {v}' for k, v in report['ii_bounds'].items())}), "
+            f"span {report['span']} cycles, {report['macs_per_cycle']:.1f} of "
+            f"{report['peak_macs_per_cycle']} MACs per cycle; pipeline: "
+            f"{report['strategy']['why']}"
+        )
         return
     kinds = [step["kind"] for step in report["steps"]]
-    print(f"{out}: {kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
-          f"{kinds.count('product')} products, {report['bytes']} bytes, {report['cycles']} "
-          f"cycles; inputs of magnitudes up to {_tops(made)}"
-          + ("" if budget is None or given is None else
-             f"; {formats_text(made.formats.values())}, "
-             f"{quality(made, given):.1f} dB on the calibration inputs")
-          + f"; in steps: {report['strategy']['why']}")
+    print(
+        f"{out}: {kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
+        f"{kinds.count('product')} products, {report['bytes']} bytes, {report['cycles']} "
+        f"cycles; inputs of magnitudes up to {_tops(made)}"
+        + (
+            ""
+            if budget is None or given is None
+            else f"; {formats_text(made.formats.values())}, "
+            f"{quality(made, given):.1f} dB on the calibration inputs"
+        )
+        + f"; in steps: {report['strategy']['why']}"
+    )
 
 
 def _tops(compiled: Any) -> str:
     """Magnitudes that inputs may have: one number, or one for each input."""
-    tops = {name: f"{2.0 ** (compiled.bias(i) / 8):g}"
-            for name, i in compiled.program.inputs.items()}
+    tops = {
+        name: f"{2.0 ** (compiled.bias(i) / 8):g}" for name, i in compiled.program.inputs.items()
+    }
     if len(set(tops.values())) == 1:
         return next(iter(tops.values()))
     return ", ".join(f"{top} ({name})" for name, top in tops.items())

@@ -19,10 +19,10 @@ def _write(text: str, sink: BinaryIO) -> None:
 
 
 def explain(
-    directory: Annotated[Path, typer.Argument(help="Directory that spu map or spu compile "
-                                                   "wrote.")],
-    pictures: Annotated[bool, typer.Option(
-        help="Write grid.svg and schedule.svg into the directory.")] = True,
+    directory: Annotated[Path, typer.Argument(help="Directory that spu map or spu compile wrote.")],
+    pictures: Annotated[
+        bool, typer.Option(help="Write grid.svg and schedule.svg into the directory.")
+    ] = True,
 ) -> None:
     """Say what bounds a mapped graph or a model, where everything is, and what more would buy.
 
@@ -36,8 +36,10 @@ def explain(
     if not directory.exists():
         raise BadInput(f"{directory}: No such file or directory")
     if not (directory / MAPPING).exists():
-        raise BadInput(f"{directory}: has neither {MAPPING} nor {REPORT}; give a directory that "
-                       "spu map -o or spu compile wrote")
+        raise BadInput(
+            f"{directory}: has neither {MAPPING} nor {REPORT}; give a directory that "
+            "spu map -o or spu compile wrote"
+        )
     require("map")
     from compiler.explain import pictures as draw
     from compiler.explain.mapping import load, show
@@ -49,6 +51,10 @@ def explain(
         check_directory(directory, drawn)
     show(explained, output())
     if drawn:
-        replace_files({directory / name: partial(_write, picture(explained))
-                       for name, picture in drawn.items()})
+        replace_files(
+            {
+                directory / name: partial(_write, picture(explained))
+                for name, picture in drawn.items()
+            }
+        )
         print(f"wrote {directory / 'grid.svg'} and {directory / 'schedule.svg'}")

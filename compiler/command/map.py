@@ -23,19 +23,34 @@ MemoryColumns = StrEnum("MemoryColumns", ["west", "both", "all"])
 def map_command(
     graph: Annotated[Path, typer.Argument(help="Dataflow graph, JSON.")],
     grid: Annotated[str, typer.Option(help="Rows x columns of tiles.")] = "4x4",
-    memory_columns: Annotated[MemoryColumns, typer.Option(
-        help="Columns whose tiles have a data memory.")] = MemoryColumns["all"],
-    unit_latency: Annotated[bool, typer.Option(
-        "--unit-latency", help="Count the first hop of a word as part of the operation.")] = False,
-    arch: Annotated[str | None, typer.Option(
-        metavar="NAME|FILE", help="Map a kernel of this array's own operations, in place of "
-                                  "--grid.")] = None,
+    memory_columns: Annotated[
+        MemoryColumns, typer.Option(help="Columns whose tiles have a data memory.")
+    ] = MemoryColumns["all"],
+    unit_latency: Annotated[
+        bool,
+        typer.Option(
+            "--unit-latency", help="Count the first hop of a word as part of the operation."
+        ),
+    ] = False,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Map a kernel of this array's own operations, in place of --grid.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the searches.")] = 0,
-    seconds: Annotated[float, typer.Option(min=0, max=MOST_SECONDS, help="When the search is "
-                                           "stopped, with the best that it found.")] = SECONDS,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            min=0, max=MOST_SECONDS, help="When the search is stopped, with the best that it found."
+        ),
+    ] = SECONDS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--output", help="Directory for program.spub and mapping.json.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Directory for program.spub and mapping.json."),
+    ] = None,
 ) -> None:
     """Map a loop body, given as a dataflow graph, and execute the program on tokens.
 
@@ -69,11 +84,14 @@ def map_command(
             tiles = array(arch) if arch else grid_architecture(*size, memory)
         except CompileError as error:
             raise CompileError(f"--grid {grid}: {error}") from None
-        other = next((node for node in wanted.nodes.values()
-                      if node.op not in (CONSTANT, *OPERATIONS)), None)
+        other = next(
+            (node for node in wanted.nodes.values() if node.op not in (CONSTANT, *OPERATIONS)), None
+        )
         if arch and other:
-            raise CompileError(f"{graph}: {other}: unknown operation; --arch takes the array's own "
-                               f"({', '.join(OPERATIONS)}), --grid a graph of any others")
+            raise CompileError(
+                f"{graph}: {other}: unknown operation; --arch takes the array's own "
+                f"({', '.join(OPERATIONS)}), --grid a graph of any others"
+            )
         prepare(lambda: progress("compiling the search, once on a machine"))
         budget = Budget(seconds)
         try:
@@ -85,28 +103,40 @@ def map_command(
         except NotMapped as error:
             if arch is not None:
                 raise
-            raise CompileError(f"{error}; " + smallest_change(
-                wanted, *size, memory, unit_latency, seed, progress, budget.left)) from None
+            raise CompileError(
+                f"{error}; "
+                + smallest_change(wanted, *size, memory, unit_latency, seed, progress, budget.left)
+            ) from None
         except CompileError as error:
             raise CompileError(f"{graph}: {error}") from None
         if out:
             details = json.dumps(mapped.details(), indent=1) + "\n"
-            replace_files({out / PROGRAM: lambda sink: sink.write(mapped.content),
-                           out / MAPPING: lambda sink: sink.write(details.encode())})
+            replace_files(
+                {
+                    out / PROGRAM: lambda sink: sink.write(mapped.content),
+                    out / MAPPING: lambda sink: sink.write(details.encode()),
+                }
+            )
     report = mapped.report()
     if as_json:
         print(json.dumps(report, indent=1))
         return
-    print(f"{report['name']}: {report['operations']} operations on {report['grid']}, "
-          f"II {report['ii']} (MII {report['mii']}: resources {report['res_mii']}, cycles "
-          f"{report['rec_mii']}), {'optimal' if report['optimal'] else 'not proven optimal'}, "
-          f"latency {report['latency']}, {100 * report['utilisation']:.0f} % of the slots used, "
-          f"{report['seconds']:.2f} s ({report['search']} search)")
+    print(
+        f"{report['name']}: {report['operations']} operations on {report['grid']}, "
+        f"II {report['ii']} (MII {report['mii']}: resources {report['res_mii']}, cycles "
+        f"{report['rec_mii']}), {'optimal' if report['optimal'] else 'not proven optimal'}, "
+        f"latency {report['latency']}, {100 * report['utilisation']:.0f} % of the slots used, "
+        f"{report['seconds']:.2f} s ({report['search']} search)"
+    )
     print(f"bound by {report['binding']}")
     if report["added"]:
-        print(f"added to the {report['given_operations']} operations of the graph, whose bounds "
-              f"these are: {', '.join(report['added'])}")
+        print(
+            f"added to the {report['given_operations']} operations of the graph, whose bounds "
+            f"these are: {', '.join(report['added'])}"
+        )
     for failure in () if report["optimal"] else report["failures"]:
         print(f"not below: {failure}")
-    print(f"executed {report['iterations']} iterations: all "
-          f"{'tokens' if arch is None else 'words'} as the graph has them")
+    print(
+        f"executed {report['iterations']} iterations: all "
+        f"{'tokens' if arch is None else 'words'} as the graph has them"
+    )

@@ -10,10 +10,21 @@ import typer
 from compiler.errors import CompileError
 from spu.command.common import BadInput
 
-Dims = Annotated[list[str] | None, typer.Option(
-    "--dim", metavar="NAME=N", help="Size of an open dimension, by its name; as often as needed.")]
-Batch = Annotated[int | None, typer.Option(
-    min=1, help="Size of the first dimension of inputs where it is open. Others are 1, or --dim.")]
+Dims = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dim",
+        metavar="NAME=N",
+        help="Size of an open dimension, by its name; as often as needed.",
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Size of the first dimension of inputs where it is open. Others are 1, or --dim.",
+    ),
+]
 
 
 @contextmanager

@@ -14,11 +14,16 @@ from spu.command.options import Arch, array
 
 
 def disasm(
-    program: Annotated[Path, typer.Argument(
-        help="Directory that spu compile or spu map wrote, or a program file for --arch.")],
+    program: Annotated[
+        Path,
+        typer.Argument(
+            help="Directory that spu compile or spu map wrote, or a program file for --arch."
+        ),
+    ],
     arch: Arch = "basic",
-    as_assembly: Annotated[bool, typer.Option(
-        "--assembly", help="Every row, as spu asm takes it.")] = False,
+    as_assembly: Annotated[
+        bool, typer.Option("--assembly", help="Every row, as spu asm takes it.")
+    ] = False,
 ) -> None:
     """Print a program as text: streams, contexts, registers, constants, weights.
 
@@ -47,8 +52,10 @@ def _image(directory: Path) -> Image:
             raise BadInput(f"{directory}: holds a program for each step; name a file in it")
         return package.image
     if not (directory / PROGRAM).exists():
-        raise BadInput(f"{directory}: has no {PROGRAM}; give a directory that spu compile or spu "
-                       "map -o wrote, or a program file with --arch")
+        raise BadInput(
+            f"{directory}: has no {PROGRAM}; give a directory that spu compile or spu "
+            "map -o wrote, or a program file with --arch"
+        )
     if (directory / MAPPING).exists():
         require("map")
         from compiler.explain.mapping import load as load_mapping
@@ -57,8 +64,9 @@ def _image(directory: Path) -> Image:
     try:
         return read_any(directory / PROGRAM)
     except BadInput as error:
-        raise BadInput(f"{error}; {directory} has no {REPORT} or {MAPPING} that names another"
-                       ) from None
+        raise BadInput(
+            f"{error}; {directory} has no {REPORT} or {MAPPING} that names another"
+        ) from None
 
 
 def asm(

@@ -53,8 +53,15 @@ class Explained:
     def memory(self) -> str:
         """Which columns have memory."""
         columns = {c for _, c in self.report["memory_tiles"]}
-        return "all" if len(columns) == self.size[1] and self.size[1] > 2 else \
-            "west" if columns == {0} else "both" if len(columns) == 2 else "all"
+        return (
+            "all"
+            if len(columns) == self.size[1] and self.size[1] > 2
+            else "west"
+            if columns == {0}
+            else "both"
+            if len(columns) == 2
+            else "all"
+        )
 
     def operations(self) -> dict[Tile, list[dict]]:
         """Operations of each tile."""
@@ -65,8 +72,9 @@ class Explained:
 
     def hops(self) -> Counter[tuple[int, int, str]]:
         """Slots in use of each link: (row, column, link)."""
-        return Counter((r, c, link) for net in self.report["routes"]
-                       for r, c, link, _ in net["hops"])
+        return Counter(
+            (r, c, link) for net in self.report["routes"] for r, c, link, _ in net["hops"]
+        )
 
     def registers(self) -> dict[Tile, int]:
         """Registers of each tile in use, in the slot with most."""
@@ -77,7 +85,8 @@ class Explained:
                 last[r, c, start] = max(last.get((r, c, start), 0), end)
             for (r, c, start), end in last.items():
                 held.setdefault((r, c), Counter()).update(
-                    t % self.ii for t in range(start + 1, end + 1))
+                    t % self.ii for t in range(start + 1, end + 1)
+                )
         return {tile: max(count.values()) for tile, count in held.items()}
 
 
@@ -103,8 +112,9 @@ def bound(explained: Explained) -> str:
     if report["bound"] > report["mii"]:
         return f"{report['binding']}, II at least {report['bound']}"
     if report["rec_mii"] > report["res_mii"] and cycle:
-        return f"critical cycle {path_text(explained.graph, cycle)}, II at least " \
-               f"{report['rec_mii']}"
+        return (
+            f"critical cycle {path_text(explained.graph, cycle)}, II at least {report['rec_mii']}"
+        )
     return f"busiest resource: {report['binding']}, II at least {report['res_mii']}"
 
 
@@ -114,16 +124,22 @@ def buys(explained: Explained) -> list[str]:
     out = []
     for r, c in ((rows, cols + 1), (rows + 1, cols + 1), (2 * rows, 2 * cols)):
         if max(r, c) <= 16:
-            least = minimum_ii(explained.graph, Change(r, c, explained.memory).arch,
-                               explained.report["kernel"], explained.report["unit_latency"]).ii
+            least = minimum_ii(
+                explained.graph,
+                Change(r, c, explained.memory).arch,
+                explained.report["kernel"],
+                explained.report["unit_latency"],
+            ).ii
             gain = "nothing" if least >= explained.ii else f"an II of {least} at best"
             out.append(f"{r}x{c} tiles: {gain}")
     most = max(explained.registers().values(), default=0)
     if explained.report["kernel"]:
         out.append(f"registers: at most {most} of {REGISTERS} are in use in a tile")
     elif explained.report["optimal"]:
-        out.append(f"one more register: nothing, the II is the bound; at most {most} of "
-                   f"{REGISTERS} are in use in a tile")
+        out.append(
+            f"one more register: nothing, the II is the bound; at most {most} of "
+            f"{REGISTERS} are in use in a tile"
+        )
     else:
         out.append(f"one more register: {_with_register(explained)}")
     return out
@@ -131,8 +147,13 @@ def buys(explained: Explained) -> list[str]:
 
 def _with_register(explained: Explained) -> str:
     """What the search finds for tiles of one register more, which no context can name."""
-    ii = ii_with_registers(explained.graph, grid_architecture(*explained.size, explained.memory),
-                           explained.report["unit_latency"], REGISTERS + 1, explained.ii)
+    ii = ii_with_registers(
+        explained.graph,
+        grid_architecture(*explained.size, explained.memory),
+        explained.report["unit_latency"],
+        REGISTERS + 1,
+        explained.ii,
+    )
     gain = "nothing" if ii is None else f"an II of {ii}"
     return f"{gain}, scheduled and routed with {REGISTERS + 1}"
 
@@ -142,15 +163,19 @@ def show(explained: Explained, console: Console) -> None:
     report, ii = explained.report, explained.ii
     rows, cols = explained.size
     verdict = "the lower bound" if report["optimal"] else f"above the bound of {report['bound']}"
-    console.print(f"{report['name']}: {report['operations']} operations on {report['grid']}, an "
-                  f"iteration every {ii} cycles, {verdict}; schedule by {report['search']} search",
-                  highlight=False, markup=False)
+    console.print(
+        f"{report['name']}: {report['operations']} operations on {report['grid']}, an "
+        f"iteration every {ii} cycles, {verdict}; schedule by {report['search']} search",
+        highlight=False,
+        markup=False,
+    )
     console.print(bound(explained), highlight=False, markup=False)
     for failure in report["failures"]:
         console.print(f"not below: {failure}", highlight=False, markup=False)
     operations, hops, registers = explained.operations(), explained.hops(), explained.registers()
-    table = Table(title="tiles: operations (share of slots), registers, links in slots: "
-                        "north east south west")
+    table = Table(
+        title="tiles: operations (share of slots), registers, links in slots: north east south west"
+    )
     table.add_column("row")
     for c in range(cols):
         table.add_column(f"column {c}")
@@ -159,13 +184,21 @@ def show(explained: Explained, console: Console) -> None:
         for c in range(cols):
             count = len(operations.get((r, c), []))
             links = " ".join(str(hops[r, c, link]) for link in LINKS)
-            cells.append(f"{count} ({100 * count // ii} %), {registers.get((r, c), 0)} reg\n"
-                         f"{links}")
+            cells.append(
+                f"{count} ({100 * count // ii} %), {registers.get((r, c), 0)} reg\n{links}"
+            )
         table.add_row(str(r), *cells)
     console.print(table)
     busiest = hops.most_common(3)
-    console.print("busiest links: " + ", ".join(
-        f"{link} of tile ({r},{c}) {count} of {ii} slots" for (r, c, link), count in busiest)
-        if busiest else "no links are used", highlight=False, markup=False)
+    console.print(
+        "busiest links: "
+        + ", ".join(
+            f"{link} of tile ({r},{c}) {count} of {ii} slots" for (r, c, link), count in busiest
+        )
+        if busiest
+        else "no links are used",
+        highlight=False,
+        markup=False,
+    )
     for line in buys(explained):
         console.print(line, highlight=False, markup=False)

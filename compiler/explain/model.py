@@ -33,46 +33,73 @@ def _steps(report: dict, console: Console) -> None:
     """Steps with most cycles, and what each is bound by."""
     steps = [(i, step) for i, step in enumerate(report["steps"]) if "cycles" in step]
     total = report["cycles"]
-    table = Table("step", "what", "result", "cycles", "share", "bound by",
-                  title=f"{report['name']} on {report['arch']}: {total} cycles, {len(steps)} steps")
+    table = Table(
+        "step",
+        "what",
+        "result",
+        "cycles",
+        "share",
+        "bound by",
+        title=f"{report['name']} on {report['arch']}: {total} cycles, {len(steps)} steps",
+    )
     for i, step in sorted(steps, key=lambda entry: -entry[1]["cycles"])[:12]:
         if step["kind"] == "map":
             kernel = report["kernels"][step["kernel"]]
             operations = sum(bool(x[1]) for x in kernel["expression"])
             what = f"kernel {step['kernel']}, {operations} operations"
-            bound = f"II {kernel['ii']}" + (", the lower bound" if kernel["ii"] == kernel["mii"]
-                                            else f"; its bound is {kernel['mii']}")
+            bound = f"II {kernel['ii']}" + (
+                ", the lower bound"
+                if kernel["ii"] == kernel["mii"]
+                else f"; its bound is {kernel['mii']}"
+            )
         else:
             plans = [report["products"][piece[-1]] for piece in step["pieces"]]
             what = f"product in {step['format']}, {len(plans)} pieces"
             passes = {p["passes"] for p in plans}
-            bound = f"{sum(p['rows'] for p in plans)} rows, II {plans[0]['ii']} x " \
-                    f"{plans[0]['steps']} a row, {max(passes)} passes"
+            bound = (
+                f"{sum(p['rows'] for p in plans)} rows, II {plans[0]['ii']} x "
+                f"{plans[0]['steps']} a row, {max(passes)} passes"
+            )
         shape = "x".join(map(str, report["tensors"][step["out"]]))
-        table.add_row(str(i), what, shape, str(step["cycles"]),
-                      f"{100 * step['cycles'] / total:.1f} %", bound)
+        table.add_row(
+            str(i), what, shape, str(step["cycles"]), f"{100 * step['cycles'] / total:.1f} %", bound
+        )
     console.print(table)
     if steps:
         i, step = max(steps, key=lambda entry: entry[1]["cycles"])
-        console.print(f"step {i} takes most: {100 * step['cycles'] / total:.1f} % of the cycles; "
-                      "without it the model would take "
-                      f"{total - step['cycles']}", highlight=False, markup=False)
+        console.print(
+            f"step {i} takes most: {100 * step['cycles'] / total:.1f} % of the cycles; "
+            "without it the model would take "
+            f"{total - step['cycles']}",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _pipeline(report: dict, console: Console) -> None:
     """The bounds of the II, the largest first, and where layers are."""
     bounds = sorted(report["ii_bounds"].items(), key=lambda entry: -entry[1])
     name, most = bounds[0]
-    console.print(f"{report['name']} on {report['arch']}: a vector every {report['ii']} cycles; "
-                  f"the bound is {most}, by {name}", highlight=False, markup=False)
+    console.print(
+        f"{report['name']} on {report['arch']}: a vector every {report['ii']} cycles; "
+        f"the bound is {most}, by {name}",
+        highlight=False,
+        markup=False,
+    )
     table = Table("layer", "matrix units", "passes", "memory tiles", title="layers")
     for layer in report["layers"]:
-        table.add_row(layer["name"], *(" ".join(f"{r},{c}" for r, c in layer["engines"]),
-                                       str(layer["passes"]),
-                                       " ".join(f"{r},{c}" for r, c in layer["homes"])))
+        table.add_row(
+            layer["name"],
+            *(
+                " ".join(f"{r},{c}" for r, c in layer["engines"]),
+                str(layer["passes"]),
+                " ".join(f"{r},{c}" for r, c in layer["homes"]),
+            ),
+        )
     console.print(table)
     for name, value in bounds:
         console.print(f"{name}: II at least {value}", highlight=False, markup=False)
     share = 100 * report["macs_per_cycle"] / report["peak_macs_per_cycle"]
-    console.print(f"{share:.1f} % of the multiplications that the array can do", highlight=False,
-                  markup=False)
+    console.print(
+        f"{share:.1f} % of the multiplications that the array can do", highlight=False, markup=False
+    )

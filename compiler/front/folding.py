@@ -15,18 +15,44 @@ from compiler.front.honoured import Schema, defaults, schema_of, versions_of
 MOST_FOLDED = 1 << 24
 #: Versions, other than those that mean what a newer version means, that the evaluator has.
 _OLD = {
-    **dict.fromkeys(("ReduceMax", "ReduceMin", "ReduceMean", "ReduceProd", "ReduceL1", "ReduceL2",
-                     "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), (1, 11, 12, 13)),
-    "ReduceSum": (1, 11), "Squeeze": (1, 11), "Unsqueeze": (1, 11), "Slice": (1,),
-    "Split": (2, 11), "Pad": (2,), "Clip": (6,), "TopK": (1, 10), "DFT": (17,),
+    **dict.fromkeys(
+        (
+            "ReduceMax",
+            "ReduceMin",
+            "ReduceMean",
+            "ReduceProd",
+            "ReduceL1",
+            "ReduceL2",
+            "ReduceLogSum",
+            "ReduceLogSumExp",
+            "ReduceSumSquare",
+        ),
+        (1, 11, 12, 13),
+    ),
+    "ReduceSum": (1, 11),
+    "Squeeze": (1, 11),
+    "Unsqueeze": (1, 11),
+    "Slice": (1,),
+    "Split": (2, 11),
+    "Pad": (2,),
+    "Clip": (6,),
+    "TopK": (1, 10),
+    "DFT": (17,),
 }
 #: Defaults of attributes without which later versions mean the same.
 _WITHOUT = {"broadcast": 0, "spatial": 1, "output_sequence": 0}
 #: Versions that changed the meaning of nodes that the versions before them take as well.
 _CHANGED = {("GroupNormalization", 21), ("PRelu", 7), ("RoiAlign", 16), ("Attention", 24)}
 #: Not the same each time.
-_RANDOM = ("Dropout", "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike",
-           "RandomUniform", "RandomUniformLike")
+_RANDOM = (
+    "Dropout",
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
@@ -37,8 +63,11 @@ def meaning(node: NodeProto, opset: int) -> int | None:
     """
     schema = schema_of(node.op_type, opset)
     version = schema.since_version
-    if node.op_type in _RANDOM or schema.deprecated or any(a.type in _GRAPHS
-                                                           for a in node.attribute):
+    if (
+        node.op_type in _RANDOM
+        or schema.deprecated
+        or any(a.type in _GRAPHS for a in node.attribute)
+    ):
         return None
     for newer in (v for v in versions_of(node.op_type) if v > version):
         later = onnx.defs.get_schema(node.op_type, newer)
@@ -56,15 +85,22 @@ def _takes(later: Schema, schema: Schema, node: NodeProto) -> bool:
         return False
     before, now = defaults(schema), defaults(later)
     # What an attribute that is gone meant by default, a later version need not mean.
-    if any(value != (now if name in now else _WITHOUT).get(name) for name, value in before.items()
-           if name in now or name not in given):
+    if any(
+        value != (now if name in now else _WITHOUT).get(name)
+        for name, value in before.items()
+        if name in now or name not in given
+    ):
         return False
     names = [i.name for i in schema.inputs]
-    return [i.name for i in later.inputs][:len(names)] == names
+    return [i.name for i in later.inputs][: len(names)] == names
 
 
-def folded(node: NodeProto, opset: int, feeds: Mapping[str, NDArray],
-           shapes: Sequence[tuple[int, ...] | None]) -> list[NDArray] | None:
+def folded(
+    node: NodeProto,
+    opset: int,
+    feeds: Mapping[str, NDArray],
+    shapes: Sequence[tuple[int, ...] | None],
+) -> list[NDArray] | None:
     """Outputs of a node of constants; None if the evaluator does not compute it.
 
     Raises
@@ -79,8 +115,11 @@ def folded(node: NodeProto, opset: int, feeds: Mapping[str, NDArray],
         raise CompileError(f"a constant of more than {MOST_FOLDED} elements")
     names = [i for i in node.input if i]
     graph = helper.make_graph(
-        [node], "fold", [helper.make_value_info(i, onnx.TypeProto()) for i in dict.fromkeys(names)],
-        [helper.make_value_info(o, onnx.TypeProto()) for o in node.output if o])
+        [node],
+        "fold",
+        [helper.make_value_info(i, onnx.TypeProto()) for i in dict.fromkeys(names)],
+        [helper.make_value_info(o, onnx.TypeProto()) for o in node.output if o],
+    )
     try:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", evaluated)])
         with np.errstate(all="ignore"):
@@ -91,5 +130,6 @@ def folded(node: NodeProto, opset: int, feeds: Mapping[str, NDArray],
         return None
     values = [np.asarray(r) for r in results]
     # A result of another shape than the standard's is not right either.
-    return values if all(s in (None, v.shape) for v, s in zip(values, shapes, strict=True)) \
-        else None
+    return (
+        values if all(s in (None, v.shape) for v, s in zip(values, shapes, strict=True)) else None
+    )

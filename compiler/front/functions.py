@@ -17,8 +17,9 @@ def opsets_of(imports: Sequence[onnx.OperatorSetIdProto]) -> dict[str, int]:
     return {"" if i.domain == "ai.onnx" else i.domain: i.version for i in imports}
 
 
-def standard_body(node: NodeProto, schema: Schema, opset: int,
-                  types: Sequence[TypeProto]) -> FunctionProto | None:
+def standard_body(
+    node: NodeProto, schema: Schema, opset: int, types: Sequence[TypeProto]
+) -> FunctionProto | None:
     """What the standard says that a node computes, for inputs of ``types``; None if nothing.
 
     ``node`` has the defaults of its attributes.
@@ -32,15 +33,17 @@ def standard_body(node: NodeProto, schema: Schema, opset: int,
     if not versions:
         return None
     content = schema.get_context_dependent_function_with_opset_version(
-        max(versions), node.SerializeToString(), [t.SerializeToString() for t in types])
+        max(versions), node.SerializeToString(), [t.SerializeToString() for t in types]
+    )
     if not content:
         return None
     body.ParseFromString(content)
     return body
 
 
-def inlined(node: NodeProto, body: FunctionProto, fresh: Callable[[str], str]
-            ) -> Iterator[NodeProto]:
+def inlined(
+    node: NodeProto, body: FunctionProto, fresh: Callable[[str], str]
+) -> Iterator[NodeProto]:
     """Nodes of a body with the names and attributes of the node that it stands for.
 
     ``fresh`` makes a name that nothing has of one in between.  Attributes that refer to those of
@@ -52,12 +55,14 @@ def inlined(node: NodeProto, body: FunctionProto, fresh: Callable[[str], str]
     names |= dict.fromkeys(body.input, "")
     names |= dict(zip(body.input, node.input, strict=False))
     # An output that nothing takes gets a name as what is in between.
-    names |= {formal: actual for formal, actual in zip(body.output, node.output, strict=False)
-              if actual}
+    names |= {
+        formal: actual for formal, actual in zip(body.output, node.output, strict=False) if actual
+    }
     passed = set(body.input) & set(body.output)
     if passed:
-        raise CompileError(f"its function returns its input {min(passed)!r}, which the standard "
-                           "does not allow")
+        raise CompileError(
+            f"its function returns its input {min(passed)!r}, which the standard does not allow"
+        )
     for inner in body.node:
         made = NodeProto()
         made.CopyFrom(inner)

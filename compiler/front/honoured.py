@@ -13,8 +13,12 @@ from compiler.errors import CompileError
 #: ``onnx.defs.OpSchema``, whose stub lacks much of it.
 Schema = Any
 #: Element types that are numbers with a fraction, of 16 bits and more.
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
-          onnx.TensorProto.BFLOAT16)
+FLOATS = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.BFLOAT16,
+)
 #: Operators, versions (opsets in which the standard changed the operator), attributes.  An
 #: attribute with ``=`` is taken with this value only, one with ``~`` changes no value that is
 #: computed: workspace of old frameworks, order of indices, running means of training, how floats
@@ -72,12 +76,13 @@ def _parsed() -> dict[str, Honoured]:
     for line in _TABLE.strip().splitlines():
         words = line.split()
         names = [w for w in words if w[0].isupper()]
-        rest = [w for w in words[len(names):] if not w.isdigit()]
+        rest = [w for w in words[len(names) :] if not w.isdigit()]
         made = Honoured(
             tuple(int(w) for w in words if w.isdigit()),
             frozenset(w for w in rest if "=" not in w and "~" not in w),
             {w.split("=")[0]: int(w.split("=")[1]) for w in rest if "=" in w},
-            frozenset(w[:-1] for w in rest if w.endswith("~")))
+            frozenset(w[:-1] for w in rest if w.endswith("~")),
+        )
         table.update(dict.fromkeys(names, made))
     return table
 
@@ -112,20 +117,26 @@ def versions_of(op: str) -> tuple[int, ...]:
 
 def defaults(schema: Schema) -> dict[str, Any]:
     """Values of attributes that are not given."""
-    return {name: helper.get_attribute_value(attribute.default_value)
-            for name, attribute in schema.attributes.items() if attribute.default_value.name}
+    return {
+        name: helper.get_attribute_value(attribute.default_value)
+        for name, attribute in schema.attributes.items()
+        if attribute.default_value.name
+    }
 
 
 def check(schema: Schema, attributes: Mapping[str, Any]) -> None:
-    """Raise ``CompileError`` if a node with these attributes, defaults included, is not honoured.
-    """
+    """Raise ``CompileError`` unless a node with these attributes and defaults is honoured."""
     rule, version = HONOURED[schema.name], schema.since_version
     if version not in rule.versions:
-        raise CompileError(f"version {version} of the operator is not supported; supported are "
-                           f"{', '.join(map(str, rule.versions))}")
+        raise CompileError(
+            f"version {version} of the operator is not supported; supported are "
+            f"{', '.join(map(str, rule.versions))}"
+        )
     for name, value in attributes.items():
         if name in rule.fixed and value != rule.fixed[name]:
-            raise CompileError(f"attribute {name}={value} of version {version} is not supported, "
-                               f"{rule.fixed[name]} is")
+            raise CompileError(
+                f"attribute {name}={value} of version {version} is not supported, "
+                f"{rule.fixed[name]} is"
+            )
         if name not in rule.attributes | rule.fixed.keys() | rule.idle:
             raise CompileError(f"attribute {name} of version {version} is not supported")

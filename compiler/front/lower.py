@@ -15,8 +15,12 @@ from spu.arch.package.program import Program
 MODULES = (elementwise, layouts, products, reductions)
 
 
-def lower(model: onnx.ModelProto, name: str, batch: int | None = None,
-          dims: Mapping[str, int] | None = None) -> Program:
+def lower(
+    model: onnx.ModelProto,
+    name: str,
+    batch: int | None = None,
+    dims: Mapping[str, int] | None = None,
+) -> Program:
     """The tensor program of a model; see ``prepare``.
 
     Raises
@@ -26,8 +30,12 @@ def lower(model: onnx.ModelProto, name: str, batch: int | None = None,
     """
     program, refused = lower_all(prepare(model, name, batch, dims))
     if refused:
-        raise Refused(refused, f"; supported are {', '.join(sorted(OPERATORS))}"
-                      if refused[0].rule.endswith(UNSUPPORTED) else "")
+        raise Refused(
+            refused,
+            f"; supported are {', '.join(sorted(OPERATORS))}"
+            if refused[0].rule.endswith(UNSUPPORTED)
+            else "",
+        )
     return program
 
 

@@ -41,9 +41,11 @@ MOST_TOLD = 1024
 
 def operator(*names: str) -> Callable[[Handler], Handler]:
     """A function that lowers these operators."""
+
     def register(handler: Handler) -> Handler:
         OPERATORS.update(dict.fromkeys(names, handler))
         return handler
+
     return register
 
 
@@ -63,8 +65,9 @@ class Place:
     def inside(self, node: NodeProto) -> "Place":
         """Of a node of a function of the user."""
         inner = Place.of(node)
-        return Place(self.node, self.operator,
-                     f"{self.path}its {inner.operator} node {inner.node!r}: ")
+        return Place(
+            self.node, self.operator, f"{self.path}its {inner.operator} node {inner.node!r}: "
+        )
 
 
 class Lowering:
@@ -88,8 +91,11 @@ class Lowering:
         #: Functions of the model that are being taken apart, the innermost last.
         self.calls: list[tuple[str, str, str]] = []
         #: Of tensors, those within nodes among them.
-        self.names = {*graph.inputs, *graph.initialisers,
-                      *(name for node in graph.nodes for name in (*node.input, *node.output))}
+        self.names = {
+            *graph.inputs,
+            *graph.initialisers,
+            *(name for node in graph.nodes for name in (*node.input, *node.output)),
+        }
 
     def run(self) -> None:
         """Make the program and the ``refusals``; ``CompileError`` for bad inputs and constants."""
@@ -172,10 +178,14 @@ class Lowering:
         full = NodeProto()
         full.CopyFrom(node)
         given = {a.name for a in node.attribute}
-        full.attribute.extend(helper.make_attribute(name, value) for name, value in
-                              honoured.defaults(schema).items() if name not in given)
-        body = standard_body(full, schema, opset, [self.types.get(i, TypeProto())
-                                                   for i in node.input])
+        full.attribute.extend(
+            helper.make_attribute(name, value)
+            for name, value in honoured.defaults(schema).items()
+            if name not in given
+        )
+        body = standard_body(
+            full, schema, opset, [self.types.get(i, TypeProto()) for i in node.input]
+        )
         if body is None:
             raise CompileError(UNSUPPORTED)
         own = opsets_of(body.opset_import) or dict(opsets)
@@ -199,12 +209,14 @@ class Lowering:
 
     def _fresh(self, node: NodeProto) -> Callable[[str], str]:
         """Names for what is made within a node."""
+
         def fresh(inner: str) -> str:
             name = f"{Place.of(node).node}/{inner}"
             while name in self.names:
                 name += "'"
             self.names.add(name)
             return name
+
         return fresh
 
     def _folded(self, node: NodeProto, schema: Schema, opset: int, opsets: Opsets) -> bool:
@@ -212,8 +224,10 @@ class Lowering:
         given = [i for i in node.input if i]
         feeds = {i: self.constants[i] for i in given if i in self.constants}
         if node.op_type in ("Shape", "Size") and not feeds:
-            feeds = {i: np.broadcast_to(np.float32(0), self.program.shape(self.tensors[i]))
-                     for i in given}
+            feeds = {
+                i: np.broadcast_to(np.float32(0), self.program.shape(self.tensors[i]))
+                for i in given
+            }
         if len(feeds) < len(set(given)):
             return False
         types = self._inferred(node, schema, opsets)
@@ -234,11 +248,18 @@ class Lowering:
                 made = OPERATORS[node.op_type](self, operator_of(node, schema))
         except CompileError:
             raise
-        except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, OverflowError,
-                MemoryError) as error:
+        except (
+            ValueError,
+            IndexError,
+            KeyError,
+            TypeError,
+            ZeroDivisionError,
+            OverflowError,
+            MemoryError,
+        ) as error:
             raise CompileError(line_of(error)) from None
         made = made if isinstance(made, list) else [made]
-        if any(node.output[len(made):]):
+        if any(node.output[len(made) :]):
             raise CompileError(f"has only {len(made)} of its outputs here")
         for name, tensor in zip(node.output, made, strict=False):
             if not name:
@@ -247,20 +268,29 @@ class Lowering:
             if wanted is not None and wanted != shape:
                 raise CompileError(f"its output has the shape {wanted}, not {shape}")
             # Inference knows nothing of the oldest versions: their outputs are as their inputs.
-            kind = types.get(name, TypeProto()).tensor_type.elem_type \
+            kind = (
+                types.get(name, TypeProto()).tensor_type.elem_type
                 or self.types[node.input[0]].tensor_type.elem_type
+            )
             self.types[name] = helper.make_tensor_type_proto(kind, shape)
             self._floating(name, f"makes {name!r}")
             self.tensors[name] = tensor
 
     def _inferred(self, node: NodeProto, schema: Schema, opsets: Opsets) -> dict[str, TypeProto]:
         """Types of the outputs."""
-        data = {i: numpy_helper.from_array(self.constants[i], i) for i in node.input
-                if i in self.constants and self.constants[i].size <= MOST_TOLD}
+        data = {
+            i: numpy_helper.from_array(self.constants[i], i)
+            for i in node.input
+            if i in self.constants and self.constants[i].size <= MOST_TOLD
+        }
         try:
             return shape_inference.infer_node_outputs(
-                schema, node, {i: self.types[i] for i in node.input if i in self.types}, data,
-                opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()])
+                schema,
+                node,
+                {i: self.types[i] for i in node.input if i in self.types},
+                data,
+                opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()],
+            )
         except Exception as error:  # a library's own, of any kind
             raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
 
@@ -269,14 +299,16 @@ class Lowering:
         if kind not in FLOATS:
             raise CompileError(
                 f"{what} of {TensorProto.DataType.Name(kind)}; only floats of 16 bits and more are "
-                "computed, integers and truth values if they are constant")
+                "computed, integers and truth values if they are constant"
+            )
 
     # Tensors.
 
     def _constant(self, name: str, values: NDArray) -> None:
         self.constants[name] = values
         self.types[name] = helper.make_tensor_type_proto(
-            helper.np_dtype_to_tensor_dtype(values.dtype), values.shape)
+            helper.np_dtype_to_tensor_dtype(values.dtype), values.shape
+        )
 
     def _output(self, value: ValueInfoProto) -> None:
         name, declared = value.name, value.type.tensor_type
@@ -289,13 +321,19 @@ class Lowering:
                 raise CompileError(f"output {name!r} is constant and not finite")
             shape, dims = self.program.shape(tensor), declared.shape.dim
             # Open dimensions have a name, none, or -1.
-            if declared.HasField("shape") and (len(dims) != len(shape) or any(
+            if declared.HasField("shape") and (
+                len(dims) != len(shape)
+                or any(
                     d.HasField("dim_value") and d.dim_value not in (-1, n)
-                    for d, n in zip(dims, shape, strict=True))):
-                wanted = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?"
-                          for d in dims]
-                raise CompileError(f"output {name!r} has the shape {list(shape)}, the model says "
-                                   f"{wanted}")
+                    for d, n in zip(dims, shape, strict=True)
+                )
+            ):
+                wanted = [
+                    d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims
+                ]
+                raise CompileError(
+                    f"output {name!r} has the shape {list(shape)}, the model says {wanted}"
+                )
         except CompileError as error:
             self.refusals.append(Refusal("", "", str(error)))
 

@@ -59,8 +59,12 @@ def read(path: Path) -> onnx.ModelProto:
         raise CompileError(f"{path}: not a valid ONNX model: {line_of(error)}") from None
 
 
-def prepare(model: onnx.ModelProto, name: str, batch: int | None = None,
-            dims: Mapping[str, int] | None = None) -> Graph:
+def prepare(
+    model: onnx.ModelProto,
+    name: str,
+    batch: int | None = None,
+    dims: Mapping[str, int] | None = None,
+) -> Graph:
     """Check a model and fix its open dimensions: by ``dims``, the first of each input by
     ``batch``, others are 1.
 
@@ -70,23 +74,39 @@ def prepare(model: onnx.ModelProto, name: str, batch: int | None = None,
     """
     try:
         onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError, RuntimeError, ValueError, TypeError,
-            AttributeError, IndexError, UnicodeDecodeError) as error:
+    except (
+        DecodeError,
+        onnx.checker.ValidationError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        UnicodeDecodeError,
+    ) as error:
         raise CompileError(f"{name}: not a valid ONNX model: {line_of(error)}") from None
     graph = model.graph
     if not graph.output:
         raise CompileError(f"{name}: the graph has no outputs")
     if graph.sparse_initializer:
-        raise CompileError(f"constant {graph.sparse_initializer[0].values.name!r} is sparse, which "
-                           "is not supported")
+        raise CompileError(
+            f"constant {graph.sparse_initializer[0].values.name!r} is sparse, which "
+            "is not supported"
+        )
     initialisers = {t.name: t for t in graph.initializer}
     functions = {(f.domain, f.name, f.overload): f for f in model.functions}
     if len(functions) < len(model.functions):
         raise CompileError(f"{name}: two functions have the same name")
-    inputs = _fixed([v for v in graph.input if v.name not in initialisers], batch,
-                    dims or {})
-    return Graph(name, graph.node, initialisers, inputs, graph.output,
-                 opsets_of(model.opset_import), functions)
+    inputs = _fixed([v for v in graph.input if v.name not in initialisers], batch, dims or {})
+    return Graph(
+        name,
+        graph.node,
+        initialisers,
+        inputs,
+        graph.output,
+        opsets_of(model.opset_import),
+        functions,
+    )
 
 
 def takes_any_batch(model: onnx.ModelProto, dims: Mapping[str, int] = {}) -> bool:
@@ -94,8 +114,11 @@ def takes_any_batch(model: onnx.ModelProto, dims: Mapping[str, int] = {}) -> boo
     known = {t.name for t in model.graph.initializer}
     shapes = [v.type.tensor_type.shape.dim for v in model.graph.input if v.name not in known]
     first = next((shape[0] for shape in shapes[:1] if shape), None)
-    return first is not None and first.dim_param not in dims and (
-        not first.HasField("dim_value") or first.dim_value == -1)
+    return (
+        first is not None
+        and first.dim_param not in dims
+        and (not first.HasField("dim_value") or first.dim_value == -1)
+    )
 
 
 def line_of(error: Exception) -> str:
@@ -104,8 +127,9 @@ def line_of(error: Exception) -> str:
     return text[:300] if text else type(error).__name__
 
 
-def _fixed(values: Sequence[ValueInfoProto], batch: int | None,
-           dims: Mapping[str, int]) -> dict[str, TypeProto]:
+def _fixed(
+    values: Sequence[ValueInfoProto], batch: int | None, dims: Mapping[str, int]
+) -> dict[str, TypeProto]:
     """Types of the inputs, without open dimensions."""
     sizes = dict(dims)
     types: dict[str, TypeProto] = {}
@@ -127,8 +151,10 @@ def _fixed(values: Sequence[ValueInfoProto], batch: int | None,
         if batch is None or first is None or not first.dim_param:
             continue
         if sizes.setdefault(first.dim_param, batch) != batch:
-            raise WrongDimension(f"dimension {first.dim_param!r} is the first of an input: it "
-                                 f"cannot be {sizes[first.dim_param]} in a batch of {batch}")
+            raise WrongDimension(
+                f"dimension {first.dim_param!r} is the first of an input: it "
+                f"cannot be {sizes[first.dim_param]} in a batch of {batch}"
+            )
     for name, shape in zip(types, shapes, strict=True):
         for place, dim in enumerate(shape):
             # Exporters write -1 for dimensions that are open.
@@ -136,8 +162,9 @@ def _fixed(values: Sequence[ValueInfoProto], batch: int | None,
                 own = 1 if place or batch is None else batch
                 size = sizes.get(dim.dim_param, own)
                 if size > MOST_SIZE:
-                    raise WrongDimension(f"input {name!r} cannot have a dimension of {size}, more "
-                                         f"than {MOST_SIZE}")
+                    raise WrongDimension(
+                        f"input {name!r} cannot have a dimension of {size}, more than {MOST_SIZE}"
+                    )
                 dim.dim_value = size
             if dim.dim_value < 0:
                 raise CompileError(f"input {name!r} has a dimension of {dim.dim_value}")
@@ -155,6 +182,13 @@ def operator_of(node: NodeProto, schema: Schema) -> Operator:
             attributes[attribute.name] = helper.get_attribute_value(attribute)
         except ValueError as error:
             raise CompileError(line_of(error)) from None
-    return Operator(node.op_type, tuple(node.input), tuple(node.output), {
-        name: value.decode(errors="replace") if isinstance(value, bytes) else value
-        for name, value in attributes.items()}, schema.since_version)
+    return Operator(
+        node.op_type,
+        tuple(node.input),
+        tuple(node.output),
+        {
+            name: value.decode(errors="replace") if isinstance(value, bytes) else value
+            for name, value in attributes.items()
+        },
+        schema.since_version,
+    )

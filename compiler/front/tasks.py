@@ -59,8 +59,10 @@ class Word:
         self.node, self.distance = node, distance
 
     def __bool__(self) -> bool:
-        raise CompileError("a word is no truth value: it is known only when the program runs; use "
-                           "select, when or unless")
+        raise CompileError(
+            "a word is no truth value: it is known only when the program runs; use "
+            "select, when or unless"
+        )
 
     def _other(self, other: Any) -> "Word":
         """An operand: a word of the same kind, or a number."""
@@ -68,8 +70,10 @@ class Word:
             return other
         if isinstance(other, int | float) and not isinstance(other, bool):
             return type(self)(_trace().node(CONSTANT, [], (self.kind, other)))
-        raise CompileError(f"an operand of {type(self).__name__} must be that or a number, not "
-                           f"{type(other).__name__}")
+        raise CompileError(
+            f"an operand of {type(self).__name__} must be that or a number, not "
+            f"{type(other).__name__}"
+        )
 
     def _apply(self: W, op: str, *others: Any) -> W:
         return type(self)(_trace().node(op, [self, *(self._other(o) for o in others)]))
@@ -226,8 +230,9 @@ class Carried(Generic[W]):
         if self not in trace.open:
             raise CompileError("a carried word becomes something once")
         if type(word) is not type(self.word):
-            raise CompileError(f"a carried {type(self.word).__name__} becomes that, not "
-                               f"{type(word).__name__}")
+            raise CompileError(
+                f"a carried {type(self.word).__name__} becomes that, not {type(word).__name__}"
+            )
         trace.open.remove(self)
         self.next = word
         trace.edges.append(Edge(word.node, self.word.node, 0, word.distance + 1, "data"))
@@ -263,8 +268,10 @@ class Task:
         trace = _Trace()
         _traces.append(trace)
         try:
-            words = [self._kind(p)(trace.node(IN, [])) for p in
-                     inspect.signature(self.function).parameters.values()]
+            words = [
+                self._kind(p)(trace.node(IN, []))
+                for p in inspect.signature(self.function).parameters.values()
+            ]
             results = self.function(*words)
         finally:
             _traces.pop()
@@ -279,8 +286,9 @@ class Task:
     def _kind(self, parameter: inspect.Parameter) -> type[Word]:
         kind = parameter.annotation
         if not (isinstance(kind, type) and issubclass(kind, Word)):
-            raise CompileError(f"{self.name}: parameter {parameter.name} must be annotated as Pal "
-                               f"or Int")
+            raise CompileError(
+                f"{self.name}: parameter {parameter.name} must be annotated as Pal or Int"
+            )
         return kind
 
     def map(self, arch: Architecture, bias: int = 0, seed: int = 0) -> Mapped:

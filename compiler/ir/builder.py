@@ -32,8 +32,10 @@ class Builder(Program):
         """A new tensor; ``CompileError`` for more than ``MOST_ELEMENTS`` elements."""
         tensor = Tensor(tuple(int(n) for n in shape), values)
         if tensor.size > MOST_ELEMENTS:
-            raise CompileError(f"a tensor of shape {tensor.shape} has {tensor.size} elements, more "
-                               f"than {MOST_ELEMENTS}")
+            raise CompileError(
+                f"a tensor of shape {tensor.shape} has {tensor.size} elements, more "
+                f"than {MOST_ELEMENTS}"
+            )
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
@@ -42,17 +44,23 @@ class Builder(Program):
         values = np.asarray(values, np.float64)
         return self.tensor(values.shape, values)
 
-    def layout(self, sources: Sequence[int], arrange: Callable[..., NDArray], fill: float = 0.0
-               ) -> int:
+    def layout(
+        self, sources: Sequence[int], arrange: Callable[..., NDArray], fill: float = 0.0
+    ) -> int:
         """A tensor of elements of others; ``arrange`` says which, by doing it to their indices."""
         first = np.cumsum([0, *(self.tensors[s].size for s in sources)])
-        indices = [np.arange(self.tensors[s].size).reshape(self.shape(s)) + start
-                   for s, start in zip(sources, first, strict=False)]
+        indices = [
+            np.arange(self.tensors[s].size).reshape(self.shape(s)) + start
+            for s, start in zip(sources, first, strict=False)
+        ]
         index = np.asarray(arrange(*indices), np.int64)
         values = [self.tensors[s].constant for s in sources]
         if all(v is not None for v in values) or (index < 0).all():
-            flat = np.concatenate([*(v.ravel() for v in values if v is not None), [fill]]) \
-                if all(v is not None for v in values) else np.array([fill])
+            flat = (
+                np.concatenate([*(v.ravel() for v in values if v is not None), [fill]])
+                if all(v is not None for v in values)
+                else np.array([fill])
+            )
             return self.constant(flat[index])
         if len(sources) == 1 and np.array_equal(index, indices[0]):
             return sources[0]
@@ -83,11 +91,17 @@ class Builder(Program):
             return self.constant(np.broadcast_to(values, shape))
         used = sorted(expression.inputs)
         expression = expression.substituted(
-            [variable(used.index(k) if k in used else 0) for k in range(len(kept))])
+            [variable(used.index(k) if k in used else 0) for k in range(len(kept))]
+        )
         if expression == variable(0):
             return kept[used[0]]
-        return self._add(Map(self.tensor(shape), tuple(kept[k] for k in used),
-                             expression.labelled(self.current or self.name)))
+        return self._add(
+            Map(
+                self.tensor(shape),
+                tuple(kept[k] for k in used),
+                expression.labelled(self.current or self.name),
+            )
+        )
 
     def reduce(self, op: str, tensor: int, axes: Sequence[int]) -> int:
         """``add``, ``max`` or ``min`` of axes, which keep length 1.
@@ -101,18 +115,34 @@ class Builder(Program):
         kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
         if count == 0 and op != "add":
             raise CompileError(f"{op} of no elements is infinite, which PAL has not")
-        flat = self.layout([tensor], lambda i: i.transpose(others + axes).reshape(
-            int(np.prod([shape[a] for a in others])), count))
+        flat = self.layout(
+            [tensor],
+            lambda i: i.transpose(others + axes).reshape(
+                int(np.prod([shape[a] for a in others])), count
+            ),
+        )
         while (count := self.shape(flat)[1]) > 1:
             groups = -(-count // MOST_INPUTS)
             width = -(-count // groups)
             # Sums are filled up with zeros, others with an element that is there already.
             short = groups * width - count
-            rows = [self.layout([flat], lambda i, k=k, w=width, s=short: np.concatenate(
-                [i, np.full_like(i[:, :1], -1).repeat(s, 1) if op == "add"
-                 else i[:, :1].repeat(s, 1)], axis=1)[:, k::w]) for k in range(width)]
+            rows = [
+                self.layout(
+                    [flat],
+                    lambda i, k=k, w=width, s=short: np.concatenate(
+                        [
+                            i,
+                            np.full_like(i[:, :1], -1).repeat(s, 1)
+                            if op == "add"
+                            else i[:, :1].repeat(s, 1),
+                        ],
+                        axis=1,
+                    )[:, k::w],
+                )
+                for k in range(width)
+            ]
             flat = self.map(tree(op, [variable(k) for k in range(width)]), *rows)
-        return self.layout([flat], lambda i: (np.full(kept, -1) if count == 0 else i.reshape(kept)))
+        return self.layout([flat], lambda i: np.full(kept, -1) if count == 0 else i.reshape(kept))
 
     def product(self, a: int, b: int) -> int:
         """``numpy.matmul`` of two tensors of at least 2 dimensions.
@@ -121,8 +151,9 @@ class Builder(Program):
         """
         (*batch_a, m, k), (*batch_b, depth, n) = self.shape(a), self.shape(b)
         if k != depth:
-            raise CompileError(f"a product of {self.shape(a)} and {self.shape(b)}: {k} is not "
-                               f"{depth}")
+            raise CompileError(
+                f"a product of {self.shape(a)} and {self.shape(b)}: {k} is not {depth}"
+            )
         batch = np.broadcast_shapes(tuple(batch_a), tuple(batch_b))
         if 0 in (*batch, m, k, n):
             return self.constant(np.zeros((*batch, m, n)))

@@ -72,8 +72,11 @@ class Dataflow:
     @cached_property
     def memory(self) -> frozenset[str]:
         """Names of operations that use a data memory."""
-        return frozenset(node.op for node in self.nodes.values() if node.op != CONSTANT
-                         and self.declared.get(node.op, uses_memory(node.op)))
+        return frozenset(
+            node.op
+            for node in self.nodes.values()
+            if node.op != CONSTANT and self.declared.get(node.op, uses_memory(node.op))
+        )
 
     def bias_of(self, n: int) -> int:
         """Tensor bias of the words of a node."""
@@ -88,8 +91,9 @@ class Dataflow:
     @cached_property
     def words(self) -> tuple[Edge, ...]:
         """Edges by which words travel between operations."""
-        return tuple(e for e in self.edges
-                     if e.kind != "order" and self.nodes[e.src].op != CONSTANT)
+        return tuple(
+            e for e in self.edges if e.kind != "order" and self.nodes[e.src].op != CONSTANT
+        )
 
     @cached_property
     def dependences(self) -> tuple[Edge, ...]:
@@ -114,8 +118,10 @@ class Dataflow:
     @cached_property
     def wide(self) -> dict[int, tuple[Edge, ...]]:
         """Operations of more words than a context's first operands, and their words."""
-        words = {n: tuple(e for e in edges if self.nodes[e.src].op != CONSTANT)
-                 for n, edges in self.operands.items()}
+        words = {
+            n: tuple(e for e in edges if self.nodes[e.src].op != CONSTANT)
+            for n, edges in self.operands.items()
+        }
         return {n: edges for n, edges in words.items() if len(edges) == MAX_OPERANDS}
 
     @cached_property
@@ -194,20 +200,32 @@ def from_json(content: Any) -> Dataflow:
         if number in nodes:
             raise CompileError(f"nodes[{i}]: id {number} is there already")
         nodes[number] = Node(number, _text(names[0]), _value(member, f"nodes[{i}]", bias))
-    edges = [_edge(member, f"edges[{i}]", nodes) for i, member in
-             enumerate(_list(content, "edges"))]
-    return checked(Dataflow(_text(content.get("name", "graph")), nodes, tuple(edges), bias,
-                            _declared(content.get("operations", {}))))
+    edges = [
+        _edge(member, f"edges[{i}]", nodes) for i, member in enumerate(_list(content, "edges"))
+    ]
+    return checked(
+        Dataflow(
+            _text(content.get("name", "graph")),
+            nodes,
+            tuple(edges),
+            bias,
+            _declared(content.get("operations", {})),
+        )
+    )
 
 
 def to_json(graph: Dataflow) -> dict:
     """Inverse of ``from_json``."""
-    return {"name": graph.name, "bias": graph.bias,
-            "operations": {op: {"memory": memory} for op, memory in graph.declared.items()},
-            "nodes": [{"id": n, "op": node.op} | ({node.value[0]: node.value[1]}
-                                                  if node.value else {})
-                      for n, node in graph.nodes.items()],
-            "edges": [asdict(e) for e in graph.edges]}
+    return {
+        "name": graph.name,
+        "bias": graph.bias,
+        "operations": {op: {"memory": memory} for op, memory in graph.declared.items()},
+        "nodes": [
+            {"id": n, "op": node.op} | ({node.value[0]: node.value[1]} if node.value else {})
+            for n, node in graph.nodes.items()
+        ],
+        "edges": [asdict(e) for e in graph.edges],
+    }
 
 
 def _declared(operations: Any) -> dict[str, bool]:
@@ -218,16 +236,20 @@ def _declared(operations: Any) -> dict[str, bool]:
     for name, member in operations.items():
         memory = member.get("memory") if isinstance(member, dict) else None
         if not isinstance(memory, bool):
-            raise CompileError(f"operations[{name!r}]: memory must be true or false, "
-                               f"not {memory!r}")
+            raise CompileError(
+                f"operations[{name!r}]: memory must be true or false, not {memory!r}"
+            )
         declared[_text(name)] = memory
     return declared
 
 
 def _declares(member: Any) -> bool:
     """Whether this can be meant as a declaration of an operation, a malformed one included."""
-    return member == {} or isinstance(member, bool) or (isinstance(member, dict)
-                                                        and "memory" in member)
+    return (
+        member == {}
+        or isinstance(member, bool)
+        or (isinstance(member, dict) and "memory" in member)
+    )
 
 
 def _text(value: Any) -> str:
@@ -253,10 +275,14 @@ def _value(member: dict, where: str, bias: int) -> tuple[str, float] | None:
     """The value of a constant: ``pal``, a number, or ``int``, an integer of 32 bits."""
     if "pal" in member:
         number, top = member["pal"], 2.0 ** (bias / 8)
-        if not isinstance(number, int | float) or isinstance(number, bool) \
-                or not -top <= number <= top:
-            raise CompileError(f"{where}: pal must be a number from -{top:g} to {top:g}, "
-                               f"not {number!r}")
+        if (
+            not isinstance(number, int | float)
+            or isinstance(number, bool)
+            or not -top <= number <= top
+        ):
+            raise CompileError(
+                f"{where}: pal must be a number from -{top:g} to {top:g}, not {number!r}"
+            )
         return "pal", float(number)
     if "int" in member:
         number = _member(member, "int", int, where)

@@ -38,14 +38,19 @@ def dataflow(expression: Expression, name: str, biases: Mapping[Expression, int]
                 nodes[n] = Node(n, CONSTANT, ("pal", y.value), bias)
         n = number[x] = len(nodes)
         nodes[n] = Node(n, x.op, bias=biases[x])
-        edges += [Edge(number[(y, operand_bias(x, i, biases)) if y.op == CONSTANT else y], n, i, 0,
-                       "data") for i, y in enumerate(x.operands)]
+        edges += [
+            Edge(
+                number[(y, operand_bias(x, i, biases)) if y.op == CONSTANT else y], n, i, 0, "data"
+            )
+            for i, y in enumerate(x.operands)
+        ]
     nodes[len(nodes)] = Node(len(nodes), OUT, bias=biases[expression])
     edges.append(Edge(number[expression], len(nodes) - 1, 0, 0, "data"))
     return Dataflow(name, nodes, tuple(edges))
 
 
 # Functions of more than one operation.
+
 
 def exp(x: Expression) -> Expression:
     """``e^x`` as ``2^(x log2 e)``."""

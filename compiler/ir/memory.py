@@ -3,12 +3,28 @@
 import re
 
 #: Operations that load or store, as compilers and mappers name them; capitals do not matter.
-_BASES = ("load", "store", "ld", "st", "ldr", "str", "lw", "sw", "memread", "memwrite", "gather",
-          "scatter")
+_BASES = (
+    "load",
+    "store",
+    "ld",
+    "st",
+    "ldr",
+    "str",
+    "lw",
+    "sw",
+    "memread",
+    "memwrite",
+    "gather",
+    "scatter",
+)
 #: What comes before: of the outer loop (O), vector, masked; and behind: the width.
 _BEFORE, _WIDTHS = ("", "o", "v", "m"), ("", "b", "h", "w", "d", "q")
-MEMORY_NAMES = frozenset(f"{before}{base}{width}" for base in ("load", "store")
-                         for before in _BEFORE for width in _WIDTHS) | frozenset(_BASES)
+MEMORY_NAMES = frozenset(
+    f"{before}{base}{width}"
+    for base in ("load", "store")
+    for before in _BEFORE
+    for width in _WIDTHS
+) | frozenset(_BASES)
 _TYPE = re.compile(r"[iufp]?\d+|ptr|float|double|half|int")
 
 

@@ -39,8 +39,9 @@ def check_kernel(graph: Dataflow) -> None:
         if node.op not in OPERATIONS:
             raise CompileError(f"{node}: unknown operation; known: {', '.join(OPERATIONS)}")
         if graph.bias and node.op == "fma":
-            raise CompileError(f"{node} has a result of another tensor bias than its operands, "
-                               "unless that is 0")
+            raise CompileError(
+                f"{node} has a result of another tensor bias than its operands, unless that is 0"
+            )
         given, wanted = len(graph.operands[n]), OPERATIONS[node.op].operands
         if given != wanted:
             raise CompileError(f"{node} takes {wanted} words, not {given}")
@@ -56,15 +57,17 @@ def places(arch: Architecture) -> Mapping[str, frozenset[Tile]]:
     vector = frozenset(t for t in arch.tiles if arch.kind(*t).vector)
     out = {op.name.lower(): vector for op in (*VECTOR_OPS, *SUM_OPS)}
     edges = {IN: 0, OUT: arch.rows - 1}
-    return out | {op: frozenset(t for t in arch.tiles if t[0] == row)
-                  for op, row in edges.items()}
+    return out | {op: frozenset(t for t in arch.tiles if t[0] == row) for op, row in edges.items()}
 
 
 def mode_of(graph: Dataflow, n: int) -> dict[str, int] | None:
     """The vector mode of an operation of a kernel; ``CompileError`` if there is none."""
     try:
-        return vector_mode(OPERATIONS[graph.nodes[n].op].op,
-                           [graph.bias_of(e.src) for e in graph.operands[n]], graph.bias_of(n))
+        return vector_mode(
+            OPERATIONS[graph.nodes[n].op].op,
+            [graph.bias_of(e.src) for e in graph.operands[n]],
+            graph.bias_of(n),
+        )
     except ValueError as error:
         raise CompileError(str(error)) from None
 
@@ -73,6 +76,9 @@ def constant_data(node: Node, arch: Architecture, bias: int) -> int:
     """Data of a constant: its value in every lane, PAL16 of a tensor bias or int32."""
     assert node.value is not None
     kind, value = node.value
-    code, bits, lanes = (int(constant_codes(value, bias)), 16, arch.lanes16) if kind == "pal" else \
-        (int(value) & 0xFFFF_FFFF, 32, arch.lanes32)
+    code, bits, lanes = (
+        (int(constant_codes(value, bias)), 16, arch.lanes16)
+        if kind == "pal"
+        else (int(value) & 0xFFFF_FFFF, 32, arch.lanes32)
+    )
     return sum(code << bits * lane for lane in range(lanes))

@@ -10,16 +10,19 @@ from spu.arch.package.expression import Expression, evaluate
 from spu.arch.package.program import Layout, Map, Product, Program, gathered
 
 
-def visit_values(program: Program, inputs: Mapping[str, NDArray],
-                 visit: Callable[[int | tuple[int, Expression], NDArray], None]
-                 ) -> dict[int, NDArray[np.float64]]:
+def visit_values(
+    program: Program,
+    inputs: Mapping[str, NDArray],
+    visit: Callable[[int | tuple[int, Expression], NDArray], None],
+) -> dict[int, NDArray[np.float64]]:
     """All tensors.
 
     ``visit`` is shown the inputs, and what each step makes: a tensor by its number, a
     subexpression of a map by that of the step.
     """
-    values: dict[int, NDArray] = {i: t.constant for i, t in enumerate(program.tensors)
-                                  if t.constant is not None}
+    values: dict[int, NDArray] = {
+        i: t.constant for i, t in enumerate(program.tensors) if t.constant is not None
+    }
     for name, i in program.inputs.items():
         values[i] = np.asarray(inputs[name], np.float64).reshape(program.shape(i))
         visit(i, values[i])
@@ -41,10 +44,14 @@ def visit_values(program: Program, inputs: Mapping[str, NDArray],
     return values
 
 
-def real_values(program: Program, inputs: Mapping[str, NDArray]
-                ) -> tuple[dict[int, NDArray[np.float64]], float]:
+def real_values(
+    program: Program, inputs: Mapping[str, NDArray]
+) -> tuple[dict[int, NDArray[np.float64]], float]:
     """All tensors, and the largest finite magnitude of what is made on the way to them."""
     most = [0.0]
-    values = visit_values(program, inputs, lambda _, made: most.append(
-        float(np.max(np.abs(made[np.isfinite(made)]), initial=0.0))))
+    values = visit_values(
+        program,
+        inputs,
+        lambda _, made: most.append(float(np.max(np.abs(made[np.isfinite(made)]), initial=0.0))),
+    )
     return values, max(most)

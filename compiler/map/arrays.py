@@ -16,8 +16,11 @@ def check_array(arch: Architecture, products: bool = True) -> None:
     if not arch.matrix_tiles:
         raise CompileError(f"{arch.name} has no tile with a matrix unit")
     if arch.weight_rows * arch.lanes < BLOCK:
-        raise CompileError(f"{arch.name} has {arch.weight_rows} weight rows of {arch.lanes} codes "
-                           f"a column, too few for a block of {BLOCK}")
+        raise CompileError(
+            f"{arch.name} has {arch.weight_rows} weight rows of {arch.lanes} codes "
+            f"a column, too few for a block of {BLOCK}"
+        )
     if arch.pushes_per_block > arch.contexts:
-        raise CompileError(f"{arch.name} has {arch.contexts} contexts, a block takes "
-                           f"{arch.pushes_per_block}")
+        raise CompileError(
+            f"{arch.name} has {arch.contexts} contexts, a block takes {arch.pushes_per_block}"
+        )

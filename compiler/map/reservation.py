@@ -30,7 +30,8 @@ class ReservationTable:
         """Whether a resource has all these times, in different slots, to give."""
         slots = [t % self.ii for t in times]
         return len(set(slots)) == len(slots) and not any(
-            (resource, tile, s) in self.used for s in slots)
+            (resource, tile, s) in self.used for s in slots
+        )
 
     def take(self, resource: str, tile: Tile, times: Iterable[int]) -> None:
         """Claim a resource at these times; ``Unschedulable`` if it is not free."""

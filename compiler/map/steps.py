@@ -39,18 +39,29 @@ MOST_COUNT = 1 << ADDRESS_LOOP["count_less_1"].width
 def kernel_of(mapped: Mapped) -> Kernel:
     """What is kept of a mapping to run it."""
     nodes, placed = mapped.graph.nodes, mapped.placed
-    ins, outs = ([(placed.tile[n][1], placed.time[n]) for n in sorted(mapped.graph.operations)
-                  if nodes[n].op == op] for op in (IN, OUT))
+    ins, outs = (
+        [
+            (placed.tile[n][1], placed.time[n])
+            for n in sorted(mapped.graph.operations)
+            if nodes[n].op == op
+        ]
+        for op in (IN, OUT)
+    )
     return Kernel(mapped.content, placed.ii, mapped.bounds.mii, mapped.span, tuple(ins), outs[0])
 
 
-def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
-                    bias: int = DEFAULT_BIAS, seed: int = 0,
-                    known: dict[Work, Kernel] | None = None,
-                    formats: Mapping[int, Format] | None = None,
-                    progress: Callable[[str], None] = lambda _: None,
-                    calibrate: Mapping[str, NDArray] | None = None,
-                    ranges: Ranges | None = None) -> Package:
+def compile_program(
+    program: Program,
+    arch: Architecture,
+    fmt: Format = PAL8T,
+    bias: int = DEFAULT_BIAS,
+    seed: int = 0,
+    known: dict[Work, Kernel] | None = None,
+    formats: Mapping[int, Format] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    calibrate: Mapping[str, NDArray] | None = None,
+    ranges: Ranges | None = None,
+) -> Package:
     """Map all kernels and products of a program; each is checked, see ``compiler.check``.
 
     ``bias``, and ``calibrate``, inputs by name: see ``ranges.choose``; ``ranges`` in place of what
@@ -88,10 +99,14 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
     parts = [piece.plan for pieces in compiled.pieces.values() for piece in pieces]
     for plan in {id(plan): plan for plan in parts}.values():
         check_plan(plan)
-    needed: list[tuple[Work, Step]] = [(compiled.work(i), s) for i, s in enumerate(program.steps)
-                                       if isinstance(s, Map)]
-    needed += [(work, program.steps[i]) for i, pieces in compiled.pieces.items() for work in
-               partial_sums(depth_parts(pieces), ranges.tensors[program.steps[i].out])]
+    needed: list[tuple[Work, Step]] = [
+        (compiled.work(i), s) for i, s in enumerate(program.steps) if isinstance(s, Map)
+    ]
+    needed += [
+        (work, program.steps[i])
+        for i, pieces in compiled.pieces.items()
+        for work in partial_sums(depth_parts(pieces), ranges.tensors[program.steps[i].out])
+    ]
     failed: dict[Work, CompileError] = {}
     if any(work not in known for work, _ in needed):
         prepare(lambda: progress("compiling the search, once on a machine"))
@@ -100,9 +115,17 @@ def compile_program(program: Program, arch: Architecture, fmt: Format = PAL8T,
             progress(f"kernel {len(compiled.kernels) + len(failed)}")
             expression, biases = work
             try:
-                known[work] = kernel_of(map_kernel(dataflow(
-                    expression, f"kernel {len(compiled.kernels)}",
-                    dict(zip(expression.steps(), biases, strict=True))), arch, seed))
+                known[work] = kernel_of(
+                    map_kernel(
+                        dataflow(
+                            expression,
+                            f"kernel {len(compiled.kernels)}",
+                            dict(zip(expression.steps(), biases, strict=True)),
+                        ),
+                        arch,
+                        seed,
+                    )
+                )
             except CompileError as error:
                 failed[work] = error
         if work in failed:
@@ -121,14 +144,22 @@ def _check_weights(program: Program, step: Product, ranges: Ranges, bias: int) -
         return
     offset = ranges.tensors[step.out] - bias - int(model.bias_for(np.abs(values).max()))
     if offset < -(1 << OFFSET_BITS - 1):
-        raise CompileError(f"{program.label(step)}: results are held up to "
-                           f"2^{ranges.tensors[step.out] / 8:g}, {-offset / 8:g} octaves below "
-                           "what operands and weights may give, more than "
-                           f"{1 << OFFSET_BITS - 4}")
+        raise CompileError(
+            f"{program.label(step)}: results are held up to "
+            f"2^{ranges.tensors[step.out] / 8:g}, {-offset / 8:g} octaves below "
+            "what operands and weights may give, more than "
+            f"{1 << OFFSET_BITS - 4}"
+        )
 
 
-def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, seed: int,
-            plans: dict[tuple[int, int, int, Format], Gemm]) -> list[Piece]:
+def _pieces(
+    program: Program,
+    step: Product,
+    arch: Architecture,
+    fmt: Format,
+    seed: int,
+    plans: dict[tuple[int, int, int, Format], Gemm],
+) -> list[Piece]:
     """Cut a product so that the weights of each piece fit the weight memories, and its rows the
     counters of a run."""
     _, rows, depth = program.shape(step.a)
@@ -154,12 +185,14 @@ def _pieces(program: Program, step: Product, arch: Architecture, fmt: Format, se
                 raise
             continue
         return pieces
-    raise CompileError(f"a depth of {each} does not fit the {arch.weight_rows} weight rows of "
-                       f"{arch.name}")
+    raise CompileError(
+        f"a depth of {each} does not fit the {arch.weight_rows} weight rows of {arch.name}"
+    )
 
 
-def _by_rows(plans: dict[tuple[int, int, int, Format], Gemm], key: tuple[int, int, int, Format]
-             ) -> list[tuple[range, Gemm]]:
+def _by_rows(
+    plans: dict[tuple[int, int, int, Format], Gemm], key: tuple[int, int, int, Format]
+) -> list[tuple[range, Gemm]]:
     """Rows of a planned product, cut equally into as few runs as counters of rounds allow.
 
     How a product is arranged does not depend on its rows, if each stream has some.

@@ -37,9 +37,12 @@ def formats_text(formats: Iterable[Format]) -> str:
     return ", ".join(f"{counts[name]} in {name}" for name in sorted(counts))
 
 
-def choose_formats(compiled: Package, inputs: Mapping[str, NDArray], budget: float,
-                   progress: Callable[[int, int], None] = lambda done, total: None
-                   ) -> dict[int, Format]:
+def choose_formats(
+    compiled: Package,
+    inputs: Mapping[str, NDArray],
+    budget: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[int, Format]:
     """Formats of products with which the outputs keep ``budget`` dB on these inputs.
 
     ``compiled`` has 8 bits everywhere.  Greedy: the products that take most words of blocks come
@@ -51,8 +54,10 @@ def choose_formats(compiled: Package, inputs: Mapping[str, NDArray], budget: flo
     """
     reached = quality(compiled, inputs)
     if reached < budget:
-        raise CompileError(f"a budget of {budget:g} dB: formats of 8 bits reach {reached:.1f} dB "
-                           "on the calibration inputs")
+        raise CompileError(
+            f"a budget of {budget:g} dB: formats of 8 bits reach {reached:.1f} dB "
+            "on the calibration inputs"
+        )
     formats = dict(compiled.formats)
     order = sorted(formats, key=lambda i: (-compiled.block_words(i), i))
     for done, i in enumerate(order):

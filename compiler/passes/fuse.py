@@ -37,8 +37,9 @@ def fuse(program: Program) -> Program:
     return replace(program, steps=[steps[out] for out in order if out in steps])
 
 
-def _fused(step: Map, steps: dict[int, Step], uses: dict[int, int], program: Program
-           ) -> tuple[Map, list[int]] | None:
+def _fused(
+    step: Map, steps: dict[int, Step], uses: dict[int, int], program: Program
+) -> tuple[Map, list[int]] | None:
     """The map with one of its sources taken in, and the tensors that are not needed any more."""
     for place, source in enumerate(step.sources):
         gone, made = [source], steps.get(source)
@@ -48,7 +49,7 @@ def _fused(step: Map, steps: dict[int, Step], uses: dict[int, int], program: Pro
             made = steps.get(made.sources[0])
         if not isinstance(made, Map) or any(uses[t] != 1 for t in gone):
             continue
-        sources = list(step.sources[:place]) + list(step.sources[place + 1:])
+        sources = list(step.sources[:place]) + list(step.sources[place + 1 :])
         own = [variable(k if k < place else k - 1) for k in range(len(step.sources))]
         inner = []
         for s in made.sources:
@@ -70,4 +71,5 @@ def _operations(expression: Expression) -> int:
 
 def _keeps_order(step: Layout, program: Program) -> bool:
     return len(step.sources) == 1 and np.array_equal(
-        step.index.ravel(), np.arange(program.tensors[step.sources[0]].size))
+        step.index.ravel(), np.arange(program.tensors[step.sources[0]].size)
+    )

@@ -24,8 +24,9 @@ def legalise(graph: Dataflow) -> Dataflow:
     legal.edges += [e for e in graph.edges if e.kind == "order"]
     given = {node.op for node in graph.nodes.values()}
     parts = {node.op: False for node in legal.nodes.values() if node.op not in given}
-    return replace(graph, nodes=legal.nodes, edges=tuple(legal.edges),
-                   declared=parts | dict(graph.declared))
+    return replace(
+        graph, nodes=legal.nodes, edges=tuple(legal.edges), declared=parts | dict(graph.declared)
+    )
 
 
 class _Legal:
@@ -35,10 +36,12 @@ class _Legal:
         self.passed: dict[int, int] = {}
         loops = nx.DiGraph((e.src, e.dst) for e in graph.dependences)
         loops.add_nodes_from(graph.operations)
-        self.part = {n: i for i, part in enumerate(nx.strongly_connected_components(loops))
-                     for n in part}
-        self.unused = iter(i for i in range(2 * len(graph.nodes) + len(graph.edges))
-                           if i not in graph.nodes)
+        self.part = {
+            n: i for i, part in enumerate(nx.strongly_connected_components(loops)) for n in part
+        }
+        self.unused = iter(
+            i for i in range(2 * len(graph.nodes) + len(graph.edges)) if i not in graph.nodes
+        )
 
     def node(self, op: str, bias: int | None = None) -> int:
         number = next(self.unused)
@@ -65,8 +68,9 @@ class _Legal:
     def take(self, n: int, edges: list[Edge]) -> None:
         """Give an operation its operands, by partial operations if they are too many."""
         if len(edges) > MAX_OPERANDS:
-            edges = sorted(edges, key=lambda e: (
-                self.part.get(e.src) == self.part[n], e.distance > 0))
+            edges = sorted(
+                edges, key=lambda e: (self.part.get(e.src) == self.part[n], e.distance > 0)
+            )
         part = 0
         while len(edges) > MAX_OPERANDS:
             partial = self.node(f"{self.graph.nodes[n].op}.{part}")

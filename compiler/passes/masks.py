@@ -29,6 +29,7 @@ MASK_TOP = 16
 #: The least factor on the way to an exponential with which a mask below that top makes zero.
 LEAST_FACTOR = 2.0**-7
 
+
 class Uses:
     """``tensors``, ``nodes``: how far values far below zero, and far above, may be moved.
 
@@ -37,9 +38,13 @@ class Uses:
     known which are such.  Bounds are held, unless ``bias`` of nodes is known and says otherwise.
     """
 
-    def __init__(self, program: Program, factor: float,
-                 binary: Collection[tuple[int, Expression]] | None,
-                 bias: Callable[[tuple[int, Expression]], int] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        factor: float,
+        binary: Collection[tuple[int, Expression]] | None,
+        bias: Callable[[tuple[int, Expression]], int] | None = None,
+    ) -> None:
         self.tensors: dict[int, Levels] = dict.fromkeys(range(len(program.tensors)), (ANY, ANY))
         self.nodes: dict[tuple[int, Expression], Levels] = {}
         self.powers: dict[int | tuple[int, Expression], float] = {}
@@ -77,8 +82,12 @@ class Uses:
                     self._at_most(self.tensors, step.sources[x.number], self.nodes[i, x])
                     self._made_of((i, x), step.sources[x.number])
 
-    def _made_of(self, made: int | tuple[int, Expression], of: int | tuple[int, Expression],
-                 factor: float = 1.0) -> None:
+    def _made_of(
+        self,
+        made: int | tuple[int, Expression],
+        of: int | tuple[int, Expression],
+        factor: float = 1.0,
+    ) -> None:
         if made in self.powers:
             self.powers[of] = min(self.powers.get(of, np.inf), self.powers[made] * factor)
 
@@ -102,8 +111,12 @@ class Uses:
                 return ANY, FIXED
             case "relu":
                 return ANY, high
-            case "max" | "min" if known and other is not None and self.bias is not None \
-                    and abs(other.value) > 2.0 ** (self.bias((i, x)) / 8):
+            case "max" | "min" if (
+                known
+                and other is not None
+                and self.bias is not None
+                and abs(other.value) > 2.0 ** (self.bias((i, x)) / 8)
+            ):
                 return low, high
             case "max":
                 return TOP if known else ANY, high
@@ -117,9 +130,13 @@ class Uses:
 
     def scales_a_mask(self, i: int, x: Expression, value: float) -> bool:
         """Whether a factor makes masks of what it multiplies, as of a mask of zeros and ones."""
-        return x.op == "mul" and abs(value) >= self.factor and (i, x) in self.powers \
-            and bool(mask_value(np.array(value), self.nodes[i, x])) \
+        return (
+            x.op == "mul"
+            and abs(value) >= self.factor
+            and (i, x) in self.powers
+            and bool(mask_value(np.array(value), self.nodes[i, x]))
             and (self.binary is None or any((i, y) in self.binary for y in x.operands))
+        )
 
 
 def _factor(x: Expression, place: int) -> float:
@@ -142,8 +159,13 @@ def binary(program: Program, inputs: Mapping[str, NDArray]) -> set[tuple[int, Ex
     def visit(node: int | tuple[int, Expression], values: NDArray) -> None:
         if not isinstance(node, int) and ((values == 0) | (values >= 1)).all():
             found.add(node)
-    if any(x.op == "mul" and any(y.op == CONSTANT and abs(y.value) >= MASK for y in x.operands)
-           for step in program.steps if isinstance(step, Map) for x in step.expression.steps()):
+
+    if any(
+        x.op == "mul" and any(y.op == CONSTANT and abs(y.value) >= MASK for y in x.operands)
+        for step in program.steps
+        if isinstance(step, Map)
+        for x in step.expression.steps()
+    ):
         visit_values(program, inputs, visit)
     return found
 
@@ -160,20 +182,23 @@ def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expressi
                 if x.op == IN:
                     bounded[i, x] = bounded.get(step.sources[x.number], (False, False))
                 elif x.op in ("max", "min"):
-                    known = any(y.op == CONSTANT and not beyond(x.op, y.value)
-                                for y in x.operands)
+                    known = any(y.op == CONSTANT and not beyond(x.op, y.value) for y in x.operands)
                     found = [bounded[i, y] for y in x.operands if y.op != CONSTANT]
                     low, high = (all(b[k] for b in found) for k in (0, 1))
-                    bounded[i, x] = low or (known and x.op == "max"), high or (
-                        known and x.op == "min")
+                    bounded[i, x] = (
+                        low or (known and x.op == "max"),
+                        high or (known and x.op == "min"),
+                    )
                 else:
                     bounded[i, x] = (False, False)
             bounded[step.out] = bounded[i, step.expression]
 
     def says(node: int | tuple[int, Expression]) -> bool:
         levels = uses.tensors[node] if isinstance(node, int) else uses.nodes[node]
-        return all(b or level for b, level in zip(bounded.get(node, (False, False)), levels,
-                                                  strict=True))
+        return all(
+            b or level for b, level in zip(bounded.get(node, (False, False)), levels, strict=True)
+        )
+
     return says
 
 
@@ -189,16 +214,21 @@ def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | N
     always: dict[tuple[int, Expression], NDArray] = {}
     for n, given in enumerate(_samples(program, inputs)):
         nan = _infinities(program, given)
-        always = {node: both for node, where in nan.items() if n == 0 or node in always
-                  if (both := where & always.get(node, np.True_)).any()}
+        always = {
+            node: both
+            for node, where in nan.items()
+            if n == 0 or node in always
+            if (both := where & always.get(node, np.True_)).any()
+        }
         if not always:
             return None
     step, node = next(iter(always))
     return node.label or program.label(program.steps[step])
 
 
-def _infinities(program: Program, inputs: Mapping[str, NDArray]
-                ) -> dict[tuple[int, Expression], NDArray]:
+def _infinities(
+    program: Program, inputs: Mapping[str, NDArray]
+) -> dict[tuple[int, Expression], NDArray]:
     """Where sums and differences are NaN of what is not, of those of which an output is NaN."""
     nan: dict[tuple[int, Expression], NDArray] = {}
     found: dict[tuple[int, Expression], NDArray] = {}
@@ -212,6 +242,7 @@ def _infinities(program: Program, inputs: Mapping[str, NDArray]
                 where = where & ~nan.get((node[0], x), np.False_)
             if where.any():
                 found[node] = where
+
     values = visit_values(program, inputs, visit)
     if not found:
         return found
@@ -232,15 +263,24 @@ def _infinities(program: Program, inputs: Mapping[str, NDArray]
     return {node: where for node, where in found.items() if node in nodes}
 
 
-def _samples(program: Program, inputs: Mapping[str, NDArray] | None
-             ) -> Iterator[Mapping[str, NDArray]]:
+def _samples(
+    program: Program, inputs: Mapping[str, NDArray] | None
+) -> Iterator[Mapping[str, NDArray]]:
     """Inputs that have little in common: those that there are, positive, negative, zeros, of
     three magnitudes."""
     if inputs is not None:
         yield inputs
     rng = np.random.default_rng(0)
-    for low, high in ((0.5, 1.0), (-1.0, -0.5), (-2.0, 2.0), (0.0, 0.0), (64.0, 128.0),
-                      (-128.0, -64.0), (4096.0, 8192.0), (-8192.0, -4096.0)):
+    for low, high in (
+        (0.5, 1.0),
+        (-1.0, -0.5),
+        (-2.0, 2.0),
+        (0.0, 0.0),
+        (64.0, 128.0),
+        (-128.0, -64.0),
+        (4096.0, 8192.0),
+        (-8192.0, -4096.0),
+    ):
         yield {name: rng.uniform(low, high, program.shape(i)) for name, i in program.inputs.items()}
 
 
@@ -259,36 +299,49 @@ def mask_value(values: NDArray, levels: Levels) -> NDArray[np.bool_]:
     return ((values <= -MASK) & (levels[0] == ANY)) | ((values >= MASK) & (levels[1] == ANY))
 
 
-def without_masks(program: Program, uses: Uses, bias: Callable[[Any], int]
-                  ) -> tuple[Program, dict[int, dict[Expression, Expression]]]:
+def without_masks(
+    program: Program, uses: Uses, bias: Callable[[Any], int]
+) -> tuple[Program, dict[int, dict[Expression, Expression]]]:
     """The program with constants that its classes hold in place of masks, and of bounds beyond
     all values; and what each new expression of a map was.
 
     ``bias`` of tensors and nodes of the program as it is.
     """
-    made = Program(program.name, list(program.tensors), [], program.inputs, program.outputs,
-                   program.error, program.nonnegative, program.labels)
+    made = Program(
+        program.name,
+        list(program.tensors),
+        [],
+        program.inputs,
+        program.outputs,
+        program.error,
+        program.nonnegative,
+        program.labels,
+    )
     renamed: dict[int, dict[Expression, Expression]] = {}
 
     def array(source: int, levels: Levels, own: int) -> int:
         values = program.tensors[source].constant
         if values is not None and (masks := mask_value(values, levels)).any():
-            made.tensors.append(Tensor(
-                values.shape, np.where(masks, np.sign(values) * far(own), values)))
+            made.tensors.append(
+                Tensor(values.shape, np.where(masks, np.sign(values) * far(own), values))
+            )
             return len(made.tensors) - 1
         return source
+
     for i, step in enumerate(program.steps):
         if isinstance(step, Layout):
             own, level = bias(step.out), uses.tensors[step.out]
             fill = step.fill
             if mask_value(np.array(fill), level):
                 fill = float(np.sign(fill) * far(own))
-            step = replace(step, fill=fill, sources=tuple(
-                array(s, level, own) for s in step.sources))
+            step = replace(
+                step, fill=fill, sources=tuple(array(s, level, own) for s in step.sources)
+            )
         elif isinstance(step, Map):
             inputs = {x.number: (i, x) for x in step.expression.steps() if x.op == IN}
-            sources = tuple(array(s, uses.nodes[inputs[k]], bias(inputs[k]))
-                            for k, s in enumerate(step.sources))
+            sources = tuple(
+                array(s, uses.nodes[inputs[k]], bias(inputs[k])) for k, s in enumerate(step.sources)
+            )
             new = _expression(i, step.expression, uses, bias)
             renamed[i] = {value: key for key, value in new.items()}
             step = replace(step, expression=new[step.expression], sources=sources)
@@ -301,11 +354,13 @@ def changed(old: Step, new: Step) -> bool:
     if isinstance(old, Map) and isinstance(new, Map):
         return old.sources != new.sources or old.expression.listed() != new.expression.listed()
     return old.sources != new.sources or (
-        isinstance(old, Layout) and isinstance(new, Layout) and old.fill != new.fill)
+        isinstance(old, Layout) and isinstance(new, Layout) and old.fill != new.fill
+    )
 
 
-def _expression(i: int, expression: Expression, uses: Uses, bias: Callable[[Any], int]
-                ) -> dict[Expression, Expression]:
+def _expression(
+    i: int, expression: Expression, uses: Uses, bias: Callable[[Any], int]
+) -> dict[Expression, Expression]:
     """New expressions by old ones."""
     new: dict[Expression, Expression] = {}
     for x in expression.steps():
@@ -322,9 +377,10 @@ def _expression(i: int, expression: Expression, uses: Uses, bias: Callable[[Any]
             own = bias((i, others[0] if x.op == "lt" else x))
             tied, compared = place < TIED.get(x.op, 0), x.op in ("max", "min", "lt")
             if compared:
-                value = float(np.clip(value, -2.0 ** (own / 8), 2.0 ** (own / 8)))
+                value = float(np.clip(value, -(2.0 ** (own / 8)), 2.0 ** (own / 8)))
             elif uses.scales_a_mask(i, x, value) or (
-                    tied and mask_value(np.array(value), uses.place(i, x, place))):
+                tied and mask_value(np.array(value), uses.place(i, x, place))
+            ):
                 value = sign * far(own)
             operands.append(constant(value))
         new[x] = apply(x.op, *operands, label=x.label)

@@ -36,8 +36,10 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
             if x.op == IN:
                 values[x] = sources[x.number]
             elif x.op != CONSTANT:
-                terms = [known(y.value, operand_bias(x, k, biases)) if y.op == CONSTANT
-                         else values[y] for k, y in enumerate(x.operands)]
+                terms = [
+                    known(y.value, operand_bias(x, k, biases)) if y.op == CONSTANT else values[y]
+                    for k, y in enumerate(x.operands)
+                ]
                 made = REAL[x.op](*terms)
                 values[x] = made if x.op == "lt" else rounded(made, biases[x])
         return values[wanted]
@@ -62,32 +64,47 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
             if constant is None:
                 lower = blocked(lower.transpose(0, 2, 1), fmt, biases[1]).transpose(0, 2, 1)
             own = biases[0] if compiled.ranges.fixed else None
-            parts.append(np.array([rounded(pal.encode(x, fmt, tensor_bias=own)
-                                           @ pal.encode(y, fmt, axis=0), bias)
-                                   for x, y in zip(left, lower, strict=True)]))
+            parts.append(
+                np.array(
+                    [
+                        rounded(
+                            pal.encode(x, fmt, tensor_bias=own) @ pal.encode(y, fmt, axis=0), bias
+                        )
+                        for x, y in zip(left, lower, strict=True)
+                    ]
+                )
+            )
         for work in partial_sums(len(parts), bias):
             taken = len(work[0].inputs)
             parts[:taken] = [expression(work, parts[:taken])]
         return parts[0]
 
-    tensors = {i: rounded(compiled.held(i, np.asarray(inputs[name], np.float64)).reshape(
-        program.shape(i)), compiled.bias(i)) for name, i in program.inputs.items()}
+    tensors = {
+        i: rounded(
+            compiled.held(i, np.asarray(inputs[name], np.float64)).reshape(program.shape(i)),
+            compiled.bias(i),
+        )
+        for name, i in program.inputs.items()
+    }
     for i in program.outputs.values():
         values = program.tensors[i].constant
         if values is not None:
             tensors[i] = known(values, compiled.bias(i))
     with np.errstate(all="ignore"):
         for number, step in enumerate(program.steps):
-            sources = [tensors[s] if values is None else known(values, bias)
-                       for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
-                       for values in [program.tensors[s].constant]]
+            sources = [
+                tensors[s] if values is None else known(values, bias)
+                for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
+                for values in [program.tensors[s].constant]
+            ]
             if isinstance(step, Layout):
                 fill = float(known(step.fill, compiled.bias(step.out)))
                 tensors[step.out] = gathered(step, sources, fill)
             elif isinstance(step, Map):
                 shape = program.shape(step.out)
-                tensors[step.out] = expression(compiled.work(number),
-                                               [s.reshape(shape) for s in sources])
+                tensors[step.out] = expression(
+                    compiled.work(number), [s.reshape(shape) for s in sources]
+                )
             else:
                 tensors[step.out] = product(number, step, sources)
     return {name: tensors[i] for name, i in program.outputs.items()}

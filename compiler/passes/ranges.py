@@ -73,8 +73,9 @@ class _Class:
     large: str = ""
 
 
-def choose(program: Program, bias: int = DEFAULT_BIAS,
-           inputs: Mapping[str, NDArray] | None = None) -> tuple[Program, Ranges]:
+def choose(
+    program: Program, bias: int = DEFAULT_BIAS, inputs: Mapping[str, NDArray] | None = None
+) -> tuple[Program, Ranges]:
     """Biases for a program, and the program with constants for its masks.
 
     ``bias``: of classes of which nothing else is known.  ``inputs``: what magnitudes are taken of.
@@ -89,8 +90,11 @@ def choose(program: Program, bias: int = DEFAULT_BIAS,
 class _Choice:
     def __init__(self, program: Program, bias: int, inputs: Mapping[str, NDArray] | None) -> None:
         self.program, self.bias, self.inputs = program, bias, inputs
-        self.uses = Uses(program, MASK_FACTOR if inputs is None else MASK,
-                         None if inputs is None else binary(program, inputs))
+        self.uses = Uses(
+            program,
+            MASK_FACTOR if inputs is None else MASK,
+            None if inputs is None else binary(program, inputs),
+        )
         self.limited = limited(program, self.uses)
         self.parent: dict[Node, Node] = {}
         self.classes: dict[Node, _Class] = {}
@@ -112,30 +116,49 @@ class _Choice:
         self._join()
         self._constants()
         if label := undefined(self.program, self.inputs):
-            self._refuse(label, "infinity less infinity: all that it takes is masked with -inf"
-                         + ("" if self.inputs is not None else " for all inputs that were tried; "
-                            "others are given with --calibrate"))
+            self._refuse(
+                label,
+                "infinity less infinity: all that it takes is masked with -inf"
+                + (
+                    ""
+                    if self.inputs is not None
+                    else " for all inputs that were tried; others are given with --calibrate"
+                ),
+            )
         self._check()
         if self.inputs is not None:
             visit_values(self.program, self.inputs, self._seen)
-        self.notes += [f"{label}: the inputs lead to magnitudes up to {size:g}; beyond "
-                       f"2^{MOST_OCTAVES}, the most that a tensor may hold, they saturate"
-                       for label, size in self.beyond.items()]
+        self.notes += [
+            f"{label}: the inputs lead to magnitudes up to {size:g}; beyond "
+            f"2^{MOST_OCTAVES}, the most that a tensor may hold, they saturate"
+            for label, size in self.beyond.items()
+        ]
         biases = {c: self._bias(c, top) for c, top in self._tops().items()}
         self._check()
         found = {node: biases[self.find(node)] for node in list(self.parent)}
         tensors = {n: b for n, b in found.items() if isinstance(n, int)}
         program, renamed = without_masks(self.program, self.uses, lambda n: found[n])
-        nodes = {i: tuple(found.get((i, names[x]), 0) if x.op != CONSTANT else 0
-                          for x in step.expression.steps())
-                 for i, step in enumerate(program.steps) if isinstance(step, Map)
-                 for names in [renamed[i]]}
+        nodes = {
+            i: tuple(
+                found.get((i, names[x]), 0) if x.op != CONSTANT else 0
+                for x in step.expression.steps()
+            )
+            for i, step in enumerate(program.steps)
+            if isinstance(step, Map)
+            for names in [renamed[i]]
+        }
         uses = Uses(self.program, self.uses.factor, self.uses.binary, lambda n: found[n])
-        ranges = Ranges(tensors, nodes, {
-            t: levels for t, levels in uses.tensors.items() if max(levels)},
+        ranges = Ranges(
+            tensors,
+            nodes,
+            {t: levels for t, levels in uses.tensors.items() if max(levels)},
             tuple(dict.fromkeys(self.notes)),
-            {i: old for i, (old, new) in enumerate(zip(self.program.steps, program.steps,
-                                                       strict=True)) if changed(old, new)})
+            {
+                i: old
+                for i, (old, new) in enumerate(zip(self.program.steps, program.steps, strict=True))
+                if changed(old, new)
+            },
+        )
         return program, ranges
 
     def _check(self) -> None:
@@ -168,7 +191,7 @@ class _Choice:
                     if x.op == IN and not known[step.sources[x.number]]:
                         self._union((i, x), step.sources[x.number])
                     self.find((i, x))
-                    for y in x.operands[:TIED.get(x.op, 0)]:
+                    for y in x.operands[: TIED.get(x.op, 0)]:
                         if y.op != CONSTANT and x.op != "lt":
                             self._union((i, x), (i, y))
                     if x.op == "lt" and CONSTANT not in [y.op for y in x.operands]:
@@ -233,8 +256,9 @@ class _Choice:
         held = np.abs(np.where(masks, 0.0, values)).max()
         self._demand(node, float(held), (FIXED, FIXED), label, array=True)
 
-    def _demand(self, node: Node, value: float, levels: tuple[int, int], label: str,
-                array: bool = False) -> None:
+    def _demand(
+        self, node: Node, value: float, levels: tuple[int, int], label: str, array: bool = False
+    ) -> None:
         one = self.of(node)
         if mask_value(np.array(value), levels):
             one.masked = True
@@ -243,8 +267,11 @@ class _Choice:
             return
         size = abs(value)
         if size > 2.0**MOST_OCTAVES:
-            self._refuse(label, f"the constant {size:g} is beyond 2^{MOST_OCTAVES}, the most that "
-                                "a tensor may hold")
+            self._refuse(
+                label,
+                f"the constant {size:g} is beyond 2^{MOST_OCTAVES}, the most that "
+                "a tensor may hold",
+            )
         if size > one.most:
             one.most, one.large = size, label
         if 0 < size < one.least and not array:
@@ -274,8 +301,12 @@ class _Choice:
         if size <= 2.0**MOST_OCTAVES or (not isinstance(node, int) and node[1].op == IN):
             return
         program = self.program
-        label = (node[1].label if not isinstance(node, int) else program.labels.get(node) or next(
-            f"input {name!r}" for name, i in program.inputs.items() if i == node))
+        label = (
+            node[1].label
+            if not isinstance(node, int)
+            else program.labels.get(node)
+            or next(f"input {name!r}" for name, i in program.inputs.items() if i == node)
+        )
         self.beyond[label] = max(self.beyond.get(label, 0.0), size)
 
     def _tops(self) -> dict[Node, float]:
@@ -284,8 +315,11 @@ class _Choice:
         if self.inputs is not None:
             return {c: _known_top(self.of(c), self.bias / 8) for c in roots}
         default = self.bias / 8
-        asked = {c: octaves(one.most * MARGIN) - default for c, one in self.classes.items()
-                 if one.most > 2.0**default}
+        asked = {
+            c: octaves(one.most * MARGIN) - default
+            for c, one in self.classes.items()
+            if one.most > 2.0**default
+        }
         scales = Scales(self.program, self.uses, self.find, asked).run()
         return {c: self.bias / 8 + scales.get(c, 0) for c in roots}
 
@@ -306,12 +340,16 @@ class _Choice:
         if one.masked:
             top = max(top, MASK_TOP, octaves(16 * (one.known + one.most + 64)))
         if max(top, needed) < -MOST_OCTAVES:
-            self._refuse(self._label(c), f"all magnitudes are below 2^-{MOST_OCTAVES}, the least "
-                                         "top of a tensor")
+            self._refuse(
+                self._label(c),
+                f"all magnitudes are below 2^-{MOST_OCTAVES}, the least top of a tensor",
+            )
         top = min(top, MOST_OCTAVES)
         if one.most >= MASK and one.most * MARGIN * 2 > 2.0**top:
-            self.notes.append(f"{one.large}: beside the constant {one.most:g}, magnitudes below "
-                              f"{2.0 ** (top - OCTAVES - 1):.3g} become zero")
+            self.notes.append(
+                f"{one.large}: beside the constant {one.most:g}, magnitudes below "
+                f"{2.0 ** (top - OCTAVES - 1):.3g} become zero"
+            )
         if one.least < 2.0 ** (top - OCTAVES):
             fits = np.floor(np.log2(one.least) + OCTAVES)
             free = self.inputs is not None or all(map(self.limited, self._members(c)))
@@ -319,9 +357,11 @@ class _Choice:
             if fits >= lowest and (one.exact or self.inputs is not None) and not one.masked:
                 top = fits
             else:
-                self.notes.append(f"{one.small}: the constant {one.least:g} is taken as "
-                                  f"{2.0 ** (top - OCTAVES):.3g}, the least magnitude beside "
-                                  f"values up to {2.0**top:g}")
+                self.notes.append(
+                    f"{one.small}: the constant {one.least:g} is taken as "
+                    f"{2.0 ** (top - OCTAVES):.3g}, the least magnitude beside "
+                    f"values up to {2.0**top:g}"
+                )
         return round(8 * top)
 
 

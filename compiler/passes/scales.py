@@ -34,8 +34,9 @@ class Scales:
     ``asked``: what constants ask of classes at least, by the nodes that stand for them.
     """
 
-    def __init__(self, program: Program, uses: Uses, find: Callable[[Any], Any],
-                 asked: Mapping[Any, float]) -> None:
+    def __init__(
+        self, program: Program, uses: Uses, find: Callable[[Any], Any], asked: Mapping[Any, float]
+    ) -> None:
         self.program, self.uses, self.find, self.asked = program, uses, find, asked
         self.most: dict[Any, float] = {}
         self.least: dict[Any, float] = {}
@@ -85,8 +86,7 @@ class Scales:
             if values is not None:
                 scale = float(np.sqrt((values**2).sum(axis=axis)).max(initial=0))
                 total = self._scale(step.b if t == step.a else step.a)
-        return _noticed(total + _factor(scale, total) if scale else
-                        total + self._scale(step.b))
+        return _noticed(total + _factor(scale, total) if scale else total + self._scale(step.b))
 
     def _node(self, i: int, step: Map, x: Expression) -> None:
         if x.op == IN:
@@ -101,8 +101,9 @@ class Scales:
             case "mul" if one == x.operands[1]:
                 scale = 2 * scales[0]
                 scale = SQUARES + (scale if abs(scale) > LARGE else 0)
-            case "mul" if any(y.op == CONSTANT and self.uses.scales_a_mask(i, x, y.value)
-                              for y in x.operands):
+            case "mul" if any(
+                y.op == CONSTANT and self.uses.scales_a_mask(i, x, y.value) for y in x.operands
+            ):
                 scale = 0.0
             case "mul" if (size := known[0] or known[1]) is not None:
                 scale = sum(scales) + _factor(size, sum(scales))

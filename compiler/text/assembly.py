@@ -33,15 +33,19 @@ _ROW = re.compile(r"(\w+) (\d+),(\d+) row (\d+):(.*)")
 def assembly(image: Image) -> Iterator[str]:
     """Lines for all rows that a program writes."""
     yield f"architecture {image.arch.name} {image.arch.hash:#010x}"
-    for (space, r, c), rows in sorted(image.rows.items(), key=lambda entry: (
-            entry[0][0].value, *entry[0][1:])):
+    for (space, r, c), rows in sorted(
+        image.rows.items(), key=lambda entry: (entry[0][0].value, *entry[0][1:])
+    ):
         for address, bits in sorted(rows.items()):
             if space in AS_BITS:
                 fields = f"bits={bits:#x}"
             else:
                 named = space is Space.CONTEXT
-                fields = " ".join(f"{key}={_shown(key, value, named)}" for key, value in _flat(
-                    image.read(space, (r, c), address)) if value)
+                fields = " ".join(
+                    f"{key}={_shown(key, value, named)}"
+                    for key, value in _flat(image.read(space, (r, c), address))
+                    if value
+                )
             yield f"{space.name.lower()} {r},{c} row {address}: {fields}".rstrip()
 
 
@@ -107,7 +111,8 @@ def _row(image: Image, line: str) -> None:
     fields = _fields(match[5].split(), space)
     if space in AS_BITS:
         if set(fields) - {"bits"} or not 0 <= fields.get("bits", 0) < 1 << 32 * words_per_row(
-                space, arch):
+            space, arch
+        ):
             raise ValueError("must be bits=NUMBER that fits the row")
         rows[address] = fields.get("bits", 0)
         return

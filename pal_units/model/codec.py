@@ -99,8 +99,9 @@ def scaled(x: ArrayLike, bias: ArrayLike) -> NDArray[np.float64]:
     return np.ldexp(mantissa * EIGHTHS[eighths], octaves + exponent)
 
 
-def _searched_bias(blocks: NDArray[np.float64], amax: NDArray[np.float64], fmt: Format
-                   ) -> NDArray[np.int64]:
+def _searched_bias(
+    blocks: NDArray[np.float64], amax: NDArray[np.float64], fmt: Format
+) -> NDArray[np.int64]:
     """Bias of least squared error among the format's candidates; the first of equals."""
     nearest = np.floor(BIAS_PER_OCTAVE * np.log2(amax) + 0.5).astype(np.int64)
     errors = []
@@ -113,8 +114,9 @@ def _searched_bias(blocks: NDArray[np.float64], amax: NDArray[np.float64], fmt: 
     return nearest + np.array(fmt.bias_candidates)[np.argmin(errors, axis=0)]
 
 
-def encode_blocks(x: ArrayLike, fmt: Format, tensor_bias: int | None = None
-                  ) -> tuple[Codes, NDArray[np.int8], int]:
+def encode_blocks(
+    x: ArrayLike, fmt: Format, tensor_bias: int | None = None
+) -> tuple[Codes, NDArray[np.int8], int]:
     """Encode ``x`` of shape ``(..., K)``, ``K`` a multiple of ``fmt.block``.
 
     Returns codes ``(..., K)``, block biases ``(..., K/block)`` and the tensor bias ``T``.
@@ -141,8 +143,9 @@ def encode_blocks(x: ArrayLike, fmt: Format, tensor_bias: int | None = None
 def check_encodable(x: NDArray[np.floating[Any]], fmt: Format) -> None:
     """Raise ``ValueError`` unless the last axis divides into blocks and all values fit."""
     if x.ndim == 0 or x.shape[-1] % fmt.block:
-        raise ValueError(f"the encoded axis must be a multiple of the block of {fmt.block}, "
-                         f"shape is {x.shape}")
+        raise ValueError(
+            f"the encoded axis must be a multiple of the block of {fmt.block}, shape is {x.shape}"
+        )
     with np.errstate(invalid="ignore"):
         suspicious = not np.isfinite(x.sum())
     if suspicious and (count := int(np.isinf(x).sum())):
@@ -157,8 +160,13 @@ def check_tensor_bias(tensor_bias: int) -> None:
         raise ValueError(f"tensor bias must fit int16, not {tensor_bias}")
 
 
-def place_biases(bias: NDArray[np.int64], used: NDArray[np.bool_], numbers: NDArray[np.bool_],
-                 fmt: Format, tensor_bias: int | None) -> tuple[int, NDArray[np.int64]]:
+def place_biases(
+    bias: NDArray[np.int64],
+    used: NDArray[np.bool_],
+    numbers: NDArray[np.bool_],
+    fmt: Format,
+    tensor_bias: int | None,
+) -> tuple[int, NDArray[np.int64]]:
     """Tensor bias and block biases for blocks that want ``bias``.
 
     ``used`` blocks are not all zeros, ``numbers`` hold more than zeros and NaN.  The tensor
@@ -175,8 +183,9 @@ def place_biases(bias: NDArray[np.int64], used: NDArray[np.bool_], numbers: NDAr
     return int(tensor_bias), np.where(used, below_top, ZERO_BLOCK)
 
 
-def decode_blocks(codes: ArrayLike, beta: ArrayLike, tensor_bias: int, fmt: Format
-                  ) -> NDArray[np.float64]:
+def decode_blocks(
+    codes: ArrayLike, beta: ArrayLike, tensor_bias: int, fmt: Format
+) -> NDArray[np.float64]:
     """Values of codes ``(..., K)`` with block biases ``(..., K/block)``."""
     codes, beta = np.asarray(codes), np.asarray(beta, dtype=np.int64)[..., None]
     blocks = codes.reshape(*beta.shape[:-1], fmt.block)

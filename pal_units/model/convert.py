@@ -3,13 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pal_units.formats import (
-    FLOAT_MANTISSAS,
-    PAL16,
-    TABLE_FRACTION_BITS,
-    ZERO_BLOCK,
-    Format,
-)
+from pal_units.formats import FLOAT_MANTISSAS, PAL16, TABLE_FRACTION_BITS, ZERO_BLOCK, Format
 from pal_units.model.codec import (
     Codes,
     bias_for,
@@ -69,7 +63,7 @@ def from_float(x: ArrayLike, bias: ArrayLike, fmt: Format) -> Codes:
     Nearest for ``F <= 5``, faithful for PAL16.  Subnormal numbers count as zero,
     infinities saturate, NaN becomes NaN, or zero in a format without.
     """
-    with np.errstate(invalid="ignore"):   # signalling NaNs
+    with np.errstate(invalid="ignore"):  # signalling NaNs
         x = np.asarray(x, np.float32).astype(np.float64)
     x = np.where(np.abs(x) < LEAST_NORMAL, 0.0, x)
     if fmt.fraction_bits <= TABLE_FRACTION_BITS:
@@ -83,8 +77,9 @@ def from_float(x: ArrayLike, bias: ArrayLike, fmt: Format) -> Codes:
     return with_nan(code, np.isnan(x), fmt)
 
 
-def to_float(codes: ArrayLike, bias: ArrayLike, fmt: Format, kind: str = "float32"
-             ) -> NDArray[np.float32]:
+def to_float(
+    codes: ArrayLike, bias: ArrayLike, fmt: Format, kind: str = "float32"
+) -> NDArray[np.float32]:
     """Codes below the top ``2^(bias/8)`` to the nearest float32 (or bfloat16, as float32).
 
     Magnitudes below 2^-126 become zero, too large ones infinity.

@@ -11,8 +11,9 @@ from pal_units.model.codec import is_nan
 
 
 @cache
-def product_table(fmt_a: Format, fmt_b: Format, params: DotParams, eighths: int = 0
-                  ) -> NDArray[np.int32]:
+def product_table(
+    fmt_a: Format, fmt_b: Format, params: DotParams, eighths: int = 0
+) -> NDArray[np.int32]:
     """Integer product of every code pair, shape ``(2^n, 2^n)``; NaN and zero give 0.
 
     So do operands ``params.operand_octaves`` below the top.
@@ -26,8 +27,9 @@ def product_table(fmt_a: Format, fmt_b: Format, params: DotParams, eighths: int 
     """
     for fmt in (fmt_a, fmt_b):
         if fmt.fraction_bits > params.fraction_bits:
-            raise ValueError(f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, "
-                             f"not {params.fraction_bits}")
+            raise ValueError(
+                f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, not {params.fraction_bits}"
+            )
     per_octave = 1 << params.fraction_bits
     lam_a, lam_b = (f.lambdas * (per_octave >> f.fraction_bits) for f in (fmt_a, fmt_b))
     bias = eighths // params.bias_step * params.bias_step * per_octave // BIAS_PER_OCTAVE
@@ -57,8 +59,9 @@ def split_bias(beta_a: ArrayLike, beta_b: ArrayLike) -> tuple[NDArray[np.int64],
     return np.divmod(np.maximum(down, 0), BIAS_PER_OCTAVE)
 
 
-def block_sum(a: ArrayLike, b: ArrayLike, fmt: Format, params: DotParams,
-              eighths: ArrayLike = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def block_sum(
+    a: ArrayLike, b: ArrayLike, fmt: Format, params: DotParams, eighths: ArrayLike = 0
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Exact integer sum of products over the last axis, and whether a NaN took part.
 
     ``eighths`` of each block as from ``split_bias``.
@@ -68,8 +71,9 @@ def block_sum(a: ArrayLike, b: ArrayLike, fmt: Format, params: DotParams,
     return total, np.any(is_nan(a, fmt) | is_nan(b, fmt), axis=-1)
 
 
-def scale_block(total: ArrayLike, beta_a: ArrayLike, beta_b: ArrayLike, params: DotParams
-                ) -> NDArray[np.int64]:
+def scale_block(
+    total: ArrayLike, beta_a: ArrayLike, beta_b: ArrayLike, params: DotParams
+) -> NDArray[np.int64]:
     """Block sum, shifted down by the octaves of its biases, in accumulator units.
 
     Rounded down.  A zero block gives 0.
@@ -80,8 +84,9 @@ def scale_block(total: ArrayLike, beta_a: ArrayLike, beta_b: ArrayLike, params: 
     return np.where(zero, 0, term)
 
 
-def dot(a: ArrayLike, beta_a: ArrayLike, b: ArrayLike, beta_b: ArrayLike, fmt: Format,
-        params: DotParams) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def dot(
+    a: ArrayLike, beta_a: ArrayLike, b: ArrayLike, beta_b: ArrayLike, fmt: Format, params: DotParams
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Accumulators of dot products over the last axis, and their NaN flags.
 
     Codes have shape ``(..., K)``, biases ``(..., K/block)``.  The accumulator wraps at
@@ -90,8 +95,9 @@ def dot(a: ArrayLike, beta_a: ArrayLike, b: ArrayLike, beta_b: ArrayLike, fmt: F
     a, b = np.broadcast_arrays(np.asarray(a), np.asarray(b))
     shape = (*a.shape[:-1], -1, fmt.block)
     beta_a, beta_b = np.broadcast_arrays(np.asarray(beta_a), np.asarray(beta_b))
-    total, nan = block_sum(a.reshape(shape), b.reshape(shape), fmt, params,
-                           split_bias(beta_a, beta_b)[1])
+    total, nan = block_sum(
+        a.reshape(shape), b.reshape(shape), fmt, params, split_bias(beta_a, beta_b)[1]
+    )
     zero = (beta_a == ZERO_BLOCK) | (beta_b == ZERO_BLOCK)
     acc = scale_block(total, beta_a, beta_b, params).sum(axis=-1)
     half = 1 << (params.accumulator_bits - 1)

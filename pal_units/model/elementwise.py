@@ -104,14 +104,16 @@ def equal(a: ArrayLike, b: ArrayLike, fmt: Format) -> NDArray[np.bool_]:
 
 def minimum(a: ArrayLike, b: ArrayLike, fmt: Format) -> Codes:
     """The lesser value; NaN if either is (IEEE 754-2019 ``minimum``)."""
-    return with_nan(_canonical(np.where(less(b, a, fmt), b, a), fmt),
-                    is_nan(a, fmt) | is_nan(b, fmt), fmt)
+    return with_nan(
+        _canonical(np.where(less(b, a, fmt), b, a), fmt), is_nan(a, fmt) | is_nan(b, fmt), fmt
+    )
 
 
 def maximum(a: ArrayLike, b: ArrayLike, fmt: Format) -> Codes:
     """The greater value; NaN if either is (IEEE 754-2019 ``maximum``)."""
-    return with_nan(_canonical(np.where(less(a, b, fmt), b, a), fmt),
-                    is_nan(a, fmt) | is_nan(b, fmt), fmt)
+    return with_nan(
+        _canonical(np.where(less(a, b, fmt), b, a), fmt), is_nan(a, fmt) | is_nan(b, fmt), fmt
+    )
 
 
 def _canonical(codes: ArrayLike, fmt: Format) -> NDArray[np.int64]:
@@ -124,7 +126,8 @@ def neg(a: ArrayLike, fmt: Format) -> Codes:
     """``-a``; zero and NaN stay."""
     a = np.asarray(a)
     return np.where(a & fmt.m_max == 0, _canonical(a, fmt), a ^ fmt.sign_bit).astype(
-        code_dtype(fmt))
+        code_dtype(fmt)
+    )
 
 
 def absolute(a: ArrayLike, fmt: Format) -> Codes:
@@ -145,8 +148,9 @@ def add(a: ArrayLike, b: ArrayLike, fmt: Format, headroom: int = 0) -> Codes:
         return add16(a, b)
     lam_a, negative_a, zero_a, nan_a = fields(a, fmt)
     lam_b, negative_b, zero_b, nan_b = fields(b, fmt)
-    distance, negative, zero = _add_distances(lam_a, negative_a, zero_a, lam_b, negative_b,
-                                              zero_b, fmt)
+    distance, negative, zero = _add_distances(
+        lam_a, negative_a, zero_a, lam_b, negative_b, zero_b, fmt
+    )
     code = rounded(distance + (headroom << fmt.fraction_bits), fmt.fraction_bits, negative, fmt)
     return with_nan(np.where(zero, 0, code), nan_a | nan_b, fmt)
 
@@ -156,8 +160,9 @@ def sub(a: ArrayLike, b: ArrayLike, fmt: Format, headroom: int = 0) -> Codes:
     return add(a, neg(b, fmt), fmt, headroom)
 
 
-def fma(a: ArrayLike, b: ArrayLike, c: ArrayLike, fmt: Format, offset: ArrayLike = 0,
-        headroom: int = 0) -> Codes:
+def fma(
+    a: ArrayLike, b: ArrayLike, c: ArrayLike, fmt: Format, offset: ArrayLike = 0, headroom: int = 0
+) -> Codes:
     """``a * b + c`` below the product of the tops of ``a`` and ``b``.
 
     The top of ``c`` lies ``offset`` units of ``2^-F`` octave below that of the product.
@@ -169,25 +174,39 @@ def fma(a: ArrayLike, b: ArrayLike, c: ArrayLike, fmt: Format, offset: ArrayLike
     lam_b, negative_b, zero_b, nan_b = fields(b, fmt)
     lam_c, negative_c, zero_c, nan_c = fields(c, fmt)
     distance, negative, zero = _add_distances(
-        lam_a + lam_b, negative_a != negative_b, zero_a | zero_b,
-        lam_c + np.asarray(offset, np.int64), negative_c, zero_c, fmt)
+        lam_a + lam_b,
+        negative_a != negative_b,
+        zero_a | zero_b,
+        lam_c + np.asarray(offset, np.int64),
+        negative_c,
+        zero_c,
+        fmt,
+    )
     code = rounded(distance + (headroom << fmt.fraction_bits), fmt.fraction_bits, negative, fmt)
     return with_nan(np.where(zero, 0, code), nan_a | nan_b | nan_c, fmt)
 
 
-def _add_distances(lam_a: NDArray[np.int64], negative_a: NDArray[np.bool_],
-                   zero_a: NDArray[np.bool_], lam_b: NDArray[np.int64],
-                   negative_b: NDArray[np.bool_], zero_b: NDArray[np.bool_], fmt: Format
-                   ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+def _add_distances(
+    lam_a: NDArray[np.int64],
+    negative_a: NDArray[np.bool_],
+    zero_a: NDArray[np.bool_],
+    lam_b: NDArray[np.int64],
+    negative_b: NDArray[np.bool_],
+    zero_b: NDArray[np.bool_],
+    fmt: Format,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Distance below the top, sign and zero of a sum, its log correctly rounded."""
     if fmt.fraction_bits > TABLE_FRACTION_BITS:
-        raise ValueError(f"addition tables are for F <= {TABLE_FRACTION_BITS} and PAL16 "
-                         f"without headroom, not {fmt.name} with F = {fmt.fraction_bits}")
+        raise ValueError(
+            f"addition tables are for F <= {TABLE_FRACTION_BITS} and PAL16 "
+            f"without headroom, not {fmt.name} with F = {fmt.fraction_bits}"
+        )
     grow, shrink = (np.append(t, 0) for t in tables.log_add(fmt.fraction_bits))
     d = np.abs(lam_a - lam_b)
     opposite = negative_a != negative_b
-    change = np.where(opposite, shrink[np.minimum(d, len(shrink) - 1)],
-                      -grow[np.minimum(d, len(grow) - 1)])
+    change = np.where(
+        opposite, shrink[np.minimum(d, len(shrink) - 1)], -grow[np.minimum(d, len(grow) - 1)]
+    )
     distance = np.minimum(lam_a, lam_b) + change
     negative = np.where(lam_a <= lam_b, negative_a, negative_b)
     zero = opposite & (d == 0)

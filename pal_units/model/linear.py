@@ -18,8 +18,9 @@ def linear_table() -> NDArray[np.int64]:
     r = np.arange(1 << PAL16.fraction_bits)
     low = 1 << tables.LINEAR_LOW_BITS
     high = r >> (tables.LINEAR_MIDDLE_BITS + tables.LINEAR_LOW_BITS)
-    return (tables.linear_base()[r // low] + tables.linear_offset()[high, r % low]) \
-        // 2**tables.LINEAR_GUARD_BITS
+    return (
+        tables.linear_base()[r // low] + tables.linear_offset()[high, r % low]
+    ) // 2**tables.LINEAR_GUARD_BITS
 
 
 def linear16(codes: ArrayLike) -> NDArray[np.int64]:

@@ -16,8 +16,9 @@ def log_table() -> NDArray[np.int64]:
     x = np.arange(1 << tables.LOG_MANTISSA_BITS)
     low = 1 << tables.LOG_LOW_BITS
     high = x >> (tables.LOG_MIDDLE_BITS + tables.LOG_LOW_BITS)
-    return (tables.log_base()[x // low] + tables.log_offset()[high, x % low]) \
-        // 2**tables.LOG_GUARD_BITS
+    return (
+        tables.log_base()[x // low] + tables.log_offset()[high, x % low]
+    ) // 2**tables.LOG_GUARD_BITS
 
 
 def log_of_integer(x: ArrayLike) -> NDArray[np.int64]:
@@ -30,13 +31,13 @@ def log_of_integer(x: ArrayLike) -> NDArray[np.int64]:
 def code16(m: NDArray[np.int64], negative: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """PAL16 code of a magnitude index that may be out of range: saturate, or least, or zero."""
     octave = 1 << PAL16.fraction_bits
-    m = np.where(m > PAL16.m_max, PAL16.m_max,
-                 np.where(m >= 1, m, np.where(m > 1 - octave, 1, 0)))
+    m = np.where(m > PAL16.m_max, PAL16.m_max, np.where(m >= 1, m, np.where(m > 1 - octave, 1, 0)))
     return (m | np.where(negative & (m > 0), PAL16.sign_bit, 0)).astype(np.uint16)
 
 
-def encode_accumulator(acc: ArrayLike, nan: ArrayLike, offset: ArrayLike, params: DotParams
-                       ) -> NDArray[np.uint16]:
+def encode_accumulator(
+    acc: ArrayLike, nan: ArrayLike, offset: ArrayLike, params: DotParams
+) -> NDArray[np.uint16]:
     """PAL16 codes of accumulators; ``offset = T_result - T_a - T_b`` in 1/8 octave.
 
     Faithful: under one unit of the log.  Saturates at the top; at most half of the
@@ -72,9 +73,12 @@ def _add_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return grow, shrink
 
 
-def add_logs(ma: NDArray[np.int64], negative_a: NDArray[np.bool_], mb: NDArray[np.int64],
-             negative_b: NDArray[np.bool_]
-             ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+def add_logs(
+    ma: NDArray[np.int64],
+    negative_a: NDArray[np.bool_],
+    mb: NDArray[np.int64],
+    negative_b: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Sum of ``+-2^(ma/1024)`` and ``+-2^(mb/1024)``: its log, sign, and where it is zero.
 
     Faithful, cancellation included: under one unit of 1/1024 octave.

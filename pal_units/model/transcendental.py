@@ -27,11 +27,13 @@ def exp2(a: ArrayLike, bias: ArrayLike, result_bias: ArrayLike, fmt: Format) -> 
     shift = tables.EXP_INTEGER_BITS - 1 - log // 2**bits
     entry = 2 * table[log % 2**bits] // 2 ** np.clip(shift, 0, 60)
     magnitude = np.where(zero, 0, np.where(shift < 0, 1 << 40, (entry + 1) // 2))
-    distance = np.asarray(result_bias, np.int64) * 2**fmt.fraction_bits \
-        - np.where(negative, -magnitude, magnitude)
+    distance = np.asarray(result_bias, np.int64) * 2**fmt.fraction_bits - np.where(
+        negative, -magnitude, magnitude
+    )
     distance = np.minimum(distance, 1 << 40)
-    return with_nan(rounded(distance, fmt.fraction_bits + tables.EXP_GUARD_BITS, False, fmt),
-                    nan, fmt)
+    return with_nan(
+        rounded(distance, fmt.fraction_bits + tables.EXP_GUARD_BITS, False, fmt), nan, fmt
+    )
 
 
 def log2(a: ArrayLike, bias: ArrayLike, result_bias: ArrayLike, fmt: Format) -> Codes:
@@ -43,8 +45,11 @@ def log2(a: ArrayLike, bias: ArrayLike, result_bias: ArrayLike, fmt: Format) -> 
     bits = tables.argument_bits(fmt)
     log = np.asarray(bias, np.int64) * 2 ** (bits - 3) - lam * 2 ** (bits - fmt.fraction_bits)
     fraction = PAL16.fraction_bits
-    distance = 128 * np.asarray(result_bias, np.int64) \
-        - log_of_integer(np.maximum(np.abs(log), 1)) + (bits << fraction)
+    distance = (
+        128 * np.asarray(result_bias, np.int64)
+        - log_of_integer(np.maximum(np.abs(log), 1))
+        + (bits << fraction)
+    )
     code = np.where(log == 0, 0, rounded(distance, fraction, log < 0, fmt))
     code = np.where(zero, fmt.m_max | fmt.sign_bit, code)
     return with_nan(code, nan | negative, fmt)

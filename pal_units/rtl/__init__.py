@@ -5,4 +5,6 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"{error.name} is not installed: pip install 'pal-units[rtl]', or 'pal-spu[sim]' if this "
-        "is pal-spu's", name=error.name) from None
+        "is pal-spu's",
+        name=error.name,
+    ) from None

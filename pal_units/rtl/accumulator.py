@@ -47,8 +47,12 @@ class Linear16(wiring.Component):
         m.d.comb += lam.eq(~self.i[:-1])
         rest = lam[:fraction]
         base = rom(m, "linear_base", rest[low:], tables.linear_base())
-        offset = rom(m, "linear_offset", Cat(rest[:low], rest[fraction - tables.LINEAR_HIGH_BITS:]),
-                     tables.linear_offset().ravel())
+        offset = rom(
+            m,
+            "linear_offset",
+            Cat(rest[:low], rest[fraction - tables.LINEAR_HIGH_BITS :]),
+            tables.linear_offset().ravel(),
+        )
         entry = Signal(tables.LINEAR_ENTRY_BITS + 1)
         magnitude = Signal(tables.LINEAR_FRACTION_BITS + 1)
         scale = tables.LINEAR_FRACTION_BITS - tables.LINEAR_ENTRY_BITS
@@ -98,8 +102,16 @@ class Accumulator16(wiring.Component):
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
         codes = data.ArrayLayout(PAL16.n, lanes)
-        super().__init__({"a": In(codes), "accumulate": In(1), "lane_sum": In(1), "emit": In(1),
-                          "offset": In(signed(OFFSET_BITS)), "o": Out(codes)})
+        super().__init__(
+            {
+                "a": In(codes),
+                "accumulate": In(1),
+                "lane_sum": In(1),
+                "emit": In(1),
+                "offset": In(signed(OFFSET_BITS)),
+                "o": Out(codes),
+            }
+        )
         self.saturates = Signal(lanes)
 
     def elaborate(self, platform: object) -> Module:
@@ -115,8 +127,13 @@ class Accumulator16(wiring.Component):
             nans.append(nan)
         accumulate, lane_sum, emit = Signal(), Signal(), Signal()
         offset_1, offset_2 = Signal.like(self.offset), Signal.like(self.offset)
-        m.d.sync += [accumulate.eq(self.accumulate), lane_sum.eq(self.lane_sum),
-                     emit.eq(self.emit), offset_1.eq(self.offset), offset_2.eq(offset_1)]
+        m.d.sync += [
+            accumulate.eq(self.accumulate),
+            lane_sum.eq(self.lane_sum),
+            emit.eq(self.emit),
+            offset_1.eq(self.offset),
+            offset_2.eq(offset_1),
+        ]
 
         # Cycle 2: sums.  Cycle 3: logarithms.
         across = Signal(signed(ACCUMULATOR_BITS))
@@ -125,8 +142,10 @@ class Accumulator16(wiring.Component):
         m.d.sync += shared.eq(lane_sum)
         codes, above = [], []
         for lane in range(self.lanes):
-            total, kept = (Signal(signed(ACCUMULATOR_BITS), name=f"{name}_{lane}")
-                           for name in ("total", "accumulator"))
+            total, kept = (
+                Signal(signed(ACCUMULATOR_BITS), name=f"{name}_{lane}")
+                for name in ("total", "accumulator")
+            )
             nan, kept_nan = Signal(name=f"total_nan_{lane}"), Signal(name=f"accumulator_nan_{lane}")
             following = Signal(signed(ACCUMULATOR_BITS + 1), name=f"following_{lane}")
             following_nan = Signal(name=f"following_nan_{lane}")
@@ -136,9 +155,11 @@ class Accumulator16(wiring.Component):
             ]
             # Whether the sum has left the range, and whether below.
             left, kept_left, total_left = (
-                Signal(2, name=f"{name}_{lane}") for name in ("left", "kept_left", "total_left"))
-            m.d.comb += left.eq(Mux(kept_left[0], kept_left, Cat(
-                following[-1] ^ following[-2], following[-1])))
+                Signal(2, name=f"{name}_{lane}") for name in ("left", "kept_left", "total_left")
+            )
+            m.d.comb += left.eq(
+                Mux(kept_left[0], kept_left, Cat(following[-1] ^ following[-2], following[-1]))
+            )
             with m.If(emit):
                 m.d.sync += [kept.eq(0), kept_nan.eq(0)]
                 m.d.sync += kept_left.eq(0)
@@ -146,8 +167,10 @@ class Accumulator16(wiring.Component):
                 m.d.sync += [kept.eq(following), kept_nan.eq(following_nan), kept_left.eq(left)]
             m.d.sync += total_left.eq(left)
             if lane == 0:
-                m.d.sync += [total.eq(Mux(lane_sum, across, following)),
-                             nan.eq(Mux(lane_sum, Cat(*nans).any(), following_nan))]
+                m.d.sync += [
+                    total.eq(Mux(lane_sum, across, following)),
+                    nan.eq(Mux(lane_sum, Cat(*nans).any(), following_nan)),
+                ]
                 with m.If(lane_sum):
                     m.d.sync += total_left.eq(0)
             else:
@@ -156,15 +179,21 @@ class Accumulator16(wiring.Component):
             magnitude = Signal(signed(PAL16.n + 3), name=f"magnitude_{lane}")
             m.d.comb += [
                 log.i.eq(Mux(total < 0, -total, total)),
-                magnitude.eq(log.o + Const(PAL16.m_max - tables.LINEAR_FRACTION_BITS * OCTAVE)
-                             + offset_2 * UNITS_PER_OFFSET),
+                magnitude.eq(
+                    log.o
+                    + Const(PAL16.m_max - tables.LINEAR_FRACTION_BITS * OCTAVE)
+                    + offset_2 * UNITS_PER_OFFSET
+                ),
             ]
             code = pal16_code(m, magnitude, total < 0, f"code_{lane}")
             top = Cat(Const(PAL16.m_max, PAL16.magnitude_bits), total_left[1])
-            codes.append(Mux(nan, PAL16.sign_bit, Mux(total_left[0], top, Mux(
-                total == 0, 0, code))))
+            codes.append(
+                Mux(nan, PAL16.sign_bit, Mux(total_left[0], top, Mux(total == 0, 0, code)))
+            )
             above.append(~nan & (total_left[0] | ((magnitude > PAL16.m_max) & (total != 0))))
         for lane in range(self.lanes):
-            m.d.sync += [self.o[lane].eq(Mux(shared, codes[0], codes[lane])),
-                         self.saturates[lane].eq(Mux(shared, above[0], above[lane]))]
+            m.d.sync += [
+                self.o[lane].eq(Mux(shared, codes[0], codes[lane])),
+                self.saturates[lane].eq(Mux(shared, above[0], above[lane])),
+            ]
         return m

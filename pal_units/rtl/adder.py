@@ -15,16 +15,20 @@ class _TableSum(ElementwiseUnit):
 
     steps = 4
 
-    def __init__(self, fmt: Format, headroom: int = 0, stages: int = 0,
-                 controls: dict[str, Shape | int] = {}) -> None:
+    def __init__(
+        self, fmt: Format, headroom: int = 0, stages: int = 0, controls: dict[str, Shape | int] = {}
+    ) -> None:
         if fmt.fraction_bits > TABLE_FRACTION_BITS:
-            raise ValueError(f"addition tables are for F <= {TABLE_FRACTION_BITS}, not "
-                             f"{fmt.name} with F = {fmt.fraction_bits}")
+            raise ValueError(
+                f"addition tables are for F <= {TABLE_FRACTION_BITS}, not "
+                f"{fmt.name} with F = {fmt.fraction_bits}"
+            )
         self.headroom = check_headroom(headroom, fmt)
         super().__init__(fmt, stages, controls)
 
-    def total(self, m: Module, pipe: Pipeline, x: dict[str, Value], y: dict[str, Value],
-              nan: Value) -> dict[str, Value]:
+    def total(
+        self, m: Module, pipe: Pipeline, x: dict[str, Value], y: dict[str, Value], nan: Value
+    ) -> dict[str, Value]:
         """Sum of two numbers given by ``lam`` (any width), ``negative`` and ``zero``."""
         fraction = self.fmt.fraction_bits
         grow, shrink = tables.log_add(fraction)
@@ -37,7 +41,7 @@ class _TableSum(ElementwiseUnit):
         lam, negative, d, far, opposite, zero, nan = pipe.step(
             Mux(swap, y["lam"], x["lam"]),
             Mux(swap, y["negative"], x["negative"]),
-            distance[:max(len(grow), len(shrink)).bit_length()],
+            distance[: max(len(grow), len(shrink)).bit_length()],
             far,
             x["negative"] ^ y["negative"],
             x["zero"] & y["zero"],
@@ -49,8 +53,12 @@ class _TableSum(ElementwiseUnit):
         up, down = (rom(m, name, d, t) for name, t in zip(("grow", "shrink"), padded, strict=True))
         change = Signal(signed(max(len(up), len(down)) + 1))
         m.d.comb += change.eq(Mux(far, 0, Mux(opposite, down, -up)))
-        return {"lam": lam + change + (self.headroom << fraction), "negative": negative,
-                "zero": zero | (opposite & ~far & (d == 0)), "nan": nan}
+        return {
+            "lam": lam + change + (self.headroom << fraction),
+            "negative": negative,
+            "zero": zero | (opposite & ~far & (d == 0)),
+            "nan": nan,
+        }
 
 
 class Adder(_TableSum):
@@ -94,11 +102,16 @@ class Adder(_TableSum):
     def lam_bits(self) -> int:
         return self.fmt.lambda_bits + 3
 
-    def operate(self, m: Module, pipe: Pipeline, a: data.View, b: data.View, subtract: Value
-                ) -> dict[str, Value]:
+    def operate(
+        self, m: Module, pipe: Pipeline, a: data.View, b: data.View, subtract: Value
+    ) -> dict[str, Value]:
         return self.total(
-            m, pipe, {"lam": a.lam, "negative": a.negative, "zero": a.zero},
-            {"lam": b.lam, "negative": b.negative ^ subtract, "zero": b.zero}, a.nan | b.nan)
+            m,
+            pipe,
+            {"lam": a.lam, "negative": a.negative, "zero": a.zero},
+            {"lam": b.lam, "negative": b.negative ^ subtract, "zero": b.zero},
+            a.nan | b.nan,
+        )
 
 
 class FusedMultiplyAdd(_TableSum):
@@ -137,9 +150,13 @@ class FusedMultiplyAdd(_TableSum):
     def lam_bits(self) -> int:
         return self.fmt.lambda_bits + 4
 
-    def operate(self, m: Module, pipe: Pipeline, a: data.View, b: data.View, c: data.View,
-                offset: Value) -> dict[str, Value]:
-        product = {"lam": a.lam + b.lam, "negative": a.negative ^ b.negative,
-                   "zero": a.zero | b.zero}
+    def operate(
+        self, m: Module, pipe: Pipeline, a: data.View, b: data.View, c: data.View, offset: Value
+    ) -> dict[str, Value]:
+        product = {
+            "lam": a.lam + b.lam,
+            "negative": a.negative ^ b.negative,
+            "zero": a.zero | b.zero,
+        }
         addend = {"lam": c.lam + offset, "negative": c.negative, "zero": c.zero}
         return self.total(m, pipe, product, addend, a.nan | b.nan | c.nan)

@@ -175,8 +175,9 @@ class FusedMultiplyAdd16(wiring.Component):
             total.y.m.eq(Mux(c == 0, ZERO, c - self.offset)),
             total.x.negative.eq(self.a[-1] ^ self.b[-1]),
             total.y.negative.eq(self.c[-1]),
-            total.nan.eq((self.a == PAL16.sign_bit) | (self.b == PAL16.sign_bit)
-                         | (self.c == PAL16.sign_bit)),
+            total.nan.eq(
+                (self.a == PAL16.sign_bit) | (self.b == PAL16.sign_bit) | (self.c == PAL16.sign_bit)
+            ),
             self.o.eq(total.o),
         ]
         return m

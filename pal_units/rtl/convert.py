@@ -5,13 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
-from pal_units.formats import (
-    FLOAT_MANTISSAS,
-    PAL16,
-    TABLE_FRACTION_BITS,
-    ZERO_BLOCK,
-    Format,
-)
+from pal_units.formats import FLOAT_MANTISSAS, PAL16, TABLE_FRACTION_BITS, ZERO_BLOCK, Format
 from pal_units.rtl.decoder import ElementDecoder
 from pal_units.rtl.encoder import ElementEncoder, result_layout
 from pal_units.rtl.log import UNITS_PER_BIAS, IntegerLog, pal16_code
@@ -92,16 +86,18 @@ class FloatToPal(_Converter):
     def __init__(self, fmt: Format, kind: str = "float32", stages: int = 0) -> None:
         self.mantissa_bits = _mantissa_bits(kind)
         if fmt.fraction_bits > TABLE_FRACTION_BITS and fmt != PAL16:
-            raise ValueError(f"conversions from float are for F <= {TABLE_FRACTION_BITS} and "
-                             f"PAL16, not {fmt.name} with F = {fmt.fraction_bits}")
+            raise ValueError(
+                f"conversions from float are for F <= {TABLE_FRACTION_BITS} and "
+                f"PAL16, not {fmt.name} with F = {fmt.fraction_bits}"
+            )
         super().__init__(fmt, stages, {"i": In(9 + self.mantissa_bits), "o": Out(fmt.n)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         pipe = Pipeline(m, self.steps, self.stages)
-        exponent, negative = self.i[self.mantissa_bits:-1], self.i[-1]
+        exponent, negative = self.i[self.mantissa_bits : -1], self.i[-1]
         padding = Const(0, tables.FLOAT_MANTISSA_BITS - self.mantissa_bits)
-        mantissa = Cat(padding, self.i[:self.mantissa_bits])
+        mantissa = Cat(padding, self.i[: self.mantissa_bits])
         special, fraction = exponent == _EXPONENT_MAX, mantissa.any()
 
         # Step: the mantissa's log, or its rank among the thresholds.
@@ -112,10 +108,17 @@ class FloatToPal(_Converter):
         else:
             thresholds = [int(t) for t in tables.rounding_thresholds(self.fmt)]
             found = _count([mantissa >= t for t in thresholds])
-        tie = (mantissa == tables.TIE_MANTISSA) & (self.bias[:tables.BIAS_FRACTION_BITS] == 0)
+        tie = (mantissa == tables.TIE_MANTISSA) & (self.bias[: tables.BIAS_FRACTION_BITS] == 0)
         found, exponent, bias, negative, zero, infinite, nan, tie = pipe.step(
-            found, exponent, self.bias, negative, exponent == 0, special & ~fraction,
-            special & fraction, tie)
+            found,
+            exponent,
+            self.bias,
+            negative,
+            exponent == 0,
+            special & ~fraction,
+            special & fraction,
+            tie,
+        )
 
         # Step: distance below the top.
         if self.fmt == PAL16:
@@ -123,8 +126,14 @@ class FloatToPal(_Converter):
         else:
             log_of_mantissa = rom(m, "logs", found, tables.rounding_logs(self.fmt))
         lam = (bias << _BIAS_SHIFT) - ((exponent - _EXPONENT_BIAS) << _GUARD) - log_of_mantissa
-        m.d.comb += self.o.eq(self.encoded(m, pipe, {
-            "lam": Mux(infinite, -1, lam), "negative": negative, "zero": zero, "nan": nan}, tie))
+        m.d.comb += self.o.eq(
+            self.encoded(
+                m,
+                pipe,
+                {"lam": Mux(infinite, -1, lam), "negative": negative, "zero": zero, "nan": nan},
+                tie,
+            )
+        )
         return m
 
 
@@ -175,10 +184,16 @@ class PalToFloat(_Converter):
 
         # Step: special cases.
         limit = _EXPONENT_MAX << width
-        magnitude = Mux(element.zero | (number < (1 << width)), 0,
-                        Mux(number >= limit, limit, number))
-        (o,) = pipe.step(Mux(element.nan, limit | 1 << (width - 1),
-                             Cat(magnitude[:8 + width], element.negative & magnitude.any())))
+        magnitude = Mux(
+            element.zero | (number < (1 << width)), 0, Mux(number >= limit, limit, number)
+        )
+        (o,) = pipe.step(
+            Mux(
+                element.nan,
+                limit | 1 << (width - 1),
+                Cat(magnitude[: 8 + width], element.negative & magnitude.any()),
+            )
+        )
         m.d.comb += self.o.eq(o)
         return m
 
@@ -214,12 +229,23 @@ class IntToPal(_Converter):
         absolute = Signal(8)
         m.d.comb += absolute.eq(Mux(self.i < 0, -self.i, self.i))
         log = rom(m, "logs", absolute, tables.integer_logs(self.fmt))
-        tie = absolute.matches(*(3 << i for i in range(6))) \
-            & (self.bias[:tables.BIAS_FRACTION_BITS] == 0)
+        tie = absolute.matches(*(3 << i for i in range(6))) & (
+            self.bias[: tables.BIAS_FRACTION_BITS] == 0
+        )
         log, bias, negative, zero, tie = pipe.step(log, self.bias, self.i < 0, absolute == 0, tie)
-        m.d.comb += self.o.eq(self.encoded(m, pipe, {
-            "lam": (bias << _BIAS_SHIFT) - log, "negative": negative, "zero": zero,
-            "nan": Const(0)}, tie))
+        m.d.comb += self.o.eq(
+            self.encoded(
+                m,
+                pipe,
+                {
+                    "lam": (bias << _BIAS_SHIFT) - log,
+                    "negative": negative,
+                    "zero": zero,
+                    "nan": Const(0),
+                },
+                tie,
+            )
+        )
         return m
 
 
@@ -261,12 +287,16 @@ class PalToInt(_Converter):
         # Step: twice the value, rounded down.
         significand = (1 << self.antilog_bits) + tables.float_mantissas(bits, self.antilog_bits)
         octave = log >> bits
-        twice = rom(m, "antilog", log[:bits], significand) \
+        twice = (
+            rom(m, "antilog", log[:bits], significand)
             >> (self.antilog_bits - 1 - octave).as_unsigned()
+        )
         half = log == -(1 << bits)  # one half is the only tie
         twice, large, element = pipe.step(
             Mux(half | element.zero | element.nan, 0, twice[:9]),
-            (octave >= 7) & ~element.zero & ~element.nan, element)
+            (octave >= 7) & ~element.zero & ~element.nan,
+            element,
+        )
 
         # Step: round and saturate.
         magnitude = Mux(large, 128, (twice + 1) >> 1)
@@ -305,8 +335,9 @@ class Unblock(wiring.Component):
     def __init__(self, fmt: Format, stages: int = 0) -> None:
         check_stages(stages, 1)
         if fmt.fraction_bits > PAL16.fraction_bits:
-            raise ValueError(f"PAL16 has {PAL16.fraction_bits} fraction bits, {fmt.name} "
-                             f"{fmt.fraction_bits}")
+            raise ValueError(
+                f"PAL16 has {PAL16.fraction_bits} fraction bits, {fmt.name} {fmt.fraction_bits}"
+            )
         self.fmt, self.stages, self.latency = fmt, stages, stages
         super().__init__({"i": In(fmt.n), "beta": In(signed(8)), "o": Out(PAL16.n)})
 
@@ -340,6 +371,8 @@ def _value_log(m: Module, fmt: Format, code: Value, bias: Value) -> tuple[Value,
 def _count(conditions: list[Value]) -> Value:
     """How many of the conditions hold."""
     while len(conditions) > 1:
-        conditions = [conditions[i] + conditions[i + 1] if i + 1 < len(conditions)
-                      else conditions[i] for i in range(0, len(conditions), 2)]
+        conditions = [
+            conditions[i] + conditions[i + 1] if i + 1 < len(conditions) else conditions[i]
+            for i in range(0, len(conditions), 2)
+        ]
     return conditions[0]

@@ -7,11 +7,11 @@ from amaranth.lib.wiring import In, Out
 from pal_units.formats import Format
 
 
-def element_layout(formats: tuple[Format, ...], fraction_bits: int, octaves: int | None = None
-                   ) -> data.StructLayout:
+def element_layout(
+    formats: tuple[Format, ...], fraction_bits: int, octaves: int | None = None
+) -> data.StructLayout:
     """Decoded element: ``lam`` in units of ``2^-fraction_bits`` octave, and its class."""
-    bits = max((f.lambda_max << (fraction_bits - f.fraction_bits)).bit_length()
-               for f in formats)
+    bits = max((f.lambda_max << (fraction_bits - f.fraction_bits)).bit_length() for f in formats)
     if octaves:
         bits = min(bits, fraction_bits + octaves.bit_length() - 1)
     return data.StructLayout({"lam": bits, "negative": 1, "zero": 1, "nan": 1})
@@ -20,12 +20,14 @@ def element_layout(formats: tuple[Format, ...], fraction_bits: int, octaves: int
 def check_formats(formats: tuple[Format, ...], fraction_bits: int) -> None:
     """Raise ``ValueError`` unless one decoder can serve all the formats."""
     if len({f.n for f in formats}) != 1:
-        raise ValueError("formats must be one or more of the same n, "
-                         f"not {[f.name for f in formats]}")
+        raise ValueError(
+            f"formats must be one or more of the same n, not {[f.name for f in formats]}"
+        )
     for f in formats:
         if f.fraction_bits > fraction_bits:
-            raise ValueError(f"{f.name} needs fraction_bits >= {f.fraction_bits}, "
-                             f"not {fraction_bits}")
+            raise ValueError(
+                f"{f.name} needs fraction_bits >= {f.fraction_bits}, not {fraction_bits}"
+            )
 
 
 def decode_lambda(magnitude: Value, fmt: Format, octaves: int | None) -> tuple[Value, Value]:
@@ -43,9 +45,9 @@ def decode_lambda(magnitude: Value, fmt: Format, octaves: int | None) -> tuple[V
     zones = min(octaves // 2, bits) if octaves else bits
     shifted = Value.cast(0)
     for k in reversed(range(zones)):
-        part = Cat((~magnitude << k)[:bits - 1], Const(k, bits.bit_length()))
+        part = Cat((~magnitude << k)[: bits - 1], Const(k, bits.bit_length()))
         shifted = Mux(magnitude[bits - 1 - k], part, shifted) if k + 1 < zones else part
-    return shifted[:min(limit_bits, fmt.lambda_bits)], magnitude[bits - zones:].any()
+    return shifted[: min(limit_bits, fmt.lambda_bits)], magnitude[bits - zones :].any()
 
 
 class ElementDecoder(wiring.Component):
@@ -80,15 +82,18 @@ class ElementDecoder(wiring.Component):
 
     latency = 0
 
-    def __init__(self, formats: tuple[Format, ...], fraction_bits: int,
-                 octaves: int | None = None) -> None:
+    def __init__(
+        self, formats: tuple[Format, ...], fraction_bits: int, octaves: int | None = None
+    ) -> None:
         check_formats(formats, fraction_bits)
         self.formats, self.fraction_bits, self.octaves = formats, fraction_bits, octaves
-        super().__init__({
-            "code": In(formats[0].n),
-            "select": In(range(max(len(formats), 2))),
-            "o": Out(element_layout(formats, fraction_bits, octaves)),
-        })
+        super().__init__(
+            {
+                "code": In(formats[0].n),
+                "select": In(range(max(len(formats), 2))),
+                "o": Out(element_layout(formats, fraction_bits, octaves)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -104,6 +109,8 @@ class ElementDecoder(wiring.Component):
             for i, f in enumerate(self.formats):
                 with m.Case(i) if i + 1 < len(self.formats) else m.Default():
                     lam, found = decode_lambda(magnitude, f, self.octaves)
-                    m.d.comb += [self.o.lam.eq(lam << (self.fraction_bits - f.fraction_bits)),
-                                 counts.eq(found)]
+                    m.d.comb += [
+                        self.o.lam.eq(lam << (self.fraction_bits - f.fraction_bits)),
+                        counts.eq(found),
+                    ]
         return m

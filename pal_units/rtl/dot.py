@@ -26,9 +26,15 @@ class BlockBias(wiring.Component):
 
     def __init__(self, params: DotParams) -> None:
         self.params = params
-        super().__init__({"beta_a": In(signed(8)), "beta_b": In(signed(8)),
-                          "octaves": Out(OCTAVE_BITS),
-                          "fraction": Out(max(params.bias_bits, 1)), "zero": Out(1)})
+        super().__init__(
+            {
+                "beta_a": In(signed(8)),
+                "beta_b": In(signed(8)),
+                "octaves": Out(OCTAVE_BITS),
+                "fraction": Out(max(params.bias_bits, 1)),
+                "zero": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -39,7 +45,7 @@ class BlockBias(wiring.Component):
             down.eq(-(self.beta_a + self.beta_b)),
             below_top.eq(Mux(down < 0, 0, down)),
             self.octaves.eq(below_top[octave_at:]),
-            self.fraction.eq(below_top[octave_at - self.params.bias_bits:octave_at]),
+            self.fraction.eq(below_top[octave_at - self.params.bias_bits : octave_at]),
             self.zero.eq((self.beta_a == ZERO_BLOCK) | (self.beta_b == ZERO_BLOCK)),
         ]
         return m
@@ -86,20 +92,23 @@ class DotColumn(wiring.Component):
 
     latency = 4
 
-    def __init__(self, element: data.StructLayout, params: DotParams, lanes: int, block: int
-                 ) -> None:
+    def __init__(
+        self, element: data.StructLayout, params: DotParams, lanes: int, block: int
+    ) -> None:
         self.element, self.params, self.lanes, self.block = element, params, lanes, block
-        super().__init__({
-            "a": In(data.ArrayLayout(element, lanes)),
-            "b": In(data.ArrayLayout(element, lanes)),
-            "beta_a": In(signed(8)),
-            "beta_b": In(signed(8)),
-            "mac": In(1),
-            "block_last": In(1),
-            "last": In(1),
-            "result": Out(signed(params.accumulator_bits)),
-            "nan": Out(1),
-        })
+        super().__init__(
+            {
+                "a": In(data.ArrayLayout(element, lanes)),
+                "b": In(data.ArrayLayout(element, lanes)),
+                "beta_a": In(signed(8)),
+                "beta_b": In(signed(8)),
+                "mac": In(1),
+                "block_last": In(1),
+                "last": In(1),
+                "result": Out(signed(params.accumulator_bits)),
+                "nan": Out(1),
+            }
+        )
         self.overflowed = Signal(2)
 
     def elaborate(self, platform: object) -> Module:
@@ -113,15 +122,20 @@ class DotColumn(wiring.Component):
         mac_1, block_last_1, last_1 = Signal(), Signal(), Signal()
         octaves_1, zero_1 = Signal(OCTAVE_BITS), Signal()
         m.d.comb += [
-            bias.beta_a.eq(self.beta_a), bias.beta_b.eq(self.beta_b),
-            slice_sum.a.eq(self.a), slice_sum.b.eq(self.b), slice_sum.bias.eq(bias.fraction),
+            bias.beta_a.eq(self.beta_a),
+            bias.beta_b.eq(self.beta_b),
+            slice_sum.a.eq(self.a),
+            slice_sum.b.eq(self.b),
+            slice_sum.bias.eq(bias.fraction),
         ]
         m.d.sync += [
-            sum_1.eq(slice_sum.o), nan_1.eq(slice_sum.nan),
+            sum_1.eq(slice_sum.o),
+            nan_1.eq(slice_sum.nan),
             mac_1.eq(self.mac),
             block_last_1.eq(self.mac & self.block_last),
             last_1.eq(self.mac & self.block_last & self.last),
-            octaves_1.eq(bias.octaves), zero_1.eq(bias.zero),
+            octaves_1.eq(bias.octaves),
+            zero_1.eq(bias.zero),
         ]
 
         # Cycle 2: the exact sum of the block.
@@ -137,7 +151,11 @@ class DotColumn(wiring.Component):
                     partial_nan.eq(Mux(block_last_1, 0, total_nan)),
                 ]
         block_2, block_nan_2, close_2, last_2 = (
-            Signal(signed(sum_bits)), Signal(), Signal(), Signal())
+            Signal(signed(sum_bits)),
+            Signal(),
+            Signal(),
+            Signal(),
+        )
         octaves_2 = Signal(OCTAVE_BITS)
         m.d.sync += [
             block_2.eq(Mux(zero_1, 0, total)),
@@ -164,8 +182,13 @@ class DotColumn(wiring.Component):
         left, accumulator_left = Signal(2), Signal(2)
         m.d.comb += [
             following.eq(accumulator + term_3),
-            left.eq(Mux(accumulator_left[0], accumulator_left,
-                        Cat(following[-1] ^ following[-2], following[-1]))),
+            left.eq(
+                Mux(
+                    accumulator_left[0],
+                    accumulator_left,
+                    Cat(following[-1] ^ following[-2], following[-1]),
+                )
+            ),
         ]
         with m.If(close_3):
             m.d.sync += [

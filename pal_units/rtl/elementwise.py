@@ -33,15 +33,18 @@ class ElementwiseUnit(wiring.Component, ABC):
     #: Steps that registers can be put after.
     steps = 3
 
-    def __init__(self, fmt: Format, stages: int = 0, controls: Mapping[str, Shape | int] = {}
-                 ) -> None:
+    def __init__(
+        self, fmt: Format, stages: int = 0, controls: Mapping[str, Shape | int] = {}
+    ) -> None:
         check_stages(stages, self.steps)
         self.fmt, self.stages, self.controls = fmt, stages, tuple(controls)
-        super().__init__({
-            **{name: In(fmt.n) for name in self.operands},
-            **{name: In(shape) for name, shape in controls.items()},
-            "o": Out(fmt.n),
-        })
+        super().__init__(
+            {
+                **{name: In(fmt.n) for name in self.operands},
+                **{name: In(shape) for name, shape in controls.items()},
+                "o": Out(fmt.n),
+            }
+        )
         self.saturates = Signal()
 
     @property
@@ -82,8 +85,9 @@ class ElementwiseUnit(wiring.Component, ABC):
         for field, value in self.operate(m, pipe, *values).items():
             m.d.comb += result[field].eq(value)
         (result,) = pipe.step(result)
-        m.submodules.encode = encode = ElementEncoder(self.fmt, self.result_fraction_bits,
-                                                      self.lam_bits)
+        m.submodules.encode = encode = ElementEncoder(
+            self.fmt, self.result_fraction_bits, self.lam_bits
+        )
         m.d.comb += encode.i.eq(result)
         code, saturates = pipe.step(encode.o, encode.saturates)
         m.d.comb += [self.o.eq(code), self.saturates.eq(saturates)]
@@ -114,8 +118,12 @@ class Multiplier(ElementwiseUnit):
     operands = ("a", "b")
 
     def operate(self, m: Module, pipe: Pipeline, a: data.View, b: data.View) -> dict[str, Value]:
-        return {"lam": a.lam + b.lam, "negative": a.negative ^ b.negative,
-                "zero": a.zero | b.zero, "nan": a.nan | b.nan}
+        return {
+            "lam": a.lam + b.lam,
+            "negative": a.negative ^ b.negative,
+            "zero": a.zero | b.zero,
+            "nan": a.nan | b.nan,
+        }
 
 
 class Divider(ElementwiseUnit):
@@ -153,8 +161,12 @@ class Divider(ElementwiseUnit):
 
     def operate(self, m: Module, pipe: Pipeline, a: data.View, b: data.View) -> dict[str, Value]:
         distance = a.lam - b.lam + (self.headroom << self.fmt.fraction_bits)
-        return {"lam": Mux(b.zero, 0, distance), "negative": a.negative ^ (b.negative & ~b.zero),
-                "zero": a.zero, "nan": a.nan | b.nan | (a.zero & b.zero)}
+        return {
+            "lam": Mux(b.zero, 0, distance),
+            "negative": a.negative ^ (b.negative & ~b.zero),
+            "zero": a.zero,
+            "nan": a.nan | b.nan | (a.zero & b.zero),
+        }
 
 
 class SquareRoot(ElementwiseUnit):
@@ -191,8 +203,12 @@ class SquareRoot(ElementwiseUnit):
         return a.lam << (self.result_fraction_bits - self.fmt.fraction_bits - 1)
 
     def operate(self, m: Module, pipe: Pipeline, a: data.View, odd: Value) -> dict[str, Value]:
-        return {"lam": self._half(a) + (odd << (self.result_fraction_bits - 4)),
-                "negative": 0, "zero": a.zero, "nan": a.nan | (a.negative & ~a.zero)}
+        return {
+            "lam": self._half(a) + (odd << (self.result_fraction_bits - 4)),
+            "negative": 0,
+            "zero": a.zero,
+            "nan": a.nan | (a.negative & ~a.zero),
+        }
 
 
 class ReciprocalSquareRoot(SquareRoot):
@@ -229,16 +245,21 @@ class ReciprocalSquareRoot(SquareRoot):
     def operate(self, m: Module, pipe: Pipeline, a: data.View, odd: Value) -> dict[str, Value]:
         top = self.headroom << self.result_fraction_bits
         distance = top - self._half(a) + (odd << (self.result_fraction_bits - 4))
-        return {"lam": Mux(a.zero, 0, distance), "negative": 0, "zero": 0,
-                "nan": a.nan | (a.negative & ~a.zero)}
+        return {
+            "lam": Mux(a.zero, 0, distance),
+            "negative": 0,
+            "zero": 0,
+            "nan": a.nan | (a.negative & ~a.zero),
+        }
 
 
 def check_headroom(headroom: int, fmt: Format) -> int:
     """``headroom`` if it is from 0 to the octaves of the format; raises ``ValueError``."""
     octaves = -(-fmt.lambda_max >> fmt.fraction_bits)
     if not 0 <= headroom <= octaves:
-        raise ValueError(f"headroom must be 0 to the {octaves} octaves of {fmt.name}, "
-                         f"not {headroom}")
+        raise ValueError(
+            f"headroom must be 0 to the {octaves} octaves of {fmt.name}, not {headroom}"
+        )
     return headroom
 
 
@@ -265,10 +286,17 @@ class Comparator(wiring.Component):
     def __init__(self, fmt: Format, stages: int = 0) -> None:
         check_stages(stages, 1)
         self.fmt, self.stages, self.latency = fmt, stages, stages
-        super().__init__({
-            "a": In(fmt.n), "b": In(fmt.n), "less": Out(1), "equal": Out(1),
-            "unordered": Out(1), "minimum": Out(fmt.n), "maximum": Out(fmt.n),
-        })
+        super().__init__(
+            {
+                "a": In(fmt.n),
+                "b": In(fmt.n),
+                "less": Out(1),
+                "equal": Out(1),
+                "unordered": Out(1),
+                "minimum": Out(fmt.n),
+                "maximum": Out(fmt.n),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -42,8 +42,9 @@ class MagnitudeEncoder(wiring.Component):
 
     def __init__(self, fmt: Format, fraction_bits: int, lam_bits: int) -> None:
         if fraction_bits < fmt.fraction_bits:
-            raise ValueError(f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, "
-                             f"not {fraction_bits}")
+            raise ValueError(
+                f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, not {fraction_bits}"
+            )
         self.fmt, self.fraction_bits = fmt, fraction_bits
         super().__init__({"lam": In(lam_bits), "magnitude": Out(fmt.magnitude_bits)})
 
@@ -69,7 +70,8 @@ class MagnitudeEncoder(wiring.Component):
                 top = (1 << (fmt.magnitude_bits - k)) - 1
                 nearest = Mux(zone == k, rounded(k, top, within), nearest)
         m.d.comb += self.magnitude.eq(
-            Mux(self.lam >= least + octave, 0, Mux(self.lam >= least, 1, nearest)))
+            Mux(self.lam >= least + octave, 0, Mux(self.lam >= least, 1, nearest))
+        )
         return m
 
 
@@ -114,13 +116,13 @@ class ElementEncoder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         fmt, i = self.fmt, self.i
-        m.submodules.magnitude = encode = MagnitudeEncoder(fmt, self.fraction_bits,
-                                                           len(i.lam) - 1)
+        m.submodules.magnitude = encode = MagnitudeEncoder(fmt, self.fraction_bits, len(i.lam) - 1)
         magnitude = Signal(fmt.magnitude_bits)
         octave, step = 1 << self.fraction_bits, 1 << (self.fraction_bits - fmt.fraction_bits)
         m.d.comb += [
-            self.saturates.eq((i.lam < tables.round_up_from(step, octave) - step)
-                              & ~i.zero & ~i.nan),
+            self.saturates.eq(
+                (i.lam < tables.round_up_from(step, octave) - step) & ~i.zero & ~i.nan
+            ),
             encode.lam.eq(Mux(i.lam < 0, 0, i.lam)),
             magnitude.eq(Mux(i.zero | i.nan, 0, encode.magnitude)),
             self.o.eq(Cat(magnitude, Mux(i.nan, int(fmt.has_nan), i.negative & magnitude.any()))),

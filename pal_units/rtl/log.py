@@ -61,13 +61,13 @@ class IntegerLog(wiring.Component):
                 continue
             stage, empty = Signal(self.width, name=f"normal_{step}"), down[step]
             m.d.comb += [
-                empty.eq(normal[self.width - size:] == 0),
+                empty.eq(normal[self.width - size :] == 0),
                 stage.eq(Mux(empty, normal << size, normal)),
             ]
             normal = stage
         bits, low = tables.LOG_MANTISSA_BITS, tables.LOG_LOW_BITS
-        mantissa = normal[self.width - 1 - bits:self.width - 1]
-        high = mantissa[bits - tables.LOG_HIGH_BITS:]
+        mantissa = normal[self.width - 1 - bits : self.width - 1]
+        high = mantissa[bits - tables.LOG_HIGH_BITS :]
         base = rom(m, "log_base", mantissa[low:], tables.log_base())
         offset = rom(m, "log_offset", Cat(mantissa[:low], high), tables.log_offset().ravel())
         fraction = Signal(signed(PAL16.fraction_bits + 2))
@@ -84,7 +84,7 @@ def pal16_code(m: Module, magnitude: Value, negative: Value, name: str) -> Signa
     with m.If(magnitude > PAL16.m_max):
         m.d.comb += code.eq(Cat(Const(PAL16.m_max, PAL16.magnitude_bits), negative))
     with m.Elif(magnitude >= 1):
-        m.d.comb += code.eq(Cat(magnitude[:PAL16.magnitude_bits], negative))
+        m.d.comb += code.eq(Cat(magnitude[: PAL16.magnitude_bits], negative))
     with m.Elif(magnitude > 1 - OCTAVE):
         m.d.comb += code.eq(Cat(Const(1, PAL16.magnitude_bits), negative))
     return code
@@ -120,12 +120,14 @@ class AccumulatorEncoder(wiring.Component):
 
     def __init__(self, params: DotParams, offset_bits: int = 10) -> None:
         self.params = params
-        super().__init__({
-            "i": In(signed(params.accumulator_bits)),
-            "nan": In(1),
-            "offset": In(signed(offset_bits)),
-            "o": Out(PAL16.n),
-        })
+        super().__init__(
+            {
+                "i": In(signed(params.accumulator_bits)),
+                "nan": In(1),
+                "offset": In(signed(offset_bits)),
+                "o": Out(PAL16.n),
+            }
+        )
         self.saturates = Signal()
 
     def elaborate(self, platform: object) -> Module:
@@ -143,12 +145,8 @@ class AccumulatorEncoder(wiring.Component):
         m.submodules.log = log = IntegerLog(width)
         top = PAL16.m_max - int(OCTAVE * tables.octaves_below(self.params))
         magnitude = Signal(signed(PAL16.n + 3))
-        m.d.comb += [
-            log.i.eq(absolute),
-            magnitude.eq(log.o + top - offset * UNITS_PER_BIAS),
-        ]
+        m.d.comb += [log.i.eq(absolute), magnitude.eq(log.o + top - offset * UNITS_PER_BIAS)]
         code = pal16_code(m, magnitude, negative, "code")
-        m.d.sync += self.o.eq(
-            Mux(nan, PAL16.sign_bit, Mux(absolute == 0, 0, code)))
+        m.d.sync += self.o.eq(Mux(nan, PAL16.sign_bit, Mux(absolute == 0, 0, code)))
         m.d.sync += self.saturates.eq((magnitude > PAL16.m_max) & (absolute != 0) & ~nan)
         return m

@@ -57,8 +57,9 @@ class DotMatrix(wiring.Component):
 
     latency = DotColumn.latency
 
-    def __init__(self, formats: tuple[Format, ...], params: DotParams, lanes: int, columns: int
-                 ) -> None:
+    def __init__(
+        self, formats: tuple[Format, ...], params: DotParams, lanes: int, columns: int
+    ) -> None:
         check_formats(formats, params.fraction_bits)
         if formats[0].block % lanes:
             raise ValueError(f"lanes must divide the block of {formats[0].block}, not {lanes}")
@@ -67,15 +68,21 @@ class DotMatrix(wiring.Component):
         self.formats, self.params, self.lanes, self.columns = formats, params, lanes, columns
         codes = data.ArrayLayout(formats[0].n, lanes)
         select = range(max(len(formats), 2))
-        super().__init__({
-            "x": In(codes), "x_beta": In(signed(8)),
-            "x_format": In(select), "w_format": In(select),
-            "w": In(data.ArrayLayout(codes, columns)),
-            "w_beta": In(data.ArrayLayout(signed(8), columns)),
-            "mac": In(1), "block_last": In(1), "last": In(1),
-            "result": Out(data.ArrayLayout(signed(params.accumulator_bits), columns)),
-            "nan": Out(columns),
-        })
+        super().__init__(
+            {
+                "x": In(codes),
+                "x_beta": In(signed(8)),
+                "x_format": In(select),
+                "w_format": In(select),
+                "w": In(data.ArrayLayout(codes, columns)),
+                "w_beta": In(data.ArrayLayout(signed(8), columns)),
+                "mac": In(1),
+                "block_last": In(1),
+                "last": In(1),
+                "result": Out(data.ArrayLayout(signed(params.accumulator_bits), columns)),
+                "nan": Out(columns),
+            }
+        )
         self.overflowed = Signal(data.ArrayLayout(2, columns))
 
     def elaborate(self, platform: object) -> Module:
@@ -84,27 +91,32 @@ class DotMatrix(wiring.Component):
         element = element_layout(self.formats, p.fraction_bits, p.operand_octaves)
 
         def decoded(code: object, select: object, name: str) -> object:
-            m.submodules[name] = unit = ElementDecoder(self.formats, p.fraction_bits,
-                                                       p.operand_octaves)
+            m.submodules[name] = unit = ElementDecoder(
+                self.formats, p.fraction_bits, p.operand_octaves
+            )
             m.d.comb += [unit.code.eq(code), unit.select.eq(select)]
             return unit.o
 
-        x = [decoded(self.x[lane], self.x_format, f"decode_x_{lane}")
-             for lane in range(self.lanes)]
+        x = [decoded(self.x[lane], self.x_format, f"decode_x_{lane}") for lane in range(self.lanes)]
         for c in range(self.columns):
             m.submodules[f"column_{c}"] = column = DotColumn(
-                element, self.params, self.lanes, self.formats[0].block)
+                element, self.params, self.lanes, self.formats[0].block
+            )
             for lane in range(self.lanes):
                 m.d.comb += [
                     column.a[lane].eq(x[lane]),
-                    column.b[lane].eq(decoded(self.w[c][lane], self.w_format,
-                                              f"decode_w_{c}_{lane}")),
+                    column.b[lane].eq(
+                        decoded(self.w[c][lane], self.w_format, f"decode_w_{c}_{lane}")
+                    ),
                 ]
             m.d.comb += [
-                column.beta_a.eq(self.x_beta), column.beta_b.eq(self.w_beta[c]),
-                column.mac.eq(self.mac), column.block_last.eq(self.block_last),
+                column.beta_a.eq(self.x_beta),
+                column.beta_b.eq(self.w_beta[c]),
+                column.mac.eq(self.mac),
+                column.block_last.eq(self.block_last),
                 column.last.eq(self.last),
-                self.result[c].eq(column.result), self.nan[c].eq(column.nan),
+                self.result[c].eq(column.result),
+                self.nan[c].eq(column.nan),
                 self.overflowed[c].eq(column.overflowed),
             ]
         return m
@@ -139,21 +151,32 @@ class DotUnit(wiring.Component):
     def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
         self.matrix = DotMatrix((fmt,), params, lanes, 1)
         codes = data.ArrayLayout(fmt.n, lanes)
-        super().__init__({
-            "a": In(codes), "b": In(codes),
-            "beta_a": In(signed(8)), "beta_b": In(signed(8)),
-            "mac": In(1), "block_last": In(1), "last": In(1),
-            "result": Out(signed(params.accumulator_bits)), "nan": Out(1),
-        })
+        super().__init__(
+            {
+                "a": In(codes),
+                "b": In(codes),
+                "beta_a": In(signed(8)),
+                "beta_b": In(signed(8)),
+                "mac": In(1),
+                "block_last": In(1),
+                "last": In(1),
+                "result": Out(signed(params.accumulator_bits)),
+                "nan": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.matrix = matrix = self.matrix
         m.d.comb += [
-            matrix.x.eq(self.a), matrix.x_beta.eq(self.beta_a),
-            matrix.w[0].eq(self.b), matrix.w_beta[0].eq(self.beta_b),
-            matrix.mac.eq(self.mac), matrix.block_last.eq(self.block_last),
+            matrix.x.eq(self.a),
+            matrix.x_beta.eq(self.beta_a),
+            matrix.w[0].eq(self.b),
+            matrix.w_beta[0].eq(self.beta_b),
+            matrix.mac.eq(self.mac),
+            matrix.block_last.eq(self.block_last),
             matrix.last.eq(self.last),
-            self.result.eq(matrix.result[0]), self.nan.eq(matrix.nan),
+            self.result.eq(matrix.result[0]),
+            self.nan.eq(matrix.nan),
         ]
         return m

@@ -22,8 +22,9 @@ class Pipeline:
     def step(self, *values: ValueLike) -> list[Signal]:
         """End a step that computed ``values``: what the next step takes as its inputs."""
         self.done += 1
-        registered = self.done * self.stages // self.steps \
-            > (self.done - 1) * self.stages // self.steps
+        registered = (
+            self.done * self.stages // self.steps > (self.done - 1) * self.stages // self.steps
+        )
         following = [Signal(v.shape(), name=f"step_{self.done}_{i}") for i, v in enumerate(values)]
         domain = self.m.d.sync if registered else self.m.d.comb
         domain += [after.eq(before) for after, before in zip(following, values, strict=True)]

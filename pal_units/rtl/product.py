@@ -32,22 +32,37 @@ class Product(wiring.Component):
 
     def __init__(self, element: data.StructLayout, params: DotParams) -> None:
         self.params = params
-        super().__init__({"a": In(element), "b": In(element),
-                          "bias": In(max(params.bias_bits, 1)),
-                          "upper": Out(params.product_bits - 1), "negative": Out(1),
-                          "nonzero": Out(1), "nan": Out(1)})
+        super().__init__(
+            {
+                "a": In(element),
+                "b": In(element),
+                "bias": In(max(params.bias_bits, 1)),
+                "upper": Out(params.product_bits - 1),
+                "negative": Out(1),
+                "nonzero": Out(1),
+                "nan": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.params
-        log = self.a.lam + self.b.lam + (self.bias[:p.bias_bits] << (p.fraction_bits - p.bias_bits))
+        log = (
+            self.a.lam + self.b.lam + (self.bias[: p.bias_bits] << (p.fraction_bits - p.bias_bits))
+        )
         total = Signal(len(log))
-        significand = rom(m, "antilog", total[:p.fraction_bits],
-                          tables.antilog(p.fraction_bits, p.antilog_bits))
+        significand = rom(
+            m, "antilog", total[: p.fraction_bits], tables.antilog(p.fraction_bits, p.antilog_bits)
+        )
         nonzero = ~(self.a.zero | self.b.zero | self.nan)
         # Bits above the least one; a product of 0 has none before the shift either.
-        upper = aligned(m, "aligned", significand & nonzero.replicate(len(significand)),
-                        total[p.fraction_bits:], p.product_bits - 1)
+        upper = aligned(
+            m,
+            "aligned",
+            significand & nonzero.replicate(len(significand)),
+            total[p.fraction_bits :],
+            p.product_bits - 1,
+        )
         m.d.comb += [
             total.eq(log),
             self.nan.eq(self.a.nan | self.b.nan),
@@ -79,17 +94,26 @@ class SliceSum(wiring.Component):
     def __init__(self, element: data.StructLayout, params: DotParams, lanes: int) -> None:
         self.element, self.params, self.lanes = element, params, lanes
         operands = data.ArrayLayout(element, lanes)
-        super().__init__({"a": In(operands), "b": In(operands),
-                          "bias": In(max(params.bias_bits, 1)),
-                          "o": Out(signed(params.sum_bits(lanes))), "nan": Out(1)})
+        super().__init__(
+            {
+                "a": In(operands),
+                "b": In(operands),
+                "bias": In(max(params.bias_bits, 1)),
+                "o": Out(signed(params.sum_bits(lanes))),
+                "nan": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows, nans = [], []
         for lane in range(self.lanes):
             m.submodules[f"product_{lane}"] = product = Product(self.element, self.params)
-            m.d.comb += [product.a.eq(self.a[lane]), product.b.eq(self.b[lane]),
-                         product.bias.eq(self.bias)]
+            m.d.comb += [
+                product.a.eq(self.a[lane]),
+                product.b.eq(self.b[lane]),
+                product.bias.eq(self.bias),
+            ]
             rows.append(Cat(product.nonzero, product.upper, ~product.negative))
             nans.append(product.nan)
         m.d.comb += [

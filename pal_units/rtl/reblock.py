@@ -78,21 +78,27 @@ class ReblockUnit(wiring.Component):
         #: Bits from code to code in each format, and at most.
         self.pitches = [f.n if one_size else 8 if f.n > 4 else 4 for f in formats]
         self.pitch = max(self.pitches)
-        super().__init__({
-            "push": In(1),
-            "values": In(data.ArrayLayout(PAL16.n, push_lanes)),
-            "pop": In(1),
-            "select": In(range(max(len(formats), 2))),
-            "codes": Out(data.ArrayLayout(self.pitch, slice_lanes)),
-            "bias": Out(signed(8)),
-            "valid": Out(1),
-        })
+        super().__init__(
+            {
+                "push": In(1),
+                "values": In(data.ArrayLayout(PAL16.n, push_lanes)),
+                "pop": In(1),
+                "select": In(range(max(len(formats), 2))),
+                "codes": Out(data.ArrayLayout(self.pitch, slice_lanes)),
+                "bias": Out(signed(8)),
+                "valid": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         pushes, most = self.block // self.push_lanes, self.block // self.slice_lanes
-        values = Array([[Signal(PAL16.n, name=f"value_{bank}_{i}") for i in range(self.block)]
-                        for bank in range(2)])
+        values = Array(
+            [
+                [Signal(PAL16.n, name=f"value_{bank}_{i}") for i in range(self.block)]
+                for bank in range(2)
+            ]
+        )
         fill_bank, fill = Signal(), Signal(range(pushes))
         peak, any_nan = Signal(PAL16.magnitude_bits), Signal()
         left = Signal(range(most + 1))
@@ -102,7 +108,7 @@ class ReblockUnit(wiring.Component):
         pushed_peak, pushed_nan = peak, any_nan
         for lane in range(self.push_lanes):
             value = self.values[lane]
-            magnitude = value[:PAL16.magnitude_bits]
+            magnitude = value[: PAL16.magnitude_bits]
             pushed_peak = Mux(magnitude > pushed_peak, magnitude, pushed_peak)
             pushed_nan = pushed_nan | (value == PAL16.sign_bit)
         new_peak, new_nan = Signal.like(peak), Signal()
@@ -119,9 +125,12 @@ class ReblockUnit(wiring.Component):
         with m.Switch(self.select):
             for i, f in enumerate(self.formats):
                 with m.Case(i) if i + 1 < len(self.formats) else m.Default():
-                    m.d.comb += [limit.eq(-f.beta_min), unused.eq(f.bias_step - 1),
-                                 step.eq(-f.reblock_step),
-                                 slices.eq(most * self.pitches[i] // self.pitch)]
+                    m.d.comb += [
+                        limit.eq(-f.beta_min),
+                        unused.eq(f.bias_step - 1),
+                        step.eq(-f.reblock_step),
+                        slices.eq(most * self.pitches[i] // self.pitch),
+                    ]
         m.d.comb += bias_down.eq(wanted_down & ~unused)
         with m.If(self.push):
             for bank in range(2):
@@ -130,10 +139,17 @@ class ReblockUnit(wiring.Component):
                         m.d.sync += values[bank][i].eq(self.values[i % self.push_lanes])
             with m.If(fill == pushes - 1):
                 m.d.sync += [
-                    fill.eq(0), peak.eq(0), any_nan.eq(0), fill_bank.eq(~fill_bank),
-                    ready_bias.eq(Mux(
-                        new_peak == 0, Mux(new_nan, -limit, ZERO_BLOCK),
-                        Mux(bias_down > limit, -limit, -bias_down))),
+                    fill.eq(0),
+                    peak.eq(0),
+                    any_nan.eq(0),
+                    fill_bank.eq(~fill_bank),
+                    ready_bias.eq(
+                        Mux(
+                            new_peak == 0,
+                            Mux(new_nan, -limit, ZERO_BLOCK),
+                            Mux(bias_down > limit, -limit, -bias_down),
+                        )
+                    ),
                 ]
             with m.Else():
                 m.d.sync += [fill.eq(fill + 1), peak.eq(new_peak), any_nan.eq(new_nan)]
@@ -154,19 +170,20 @@ class ReblockUnit(wiring.Component):
                 value = self._value(m, values, fill_bank, index, lanes, lane)
                 for i, f in enumerate(self.formats):
                     if self.pitches[i] == pitch:
-                        encoded[i].append(self._encode(m, f, f"{f.name}_{lane}", value,
-                                                       ready_bias))
-        slice_codes = [Cat(*(Cat(code, Const(0, pitch - len(code))) for code in codes))
-                       for codes, pitch in zip(encoded, self.pitches, strict=True)]
+                        encoded[i].append(self._encode(m, f, f"{f.name}_{lane}", value, ready_bias))
+        slice_codes = [
+            Cat(*(Cat(code, Const(0, pitch - len(code))) for code in codes))
+            for codes, pitch in zip(encoded, self.pitches, strict=True)
+        ]
         m.d.sync += self.codes.eq(Array(slice_codes)[self.select])
         return m
 
-    def _value(self, m: Module, values: Array, fill_bank: Signal, index: Signal, lanes: int,
-               lane: int) -> Signal:
+    def _value(
+        self, m: Module, values: Array, fill_bank: Signal, index: Signal, lanes: int, lane: int
+    ) -> Signal:
         """The value of a lane in slice ``index`` of the bank that is not being filled."""
         slices = self.block // lanes
-        source = Array([values[bank][s * lanes + lane] for bank in range(2)
-                        for s in range(slices)])
+        source = Array([values[bank][s * lanes + lane] for bank in range(2) for s in range(slices)])
         value = Signal(PAL16.n, name=f"popped_{lanes}_{lane}")
         m.d.comb += value.eq(source[Mux(fill_bank, 0, slices) + index])
         return value
@@ -176,9 +193,10 @@ class ReblockUnit(wiring.Component):
         """Code of a value under the block's bias."""
         relative = Signal(signed(PAL16.magnitude_bits + 2), name=f"relative_{name}")
         m.submodules[f"encode_{name}"] = encoder = ElementEncoder(
-            fmt, PAL16.fraction_bits, len(relative))
+            fmt, PAL16.fraction_bits, len(relative)
+        )
         m.d.comb += [
-            relative.eq(PAL16.m_max - value[:PAL16.magnitude_bits] + bias * UNITS_PER_BIAS),
+            relative.eq(PAL16.m_max - value[: PAL16.magnitude_bits] + bias * UNITS_PER_BIAS),
             encoder.i.lam.eq(relative),
             encoder.i.negative.eq(value[-1]),
             encoder.i.zero.eq(value == 0),

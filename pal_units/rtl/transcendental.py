@@ -28,7 +28,8 @@ class _BiasedUnit(ElementwiseUnit):
         """Log of the argument in units of ``2^-decoded_fraction_bits`` octave."""
         log = Signal(signed(BIAS_BITS + self.decoded_fraction_bits + 1))
         m.d.comb += log.eq(
-            (bias << (self.decoded_fraction_bits - tables.BIAS_FRACTION_BITS)) - a.lam)
+            (bias << (self.decoded_fraction_bits - tables.BIAS_FRACTION_BITS)) - a.lam
+        )
         return log
 
 
@@ -59,12 +60,12 @@ class Exponential(_BiasedUnit):
     def lam_bits(self) -> int:
         return self.result_fraction_bits + tables.EXP_INTEGER_BITS + 2
 
-    def operate(self, m: Module, pipe: Pipeline, a: data.View, bias: Value, result_bias: Value
-                ) -> dict[str, Value]:
+    def operate(
+        self, m: Module, pipe: Pipeline, a: data.View, bias: Value, result_bias: Value
+    ) -> dict[str, Value]:
         bits, integer = self.decoded_fraction_bits, tables.EXP_INTEGER_BITS
         log = self.argument(m, a, bias)
-        entry = rom(m, "antilog", log[:bits],
-                    tables.exp_antilog(self.fmt.fraction_bits, bits))
+        entry = rom(m, "antilog", log[:bits], tables.exp_antilog(self.fmt.fraction_bits, bits))
         octave = Signal(signed(len(log) - bits))
         magnitude = Signal(len(entry))
         # One bit more than needed, so that the last one rounds.
@@ -76,8 +77,12 @@ class Exponential(_BiasedUnit):
         distance = Mux(a.zero, top, Mux(a.negative, top + magnitude, top - magnitude))
         limit = (1 << (self.lam_bits - 1)) - 1
         huge = (octave >= integer) & ~a.zero
-        return {"lam": Mux(huge, Mux(a.negative, limit, -limit), distance),
-                "negative": 0, "zero": 0, "nan": a.nan}
+        return {
+            "lam": Mux(huge, Mux(a.negative, limit, -limit), distance),
+            "negative": 0,
+            "zero": 0,
+            "nan": a.nan,
+        }
 
 
 class Logarithm(_BiasedUnit):
@@ -108,12 +113,17 @@ class Logarithm(_BiasedUnit):
     def lam_bits(self) -> int:
         return self.result_fraction_bits + BIAS_BITS
 
-    def operate(self, m: Module, pipe: Pipeline, a: data.View, bias: Value, result_bias: Value
-                ) -> dict[str, Value]:
+    def operate(
+        self, m: Module, pipe: Pipeline, a: data.View, bias: Value, result_bias: Value
+    ) -> dict[str, Value]:
         fraction, bits = PAL16.fraction_bits, self.decoded_fraction_bits
         argument = self.argument(m, a, bias)
         m.submodules.log = log = IntegerLog(max(len(argument), tables.LOG_MANTISSA_BITS + 1))
         m.d.comb += log.i.eq(Mux(argument < 0, -argument, argument))
         distance = result_bias * UNITS_PER_BIAS - log.o + (bits << fraction)
-        return {"lam": Mux(a.zero, 0, distance), "negative": a.zero | (argument < 0),
-                "zero": ~a.zero & (argument == 0), "nan": a.nan | (a.negative & ~a.zero)}
+        return {
+            "lam": Mux(a.zero, 0, distance),
+            "negative": a.zero | (argument < 0),
+            "zero": ~a.zero & (argument == 0),
+            "nan": a.nan | (a.negative & ~a.zero),
+        }

@@ -38,23 +38,26 @@ class Widener(wiring.Component):
         self.formats = tuple(formats)
         self.targets = [PAL8U if f.profile == "U" else PAL8T for f in formats]
         self.widenings = [widening(f, t) for f, t in zip(formats, self.targets, strict=True)]
-        super().__init__({"i": In(8), "select": In(range(max(len(formats), 2))),
-                          "o": Out(8), "uniform": Out(1)})
+        super().__init__(
+            {"i": In(8), "select": In(range(max(len(formats), 2))), "o": Out(8), "uniform": Out(1)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         with m.Switch(self.select):
             for i, f in enumerate(self.formats):
                 with m.Case(i) if i + 1 < len(self.formats) else m.Default():
-                    m.d.comb += [self.o.eq(self._widened(i)),
-                                 self.uniform.eq(int(f.profile == "U"))]
+                    m.d.comb += [
+                        self.o.eq(self._widened(i)),
+                        self.uniform.eq(int(f.profile == "U")),
+                    ]
         return m
 
     def _widened(self, index: int) -> Value:
         f, target = self.formats[index], self.targets[index]
         shift, fill = self.widenings[index]
-        magnitude, sign = self.i[:f.n - 1], self.i[f.n - 1]
-        wide = Cat(Const(0, shift), magnitude)[:target.n - 1] | fill
+        magnitude, sign = self.i[: f.n - 1], self.i[f.n - 1]
+        wide = Cat(Const(0, shift), magnitude)[: target.n - 1] | fill
         if not f.has_nan:
             sign = sign & magnitude.any()
-        return Cat(Mux(magnitude.any(), wide, 0)[:target.n - 1], sign)
+        return Cat(Mux(magnitude.any(), wide, 0)[: target.n - 1], sign)

@@ -91,8 +91,9 @@ class Image:
     def write(self, space: Space, tile: tuple[int, int], address: int, value: dict) -> None:
         """Pack ``value`` into a row; ``ValueError`` for addresses or values out of range."""
         if not 0 <= address < depth(space, self.arch):
-            raise ValueError(f"{space.name} row {address} is outside "
-                             f"0..{depth(space, self.arch) - 1}")
+            raise ValueError(
+                f"{space.name} row {address} is outside 0..{depth(space, self.arch) - 1}"
+            )
         bits = pack(row_layout(space, address, self.arch), value)
         self.rows.setdefault((space, *tile), {})[address] = bits
 
@@ -111,8 +112,12 @@ class Image:
         return self.arch.region(r, c) if space in TILE_SPACES else r
 
 
-def encode(image: Image, regions: Sequence[int] | None = None, base: Image | None = None,
-           base_signature: int = 0) -> bytes:
+def encode(
+    image: Image,
+    regions: Sequence[int] | None = None,
+    base: Image | None = None,
+    base_signature: int = 0,
+) -> bytes:
     """The program file of an image: runs of rows as sections, identical ones multicast.
 
     ``regions`` are those that the file configures, all of them by default.  With ``base``,
@@ -128,11 +133,19 @@ def encode(image: Image, regions: Sequence[int] | None = None, base: Image | Non
     for place in image.rows:
         if image.place_region(place) not in chosen:
             raise ValueError(f"{place[0].name} of {place[1:]} is not in regions {list(chosen)}")
-    before = {} if base is None else {place: rows for place, rows in base.rows.items()
-                                      if base.place_region(place) in chosen}
+    before = (
+        {}
+        if base is None
+        else {
+            place: rows for place, rows in base.rows.items() if base.place_region(place) in chosen
+        }
+    )
     written = _changes(image, before)
-    sections = [*_clears(image, chosen, base), *_writes(written, arch),
-                _section(OP_COMMIT, 0, 0, 0, 0, 0, [])]
+    sections = [
+        *_clears(image, chosen, base),
+        *_writes(written, arch),
+        _section(OP_COMMIT, 0, 0, 0, 0, 0, []),
+    ]
     for number, section in enumerate(sections):
         section[0] |= number << 16
         section[-1] = crc(section[:-1])
@@ -143,8 +156,9 @@ def encode(image: Image, regions: Sequence[int] | None = None, base: Image | Non
     return struct.pack(f"<{len(words)}I", *words)
 
 
-def _changes(image: Image, before: Mapping[Place, Mapping[int, int]]
-             ) -> dict[Place, dict[int, int]]:
+def _changes(
+    image: Image, before: Mapping[Place, Mapping[int, int]]
+) -> dict[Place, dict[int, int]]:
     """Rows to write: those that differ from what was there before."""
     out = {}
     for place in image.rows.keys() | before.keys():
@@ -152,8 +166,9 @@ def _changes(image: Image, before: Mapping[Place, Mapping[int, int]]
         if place[0] is Space.MEMORY:
             rows = {a: v for a, v in new.items() if v}  # after a CLEAR
         else:
-            rows = {a: new.get(a, 0) for a in new.keys() | old.keys()
-                    if new.get(a, 0) != old.get(a, 0)}
+            rows = {
+                a: new.get(a, 0) for a in new.keys() | old.keys() if new.get(a, 0) != old.get(a, 0)
+            }
         out[place] = rows
     return out
 
@@ -168,8 +183,11 @@ def _clears(image: Image, regions: Sequence[int], base: Image | None) -> Iterato
         elif base is not None:
             continue
         else:
-            places = [t for t in arch.tiles if arch.region(*t) in regions] \
-                if space in TILE_SPACES else [(r, 0) for r in regions]
+            places = (
+                [t for t in arch.tiles if arch.region(*t) in regions]
+                if space in TILE_SPACES
+                else [(r, 0) for r in regions]
+            )
         for rows, cols in _rectangles(places):
             yield _section(OP_CLEAR, space.value, rows, cols, 0, depth(space, arch), [])
 
@@ -178,8 +196,7 @@ def _order(place: Place) -> tuple[int, int, int]:
     return place[0].value, place[1], place[2]
 
 
-def _writes(written: Mapping[Place, Mapping[int, int]], arch: Architecture
-            ) -> Iterator[list[int]]:
+def _writes(written: Mapping[Place, Mapping[int, int]], arch: Architecture) -> Iterator[list[int]]:
     """WRITE sections: consecutive rows together, equal payloads to all places at once."""
     runs: dict[tuple[Space, int, tuple[int, ...]], list[tuple[int, int]]] = {}
     for place in sorted(written, key=_order):
@@ -194,12 +211,20 @@ def _writes(written: Mapping[Place, Mapping[int, int]], arch: Architecture
             run.append(address)
     for (space, start, payload), places in runs.items():
         for rows_mask, cols_mask in _rectangles(places):
-            yield _section(OP_WRITE, space.value, rows_mask, cols_mask, start,
-                           len(payload) // words_per_row(space, arch), list(payload))
+            yield _section(
+                OP_WRITE,
+                space.value,
+                rows_mask,
+                cols_mask,
+                start,
+                len(payload) // words_per_row(space, arch),
+                list(payload),
+            )
 
 
-def _section(op: int, space: int, rows: int, cols: int, base: int, count: int,
-             payload: list[int]) -> list[int]:
+def _section(
+    op: int, space: int, rows: int, cols: int, base: int, count: int, payload: list[int]
+) -> list[int]:
     words = [op | space << 8, rows | cols << 16, base | count << 16, *payload]
     return [*words, crc(words)]
 
@@ -238,34 +263,55 @@ class Section:
     words: int
 
 
-def read_header(words: Sequence[int], arch: Architecture, shadows: Mapping[int, int] = {}
-                ) -> Header:
+def read_header(
+    words: Sequence[int], arch: Architecture, shadows: Mapping[int, int] = {}
+) -> Header:
     """The header that words begin with; ``shadows``: signature of a region's shadow bank.
 
     Raises ``BitstreamError`` with what the loader finds first, ``Truncated`` if it would wait.
     """
     taken = words[:HEADER_WORDS]
     magic, version, architecture, grid, base, sections, total, signature = (
-        *taken, *[0] * (HEADER_WORDS - len(taken)))
+        *taken,
+        *[0] * (HEADER_WORDS - len(taken)),
+    )
     regions = tuple(r for r in range(16) if grid >> 16 + r & 1)
-    for _, (holds, reason, text) in zip(taken, (   # one a word
-            (magic == MAGIC, "bad magic",
-             f"not a program file: magic is {magic:#010x}, not {MAGIC:#010x}"),
-            (version == VERSION, "bad format version",
-             f"format version {version} is not {VERSION}"),
-            (architecture == arch.hash, "wrong architecture",
-             f"wrong architecture: file is for {architecture:#010x}, "
-             f"{arch.name} is {arch.hash:#010x}"),
-            (grid & 0xFFFF == grid_word(arch) and regions and regions[-1] < arch.region_count,
-             "wrong grid or regions",
-             f"wrong grid or regions: {grid:#010x} is not {grid_word(arch):#06x} and a mask of "
-             f"{arch.region_count} regions"),
-            (not base or all(shadows.get(r) == base for r in regions), "wrong base",
-             f"the file changes the program of signature {base:#010x}, which is not there"),
+    for _, (holds, reason, text) in zip(
+        taken,
+        (  # one a word
+            (
+                magic == MAGIC,
+                "bad magic",
+                f"not a program file: magic is {magic:#010x}, not {MAGIC:#010x}",
+            ),
+            (
+                version == VERSION,
+                "bad format version",
+                f"format version {version} is not {VERSION}",
+            ),
+            (
+                architecture == arch.hash,
+                "wrong architecture",
+                f"wrong architecture: file is for {architecture:#010x}, "
+                f"{arch.name} is {arch.hash:#010x}",
+            ),
+            (
+                grid & 0xFFFF == grid_word(arch) and regions and regions[-1] < arch.region_count,
+                "wrong grid or regions",
+                f"wrong grid or regions: {grid:#010x} is not {grid_word(arch):#06x} and a mask of "
+                f"{arch.region_count} regions",
+            ),
+            (
+                not base or all(shadows.get(r) == base for r in regions),
+                "wrong base",
+                f"the file changes the program of signature {base:#010x}, which is not there",
+            ),
             (0 < sections < 1 << 16, "operation", f"{sections} sections are not 1 to 65535"),
             (True, "none", ""),
-            (crc(taken[:-1]) == signature, "header CRC", "header CRC does not match")),
-            strict=False):
+            (crc(taken[:-1]) == signature, "header CRC", "header CRC does not match"),
+        ),
+        strict=False,
+    ):
         if not holds:
             raise BitstreamError(text, reason)
     if len(taken) < HEADER_WORDS:
@@ -273,8 +319,9 @@ def read_header(words: Sequence[int], arch: Architecture, shadows: Mapping[int, 
     return Header(regions, base, sections, total, signature)
 
 
-def read_section(words: Sequence[int], at: int, number: int, header: Header, arch: Architecture
-                 ) -> Section:
+def read_section(
+    words: Sequence[int], at: int, number: int, header: Header, arch: Architecture
+) -> Section:
     """Section ``number`` of a file, which begins with word ``at``.
 
     Raises ``BitstreamError`` with what the loader finds first, ``Truncated`` if it would wait.
@@ -293,8 +340,11 @@ def read_section(words: Sequence[int], at: int, number: int, header: Header, arc
     op, space, width = word(0) & 0xFF, None, 0
     places: tuple[Place, ...] = ()
     require(word(0) >> 16 == number, "operation", f"operation {op} has number {word(0) >> 16}")
-    require(word(0) & 0xFFFF == OP_COMMIT if last else op in (OP_WRITE, OP_CLEAR), "operation",
-            f"operation {op} is not allowed")
+    require(
+        word(0) & 0xFFFF == OP_COMMIT if last else op in (OP_WRITE, OP_CLEAR),
+        "operation",
+        f"operation {op} is not allowed",
+    )
     if last:
         require(word(1) == 0, "operation", "COMMIT has masks")
         require(word(2) == 0, "operation", "COMMIT has rows")
@@ -304,33 +354,44 @@ def read_section(words: Sequence[int], at: int, number: int, header: Header, arc
             raise BitstreamError(f"unknown space {word(0) >> 8 & 0xFF} in {where}", "address")
         places, foreign = _places(space, masks, header.regions, arch)
         require(not foreign, "address", foreign)
-        require((word(2) & 0xFFFF) + (word(2) >> 16) <= depth(space, arch), "address",
-                f"rows outside {space.name}")
+        require(
+            (word(2) & 0xFFFF) + (word(2) >> 16) <= depth(space, arch),
+            "address",
+            f"rows outside {space.name}",
+        )
         width = words_per_row(space, arch) if op == OP_WRITE else 0
     first, count = word(2) & 0xFFFF, word(2) >> 16
     end = SECTION_WORDS + width * count
     if width * count > MAX_PAYLOAD:
-        word(SECTION_WORDS + MAX_PAYLOAD)   # the first one that is too many
+        word(SECTION_WORDS + MAX_PAYLOAD)  # the first one that is too many
         require(False, "section too long", f"more than {MAX_PAYLOAD} words of payload")
-    require(word(end) == crc(words[at:at + end]), "section CRC", "CRC does not match")
-    payload = words[at + SECTION_WORDS:at + end]
-    rows = tuple(from_words(payload[i * width:(i + 1) * width]) for i in range(count))
+    require(word(end) == crc(words[at : at + end]), "section CRC", "CRC does not match")
+    payload = words[at + SECTION_WORDS : at + end]
+    rows = tuple(from_words(payload[i * width : (i + 1) * width]) for i in range(count))
     return Section(space, places, first, rows, end + 1)
 
 
-def _places(space: Space, masks: int, regions: Sequence[int], arch: Architecture
-            ) -> tuple[tuple[Place, ...], str]:
+def _places(
+    space: Space, masks: int, regions: Sequence[int], arch: Architecture
+) -> tuple[tuple[Place, ...], str]:
     """What the masks select, and what is wrong with that, or nothing."""
     rows, cols = masks & 0xFFFF, masks >> 16
     if space not in TILE_SPACES:
         foreign = any(rows >> r & 1 and r not in regions for r in range(16))
-        return tuple((space, r, 0) for r in regions if rows >> r & 1), \
-            "regions that the file is not for" if foreign else ""
+        return tuple(
+            (space, r, 0) for r in regions if rows >> r & 1
+        ), "regions that the file is not for" if foreign else ""
     tiles = [(r, c) for r, c in arch.tiles if rows >> r & 1 and cols >> c & 1]
     outside = rows >> arch.rows or cols >> arch.cols
     foreign = any(arch.region(*t) not in regions for t in tiles)
-    return tuple((space, *t) for t in tiles), "tiles outside the grid" if outside else \
-        "regions that the file is not for" if foreign else ""
+    return (
+        tuple((space, *t) for t in tiles),
+        "tiles outside the grid"
+        if outside
+        else "regions that the file is not for"
+        if foreign
+        else "",
+    )
 
 
 def check_total(words: Sequence[int], end: int, header: Header) -> None:
@@ -357,8 +418,10 @@ def decode(content: bytes, arch: Architecture) -> Program:
     takes those words as the header of the next one.
     """
     if len(content) % 4 or len(content) < 4 * HEADER_WORDS:
-        raise Truncated(f"truncated: {len(content)} bytes are not a header of "
-                        f"{HEADER_WORDS} words and whole words after it")
+        raise Truncated(
+            f"truncated: {len(content)} bytes are not a header of "
+            f"{HEADER_WORDS} words and whole words after it"
+        )
     words = np.frombuffer(content, dtype="<u4").tolist()
     header = read_header(words, arch)
     image, position = Image(arch), HEADER_WORDS
@@ -370,6 +433,9 @@ def decode(content: bytes, arch: Architecture) -> Program:
     check_total(words, position, header)
     if position != len(words):
         raise BitstreamError(f"{len(words) - position} words after the last section")
-    image.rows = {place: kept for place, rows in image.rows.items()
-                  if (kept := {a: v for a, v in rows.items() if v or place[0] is Space.MEMORY})}
+    image.rows = {
+        place: kept
+        for place, rows in image.rows.items()
+        if (kept := {a: v for a, v in rows.items() if v or place[0] is Space.MEMORY})
+    }
     return Program(image, header.regions)

@@ -24,13 +24,13 @@ from spu.arch.params import (
 class Space(Enum):
     """Configuration spaces: of every tile, or of a region (SEQUENCER and STREAM)."""
 
-    CONTEXT = 1    #: context words, by slot
-    CONSTANT = 2   #: constant words, by number
-    REGISTER = 3   #: tile registers, see ``TileRegister``
-    WEIGHT = 4     #: weight rows
+    CONTEXT = 1  #: context words, by slot
+    CONSTANT = 2  #: constant words, by number
+    REGISTER = 3  #: tile registers, see ``TileRegister``
+    WEIGHT = 4  #: weight rows
     SEQUENCER = 5  #: sequencer registers, see ``SequencerRegister``
-    STREAM = 6     #: which streams each slot reads and emits
-    MEMORY = 7     #: words of the data memory
+    STREAM = 6  #: which streams each slot reads and emits
+    MEMORY = 7  #: words of the data memory
 
 
 TILE_SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT, Space.MEMORY)
@@ -60,40 +60,40 @@ class Guard(Enum):
     """Guards of a tile that contexts refer to, by row from ``TileRegister.GUARD``."""
 
     BLOCK = 0  #: a mac with ``Close.GUARDS`` closes its block
-    LAST = 1   #: and its dot product
-    EMIT = 2   #: ACC hands out its sums
-    OP = 3     #: a ``guarded`` operation happens
+    LAST = 1  #: and its dot product
+    EMIT = 2  #: ACC hands out its sums
+    OP = 3  #: a ``guarded`` operation happens
 
 
 class TileRegister:
     """Rows of the register space of a tile, 32 bits each."""
 
-    MODE = 0                                  # MATRIX_MODE, one a mode
-    VECTOR_MODE = MODE + MODES                # VECTOR_MODE, one a mode
-    GUARD = VECTOR_MODE + MODES               # GUARD, one a ``Guard``
-    REBLOCK = GUARD + len(Guard)              # format of reblocked words
-    WEIGHT = REBLOCK + 1                      # address generator of weight rows
-    READ = WEIGHT + ADDRESS_WORDS             # address generator of data memory reads
-    WRITE = READ + ADDRESS_WORDS              # address generator of data memory writes
+    MODE = 0  # MATRIX_MODE, one a mode
+    VECTOR_MODE = MODE + MODES  # VECTOR_MODE, one a mode
+    GUARD = VECTOR_MODE + MODES  # GUARD, one a ``Guard``
+    REBLOCK = GUARD + len(Guard)  # format of reblocked words
+    WEIGHT = REBLOCK + 1  # address generator of weight rows
+    READ = WEIGHT + ADDRESS_WORDS  # address generator of data memory reads
+    WRITE = READ + ADDRESS_WORDS  # address generator of data memory writes
     COUNT = WRITE + ADDRESS_WORDS
 
 
 class SequencerRegister:
     """Rows of the sequencer space, 32 bits each."""
 
-    II = 0                                            # SEQUENCER_II
-    SPAN = 1                                          # SEQUENCER_SPAN
-    LOOP = 2                                          # LOOP, the innermost first
-    PREDICATE = LOOP + LOOPS - 1                      # PREDICATE, for predicates 2 to 7
-    INPUT = PREDICATE + PREDICATES - PROGRAMMABLE     # GUARD of each input stream
+    II = 0  # SEQUENCER_II
+    SPAN = 1  # SEQUENCER_SPAN
+    LOOP = 2  # LOOP, the innermost first
+    PREDICATE = LOOP + LOOPS - 1  # PREDICATE, for predicates 2 to 7
+    INPUT = PREDICATE + PREDICATES - PROGRAMMABLE  # GUARD of each input stream
     COUNT = INPUT + MAX_PORTS
 
 
 class Compare(Enum):
     """Comparison of a loop counter with a value."""
 
-    NONE = 0     #: holds always
-    LESS = 1     #: counter below the value
+    NONE = 0  #: holds always
+    LESS = 1  #: counter below the value
     NOT_LESS = 2
     EQUAL = 3
 
@@ -104,8 +104,15 @@ SEQUENCER_SPAN = struct({"slot": 12, "stage": range(STAGES)})
 #: Count of a loop; the outermost one's is the host's number of iterations.
 LOOP = struct({"count_less_1": 16})
 #: Holds if all marked loops are at their first, at their last, and the comparison holds.
-PREDICATE = struct({"first": LOOPS, "last": LOOPS, "loop": range(LOOPS),
-                    "compare": number(2, members=Compare), "value": 16})
+PREDICATE = struct(
+    {
+        "first": LOOPS,
+        "last": LOOPS,
+        "loop": range(LOOPS),
+        "compare": number(2, members=Compare),
+        "value": 16,
+    }
+)
 
 #: Streams that a slot reads and emits, by the number of the region's input and output.
 STREAM = struct({"read": MAX_PORTS, "emit": MAX_PORTS})
@@ -122,10 +129,12 @@ def weight_row(arch: Architecture) -> Layout:
     Codes have 8 bits, narrower ones the lowest of them.  A row of 4-bit codes holds two
     slices, the second one in the upper halves; addresses then count slices.
     """
-    return struct({
-        "codes": array(array(PAL8T.n, arch.lanes), arch.columns),
-        "beta": array(signed(BIAS_BITS), arch.columns),
-    })
+    return struct(
+        {
+            "codes": array(array(PAL8T.n, arch.lanes), arch.columns),
+            "beta": array(signed(BIAS_BITS), arch.columns),
+        }
+    )
 
 
 @cache
@@ -157,10 +166,15 @@ def _register_layout(row: int) -> Layout:
 
 def depth(space: Space, arch: Architecture) -> int:
     """Rows of a space."""
-    return {Space.CONTEXT: arch.contexts, Space.CONSTANT: CONSTANTS,
-            Space.REGISTER: TileRegister.COUNT, Space.WEIGHT: arch.weight_rows,
-            Space.SEQUENCER: SequencerRegister.COUNT, Space.STREAM: arch.contexts,
-            Space.MEMORY: arch.memory_words}[space]
+    return {
+        Space.CONTEXT: arch.contexts,
+        Space.CONSTANT: CONSTANTS,
+        Space.REGISTER: TileRegister.COUNT,
+        Space.WEIGHT: arch.weight_rows,
+        Space.SEQUENCER: SequencerRegister.COUNT,
+        Space.STREAM: arch.contexts,
+        Space.MEMORY: arch.memory_words,
+    }[space]
 
 
 @cache

@@ -49,7 +49,7 @@ def replace_files(files: Mapping[Path, Writer]) -> None:
     The last file is gone before another one changes, and comes last: where it is, everything is.
     Raises ``OSError`` that names the file; then nothing is left behind.
     """
-    made: list[Path] = []       # directories, the outermost first
+    made: list[Path] = []  # directories, the outermost first
     new: dict[Path, Path] = {}  # new file by its place
     try:
         for number, (path, write) in enumerate(files.items()):

@@ -36,11 +36,19 @@ class Operation:
 
 
 def _operations() -> dict[str, Operation]:
-    units = [(VECTOR_OPS, Source.VECTOR, timing.VECTOR), (SUM_OPS, Source.SUM, timing.SUM),
-             (ALU_OPS, Source.ALU, timing.ALU)]
-    found = {op.name.lower(): Operation(op, source, latency, 1 + (
-        op in READS_B or op is Op.MERGE) + (op in READS_C))
-        for ops, source, latency in units for op in ops if op not in (Op.ACC, Op.UNBLOCK)}
+    units = [
+        (VECTOR_OPS, Source.VECTOR, timing.VECTOR),
+        (SUM_OPS, Source.SUM, timing.SUM),
+        (ALU_OPS, Source.ALU, timing.ALU),
+    ]
+    found = {
+        op.name.lower(): Operation(
+            op, source, latency, 1 + (op in READS_B or op is Op.MERGE) + (op in READS_C)
+        )
+        for ops, source, latency in units
+        for op in ops
+        if op not in (Op.ACC, Op.UNBLOCK)
+    }
     passing = found[PASS]
     return found | {IN: Operation(passing.op, passing.source, passing.latency, 0), OUT: passing}
 
@@ -66,8 +74,10 @@ def vector_mode(op: Op, operands: Sequence[int], result: int) -> dict[str, int] 
     else:
         return None
     if not -MOST_OFFSET <= offset < MOST_OFFSET:
-        raise ValueError(f"{op.name.lower()}: magnitudes of operands and result are "
-                           f"{abs(offset) / 16:g} octaves apart, more than {MOST_OFFSET // 16}")
+        raise ValueError(
+            f"{op.name.lower()}: magnitudes of operands and result are "
+            f"{abs(offset) / 16:g} octaves apart, more than {MOST_OFFSET // 16}"
+        )
     return {"offset": offset, "bias": 0}
 
 

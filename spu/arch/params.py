@@ -7,17 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from pal_units.formats import (
-    DOT_PARAMS,
-    PAL4T,
-    PAL4U,
-    PAL6T,
-    PAL6U,
-    PAL8T,
-    PAL8U,
-    PAL16,
-    Format,
-)
+from pal_units.formats import DOT_PARAMS, PAL4T, PAL4U, PAL6T, PAL6U, PAL8T, PAL8U, PAL16, Format
 
 #: Bits of a block bias, which every word carries beside its data and its predicate.
 BIAS_BITS = 8
@@ -62,17 +52,24 @@ class TileKind:
 
 
 #: Tile kinds by the letter that patterns use.
-KINDS = {"m": TileKind("plain", memory=False), "M": TileKind("memory", memory=True),
-         "v": TileKind("vector", memory=False, matrix=False),
-         "V": TileKind("vector_memory", memory=True, matrix=False),
-         "a": TileKind("alu", memory=False, matrix=False, vector=False)}
+KINDS = {
+    "m": TileKind("plain", memory=False),
+    "M": TileKind("memory", memory=True),
+    "v": TileKind("vector", memory=False, matrix=False),
+    "V": TileKind("vector_memory", memory=True, matrix=False),
+    "a": TileKind("alu", memory=False, matrix=False, vector=False),
+}
 
 
 #: Slices of a word that the context word can name, and digits of regions.
 SLICES, REGION_DIGITS = 8, "0123456789abcdef"
 #: Row and column step towards each neighbour, and the neighbour's link that faces back.
-NEIGHBOURS = {"north": (-1, 0, "south"), "east": (0, 1, "west"),
-              "south": (1, 0, "north"), "west": (0, -1, "east")}
+NEIGHBOURS = {
+    "north": (-1, 0, "south"),
+    "east": (0, 1, "west"),
+    "south": (1, 0, "north"),
+    "west": (0, -1, "east"),
+}
 
 
 def neighbour(row: int, col: int, link: str) -> tuple[int, int]:
@@ -131,20 +128,32 @@ class Architecture:
         if not (1 <= self.rows <= 16 and 1 <= self.cols <= 16):
             raise ValueError(f"grid must be 1x1 to 16x16 tiles, not {self.rows}x{self.cols}")
         if unknown := set("".join(self.pattern)) - set(KINDS):
-            raise ValueError(f"pattern has unknown tile kinds {sorted(unknown)}; "
-                             f"known: {sorted(KINDS)}")
+            raise ValueError(
+                f"pattern has unknown tile kinds {sorted(unknown)}; known: {sorted(KINDS)}"
+            )
         if self.data_bits not in (64, 128):
             raise ValueError(f"data_bits must be 64 or 128, not {self.data_bits}")
-        if self.lanes not in (2, 4, 8, 16) or 8 * self.lanes > self.data_bits \
-                or self.data_bits // 4 // self.lanes > SLICES:
-            raise ValueError(f"lanes must be 2, 4, 8 or 16 and fit a word of {self.data_bits} "
-                             f"bits at most {SLICES // 2} times, not {self.lanes}")
-        if self.columns not in (1, 2, 4) and (self.columns % self.lanes16 or self.columns > 16
-                                              or self.columns < 1):
-            raise ValueError(f"columns must be 1, 2, 4 or a multiple of {self.lanes16} to 16, "
-                             f"not {self.columns}")
-        for name, most in (("contexts", 4096), ("memory_words", 4096), ("weight_rows", 2048),
-                           ("stream_words", 4096)):
+        if (
+            self.lanes not in (2, 4, 8, 16)
+            or 8 * self.lanes > self.data_bits
+            or self.data_bits // 4 // self.lanes > SLICES
+        ):
+            raise ValueError(
+                f"lanes must be 2, 4, 8 or 16 and fit a word of {self.data_bits} "
+                f"bits at most {SLICES // 2} times, not {self.lanes}"
+            )
+        if self.columns not in (1, 2, 4) and (
+            self.columns % self.lanes16 or self.columns > 16 or self.columns < 1
+        ):
+            raise ValueError(
+                f"columns must be 1, 2, 4 or a multiple of {self.lanes16} to 16, not {self.columns}"
+            )
+        for name, most in (
+            ("contexts", 4096),
+            ("memory_words", 4096),
+            ("weight_rows", 2048),
+            ("stream_words", 4096),
+        ):
             value = getattr(self, name)
             if not 2 <= value <= most or value & (value - 1):
                 raise ValueError(f"{name} must be a power of two from 2 to {most}, not {value}")
@@ -152,8 +161,9 @@ class Architecture:
 
     def _check_regions(self) -> None:
         if self.regions and [len(row) for row in self.regions] != [self.cols] * self.rows:
-            raise ValueError(f"regions must be {self.rows} strings of {self.cols} digits, "
-                             f"not {self.regions}")
+            raise ValueError(
+                f"regions must be {self.rows} strings of {self.cols} digits, not {self.regions}"
+            )
         if unknown := set("".join(self.regions)) - set(REGION_DIGITS):
             raise ValueError(f"regions have unknown digits {sorted(unknown)}")
         numbers = {self.region(*t) for t in self.tiles}
@@ -166,8 +176,10 @@ class Architecture:
                 raise ValueError(f"region {number} is not a rectangle of tiles")
             for ports in (self.inputs(number), self.outputs(number)):
                 if len(ports) > MAX_PORTS:
-                    raise ValueError(f"region {number} has {len(ports)} streams on one side, "
-                                     f"more than {MAX_PORTS}")
+                    raise ValueError(
+                        f"region {number} has {len(ports)} streams on one side, "
+                        f"more than {MAX_PORTS}"
+                    )
 
     @property
     def rows(self) -> int:
@@ -211,13 +223,21 @@ class Architecture:
 
     def inputs(self, region: int) -> tuple["Port", ...]:
         """Streams that end in a region: at the north edge, or from another region."""
-        return tuple(Port(r, c, link) for r, c in self.region_tiles(region) for link in NEIGHBOURS
-                     if self._crosses(r, c, link) or (link == "north" and r == 0))
+        return tuple(
+            Port(r, c, link)
+            for r, c in self.region_tiles(region)
+            for link in NEIGHBOURS
+            if self._crosses(r, c, link) or (link == "north" and r == 0)
+        )
 
     def outputs(self, region: int) -> tuple["Port", ...]:
         """Streams that begin in a region: at the south edge, or to another region."""
-        return tuple(Port(r, c, link) for r, c in self.region_tiles(region) for link in NEIGHBOURS
-                     if self._crosses(r, c, link) or (link == "south" and r == self.rows - 1))
+        return tuple(
+            Port(r, c, link)
+            for r, c in self.region_tiles(region)
+            for link in NEIGHBOURS
+            if self._crosses(r, c, link) or (link == "south" and r == self.rows - 1)
+        )
 
     def _crosses(self, row: int, col: int, link: str) -> bool:
         """Whether a link joins two regions."""
@@ -278,11 +298,20 @@ class Architecture:
 
     def canonical_json(self) -> str:
         """All parameters, the fixed sizes included, as JSON with sorted keys."""
-        fixed = {"bias_bits": BIAS_BITS, "registers": REGISTERS, "constants": CONSTANTS,
-                 "modes": MODES, "address_loops": ADDRESS_LOOPS, "loops": LOOPS,
-                 "stages": STAGES, "predicates": PREDICATES, "block": BLOCK,
-                 "dot": asdict(MATRIX_DOT), "formats": [f.name for f in MATRIX_FORMATS],
-                 "kinds": {k: asdict(v) for k, v in KINDS.items()}}
+        fixed = {
+            "bias_bits": BIAS_BITS,
+            "registers": REGISTERS,
+            "constants": CONSTANTS,
+            "modes": MODES,
+            "address_loops": ADDRESS_LOOPS,
+            "loops": LOOPS,
+            "stages": STAGES,
+            "predicates": PREDICATES,
+            "block": BLOCK,
+            "dot": asdict(MATRIX_DOT),
+            "formats": [f.name for f in MATRIX_FORMATS],
+            "kinds": {k: asdict(v) for k, v in KINDS.items()},
+        }
         return json.dumps({**asdict(self), "fixed": fixed}, sort_keys=True)
 
     @property
@@ -292,20 +321,35 @@ class Architecture:
 
 
 #: Configurations with stable names.
-CONFIGS = {a.name: a for a in (
-    # A quarter of the tiles of `basic`, each with an eighth of the multipliers: the same
-    # model needs an II over 20 times as long, hence deep contexts and weight memories.
-    Architecture("tiny", ("MM",) * 2, lanes=4, columns=2, contexts=256, memory_words=64,
-                 weight_rows=256),
-    Architecture("basic", ("MmmM",) * 4, lanes=8, columns=8, contexts=16, memory_words=64,
-                 weight_rows=64),
-    Architecture("large", ("MmmmmmmM",) * 8, lanes=16, columns=16, contexts=16,
-                 memory_words=128, weight_rows=64, data_bits=128),
-)}
+CONFIGS = {
+    a.name: a
+    for a in (
+        # A quarter of the tiles of `basic`, each with an eighth of the multipliers: the same
+        # model needs an II over 20 times as long, hence deep contexts and weight memories.
+        Architecture(
+            "tiny", ("MM",) * 2, lanes=4, columns=2, contexts=256, memory_words=64, weight_rows=256
+        ),
+        Architecture(
+            "basic", ("MmmM",) * 4, lanes=8, columns=8, contexts=16, memory_words=64, weight_rows=64
+        ),
+        Architecture(
+            "large",
+            ("MmmmmmmM",) * 8,
+            lanes=16,
+            columns=16,
+            contexts=16,
+            memory_words=128,
+            weight_rows=64,
+            data_bits=128,
+        ),
+    )
+}
 
 
 def from_parameters(parameters: Mapping[str, Any]) -> Architecture:
     """The architecture of ``dataclasses.asdict``, or of its JSON."""
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
-                              for name, value in parameters.items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in parameters.items()
+    }
     return Architecture(**values)

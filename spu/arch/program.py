@@ -31,8 +31,12 @@ def missing_unit(kind: TileKind, context: Mapping[str, int]) -> str | None:
         "reblock unit": context.get("pop") or op is Op.PUSH or Source.REBLOCK in sources,
         "vector unit": op in (*SUM_OPS, *VECTOR_OPS) or sources & {Source.VECTOR, Source.SUM},
     }
-    has = {"matrix unit": kind.matrix, "data memory": kind.memory, "reblock unit": kind.memory,
-           "vector unit": kind.vector}
+    has = {
+        "matrix unit": kind.matrix,
+        "data memory": kind.memory,
+        "reblock unit": kind.memory,
+        "vector unit": kind.vector,
+    }
     return next((unit for unit, used in needs.items() if used and not has[unit]), None)
 
 
@@ -61,9 +65,14 @@ class Timing:
         return executed_cycles(self.iterations(rounds), self.ii, self.span)
 
 
-def write_region(image: Image, timing: Timing, reads: Mapping[int, Iterable[int]],
-                 emits: Mapping[int, Iterable[int]],
-                 predicates: Mapping[int, Mapping[str, int]] = {}, region: int = 0) -> None:
+def write_region(
+    image: Image,
+    timing: Timing,
+    reads: Mapping[int, Iterable[int]],
+    emits: Mapping[int, Iterable[int]],
+    predicates: Mapping[int, Mapping[str, int]] = {},
+    region: int = 0,
+) -> None:
     """Sequencer and stream rows of a region.
 
     ``reads`` and ``emits``: by column, the cycles of an iteration in which it takes a word from
@@ -85,8 +94,9 @@ def write_region(image: Image, timing: Timing, reads: Mapping[int, Iterable[int]
         stages = {time // timing.ii for time in times}
         if len(stages) != 1:
             raise ValueError(f"column {column} reads in stages {sorted(stages)}, not in one")
-        image.write(Space.SEQUENCER, place, rows.INPUT + port,
-                    {"stage": stages.pop(), "predicate": EXISTS})
+        image.write(
+            Space.SEQUENCER, place, rows.INPUT + port, {"stage": stages.pop(), "predicate": EXISTS}
+        )
         for time in times:
             streams[time % timing.ii]["read"] |= 1 << port
     for column, times in emits.items():
@@ -99,6 +109,7 @@ def write_region(image: Image, timing: Timing, reads: Mapping[int, Iterable[int]
 
 def read_timing(image: Image, region: int = 0) -> Timing:
     """What ``write_region`` wrote; loops after the last that turns are left out."""
+
     def row(number: int) -> dict:
         return image.read(Space.SEQUENCER, (region, 0), number)
 
@@ -116,9 +127,12 @@ def read_input_guard(image: Image, number: int, region: int = 0) -> dict:
 
 def read_predicates(image: Image, region: int = 0) -> dict[int, dict]:
     """Rows of the programmable predicates, by number."""
-    return {number: image.read(Space.SEQUENCER, (region, 0),
-                               SequencerRegister.PREDICATE + number - PROGRAMMABLE)
-            for number in range(PROGRAMMABLE, PREDICATES)}
+    return {
+        number: image.read(
+            Space.SEQUENCER, (region, 0), SequencerRegister.PREDICATE + number - PROGRAMMABLE
+        )
+        for number in range(PROGRAMMABLE, PREDICATES)
+    }
 
 
 @dataclass(frozen=True)
@@ -144,21 +158,26 @@ class Generator:
     def period(self, size: int) -> int:
         """Accesses after which the addresses of a memory of so many words repeat."""
         turning = [i for i, (count, stride) in enumerate(self.loops) if count > 1 and stride % size]
-        return prod(count for count, _ in self.loops[:turning[-1] + 1]) if turning else 1
+        return prod(count for count, _ in self.loops[: turning[-1] + 1]) if turning else 1
 
 
-def write_generator(image: Image, tile: Tile, first: int, base: dict,
-                    loops: list[tuple[int, int]]) -> None:
+def write_generator(
+    image: Image, tile: Tile, first: int, base: dict, loops: list[tuple[int, int]]
+) -> None:
     """Rows of an address generator; ``loops`` are (count, stride) from the innermost."""
     image.write(Space.REGISTER, tile, first, base)
     for i in range(ADDRESS_WORDS - 1):
         count, stride = loops[i] if i < len(loops) else (1, 0)
-        image.write(Space.REGISTER, tile, first + 1 + i,
-                    {"count_less_1": count - 1, "stride": stride})
+        image.write(
+            Space.REGISTER, tile, first + 1 + i, {"count_less_1": count - 1, "stride": stride}
+        )
 
 
 def read_generator(image: Image, tile: Tile, first: int) -> Generator:
     """What ``write_generator`` wrote."""
     base, *loops = (image.read(Space.REGISTER, tile, first + i) for i in range(ADDRESS_WORDS))
-    return Generator(base["base"], base["guard"],
-                     tuple((row["count_less_1"] + 1, row["stride"]) for row in loops))
+    return Generator(
+        base["base"],
+        base["guard"],
+        tuple((row["count_less_1"] + 1, row["stride"]) for row in loops),
+    )

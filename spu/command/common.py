@@ -47,22 +47,26 @@ def check_kept(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
     given = {os.path.realpath(path) for path in inputs if path and path.is_file()}
     for path in outputs:
         if os.path.realpath(path) in given:
-            raise BadInput(f"{path}: is read, and would be overwritten; the output needs another "
-                           "name")
+            raise BadInput(
+                f"{path}: is read, and would be overwritten; the output needs another name"
+            )
 
 
 def check_alone(out: Path, name: str, command: str) -> None:
     """Raise ``BadInput`` if a directory holds a ``name`` as another command writes it."""
     if (out / name).exists():
-        raise BadInput(f"{out}: has a {name}, as {command} writes it; the output needs another "
-                       "directory")
+        raise BadInput(
+            f"{out}: has a {name}, as {command} writes it; the output needs another directory"
+        )
 
 
 def check_own(out: Path) -> None:
     """Raise ``BadInput`` if a file of someone else has a name that compiled models use."""
     if path := manifest.foreign(out):
-        raise BadInput(f"{path}: is not of spu compile, which writes files of that name; the "
-                       "output needs another directory")
+        raise BadInput(
+            f"{path}: is not of spu compile, which writes files of that name; the "
+            "output needs another directory"
+        )
 
 
 @contextmanager
@@ -109,8 +113,9 @@ def report_saturated(nodes: Mapping[str, int], strict: bool) -> None:
     """Name what has saturated elements, by their numbers; a failed check if ``strict``."""
     if not nodes:
         return
-    names = ", ".join(f"{name} ({count})" for name, count in
-                      sorted(nodes.items(), key=lambda entry: -entry[1]))
+    names = ", ".join(
+        f"{name} ({count})" for name, count in sorted(nodes.items(), key=lambda entry: -entry[1])
+    )
     console.print(Text(f"spu: saturated elements: {names}", style="yellow"))
     if strict:
         raise typer.Exit(EXIT_FAILED)

@@ -31,12 +31,17 @@ class MissingPackage(UserError, ImportError):
 
 def require(extra: str, but: Collection[str] = ()) -> None:
     """Raise ``MissingPackage`` if packages of an extra, but those of ``but``, are not installed."""
-    missing = [wanted.rpartition("|")[2] for wanted in EXTRAS[extra]
-               if wanted not in but and not any(map(_installed, wanted.split("|")))]
+    missing = [
+        wanted.rpartition("|")[2]
+        for wanted in EXTRAS[extra]
+        if wanted not in but and not any(map(_installed, wanted.split("|")))
+    ]
     if missing:
         names = " and ".join([", ".join(missing[:-1]), missing[-1]] if missing[1:] else missing)
-        raise MissingPackage(f"{names} {'are' if missing[1:] else 'is'} not installed: "
-                             f"pip install 'pal-spu[{extra}]'")
+        raise MissingPackage(
+            f"{names} {'are' if missing[1:] else 'is'} not installed: "
+            f"pip install 'pal-spu[{extra}]'"
+        )
 
 
 def _installed(distribution: str) -> bool:

@@ -36,8 +36,11 @@ _UsageError: Any = typer.BadParameter.__bases__[0]
 @cache
 def _entries() -> dict[str, EntryPoint]:
     """Commands by name, of the packages that are installed."""
-    return {entry.name: entry for entry in metadata.entry_points(group="spu.commands")
-            if util.find_spec(entry.module.split(".")[0])}
+    return {
+        entry.name: entry
+        for entry in metadata.entry_points(group="spu.commands")
+        if util.find_spec(entry.module.split(".")[0])
+    }
 
 
 def _summary(entry: EntryPoint) -> str:
@@ -67,25 +70,35 @@ class Commands(typer.core.TyperGroup):
             raise
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(_entries(), key=lambda name: (ORDER.index(name) if name in ORDER
-                                                    else len(ORDER), name))
+        return sorted(
+            _entries(), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)
+        )
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = _entries().get(cmd_name)
         if entry is None:
             return None
-        made = typer.Typer(add_completion=False, rich_markup_mode=None,
-                           pretty_exceptions_enable=False)
+        made = typer.Typer(
+            add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        )
         made.command(cmd_name)(entry.load())
         return typer.main.get_command(made)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _summary(_entries()[name]))
-                                for name in self.list_commands(ctx)])
+            formatter.write_dl(
+                [(name, _summary(_entries()[name])) for name in self.list_commands(ctx)]
+            )
 
-    def main(self, args: Any = None, prog_name: str | None = None, complete_var: Any = None,
-             standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Any = None,
+        prog_name: str | None = None,
+        complete_var: Any = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run a command line and exit."""
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # names of files may be in no encoding at all
@@ -133,8 +146,9 @@ def _known(error: Exception) -> int:
     if isinstance(error, (UserError, bitstream.BitstreamError)):
         return say(str(error), EXIT_BAD_INPUT)
     if isinstance(error, OSError):
-        return say(f"{error.filename}: {error.strerror}" if error.filename else str(error),
-                   EXIT_BAD_INPUT)
+        return say(
+            f"{error.filename}: {error.strerror}" if error.filename else str(error), EXIT_BAD_INPUT
+        )
     if isinstance(error, MemoryError):
         return say(f"not enough memory: {error}".rstrip(": "), EXIT_BAD_INPUT)
     if isinstance(error, CheckFailed):
@@ -147,6 +161,8 @@ def _unknown(error: Exception) -> int:
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return say(f"internal error, please report it: {type(error).__name__}: {error} "
-               f"({Path(frame.filename).name}:{frame.lineno}); {DEBUG}=1 shows the traceback",
-               EXIT_INTERNAL)
+    return say(
+        f"internal error, please report it: {type(error).__name__}: {error} "
+        f"({Path(frame.filename).name}:{frame.lineno}); {DEBUG}=1 shows the traceback",
+        EXIT_INTERNAL,
+    )

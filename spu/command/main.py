@@ -7,9 +7,13 @@ import typer
 
 from spu.command.group import Commands
 
-app = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False,
-                  invoke_without_command=True,
-                  context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def version(wanted: bool) -> None:
@@ -20,9 +24,12 @@ def version(wanted: bool) -> None:
 
 
 @app.callback()
-def spu(context: typer.Context,
-        _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True,
-                                        help="Print the version.")] = False) -> None:
+def spu(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Compile, run and inspect programs for the SPU array.
 
     Exit codes: 0 ok, 1 a check failed, 2 usage or bad input, 70 an error of this program.

@@ -15,9 +15,15 @@ from spu.command.common import BadInput
 
 FormatName = StrEnum("FormatName", {f.name: f.name for f in MATRIX_FORMATS})  # type: ignore[misc]
 SimName = StrEnum("SimName", ["verilator", "icarus"])
-Arch = Annotated[str, typer.Option(
-    "--arch", metavar="NAME|FILE", autocompletion=lambda: list(CONFIGS),
-    help=f"Array: {', '.join(CONFIGS)}, or a .toml or .json file of parameters.")]
+Arch = Annotated[
+    str,
+    typer.Option(
+        "--arch",
+        metavar="NAME|FILE",
+        autocompletion=lambda: list(CONFIGS),
+        help=f"Array: {', '.join(CONFIGS)}, or a .toml or .json file of parameters.",
+    ),
+]
 
 
 def array(given: str) -> Architecture:
@@ -27,12 +33,15 @@ def array(given: str) -> Architecture:
     path = Path(given)
     kind = path.suffix.lower()
     if kind not in (".toml", ".json"):
-        raise BadInput(f"--arch {given}: no such array; there are {', '.join(CONFIGS)}, or give a "
-                       ".toml or .json file of parameters")
+        raise BadInput(
+            f"--arch {given}: no such array; there are {', '.join(CONFIGS)}, or give a "
+            ".toml or .json file of parameters"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
-        parameters = tomllib.loads(text) if kind == ".toml" else json.loads(
-            text, object_pairs_hook=_members)
+        parameters = (
+            tomllib.loads(text) if kind == ".toml" else json.loads(text, object_pairs_hook=_members)
+        )
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: {error}") from None
     _check_parameters(path, parameters)
@@ -77,5 +86,7 @@ def _check_parameters(path: Path, parameters: Any) -> None:
         if not fits:
             raise BadInput(f"{path}: {name} must be {wanted}, not {value!r}")
     if not re.fullmatch(r"\w[\w .+-]{0,63}", parameters["name"], re.ASCII):
-        raise BadInput(f"{path}: name must be up to 64 letters, digits, blanks, . + - or _, the "
-                       f"first no sign but _, not {parameters['name']!r}")
+        raise BadInput(
+            f"{path}: name must be up to 64 letters, digits, blanks, . + - or _, the "
+            f"first no sign but _, not {parameters['name']!r}"
+        )

@@ -19,8 +19,11 @@ def read_program(path: Path, arch: Architecture) -> tuple[bytes, Image]:
     try:
         return content, bitstream.decode(content, arch).image
     except bitstream.BitstreamError as error:
-        more = "; --arch takes the array that it is for" if error.reason == "wrong architecture" \
+        more = (
+            "; --arch takes the array that it is for"
+            if error.reason == "wrong architecture"
             else ""
+        )
         raise BadInput(f"{path}: {error}{more}") from None
 
 
@@ -35,6 +38,10 @@ def read_any(path: Path, arrays: Iterable[Architecture] = ()) -> Image:
     try:
         return bitstream.decode(content, arch).image
     except bitstream.BitstreamError as error:
-        what = f"is for an architecture {given:#010x}, which is none of " + ", ".join(
-            a.name for a in known) if error.reason == "wrong architecture" else str(error)
+        what = (
+            f"is for an architecture {given:#010x}, which is none of "
+            + ", ".join(a.name for a in known)
+            if error.reason == "wrong architecture"
+            else str(error)
+        )
         raise BadInput(f"{path}: {what}") from None

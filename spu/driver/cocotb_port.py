@@ -32,19 +32,39 @@ class CocotbPort(Port):
     ``wait_cycles``: cycles that pass between two looks at a register.
     """
 
-    def __init__(self, dut: Any, arch: Architecture, inputs: Collection[int] = (),
-                 outputs: Collection[int] = (), wait_cycles: int = POLL_CYCLES) -> None:
+    def __init__(
+        self,
+        dut: Any,
+        arch: Architecture,
+        inputs: Collection[int] = (),
+        outputs: Collection[int] = (),
+        wait_cycles: int = POLL_CYCLES,
+    ) -> None:
         self.dut, self.arch, self.wait_cycles = dut, arch, wait_cycles
         self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
-        self.loader = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_load"), dut.clk,
-                                      dut.rst, byte_lanes=4)
+        self.loader = AxiStreamSource(
+            AxiStreamBus.from_prefix(dut, "s_axis_load"), dut.clk, dut.rst, byte_lanes=4
+        )
         # One lane: a word is an integer to the bus models, not eight or sixteen bytes.
-        self.sources = {c: AxiStreamSource(AxiStreamBus.from_prefix(dut, f"s_axis_{c}"), dut.clk,
-                                           dut.rst, byte_lanes=1) for c in inputs}
-        self.sinks = {c: AxiStreamSink(AxiStreamBus.from_prefix(dut, f"m_axis_{c}"), dut.clk,
-                                       dut.rst, byte_lanes=1) for c in outputs}
-        for bus in (self.lite.write_if, self.lite.read_if, self.loader, *self.sources.values(),
-                    *self.sinks.values()):
+        self.sources = {
+            c: AxiStreamSource(
+                AxiStreamBus.from_prefix(dut, f"s_axis_{c}"), dut.clk, dut.rst, byte_lanes=1
+            )
+            for c in inputs
+        }
+        self.sinks = {
+            c: AxiStreamSink(
+                AxiStreamBus.from_prefix(dut, f"m_axis_{c}"), dut.clk, dut.rst, byte_lanes=1
+            )
+            for c in outputs
+        }
+        for bus in (
+            self.lite.write_if,
+            self.lite.read_if,
+            self.loader,
+            *self.sources.values(),
+            *self.sinks.values(),
+        ):
             bus.log.setLevel(logging.WARNING)  # else every word is a line
         for c in range(arch.cols):
             if c not in self.sources:
@@ -90,8 +110,9 @@ class CocotbPort(Port):
     async def send(self, column: int, words: Words) -> None:
         # One frame, so that a word can go out in every cycle.
         if words:
-            self.sources[column].send_nowait(AxiStreamFrame(
-                [data for data, _ in words], tuser=[bias for _, bias in words]))
+            self.sources[column].send_nowait(
+                AxiStreamFrame([data for data, _ in words], tuser=[bias for _, bias in words])
+            )
 
     async def receive(self, column: int) -> list[tuple[int, int]]:
         sink, out = self.sinks.get(column), []

@@ -70,8 +70,13 @@ class Driver:
 
     # Programs.
 
-    async def load(self, image: Image, regions: Sequence[int] | None = None,
-                   changes: bool = True, wait: bool = True) -> bytes:
+    async def load(
+        self,
+        image: Image,
+        regions: Sequence[int] | None = None,
+        changes: bool = True,
+        wait: bool = True,
+    ) -> bytes:
         """Load an image, as changes to the shadow bank if that is known and smaller.
 
         Returns the file.  With ``wait``, returns when the regions use the image, which they
@@ -112,10 +117,19 @@ class Driver:
     async def state(self, region: int = 0) -> State:
         """What a region does."""
         bits = await self.read(f"REGION_{region}")
-        flags = [bool(bits & flag) for flag in (
-            regmap.REGION_RUNNING, regmap.REGION_DONE, regmap.REGION_LOADED,
-            regmap.REGION_STARTING, regmap.REGION_ABORTED, regmap.REGION_TIMED_OUT,
-            regmap.REGION_SATURATED, regmap.REGION_NO_END)]
+        flags = [
+            bool(bits & flag)
+            for flag in (
+                regmap.REGION_RUNNING,
+                regmap.REGION_DONE,
+                regmap.REGION_LOADED,
+                regmap.REGION_STARTING,
+                regmap.REGION_ABORTED,
+                regmap.REGION_TIMED_OUT,
+                regmap.REGION_SATURATED,
+                regmap.REGION_NO_END,
+            )
+        ]
         signatures = [await self.read(f"{name}_FILE_{region}") for name in ("ACTIVE", "SHADOW")]
         return State(*flags, *signatures)
 
@@ -146,8 +160,9 @@ class Driver:
             else:
                 raise DriverError(f"region {region} did not finish: {state}")
 
-    async def run(self, inputs: Mapping[int, Words], rounds: Mapping[int, int],
-                  expected: Mapping[int, int]) -> dict[int, list[tuple[int, int]]]:
+    async def run(
+        self, inputs: Mapping[int, Words], rounds: Mapping[int, int], expected: Mapping[int, int]
+    ) -> dict[int, list[tuple[int, int]]]:
         """Send inputs, run, and return the words of the output streams.
 
         ``expected``: words of each output stream to wait for.
@@ -178,8 +193,11 @@ class Driver:
         the difference over it, modulo 2^32 a tile.
         """
         counters = await self.counters()
-        return sum(counters[f"SATURATED_{r}_{c}"] for region in regions
-                   for r, c in self.arch.region_tiles(region))
+        return sum(
+            counters[f"SATURATED_{r}_{c}"]
+            for region in regions
+            for r, c in self.arch.region_tiles(region)
+        )
 
     # Ways out.
 
@@ -212,8 +230,9 @@ class Driver:
 
     # Readback and bring-up.
 
-    async def read_rows(self, space: Space, place: tuple[int, int], rows: Iterable[int],
-                        shadow: bool = False) -> list[int]:
+    async def read_rows(
+        self, space: Space, place: tuple[int, int], rows: Iterable[int], shadow: bool = False
+    ) -> list[int]:
         """Rows of a space of a tile, or of region ``place[0]``, in use or in the shadow bank.
 
         Raises ``Refused`` while the region runs.
@@ -227,13 +246,15 @@ class Driver:
             at = row + 1
         return out
 
-    async def read_image(self, spaces: Iterable[Space] = tuple(Space), shadow: bool = False
-                         ) -> Image:
+    async def read_image(
+        self, spaces: Iterable[Space] = tuple(Space), shadow: bool = False
+    ) -> Image:
         """Everything that can be configured; zero rows are left out."""
         image, arch = Image(self.arch), self.arch
         for space in spaces:
-            places = arch.tiles if space in TILE_SPACES else \
-                [(r, 0) for r in range(arch.region_count)]
+            places = (
+                arch.tiles if space in TILE_SPACES else [(r, 0) for r in range(arch.region_count)]
+            )
             for place in places:
                 values = await self.read_rows(space, place, range(depth(space, arch)), shadow)
                 rows = {row: value for row, value in enumerate(values) if value}
@@ -257,9 +278,13 @@ class Driver:
         await self._command("COMMIT", regions)
 
     async def _select(self, space: Space, place: tuple[int, int], shadow: bool) -> None:
-        await self.write("WINDOW_SELECT", space.value | shadow * regmap.WINDOW_SHADOW
-                         | place[0] << regmap.WINDOW_ROW_SHIFT
-                         | place[1] << regmap.WINDOW_COL_SHIFT)
+        await self.write(
+            "WINDOW_SELECT",
+            space.value
+            | shadow * regmap.WINDOW_SHADOW
+            | place[0] << regmap.WINDOW_ROW_SHIFT
+            | place[1] << regmap.WINDOW_COL_SHIFT,
+        )
 
     async def halt(self, regions: Iterable[int]) -> None:
         """Hold these regions, and no others, until each ``step``."""
@@ -271,8 +296,12 @@ class Driver:
 
     async def trace(self, tile: tuple[int, int], link: str) -> None:
         """Begin to record a link of a tile, from the next executed cycle on."""
-        await self.write("TRACE_SELECT", tile[0] | tile[1] << regmap.TRACE_COL_SHIFT
-                         | LINKS.index(link) << regmap.TRACE_LINK_SHIFT)
+        await self.write(
+            "TRACE_SELECT",
+            tile[0]
+            | tile[1] << regmap.TRACE_COL_SHIFT
+            | LINKS.index(link) << regmap.TRACE_LINK_SHIFT,
+        )
         await self.write("CONTROL", regmap.CONTROL_TRACE)
 
     async def traced(self) -> list[int]:

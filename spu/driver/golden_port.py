@@ -36,11 +36,12 @@ class GoldenPort(Port):
         self.golden = GoldenArray(Image(arch))
         count = arch.region_count
         self.loader = GoldenLoader(arch)
-        self.registers = dict.fromkeys((*(f"ITERATIONS_{r}" for r in range(count)),
-                                        "WINDOW_SELECT", "WINDOW_ROW", "WATCHDOG"), 0)
-        self.done, self.aborted, self.timed_out, self.no_end = (
-            [False] * count for _ in range(4))
-        self.rounds: list[int | None] = [None] * count   # runs asked for
+        self.registers = dict.fromkeys(
+            (*(f"ITERATIONS_{r}" for r in range(count)), "WINDOW_SELECT", "WINDOW_ROW", "WATCHDOG"),
+            0,
+        )
+        self.done, self.aborted, self.timed_out, self.no_end = ([False] * count for _ in range(4))
+        self.rounds: list[int | None] = [None] * count  # runs asked for
         self.refusal, self.cycles = 0, [0] * count
         self.run_saturated = [False] * count
         self.saturated = dict.fromkeys(arch.tiles, 0)
@@ -134,39 +135,57 @@ class GoldenPort(Port):
             return self.registers[name]
         if name in self.kept:
             return self.kept[name]
-        reader = {"STATUS": self._status, "CONFIG_WORDS": lambda: 0,
-                  "WINDOW_DATA": lambda: self._window(None)}.get(name or "")
+        reader = {
+            "STATUS": self._status,
+            "CONFIG_WORDS": lambda: 0,
+            "WINDOW_DATA": lambda: self._window(None),
+        }.get(name or "")
         if reader is not None:
             return reader()
-        for prefix, of_region in (("REGION_", self._flags),
-                                  ("ACTIVE_FILE_", lambda r: self.loader.banks[r][0].signature),
-                                  ("SHADOW_FILE_", lambda r: self.loader.banks[r][1].signature)):
+        for prefix, of_region in (
+            ("REGION_", self._flags),
+            ("ACTIVE_FILE_", lambda r: self.loader.banks[r][0].signature),
+            ("SHADOW_FILE_", lambda r: self.loader.banks[r][1].signature),
+        ):
             if name is not None and name.startswith(prefix):
                 return of_region(int(name.removeprefix(prefix)))
         raise Refused(f"read of {address:#x}: the golden model has no such register")
 
     def _status(self) -> int:
         loader = self.loader
-        return loader.loading * regmap.STATUS_LOADING \
-            | any(loader.waiting) * regmap.STATUS_COMMITTING \
-            | self.refusal << regmap.STATUS_REFUSAL_SHIFT \
-            | loader.error << regmap.STATUS_ERROR_SHIFT \
+        return (
+            loader.loading * regmap.STATUS_LOADING
+            | any(loader.waiting) * regmap.STATUS_COMMITTING
+            | self.refusal << regmap.STATUS_REFUSAL_SHIFT
+            | loader.error << regmap.STATUS_ERROR_SHIFT
             | loader.section << regmap.STATUS_SECTION_SHIFT
+        )
 
     def _flags(self, region: int) -> int:
         model = self.golden.regions[region]
         saturated = self.run_saturated[region] or (model is not None and model.saturated.any())
-        flags = (self._running(region), self.done[region], self.loader.loaded[region],
-                 self.rounds[region] is not None, self.aborted[region], self.timed_out[region],
-                 bool(saturated), self.no_end[region])
+        flags = (
+            self._running(region),
+            self.done[region],
+            self.loader.loaded[region],
+            self.rounds[region] is not None,
+            self.aborted[region],
+            self.timed_out[region],
+            bool(saturated),
+            self.no_end[region],
+        )
         return sum(flag << i for i, flag in enumerate(flags))
 
     async def write(self, address: int, value: int) -> None:
         name = self.names.get(address, "")
         actions: dict[str, Callable[[int], None]] = {
-            "CONTROL": self._control, **{command: partial(self._command, command) for command in (
-                "START", "COMMIT", "ABORT", "RESET", "FLUSH")},
-            "WINDOW_DATA": lambda bits: (self._window(bits), None)[1]}
+            "CONTROL": self._control,
+            **{
+                command: partial(self._command, command)
+                for command in ("START", "COMMIT", "ABORT", "RESET", "FLUSH")
+            },
+            "WINDOW_DATA": lambda bits: (self._window(bits), None)[1],
+        }
         if name in self.registers:
             if name.startswith("ITERATIONS") and value >> 16:
                 raise Refused(f"{name} takes 16 bits, not {value:#x}")
@@ -189,17 +208,26 @@ class GoldenPort(Port):
                 model = self.golden.regions[r]
                 spent = self.cycles[r] + (model.cycle if model is not None else 0)
                 self.kept |= {f"CYCLES_{r}": spent, f"ACTIVE_{r}": spent}
-                under_way = dict(zip(model.tiles, model.saturated, strict=True)) \
-                    if model is not None else {}
+                under_way = (
+                    dict(zip(model.tiles, model.saturated, strict=True))
+                    if model is not None
+                    else {}
+                )
                 for tile in self.arch.region_tiles(r):
-                    self.kept["SATURATED_{}_{}".format(*tile)] = self.saturated[tile] \
-                        + int(under_way.get(tile, [0])[0])
+                    self.kept["SATURATED_{}_{}".format(*tile)] = self.saturated[tile] + int(
+                        under_way.get(tile, [0])[0]
+                    )
 
     def _command(self, name: str, mask: int) -> None:
         """START, COMMIT, ABORT, RESET or FLUSH of regions: of all of them, or refused."""
         regions = [r for r in range(self.arch.region_count) if mask >> r & 1]
-        reason = "no region" if mask >> self.arch.region_count else next(
-            (reason for region in regions if (reason := self._against(name, region))), "none")
+        reason = (
+            "no region"
+            if mask >> self.arch.region_count
+            else next(
+                (reason for region in regions if (reason := self._against(name, region))), "none"
+            )
+        )
         if reason != "none":
             self.refusal = regmap.REFUSALS.index(reason)
             raise Refused(f"{name} {mask:#x}: {reason}")
@@ -216,8 +244,10 @@ class GoldenPort(Port):
                 self.done[region] = self.aborted[region] = self.no_end[region] = False
                 self.timed_out[region] = False
             if name in ("RESET", "FLUSH"):
-                for fifo in [*(self.golden.entering[p] for p in self.arch.inputs(region)),
-                             *(self.golden.leaving[p] for p in self.arch.outputs(region))]:
+                for fifo in [
+                    *(self.golden.entering[p] for p in self.arch.inputs(region)),
+                    *(self.golden.leaving[p] for p in self.arch.outputs(region)),
+                ]:
                     fifo.head = fifo.tail.copy()
 
     def _against(self, name: str, region: int) -> str:
@@ -254,8 +284,11 @@ class GoldenPort(Port):
             space = Space(select & 0xFF)
         except ValueError:
             raise Refused(f"no space {select & 0xFF}") from None
-        exists = place in arch.tiles if space in TILE_SPACES \
+        exists = (
+            place in arch.tiles
+            if space in TILE_SPACES
             else place[0] < arch.region_count and place[1] == 0
+        )
         if not exists or row >= depth(space, arch) or word >= words_per_row(space, arch):
             raise Refused(f"no word {word} of {space.name} row {row} at {place}")
         region = arch.region(*place) if space in TILE_SPACES else place[0]
@@ -266,8 +299,9 @@ class GoldenPort(Port):
             raise Refused("the loader is busy")
         width = words_per_row(space, arch)
         at_end = word == width - 1
-        self.registers["WINDOW_ROW"] = row + at_end | (0 if at_end else
-                                                       word + 1 << regmap.WINDOW_WORD_SHIFT)
+        self.registers["WINDOW_ROW"] = row + at_end | (
+            0 if at_end else word + 1 << regmap.WINDOW_WORD_SHIFT
+        )
         if value is None:
             return to_words(self._row(space, place, region, row, shadow), width)[word]
         self.loader.banks[region][1].signature = 0
@@ -277,8 +311,9 @@ class GoldenPort(Port):
         self.loader.write((space, *place), row, from_words(words))
         return 0
 
-    def _row(self, space: Space, place: tuple[int, int], region: int, row: int, shadow: bool
-             ) -> int:
+    def _row(
+        self, space: Space, place: tuple[int, int], region: int, row: int, shadow: bool
+    ) -> int:
         """A row of a bank, or of a half of a data memory."""
         if space is Space.MEMORY:
             if place not in self.golden.memory:

@@ -43,13 +43,20 @@ class Engine(ABC):
         """Take a run of so many cycles into account."""
         self.cycles += cycles
         self.runs += 1
-        self.tiles.update({tile: int(counts.sum())
-                           for tile, counts in result.tile_saturated.items()})
+        self.tiles.update(
+            {tile: int(counts.sum()) for tile, counts in result.tile_saturated.items()}
+        )
         self.counters = {"CYCLES_0": cycles, "ACTIVE_0": cycles}
 
     @abstractmethod
-    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
-            alike: bool) -> dict[int, Stream]:
+    def run(
+        self,
+        image: Image,
+        inputs: Mapping[int, Stream],
+        iterations: int,
+        cycles: Cycles,
+        alike: bool,
+    ) -> dict[int, Stream]:
         """Words of the output streams of a run of so many rounds, by column.
 
         ``inputs``: words of the input streams by column; a word is its data and its block bias in
@@ -63,8 +70,14 @@ class Engine(ABC):
 class GoldenEngine(Engine):
     """The golden model, with rounds that are alike side by side."""
 
-    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
-            alike: bool) -> dict[int, Stream]:
+    def run(
+        self,
+        image: Image,
+        inputs: Mapping[int, Stream],
+        iterations: int,
+        cycles: Cycles,
+        alike: bool,
+    ) -> dict[int, Stream]:
         """``Engine.run``; rounds that are alike are split over up to ``BATCH`` runs side by side.
 
         Raises ``RunError`` if one does not take the cycles that were predicted.
@@ -74,18 +87,23 @@ class GoldenEngine(Engine):
         shares: list[dict[int, Stream]] = [{} for _ in range(batch)]
         for column, words in inputs.items():
             count = len(words) // iterations * each if alike else len(words)
-            words = words + words[:len(words) // iterations] * (each * batch - iterations) \
-                if alike else words
+            words = (
+                words + words[: len(words) // iterations] * (each * batch - iterations)
+                if alike
+                else words
+            )
             for b, share in enumerate(shares):
-                share[column] = words[b * count:(b + 1) * count]
+                share[column] = words[b * count : (b + 1) * count]
         result = GoldenArray(image, batch).run(shares, each, keep_links=False)
         check_cycles(result.cycles, cycles(each))
         self.count(result, cycles(iterations))
         outputs = [result.run_outputs(b) for b in range(batch)]
         joined = {c: [word for out in outputs for word in out[c]] for c in outputs[0]}
         # Rounds beyond the last only fill up the batch.
-        return {c: words[:len(outputs[0][c]) // each * iterations] if alike else words
-                for c, words in joined.items()}
+        return {
+            c: words[: len(outputs[0][c]) // each * iterations] if alike else words
+            for c, words in joined.items()
+        }
 
 
 def check_cycles(got: int, predicted: int) -> None:

@@ -35,15 +35,24 @@ class Lockstep:
     def __init__(self, dut: Any, arch: Architecture, links: np.ndarray, region: int = 0) -> None:
         self.dut, self.arch, self.region = dut, arch, region
         # Links that leave the grid lead nowhere, but for the south edge's.
-        chosen = [(t, i, r, c, link) for t, (r, c) in enumerate(arch.region_tiles(region))
-                  for i, link in enumerate(LINKS)
-                  if (link == "south" or (link == "north" and r > 0) or (link == "west" and c > 0)
-                      or (link == "east" and c < arch.cols - 1))]
-        self.handles = [(r, c, link, getattr(dut, f"link_{r}_{c}_{link}"))
-                        for _, _, r, c, link in chosen]
+        chosen = [
+            (t, i, r, c, link)
+            for t, (r, c) in enumerate(arch.region_tiles(region))
+            for i, link in enumerate(LINKS)
+            if (
+                link == "south"
+                or (link == "north" and r > 0)
+                or (link == "west" and c > 0)
+                or (link == "east" and c < arch.cols - 1)
+            )
+        ]
+        self.handles = [
+            (r, c, link, getattr(dut, f"link_{r}_{c}_{link}")) for _, _, r, c, link in chosen
+        ]
         width = arch.data_bits + 9  # lanes, bias, valid
-        self.expected = [[f"{link_bits(cycle[t, i]):0{width}b}" for t, i, *_ in chosen]
-                         for cycle in links]
+        self.expected = [
+            [f"{link_bits(cycle[t, i]):0{width}b}" for t, i, *_ in chosen] for cycle in links
+        ]
         self.cycle = self.run_cycles = 0
         self.first: dict | None = None
 
@@ -56,14 +65,19 @@ class Lockstep:
             if not int(dut.region_step.value) & bit:
                 continue
             if self.first is None and self.cycle < len(self.expected):
-                for (r, c, link, handle), want in zip(self.handles, self.expected[self.cycle],
-                                                      strict=True):
+                for (r, c, link, handle), want in zip(
+                    self.handles, self.expected[self.cycle], strict=True
+                ):
                     got = str(handle.value)  # costs less than its integer or its bits
                     if got != want:
                         known = set(got) <= {"0", "1"}
-                        self.first = {"cycle": self.cycle, "tile": [r, c], "link": link,
-                                      "expected": f"{int(want, 2):#x}",
-                                      "got": f"{int(got, 2):#x}" if known else got}
+                        self.first = {
+                            "cycle": self.cycle,
+                            "tile": [r, c],
+                            "link": link,
+                            "expected": f"{int(want, 2):#x}",
+                            "got": f"{int(got, 2):#x}" if known else got,
+                        }
                         break
             self.cycle += 1
 
@@ -82,8 +96,10 @@ async def run_program(dut: Any) -> None:
     job = json.loads((job_directory / "job.json").read_text())
     arch = from_parameters(job["arch"])
     with np.load(job_directory / "inputs.npz") as stored:
-        inputs = {int(c): [(from_words(data), int(bias)) for *data, bias in stored[c].tolist()]
-                  for c in stored.files}
+        inputs = {
+            int(c): [(from_words(data), int(bias)) for *data, bias in stored[c].tolist()]
+            for c in stored.files
+        }
     # An unexpected output word on another stream shows as a difference on its link.
     expected = dict(enumerate(job["expected_words"]))
     used = [c for c, count in expected.items() if count]
@@ -119,9 +135,15 @@ async def run_program(dut: Any) -> None:
 
     counters = await driver.counters()
     counters["CONFIG_WORDS"] = await driver.read("CONFIG_WORDS")
-    (job_directory / "result.json").write_text(json.dumps({
-        "done": state.done, "counters": counters,
-        "difference": lockstep.first, "compared_cycles": lockstep.cycle,
-        "run_cycles": lockstep.run_cycles,
-        "outputs": [[[f"{data:x}", bias] for data, bias in outputs[c]] for c in outputs],
-    }))
+    (job_directory / "result.json").write_text(
+        json.dumps(
+            {
+                "done": state.done,
+                "counters": counters,
+                "difference": lockstep.first,
+                "compared_cycles": lockstep.cycle,
+                "run_cycles": lockstep.run_cycles,
+                "outputs": [[[f"{data:x}", bias] for data, bias in outputs[c]] for c in outputs],
+            }
+        )
+    )

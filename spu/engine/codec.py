@@ -28,21 +28,27 @@ def encode_inputs(x: NDArray, report: Mapping, arch: Architecture) -> dict[int, 
     codes, beta = model.reblock(values.reshape(len(x), -1, fmt.block), fmt)
     words = words_of(codes.reshape(len(x), -1, arch.codes_per_word(fmt)), fmt)
     per_block = arch.words_per_block(fmt)
-    return {int(c): [(int.from_bytes(words[n, w].tobytes(), "little"),
-                      int(beta[n, w // per_block]) & 0xFF)
-                     for n in range(len(x)) for w in order]
-            for c, order in io["input_words"].items()}
+    return {
+        int(c): [
+            (int.from_bytes(words[n, w].tobytes(), "little"), int(beta[n, w // per_block]) & 0xFF)
+            for n in range(len(x))
+            for w in order
+        ]
+        for c, order in io["input_words"].items()
+    }
 
 
-def decode_outputs(outputs: Mapping[int, Stream], report: Mapping, arch: Architecture
-                   ) -> NDArray[np.float64]:
+def decode_outputs(
+    outputs: Mapping[int, Stream], report: Mapping, arch: Architecture
+) -> NDArray[np.float64]:
     """Output vectors ``(n, outputs)``, float64, from the words of the south streams by column."""
     codes = output_codes(outputs, report, arch)
     return model.decode16(codes, report["io"]["output_tensor_bias"])
 
 
-def output_codes(outputs: Mapping[int, Stream], report: Mapping, arch: Architecture
-                 ) -> NDArray[np.uint16]:
+def output_codes(
+    outputs: Mapping[int, Stream], report: Mapping, arch: Architecture
+) -> NDArray[np.uint16]:
     """PAL16 codes ``(n, outputs)`` from the words of the south streams by column.
 
     ``n`` is the number of vectors that every stream has all words of.
@@ -52,16 +58,17 @@ def output_codes(outputs: Mapping[int, Stream], report: Mapping, arch: Architect
     padded = -(-io["outputs"] // arch.columns) * arch.columns
     codes = np.zeros((count, padded + arch.lanes16), np.uint16)
     for c, order in io["output_words"].items():
-        data = from_integers(outputs[int(c)][:count * len(order)], arch)
+        data = from_integers(outputs[int(c)][: count * len(order)], arch)
         lanes = data.reshape(count, len(order), data.shape[-1])
         for i, (group, word) in enumerate(order):
             first = group * arch.columns + word * arch.drain_lanes
-            codes[:, first:first + arch.drain_lanes] = lanes[:, i, :arch.drain_lanes]
-    return codes[:, :io["outputs"]]
+            codes[:, first : first + arch.drain_lanes] = lanes[:, i, : arch.drain_lanes]
+    return codes[:, : io["outputs"]]
 
 
-def saturated_layers(tiles: Mapping[Tile, int | NDArray[np.int64]], report: Mapping
-                     ) -> dict[str, int]:
+def saturated_layers(
+    tiles: Mapping[Tile, int | NDArray[np.int64]], report: Mapping
+) -> dict[str, int]:
     """Saturated elements by layer, from those of the tiles that work for it.
 
     Tiles that work for several layers have their names together; others are called by their place.
@@ -69,8 +76,11 @@ def saturated_layers(tiles: Mapping[Tile, int | NDArray[np.int64]], report: Mapp
     out: dict[str, int] = {}
     for tile, counts in tiles.items():
         if count := int(np.sum(counts)):
-            names = [layer["name"] for layer in report["layers"]
-                     if list(tile) in layer["engines"] + layer["homes"]]
+            names = [
+                layer["name"]
+                for layer in report["layers"]
+                if list(tile) in layer["engines"] + layer["homes"]
+            ]
             name = ", ".join(names) or f"tile {tile[0]},{tile[1]}"
             out[name] = out.get(name, 0) + count
     return out

@@ -23,17 +23,29 @@ MANY = 20_000
 
 def run(
     directory: Annotated[Path, typer.Argument(help="Directory that spu compile wrote.")],
-    inputs: Annotated[Path, typer.Option("--input", help="Input vectors, (n, inputs), .npy; or all "
-                                           "inputs by name, .npz.")],
+    inputs: Annotated[
+        Path,
+        typer.Option(
+            "--input", help="Input vectors, (n, inputs), .npy; or all inputs by name, .npz."
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--output", help="Outputs, .npy or .npz.")],
-    engine: Annotated[EngineName, typer.Option(help="What executes the program.")] =
-        EngineName.golden,
+    engine: Annotated[
+        EngineName, typer.Option(help="What executes the program.")
+    ] = EngineName.golden,
     stats: Annotated[Path | None, typer.Option("--json", help="Counters as JSON.")] = None,
-    sim: Annotated[SimName, typer.Option(help="Simulator of the RTL engine.")] =
-        SimName["verilator"],
-    strict: Annotated[bool, typer.Option("--strict", help="A failed check (exit code 1) if "
-                                         "limits of range, not rounding, cost elements; outputs "
-                                         "are written.")] = False,
+    sim: Annotated[SimName, typer.Option(help="Simulator of the RTL engine.")] = SimName[
+        "verilator"
+    ],
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="A failed check (exit code 1) if "
+            "limits of range, not rounding, cost elements; outputs "
+            "are written.",
+        ),
+    ] = False,
 ) -> None:
     """Run a compiled program on input vectors.
 
@@ -52,9 +64,14 @@ def run(
         check_file(stats)
         if stats.resolve() == out.resolve():
             raise BadInput(f"{out}: outputs and counters need a file each")
-    check_kept((out, *([stats] if stats else [])), (
-        inputs, *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
-        *(directory / PROGRAMS).glob("*.spub")))
+    check_kept(
+        (out, *([stats] if stats else [])),
+        (
+            inputs,
+            *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
+            *(directory / PROGRAMS).glob("*.spub"),
+        ),
+    )
     if not (directory / REPORT).exists():
         found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
         raise BadInput(f"{directory}: {found}; spu run takes what spu compile wrote")
@@ -87,19 +104,28 @@ def _run(package: Any, engine: Any, path: Path, taken: Any, out: Path, stats: Pa
 
     with working("running") as note:
         try:
-            results = run_package(package, engine, taken,
-                                  lambda done, total: note(f"step {done} of {total}"))
+            results = run_package(
+                package, engine, taken, lambda done, total: note(f"step {done} of {total}")
+            )
         except InputError as error:
             raise BadInput(f"{path}: {error}") from None
     files = {out: arrays_writer(out, results)}
     if stats:
-        text = json.dumps({
-            **({"vectors": len(next(iter(results.values())))}
-               if isinstance(package, Pipeline) else {}),
-            "engine": type(engine).__name__.removesuffix("Engine").lower(),
-            "cycles": engine.cycles, "runs": engine.runs,
-            "saturated": {node_name(label): count for label, count in engine.nodes.items()},
-            **(engine.counters if engine.runs == 1 else {})}, indent=1)
+        text = json.dumps(
+            {
+                **(
+                    {"vectors": len(next(iter(results.values())))}
+                    if isinstance(package, Pipeline)
+                    else {}
+                ),
+                "engine": type(engine).__name__.removesuffix("Engine").lower(),
+                "cycles": engine.cycles,
+                "runs": engine.runs,
+                "saturated": {node_name(label): count for label, count in engine.nodes.items()},
+                **(engine.counters if engine.runs == 1 else {}),
+            },
+            indent=1,
+        )
         files[stats] = lambda sink: sink.write(text.encode() + b"\n")
     replace_files(files)
     shapes = ", ".join(f"{name} {values.shape}" for name, values in results.items())

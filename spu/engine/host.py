@@ -31,9 +31,12 @@ MOST_OFFSET = (1 << OFFSET_BITS - 1) - 1
 LEAST_BIAS = -1 << 15
 
 
-def run(compiled: Package, engine: Engine, inputs: Mapping[str, NDArray],
-        progress: Callable[[int, int], None] = lambda done, total: None
-        ) -> dict[str, NDArray[np.float64]]:
+def run(
+    compiled: Package,
+    engine: Engine,
+    inputs: Mapping[str, NDArray],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, NDArray[np.float64]]:
     """Outputs by name for inputs by name, float64 of the shapes of the program.
 
     Elements that are not what the model means, as masks or small constants were moved, count as
@@ -56,6 +59,7 @@ def run(compiled: Package, engine: Engine, inputs: Mapping[str, NDArray],
         least = np.nanmin(host.values(i), initial=0.0)
         if least < 0:
             raise InputError(f"{program.nonnegative[i]}, must not be negative: it is {least:g}")
+
     for i in program.inputs.values():
         look(i)
     for i, step in enumerate(program.steps):
@@ -67,8 +71,7 @@ def run(compiled: Package, engine: Engine, inputs: Mapping[str, NDArray],
             if needed.get(s) == i:
                 host.codes.pop(s, None)
                 meaning.pairs.pop(s, None)
-    return {name: host.values(i).reshape(program.shape(i))
-            for name, i in program.outputs.items()}
+    return {name: host.values(i).reshape(program.shape(i)) for name, i in program.outputs.items()}
 
 
 def _last_uses(program: Program) -> dict[int, int]:
@@ -109,8 +112,9 @@ class _Host:
             fill = int(constant_codes(step.fill, self.compiled.ranges.tensors[step.out]))
             self.codes[step.out] = gathered(step, sources, fill)
         elif isinstance(step, Map):
-            self.codes[step.out] = self._kernel(
-                self.compiled.work(i), sources, label).reshape(shape)
+            self.codes[step.out] = self._kernel(self.compiled.work(i), sources, label).reshape(
+                shape
+            )
         else:
             self.codes[step.out] = self._product(i, step, *sources)
 
@@ -129,25 +133,32 @@ class _Host:
             timed.setdefault(column, []).append((time, self._words(source, iterations, lanes)))
         outputs = self._in_runs(
             self.images[work],
-            {c: interleaved(parts, kernel.ii) for c, parts in timed.items()}, iterations,
-            kernel.cycles)
+            {c: interleaved(parts, kernel.ii) for c, parts in timed.items()},
+            iterations,
+            kernel.cycles,
+        )
         if self.engine.saturated > before:
             every, nodes = saturated(work, sources)
             if not every:
-                raise RunError(f"{label}: tiles counted {self.engine.saturated - before} "
-                                      "saturated elements, the kernel has none")
+                raise RunError(
+                    f"{label}: tiles counted {self.engine.saturated - before} "
+                    "saturated elements, the kernel has none"
+                )
             self.engine.nodes.update({name or label: n for name, n in nodes.items()})
         words = outputs[kernel.out[0]][:iterations]
         return w.lanes(w.from_integers(words, self.arch)).ravel()[:count]
 
-    def _in_runs(self, image: Image, inputs: Mapping[int, Stream], rounds: int, cycles: Cycles
-                 ) -> dict[int, Stream]:
+    def _in_runs(
+        self, image: Image, inputs: Mapping[int, Stream], rounds: int, cycles: Cycles
+    ) -> dict[int, Stream]:
         """Rounds that are alike, in as many runs as the host's register asks for."""
         out: dict[int, Stream] = {c: [] for c in range(self.arch.cols)}
         for first in range(0, rounds, MOST_ROUNDS):
             count = min(MOST_ROUNDS, rounds - first)
-            part = {c: words[len(words) // rounds * first:len(words) // rounds * (first + count)]
-                    for c, words in inputs.items()}
+            part = {
+                c: words[len(words) // rounds * first : len(words) // rounds * (first + count)]
+                for c, words in inputs.items()
+            }
             for c, words in self.engine.run(image, part, count, cycles, True).items():
                 out[c] += words
         return out
@@ -157,7 +168,7 @@ class _Host:
         nothing becomes that does not become of it elsewhere."""
         padded = np.zeros((count, self.arch.lanes16), "<u2")
         flat = np.full(count * used, codes.flat[0] if codes.size else 0, np.uint16)
-        flat[:codes.size] = codes.ravel()
+        flat[: codes.size] = codes.ravel()
         padded[:, :used] = flat.reshape(count, used)
         return [(int.from_bytes(row.tobytes(), "little"), 0) for row in padded]
 
@@ -172,28 +183,38 @@ class _Host:
             found = [weight_blocks(matrix, fmt) for matrix in values]
         else:
             codes, beta = self._blocks(b.transpose(0, 2, 1), fmt)
-            found = [(c, *lifted(each, compiled.bias(step.b)))
-                     for c, each in zip(codes, beta, strict=True)]
+            found = [
+                (c, *lifted(each, compiled.bias(step.b)))
+                for c, each in zip(codes, beta, strict=True)
+            ]
         shape = program.shape(step.out)
         pieces = compiled.pieces[i]
         parts = {d: k for k, d in enumerate(dict.fromkeys(p.depth for p in pieces))}
         out, before = np.zeros((len(parts), *shape), np.uint16), self.engine.saturated
         label = program.label(step)
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
-            beta, t_x = (x_beta[batch], compiled.bias(step.a)) if compiled.ranges.fixed else \
-                lifted(x_beta[batch], compiled.bias(step.a), out_bias - t_weight - MOST_OFFSET)
+            beta, t_x = (
+                (x_beta[batch], compiled.bias(step.a))
+                if compiled.ranges.fixed
+                else lifted(x_beta[batch], compiled.bias(step.a), out_bias - t_weight - MOST_OFFSET)
+            )
             for piece in pieces:
                 blocks = slice(piece.depth.start // BLOCK, -(-piece.depth.stop // BLOCK))
                 taken = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
                 columns = slice(piece.outputs.start, piece.outputs.stop)
                 rows = slice(piece.rows.start, piece.rows.stop)
                 try:
-                    plan = self._weights(piece.plan, w_codes[columns, taken],
-                                         w_beta[columns, blocks], out_bias - t_x - t_weight)
+                    plan = self._weights(
+                        piece.plan,
+                        w_codes[columns, taken],
+                        w_beta[columns, blocks],
+                        out_bias - t_x - t_weight,
+                    )
                 except UserError as error:
                     raise InputError(f"{label}: {error}") from None
                 out[parts[piece.depth], batch, rows, columns] = self._multiply(
-                    plan, x_codes[batch][rows, taken], beta[rows, blocks])
+                    plan, x_codes[batch][rows, taken], beta[rows, blocks]
+                )
         if count := self.engine.saturated - before:
             self.engine.nodes[label] += count
         left = list(out)
@@ -210,8 +231,9 @@ class _Host:
     def _multiply(self, plan: Gemm, codes: NDArray, beta: NDArray) -> NDArray[np.uint16]:
         assert plan.image is not None
         filled = _filled(codes, beta, (len(codes), plan.weight_shape[1]))
-        outputs = self.engine.run(plan.image, code_streams(plan, *filled), plan.rounds,
-                                  lambda _: plan.cycles, False)
+        outputs = self.engine.run(
+            plan.image, code_streams(plan, *filled), plan.rounds, lambda _: plan.cycles, False
+        )
         return result_codes(plan, outputs)
 
     def _blocks(self, codes: NDArray, fmt: Format) -> tuple[NDArray, NDArray]:
@@ -221,19 +243,23 @@ class _Host:
         blocks = padded.reshape(-1, BLOCK)
         streams, iterations = len(plan.columns), -(-len(blocks) // len(plan.columns))
         full = np.zeros((iterations * streams, BLOCK), np.uint16)
-        full[:len(blocks)] = blocks
-        inputs = {c: self._words(full[k::streams], iterations * arch.pushes_per_block,
-                                 arch.drain_lanes) for k, c in enumerate(plan.columns)}
+        full[: len(blocks)] = blocks
+        inputs = {
+            c: self._words(full[k::streams], iterations * arch.pushes_per_block, arch.drain_lanes)
+            for k, c in enumerate(plan.columns)
+        }
         outputs = self._in_runs(plan.image, inputs, iterations, plan.cycles)
         out = np.zeros((iterations * streams, BLOCK), np.uint8)
         beta = np.zeros(iterations * streams, np.int64)
         for k, c in enumerate(plan.columns):
             per_block = arch.words_per_block(plan.fmt)
-            words = w.from_integers(outputs[c][:iterations * per_block], arch)
+            words = w.from_integers(outputs[c][: iterations * per_block], arch)
             out[k::streams] = codes_of(words, plan.fmt).reshape(iterations, BLOCK)
             beta[k::streams] = w.bias(words)[::per_block]
-        return (out[:len(blocks)].reshape(padded.shape),
-                beta[:len(blocks)].reshape(*padded.shape[:-1], -1))
+        return (
+            out[: len(blocks)].reshape(padded.shape),
+            beta[: len(blocks)].reshape(*padded.shape[:-1], -1),
+        )
 
 
 def _check_nan(a: NDArray, b: NDArray, out: NDArray, label: str) -> None:
@@ -242,15 +268,19 @@ def _check_nan(a: NDArray, b: NDArray, out: NDArray, label: str) -> None:
     columns = model.is_nan(b, PAL16).any(axis=1, keepdims=True)
     lost = (rows | columns) & ~model.is_nan(out, PAL16)
     if lost.any():
-        raise InputError(f"{label}: {int(lost.sum())} results should be NaN, of operands that are; "
-                         "beside a block of zeros, or in a format without NaN, they are numbers")
+        raise InputError(
+            f"{label}: {int(lost.sum())} results should be NaN, of operands that are; "
+            "beside a block of zeros, or in a format without NaN, they are numbers"
+        )
 
 
 def _filled(codes: NDArray, beta: NDArray, shape: tuple[int, int]) -> tuple[NDArray, NDArray]:
     """Rows of blocks, with rows and blocks of zeros up to a shape (rows, codes)."""
     rows, depth = shape[0] - codes.shape[0], shape[1] - codes.shape[1]
-    return (np.pad(codes, ((0, rows), (0, depth))),
-            np.pad(beta, ((0, rows), (0, depth // BLOCK)), constant_values=model.ZERO_BLOCK))
+    return (
+        np.pad(codes, ((0, rows), (0, depth))),
+        np.pad(beta, ((0, rows), (0, depth // BLOCK)), constant_values=model.ZERO_BLOCK),
+    )
 
 
 def lifted(beta: NDArray, bias: int, lowest: int = LEAST_BIAS) -> tuple[NDArray, int]:

@@ -64,22 +64,33 @@ class Meaning:
         step, label = program.steps[i], program.label(program.steps[i])
         before = {s: self.pairs[s] for s in step.sources if s in self.pairs}
         original = ranges.meant.get(i, step)
-        meant = self._made(i, original, [before[s].meant if s in before else values(s)
-                                         for s in original.sources], False)
-        moved = self._made(i, step, [before[s].moved if s in before else values(s)
-                                     for s in step.sources], True)
+        meant = self._made(
+            i,
+            original,
+            [before[s].meant if s in before else values(s) for s in original.sources],
+            False,
+        )
+        moved = self._made(
+            i, step, [before[s].moved if s in before else values(s) for s in step.sources], True
+        )
         if isinstance(step, Product):
             moved = underflowed(moved, self.compiled.bias(step.out))
-            moved = np.where(lost_accuracy(self.compiled, i, values(step.a), values(step.b)),
-                             values(step.out), moved)
+            moved = np.where(
+                lost_accuracy(self.compiled, i, values(step.a), values(step.b)),
+                values(step.out),
+                moved,
+            )
         lost: Counter[str] = Counter()
         if not np.array_equal(meant, moved, equal_nan=True):
             bias = self.compiled.bias(step.out)
             most = untold(meant, least_magnitude(bias))
             if isinstance(step, Map):
                 # What is far from what is meant is rounded there: a row of nothing but masks.
-                moved = np.where(_near(meant, moved, most), moved,
-                                 model.decode16(model.encode16(moved, bias), bias))
+                moved = np.where(
+                    _near(meant, moved, most),
+                    moved,
+                    model.decode16(model.encode16(moved, bias), bias),
+                )
             node, exact = next((p.node for p in before.values() if p.node), ""), (FIXED, FIXED)
             if not _near(meant, moved, most).all() and ranges.masks.get(step.out, exact) == exact:
                 node = node or label
@@ -107,13 +118,17 @@ class Meaning:
                 return sources[0] @ sources[1]
         biases = self.compiled.source_biases(i)
         if held:
-            sources = [x if self.compiled.program.tensors[s].constant is None
-                       else held_constant(x, bias)
-                       for s, x, bias in zip(step.sources, sources, biases, strict=True)]
+            sources = [
+                x if self.compiled.program.tensors[s].constant is None else held_constant(x, bias)
+                for s, x, bias in zip(step.sources, sources, biases, strict=True)
+            ]
         if isinstance(step, Layout):
             fill = np.array(step.fill)
-            return gathered(step, sources, float(
-                held_constant(fill, self.compiled.bias(step.out)) if held else fill))
+            return gathered(
+                step,
+                sources,
+                float(held_constant(fill, self.compiled.bias(step.out)) if held else fill),
+            )
         shape, (_, numbers) = self.compiled.program.shape(step.out), self.compiled.work(i)
         own = dict(zip(step.expression.steps(), numbers, strict=True)) if held else None
         made = evaluate(step.expression, [s.reshape(shape) for s in sources], own)
@@ -123,8 +138,11 @@ class Meaning:
 def _near(meant: Values, moved: Values, most: Values) -> NDArray[np.bool_]:
     """Which values are as the model means them, but for so much."""
     with np.errstate(invalid="ignore"):
-        return ((meant == moved) | (np.isnan(meant) & np.isnan(moved))
-                | (np.isfinite(meant) & (np.abs(meant - moved) <= most)))
+        return (
+            (meant == moved)
+            | (np.isnan(meant) & np.isnan(moved))
+            | (np.isfinite(meant) & (np.abs(meant - moved) <= most))
+        )
 
 
 def _share(pair: Pair, taken: NDArray[np.bool_]) -> float:

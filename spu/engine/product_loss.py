@@ -24,7 +24,7 @@ UNIT = 2.0 ** -float(tables.octaves_below(MATRIX_DOT))
 #: Units of the accumulator that a block loses on average, as it cuts off.
 CUT_OFF = 0.5
 #: Half of the least product, of the tops of two blocks.
-LEAST_PRODUCT = 2.0 ** -MATRIX_DOT.product_bits
+LEAST_PRODUCT = 2.0**-MATRIX_DOT.product_bits
 
 Values = NDArray[np.float64]
 
@@ -50,14 +50,21 @@ def lost_accuracy(compiled: Package, i: int, a: Values, b: Values) -> NDArray[np
         x = x._replace(top=np.full_like(x.top, 2.0 ** (biases[0] / BIAS_PER_OCTAVE)))
     near = half_gap(np.ones(()), fmt)
     by_format = _products(x.off**2 + (near * x.free) ** 2, y.free**2) + _products(
-        x.free**2, y.off**2 + (near * y.free) ** 2)
-    by_limits = UNIT * CUT_OFF * (x.top * y.top)[:, None, None] * _products(
-        (x.tops > 0).astype(float), (y.tops > 0).astype(float))
+        x.free**2, y.off**2 + (near * y.free) ** 2
+    )
+    by_limits = (
+        UNIT
+        * CUT_OFF
+        * (x.top * y.top)[:, None, None]
+        * _products((x.tops > 0).astype(float), (y.tops > 0).astype(float))
+    )
     if x.limited is not x.free or y.limited is not y.free:
         by_limits += np.abs(_products(x.limited, y.limited) - _products(x.free, y.free))
     least = LEAST_PRODUCT**2 / BLOCK * _products(x.filled * x.tops**2, y.filled * y.tops**2)
-    rows, columns = (least.sum(axis=axis, keepdims=True) > by_format.sum(axis=axis, keepdims=True)
-                     for axis in (2, 1))
+    rows, columns = (
+        least.sum(axis=axis, keepdims=True) > by_format.sum(axis=axis, keepdims=True)
+        for axis in (2, 1)
+    )
     # A column of one row is no more than an element.
     by_limits += np.where(rows | columns & (least.shape[1] > 1), np.sqrt(least), 0.0)
     return (by_limits**2 > by_format) & (by_limits > near * np.abs(a @ b))
@@ -97,8 +104,12 @@ def _blocked(rows: Values, fmt: Format, bias: int, known: bool) -> _Blocks:
         own = np.full(batch, bias)
     used = beta != model.ZERO_BLOCK
     tops = np.where(used, 2.0 ** ((own[:, None, None] + beta) / BIAS_PER_OCTAVE), 0.0)
-    limited = np.stack([model.decode_blocks(c, b[..., None], t, fmt)
-                        for c, b, t in zip(codes, beta, own, strict=True)])
+    limited = np.stack(
+        [
+            model.decode_blocks(c, b[..., None], t, fmt)
+            for c, b, t in zip(codes, beta, own, strict=True)
+        ]
+    )
     free, least = limited, used & (beta == fmt.beta_min)
     if least.any():
         free = limited.copy()
@@ -106,10 +117,17 @@ def _blocked(rows: Values, fmt: Format, bias: int, known: bool) -> _Blocks:
 
     def joined(values: Values) -> Values:
         return values.reshape(padded.shape)[:, :, :depth]
+
     held = joined(limited)
     wanted = held if free is limited else joined(free)
-    return _Blocks(held, wanted, wanted - rows, (limited != 0).sum(axis=3), tops,
-                   tops.max(axis=(1, 2), initial=0.0))
+    return _Blocks(
+        held,
+        wanted,
+        wanted - rows,
+        (limited != 0).sum(axis=3),
+        tops,
+        tops.max(axis=(1, 2), initial=0.0),
+    )
 
 
 def _moved(blocks: Values, fmt: Format, bias: int, known: bool) -> Values:
@@ -118,8 +136,11 @@ def _moved(blocks: Values, fmt: Format, bias: int, known: bool) -> Values:
     most = np.abs(blocks).max(axis=1, keepdims=True, initial=0.0)
     octaves = (bias - model.bias_for(np.where(most > 0, most, 1.0))) // BIAS_PER_OCTAVE - 1
     moved = np.ldexp(blocks, octaves)
-    codes, beta = model.encode_blocks(moved, fmt, bias)[:2] if known else \
-        model.reblock(model.encode16(moved, bias), fmt)
+    codes, beta = (
+        model.encode_blocks(moved, fmt, bias)[:2]
+        if known
+        else model.reblock(model.encode16(moved, bias), fmt)
+    )
     return np.ldexp(model.decode_blocks(codes, beta.reshape(-1, 1), bias, fmt), -octaves)
 
 

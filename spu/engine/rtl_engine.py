@@ -34,8 +34,14 @@ class RtlEngine(Engine):
     def _build(self) -> Build:
         return build_rtl(self.arch, self.sim, effort=self.effort)
 
-    def run(self, image: Image, inputs: Mapping[int, Stream], iterations: int, cycles: Cycles,
-            alike: bool) -> dict[int, Stream]:
+    def run(
+        self,
+        image: Image,
+        inputs: Mapping[int, Stream],
+        iterations: int,
+        cycles: Cycles,
+        alike: bool,
+    ) -> dict[int, Stream]:
         """``Engine.run`` in the simulator; the golden model runs beside it.
 
         Raises ``RunError`` for other cycles than were predicted, ``rtl.tools.SimulationError``
@@ -43,8 +49,16 @@ class RtlEngine(Engine):
         """
         golden: Result = GoldenArray(image).run(inputs, iterations)
         check_cycles(golden.cycles, cycles(iterations))
-        rtl = run_same(self._build, self.arch, bitstream.encode(image), golden, inputs, iterations,
-                       self.work, self.stall_share)
+        rtl = run_same(
+            self._build,
+            self.arch,
+            bitstream.encode(image),
+            golden,
+            inputs,
+            iterations,
+            self.work,
+            self.stall_share,
+        )
         self.count(golden, golden.cycles)
         self.counters = rtl.counters
         return rtl.outputs

@@ -46,8 +46,7 @@ class RtlResult:
     @property
     def saturated(self) -> int:
         """Elements above the top of PAL16, in all tiles."""
-        return sum(count for name, count in self.counters.items()
-                   if name.startswith("SATURATED_"))
+        return sum(count for name, count in self.counters.items() if name.startswith("SATURATED_"))
 
 
 def rtl_text(arch: Architecture) -> str:
@@ -68,8 +67,13 @@ def rtl_text(arch: Architecture) -> str:
     return path.read_text()
 
 
-def check_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
-              verilog: str | None = None, effort: int = simulator.SHORT) -> None:
+def check_rtl(
+    arch: Architecture,
+    sim: str = "verilator",
+    waves: bool = False,
+    verilog: str | None = None,
+    effort: int = simulator.SHORT,
+) -> None:
     """Raise ``MissingTool`` or ``OSError`` if ``build_rtl`` cannot work here; before any work."""
     for name in ("rtl", "sim-cache"):
         check_directory(BUILD / name)
@@ -79,9 +83,12 @@ def check_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
         if not any((BUILD / "sim-cache").glob(f"{sim}-spu-*")):
             raise
         text = verilog if verilog is not None else rtl_text(arch)
-        if sim != "verilator" or not simulator.place(
-                text, "spu", BUILD / "sim-cache", sim, waves, emit.tile_modules(arch),
-                effort).exists():
+        if (
+            sim != "verilator"
+            or not simulator.place(
+                text, "spu", BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), effort
+            ).exists()
+        ):
             raise
 
 
@@ -93,21 +100,41 @@ def workplace() -> Iterator[Path]:
         yield Path(name)
 
 
-def build_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False,
-              verilog: str | None = None, effort: int = simulator.SHORT) -> simulator.Build:
+def build_rtl(
+    arch: Architecture,
+    sim: str = "verilator",
+    waves: bool = False,
+    verilog: str | None = None,
+    effort: int = simulator.SHORT,
+) -> simulator.Build:
     """Simulator of an array, or of other Verilog with the same ports and modules.
 
     ``sim``: ``"verilator"`` or ``"icarus"``; ``effort``: see ``rtl.simulator.build``, whose errors
     it raises.
     """
-    return simulator.build(verilog if verilog is not None else rtl_text(arch), "spu",
-                           BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), effort)
+    return simulator.build(
+        verilog if verilog is not None else rtl_text(arch),
+        "spu",
+        BUILD / "sim-cache",
+        sim,
+        waves,
+        emit.tile_modules(arch),
+        effort,
+    )
 
 
-def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,
-            inputs: Mapping[int, Stream], iterations: int, work: Path,
-            stall_share: float = 0.0, seed: int = 0,
-            progress: Callable[[int, int], None] = lambda seen, total: None) -> RtlResult:
+def run_rtl(
+    build: simulator.Build,
+    arch: Architecture,
+    content: bytes,
+    golden: Result,
+    inputs: Mapping[int, Stream],
+    iterations: int,
+    work: Path,
+    stall_share: float = 0.0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda seen, total: None,
+) -> RtlResult:
     """Run ``iterations`` of a program file on an array of one region.
 
     ``golden`` tells how many words and cycles to expect, and every word on every link.
@@ -118,33 +145,67 @@ def run_rtl(build: simulator.Build, arch: Architecture, content: bytes, golden: 
     for name in ("result.json", "progress"):
         (work / name).unlink(missing_ok=True)
     (work / "program.spub").write_bytes(content)
-    (work / "job.json").write_text(json.dumps({
-        "arch": asdict(arch), "iterations": iterations, "stall_share": stall_share, "seed": seed,
-        "expected_words": [len(golden.outputs[c]) for c in range(arch.cols)]}))
+    (work / "job.json").write_text(
+        json.dumps(
+            {
+                "arch": asdict(arch),
+                "iterations": iterations,
+                "stall_share": stall_share,
+                "seed": seed,
+                "expected_words": [len(golden.outputs[c]) for c in range(arch.cols)],
+            }
+        )
+    )
     words = arch.data_bits // 32
-    np.savez(work / "inputs.npz", **{  # type: ignore[arg-type]
-        str(c): np.array([[*to_words(data, words), bias] for data, bias in stream], np.uint32)
-        for c, stream in inputs.items() if stream})
+    np.savez(
+        work / "inputs.npz",
+        **{  # type: ignore[arg-type]
+            str(c): np.array([[*to_words(data, words), bias] for data, bias in stream], np.uint32)
+            for c, stream in inputs.items()
+            if stream
+        },
+    )
     np.save(work / "links.npy", golden.links[0][..., 0, :])
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(work / "progress", stop, progress), daemon=True)
     watcher.start()
     try:
-        build.run("spu.engine.bench", work, expected=1, seed=seed,
-                  environment={"SPU_JOB": str(work.resolve())})
+        build.run(
+            "spu.engine.bench",
+            work,
+            expected=1,
+            seed=seed,
+            environment={"SPU_JOB": str(work.resolve())},
+        )
     finally:
         stop.set()
         watcher.join()
     result = json.loads((work / "result.json").read_text())
-    outputs = {c: [(int(data, 16), bias) for data, bias in words]
-               for c, words in enumerate(result["outputs"])}
-    return RtlResult(outputs, result["counters"], result["done"], result["difference"],
-                     result["compared_cycles"], result["run_cycles"])
+    outputs = {
+        c: [(int(data, 16), bias) for data, bias in words]
+        for c, words in enumerate(result["outputs"])
+    }
+    return RtlResult(
+        outputs,
+        result["counters"],
+        result["done"],
+        result["difference"],
+        result["compared_cycles"],
+        result["run_cycles"],
+    )
 
 
-def run_same(build: simulator.Build, arch: Architecture, content: bytes, golden: Result,
-             inputs: Mapping[int, Stream], iterations: int, work: Path, stall_share: float = 0.0,
-             seed: int = 0) -> RtlResult:
+def run_same(
+    build: simulator.Build,
+    arch: Architecture,
+    content: bytes,
+    golden: Result,
+    inputs: Mapping[int, Stream],
+    iterations: int,
+    work: Path,
+    stall_share: float = 0.0,
+    seed: int = 0,
+) -> RtlResult:
     """``run_rtl``; raises ``SimulationError`` where RTL and golden model differ.
 
     In a word of a link or of an output stream, in the cycles executed, or in what a tile counted

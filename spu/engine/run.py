@@ -13,9 +13,12 @@ from spu.engine import codec, host
 from spu.engine.array import Engine
 
 
-def run(package: Package | Pipeline, engine: Engine, given: Mapping[str, NDArray],
-        progress: Callable[[int, int], None] = lambda done, total: None
-        ) -> dict[str, NDArray[np.float64]]:
+def run(
+    package: Package | Pipeline,
+    engine: Engine,
+    given: Mapping[str, NDArray],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, NDArray[np.float64]]:
     """Outputs by name; ``engine`` counts cycles, runs and saturated elements.
 
     ``given``: of a ``Package``, inputs of the shapes of its program; of a ``Pipeline``, vectors
@@ -30,9 +33,11 @@ def run(package: Package | Pipeline, engine: Engine, given: Mapping[str, NDArray
     rtl.tools.SimulationError: of RTL, a word or a cycle that is not that of the golden model.
     """
     if engine.arch.hash != package.arch.hash:
-        raise UserError(f"the model is for an array {package.arch.name!r} of hash "
-                        f"{package.arch.hash:#010x}, the engine has {engine.arch.name!r} of hash "
-                        f"{engine.arch.hash:#010x}")
+        raise UserError(
+            f"the model is for an array {package.arch.name!r} of hash "
+            f"{package.arch.hash:#010x}, the engine has {engine.arch.name!r} of hash "
+            f"{engine.arch.hash:#010x}"
+        )
     taken = inputs.checked(package, given)
     if isinstance(package, Package):
         return host.run(package, engine, taken, progress)

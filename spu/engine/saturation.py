@@ -33,9 +33,14 @@ def saturated(work: Work, sources: Sequence[Codes]) -> tuple[int, Counter[str]]:
         if x.op == IN:
             codes[x] = sources[x.number].ravel()
         elif x.op != CONSTANT:
-            terms = [codes[y] if y.op != CONSTANT else np.full(
-                sources[0].size, constant_codes(y.value, operand_bias(x, k, biases)), np.uint16)
-                for k, y in enumerate(x.operands)]
+            terms = [
+                codes[y]
+                if y.op != CONSTANT
+                else np.full(
+                    sources[0].size, constant_codes(y.value, operand_bias(x, k, biases)), np.uint16
+                )
+                for k, y in enumerate(x.operands)
+            ]
             codes[x], above[x] = _operation(x, biases, terms)
     found: Counter[str] = Counter()
     for x, matters in _mattering(expression, codes).items():
@@ -44,8 +49,9 @@ def saturated(work: Work, sources: Sequence[Codes]) -> tuple[int, Counter[str]]:
     return sum(int(a.sum()) for a in above.values()), found
 
 
-def _operation(x: Expression, biases: dict[Expression, int], terms: list[Codes]
-               ) -> tuple[Codes, NDArray[np.bool_]]:
+def _operation(
+    x: Expression, biases: dict[Expression, int], terms: list[Codes]
+) -> tuple[Codes, NDArray[np.bool_]]:
     """Results, and which are above the top; each element is a word of one lane."""
     op = OPERATIONS[x.op].op
     mode = vector_mode(op, [operand_bias(x, k, biases) for k in range(len(terms))], biases[x])
@@ -63,8 +69,9 @@ def _word(codes: Codes) -> Words:
     return w.build(codes[:, None], 0, np.ones(codes.shape, bool))
 
 
-def _mattering(expression: Expression, codes: dict[Expression, Codes]
-               ) -> dict[Expression, NDArray[np.bool_]]:
+def _mattering(
+    expression: Expression, codes: dict[Expression, Codes]
+) -> dict[Expression, NDArray[np.bool_]]:
     """Where the value of each subexpression decides the result: not where another was chosen."""
     out = {x: np.zeros(codes[expression].shape, bool) for x in codes}
     out[expression][:] = True

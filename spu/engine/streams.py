@@ -18,7 +18,7 @@ def input_streams(plan: Gemm, x: NDArray, t_in: int = 0) -> dict[int, Stream]:
     ``ValueError`` for other shapes and infinities, and for NaN in a format without.
     """
     padded = np.zeros((plan.rows, plan.weight_shape[1]))
-    padded[:, :plan.depth] = x
+    padded[:, : plan.depth] = x
     codes, beta, _ = model.encode_blocks(padded, plan.fmt, t_in)
     return code_streams(plan, codes, beta)
 
@@ -34,10 +34,17 @@ def code_streams(plan: Gemm, codes: NDArray, beta: NDArray) -> dict[int, Stream]
     beta = np.pad(beta, more, constant_values=model.ZERO_BLOCK)
     words = words_of(codes.reshape(len(codes), -1, arch.codes_per_word(fmt)), fmt)
     per_block = arch.words_per_block(fmt)
-    rows = [[(int.from_bytes(word.tobytes(), "little"), int(b[i // per_block]) & 0xFF)
-             for i, word in enumerate(row)] for row, b in zip(words, beta, strict=True)]
-    return {column: [word for row in rows[s::count] for word in row] * plan.passes
-            for s, (column, _) in enumerate(plan.streams)}
+    rows = [
+        [
+            (int.from_bytes(word.tobytes(), "little"), int(b[i // per_block]) & 0xFF)
+            for i, word in enumerate(row)
+        ]
+        for row, b in zip(words, beta, strict=True)
+    ]
+    return {
+        column: [word for row in rows[s::count] for word in row] * plan.passes
+        for s, (column, _) in enumerate(plan.streams)
+    }
 
 
 def expected_words(plan: Gemm) -> dict[int, int]:
@@ -52,10 +59,12 @@ def result_codes(plan: Gemm, outputs: Mapping[int, Stream]) -> NDArray[np.uint16
     """
     arch = plan.arch
     per_pass, count = len(plan.streams[0][1]), len(plan.streams)
-    codes = np.zeros((plan.rounds // plan.passes * count,
-                      plan.passes * per_pass * arch.columns + arch.lanes16), np.uint16)
+    codes = np.zeros(
+        (plan.rounds // plan.passes * count, plan.passes * per_pass * arch.columns + arch.lanes16),
+        np.uint16,
+    )
     for column in plan.results:
         words = from_integers(outputs[column], arch)
         for word, (row, first, _) in zip(words, emitted(plan, column), strict=True):
-            codes[row, first:first + arch.drain_lanes] = word[:arch.drain_lanes]
-    return codes[:plan.rows, :plan.outputs]
+            codes[row, first : first + arch.drain_lanes] = word[: arch.drain_lanes]
+    return codes[: plan.rows, : plan.outputs]

@@ -34,12 +34,13 @@ class Fifo:
 
     def fill(self, streams: Sequence[Stream], arch: Architecture) -> None:
         """Replace the contents by the words of a stream a run."""
-        self.words = np.zeros((len(streams), max([64, *map(len, streams)]), w.width(arch)),
-                              np.uint16)
+        self.words = np.zeros(
+            (len(streams), max([64, *map(len, streams)]), w.width(arch)), np.uint16
+        )
         self.head = np.zeros(len(streams), np.int64)
         self.tail = np.array([len(stream) for stream in streams], np.int64)
         for run, stream in enumerate(streams):
-            self.words[run, :len(stream)] = w.from_integers(stream, arch)
+            self.words[run, : len(stream)] = w.from_integers(stream, arch)
 
     def push(self, words: Words) -> None:
         """Append the valid ones of a word a run."""
@@ -57,7 +58,7 @@ class Fifo:
 
     def left(self, run: int) -> Words:
         """Words of a run that were not popped."""
-        return self.words[run, self.head[run]:self.tail[run]]
+        return self.words[run, self.head[run] : self.tail[run]]
 
 
 @dataclass
@@ -107,13 +108,16 @@ class GoldenArray:
     ``(batch, words, lanes + 1)``: the 16-bit lanes of the data, and the bias.
     """
 
-    def __init__(self, image: Image, batch: int = 1,
-                 region_model: type[RegionModel] = RegionModel) -> None:
+    def __init__(
+        self, image: Image, batch: int = 1, region_model: type[RegionModel] = RegionModel
+    ) -> None:
         self.arch, self.batch, self.region_model = image.arch, batch, region_model
         arch = self.arch
         self.images = [image] * arch.region_count
-        self.memory = {t: np.zeros((batch, arch.memory_words, arch.lanes16 + 1), np.uint16)
-                       for t in arch.memory_tiles}
+        self.memory = {
+            t: np.zeros((batch, arch.memory_words, arch.lanes16 + 1), np.uint16)
+            for t in arch.memory_tiles
+        }
         self.entering: dict[Port, Fifo] = {}
         self.leaving: dict[Port, Fifo] = {}
         self.regions: list[RegionModel | None] = [None] * arch.region_count
@@ -140,8 +144,7 @@ class GoldenArray:
             if tile in self.memory:
                 self.memory[tile][:] = 0
         for (space, r, c), rows in image.rows.items():
-            if space is Space.MEMORY and (r, c) in self.memory \
-                    and self.arch.region(r, c) == region:
+            if space is Space.MEMORY and (r, c) in self.memory and self.arch.region(r, c) == region:
                 for address in rows:
                     pair = tuple(image.read(space, (r, c), address).values())
                     self.memory[r, c][:, address] = w.from_integers([pair], self.arch)[0, :-1]
@@ -151,28 +154,34 @@ class GoldenArray:
         fifo = self.entering[Port(0, column, "north")]
         words = [w.from_integers(stream, self.arch) for stream in streams]
         for i in range(max(map(len, words))):
-            fifo.push(np.array([x[i] if i < len(x) else np.zeros_like(fifo.words[0, 0])
-                                for x in words]))
+            fifo.push(
+                np.array([x[i] if i < len(x) else np.zeros_like(fifo.words[0, 0]) for x in words])
+            )
 
     def start(self, region: int, rounds: int, keep_links: bool = False) -> None:
         """Begin a run of a region with its image; data memories go on."""
         tiles = self.arch.region_tiles(region)
         nothing = np.zeros((self.batch, 1, self.arch.lanes16 + 1), np.uint16)
         memory = [self.memory.get(t, nothing) for t in tiles]
-        self.regions[region] = self.region_model(self.images[region], region, rounds, self.batch,
-                                                 memory)
+        self.regions[region] = self.region_model(
+            self.images[region], region, rounds, self.batch, memory
+        )
         self.links[region] = [] if keep_links else None
 
     def advance(self, progress: Callable[[int], None] = lambda _: None) -> bool:
         """Execute cycles until every region is done or waits; whether any was executed."""
         moved = False
-        while any(self._advance(region, links, progress) for region, links in zip(
-                self.regions, self.links, strict=True) if region is not None):
+        while any(
+            self._advance(region, links, progress)
+            for region, links in zip(self.regions, self.links, strict=True)
+            if region is not None
+        ):
             moved = True
         return moved
 
-    def _advance(self, region: RegionModel, links: list[Words] | None,
-                 progress: Callable[[int], None]) -> bool:
+    def _advance(
+        self, region: RegionModel, links: list[Words] | None, progress: Callable[[int], None]
+    ) -> bool:
         """Execute cycles of a region until the end, or until a stream is empty."""
         first = region.cycle
         while not region.done:
@@ -188,9 +197,13 @@ class GoldenArray:
             region.step({i: self.entering[region.inputs[i]].pop() for i in reads})
         return region.cycle > first
 
-    def run(self, inputs: Mapping[int, Stream] | Sequence[Mapping[int, Stream]],
-            iterations: int | Sequence[int], progress: Callable[[int], None] = lambda _: None,
-            keep_links: bool = True) -> Result:
+    def run(
+        self,
+        inputs: Mapping[int, Stream] | Sequence[Mapping[int, Stream]],
+        iterations: int | Sequence[int],
+        progress: Callable[[int], None] = lambda _: None,
+        keep_links: bool = True,
+    ) -> Result:
         """Execute rounds of the regions' outermost loops with the words of the north streams.
 
         ``inputs`` are those of the runs of the batch, or of the only one; ``iterations`` are
@@ -212,16 +225,26 @@ class GoldenArray:
         shape = (0, 0, len(LINKS), self.batch, w.width(arch))
         # Later runs must not change what this one leaves.
         streams = {c: copy(self.output(c)) for c in range(arch.cols)}
-        return Result([region.cycles for region in regions], streams,
-                      [np.array(kept) if kept else np.zeros(shape, np.uint16)
-                       for kept in self.links],
-                      {tile: counts for region in regions
-                       for tile, counts in zip(region.tiles, region.saturated, strict=True)})
+        return Result(
+            [region.cycles for region in regions],
+            streams,
+            [np.array(kept) if kept else np.zeros(shape, np.uint16) for kept in self.links],
+            {
+                tile: counts
+                for region in regions
+                for tile, counts in zip(region.tiles, region.saturated, strict=True)
+            },
+        )
 
     def _check_done(self, regions: Sequence[RegionModel]) -> None:
         for number, region in enumerate(regions):
             if not region.done:
-                port = next(region.inputs[i] for i in region.reads()
-                            if not self.entering[region.inputs[i]].ready)
-                raise InputExhausted(f"the {port.link} stream of tile ({port.row},{port.col}) is "
-                                     f"empty in cycle {region.cycle} of region {number}")
+                port = next(
+                    region.inputs[i]
+                    for i in region.reads()
+                    if not self.entering[region.inputs[i]].ready
+                )
+                raise InputExhausted(
+                    f"the {port.link} stream of tile ({port.row},{port.col}) is "
+                    f"empty in cycle {region.cycle} of region {number}"
+                )

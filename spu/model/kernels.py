@@ -7,10 +7,20 @@ from pal_units.compiled import compiled
 
 
 @compiled
-def add_slice(table: NDArray[np.int32], words: NDArray[np.uint16], first: int, pitch: int,
-              mask: int, weights: NDArray[np.uint8], beta: NDArray[np.int64],
-              nan_codes: tuple[int, int], bits: int, partial: NDArray[np.int64],
-              partial_nan: NDArray[np.bool_], all_valid: NDArray[np.bool_]) -> None:
+def add_slice(
+    table: NDArray[np.int32],
+    words: NDArray[np.uint16],
+    first: int,
+    pitch: int,
+    mask: int,
+    weights: NDArray[np.uint8],
+    beta: NDArray[np.int64],
+    nan_codes: tuple[int, int],
+    bits: int,
+    partial: NDArray[np.int64],
+    partial_nan: NDArray[np.bool_],
+    all_valid: NDArray[np.bool_],
+) -> None:
     """Add the products of a slice to the running sums of a block, which wrap at ``bits`` bits.
 
     ``table`` (8, 2^n, 2^m) by eighths of an octave and both codes; ``words`` (batch, ...), see

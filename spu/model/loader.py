@@ -40,8 +40,10 @@ class GoldenLoader:
         count = arch.region_count
         self.banks = [[Bank(Image(arch)), Bank(Image(arch))] for _ in range(count)]
         self.waiting, self.loaded, self.memory = ([False] * count for _ in range(3))
-        self.halves = {t: np.zeros((1, arch.memory_words, arch.lanes16 + 1), np.uint16)
-                       for t in arch.memory_tiles}
+        self.halves = {
+            t: np.zeros((1, arch.memory_words, arch.lanes16 + 1), np.uint16)
+            for t in arch.memory_tiles
+        }
         self.error = self.section = 0
         #: Words from the header of the file under way on, or those that wait for a swap.
         self.words: list[int] = []
@@ -106,15 +108,19 @@ class GoldenLoader:
     def _take(self) -> bool:
         """Take a header or a section; whether that was COMMIT."""
         if self.header is None:
-            self.header = bitstream.read_header(self.words, self.arch, {
-                r: shadow.signature for r, (_, shadow) in enumerate(self.banks)})
+            self.header = bitstream.read_header(
+                self.words,
+                self.arch,
+                {r: shadow.signature for r, (_, shadow) in enumerate(self.banks)},
+            )
             self.taken, self.section, self.writes_memory = bitstream.HEADER_WORDS, 0, False
             for region in self.header.regions:
                 shadow = self.banks[region][1]
                 shadow.signature, shadow.filled = 0, False
             return False
-        section = bitstream.read_section(self.words, self.taken, self.section, self.header,
-                                         self.arch)
+        section = bitstream.read_section(
+            self.words, self.taken, self.section, self.header, self.arch
+        )
         self.taken, self.section = self.taken + section.words, self.section + 1
         if section.space is not None:
             self._apply(section, self.header)
@@ -125,7 +131,7 @@ class GoldenLoader:
             shadow.signature, shadow.filled = self.header.signature, True
             self.waiting[region] = True
             self.memory[region] |= self.writes_memory
-        self.words, self.header = self.words[self.taken:], None
+        self.words, self.header = self.words[self.taken :], None
         return True
 
     def _apply(self, section: Section, header: Header) -> None:

@@ -8,16 +8,7 @@ from numpy.typing import NDArray
 from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import ADDRESS_WORDS, Compare, Guard, SequencerRegister, Space, TileRegister
-from spu.arch.context import (
-    ALU_OPS,
-    LINKS,
-    SINKS,
-    SUM_OPS,
-    VECTOR_OPS,
-    Close,
-    Op,
-    Source,
-)
+from spu.arch.context import ALU_OPS, LINKS, SINKS, SUM_OPS, VECTOR_OPS, Close, Op, Source
 from spu.arch.params import (
     ALWAYS,
     CONSTANTS,
@@ -36,9 +27,14 @@ from spu.model import words as w
 from spu.model.words import Words
 
 #: Cycles from issue to result of each source that a unit feeds.
-_LATENCY = {Source.VECTOR: timing.VECTOR, Source.SUM: timing.SUM, Source.ALU: timing.ALU,
-            Source.MATRIX: timing.DRAIN, Source.MEMORY: timing.MEMORY,
-            Source.REBLOCK: timing.REBLOCK}
+_LATENCY = {
+    Source.VECTOR: timing.VECTOR,
+    Source.SUM: timing.SUM,
+    Source.ALU: timing.ALU,
+    Source.MATRIX: timing.DRAIN,
+    Source.MEMORY: timing.MEMORY,
+    Source.REBLOCK: timing.REBLOCK,
+}
 
 
 class Loops:
@@ -48,11 +44,13 @@ class Loops:
         def read(row: int) -> dict:
             return image.read(Space.SEQUENCER, (region, 0), row)
 
-        self.counts = [read(SequencerRegister.LOOP + i)["count_less_1"] + 1
-                       for i in range(LOOPS - 1)] + [rounds]
+        self.counts = [
+            read(SequencerRegister.LOOP + i)["count_less_1"] + 1 for i in range(LOOPS - 1)
+        ] + [rounds]
         self.total = int(np.prod(self.counts, dtype=object))
-        self.rows = [read(SequencerRegister.PREDICATE + i)
-                     for i in range(PREDICATES - PROGRAMMABLE)]
+        self.rows = [
+            read(SequencerRegister.PREDICATE + i) for i in range(PREDICATES - PROGRAMMABLE)
+        ]
 
     def predicate(self, number: int, iteration: int) -> bool:
         """Predicate of an iteration, which may not exist."""
@@ -67,12 +65,16 @@ class Loops:
             rest, counter = divmod(rest, count)
             counters.append(counter)
         value, counter = row["value"], counters[row["loop"]]
-        compared = {Compare.NONE: True, Compare.LESS: counter < value,
-                    Compare.NOT_LESS: counter >= value,
-                    Compare.EQUAL: counter == value}[Compare(row["compare"])]
+        compared = {
+            Compare.NONE: True,
+            Compare.LESS: counter < value,
+            Compare.NOT_LESS: counter >= value,
+            Compare.EQUAL: counter == value,
+        }[Compare(row["compare"])]
         return compared and all(
             not (row["first"] >> i & 1 and c) and not (row["last"] >> i & 1 and c != n - 1)
-            for i, (c, n) in enumerate(zip(counters, self.counts, strict=True)))
+            for i, (c, n) in enumerate(zip(counters, self.counts, strict=True))
+        )
 
     def holds(self, guard: Mapping[str, int], slot: int, iteration: int) -> bool:
         """Whether a GUARD holds in a slot of the cycle in which ``iteration`` is in stage 0."""
@@ -89,34 +91,39 @@ class TileUnits:
         arch = image.arch
         self.kind, self.memory = arch.kind(*tile), memory
         rows = [image.read(Space.REGISTER, tile, r) for r in range(TileRegister.COUNT)]
-        self.modes = [units.MatrixMode(row | {
-            name: row[name] % len(MATRIX_FORMATS) for name in ("x_format", "w_format")})
-            for row in rows[TileRegister.MODE:TileRegister.VECTOR_MODE]]
-        self.vector_modes = rows[TileRegister.VECTOR_MODE:TileRegister.GUARD]
-        self.guards = rows[TileRegister.GUARD:TileRegister.REBLOCK]
+        self.modes = [
+            units.MatrixMode(
+                row | {name: row[name] % len(MATRIX_FORMATS) for name in ("x_format", "w_format")}
+            )
+            for row in rows[TileRegister.MODE : TileRegister.VECTOR_MODE]
+        ]
+        self.vector_modes = rows[TileRegister.VECTOR_MODE : TileRegister.GUARD]
+        self.guards = rows[TileRegister.GUARD : TileRegister.REBLOCK]
         written = image.rows.get((Space.WEIGHT, *tile), {}) if self.kind.matrix else {}
         self.weights = {r: units.weight_codes(image.read(Space.WEIGHT, tile, r)) for r in written}
         self.no_weights = units.weight_codes(image.read(Space.WEIGHT, tile, arch.weight_rows))
         self.weight_rows = arch.weight_rows
         self.matrix = units.MatrixUnit(arch, batch)
         self.accumulators = units.Accumulators(arch, batch)
-        self.reblock = units.Reblock(arch, MATRIX_FORMATS[rows[TileRegister.REBLOCK]["format"]],
-                                     batch)
+        self.reblock = units.Reblock(
+            arch, MATRIX_FORMATS[rows[TileRegister.REBLOCK]["format"]], batch
+        )
         self.access, self.generators = {}, {}
         for name, first, size, accesses in (
-                ("weight", TileRegister.WEIGHT, 2 * arch.weight_rows, 0),
-                ("read", TileRegister.READ, arch.memory_words, 0),
-                ("write", TileRegister.WRITE, arch.memory_words, np.zeros(batch, np.int64))):
+            ("weight", TileRegister.WEIGHT, 2 * arch.weight_rows, 0),
+            ("read", TileRegister.READ, arch.memory_words, 0),
+            ("write", TileRegister.WRITE, arch.memory_words, np.zeros(batch, np.int64)),
+        ):
             self.access[name] = rows[first]["guard"]
-            self.generators[name] = units.AddressGenerator(rows[first:first + ADDRESS_WORDS], size,
-                                                           accesses)
+            self.generators[name] = units.AddressGenerator(
+                rows[first : first + ADDRESS_WORDS], size, accesses
+            )
 
     def weight_row(self, mode: units.MatrixMode) -> tuple[dict, bool]:
         """Row and slice of the next mac's weights."""
         address = self.generators["weight"].next()
         row = address // 2 if mode.halves else address
-        return (self.weights.get(row % self.weight_rows, self.no_weights),
-                bool(address % 2))
+        return (self.weights.get(row % self.weight_rows, self.no_weights), bool(address % 2))
 
 
 class Slot:
@@ -133,8 +140,11 @@ class Slot:
         self.ops = [(t, Op(c["op"]), c) for t, c in every if c["op"] != Op.NOP.value]
         matrix = [(t, c) for t, c in every if tiles[t].kind.matrix]
         self.drains = [t for t, c in matrix if c["drain"]]
-        self.macs = [(t, c["slice"], tiles[t].modes[c["mode"]], Close(c["close"]))
-                     for t, c in matrix if c["mac"]]
+        self.macs = [
+            (t, c["slice"], tiles[t].modes[c["mode"]], Close(c["close"]))
+            for t, c in matrix
+            if c["mac"]
+        ]
         memory = [(t, c) for t, c in every if tiles[t].kind.memory]
         self.reads = [t for t, c in memory if c["read"]]
         self.stores = [t for t, c in memory if c["memory"] != Source.NONE.value]
@@ -143,8 +153,10 @@ class Slot:
 
 def has_end(image: Image, region: int) -> bool:
     """Whether runs of a region's program can end: its slots exist, its span ends in one of them."""
-    ii, span = (image.read(Space.SEQUENCER, (region, 0), row)
-                for row in (SequencerRegister.II, SequencerRegister.SPAN))
+    ii, span = (
+        image.read(Space.SEQUENCER, (region, 0), row)
+        for row in (SequencerRegister.II, SequencerRegister.SPAN)
+    )
     return span["slot"] <= ii["slots_less_1"] < image.arch.contexts
 
 
@@ -156,8 +168,9 @@ class RegionModel:
     them in executed cycles, whose result lay above the top of PAL16, see ``saturation``.
     """
 
-    def __init__(self, image: Image, region: int, rounds: int, batch: int,
-                 memory: Sequence[NDArray]) -> None:
+    def __init__(
+        self, image: Image, region: int, rounds: int, batch: int, memory: Sequence[NDArray]
+    ) -> None:
         arch = self.arch = image.arch
         self.batch = batch
         self.tiles = arch.region_tiles(region)
@@ -168,41 +181,55 @@ class RegionModel:
 
         self.ii = read(SequencerRegister.II)["slots_less_1"] + 1
         span = read(SequencerRegister.SPAN)
-        self.cycles = ((self.loops.total - 1 + span["stage"]) * self.ii + span["slot"] + 1
-                       if self.loops.total else 0)
+        self.cycles = (
+            (self.loops.total - 1 + span["stage"]) * self.ii + span["slot"] + 1
+            if self.loops.total
+            else 0
+        )
         self.streams = [image.read(Space.STREAM, (region, 0), s) for s in range(self.ii)]
         self.inputs, self.outputs = arch.inputs(region), arch.outputs(region)
         self.input_guards = [read(SequencerRegister.INPUT + i) for i in range(len(self.inputs))]
         self.units = [TileUnits(image, t, batch, memory[i]) for i, t in enumerate(self.tiles)]
-        self.slots = [Slot([image.read(Space.CONTEXT, t, s) for t in self.tiles], self.units)
-                      for s in range(self.ii)]
+        self.slots = [
+            Slot([image.read(Space.CONTEXT, t, s) for t in self.tiles], self.units)
+            for s in range(self.ii)
+        ]
         self.cycle = 0
         n, width = len(self.tiles), w.width(arch)
         self.every = np.arange(n)
         self.out = np.zeros((n, len(LINKS), batch, width), np.uint16)
         self.registers = np.zeros((n, REGISTERS, batch, width), np.uint16)
-        constants = [[w.from_integers([tuple(image.read(Space.CONSTANT, t, i).values())], arch)[0]
-                      for i in range(CONSTANTS)] for t in self.tiles]
+        constants = [
+            [
+                w.from_integers([tuple(image.read(Space.CONSTANT, t, i).values())], arch)[0]
+                for i in range(CONSTANTS)
+            ]
+            for t in self.tiles
+        ]
         self.constants = np.array(constants, np.uint16)[:, :, None]
         self.sources = np.zeros((n, 1 + max(s.value for s in Source), batch, width), np.uint16)
         self.nothing = np.zeros((n, batch, width), np.uint16)
         self.due = {source: [self.nothing] * latency for source, latency in _LATENCY.items()}
         self.saturated, self.none = (np.zeros((n, batch), np.int64) for _ in range(2))
-        self.due_saturated = {source: [self.none] * latency
-                              for source, latency in _LATENCY.items()}
+        self.due_saturated = {source: [self.none] * latency for source, latency in _LATENCY.items()}
         self._wire()
 
     def _wire(self) -> None:
         """Where link inputs come from: (tile, side) pairs and (neighbour, link) pairs."""
         index = {t: i for i, t in enumerate(self.tiles)}
-        pairs = [(i, link, index[neighbour(*t, link)]) for i, t in enumerate(self.tiles)
-                 for link in LINKS if neighbour(*t, link) in index]
+        pairs = [
+            (i, link, index[neighbour(*t, link)])
+            for i, t in enumerate(self.tiles)
+            for link in LINKS
+            if neighbour(*t, link) in index
+        ]
         self.to_tile = np.array([i for i, _, _ in pairs], int)
         self.to_side = np.array([Source[link.upper()].value for _, link, _ in pairs], int)
         self.from_tile = np.array([j for _, _, j in pairs], int)
         self.from_link = np.array([LINKS.index(NEIGHBOURS[link][2]) for _, link, _ in pairs], int)
-        self.input_place = [(index[p.row, p.col], Source[p.link.upper()].value)
-                            for p in self.inputs]
+        self.input_place = [
+            (index[p.row, p.col], Source[p.link.upper()].value) for p in self.inputs
+        ]
         self.output_place = [(index[p.row, p.col], LINKS.index(p.link)) for p in self.outputs]
 
     @property
@@ -214,14 +241,24 @@ class RegionModel:
         """Inputs that the next cycle reads."""
         iteration, slot = divmod(self.cycle, self.ii)
         mask = self.streams[slot]["read"]
-        return [i for i in range(len(self.inputs)) if mask >> i & 1
-                and self.loops.holds(self.input_guards[i], slot, iteration)] if mask else []
+        return (
+            [
+                i
+                for i in range(len(self.inputs))
+                if mask >> i & 1 and self.loops.holds(self.input_guards[i], slot, iteration)
+            ]
+            if mask
+            else []
+        )
 
     def emits(self) -> list[tuple[int, Words]]:
         """Outputs that the next cycle emits to, with their words, valid or not."""
         mask = self.streams[self.cycle % self.ii]["emit"]
-        return [(i, self.out[place]) for i, place in enumerate(self.output_place)
-                if mask >> i & 1] if mask else []
+        return (
+            [(i, self.out[place]) for i, place in enumerate(self.output_place) if mask >> i & 1]
+            if mask
+            else []
+        )
 
     def step(self, entering: Mapping[int, Words]) -> None:
         """Execute a cycle, with a word for each input that it reads."""
@@ -246,7 +283,7 @@ class RegionModel:
         sources[:, Source.CONSTANT.value] = self.constants[every, plan.constant]
         taken = sources[every[:, None], plan.chosen]
         words = {sink: taken[:, i] for i, sink in enumerate(SINKS)}
-        self.out = taken[:, :len(LINKS)]
+        self.out = taken[:, : len(LINKS)]
 
         self._operations(plan, words["a"], words["b"], c, slot, iteration)
         self._matrix(plan, words["matrix"], slot, iteration)
@@ -257,8 +294,13 @@ class RegionModel:
     def _guard(self, tile: TileUnits, guard: Guard, slot: int, iteration: int) -> bool:
         return self.loops.holds(tile.guards[guard.value], slot, iteration)
 
-    def _deliver(self, source: Source, tiles: list[int] | int, words: Words,
-                 saturated: saturation.Counts = None) -> None:
+    def _deliver(
+        self,
+        source: Source,
+        tiles: list[int] | int,
+        words: Words,
+        saturated: saturation.Counts = None,
+    ) -> None:
         """Queue results of this cycle's operation."""
         queue = self.due[source]
         if queue[-1] is self.nothing:
@@ -270,8 +312,9 @@ class RegionModel:
                 counts[-1] = self.none.copy()
             counts[-1][tiles] = saturated
 
-    def _operations(self, plan: Slot, a: Words, b: Words, c: Words, slot: int, iteration: int
-                    ) -> None:
+    def _operations(
+        self, plan: Slot, a: Words, b: Words, c: Words, slot: int, iteration: int
+    ) -> None:
         """ALU, VectorUnit, and the pushes that the reblock units take after this cycle's pops."""
         together: dict[Op, list[tuple[int, int]]] = {}
         self.pushed: list[tuple[TileUnits, Words]] = []
@@ -289,13 +332,24 @@ class RegionModel:
                 if op is Op.ACC:
                     emit = self._guard(tile, Guard.EMIT, slot, iteration)
                     out = tile.accumulators.add(a[t], emit, mode["offset"])
-                    self._deliver(Source.SUM, t, out, saturation.accumulated(
-                        out, tile.accumulators, mode["offset"]))
+                    self._deliver(
+                        Source.SUM,
+                        t,
+                        out,
+                        saturation.accumulated(out, tile.accumulators, mode["offset"]),
+                    )
                 elif op in SUM_OPS:
                     together.setdefault(op, []).append((t, mode["offset"]))
                 elif op in VECTOR_OPS:
-                    operands = (op, a[t], b[t], c[t], mode, context["slice"],
-                                tile.modes[context["mode"]].x_format)
+                    operands = (
+                        op,
+                        a[t],
+                        b[t],
+                        c[t],
+                        mode,
+                        context["slice"],
+                        tile.modes[context["mode"]].x_format,
+                    )
                     out = units.vector(*operands)
                     self._deliver(Source.VECTOR, t, out, saturation.vector(out, *operands))
         for op, members in together.items():
@@ -313,8 +367,12 @@ class RegionModel:
         if drained:
             drains = [results for _, results in drained]
             out = units.drained(drains, self.arch)
-            self._deliver(Source.MATRIX, [t for t, _ in drained], out,
-                          saturation.drained(out, drains, self.arch))
+            self._deliver(
+                Source.MATRIX,
+                [t for t, _ in drained],
+                out,
+                saturation.drained(out, drains, self.arch),
+            )
         for t, part, mode, close in plan.macs:
             tile = self.units[t]
             if not self.loops.holds(tile.access["weight"], slot, iteration):
@@ -332,8 +390,11 @@ class RegionModel:
             tile = self.units[t]
             if self.loops.holds(tile.access["read"], slot, iteration):
                 data = tile.memory[:, tile.generators["read"].next()]
-                self._deliver(Source.MEMORY, t, np.concatenate(
-                    [data, np.ones((self.batch, 1), np.uint16)], axis=1))
+                self._deliver(
+                    Source.MEMORY,
+                    t,
+                    np.concatenate([data, np.ones((self.batch, 1), np.uint16)], axis=1),
+                )
         for t in plan.stores:
             tile, valid = self.units[t], w.valid(stored[t])
             if valid.any():

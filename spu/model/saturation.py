@@ -41,8 +41,9 @@ def _above(raised: Words) -> NDArray[np.bool_]:
     return w.lanes(raised) & PAL16.m_max > _FORMER_TOP
 
 
-def vector(results: Words, op: Op, a: Words, b: Words, c: Words, mode: dict, part: int,
-           fmt: Format) -> Counts:
+def vector(
+    results: Words, op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: Format
+) -> Counts:
     """Elements of the words of ``units.vector``."""
     if op not in _CLAMPED:
         return None
@@ -61,12 +62,15 @@ def accumulated(results: Words, sums: units.Accumulators, offset: int) -> Counts
 
 def sums(results: Words, op: Op, a: Words, b: Words, c: Words, offset: NDArray[np.int64]) -> Counts:
     """Elements of the words of ``units.sums``."""
-    return _count(results, lambda: _sums_above(op, w.lanes(a), w.lanes(b), w.lanes(c),
-                                               np.asarray(offset)[..., None]))
+    return _count(
+        results,
+        lambda: _sums_above(op, w.lanes(a), w.lanes(b), w.lanes(c), np.asarray(offset)[..., None]),
+    )
 
 
-def _sums_above(op: Op, a: Words, b: Words, c: Words, offset: NDArray[np.int64]
-                ) -> NDArray[np.bool_]:
+def _sums_above(
+    op: Op, a: Words, b: Words, c: Words, offset: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Where sums are above the top, of those that are neither zero nor NaN."""
     if op is Op.LANE_SUM:
         total = model.linear16(a).sum(axis=-1, keepdims=True)
@@ -74,8 +78,10 @@ def _sums_above(op: Op, a: Words, b: Words, c: Words, offset: NDArray[np.int64]
         return codes & PAL16.m_max > _FORMER_TOP
     x, y, z = (v.astype(np.int64) for v in (a, b, c))
     factor, addend = (y, z) if op is Op.FMA else (np.full_like(y, PAL16.m_max), y)
-    (mx, mf, ma), (sx, sf, sa) = ([v & PAL16.m_max for v in (x, factor, addend)],
-                                  [v > PAL16.m_max for v in (x, factor, addend)])
+    (mx, mf, ma), (sx, sf, sa) = (
+        [v & PAL16.m_max for v in (x, factor, addend)],
+        [v > PAL16.m_max for v in (x, factor, addend)],
+    )
     product, added = mx + mf - PAL16.m_max, ma - offset * 64
     total, _, _ = add_logs(product, sx != sf, added, sa != (op is Op.SUB))
     total = np.where((mx == 0) | (mf == 0), added, np.where(ma == 0, product, total))

@@ -77,8 +77,9 @@ class MatrixMode:
 
     def __init__(self, row: dict) -> None:
         self.offset = row["offset"]
-        self.x_format, self.w_format = (MATRIX_FORMATS[row[name]]
-                                        for name in ("x_format", "w_format"))
+        self.x_format, self.w_format = (
+            MATRIX_FORMATS[row[name]] for name in ("x_format", "w_format")
+        )
         self.halves = code_pitch(self.w_format) == 4
         x_nan, w_nan = (f.sign_bit if f.has_nan else -1 for f in (self.x_format, self.w_format))
         self.nan_codes = x_nan, w_nan
@@ -107,25 +108,51 @@ class MatrixUnit:
         self.results: tuple = ()
         self.left = 0
 
-    def mac(self, cycle: int, x: Words, part: int, row: dict, upper: bool, mode: MatrixMode,
-            block_last: bool, last: bool) -> None:
+    def mac(
+        self,
+        cycle: int,
+        x: Words,
+        part: int,
+        row: dict,
+        upper: bool,
+        mode: MatrixMode,
+        block_last: bool,
+        last: bool,
+    ) -> None:
         """Multiply-accumulate a slice of ``x`` with a weight row, see ``weight_codes``."""
         beta = row["beta"]
-        add_slice(mode.products, x, part * self.arch.lanes, mode.pitch, mode.mask,
-                  row[mode.w_format.n, upper], beta, mode.nan_codes, MATRIX_DOT.sum_bits(BLOCK),
-                  self.partial, self.partial_nan, self.all_valid)
+        add_slice(
+            mode.products,
+            x,
+            part * self.arch.lanes,
+            mode.pitch,
+            mode.mask,
+            row[mode.w_format.n, upper],
+            beta,
+            mode.nan_codes,
+            MATRIX_DOT.sum_bits(BLOCK),
+            self.partial,
+            self.partial_nan,
+            self.all_valid,
+        )
         if not block_last:
             return
         bias, total, nan = w.bias(x)[:, None], self.partial, self.partial_nan
         zero = (beta == model.ZERO_BLOCK) | (bias == model.ZERO_BLOCK)
         self.accumulator = self.accumulator + model.scale_block(total, bias, beta, MATRIX_DOT)
-        self.side = np.where(self.side != 0, self.side,
-                             outside(self.accumulator, MATRIX_DOT.accumulator_bits))
+        self.side = np.where(
+            self.side != 0, self.side, outside(self.accumulator, MATRIX_DOT.accumulator_bits)
+        )
         self.accumulator_nan = self.accumulator_nan | (nan & ~zero)
         self.partial[:], self.partial_nan[:] = 0, False
         if last:
             self.finished[cycle + timing.ACCUMULATE] = (
-                self.accumulator, self.accumulator_nan, self.side, self.all_valid, mode)
+                self.accumulator,
+                self.accumulator_nan,
+                self.side,
+                self.all_valid,
+                mode,
+            )
             self.accumulator, self.side = np.zeros_like(total), np.zeros_like(self.side)
             self.accumulator_nan = np.zeros_like(nan)
             self.all_valid = np.ones_like(self.all_valid)
@@ -151,9 +178,10 @@ def drained(results: Sequence[tuple], arch: Architecture, raised: int = 0) -> Wo
     """Words of the results that several matrix units drain, of ``MatrixUnit.drain`` each."""
     accumulator, nan, side, valid, offset = (np.array(part) for part in zip(*results, strict=True))
     data = np.zeros((*valid.shape, arch.lanes16), np.uint16)
-    codes = model.encode_accumulator(np.where(side, 0, accumulator), nan,
-                                     offset[:, None, None] + 8 * raised, MATRIX_DOT)
-    data[..., :arch.drain_lanes] = beyond(codes, side, nan)
+    codes = model.encode_accumulator(
+        np.where(side, 0, accumulator), nan, offset[:, None, None] + 8 * raised, MATRIX_DOT
+    )
+    data[..., : arch.drain_lanes] = beyond(codes, side, nan)
     return w.build(data, 0, valid)
 
 
@@ -213,8 +241,9 @@ class Accumulators:
         return w.build(beyond(codes, side, nan), 0, any_added)
 
 
-def vector(op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: Format,
-           raised: int = 0) -> Words:
+def vector(
+    op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: Format, raised: int = 0
+) -> Words:
     """VectorUnit operations of one cycle; ``mode`` is a VECTOR_MODE, ``fmt`` that of UNBLOCK."""
     x, y, z = (w.lanes(word) for word in (a, b, c))
     offset = mode["offset"] - 16 * raised
@@ -224,10 +253,11 @@ def vector(op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: For
         data = _logarithms(op, x, y, offset)
     elif op is Op.UNBLOCK:
         count = x.shape[-1]
-        codes = codes_of(a, fmt)[..., part * count:(part + 1) * count]
+        codes = codes_of(a, fmt)[..., part * count : (part + 1) * count]
         bias = w.bias(a)
-        lower = np.where(bias == model.ZERO_BLOCK, bias,
-                         np.maximum(bias - 8 * raised, model.ZERO_BLOCK + 1))
+        lower = np.where(
+            bias == model.ZERO_BLOCK, bias, np.maximum(bias - 8 * raised, model.ZERO_BLOCK + 1)
+        )
         data = model.unblock(codes, lower[..., None], fmt)
     elif op in (Op.LT, Op.EQ):
         compare = model.less if op is Op.LT else model.equal
@@ -236,16 +266,18 @@ def vector(op: Op, a: Words, b: Words, c: Words, mode: dict, part: int, fmt: For
         reduce = model.minimum if op is Op.LANE_MIN else model.maximum
         best = x[..., :1]
         for lane in range(1, x.shape[-1]):
-            best = reduce(best, x[..., lane:lane + 1], PAL16)
+            best = reduce(best, x[..., lane : lane + 1], PAL16)
         data = np.broadcast_to(best, x.shape)
     else:
         data = {
             Op.EXP2: lambda: model.exp2(x, *biases, PAL16),
             Op.LOG2: lambda: model.log2(x, *biases, PAL16),
-            Op.ABS: lambda: model.absolute(x, PAL16), Op.NEG: lambda: model.neg(x, PAL16),
+            Op.ABS: lambda: model.absolute(x, PAL16),
+            Op.NEG: lambda: model.neg(x, PAL16),
             Op.MIN: lambda: model.minimum(x, y, PAL16),
             Op.MAX: lambda: model.maximum(x, y, PAL16),
-            Op.SELECT: lambda: np.where(z != 0, x, y), Op.RELU: lambda: model.relu16(x),
+            Op.SELECT: lambda: np.where(z != 0, x, y),
+            Op.RELU: lambda: model.relu16(x),
         }[op]()
     return w.build(data, 0, operands_valid(op, a, b, c))
 
@@ -257,10 +289,20 @@ def _logarithms(op: Op, a: NDArray, b: NDArray, offset: int) -> NDArray:
     octaves_a, octaves_b = lam_a / 1024, lam_b / 1024
     none = np.zeros_like(zero_a)
     distance, negative, zero, over, nan = {
-        Op.MUL: (octaves_a + octaves_b, negative_a != negative_b, zero_a | zero_b, none,
-                 nan_a | nan_b),
-        Op.DIV: (octaves_a - octaves_b, negative_a != (negative_b & ~zero_b), zero_a, zero_b,
-                 nan_a | nan_b | (zero_a & zero_b)),
+        Op.MUL: (
+            octaves_a + octaves_b,
+            negative_a != negative_b,
+            zero_a | zero_b,
+            none,
+            nan_a | nan_b,
+        ),
+        Op.DIV: (
+            octaves_a - octaves_b,
+            negative_a != (negative_b & ~zero_b),
+            zero_a,
+            zero_b,
+            nan_a | nan_b | (zero_a & zero_b),
+        ),
         Op.SQRT: (octaves_a / 2, none, zero_a, none, nan_a | negative_a),
         Op.RSQRT: (-octaves_a / 2, none, none, zero_a, nan_a | negative_a),
         Op.RECIP: (-octaves_a, negative_a, none, zero_a, nan_a),
@@ -277,13 +319,20 @@ def alu(op: Op, a: Words, b: Words, c: Words) -> Words:
     if op in (Op.PASS, Op.WHEN, Op.UNLESS):
         holds = w.lanes(b)[..., 0] != 0
         return w.masked(a, keep & ((op is Op.PASS) | (holds == (op is Op.WHEN))))
-    x, y, z = (np.ascontiguousarray(w.lanes(word)).view("<i4").astype(np.int64)
-               for word in (a, b, c))
+    x, y, z = (
+        np.ascontiguousarray(w.lanes(word)).view("<i4").astype(np.int64) for word in (a, b, c)
+    )
     count = y & 31
     result = {
-        Op.INT_ADD: x + y, Op.INT_SUB: x - y, Op.INT_AND: x & y, Op.INT_OR: x | y,
-        Op.INT_XOR: x ^ y, Op.INT_SHL: x << count, Op.INT_SHR: x >> count,
-        Op.INT_LT: -(x < y).astype(np.int64), Op.INT_EQ: -(x == y).astype(np.int64),
+        Op.INT_ADD: x + y,
+        Op.INT_SUB: x - y,
+        Op.INT_AND: x & y,
+        Op.INT_OR: x | y,
+        Op.INT_XOR: x ^ y,
+        Op.INT_SHL: x << count,
+        Op.INT_SHR: x >> count,
+        Op.INT_LT: -(x < y).astype(np.int64),
+        Op.INT_EQ: -(x == y).astype(np.int64),
         Op.INT_SELECT: np.where(z != 0, x, y),
     }[op]
     data = (result & 0xFFFF_FFFF).astype("<u4").view("<u2")

@@ -63,12 +63,15 @@ def from_integers(pairs: Sequence[tuple[int, int]], arch: Architecture) -> Words
 def to_integers(words: Words) -> Stream:
     """Data and bias of each word."""
     data = np.ascontiguousarray(lanes(words)).astype("<u2")
-    return [(int.from_bytes(row.tobytes(), "little"), int(b))
-            for row, b in zip(data, words[..., -2], strict=True)]
+    return [
+        (int.from_bytes(row.tobytes(), "little"), int(b))
+        for row, b in zip(data, words[..., -2], strict=True)
+    ]
 
 
 def interleaved(timed: list[tuple[int, Stream]], ii: int) -> Stream:
     """One stream of the words of several: (cycle of the first, words), each every ``ii`` cycles."""
-    events = sorted((time + i * ii, k, i) for k, (time, stream) in enumerate(timed)
-                    for i in range(len(stream)))
+    events = sorted(
+        (time + i * ii, k, i) for k, (time, stream) in enumerate(timed) for i in range(len(stream))
+    )
     return [timed[k][1][i] for _, k, i in events]

@@ -53,8 +53,14 @@ class AddressGenerator(wiring.Component):
         most = ADDRESS_BASE["base"].width
         if not 1 <= bits <= most:
             raise ValueError(f"bits must be 1 to {most}, those of a base, not {bits}")
-        super().__init__({"advance": In(1), "base": In(ADDRESS_BASE["base"].shape),
-                          "loops": In(LOOPS), "address": Out(bits)})
+        super().__init__(
+            {
+                "advance": In(1),
+                "base": In(ADDRESS_BASE["base"].shape),
+                "loops": In(LOOPS),
+                "address": Out(bits),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -51,8 +51,16 @@ class Alu(wiring.Component):
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         word = word_layout(arch)
-        super().__init__({"op": In(Op), "enable": In(1), "a": In(word), "b": In(word),
-                          "c": In(word), "o": Out(word)})
+        super().__init__(
+            {
+                "op": In(Op),
+                "enable": In(1),
+                "a": In(word),
+                "b": In(word),
+                "c": In(word),
+                "o": Out(word),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -65,22 +73,32 @@ class Alu(wiring.Component):
             count = b[:5]
             with m.Switch(self.op):
                 for case, value in (
-                        (Op.INT_ADD, a + b), (Op.INT_SUB, a - b),
-                        (Op.INT_AND, a & b), (Op.INT_OR, a | b), (Op.INT_XOR, a ^ b),
-                        (Op.INT_SHL, a << count), (Op.INT_SHR, a >> count),
-                        (Op.INT_LT, Mux(a < b, -1, 0)), (Op.INT_EQ, Mux(a == b, -1, 0)),
-                        (Op.INT_SELECT, Mux(c.any(), a, b))):
+                    (Op.INT_ADD, a + b),
+                    (Op.INT_SUB, a - b),
+                    (Op.INT_AND, a & b),
+                    (Op.INT_OR, a | b),
+                    (Op.INT_XOR, a ^ b),
+                    (Op.INT_SHL, a << count),
+                    (Op.INT_SHR, a >> count),
+                    (Op.INT_LT, Mux(a < b, -1, 0)),
+                    (Op.INT_EQ, Mux(a == b, -1, 0)),
+                    (Op.INT_SELECT, Mux(c.any(), a, b)),
+                ):
                     with m.Case(case):
                         m.d.comb += result[lane].eq(value)
                 with m.Default():  # whole words
                     m.d.comb += result[lane].eq(Mux(self._takes_b(), b, a))
         condition = self.b.data[:16].any()
         valid = Signal()
-        m.d.comb += valid.eq(self.enable & op.matches(*ALU_OPS) & self.a.valid
-                             & (self.b.valid | ~op.matches(*READS_B))
-                             & (self.c.valid | ~op.matches(*READS_C))
-                             & ((op != Op.WHEN.value) | condition)
-                             & ((op != Op.UNLESS.value) | ~condition))
+        m.d.comb += valid.eq(
+            self.enable
+            & op.matches(*ALU_OPS)
+            & self.a.valid
+            & (self.b.valid | ~op.matches(*READS_B))
+            & (self.c.valid | ~op.matches(*READS_C))
+            & ((op != Op.WHEN.value) | condition)
+            & ((op != Op.UNLESS.value) | ~condition)
+        )
         with m.If(op == Op.MERGE.value):
             m.d.comb += valid.eq(self.enable & (self.a.valid | self.b.valid))
         m.d.sync += self.o.eq(0)

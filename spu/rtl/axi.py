@@ -12,13 +12,29 @@ class AxiLite(wiring.Signature):
     """AXI4-Lite with 32-bit data, seen from the slave; names as on the bus."""
 
     def __init__(self, address_bits: int) -> None:
-        super().__init__({
-            "awaddr": In(address_bits), "awprot": In(3), "awvalid": In(1), "awready": Out(1),
-            "wdata": In(32), "wstrb": In(4), "wvalid": In(1), "wready": Out(1),
-            "bresp": Out(2), "bvalid": Out(1), "bready": In(1),
-            "araddr": In(address_bits), "arprot": In(3), "arvalid": In(1), "arready": Out(1),
-            "rdata": Out(32), "rresp": Out(2), "rvalid": Out(1), "rready": In(1),
-        })
+        super().__init__(
+            {
+                "awaddr": In(address_bits),
+                "awprot": In(3),
+                "awvalid": In(1),
+                "awready": Out(1),
+                "wdata": In(32),
+                "wstrb": In(4),
+                "wvalid": In(1),
+                "wready": Out(1),
+                "bresp": Out(2),
+                "bvalid": Out(1),
+                "bready": In(1),
+                "araddr": In(address_bits),
+                "arprot": In(3),
+                "arvalid": In(1),
+                "arready": Out(1),
+                "rdata": Out(32),
+                "rresp": Out(2),
+                "rvalid": Out(1),
+                "rready": In(1),
+            }
+        )
 
 
 class RegisterAccess(wiring.Signature):
@@ -29,12 +45,20 @@ class RegisterAccess(wiring.Signature):
     """
 
     def __init__(self, address_bits: int) -> None:
-        super().__init__({
-            "write": Out(1), "write_address": Out(address_bits), "write_data": Out(32),
-            "write_done": In(1), "write_refused": In(1),
-            "read": Out(1), "read_address": Out(address_bits),
-            "read_done": In(1), "read_refused": In(1), "read_data": In(32),
-        })
+        super().__init__(
+            {
+                "write": Out(1),
+                "write_address": Out(address_bits),
+                "write_data": Out(32),
+                "write_done": In(1),
+                "write_refused": In(1),
+                "read": Out(1),
+                "read_address": Out(address_bits),
+                "read_done": In(1),
+                "read_refused": In(1),
+                "read_data": In(32),
+            }
+        )
 
 
 class AxiLiteSlave(wiring.Component):
@@ -80,11 +104,13 @@ class AxiLiteSlave(wiring.Component):
 
     def __init__(self, address_bits: int) -> None:
         if address_bits < 3:
-            raise ValueError(f"address_bits must be at least 3, two of them within a word, "
-                             f"not {address_bits}")
+            raise ValueError(
+                f"address_bits must be at least 3, two of them within a word, not {address_bits}"
+            )
         self.address_bits = address_bits
-        super().__init__({"bus": Out(AxiLite(address_bits)),
-                          "registers": Out(RegisterAccess(address_bits - 2))})
+        super().__init__(
+            {"bus": Out(AxiLite(address_bits)), "registers": Out(RegisterAccess(address_bits - 2))}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -92,35 +118,44 @@ class AxiLiteSlave(wiring.Component):
         address, data, strobes = (Signal.like(p) for p in (bus.awaddr, bus.wdata, bus.wstrb))
         accept, answer = Signal(), Signal()
         has_address = self._kept(m, bus.awvalid, bus.awready, accept, [address.eq(bus.awaddr)])
-        has_data = self._kept(m, bus.wvalid, bus.wready, accept,
-                              [data.eq(bus.wdata), strobes.eq(bus.wstrb)])
+        has_data = self._kept(
+            m, bus.wvalid, bus.wready, accept, [data.eq(bus.wdata), strobes.eq(bus.wstrb)]
+        )
         whole = strobes.all() & (address[:2] == 0)
         pending = has_address & has_data & ~bus.bvalid
         m.d.comb += [
             registers.write.eq(pending & whole),
-            registers.write_address.eq(address[2:]), registers.write_data.eq(data),
+            registers.write_address.eq(address[2:]),
+            registers.write_data.eq(data),
             accept.eq(pending & (~whole | registers.write_done)),
         ]
         with m.If(bus.bvalid & bus.bready):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(accept):
-            m.d.sync += [bus.bvalid.eq(1),
-                         bus.bresp.eq(Mux(whole & ~registers.write_refused, OKAY, SLVERR))]
+            m.d.sync += [
+                bus.bvalid.eq(1),
+                bus.bresp.eq(Mux(whole & ~registers.write_refused, OKAY, SLVERR)),
+            ]
 
         place = Signal.like(bus.araddr)
-        asked = self._kept(m, bus.arvalid, bus.arready, answer, [place.eq(bus.araddr)]) \
-            & ~bus.rvalid
+        asked = (
+            self._kept(m, bus.arvalid, bus.arready, answer, [place.eq(bus.araddr)]) & ~bus.rvalid
+        )
         aligned = place[:2] == 0
         m.d.comb += [
-            registers.read.eq(asked & aligned), registers.read_address.eq(place[2:]),
+            registers.read.eq(asked & aligned),
+            registers.read_address.eq(place[2:]),
             answer.eq(asked & (~aligned | registers.read_done)),
         ]
         with m.If(bus.rvalid & bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(answer):
             good = aligned & ~registers.read_refused
-            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(Mux(good, OKAY, SLVERR)),
-                         bus.rdata.eq(Mux(good, registers.read_data, 0))]
+            m.d.sync += [
+                bus.rvalid.eq(1),
+                bus.rresp.eq(Mux(good, OKAY, SLVERR)),
+                bus.rdata.eq(Mux(good, registers.read_data, 0)),
+            ]
         unused = Cat(bus.awprot, bus.arprot)
         assert len(unused) == 6  # protection bits are accepted and ignored
         return m

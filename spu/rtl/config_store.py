@@ -56,10 +56,15 @@ class BankedRegisters(wiring.Component):
         if wrong := [width for width in widths if not 0 <= width <= 32]:
             raise ValueError(f"widths of registers must be 0 to 32, not {wrong}")
         self.space, self.widths, self.first = space, widths, first
-        super().__init__({"config": In(ConfigBus()), "bank": In(1),
-                          "values": Out(data.ArrayLayout(unsigned(32), len(widths))),
-                          "others": Out(data.ArrayLayout(unsigned(32), len(widths))),
-                          "read_data": Out(32)})
+        super().__init__(
+            {
+                "config": In(ConfigBus()),
+                "bank": In(1),
+                "values": Out(data.ArrayLayout(unsigned(32), len(widths))),
+                "others": Out(data.ArrayLayout(unsigned(32), len(widths))),
+                "read_data": Out(32),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -73,8 +78,10 @@ class BankedRegisters(wiring.Component):
             for bank in range(2):
                 with m.If(config.write & here & (self.bank != bank)):
                     m.d.sync += banks[bank].eq(config.data)
-            m.d.comb += [self.values[i].eq(Mux(self.bank, banks[1], banks[0])),
-                         self.others[i].eq(Mux(self.bank, banks[0], banks[1]))]
+            m.d.comb += [
+                self.values[i].eq(Mux(self.bank, banks[1], banks[0])),
+                self.others[i].eq(Mux(self.bank, banks[0], banks[1])),
+            ]
             with m.If(here):
                 m.d.comb += chosen.eq(Mux(self.bank ^ config.shadow, banks[1], banks[0]))
         m.d.sync += self.read_data.eq(chosen)
@@ -129,9 +136,17 @@ class BankedMemory(wiring.Component):
             raise ValueError(f"width must be at least 1, not {width}")
         self.space, self.depth, self.width, self.registered = space, depth, width, registered
         self.words = -(-width // 32)
-        super().__init__({"config": In(ConfigBus()), "bank": In(1),
-                          "read_enable": In(1), "read_row": In(range(depth)), "read_bank": In(1),
-                          "read_data": Out(width), "config_data": Out(32)})
+        super().__init__(
+            {
+                "config": In(ConfigBus()),
+                "bank": In(1),
+                "read_enable": In(1),
+                "read_row": In(range(depth)),
+                "read_bank": In(1),
+                "read_data": Out(width),
+                "config_data": Out(32),
+            }
+        )
 
     @property
     def latency(self) -> int:
@@ -142,7 +157,8 @@ class BankedMemory(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.memory = memory = Memory(
-            shape=data.ArrayLayout(unsigned(32), self.words), depth=2 * self.depth, init=[])
+            shape=data.ArrayLayout(unsigned(32), self.words), depth=2 * self.depth, init=[]
+        )
         write = memory.write_port(granularity=1)
         read = memory.read_port(domain="sync" if self.registered else "comb")
         row_bits = len(self.read_row)
@@ -152,13 +168,20 @@ class BankedMemory(wiring.Component):
             write.addr.eq(Cat(config.row[:row_bits], ~self.bank)),
             write.data.eq(Cat(config.data for _ in range(self.words))),
             write.en.eq((config.write & here) << config.word),
-            read.addr.eq(Mux(config.read, Cat(config.row[:row_bits], self.bank ^ config.shadow),
-                             Cat(self.read_row, self.read_bank))),
+            read.addr.eq(
+                Mux(
+                    config.read,
+                    Cat(config.row[:row_bits], self.bank ^ config.shadow),
+                    Cat(self.read_row, self.read_bank),
+                )
+            ),
             self.read_data.eq(read.data),
         ]
         if self.registered:
-            m.d.comb += [read.en.eq(self.read_enable | config.read),
-                         self.config_data.eq(words[config.word])]
+            m.d.comb += [
+                read.en.eq(self.read_enable | config.read),
+                self.config_data.eq(words[config.word]),
+            ]
         else:
             m.d.sync += self.config_data.eq(words[config.word])
         return m

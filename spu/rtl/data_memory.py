@@ -53,12 +53,19 @@ class DataMemory(wiring.Component):
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         address = range(arch.memory_words)
-        super().__init__({
-            "config": In(ConfigBus()), "half": In(1),
-            "read": In(1), "read_address": In(address), "read_data": Out(stored_word(arch)),
-            "write": In(1), "write_address": In(address), "write_data": In(stored_word(arch)),
-            "config_data": Out(32),
-        })
+        super().__init__(
+            {
+                "config": In(ConfigBus()),
+                "half": In(1),
+                "read": In(1),
+                "read_address": In(address),
+                "read_data": Out(stored_word(arch)),
+                "write": In(1),
+                "write_address": In(address),
+                "write_data": In(stored_word(arch)),
+                "config_data": Out(32),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -68,7 +75,8 @@ class DataMemory(wiring.Component):
         halves = []
         for half in range(2):
             m.submodules[f"half_{half}"] = memory = Memory(
-                shape=bits, depth=self.arch.memory_words, init=[])
+                shape=bits, depth=self.arch.memory_words, init=[]
+            )
             write, read = memory.write_port(granularity=8), memory.read_port()
             chosen = config.read & ((self.half ^ config.shadow) == half)
             m.d.comb += [
@@ -76,11 +84,16 @@ class DataMemory(wiring.Component):
                 read.addr.eq(Mux(config.read, config.row, self.read_address)),
             ]
             with m.If(self.half == half):
-                m.d.comb += [write.addr.eq(self.write_address), write.data.eq(self.write_data),
-                             write.en.eq(self.write.replicate(len(write.en)))]
+                m.d.comb += [
+                    write.addr.eq(self.write_address),
+                    write.data.eq(self.write_data),
+                    write.en.eq(self.write.replicate(len(write.en))),
+                ]
             with m.Else():
-                m.d.comb += [write.addr.eq(config.row), write.en.eq(
-                    Mux(config.write & here, 0xF << (4 * config.word), 0))]
+                m.d.comb += [
+                    write.addr.eq(config.row),
+                    write.en.eq(Mux(config.write & here, 0xF << (4 * config.word), 0)),
+                ]
                 m.d.comb += write.data.eq(config.data.replicate(-(-bits // 32)))
             halves.append(read.data)
         chosen_half = Array(halves)[self.half ^ (config.read & config.shadow)]

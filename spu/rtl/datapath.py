@@ -83,34 +83,47 @@ class Datapath(wiring.Component):
         self.arch, self.kind = arch, kind
         word = word_layout(arch)
         address = range(arch.memory_words)
-        super().__init__({
-            "context": In(CONTEXT), "constant": In(word),
-            "slot": In(slot_bits(arch)), "flags": In(STAGE_FLAGS),
-            "matrix_mode": In(MATRIX_MODE), "vector_mode": In(VECTOR_MODE),
-            "guards": In(data.ArrayLayout(GUARD, len(Guard))), "reblock_format": In(FORMAT),
-            **{f"{name}_base": In(ADDRESS_BASE) for name in _GENERATORS},
-            **{f"{name}_loops": In(LOOPS) for name in _GENERATORS},
-            "weight_row": Out(range(arch.weight_rows)), "weights": In(weight_row(arch)),
-            "read": Out(1), "read_address": Out(address), "read_data": In(stored_word(arch)),
-            "write": Out(1), "write_address": Out(address), "write_data": Out(stored_word(arch)),
-            **{f"{link}_i": In(word) for link in LINKS},
-            **{f"{link}_o": Out(word) for link in LINKS},
-            "active": Out(1), "forwards": Out(1),
-            "saturated": Out(range(arch.results_per_cycle + 1)),
-        })
+        super().__init__(
+            {
+                "context": In(CONTEXT),
+                "constant": In(word),
+                "slot": In(slot_bits(arch)),
+                "flags": In(STAGE_FLAGS),
+                "matrix_mode": In(MATRIX_MODE),
+                "vector_mode": In(VECTOR_MODE),
+                "guards": In(data.ArrayLayout(GUARD, len(Guard))),
+                "reblock_format": In(FORMAT),
+                **{f"{name}_base": In(ADDRESS_BASE) for name in _GENERATORS},
+                **{f"{name}_loops": In(LOOPS) for name in _GENERATORS},
+                "weight_row": Out(range(arch.weight_rows)),
+                "weights": In(weight_row(arch)),
+                "read": Out(1),
+                "read_address": Out(address),
+                "read_data": In(stored_word(arch)),
+                "write": Out(1),
+                "write_address": Out(address),
+                "write_data": Out(stored_word(arch)),
+                **{f"{link}_i": In(word) for link in LINKS},
+                **{f"{link}_o": Out(word) for link in LINKS},
+                "active": Out(1),
+                "forwards": Out(1),
+                "saturated": Out(range(arch.results_per_cycle + 1)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         context, word = self.context, word_layout(self.arch)
         m.submodules.alu = alu = Alu(self.arch)
         registers = Array(Signal(word.size, name=f"register_{i}") for i in range(REGISTERS))
-        c = data.View(word, registers[context.index[:(REGISTERS - 1).bit_length()]])
+        c = data.View(word, registers[context.index[: (REGISTERS - 1).bit_length()]])
 
         sources = {
             **{Source[link.upper()]: getattr(self, f"{link}_i") for link in LINKS},
             Source.REGISTER_A: registers[context.register_a],
             Source.REGISTER_B: c.as_value(),
-            Source.CONSTANT: self.constant, Source.ALU: alu.o,
+            Source.CONSTANT: self.constant,
+            Source.ALU: alu.o,
         }
         vector = matrix = reblock = None
         if self.kind.vector:
@@ -121,7 +134,8 @@ class Datapath(wiring.Component):
             sources[Source.MATRIX] = matrix.o
         if self.kind.memory:
             m.submodules.reblock = reblock = ReblockUnit(
-                MATRIX_FORMATS, self.arch.drain_lanes, self.arch.codes_per_word())
+                MATRIX_FORMATS, self.arch.drain_lanes, self.arch.codes_per_word()
+            )
             loaded, popped = Signal(word), Signal(word)
             sources |= {Source.MEMORY: loaded, Source.REBLOCK: popped}
 
@@ -142,46 +156,68 @@ class Datapath(wiring.Component):
         enable = Signal()
         m.d.comb += enable.eq(~context.guarded | self._guard(m, Guard.OP))
         for unit in (alu, vector) if vector else (alu,):
-            m.d.comb += [unit.op.eq(context.op), unit.enable.eq(enable), unit.c.eq(c),
-                         unit.a.eq(words["a"]), unit.b.eq(words["b"])]
+            m.d.comb += [
+                unit.op.eq(context.op),
+                unit.enable.eq(enable),
+                unit.c.eq(c),
+                unit.a.eq(words["a"]),
+                unit.b.eq(words["b"]),
+            ]
         if vector is not None:
-            m.d.comb += [vector.mode.eq(self.vector_mode), vector.slice.eq(context.slice),
-                         vector.format.eq(self.matrix_mode.x_format),
-                         vector.emit.eq(self._guard(m, Guard.EMIT))]
+            m.d.comb += [
+                vector.mode.eq(self.vector_mode),
+                vector.slice.eq(context.slice),
+                vector.format.eq(self.matrix_mode.x_format),
+                vector.emit.eq(self._guard(m, Guard.EMIT)),
+            ]
         mac = self._matrix(m, matrix, words["matrix"]) if matrix is not None else 0
         if reblock is not None:
             self._memory(m, words["memory"], loaded)
-            lanes16 = words["a"].data[:16 * self.arch.drain_lanes]
+            lanes16 = words["a"].data[: 16 * self.arch.drain_lanes]
             m.d.comb += [
                 reblock.push.eq((context.op == Op.PUSH) & enable & words["a"].valid),
-                reblock.values.eq(lanes16), reblock.pop.eq(context.pop),
+                reblock.values.eq(lanes16),
+                reblock.pop.eq(context.pop),
                 reblock.select.eq(self.reblock_format),
             ]
             with m.If(reblock.valid):
-                m.d.comb += [popped.data.eq(reblock.codes), popped.bias.eq(reblock.bias),
-                             popped.valid.eq(1)]
+                m.d.comb += [
+                    popped.data.eq(reblock.codes),
+                    popped.bias.eq(reblock.bias),
+                    popped.valid.eq(1),
+                ]
             assert timing.REBLOCK == ReblockUnit.latency
-        saturated = [*(vector.saturated if vector else ()),
-                     *(vector.total_saturated if vector else ()),
-                     *(matrix.saturated if matrix else ())]
+        saturated = [
+            *(vector.saturated if vector else ()),
+            *(vector.total_saturated if vector else ()),
+            *(matrix.saturated if matrix else ()),
+        ]
         m.d.comb += [
             self.saturated.eq(sum(saturated)),
-            self.active.eq(mac | ((context.op != Op.NOP) & enable & (
-                words["a"].valid | words["b"].valid)) | self.read | self.write),
-            self.forwards.eq(~self.active & sum(
-                (words[link].valid for link in LINKS), start=Value.cast(0)).any()),
+            self.active.eq(
+                mac
+                | ((context.op != Op.NOP) & enable & (words["a"].valid | words["b"].valid))
+                | self.read
+                | self.write
+            ),
+            self.forwards.eq(
+                ~self.active & sum((words[link].valid for link in LINKS), start=Value.cast(0)).any()
+            ),
         ]
         return m
 
     def _guard(self, m: Module, guard: Guard) -> Signal:
         """Whether a guard holds in this cycle."""
-        return guard_holds(m, self.guards[guard.value], self.slot, self.flags,
-                           f"guard_{guard.name.lower()}")
+        return guard_holds(
+            m, self.guards[guard.value], self.slot, self.flags, f"guard_{guard.name.lower()}"
+        )
 
     def _generator(self, m: Module, name: str, bits: int) -> AddressGenerator:
         m.submodules[f"{name}_generator"] = unit = AddressGenerator(bits)
-        m.d.comb += [unit.base.eq(getattr(self, f"{name}_base").base),
-                     unit.loops.eq(getattr(self, f"{name}_loops"))]
+        m.d.comb += [
+            unit.base.eq(getattr(self, f"{name}_base").base),
+            unit.loops.eq(getattr(self, f"{name}_loops")),
+        ]
         return unit
 
     def _matrix(self, m: Module, matrix: MatrixUnit, x: data.View) -> Signal:
@@ -191,21 +227,28 @@ class Datapath(wiring.Component):
         closes, ends = Signal(), Signal()
         by_guards = context.close == Close.GUARDS
         m.d.comb += [
-            mac.eq(context.mac & guard_holds(m, self.weight_base.guard, self.slot, self.flags,
-                                             "mac")),
+            mac.eq(
+                context.mac & guard_holds(m, self.weight_base.guard, self.slot, self.flags, "mac")
+            ),
             closes.eq(Mux(by_guards, self._guard(m, Guard.BLOCK), context.close != Close.NOTHING)),
-            ends.eq(Mux(by_guards, closes & self._guard(m, Guard.LAST),
-                        context.close == Close.DOT)),
+            ends.eq(
+                Mux(by_guards, closes & self._guard(m, Guard.LAST), context.close == Close.DOT)
+            ),
             halves.eq(packed(self.matrix_mode.w_format)),
         ]
         rows = self._generator(m, "weight", len(self.weight_row) + 1)
         m.d.comb += [
             rows.advance.eq(mac),
             self.weight_row.eq(Mux(halves, rows.address >> 1, rows.address)),
-            matrix.upper.eq(rows.address[0]), matrix.weights.eq(self.weights),
-            matrix.x.eq(x), matrix.slice.eq(context.slice), matrix.mac.eq(mac),
-            matrix.block_last.eq(closes), matrix.last.eq(ends),
-            matrix.drain.eq(context.drain), matrix.mode.eq(self.matrix_mode),
+            matrix.upper.eq(rows.address[0]),
+            matrix.weights.eq(self.weights),
+            matrix.x.eq(x),
+            matrix.slice.eq(context.slice),
+            matrix.mac.eq(mac),
+            matrix.block_last.eq(closes),
+            matrix.last.eq(ends),
+            matrix.drain.eq(context.drain),
+            matrix.mode.eq(self.matrix_mode),
         ]
         return mac
 
@@ -215,14 +258,22 @@ class Datapath(wiring.Component):
         reads, writes = self._generator(m, "read", bits), self._generator(m, "write", bits)
         was_read = Signal()
         m.d.comb += [
-            self.read.eq(self.context.read & guard_holds(
-                m, self.read_base.guard, self.slot, self.flags, "read")),
-            reads.advance.eq(self.read), self.read_address.eq(reads.address),
-            self.write.eq(stored.valid), writes.advance.eq(stored.valid),
+            self.read.eq(
+                self.context.read
+                & guard_holds(m, self.read_base.guard, self.slot, self.flags, "read")
+            ),
+            reads.advance.eq(self.read),
+            self.read_address.eq(reads.address),
+            self.write.eq(stored.valid),
+            writes.advance.eq(stored.valid),
             self.write_address.eq(writes.address),
-            self.write_data.data.eq(stored.data), self.write_data.bias.eq(stored.bias),
+            self.write_data.data.eq(stored.data),
+            self.write_data.bias.eq(stored.bias),
         ]
         m.d.sync += was_read.eq(self.read)
         with m.If(was_read):
-            m.d.comb += [loaded.data.eq(self.read_data.data), loaded.bias.eq(self.read_data.bias),
-                         loaded.valid.eq(1)]
+            m.d.comb += [
+                loaded.data.eq(self.read_data.data),
+                loaded.bias.eq(self.read_data.bias),
+                loaded.valid.eq(1),
+            ]

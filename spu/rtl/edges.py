@@ -37,8 +37,9 @@ def add_streams(m: Module, bus: wiring.Component, parts: Parts) -> None:
                 continue
             stream = f"m_axis_{port.col}"
             m.d.comb += [
-                Cat(getattr(bus, f"{stream}_tdata"),
-                    getattr(bus, f"{stream}_tuser")).eq(fifo.o.payload),
+                Cat(getattr(bus, f"{stream}_tdata"), getattr(bus, f"{stream}_tuser")).eq(
+                    fifo.o.payload
+                ),
                 getattr(bus, f"{stream}_tvalid").eq(fifo.o.valid),
                 fifo.o.ready.eq(getattr(bus, f"{stream}_tready")),
             ]
@@ -46,8 +47,9 @@ def add_streams(m: Module, bus: wiring.Component, parts: Parts) -> None:
         fifo = _fifo(m, arch, f"input_fifo_{c}")
         stream = f"s_axis_{c}"
         m.d.comb += [
-            fifo.i.payload.eq(Cat(getattr(bus, f"{stream}_tdata"),
-                                  getattr(bus, f"{stream}_tuser"))),
+            fifo.i.payload.eq(
+                Cat(getattr(bus, f"{stream}_tdata"), getattr(bus, f"{stream}_tuser"))
+            ),
             fifo.i.valid.eq(getattr(bus, f"{stream}_tvalid")),
             getattr(bus, f"{stream}_tready").eq(fifo.i.ready),
         ]
@@ -70,8 +72,10 @@ def _enter(m: Module, parts: Parts, port: Port, fifo: StreamFifo) -> None:
     region = parts.arch.region(port.row, port.col)
     sequencer, i = parts.sequencers[region], parts.arch.inputs(region).index(port)
     _flush(m, parts, fifo, region)
-    m.d.comb += [sequencer.input_ready[i].eq(fifo.o.valid),
-                 fifo.o.ready.eq(sequencer.input_read[i])]
+    m.d.comb += [
+        sequencer.input_ready[i].eq(fifo.o.valid),
+        fifo.o.ready.eq(sequencer.input_read[i]),
+    ]
     with m.If(sequencer.input_read[i]):
         m.d.comb += parts.entering[port].eq(Cat(fifo.o.payload, 1))
     name = regmap.port_name(parts.arch, port, leaving=False)

@@ -55,10 +55,16 @@ class StreamFifo(wiring.Component):
         if width < 1:
             raise ValueError(f"width must be at least 1, not {width}")
         self.width, self.depth, self.keeps_offer = width, depth, keeps_offer
-        super().__init__({
-            "i": In(stream.Signature(width)), "o": Out(stream.Signature(width)), "flush": In(1),
-            "level": Out(range(depth + 1)), "peek": In(range(depth)), "peeked": Out(width),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(width)),
+                "o": Out(stream.Signature(width)),
+                "flush": In(1),
+                "level": Out(range(depth + 1)),
+                "peek": In(range(depth)),
+                "peeked": Out(width),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -68,10 +74,15 @@ class StreamFifo(wiring.Component):
         begin = Signal(range(self.depth))
         put, take = self.i.valid & self.i.ready, self.o.valid & self.o.ready
         m.d.comb += [
-            self.i.ready.eq(self.level != self.depth), self.o.valid.eq(self.level != 0),
-            write.addr.eq(begin + self.level), write.data.eq(self.i.payload), write.en.eq(put),
-            first.addr.eq(begin), self.o.payload.eq(first.data),
-            behind.addr.eq(begin + self.peek), self.peeked.eq(behind.data),
+            self.i.ready.eq(self.level != self.depth),
+            self.o.valid.eq(self.level != 0),
+            write.addr.eq(begin + self.level),
+            write.data.eq(self.i.payload),
+            write.en.eq(put),
+            first.addr.eq(begin),
+            self.o.payload.eq(first.data),
+            behind.addr.eq(begin + self.peek),
+            self.peeked.eq(behind.data),
         ]
         m.d.sync += [self.level.eq(self.level + put - take), begin.eq(Mux(take, begin + 1, begin))]
         with m.If(self.flush):

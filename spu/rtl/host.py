@@ -63,30 +63,52 @@ class HostRegisters(wiring.Component):
         self.map = regmap.register_map(arch)
         self.counters = regmap.counter_names(arch)
         regions = range(arch.region_count)
-        self.given = ["CONFIG_WORDS", "TRACE_COUNT", "WINDOW_SELECT", "WINDOW_ROW",
-                      *(name for name in self.map
-                        if name.startswith("TRACE_") and name[6:].isdigit()),
-                      *(f"{name}_{r}" for name in ("REGION", "ACTIVE_FILE", "SHADOW_FILE")
-                        for r in regions)]
-        super().__init__({
-            "bus": Out(AxiLite(self.address_bits)),
-            "clear": Out(1), "step": Out(1), "restart_trace": Out(1),
-            **{name: Out(arch.region_count)
-               for name in ("start", "commit", "abort", "reset", "flush", "halt")},
-            "watchdog": Out(32), "busy": In(1), "status": In(32),
-            **{name: In(arch.region_count)
-               for name in ("unloaded", "unfilled", "starting", "illegal", "running")},
-            **{f"iterations_{r}": Out(regmap.ITERATION_BITS) for r in regions},
-            "set_window_select": Out(1), "set_window_row": Out(1), "window_read": Out(1),
-            "window_write": Out(1), "window_value": Out(32), "window_answer": In(32),
-            **{f"window_{name}": In(1) for name in ("write_done", "write_refused", "read_done",
-                                                    "read_refused")},
-            "trace_select": Out(18), "trace_index": Out(range(regmap.TRACE_WORDS)),
-            **{name.lower(): In(32) for name in self.given},
-            **{f"event_{name.lower()}": In(range(regmap.most_counted(arch, name) + 1))
-               for name in self.counters},
-        })
-        self.refusal = Signal(range(len(regmap.REFUSALS)))   # the last one since ``clear``
+        self.given = [
+            "CONFIG_WORDS",
+            "TRACE_COUNT",
+            "WINDOW_SELECT",
+            "WINDOW_ROW",
+            *(name for name in self.map if name.startswith("TRACE_") and name[6:].isdigit()),
+            *(f"{name}_{r}" for name in ("REGION", "ACTIVE_FILE", "SHADOW_FILE") for r in regions),
+        ]
+        super().__init__(
+            {
+                "bus": Out(AxiLite(self.address_bits)),
+                "clear": Out(1),
+                "step": Out(1),
+                "restart_trace": Out(1),
+                **{
+                    name: Out(arch.region_count)
+                    for name in ("start", "commit", "abort", "reset", "flush", "halt")
+                },
+                "watchdog": Out(32),
+                "busy": In(1),
+                "status": In(32),
+                **{
+                    name: In(arch.region_count)
+                    for name in ("unloaded", "unfilled", "starting", "illegal", "running")
+                },
+                **{f"iterations_{r}": Out(regmap.ITERATION_BITS) for r in regions},
+                "set_window_select": Out(1),
+                "set_window_row": Out(1),
+                "window_read": Out(1),
+                "window_write": Out(1),
+                "window_value": Out(32),
+                "window_answer": In(32),
+                **{
+                    f"window_{name}": In(1)
+                    for name in ("write_done", "write_refused", "read_done", "read_refused")
+                },
+                "trace_select": Out(18),
+                "trace_index": Out(range(regmap.TRACE_WORDS)),
+                **{name.lower(): In(32) for name in self.given},
+                **{
+                    f"event_{name.lower()}": In(range(regmap.most_counted(arch, name) + 1))
+                    for name in self.counters
+                },
+            }
+        )
+        self.refusal = Signal(range(len(regmap.REFUSALS)))  # the last one since ``clear``
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -104,9 +126,12 @@ class HostRegisters(wiring.Component):
     def _write(self, m: Module, access: wiring.FlippedInterface) -> None:
         value = access.write_data
         regions = range(self.arch.region_count)
-        foreign = value[len(self.start):].any()
-        m.d.comb += [access.write_done.eq(1), access.write_refused.eq(1),
-                     self.window_value.eq(value)]
+        foreign = value[len(self.start) :].any()
+        m.d.comb += [
+            access.write_done.eq(1),
+            access.write_refused.eq(1),
+            self.window_value.eq(value),
+        ]
 
         def accepted(condition: Value, *actions: object) -> None:
             m.d.comb += access.write_refused.eq(~condition)
@@ -117,12 +142,18 @@ class HostRegisters(wiring.Component):
             m.d.sync += self.refusal.eq(0)
         with m.If(access.write), m.Switch(access.write_address):
             with m.Case(self._address("CONTROL")):
-                known = regmap.CONTROL_CLEAR | regmap.CONTROL_SNAPSHOT | regmap.CONTROL_STEP \
+                known = (
+                    regmap.CONTROL_CLEAR
+                    | regmap.CONTROL_SNAPSHOT
+                    | regmap.CONTROL_STEP
                     | regmap.CONTROL_TRACE
-                accepted((value & ~known & 0xFFFF_FFFF) == 0,
-                         self.clear.eq((value & regmap.CONTROL_CLEAR).any()),
-                         self.step.eq((value & regmap.CONTROL_STEP).any()),
-                         self.restart_trace.eq((value & regmap.CONTROL_TRACE).any()))
+                )
+                accepted(
+                    (value & ~known & 0xFFFF_FFFF) == 0,
+                    self.clear.eq((value & regmap.CONTROL_CLEAR).any()),
+                    self.step.eq((value & regmap.CONTROL_STEP).any()),
+                    self.restart_trace.eq((value & regmap.CONTROL_TRACE).any()),
+                )
             for name, port, reasons in self._commands():
                 with m.Case(self._address(name)):
                     reason = self._reason(m, name, reasons, value)
@@ -134,24 +165,32 @@ class HostRegisters(wiring.Component):
                 with m.If(~foreign):
                     m.d.sync += self.halt.eq(value)
             for name, port, refused in (
-                    ("WINDOW_SELECT", self.set_window_select, 0),
-                    ("WINDOW_ROW", self.set_window_row, 0),
-                    ("WINDOW_DATA", self.window_write, self.window_write_refused)):
+                ("WINDOW_SELECT", self.set_window_select, 0),
+                ("WINDOW_ROW", self.set_window_row, 0),
+                ("WINDOW_DATA", self.window_write, self.window_write_refused),
+            ):
                 with m.Case(self._address(name)):
-                    m.d.comb += [port.eq(1), access.write_done.eq(self.window_write_done),
-                                 access.write_refused.eq(refused)]
+                    m.d.comb += [
+                        port.eq(1),
+                        access.write_done.eq(self.window_write_done),
+                        access.write_refused.eq(refused),
+                    ]
             with m.Case(self._address("TRACE_SELECT")):
-                there = (value[len(self.trace_select):] == 0) \
-                    & (value[:regmap.TRACE_COL_SHIFT] < self.arch.rows) \
-                    & (value[regmap.TRACE_COL_SHIFT:regmap.TRACE_LINK_SHIFT] < self.arch.cols)
+                there = (
+                    (value[len(self.trace_select) :] == 0)
+                    & (value[: regmap.TRACE_COL_SHIFT] < self.arch.rows)
+                    & (value[regmap.TRACE_COL_SHIFT : regmap.TRACE_LINK_SHIFT] < self.arch.cols)
+                )
                 m.d.comb += access.write_refused.eq(~there)
                 with m.If(there):
                     m.d.sync += self.trace_select.eq(value)
-            for name, register in (("TRACE_INDEX", self.trace_index), ("WATCHDOG", self.watchdog),
-                                   *((f"ITERATIONS_{r}", getattr(self, f"iterations_{r}"))
-                                     for r in regions)):
+            for name, register in (
+                ("TRACE_INDEX", self.trace_index),
+                ("WATCHDOG", self.watchdog),
+                *((f"ITERATIONS_{r}", getattr(self, f"iterations_{r}")) for r in regions),
+            ):
                 with m.Case(self._address(name)):
-                    fits = value[len(register):] == 0
+                    fits = value[len(register) :] == 0
                     m.d.comb += access.write_refused.eq(~fits)
                     with m.If(fits):
                         m.d.sync += register.eq(value)
@@ -159,20 +198,32 @@ class HostRegisters(wiring.Component):
     def _commands(self) -> tuple:
         """Registers that command regions, their ports, and why which regions are refused."""
         return (
-            ("START", self.start, {"no program": self.unloaded, "start pending": self.starting,
-                                   "no end": self.illegal}),
-            ("COMMIT", self.commit, {"busy": self.busy.replicate(len(self.commit)),
-                                     "no bank": self.unfilled}),
-            ("ABORT", self.abort, {}), ("RESET", self.reset, {}),
+            (
+                "START",
+                self.start,
+                {
+                    "no program": self.unloaded,
+                    "start pending": self.starting,
+                    "no end": self.illegal,
+                },
+            ),
+            (
+                "COMMIT",
+                self.commit,
+                {"busy": self.busy.replicate(len(self.commit)), "no bank": self.unfilled},
+            ),
+            ("ABORT", self.abort, {}),
+            ("RESET", self.reset, {}),
             ("FLUSH", self.flush, {"running": self.running}),
         )
 
     def _reason(self, m: Module, name: str, reasons: dict, value: Value) -> Signal:
         """Index into REFUSALS: the first reason against a command, or 0."""
         reason = Signal(range(len(regmap.REFUSALS)), name=f"{name.lower()}_reason")
-        against = {"no region": value[len(self.start):].any(),
-                   **{what: (value[:len(regions)] & regions).any()
-                      for what, regions in reasons.items()}}
+        against = {
+            "no region": value[len(self.start) :].any(),
+            **{what: (value[: len(regions)] & regions).any() for what, regions in reasons.items()},
+        }
         for what in reversed(against):
             with m.If(against[what]):
                 m.d.comb += reason.eq(regmap.REFUSALS.index(what))
@@ -180,9 +231,12 @@ class HostRegisters(wiring.Component):
 
     def _counters(self, m: Module, access: wiring.FlippedInterface) -> dict[str, Signal]:
         """Counters, and what a snapshot keeps of them."""
-        snapshot = access.write & ~access.write_refused \
-            & (access.write_address == self._address("CONTROL")) \
+        snapshot = (
+            access.write
+            & ~access.write_refused
+            & (access.write_address == self._address("CONTROL"))
             & (access.write_data & regmap.CONTROL_SNAPSHOT).any()
+        )
         kept = {}
         for name in self.counters:
             counter = Signal(32, name=f"count_{name.lower()}")
@@ -194,19 +248,28 @@ class HostRegisters(wiring.Component):
 
     def _read(self, m: Module, access: wiring.FlippedInterface, kept: dict[str, Signal]) -> None:
         readable: dict[str, Value | int] = {
-            **regmap.constant_registers(self.arch), "HALT": self.halt,
-            "TRACE_SELECT": self.trace_select, "TRACE_INDEX": self.trace_index,
+            **regmap.constant_registers(self.arch),
+            "HALT": self.halt,
+            "TRACE_SELECT": self.trace_select,
+            "TRACE_INDEX": self.trace_index,
             "WATCHDOG": self.watchdog,
             "STATUS": self.status | self.refusal << regmap.STATUS_REFUSAL_SHIFT,
-            **{f"ITERATIONS_{r}": getattr(self, f"iterations_{r}")
-               for r in range(self.arch.region_count)},
-            **{name: getattr(self, name.lower()) for name in self.given}, **kept}
+            **{
+                f"ITERATIONS_{r}": getattr(self, f"iterations_{r}")
+                for r in range(self.arch.region_count)
+            },
+            **{name: getattr(self, name.lower()) for name in self.given},
+            **kept,
+        }
         m.d.comb += [access.read_done.eq(1), access.read_refused.eq(1)]
         with m.If(access.read), m.Switch(access.read_address):
             for name, value in readable.items():
                 with m.Case(self._address(name)):
                     m.d.comb += [access.read_data.eq(value), access.read_refused.eq(0)]
             with m.Case(self._address("WINDOW_DATA")):
-                m.d.comb += [self.window_read.eq(1), access.read_done.eq(self.window_read_done),
-                             access.read_data.eq(self.window_answer),
-                             access.read_refused.eq(self.window_read_refused)]
+                m.d.comb += [
+                    self.window_read.eq(1),
+                    access.read_done.eq(self.window_read_done),
+                    access.read_data.eq(self.window_answer),
+                    access.read_refused.eq(self.window_read_refused),
+                ]

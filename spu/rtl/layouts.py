@@ -25,8 +25,9 @@ def of(layout: Layout) -> Any:
 
 CONTEXT = of(context.CONTEXT)
 MATRIX_MODE, VECTOR_MODE = of(config.MATRIX_MODE), of(config.VECTOR_MODE)
-GUARD, STREAM, PREDICATE, LOOP = map(of, (config.GUARD, config.STREAM, config.PREDICATE,
-                                          config.LOOP))
+GUARD, STREAM, PREDICATE, LOOP = map(
+    of, (config.GUARD, config.STREAM, config.PREDICATE, config.LOOP)
+)
 SEQUENCER_II, SEQUENCER_SPAN = of(config.SEQUENCER_II), of(config.SEQUENCER_SPAN)
 ADDRESS_LOOP, ADDRESS_BASE = of(config.ADDRESS_LOOP), of(config.ADDRESS_BASE)
 

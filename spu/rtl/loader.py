@@ -33,9 +33,9 @@ class State(enum.Enum):
     RANGE = 3
     PAYLOAD = 4
     SECTION_CRC = 5
-    CHECK = 6    # no word: the total CRC, once the last section is in the shadow banks
-    COMMIT = 7   # no word: waits for the regions' banks to swap
-    ERROR = 8    # swallows everything until ``clear``
+    CHECK = 6  # no word: the total CRC, once the last section is in the shadow banks
+    COMMIT = 7  # no word: waits for the regions' banks to swap
+    ERROR = 8  # swallows everything until ``clear``
 
 
 def space_geometry(m: Module, space: Value, arch: Architecture) -> tuple[Signal, Signal, Signal]:
@@ -44,8 +44,11 @@ def space_geometry(m: Module, space: Value, arch: Architecture) -> tuple[Signal,
     with m.Switch(space):
         for s in Space:
             with m.Case(s.value):
-                m.d.comb += [width.eq(words_per_row(s, arch)), rows.eq(depth(s, arch)),
-                             in_tiles.eq(int(s in TILE_SPACES))]
+                m.d.comb += [
+                    width.eq(words_per_row(s, arch)),
+                    rows.eq(depth(s, arch)),
+                    in_tiles.eq(int(s in TILE_SPACES)),
+                ]
     return width, rows, in_tiles
 
 
@@ -109,15 +112,32 @@ class Loader(wiring.Component):
         self.arch = arch
         regions = arch.region_count
         signatures = data.ArrayLayout(32, regions)
-        super().__init__({
-            "i": In(stream.Signature(32)), "clear": In(1), "stall": In(1), "request": In(regions),
-            "spoilt": In(regions), "spoilt_memory": In(1), "swapping": In(regions),
-            "reset": In(regions), "commit": Out(regions), "commit_data": Out(regions),
-            "loaded": Out(regions), "filled": Out(regions), "idle": Out(1), "loading": Out(1),
-            "active": Out(signatures), "shadow": Out(signatures), "error": Out(8),
-            "section": Out(16), "words": Out(32),
-            "config": Out(ConfigBus()), "rows": Out(16), "cols": Out(16),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(32)),
+                "clear": In(1),
+                "stall": In(1),
+                "request": In(regions),
+                "spoilt": In(regions),
+                "spoilt_memory": In(1),
+                "swapping": In(regions),
+                "reset": In(regions),
+                "commit": Out(regions),
+                "commit_data": Out(regions),
+                "loaded": Out(regions),
+                "filled": Out(regions),
+                "idle": Out(1),
+                "loading": Out(1),
+                "active": Out(signatures),
+                "shadow": Out(signatures),
+                "error": Out(8),
+                "section": Out(16),
+                "words": Out(32),
+                "config": Out(ConfigBus()),
+                "rows": Out(16),
+                "cols": Out(16),
+            }
+        )
         #: For proofs: ``applying`` a section to the shadow bank.
         self.state, self.applying = Signal(State), Signal()
         #: Regions that the file is for, and whether it wrote data memory.
@@ -135,9 +155,11 @@ class Loader(wiring.Component):
         take = Signal()
         requested = Signal.like(self.request)  # kept until the loader is idle
         m.d.comb += [
-            self.i.ready.eq(~state.matches(State.CHECK, State.COMMIT)
-                            & ~((state == State.SECTION_CRC) & self.applying)
-                            & ~(self.idle & (requested.any() | self.request.any() | self.clear))),
+            self.i.ready.eq(
+                ~state.matches(State.CHECK, State.COMMIT)
+                & ~((state == State.SECTION_CRC) & self.applying)
+                & ~(self.idle & (requested.any() | self.request.any() | self.clear))
+            ),
             take.eq(self.i.valid & self.i.ready),
             self.idle.eq((state == State.HEADER) & (index == 0)),
             self.loading.eq(~self.idle & ~state.matches(State.ERROR, State.COMMIT)),
@@ -150,7 +172,8 @@ class Loader(wiring.Component):
         m.submodules.file_crc = file_crc = engine.create()
         header_end, section_end = Signal(), Signal()
         m.d.comb += [
-            part_crc.data.eq(word), file_crc.data.eq(word),
+            part_crc.data.eq(word),
+            file_crc.data.eq(word),
             # A word that comes with ``clear`` belongs to what is forgotten.
             part_crc.valid.eq(take & ~header_end & ~section_end & ~self.clear),
             file_crc.valid.eq(take & (state != State.HEADER) & ~self.clear),
@@ -168,8 +191,11 @@ class Loader(wiring.Component):
 
         m.submodules.buffer = buffer = Memory(shape=32, depth=2 * MAX_PAYLOAD, init=[])
         write, read = buffer.write_port(), buffer.read_port()
-        m.d.comb += [write.addr.eq(Cat(index[:-1], half)), write.data.eq(word),
-                     write.en.eq(take & (state == State.PAYLOAD))]
+        m.d.comb += [
+            write.addr.eq(Cat(index[:-1], half)),
+            write.data.eq(word),
+            write.en.eq(take & (state == State.PAYLOAD)),
+        ]
         start_applying = Signal()
         self._apply(m, start_applying, read, half, Cat(op, space, masks, first, count))
 
@@ -180,36 +206,53 @@ class Loader(wiring.Component):
             with m.Case(State.HEADER):
                 self._header(m, word, index, sections, total_crc, part_crc.crc, fail)
                 with m.If(header_end & (word == part_crc.crc)):
-                    m.d.sync += [state.eq(State.OPERATION), index.eq(0), self.section.eq(0),
-                                 signature.eq(word), self.memory.eq(0),
-                                 self.filled.eq(self.filled & ~self.mask)]
+                    m.d.sync += [
+                        state.eq(State.OPERATION),
+                        index.eq(0),
+                        self.section.eq(0),
+                        signature.eq(word),
+                        self.memory.eq(0),
+                        self.filled.eq(self.filled & ~self.mask),
+                    ]
                     self._forget(m, self.mask)
             with m.Case(State.OPERATION):
                 m.d.sync += [op.eq(word[:8]), space.eq(word[8:16]), state.eq(State.MASKS)]
                 last = self.section == sections - 1
                 allowed = (word[16:] == self.section) & Mux(
-                    last, word[:16] == OP_COMMIT, word[:8].matches(OP_WRITE, OP_CLEAR))
+                    last, word[:16] == OP_COMMIT, word[:8].matches(OP_WRITE, OP_CLEAR)
+                )
                 with m.If(~allowed):
                     m.d.sync += fail("operation")
             with m.Case(State.MASKS):
                 m.d.sync += [masks.eq(word), state.eq(State.RANGE)]
                 with m.If(op == OP_COMMIT), m.If(word != 0):
                     m.d.sync += fail("operation")
-                with m.Elif((depth_rows == 0) | Mux(in_tiles, self._outside(word),
-                                                    (word[:16] | self.mask) != self.mask)):
+                with m.Elif(
+                    (depth_rows == 0)
+                    | Mux(in_tiles, self._outside(word), (word[:16] | self.mask) != self.mask)
+                ):
                     m.d.sync += fail("address")
             with m.Case(State.RANGE):
-                m.d.sync += [first.eq(word[:16]), count.eq(word[16:]), left.eq(word[16:]),
-                             sub.eq(0), index.eq(0),
-                             state.eq(Mux((op == OP_WRITE) & (word[16:] != 0),
-                                          State.PAYLOAD, State.SECTION_CRC))]
+                m.d.sync += [
+                    first.eq(word[:16]),
+                    count.eq(word[16:]),
+                    left.eq(word[16:]),
+                    sub.eq(0),
+                    index.eq(0),
+                    state.eq(
+                        Mux((op == OP_WRITE) & (word[16:] != 0), State.PAYLOAD, State.SECTION_CRC)
+                    ),
+                ]
                 with m.If(op == OP_COMMIT), m.If(word != 0):
                     m.d.sync += fail("operation")
                 with m.Elif(word[:16] + word[16:] > depth_rows):
                     m.d.sync += fail("address")
             with m.Case(State.PAYLOAD):
-                m.d.sync += [sub.eq(Mux(row_done, 0, sub + 1)), left.eq(left - row_done),
-                             index.eq(index + 1)]
+                m.d.sync += [
+                    sub.eq(Mux(row_done, 0, sub + 1)),
+                    left.eq(left - row_done),
+                    index.eq(index + 1),
+                ]
                 with m.If(row_done & (left == 1)):
                     m.d.sync += state.eq(State.SECTION_CRC)
                 with m.If(index == MAX_PAYLOAD):
@@ -231,9 +274,13 @@ class Loader(wiring.Component):
             with m.If(file_crc.crc != total_crc):
                 m.d.sync += fail("total CRC")
             with m.Else():
-                m.d.sync += [state.eq(State.COMMIT), self.commit.eq(self.mask), index.eq(0),
-                             self.filled.eq(self.filled | self.mask),
-                             self.commit_data.eq(self.commit_data | Mux(self.memory, self.mask, 0))]
+                m.d.sync += [
+                    state.eq(State.COMMIT),
+                    self.commit.eq(self.mask),
+                    index.eq(0),
+                    self.filled.eq(self.filled | self.mask),
+                    self.commit_data.eq(self.commit_data | Mux(self.memory, self.mask, 0)),
+                ]
                 for r in range(arch.region_count):
                     with m.If(self.mask[r]):
                         m.d.sync += self.shadow[r].eq(signature)
@@ -243,15 +290,23 @@ class Loader(wiring.Component):
             with m.If(left == 0):
                 m.d.sync += state.eq(State.HEADER)
         with m.If(self.idle & requested.any()):
-            m.d.sync += [state.eq(State.COMMIT), self.commit.eq(requested),
-                         requested.eq(self.request)]
+            m.d.sync += [
+                state.eq(State.COMMIT),
+                self.commit.eq(requested),
+                requested.eq(self.request),
+            ]
         with m.Else():
             m.d.sync += requested.eq(requested | self.request)
         for r in range(arch.region_count):
             with m.If(self.swapping[r]):
-                m.d.sync += [self.active[r].eq(self.shadow[r]), self.shadow[r].eq(self.active[r]),
-                             self.loaded[r].eq(1), self.filled[r].eq(self.in_use[r]),
-                             self.in_use[r].eq(self.filled[r]), self.commit_data[r].eq(0)]
+                m.d.sync += [
+                    self.active[r].eq(self.shadow[r]),
+                    self.shadow[r].eq(self.active[r]),
+                    self.loaded[r].eq(1),
+                    self.filled[r].eq(self.in_use[r]),
+                    self.in_use[r].eq(self.filled[r]),
+                    self.commit_data[r].eq(0),
+                ]
             with m.If(self.reset[r]):
                 m.d.sync += [self.loaded[r].eq(0), self.active[r].eq(0), self.in_use[r].eq(0)]
         self._forget(m, self.spoilt)
@@ -259,8 +314,13 @@ class Loader(wiring.Component):
             with m.If(self.spoilt[r] & self.spoilt_memory):
                 m.d.sync += self.commit_data[r].eq(1)
         with m.If(self.clear & (state != State.COMMIT)):
-            m.d.sync += [state.eq(State.HEADER), index.eq(0), self.error.eq(0),
-                         self.section.eq(0), self.commit.eq(0)]
+            m.d.sync += [
+                state.eq(State.HEADER),
+                index.eq(0),
+                self.error.eq(0),
+                self.section.eq(0),
+                self.commit.eq(0),
+            ]
         return m
 
     def _apply(self, m: Module, start: Value, read: Any, half: Value, section: Value) -> None:
@@ -274,26 +334,36 @@ class Loader(wiring.Component):
         row_done = sub == width - 1
         going = self.applying & ~self.stall & (self.state != State.ERROR)
         m.d.comb += [
-            read.addr.eq(Cat(index, own)), read.en.eq(~self.stall),
+            read.addr.eq(Cat(index, own)),
+            read.en.eq(~self.stall),
             self.config.write.eq(going & fetched),
-            self.config.space.eq(space), self.config.row.eq(row), self.config.word.eq(sub),
+            self.config.space.eq(space),
+            self.config.row.eq(row),
+            self.config.word.eq(sub),
             self.config.data.eq(Mux(op == OP_CLEAR, 0, read.data)),
         ]
         with m.If(going):
             m.d.sync += [fetched.eq(1), index.eq(index + 1)]
             with m.If(fetched):
-                m.d.sync += [sub.eq(Mux(row_done, 0, sub + 1)), row.eq(row + row_done),
-                             left.eq(left - row_done)]
+                m.d.sync += [
+                    sub.eq(Mux(row_done, 0, sub + 1)),
+                    row.eq(row + row_done),
+                    left.eq(left - row_done),
+                ]
                 with m.If(row_done & (left == 1)):
                     m.d.sync += self.applying.eq(0)
             with m.If(space == Space.MEMORY):
                 # A half that holds part of a file is nobody's until the file is complete.
-                m.d.sync += [self.memory.eq(1),
-                             self.commit_data.eq(self.commit_data & ~self.mask)]
+                m.d.sync += [self.memory.eq(1), self.commit_data.eq(self.commit_data & ~self.mask)]
         with m.If(start):
-            m.d.sync += [Cat(op, space, self.rows, self.cols, row, left).eq(section),
-                         sub.eq(0), index.eq(0), fetched.eq(0), own.eq(half),
-                         self.applying.eq(1)]
+            m.d.sync += [
+                Cat(op, space, self.rows, self.cols, row, left).eq(section),
+                sub.eq(0),
+                index.eq(0),
+                fetched.eq(0),
+                own.eq(half),
+                self.applying.eq(1),
+            ]
         with m.If((self.state == State.ERROR) | (self.clear & (self.state != State.COMMIT))):
             m.d.sync += self.applying.eq(0)
 
@@ -307,16 +377,28 @@ class Loader(wiring.Component):
         """Whether masks name tiles outside the grid, or of regions that the file is not for."""
         arch = self.arch
         foreign = [masks[r] & masks[16 + c] & ~self.mask[arch.region(r, c)] for r, c in arch.tiles]
-        return (masks[:16] >> arch.rows).any() | (masks[16:] >> arch.cols).any() \
-            | Cat(*foreign).any()
+        return (
+            (masks[:16] >> arch.rows).any() | (masks[16:] >> arch.cols).any() | Cat(*foreign).any()
+        )
 
-    def _header(self, m: Module, word: Signal, index: Signal, sections: Signal,
-                total_crc: Signal, crc: Signal, fail: object) -> None:
+    def _header(
+        self,
+        m: Module,
+        word: Signal,
+        index: Signal,
+        sections: Signal,
+        total_crc: Signal,
+        crc: Signal,
+        fail: object,
+    ) -> None:
         """Check or keep header word ``index``."""
         arch = self.arch
         m.d.sync += index.eq(index + 1)
-        expected = (("bad magic", MAGIC), ("bad format version", VERSION),
-                    ("wrong architecture", arch.hash))
+        expected = (
+            ("bad magic", MAGIC),
+            ("bad format version", VERSION),
+            ("wrong architecture", arch.hash),
+        )
         regions = word[16:]
         with m.Switch(index):
             for i, (error, value) in enumerate(expected):
@@ -324,12 +406,16 @@ class Loader(wiring.Component):
                     m.d.sync += fail(error)
             with m.Case(3):
                 m.d.sync += self.mask.eq(regions)
-                with m.If((word[:16] != grid_word(arch)) | (regions == 0)
-                          | (regions >> arch.region_count).any()):
+                with m.If(
+                    (word[:16] != grid_word(arch))
+                    | (regions == 0)
+                    | (regions >> arch.region_count).any()
+                ):
                     m.d.sync += fail("wrong grid or regions")
             with m.Case(4):
-                unlike = Cat(*(self.mask[r] & (self.shadow[r] != word)
-                               for r in range(arch.region_count))).any()
+                unlike = Cat(
+                    *(self.mask[r] & (self.shadow[r] != word) for r in range(arch.region_count))
+                ).any()
                 with m.If((word != 0) & unlike):
                     m.d.sync += fail("wrong base")
             with m.Case(5):

@@ -72,12 +72,21 @@ class MatrixUnit(wiring.Component):
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         word = word_layout(arch)
-        super().__init__({
-            "x": In(word), "slice": In(range(SLICES)), "mac": In(1),
-            "block_last": In(1), "last": In(1), "drain": In(1), "mode": In(MATRIX_MODE),
-            "weights": In(weight_row(arch)), "upper": In(1), "o": Out(word),
-            "saturated": Out(arch.drain_lanes),
-        })
+        super().__init__(
+            {
+                "x": In(word),
+                "slice": In(range(SLICES)),
+                "mac": In(1),
+                "block_last": In(1),
+                "last": In(1),
+                "drain": In(1),
+                "mode": In(MATRIX_MODE),
+                "weights": In(weight_row(arch)),
+                "upper": In(1),
+                "o": Out(word),
+                "saturated": Out(arch.drain_lanes),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -89,8 +98,12 @@ class MatrixUnit(wiring.Component):
         beta, mac, block_last, last = Signal(signed(8)), Signal(), Signal(), Signal()
         w_format, upper = Signal.like(self.mode.w_format), Signal()
         m.d.sync += [
-            beta.eq(self.x.bias), mac.eq(self.mac), upper.eq(self.upper),
-            block_last.eq(self.block_last), last.eq(self.last), w_format.eq(self.mode.w_format),
+            beta.eq(self.x.bias),
+            mac.eq(self.mac),
+            upper.eq(self.upper),
+            block_last.eq(self.block_last),
+            last.eq(self.last),
+            w_format.eq(self.mode.w_format),
         ]
         for lane in range(arch.lanes):
             part = self.x.data.word_select(self.slice, 8 * arch.lanes).word_select(lane, 8)
@@ -102,13 +115,18 @@ class MatrixUnit(wiring.Component):
         for c in range(arch.columns):
             for lane in range(arch.lanes):
                 byte = self.weights.codes[c][lane]
-                widen = self._widener(m, f"w_{c}_{lane}", w_format, byte,
-                                      Mux(upper, byte[4:], byte[:4]))
+                widen = self._widener(
+                    m, f"w_{c}_{lane}", w_format, byte, Mux(upper, byte[4:], byte[:4])
+                )
                 m.d.comb += [matrix.w[c][lane].eq(widen.o), matrix.w_format.eq(widen.uniform)]
         m.d.comb += [
-            matrix.x.eq(codes), matrix.x_beta.eq(beta), matrix.x_format.eq(uniform),
+            matrix.x.eq(codes),
+            matrix.x_beta.eq(beta),
+            matrix.x_format.eq(uniform),
             matrix.w_beta.eq(self.weights.beta),
-            matrix.mac.eq(mac), matrix.block_last.eq(block_last), matrix.last.eq(last),
+            matrix.mac.eq(mac),
+            matrix.block_last.eq(block_last),
+            matrix.last.eq(last),
         ]
         results = [matrix.result[c] for c in range(arch.columns)]
         nans = [matrix.nan[c] for c in range(arch.columns)]
@@ -134,8 +152,11 @@ class MatrixUnit(wiring.Component):
         draining = Signal()
         m.d.comb += draining.eq(self.drain & (left != 0))
         with m.If(done):
-            m.d.sync += [left.eq(arch.words_per_drain), result_valid.eq(valid),
-                         result_offset.eq(offset)]
+            m.d.sync += [
+                left.eq(arch.words_per_drain),
+                result_valid.eq(valid),
+                result_offset.eq(offset),
+            ]
         with m.Elif(draining):
             m.d.sync += left.eq(left - 1)
         index = Signal(range(max(arch.words_per_drain, 2)))
@@ -149,19 +170,22 @@ class MatrixUnit(wiring.Component):
         for lane in range(arch.drain_lanes):
             m.submodules[f"encode_{lane}"] = encode = AccumulatorEncoder(MATRIX_DOT, OFFSET_BITS)
             m.d.comb += [
-                encode.i.eq(Array(results[lane::arch.drain_lanes])[index]),
-                encode.nan.eq(Array(nans[lane::arch.drain_lanes])[index]),
+                encode.i.eq(Array(results[lane :: arch.drain_lanes])[index]),
+                encode.nan.eq(Array(nans[lane :: arch.drain_lanes])[index]),
                 encode.offset.eq(result_offset),
             ]
-            overflow: Value = Array(overflows[lane::arch.drain_lanes])[index]
+            overflow: Value = Array(overflows[lane :: arch.drain_lanes])[index]
             for i in range(timing.DRAIN):
                 kept = Signal(2, name=f"overflow_{lane}_{i}")
                 m.d.sync += kept.eq(overflow)
                 overflow = kept
             beyond = overflow[0] & (encode.o != PAL16.sign_bit)
             m.d.comb += [
-                lanes[lane].eq(Mux(beyond, Cat(Const(PAL16.m_max, PAL16.magnitude_bits),
-                                               overflow[1]), encode.o)),
+                lanes[lane].eq(
+                    Mux(
+                        beyond, Cat(Const(PAL16.m_max, PAL16.magnitude_bits), overflow[1]), encode.o
+                    )
+                ),
                 above[lane].eq(beyond | encode.saturates),
             ]
         assert timing.DRAIN == AccumulatorEncoder.latency

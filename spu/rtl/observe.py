@@ -15,8 +15,9 @@ ONE = Architecture("one", ("M",), lanes=2, columns=1, contexts=2, memory_words=2
 PERIOD = 1e-6
 
 
-def observe(component: wiring.Component, steps: Iterable[Mapping[str, Any]], *outputs: str
-            ) -> list[Any]:
+def observe(
+    component: wiring.Component, steps: Iterable[Mapping[str, Any]], *outputs: str
+) -> list[Any]:
     """What outputs show in each of some cycles after a reset.
 
     For trying things out; arrays run on faster simulators.

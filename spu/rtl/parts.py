@@ -30,10 +30,16 @@ class Parts:
         self.config_data = Signal(32)
         self.saturated = Signal(arch.region_count)
         word = word_layout(arch)
-        self.links = {Port(r, c, link): Signal(word, name=f"link_{r}_{c}_{link}")
-                      for r, c in arch.tiles for link in LINKS}
-        self.entering = {port: Signal(word, name=f"input_{port.row}_{port.col}_{port.link}")
-                         for r in range(arch.region_count) for port in arch.inputs(r)}
+        self.links = {
+            Port(r, c, link): Signal(word, name=f"link_{r}_{c}_{link}")
+            for r, c in arch.tiles
+            for link in LINKS
+        }
+        self.entering = {
+            port: Signal(word, name=f"input_{port.row}_{port.col}_{port.link}")
+            for r in range(arch.region_count)
+            for port in arch.inputs(r)
+        }
 
     def sequencer(self, row: int, col: int) -> Sequencer:
         """The sequencer of a tile's region."""

@@ -23,8 +23,17 @@ class ConfigBus(wiring.Signature):
     """
 
     def __init__(self) -> None:
-        super().__init__({"write": Out(1), "read": Out(1), "shadow": Out(1), "space": Out(8),
-                          "row": Out(12), "word": Out(8), "data": Out(32)})
+        super().__init__(
+            {
+                "write": Out(1),
+                "read": Out(1),
+                "shadow": Out(1),
+                "space": Out(8),
+                "row": Out(12),
+                "word": Out(8),
+                "data": Out(32),
+            }
+        )
 
 
 #: Predicates of the iteration in each stage; 0, which always holds, is not among them.
@@ -42,9 +51,19 @@ class RegionControl(wiring.Signature):
 
     def __init__(self, arch: Architecture) -> None:
         slot = slot_bits(arch)
-        super().__init__({"step": Out(1), "clear": Out(1), "slot": Out(slot),
-                          "fetch": Out(1), "next_slot": Out(slot), "next_bank": Out(1),
-                          "flags": Out(STAGE_FLAGS), "bank": Out(1), "data_bank": Out(1)})
+        super().__init__(
+            {
+                "step": Out(1),
+                "clear": Out(1),
+                "slot": Out(slot),
+                "fetch": Out(1),
+                "next_slot": Out(slot),
+                "next_bank": Out(1),
+                "flags": Out(STAGE_FLAGS),
+                "bank": Out(1),
+                "data_bank": Out(1),
+            }
+        )
 
 
 def guard_holds(m: Module, guard: data.View, slot: Value, flags: data.View, name: str) -> Signal:
@@ -57,7 +76,9 @@ def guard_holds(m: Module, guard: data.View, slot: Value, flags: data.View, name
         stage.eq(guard.stage + (slot < guard.slot)),
         # Beyond the last stage there are no iterations.
         present.eq(Mux(stage[-1], 0, flags[stage[:-1]])),
-        holds.eq((guard.predicate == 0) | present.bit_select(
-            (guard.predicate - EXISTS)[:len(guard.predicate)], 1)),
+        holds.eq(
+            (guard.predicate == 0)
+            | present.bit_select((guard.predicate - EXISTS)[: len(guard.predicate)], 1)
+        ),
     ]
     return holds

@@ -84,32 +84,57 @@ class Sequencer(wiring.Component):
             raise ValueError(f"region must be 0 to {arch.region_count - 1}, not {region}")
         self.arch = arch
         self.inputs, self.outputs = len(arch.inputs(region)), len(arch.outputs(region))
-        super().__init__({
-            "start": In(1), "commit": In(1), "commit_data": In(1), "iterations": In(ITERATION_BITS),
-            "halt": In(1), "pulse": In(1), "blocked": In(1), "abort": In(1), "reset": In(1),
-            "watchdog": In(32), "aborted": Out(1), "timed_out": Out(1), "no_end": Out(1),
-            "illegal": Out(1),
-            "config": In(ConfigBus()), "config_data": Out(32),
-            "input_ready": In(self.inputs), "output_ready": In(self.outputs),
-            "output_valid": In(self.outputs),
-            "input_read": Out(self.inputs), "output_emit": Out(self.outputs),
-            "input_hold": Out(self.inputs), "output_hold": Out(self.outputs),
-            "running": Out(1), "done": Out(1), "starting": Out(1), "swapping": Out(1),
-            "active": Out(1), "held_host": Out(1), "held_input": Out(1), "held_output": Out(1),
-            "control": Out(RegionControl(arch)),
-        })
-        self.waited = Signal(32)   # cycles in a row that streams hold
+        super().__init__(
+            {
+                "start": In(1),
+                "commit": In(1),
+                "commit_data": In(1),
+                "iterations": In(ITERATION_BITS),
+                "halt": In(1),
+                "pulse": In(1),
+                "blocked": In(1),
+                "abort": In(1),
+                "reset": In(1),
+                "watchdog": In(32),
+                "aborted": Out(1),
+                "timed_out": Out(1),
+                "no_end": Out(1),
+                "illegal": Out(1),
+                "config": In(ConfigBus()),
+                "config_data": Out(32),
+                "input_ready": In(self.inputs),
+                "output_ready": In(self.outputs),
+                "output_valid": In(self.outputs),
+                "input_read": Out(self.inputs),
+                "output_emit": Out(self.outputs),
+                "input_hold": Out(self.inputs),
+                "output_hold": Out(self.outputs),
+                "running": Out(1),
+                "done": Out(1),
+                "starting": Out(1),
+                "swapping": Out(1),
+                "active": Out(1),
+                "held_host": Out(1),
+                "held_input": Out(1),
+                "held_output": Out(1),
+                "control": Out(RegionControl(arch)),
+            }
+        )
+        self.waited = Signal(32)  # cycles in a row that streams hold
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         control = self.control
         m.submodules.registers = registers = self._registers(0, SequencerRegister.LOOP)
-        m.submodules.loops = loops = self._registers(SequencerRegister.LOOP,
-                                                     SequencerRegister.INPUT)
+        m.submodules.loops = loops = self._registers(
+            SequencerRegister.LOOP, SequencerRegister.INPUT
+        )
         m.submodules.guards = guards = self._registers(
-            SequencerRegister.INPUT, SequencerRegister.INPUT + self.inputs)
+            SequencerRegister.INPUT, SequencerRegister.INPUT + self.inputs
+        )
         m.submodules.streams = streams = BankedMemory(
-            Space.STREAM, depth(Space.STREAM, self.arch), STREAM.size, registered=True)
+            Space.STREAM, depth(Space.STREAM, self.arch), STREAM.size, registered=True
+        )
         answer = Signal(32)
         for store in (registers, loops, guards, streams):
             m.d.comb += store.bank.eq(control.bank)
@@ -117,13 +142,20 @@ class Sequencer(wiring.Component):
         # Loops and predicates belong to the iteration that begins next, so to its bank.
         m.d.comb += loops.bank.eq(control.next_bank)
         ii, span = self._timing(registers.values)
-        ends = [(t.slots_less_1 < self.arch.contexts) & (s.slot <= t.slots_less_1)
-                for t, s in ((ii, span), self._timing(registers.others))]
+        ends = [
+            (t.slots_less_1 < self.arch.contexts) & (s.slot <= t.slots_less_1)
+            for t, s in ((ii, span), self._timing(registers.others))
+        ]
         stream = data.View(STREAM, streams.read_data)
         asked, from_stream = Signal(), Signal()
         m.d.sync += [asked.eq(self.config.read), from_stream.eq(self.config.space == Space.STREAM)]
-        m.d.comb += answer.eq(Mux(from_stream, streams.config_data, registers.read_data
-                                  | loops.read_data | guards.read_data))
+        m.d.comb += answer.eq(
+            Mux(
+                from_stream,
+                streams.config_data,
+                registers.read_data | loops.read_data | guards.read_data,
+            )
+        )
         m.d.sync += self.config_data.eq(Mux(asked, answer, 0))
 
         self._holds(m, stream, guards)
@@ -144,28 +176,43 @@ class Sequencer(wiring.Component):
             legal.eq(Mux(self.swapping, ends[1], ends[0])),
             asked_for.eq(self.starting & (idle | finish) & (rounds != 0)),
             begin.eq(asked_for & legal),
-            control.slot.eq(slot), control.step.eq(self.active), control.clear.eq(begin),
+            control.slot.eq(slot),
+            control.step.eq(self.active),
+            control.clear.eq(begin),
             control.fetch.eq(begin | self.active),
             control.next_slot.eq(Mux(begin, 0, following)),
             control.next_bank.eq(control.bank ^ self.swapping),
-            streams.read_enable.eq(control.fetch), streams.read_row.eq(control.next_slot),
+            streams.read_enable.eq(control.fetch),
+            streams.read_row.eq(control.next_slot),
             streams.read_bank.eq(control.next_bank),
         ]
         with m.If(self.swapping):
-            m.d.sync += [control.bank.eq(~control.bank),
-                         control.data_bank.eq(control.data_bank ^ self.commit_data)]
-        flags, last, more = self._iteration(m, loops, Mux(begin, rounds, current), begin,
-                                            (self.active & wrap) | begin)
+            m.d.sync += [
+                control.bank.eq(~control.bank),
+                control.data_bank.eq(control.data_bank ^ self.commit_data),
+            ]
+        flags, last, more = self._iteration(
+            m, loops, Mux(begin, rounds, current), begin, (self.active & wrap) | begin
+        )
         with m.If(begin):
-            m.d.sync += [self.running.eq(1), self.done.eq(0), slot.eq(0), current.eq(rounds),
-                         control.flags.eq(flags), last_in.eq(last), self.aborted.eq(0),
-                         self.timed_out.eq(0), self.no_end.eq(0)]
+            m.d.sync += [
+                self.running.eq(1),
+                self.done.eq(0),
+                slot.eq(0),
+                current.eq(rounds),
+                control.flags.eq(flags),
+                last_in.eq(last),
+                self.aborted.eq(0),
+                self.timed_out.eq(0),
+                self.no_end.eq(0),
+            ]
         with m.Elif(self.active):
             m.d.sync += slot.eq(following)
             with m.If(wrap):
                 m.d.sync += [
-                    control.flags.eq(Cat(Mux(more, flags, 0),
-                                         control.flags.as_value()[:-len(flags)])),
+                    control.flags.eq(
+                        Cat(Mux(more, flags, 0), control.flags.as_value()[: -len(flags)])
+                    ),
                     last_in.eq(Cat(last & more, last_in[:-1])),
                 ]
             with m.If(finish):
@@ -173,11 +220,20 @@ class Sequencer(wiring.Component):
         with m.Elif(self.starting & idle):
             m.d.sync += self.done.eq(1)  # no iterations
         with m.If(asked_for & ~legal):
-            m.d.sync += [self.done.eq(0), self.aborted.eq(0), self.timed_out.eq(0),
-                         self.no_end.eq(1)]
+            m.d.sync += [
+                self.done.eq(0),
+                self.aborted.eq(0),
+                self.timed_out.eq(0),
+                self.no_end.eq(1),
+            ]
         with m.If(self.start):
-            m.d.sync += [self.starting.eq(1), rounds.eq(self.iterations), self.aborted.eq(0),
-                         self.timed_out.eq(0), self.no_end.eq(0)]
+            m.d.sync += [
+                self.starting.eq(1),
+                rounds.eq(self.iterations),
+                self.aborted.eq(0),
+                self.timed_out.eq(0),
+                self.no_end.eq(0),
+            ]
         with m.Elif(self.starting & (idle | finish)):
             m.d.sync += self.starting.eq(0)
         self._ends_early(m, begin, finish)
@@ -186,8 +242,10 @@ class Sequencer(wiring.Component):
     @staticmethod
     def _timing(values: data.View) -> tuple[data.View, data.View]:
         """II and span of a bank."""
-        return (data.View(SEQUENCER_II, values[SequencerRegister.II][:SEQUENCER_II.size]),
-                data.View(SEQUENCER_SPAN, values[SequencerRegister.SPAN][:SEQUENCER_SPAN.size]))
+        return (
+            data.View(SEQUENCER_II, values[SequencerRegister.II][: SEQUENCER_II.size]),
+            data.View(SEQUENCER_SPAN, values[SequencerRegister.SPAN][: SEQUENCER_SPAN.size]),
+        )
 
     def _ends_early(self, m: Module, begin: Value, finish: Value) -> None:
         """Watchdog, abort and reset."""
@@ -196,13 +254,17 @@ class Sequencer(wiring.Component):
         m.d.comb += expired.eq(held & (self.watchdog != 0) & (waited + 1 >= self.watchdog))
         m.d.sync += waited.eq(Mux(held, waited + 1, 0))
         with m.If(self.abort | self.reset | expired):
-            m.d.sync += [self.running.eq(0), self.starting.eq(0),
-                         self.timed_out.eq(expired & ~self.abort)]
+            m.d.sync += [
+                self.running.eq(0),
+                self.starting.eq(0),
+                self.timed_out.eq(expired & ~self.abort),
+            ]
             with m.If(begin | self.starting | (self.running & ~finish)):
                 m.d.sync += [self.aborted.eq(1), self.done.eq(0), self.no_end.eq(0)]
         with m.If(self.reset):
-            m.d.sync += [flag.eq(0) for flag in (self.done, self.aborted, self.timed_out,
-                                                 self.no_end)]
+            m.d.sync += [
+                flag.eq(0) for flag in (self.done, self.aborted, self.timed_out, self.no_end)
+            ]
 
     def _registers(self, first: int, end: int) -> BankedRegisters:
         """Sequencer registers ``first`` to ``end - 1``."""
@@ -214,25 +276,29 @@ class Sequencer(wiring.Component):
         control = self.control
         reads, emits = Signal(self.inputs), Signal(self.outputs)
         for i in range(self.inputs):
-            guard = data.View(GUARD, guards.values[i][:GUARD.size])
-            m.d.comb += reads[i].eq(self.running & stream.read[i] & guard_holds(
-                m, guard, control.slot, control.flags, f"input_{i}"))
+            guard = data.View(GUARD, guards.values[i][: GUARD.size])
+            m.d.comb += reads[i].eq(
+                self.running
+                & stream.read[i]
+                & guard_holds(m, guard, control.slot, control.flags, f"input_{i}")
+            )
         m.d.comb += [
             emits.eq(Mux(self.running, stream.emit, 0) & self.output_valid),
             self.input_hold.eq(reads & ~self.input_ready),
             self.output_hold.eq(emits & ~self.output_ready),
             self.held_host.eq(self.running & self.halt & ~self.pulse),
             self.held_input.eq(self.input_hold.any() & ~self.held_host),
-            self.held_output.eq(self.output_hold.any() & ~self.input_hold.any()
-                                & ~self.held_host),
-            self.active.eq(self.running & ~self.held_host & ~self.input_hold.any()
-                           & ~self.output_hold.any()),
+            self.held_output.eq(self.output_hold.any() & ~self.input_hold.any() & ~self.held_host),
+            self.active.eq(
+                self.running & ~self.held_host & ~self.input_hold.any() & ~self.output_hold.any()
+            ),
             self.input_read.eq(Mux(self.active, reads, 0)),
             self.output_emit.eq(Mux(self.active, emits, 0)),
         ]
 
-    def _iteration(self, m: Module, loops: BankedRegisters, rounds: Value, begin: Value,
-                   advance: Value) -> tuple[Signal, Signal, Signal]:
+    def _iteration(
+        self, m: Module, loops: BankedRegisters, rounds: Value, begin: Value, advance: Value
+    ) -> tuple[Signal, Signal, Signal]:
         """Predicates of the iteration that begins next, whether it is the last, or exists.
 
         Its counters are 0 with ``begin``; with ``advance`` they move on to the one after.
@@ -243,8 +309,12 @@ class Sequencer(wiring.Component):
         m.d.comb += [c.eq(Mux(begin, 0, k)) for c, k in zip(counters, kept, strict=True)]
         ends = [loops.values[i][:COUNTER_BITS] for i in range(LOOPS - 1)]
         at_end = Signal(LOOPS)
-        m.d.comb += at_end.eq(Cat(c == end for c, end in zip(
-            counters, [*ends, (rounds - 1)[:COUNTER_BITS]], strict=True)))
+        m.d.comb += at_end.eq(
+            Cat(
+                c == end
+                for c, end in zip(counters, [*ends, (rounds - 1)[:COUNTER_BITS]], strict=True)
+            )
+        )
         with m.If(advance):
             carry = Value.cast(1)
             for i in range(LOOPS):
@@ -260,9 +330,11 @@ class Sequencer(wiring.Component):
         at_first = Cat(c == 0 for c in counters)
         offset = SequencerRegister.PREDICATE - SequencerRegister.LOOP
         for number in range(len(flags) + EXISTS - PROGRAMMABLE):
-            row = data.View(PREDICATE, loops.values[offset + number][:PREDICATE.size])
-            compared, counter = Signal(name=f"compared_{number}"), Signal(
-                COUNTER_BITS, name=f"loop_{number}")
+            row = data.View(PREDICATE, loops.values[offset + number][: PREDICATE.size])
+            compared, counter = (
+                Signal(name=f"compared_{number}"),
+                Signal(COUNTER_BITS, name=f"loop_{number}"),
+            )
             with m.Switch(row.loop):
                 for i, value in enumerate(counters):
                     with m.Case(i):
@@ -277,5 +349,6 @@ class Sequencer(wiring.Component):
                 with m.Case(Compare.EQUAL):
                     m.d.comb += compared.eq(counter == row.value)
             m.d.comb += flags[PROGRAMMABLE - EXISTS + number].eq(
-                compared & ~(row.first & ~at_first).any() & ~(row.last & ~at_end).any())
+                compared & ~(row.first & ~at_first).any() & ~(row.last & ~at_end).any()
+            )
         return flags, last, more

@@ -25,10 +25,12 @@ from spu.rtl.ports import ConfigBus, RegionControl
 def register_widths(arch: Architecture, kind: TileKind) -> list[int]:
     """Stored bits of each tile register; what a kind does not need is not stored."""
     widths = [row_layout(Space.REGISTER, row, arch).size for row in range(TileRegister.COUNT)]
-    for used, first, end in ((kind.vector, TileRegister.VECTOR_MODE, TileRegister.GUARD),
-                             (kind.memory, TileRegister.REBLOCK, TileRegister.WEIGHT),
-                             (kind.matrix, TileRegister.WEIGHT, TileRegister.READ),
-                             (kind.memory, TileRegister.READ, TileRegister.COUNT)):
+    for used, first, end in (
+        (kind.vector, TileRegister.VECTOR_MODE, TileRegister.GUARD),
+        (kind.memory, TileRegister.REBLOCK, TileRegister.WEIGHT),
+        (kind.matrix, TileRegister.WEIGHT, TileRegister.READ),
+        (kind.memory, TileRegister.READ, TileRegister.COUNT),
+    ):
         if not used:
             widths[first:end] = [0] * (end - first)
     return widths
@@ -84,14 +86,18 @@ class Tile(wiring.Component):
     def __init__(self, arch: Architecture, kind: TileKind) -> None:
         self.arch, self.kind = arch, kind
         word = word_layout(arch)
-        super().__init__({
-            "control": In(RegionControl(arch)), "config": In(ConfigBus()),
-            "config_data": Out(32),
-            **{f"{link}_i": In(word) for link in LINKS},
-            **{f"{link}_o": Out(word) for link in LINKS},
-            "active": Out(1), "forwards": Out(1),
-            "saturated": Out(range(arch.results_per_cycle + 1)),
-        })
+        super().__init__(
+            {
+                "control": In(RegionControl(arch)),
+                "config": In(ConfigBus()),
+                "config_data": Out(32),
+                **{f"{link}_i": In(word) for link in LINKS},
+                **{f"{link}_o": Out(word) for link in LINKS},
+                "active": Out(1),
+                "forwards": Out(1),
+                "saturated": Out(range(arch.results_per_cycle + 1)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -111,29 +117,37 @@ class Tile(wiring.Component):
         contexts = store(Space.CONTEXT, CONTEXT.size, registered=True)
         constants = store(Space.CONSTANT, stored_word(arch).size, registered=False)
         m.submodules.register = registers = BankedRegisters(
-            Space.REGISTER, register_widths(arch, self.kind))
+            Space.REGISTER, register_widths(arch, self.kind)
+        )
         wiring.connect(m, wiring.flipped(self.config), registers.config)
         answers[Space.REGISTER] = registers.read_data
         context = Signal(CONTEXT)
         m.d.comb += [
             registers.bank.eq(control.bank),
-            contexts.read_enable.eq(control.fetch), contexts.read_row.eq(control.next_slot),
+            contexts.read_enable.eq(control.fetch),
+            contexts.read_row.eq(control.next_slot),
             contexts.read_bank.eq(control.next_bank),
-            context.eq(contexts.read_data), core.context.eq(context),
-            constants.read_row.eq(context.index), constants.read_bank.eq(control.bank),
-            core.constant.eq(Cat(constants.read_data[:word_layout(arch).size - 1], 1)),
-            core.slot.eq(control.slot), core.flags.eq(control.flags),
+            context.eq(contexts.read_data),
+            core.context.eq(context),
+            constants.read_row.eq(context.index),
+            constants.read_bank.eq(control.bank),
+            core.constant.eq(Cat(constants.read_data[: word_layout(arch).size - 1], 1)),
+            core.slot.eq(control.slot),
+            core.flags.eq(control.flags),
         ]
-        m.d.sync += [self.active.eq(core.active & control.step),
-                     self.forwards.eq(core.forwards & control.step),
-                     self.saturated.eq(Mux(control.step, core.saturated, 0))]
+        m.d.sync += [
+            self.active.eq(core.active & control.step),
+            self.forwards.eq(core.forwards & control.step),
+            self.saturated.eq(Mux(control.step, core.saturated, 0)),
+        ]
         self._registers(m, core, registers.values, context)
         if self.kind.matrix:
             weights = store(Space.WEIGHT, weight_row(arch).size, registered=True)
             m.d.comb += [
-                weights.read_row.eq(core.weight_row), weights.read_bank.eq(control.bank),
+                weights.read_row.eq(core.weight_row),
+                weights.read_bank.eq(control.bank),
                 weights.read_enable.eq(control.step),
-                core.weights.eq(weights.read_data[:weight_row(arch).size]),
+                core.weights.eq(weights.read_data[: weight_row(arch).size]),
             ]
         if self.kind.memory:
             m.submodules.memory = memory = DataMemory(arch)
@@ -142,7 +156,8 @@ class Tile(wiring.Component):
             m.d.comb += [
                 memory.half.eq(control.data_bank),
                 memory.read.eq(core.read & control.step),
-                memory.read_address.eq(core.read_address), core.read_data.eq(memory.read_data),
+                memory.read_address.eq(core.read_address),
+                core.read_data.eq(memory.read_data),
                 memory.write.eq(core.write & control.step),
                 memory.write_address.eq(core.write_address),
                 memory.write_data.eq(core.write_data),
@@ -163,17 +178,26 @@ class Tile(wiring.Component):
     def _registers(self, m: Module, core: Datapath, values: data.View, context: Signal) -> None:
         """Hand configuration registers to the datapath."""
         modes = data.ArrayLayout(data.ArrayLayout(1, 32), MODES)
-        for name, first in (("matrix_mode", TileRegister.MODE),
-                            ("vector_mode", TileRegister.VECTOR_MODE)):
-            rows = data.View(modes, values.as_value()[32 * first:32 * (first + MODES)])
+        for name, first in (
+            ("matrix_mode", TileRegister.MODE),
+            ("vector_mode", TileRegister.VECTOR_MODE),
+        ):
+            rows = data.View(modes, values.as_value()[32 * first : 32 * (first + MODES)])
             port = getattr(core, name)
-            m.d.comb += port.eq(rows[context.mode].as_value()[:port.shape().size])
-        m.d.comb += [core.guards[i].eq(values[TileRegister.GUARD + i][:GUARD.size])
-                     for i in range(len(Guard))]
+            m.d.comb += port.eq(rows[context.mode].as_value()[: port.shape().size])
+        m.d.comb += [
+            core.guards[i].eq(values[TileRegister.GUARD + i][: GUARD.size])
+            for i in range(len(Guard))
+        ]
         m.d.comb += core.reblock_format.eq(values[TileRegister.REBLOCK])
-        for name, first in (("weight", TileRegister.WEIGHT), ("read", TileRegister.READ),
-                            ("write", TileRegister.WRITE)):
+        for name, first in (
+            ("weight", TileRegister.WEIGHT),
+            ("read", TileRegister.READ),
+            ("write", TileRegister.WRITE),
+        ):
             base, loops = getattr(core, f"{name}_base"), getattr(core, f"{name}_loops")
             m.d.comb += base.eq(values[first])
-            m.d.comb += [loops[i].eq(values[first + 1 + i][:ADDRESS_LOOP.size])
-                         for i in range(ADDRESS_LOOPS)]
+            m.d.comb += [
+                loops[i].eq(values[first + 1 + i][: ADDRESS_LOOP.size])
+                for i in range(ADDRESS_LOOPS)
+            ]

@@ -43,20 +43,31 @@ class Trace(wiring.Component):
 
     def __init__(self, arch: Architecture) -> None:
         self.word_layout = word_layout(arch)
-        super().__init__({"word": In(self.word_layout), "step": In(1), "restart": In(1),
-                          "count": Out(range(TRACE_WORDS + 1)), "index": In(range(TRACE_WORDS)),
-                          "o": Out(self.word_layout)})
+        super().__init__(
+            {
+                "word": In(self.word_layout),
+                "step": In(1),
+                "restart": In(1),
+                "count": Out(range(TRACE_WORDS + 1)),
+                "index": In(range(TRACE_WORDS)),
+                "o": Out(self.word_layout),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.word_layout.size, depth=TRACE_WORDS,
-                                              init=[])
+        m.submodules.memory = memory = Memory(
+            shape=self.word_layout.size, depth=TRACE_WORDS, init=[]
+        )
         write, read = memory.write_port(), memory.read_port()
         keep, kept = Signal(), Signal()
         m.d.comb += [
             keep.eq(self.step & (self.count != TRACE_WORDS)),
-            write.addr.eq(self.count), write.data.eq(self.word), write.en.eq(keep),
-            read.addr.eq(self.index), self.o.eq(Mux(kept, read.data, 0)),
+            write.addr.eq(self.count),
+            write.data.eq(self.word),
+            write.en.eq(keep),
+            read.addr.eq(self.index),
+            self.o.eq(Mux(kept, read.data, 0)),
         ]
         m.d.sync += kept.eq(self.index < self.count)
         with m.If(self.restart):

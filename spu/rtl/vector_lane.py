@@ -67,12 +67,17 @@ class VectorLane(wiring.Component):
         m.submodules.exp2 = exp2 = Exponential(PAL16)
         m.submodules.log2 = log2 = Logarithm(PAL16)
         m.d.comb += [
-            compare.a.eq(self.a), compare.b.eq(self.b),
-            self.minimum.eq(compare.minimum), self.maximum.eq(compare.maximum),
+            compare.a.eq(self.a),
+            compare.b.eq(self.b),
+            self.minimum.eq(compare.minimum),
+            self.maximum.eq(compare.maximum),
         ]
         for unit in (exp2, log2):
-            m.d.comb += [unit.a.eq(self.a), unit.bias.eq(self.mode.bias),
-                         unit.result_bias.eq(self.mode.offset[:BIAS_BITS].as_signed())]
+            m.d.comb += [
+                unit.a.eq(self.a),
+                unit.bias.eq(self.mode.bias),
+                unit.result_bias.eq(self.mode.offset[:BIAS_BITS].as_signed()),
+            ]
         magnitude, negative = self.a[:-1], self.a[-1]
         ones = (1 << PAL16.n) - 1
         with m.Switch(self.op):
@@ -80,13 +85,17 @@ class VectorLane(wiring.Component):
                 code, saturates = self._logarithms(m)
                 m.d.comb += [self.o.eq(code), self.saturates.eq(saturates)]
             for op, value in (
-                    (Op.EXP2, exp2.o), (Op.LOG2, log2.o),
-                    (Op.ABS, Mux(self.a == _NAN, _NAN, magnitude)),
-                    (Op.NEG, Mux(magnitude == 0, self.a, self.a ^ _NAN)),
-                    (Op.MIN, compare.minimum), (Op.MAX, compare.maximum),
-                    (Op.LT, Mux(compare.less, ones, 0)), (Op.EQ, Mux(compare.equal, ones, 0)),
-                    (Op.SELECT, Mux(self.c.any(), self.a, self.b)),
-                    (Op.RELU, Mux(negative & magnitude.any(), 0, self.a))):
+                (Op.EXP2, exp2.o),
+                (Op.LOG2, log2.o),
+                (Op.ABS, Mux(self.a == _NAN, _NAN, magnitude)),
+                (Op.NEG, Mux(magnitude == 0, self.a, self.a ^ _NAN)),
+                (Op.MIN, compare.minimum),
+                (Op.MAX, compare.maximum),
+                (Op.LT, Mux(compare.less, ones, 0)),
+                (Op.EQ, Mux(compare.equal, ones, 0)),
+                (Op.SELECT, Mux(self.c.any(), self.a, self.b)),
+                (Op.RELU, Mux(negative & magnitude.any(), 0, self.a)),
+            ):
                 with m.Case(op):
                     m.d.comb += self.o.eq(value)
                     if op is Op.EXP2:
@@ -98,8 +107,9 @@ class VectorLane(wiring.Component):
     def _logarithms(self, m: Module) -> tuple[Signal, Value]:
         """MUL, DIV, SQRT, RSQRT, RECIP: the code, and whether it lies above the top."""
         op = self.op
-        zero_a, zero_b, nan_a, nan_b = (Signal(name=n) for n in (
-            "zero_a", "zero_b", "nan_a", "nan_b"))
+        zero_a, zero_b, nan_a, nan_b = (
+            Signal(name=n) for n in ("zero_a", "zero_b", "nan_a", "nan_b")
+        )
         root, inverse_root = op == Op.SQRT, op == Op.RSQRT
         two = (op == Op.MUL) | (op == Op.DIV)
         down = Signal(signed(PAL16.n + 4))  # distance below the top, in half units
@@ -107,26 +117,38 @@ class VectorLane(wiring.Component):
         offset = self.mode.offset * (2 * OCTAVE // 16)
         first, second = Signal(signed(PAL16.n + 2)), Signal(signed(PAL16.n + 2))
         m.d.comb += [
-            zero_a.eq(self.a == 0), nan_a.eq(self.a == _NAN),
-            zero_b.eq((self.b == 0) & two), nan_b.eq((self.b == _NAN) & two),
-            first.eq(Mux(two, lam_a << 1, Mux(root, lam_a, Mux(inverse_root, -lam_a,
-                                                               -(lam_a << 1))))),
+            zero_a.eq(self.a == 0),
+            nan_a.eq(self.a == _NAN),
+            zero_b.eq((self.b == 0) & two),
+            nan_b.eq((self.b == _NAN) & two),
+            first.eq(
+                Mux(two, lam_a << 1, Mux(root, lam_a, Mux(inverse_root, -lam_a, -(lam_a << 1))))
+            ),
             second.eq(Mux(op == Op.MUL, lam_b << 1, Mux(op == Op.DIV, -(lam_b << 1), 0))),
             down.eq(first + second - offset),
         ]
-        over = Signal()   # division by zero saturates
+        over = Signal()  # division by zero saturates
         with m.If(op == Op.DIV):
             m.d.comb += over.eq(zero_b)
         with m.Elif((op == Op.RECIP) | inverse_root):
             m.d.comb += over.eq(zero_a)
         zero = (zero_a & ~over) | ((op == Op.MUL) & zero_b)
-        invalid = nan_a | nan_b | ((op == Op.DIV) & zero_a & zero_b) \
+        invalid = (
+            nan_a
+            | nan_b
+            | ((op == Op.DIV) & zero_a & zero_b)
             | ((root | inverse_root) & self.a[-1])
+        )
         negative = (self.a[-1] & ~(root | inverse_root)) ^ (two & self.b[-1] & ~zero_b)
         code = Signal(PAL16.n, name="log_code")
         nearest, above = _nearest(m, down)
-        m.d.comb += code.eq(Mux(invalid, _NAN, Mux(zero, 0, Mux(
-            over, _TOP, nearest) | (negative << PAL16.magnitude_bits))))
+        m.d.comb += code.eq(
+            Mux(
+                invalid,
+                _NAN,
+                Mux(zero, 0, Mux(over, _TOP, nearest) | (negative << PAL16.magnitude_bits)),
+            )
+        )
         # No negative zero.
         clean = Signal(PAL16.n, name="log_result")
         m.d.comb += clean.eq(Mux((code == _NAN) & ~invalid, 0, code))

@@ -65,20 +65,34 @@ class VectorUnit(wiring.Component):
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         word = word_layout(arch)
-        super().__init__({
-            "op": In(Op), "enable": In(1), "emit": In(1), "mode": In(VECTOR_MODE),
-            "slice": In(range(SLICES)), "format": In(FORMAT),
-            "a": In(word), "b": In(word), "c": In(word), "o": Out(word), "total": Out(word),
-            "saturated": Out(arch.lanes16), "total_saturated": Out(arch.lanes16),
-        })
+        super().__init__(
+            {
+                "op": In(Op),
+                "enable": In(1),
+                "emit": In(1),
+                "mode": In(VECTOR_MODE),
+                "slice": In(range(SLICES)),
+                "format": In(FORMAT),
+                "a": In(word),
+                "b": In(word),
+                "c": In(word),
+                "o": Out(word),
+                "total": Out(word),
+                "saturated": Out(arch.lanes16),
+                "total_saturated": Out(arch.lanes16),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         op = self.op
         operands = Signal()
-        m.d.comb += operands.eq(self.enable & self.a.valid
-                                & (self.b.valid | ~op.matches(*READS_B))
-                                & (self.c.valid | ~op.matches(*READS_C)))
+        m.d.comb += operands.eq(
+            self.enable
+            & self.a.valid
+            & (self.b.valid | ~op.matches(*READS_B))
+            & (self.c.valid | ~op.matches(*READS_C))
+        )
         self._one_cycle(m, operands)
         self._sums(m, operands)
         return m
@@ -98,8 +112,13 @@ class VectorUnit(wiring.Component):
             m.submodules[f"lane_{lane}"] = unit = VectorLane()
             # Across lanes, the comparators of the first lanes form the leaves of a tree.
             other = a[lane + lanes // 2] if lane < lanes // 2 else b[lane]
-            m.d.comb += [unit.op.eq(self.op), unit.mode.eq(self.mode), unit.a.eq(a[lane]),
-                         unit.b.eq(Mux(across, other, b[lane])), unit.c.eq(c[lane])]
+            m.d.comb += [
+                unit.op.eq(self.op),
+                unit.mode.eq(self.mode),
+                unit.a.eq(a[lane]),
+                unit.b.eq(Mux(across, other, b[lane])),
+                unit.c.eq(c[lane]),
+            ]
             least.append(unit.minimum)
             greatest.append(unit.maximum)
             m.d.comb += [results[lane].eq(unit.o), saturates[lane].eq(unit.saturates)]
@@ -116,10 +135,9 @@ class VectorUnit(wiring.Component):
         with m.If(operands & op.matches(*VECTOR_OPS)):
             m.d.sync += [self.o.data.eq(results), self.o.valid.eq(1), self.saturated.eq(saturates)]
 
-    def _reduced(self, m: Module, least: list[Value], greatest: list[Value]
-                 ) -> tuple[Value, Value]:
+    def _reduced(self, m: Module, least: list[Value], greatest: list[Value]) -> tuple[Value, Value]:
         """Least and greatest of all lanes, from those of the pairs in the first half."""
-        least, greatest = (v[:self.arch.lanes16 // 2] for v in (least, greatest))
+        least, greatest = (v[: self.arch.lanes16 // 2] for v in (least, greatest))
         while len(least) > 1:
             level = len(least)
             for values, name in ((least, "minimum"), (greatest, "maximum")):
@@ -132,12 +150,12 @@ class VectorUnit(wiring.Component):
         return least[0], greatest[0]
 
     def _unblocked(self, m: Module, lane: int) -> tuple[Signal, Value]:
-        """PAL16 code of a block's code, in part ``slice`` of the word; whether it is above the top.
-        """
+        """PAL16 code of a block's code, in part ``slice`` of the word; whether above the top."""
         lanes = self.arch.lanes16
         m.submodules[f"widen_{lane}"] = widen = Widener(MATRIX_FORMATS)
-        m.submodules[f"decode_{lane}"] = decode = ElementDecoder((PAL8T, PAL8U),
-                                                                 PAL16.fraction_bits)
+        m.submodules[f"decode_{lane}"] = decode = ElementDecoder(
+            (PAL8T, PAL8U), PAL16.fraction_bits
+        )
         with m.Switch(self.format):
             for number, fmt in enumerate(MATRIX_FORMATS):
                 pitch = code_pitch(fmt)
@@ -145,13 +163,17 @@ class VectorUnit(wiring.Component):
                 with m.Case(number):
                     m.d.comb += widen.i.eq(part.word_select(lane, pitch))
         beta = self.a.bias.as_signed()
-        m.d.comb += [widen.select.eq(self.format), decode.code.eq(widen.o),
-                     decode.select.eq(widen.uniform)]
+        m.d.comb += [
+            widen.select.eq(self.format),
+            decode.code.eq(widen.o),
+            decode.select.eq(widen.uniform),
+        ]
         magnitude = PAL16.m_max - decode.o.lam + beta * UNITS_PER_BIAS
         code = pal16_code(m, magnitude, decode.o.negative, f"unblocked_{lane}")
         out, empty = Signal(PAL16.n, name=f"unblocked_code_{lane}"), beta == ZERO_BLOCK
-        m.d.comb += out.eq(Mux(decode.o.nan & ~empty, PAL16.sign_bit,
-                               Mux(decode.o.zero | empty, 0, code)))
+        m.d.comb += out.eq(
+            Mux(decode.o.nan & ~empty, PAL16.sign_bit, Mux(decode.o.zero | empty, 0, code))
+        )
         above = (magnitude > PAL16.m_max) & ~decode.o.nan & ~decode.o.zero & ~empty
         return out, above
 
@@ -164,16 +186,21 @@ class VectorUnit(wiring.Component):
         emit, any_added = Signal(), Signal()
         m.d.comb += [
             emit.eq(self.enable & accumulates & self.emit),
-            accumulator.a.eq(a), accumulator.accumulate.eq(operands & accumulates),
-            accumulator.emit.eq(emit), accumulator.lane_sum.eq(across),
+            accumulator.a.eq(a),
+            accumulator.accumulate.eq(operands & accumulates),
+            accumulator.emit.eq(emit),
+            accumulator.lane_sum.eq(across),
             accumulator.offset.eq(self.mode.offset),
         ]
         with m.If(emit):
             m.d.sync += any_added.eq(0)
         with m.Elif(operands & accumulates):
             m.d.sync += any_added.eq(1)
-        done = Mux(accumulates, emit & (any_added | self.a.valid),
-                   operands & op.matches(*(o for o in SUM_OPS if o is not Op.ACC)))
+        done = Mux(
+            accumulates,
+            emit & (any_added | self.a.valid),
+            operands & op.matches(*(o for o in SUM_OPS if o is not Op.ACC)),
+        )
         linear = accumulates | across
         for i in range(timing.SUM):
             following, chosen = Signal(name=f"done_{i}"), Signal(name=f"linear_{i}")
@@ -188,7 +215,8 @@ class VectorUnit(wiring.Component):
                 m.d.comb += [
                     totals[lane].eq(Mux(linear, accumulator.o[lane], added.o)),
                     self.total_saturated[lane].eq(
-                        Mux(linear, accumulator.saturates[lane], added.saturates)),
+                        Mux(linear, accumulator.saturates[lane], added.saturates)
+                    ),
                 ]
 
     def _added(self, m: Module, lane: int, a: Value, b: Value, c: Value) -> LinearSum:
@@ -201,14 +229,23 @@ class VectorUnit(wiring.Component):
         m.d.comb += [
             addend.eq(Mux(multiplies, c, b)),
             factor.eq(Mux(multiplies, b[:bits], PAL16.m_max)),
-            total.x.m.eq(Mux((a[:bits] == 0) | (factor == 0), ZERO_LOG,
-                             a[:bits] + factor - PAL16.m_max)),
-            total.y.m.eq(Mux(addend[:bits] == 0, ZERO_LOG,
-                             addend[:bits] - self.mode.offset * UNITS_PER_OFFSET)),
+            total.x.m.eq(
+                Mux((a[:bits] == 0) | (factor == 0), ZERO_LOG, a[:bits] + factor - PAL16.m_max)
+            ),
+            total.y.m.eq(
+                Mux(
+                    addend[:bits] == 0,
+                    ZERO_LOG,
+                    addend[:bits] - self.mode.offset * UNITS_PER_OFFSET,
+                )
+            ),
             total.x.negative.eq(a[-1] ^ (multiplies & b[-1])),
             total.y.negative.eq(addend[-1] ^ (op == Op.SUB.value)),
-            total.nan.eq((a == PAL16.sign_bit) | (addend == PAL16.sign_bit)
-                         | (multiplies & (b == PAL16.sign_bit))),
+            total.nan.eq(
+                (a == PAL16.sign_bit)
+                | (addend == PAL16.sign_bit)
+                | (multiplies & (b == PAL16.sign_bit))
+            ),
             total.relu.eq(op == Op.ADD_RELU.value),
         ]
         return total

@@ -60,15 +60,31 @@ class Window(wiring.Component):
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
-        super().__init__({
-            "set_select": In(1), "set_position": In(1), "write": In(1), "read": In(1),
-            "value": In(32), "write_done": Out(1), "write_refused": Out(1), "read_done": Out(1),
-            "read_refused": Out(1), "answer": Out(32), "select": Out(SELECT), "position": Out(ROW),
-            "running": In(arch.region_count), "busy": In(1), "spoils": Out(arch.region_count),
-            "spoils_memory": Out(1),
-            "config": Out(ConfigBus()), "rows": Out(16), "cols": Out(16), "config_data": In(32),
-        })
-        self.reading = Signal(3)   # a read has begun: its second, third, last cycle
+        super().__init__(
+            {
+                "set_select": In(1),
+                "set_position": In(1),
+                "write": In(1),
+                "read": In(1),
+                "value": In(32),
+                "write_done": Out(1),
+                "write_refused": Out(1),
+                "read_done": Out(1),
+                "read_refused": Out(1),
+                "answer": Out(32),
+                "select": Out(SELECT),
+                "position": Out(ROW),
+                "running": In(arch.region_count),
+                "busy": In(1),
+                "spoils": Out(arch.region_count),
+                "spoils_memory": Out(1),
+                "config": Out(ConfigBus()),
+                "rows": Out(16),
+                "cols": Out(16),
+                "config_data": In(32),
+            }
+        )
+        self.reading = Signal(3)  # a read has begun: its second, third, last cycle
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -77,13 +93,18 @@ class Window(wiring.Component):
         # Region of the place, and whether there is such a place.
         region, exists = Signal(range(max(arch.region_count, 2))), Signal()
         with m.If(in_tiles):
-            numbers = Array(Array(arch.region(r, c) for c in range(arch.cols))
-                            for r in range(arch.rows))
-            m.d.comb += [exists.eq((select.row < arch.rows) & (select.col < arch.cols)),
-                         region.eq(numbers[select.row][select.col])]
+            numbers = Array(
+                Array(arch.region(r, c) for c in range(arch.cols)) for r in range(arch.rows)
+            )
+            m.d.comb += [
+                exists.eq((select.row < arch.rows) & (select.col < arch.cols)),
+                region.eq(numbers[select.row][select.col]),
+            ]
         with m.Else():
-            m.d.comb += [exists.eq((select.row < arch.region_count) & (select.col == 0)),
-                         region.eq(select.row)]
+            m.d.comb += [
+                exists.eq((select.row < arch.region_count) & (select.col == 0)),
+                region.eq(select.row),
+            ]
         running = self.running.bit_select(region, 1)
         valid = exists & (position.row < depth_rows) & (position.word < width)
         asked, coming, waiting = self.reading
@@ -91,21 +112,29 @@ class Window(wiring.Component):
         # Writes go first, but not twice in a row.
         changes = self.write | self.set_select | self.set_position
         may_write, may_read = Signal(), Signal()
-        m.d.comb += [may_write.eq(changes & idle & ~(self.read & wrote)),
-                     may_read.eq(self.read & idle & ~may_write)]
+        m.d.comb += [
+            may_write.eq(changes & idle & ~(self.read & wrote)),
+            may_read.eq(self.read & idle & ~may_write),
+        ]
         m.d.sync += wrote.eq(may_write)
         reads = may_read & valid & ~running
         writes = may_write & self.write & valid & ~self.busy
         m.d.comb += [
-            self.config.space.eq(select.space), self.config.shadow.eq(select.shadow),
-            self.config.row.eq(position.row), self.config.word.eq(position.word),
-            self.config.data.eq(self.value), self.config.write.eq(writes),
+            self.config.space.eq(select.space),
+            self.config.shadow.eq(select.shadow),
+            self.config.row.eq(position.row),
+            self.config.word.eq(position.word),
+            self.config.data.eq(self.value),
+            self.config.write.eq(writes),
             self.config.read.eq(reads | asked),
-            self.rows.eq(1 << select.row[:4]), self.cols.eq(1 << select.col[:4]),
+            self.rows.eq(1 << select.row[:4]),
+            self.cols.eq(1 << select.col[:4]),
             self.spoils.eq(Mux(writes, 1 << region, 0)),
             self.spoils_memory.eq(select.space == Space.MEMORY),
-            self.write_done.eq(may_write), self.write_refused.eq(self.write & ~writes),
-            self.read_done.eq(waiting | (may_read & ~reads)), self.read_refused.eq(~waiting),
+            self.write_done.eq(may_write),
+            self.write_refused.eq(self.write & ~writes),
+            self.read_done.eq(waiting | (may_read & ~reads)),
+            self.read_refused.eq(~waiting),
         ]
         # Cycles 1 and 2: address; cycle 3: the word, kept; cycle 4: answer.
         m.d.sync += self.reading.eq(Cat(reads, asked, coming))
@@ -117,6 +146,8 @@ class Window(wiring.Component):
             m.d.sync += position.eq(self.value)
         with m.Elif(waiting | writes):
             at_end = position.word == width - 1
-            m.d.sync += [position.word.eq(Mux(at_end, 0, position.word + 1)),
-                         position.row.eq(position.row + at_end)]
+            m.d.sync += [
+                position.word.eq(Mux(at_end, 0, position.word + 1)),
+                position.row.eq(position.row + at_end),
+            ]
         return m

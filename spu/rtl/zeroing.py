@@ -45,8 +45,13 @@ class Zeroing(wiring.Component):
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
-        super().__init__({"busy": Out(1, init=bool(arch.memory_tiles)),
-                          "half": Out(1), "config": Out(ConfigBus())})
+        super().__init__(
+            {
+                "busy": Out(1, init=bool(arch.memory_tiles)),
+                "half": Out(1),
+                "config": Out(ConfigBus()),
+            }
+        )
 
     @property
     def latency(self) -> int:
@@ -66,6 +71,5 @@ class Zeroing(wiring.Component):
             with m.If(word_ends):
                 m.d.sync += [config.word.eq(0), config.row.eq(config.row + 1)]
             with m.If(half_ends):
-                m.d.sync += [config.row.eq(0), self.half.eq(~self.half),
-                             self.busy.eq(~self.half)]
+                m.d.sync += [config.row.eq(0), self.half.eq(~self.half), self.busy.eq(~self.half)]
         return m

@@ -25,8 +25,16 @@ def accumulators(unit: Unit, a: Array, b: Array) -> tuple[NDArray[np.int64], flo
     x, w = unit.encode(a), unit.encode(b)
     biases = [v.biases if unit.blocked else np.zeros((len(v.codes), 1), np.int64) for v in (x, w)]
     total = dot_accumulators(
-        x.codes, biases[0], w.codes, biases[1], np.ascontiguousarray(unit.products()),
-        x.block if unit.blocked else a.shape[1], unit.lanes, unit.guard_bits, unit.offset)
+        x.codes,
+        biases[0],
+        w.codes,
+        biases[1],
+        np.ascontiguousarray(unit.products()),
+        x.block if unit.blocked else a.shape[1],
+        unit.lanes,
+        unit.guard_bits,
+        unit.offset,
+    )
     return total, x.scale * w.scale
 
 
@@ -36,7 +44,8 @@ def dot_sqnr_db(unit: Unit, distribution: str = "gaussian", sizes: Sizes = SIZES
     The numbers are those of the accuracy study.
     """
     if distribution not in DISTRIBUTIONS:
-        raise ValueError(f"distribution must be one of {', '.join(DISTRIBUTIONS)}, "
-                         f"not {distribution!r}")
+        raise ValueError(
+            f"distribution must be one of {', '.join(DISTRIBUTIONS)}, not {distribution!r}"
+        )
     a, b = (data(distribution, (sizes.dots, sizes.length), seed) for seed in (2, 3))
     return sqnr_db(a @ b.T, dots(unit, a, b))

@@ -32,8 +32,14 @@ BARS = (
     Bar("PAL8U lean", "E3M4 12-bit window", "MX-E3M4 12-bit window", 0.65, "E4M3 exact", 5),
     Bar("PAL8U lean", "E4M3 12-bit window", "MX-E4M3 12-bit window", 0.70, "E4M3 exact", 5),
     Bar("PAL8T-oct lean", "INT8", "MXINT8", 0.60, "MXINT8", decoded="PAL8T-oct lean, decoded"),
-    Bar("PAL6T lean", "E2M3 exact", "MX-E2M3 exact", 0.75, "MX-E2M3 exact",
-        decoded="PAL6T lean, decoded"),
+    Bar(
+        "PAL6T lean",
+        "E2M3 exact",
+        "MX-E2M3 exact",
+        0.75,
+        "MX-E2M3 exact",
+        decoded="PAL6T lean, decoded",
+    ),
     Bar("PAL4U lean", "E2M1 exact", "MX-E2M1 exact", 0.85, "MX-E2M1 exact"),
 )
 #: Energy of a multiply-accumulate: unit, unit with decoders at the edge, peers, limit.
@@ -52,8 +58,17 @@ Row = list[str]
 def area_rows(results: dict) -> Iterator[Row]:
     """Heading, then a row a bar: ratios to both peers, in area and area-delay product."""
     rows = {row["unit"]: row for row in results["rows"]}
-    yield ["unit", "peer", "bar", "area", "area, adder cells", "area x delay", "dot SQNR, dB",
-           "needed", "met in area"]
+    yield [
+        "unit",
+        "peer",
+        "bar",
+        "area",
+        "area, adder cells",
+        "area x delay",
+        "dot SQNR, dB",
+        "needed",
+        "met in area",
+    ]
     for bar in BARS:
         for peer in (bar.peer, bar.block_peer):
             ratios: list[float | None] = []
@@ -69,9 +84,15 @@ def area_rows(results: dict) -> Iterator[Row]:
             reached = rows[bar.unit]["dot_sqnr_db"]
             met = ratios[0] is not None and ratios[0] <= bar.limit and reached >= needed
             label = bar.unit + (f", decoders shared by {EDGE}" if bar.decoded else "")
-            yield [label, peer, f"{bar.limit:.2f}",
-                   *("-" if r is None else f"{r:.3f}" for r in ratios), f"{reached:.2f}",
-                   f"{needed:.2f}", "yes" if met else "no"]
+            yield [
+                label,
+                peer,
+                f"{bar.limit:.2f}",
+                *("-" if r is None else f"{r:.3f}" for r in ratios),
+                f"{reached:.2f}",
+                f"{needed:.2f}",
+                "yes" if met else "no",
+            ]
 
 
 def ratio_rows(studies: dict[str, dict]) -> Iterator[Row]:
@@ -80,8 +101,12 @@ def ratio_rows(studies: dict[str, dict]) -> Iterator[Row]:
     tables = [list(area_rows(study))[1:] for study in studies.values()]
     for rows in zip(*tables, strict=True):
         ratios = [float(row[3]) for row in rows]
-        yield [rows[0][0], rows[0][1], *(f"{r:.3f}" for r in ratios),
-               f"{max(ratios) - min(ratios):.3f}"]
+        yield [
+            rows[0][0],
+            rows[0][1],
+            *(f"{r:.3f}" for r in ratios),
+            f"{max(ratios) - min(ratios):.3f}",
+        ]
 
 
 def energy_rows(results: dict) -> Iterator[Row]:
@@ -91,11 +116,17 @@ def energy_rows(results: dict) -> Iterator[Row]:
     yield ["unit", "peer", "bar", *streams, "with glitches", "met"]
     for unit, decoded, *peers, limit in ENERGY_BARS:
         for peer in peers:
+
             def value(name: str, stream: str, delay: str = "zero") -> float:
                 return rows[name]["energy_per_mac"][stream][delay]
 
-            def ratio(stream: str, delay: str = "zero", unit: str = unit, decoded: str = decoded,
-                      peer: str = peer) -> float:
+            def ratio(
+                stream: str,
+                delay: str = "zero",
+                unit: str = unit,
+                decoded: str = decoded,
+                peer: str = peer,
+            ) -> float:
                 mine = value(unit, stream, delay)
                 if decoded:
                     mine = at_edge(mine, value(decoded, stream, delay))
@@ -104,29 +135,58 @@ def energy_rows(results: dict) -> Iterator[Row]:
             ratios = [ratio(stream) for stream in streams]
             glitches = sorted(ratio(stream, "unit") for stream in streams)[len(streams) // 2]
             label = unit + (f", decoders shared by {EDGE}" if decoded else "")
-            yield [label, peer, f"{limit:.2f}", *(f"{r:.3f}" for r in ratios), f"{glitches:.3f}",
-                   "yes" if max(ratios) <= limit else "no"]
+            yield [
+                label,
+                peer,
+                f"{limit:.2f}",
+                *(f"{r:.3f}" for r in ratios),
+                f"{glitches:.3f}",
+                "yes" if max(ratios) <= limit else "no",
+            ]
 
 
 def unit_rows(results: dict) -> Iterator[Row]:
     """Heading, then a row a unit."""
     delay, energy = results["units"]["delay"], results["units"]["energy"]
-    yield ["unit", "bits", "scale", "accumulator", "NAND2 a lane", "with adder cells",
-           f"fastest, {delay}", "area x delay", "dot SQNR, dB", "student-t3", "outliers",
-           f"energy a MAC, {energy}"]
+    yield [
+        "unit",
+        "bits",
+        "scale",
+        "accumulator",
+        "NAND2 a lane",
+        "with adder cells",
+        f"fastest, {delay}",
+        "area x delay",
+        "dot SQNR, dB",
+        "student-t3",
+        "outliers",
+        f"energy a MAC, {energy}",
+    ]
     for row in results["rows"]:
         if row["variant"]:
             continue
         adders = row["ge_adder_cells"]
         energy_value = median_energy(row)
-        yield [row["unit"], f"{row['bits_per_element']:g}", row["scale"], row["accumulator"],
-               f"{row['ge_per_lane']:.1f}", f"{adders / row['lanes']:.1f}" if adders else "-",
-               *("-" if value is None else text.format(value) for text, value in (
-                   ("{:.2f}", row["delay_ns"]),
-                   ("{:.0f}", row["area_delay"] and row["area_delay"] / row["lanes"]))),
-               *(_decibels(row[key]) for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3",
-                                                 "dot_sqnr_db_outliers")),
-               f"{energy_value:.3g}" if energy_value else "-"]
+        yield [
+            row["unit"],
+            f"{row['bits_per_element']:g}",
+            row["scale"],
+            row["accumulator"],
+            f"{row['ge_per_lane']:.1f}",
+            f"{adders / row['lanes']:.1f}" if adders else "-",
+            *(
+                "-" if value is None else text.format(value)
+                for text, value in (
+                    ("{:.2f}", row["delay_ns"]),
+                    ("{:.0f}", row["area_delay"] and row["area_delay"] / row["lanes"]),
+                )
+            ),
+            *(
+                _decibels(row[key])
+                for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3", "dot_sqnr_db_outliers")
+            ),
+            f"{energy_value:.3g}" if energy_value else "-",
+        ]
 
 
 def target_rows(results: dict) -> Iterator[Row]:
@@ -135,20 +195,28 @@ def target_rows(results: dict) -> Iterator[Row]:
     targets = sorted(p["delay"] for row in rows if row["unit"] == "INT8" for p in row["speeds"])
     yield ["NAND2 a lane, within", *(f"{t:.1f} {results['units']['delay']}" for t in targets)]
     for row in rows:
-        found = [min((p["ge"] for p in row["speeds"] if p["delay"] <= target), default=None)
-                 for target in targets]
+        found = [
+            min((p["ge"] for p in row["speeds"] if p["delay"] <= target), default=None)
+            for target in targets
+        ]
         yield [row["unit"], *("-" if ge is None else f"{ge / row['lanes']:.0f}" for ge in found)]
 
 
 def variant_rows(results: dict) -> Iterator[Row]:
     """Heading, then a row a variant that was tried."""
-    yield ["variant", "product", "scale", "NAND2 a lane", "dot SQNR, dB", "student-t3",
-           "outliers"]
+    yield ["variant", "product", "scale", "NAND2 a lane", "dot SQNR, dB", "student-t3", "outliers"]
     for row in results["rows"]:
         if row["variant"]:
-            yield [row["unit"], row["product"], row["scale"], f"{row['ge_per_lane']:.1f}",
-                   *(_decibels(row[key]) for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3",
-                                                     "dot_sqnr_db_outliers"))]
+            yield [
+                row["unit"],
+                row["product"],
+                row["scale"],
+                f"{row['ge_per_lane']:.1f}",
+                *(
+                    _decibels(row[key])
+                    for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3", "dot_sqnr_db_outliers")
+                ),
+            ]
 
 
 def part_rows(results: dict) -> Iterator[Row]:
@@ -158,9 +226,14 @@ def part_rows(results: dict) -> Iterator[Row]:
     for part in results["parts"]:
         totals[part["module"]] = totals.get(part["module"], 0) + part["ge"]
     for part in results["parts"]:
-        yield [part["module"], part["part"], f"{part['ge']:.0f}",
-               f"{part['ge'] / totals[part['module']]:.1%}", str(part["memory_bits"]),
-               "yes" if part["overhead"] else ""]
+        yield [
+            part["module"],
+            part["part"],
+            f"{part['ge']:.0f}",
+            f"{part['ge'] / totals[part['module']]:.1%}",
+            str(part["memory_bits"]),
+            "yes" if part["overhead"] else "",
+        ]
 
 
 def _decibels(value: float | None) -> str:
@@ -175,8 +248,9 @@ def moved(results: dict, baseline: dict, tolerance: float = 0.02) -> list[str]:
     tried = any(row["variant"] for row in results["rows"])
 
     def areas(study: dict) -> dict[str, float]:
-        return {row["unit"]: row["ge"] for row in study["rows"] if tried or not row["variant"]} \
-            | {f"{p['module']}, {p['part']}": p["ge"] for p in study["parts"]}
+        return {row["unit"]: row["ge"] for row in study["rows"] if tried or not row["variant"]} | {
+            f"{p['module']}, {p['part']}": p["ge"] for p in study["parts"]
+        }
 
     before, after = areas(baseline), areas(results)
     lines = [f"{name}: new, {after[name]:.0f}" for name in after if name not in before]

@@ -70,12 +70,23 @@ class Pair:
     lean: str
 
 
-def _pal(fmt: Format, fraction: int, antilogs: tuple[int, ...], products: tuple[int, ...],
-         octaves: tuple[int, ...] = (0,)) -> Family:
+def _pal(
+    fmt: Format,
+    fraction: int,
+    antilogs: tuple[int, ...],
+    products: tuple[int, ...],
+    octaves: tuple[int, ...] = (0,),
+) -> Family:
     def params(setting: Setting) -> DotParams:
         product_bits, antilog, guard, limit = setting
-        return DotParams(fraction, antilog, product_bits, guard, bias_step=fmt.bias_step,
-                         operand_octaves=limit or None)
+        return DotParams(
+            fraction,
+            antilog,
+            product_bits,
+            guard,
+            bias_step=fmt.bias_step,
+            operand_octaves=limit or None,
+        )
 
     def make(setting: Setting, decoded: bool = False) -> Unit:
         limit = f" {setting[3]} octaves" * bool(setting[3])
@@ -88,40 +99,63 @@ def _pal(fmt: Format, fraction: int, antilogs: tuple[int, ...], products: tuple[
 
 
 def _integer(scale: bool) -> Family:
-    return Family("MXINT8" if scale else "INT8",
-                  (tuple(range(7)), _GUARDS if scale else (0,)),
-                  lambda s: units.integer(8, MXINT8 if scale else INT8, scale=scale, dropped=s[0],
-                                          guard=s[1]))
+    return Family(
+        "MXINT8" if scale else "INT8",
+        (tuple(range(7)), _GUARDS if scale else (0,)),
+        lambda s: units.integer(
+            8, MXINT8 if scale else INT8, scale=scale, dropped=s[0], guard=s[1]
+        ),
+    )
 
 
 def _floating(fmt: FloatFormat, scale: bool) -> Family:
     """Windows below the exact product; of both roundings the better is tried at each."""
+
     def make(setting: Setting) -> Unit:
         rounding = "jam" if setting[2] else "truncate"
         return units.floating(fmt, setting[0], rounding, scale, guard=setting[1])
 
     widest = min(fmt.product_bits, 15)
-    return Family(f"{'MX-' if scale else ''}{fmt.name}",
-                  (tuple(range(widest, 3, -1)), _GUARDS if scale else (0,), (0, 1)), make)
+    return Family(
+        f"{'MX-' if scale else ''}{fmt.name}",
+        (tuple(range(widest, 3, -1)), _GUARDS if scale else (0,), (0, 1)),
+        make,
+    )
 
 
 #: Families by name.
-FAMILIES = {family.name: family for family in (
-    _pal(PAL8U, 4, (5, 4), (12, 11, 10, 9, 8, 7)),
-    _pal(units.PAL8T_OCTAVES, 5, (6, 5), (13, 12, 11, 10), (0, 8)),
-    _pal(PAL6T, 3, (5, 4, 3), (11, 10, 9, 8), (0, 8)),
-    _pal(PAL4U, 3, (3, 2), (9, 8, 7, 6, 5)),
-    *(_integer(scale) for scale in (False, True)),
-    *(_floating(fmt, scale) for fmt in (FP8_E3M4, FP8_E4M3, FP6_E2M3, FP4_E2M1)
-      for scale in (False, True)),
-    _floating(FP8_E2M5, True),
-)}
+FAMILIES = {
+    family.name: family
+    for family in (
+        _pal(PAL8U, 4, (5, 4), (12, 11, 10, 9, 8, 7)),
+        _pal(units.PAL8T_OCTAVES, 5, (6, 5), (13, 12, 11, 10), (0, 8)),
+        _pal(PAL6T, 3, (5, 4, 3), (11, 10, 9, 8), (0, 8)),
+        _pal(PAL4U, 3, (3, 2), (9, 8, 7, 6, 5)),
+        *(_integer(scale) for scale in (False, True)),
+        *(
+            _floating(fmt, scale)
+            for fmt in (FP8_E3M4, FP8_E4M3, FP6_E2M3, FP4_E2M1)
+            for scale in (False, True)
+        ),
+        _floating(FP8_E2M5, True),
+    )
+}
 PAIRS = (
-    *(Pair("PAL8U", peer, limit, "PAL8U default", "PAL8U lean") for peer, limit in (
-        ("INT8", 0.55), ("MXINT8", 0.55), ("E3M4", 0.65), ("MX-E3M4", 0.65), ("E4M3", 0.70),
-        ("MX-E4M3", 0.70))),
-    *(Pair("PAL8T-oct", peer, 0.60, "PAL8T default", "PAL8T-oct lean")
-      for peer in ("INT8", "MXINT8", "MX-E2M5")),
+    *(
+        Pair("PAL8U", peer, limit, "PAL8U default", "PAL8U lean")
+        for peer, limit in (
+            ("INT8", 0.55),
+            ("MXINT8", 0.55),
+            ("E3M4", 0.65),
+            ("MX-E3M4", 0.65),
+            ("E4M3", 0.70),
+            ("MX-E4M3", 0.70),
+        )
+    ),
+    *(
+        Pair("PAL8T-oct", peer, 0.60, "PAL8T default", "PAL8T-oct lean")
+        for peer in ("INT8", "MXINT8", "MX-E2M5")
+    ),
     *(Pair("PAL6T", peer, 0.75, "PAL6T default", "PAL6T lean") for peer in ("E2M3", "MX-E2M3")),
     *(Pair("PAL4U", peer, 0.85, "PAL4U default", "PAL4U lean") for peer in ("E2M1", "MX-E2M1")),
 )
@@ -148,14 +182,17 @@ def floors(pair: Pair) -> dict[str, float]:
 
 def cheapest(family: Family, floor_db: float) -> Iterator[Setting]:
     """Settings at or above the floor of which nothing more can be cut alone."""
+
     def reaches(index: tuple[int, ...]) -> bool:
-        return sqnr(family.name, tuple(a[i] for a, i in zip(family.axes, index, strict=True))) \
+        return (
+            sqnr(family.name, tuple(a[i] for a, i in zip(family.axes, index, strict=True)))
             >= floor_db
+        )
 
     def cuts(index: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         for axis, i in enumerate(index):
             if i + 1 < len(family.axes[axis]):
-                yield (*index[:axis], i + 1, *index[axis + 1:])
+                yield (*index[:axis], i + 1, *index[axis + 1 :])
 
     # From the uncut unit by single cuts: what a cut reaches, more cuts may.
     seen, stack = set(), [(0,) * len(family.axes)]

@@ -34,45 +34,89 @@ def met(row: dict, kind: str) -> bool:
 
 def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
     """Title and rows, the first one the headings, of each table."""
-    yield "Lean against lean", [
-        ["PAL", "peer", "bar", *(f"{name}{what}" for name in KINDS.values()
-                                 for what in ("", ": met"))],
-        *([row["pal"], row["peer"], f"{row['limit']:.2f}", *(
-            cell for kind in KINDS
-            for cell in (f"{ratio(row, kind):.3f}", "yes" if met(row, kind) else "no"))]
-          for row in results["rows"])]
+    yield (
+        "Lean against lean",
+        [
+            [
+                "PAL",
+                "peer",
+                "bar",
+                *(f"{name}{what}" for name in KINDS.values() for what in ("", ": met")),
+            ],
+            *(
+                [
+                    row["pal"],
+                    row["peer"],
+                    f"{row['limit']:.2f}",
+                    *(
+                        cell
+                        for kind in KINDS
+                        for cell in (f"{ratio(row, kind):.3f}", "yes" if met(row, kind) else "no")
+                    ),
+                ]
+                for row in results["rows"]
+            ),
+        ],
+    )
     for kind, name in KINDS.items():
-        yield f"Units at {name}", [
-            ["PAL's unit", "NAND2 a lane", "dot SQNR, dB", "peer's unit", "NAND2 a lane",
-             "dot SQNR, dB", "uncut, dB", "may lose, dB", "synthesised"],
-            *([pal["unit"], f"{pal['ge_per_lane']:.1f}", f"{pal['dot_sqnr_db']:.2f}",
-               peer["unit"], f"{peer['ge_per_lane']:.1f}", f"{peer['dot_sqnr_db']:.2f}",
-               f"{peer['uncut_dot_sqnr_db']:.2f}",
-               f"{row['loss_db']:.2f}" if kind == "equal_loss" else "-",
-               f"{pal['synthesised']} and {peer['synthesised']}"]
-              for row in results["rows"] for pal, peer in [row[kind]])]
+        yield (
+            f"Units at {name}",
+            [
+                [
+                    "PAL's unit",
+                    "NAND2 a lane",
+                    "dot SQNR, dB",
+                    "peer's unit",
+                    "NAND2 a lane",
+                    "dot SQNR, dB",
+                    "uncut, dB",
+                    "may lose, dB",
+                    "synthesised",
+                ],
+                *(
+                    [
+                        pal["unit"],
+                        f"{pal['ge_per_lane']:.1f}",
+                        f"{pal['dot_sqnr_db']:.2f}",
+                        peer["unit"],
+                        f"{peer['ge_per_lane']:.1f}",
+                        f"{peer['dot_sqnr_db']:.2f}",
+                        f"{peer['uncut_dot_sqnr_db']:.2f}",
+                        f"{row['loss_db']:.2f}" if kind == "equal_loss" else "-",
+                        f"{pal['synthesised']} and {peer['synthesised']}",
+                    ]
+                    for row in results["rows"]
+                    for pal, peer in [row[kind]]
+                ),
+            ],
+        )
 
 
 def verdicts(results: dict) -> Iterator[str]:
     """A sentence a PAL format: its ratios and which bars they meet, at equal loss."""
     for name in dict.fromkeys(row["pal"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["pal"] == name]
-        parts = [f"{ratio(row, 'equal_loss'):.2f} of {row['peer']} "
-                 f"({'met' if met(row, 'equal_loss') else 'missed'}: {row['limit']:.2f})"
-                 for row in rows]
+        parts = [
+            f"{ratio(row, 'equal_loss'):.2f} of {row['peer']} "
+            f"({'met' if met(row, 'equal_loss') else 'missed'}: {row['limit']:.2f})"
+            for row in rows
+        ]
         yield f"**{name}**: {', '.join(parts)}."
 
 
 def counted(results: dict) -> str:
     """How many bars are met by either comparison."""
-    return " and ".join(f"{sum(met(row, kind) for row in results['rows'])} of "
-                        f"{len(results['rows'])} at {name}" for kind, name in KINDS.items())
+    return " and ".join(
+        f"{sum(met(row, kind) for row in results['rows'])} of {len(results['rows'])} at {name}"
+        for kind, name in KINDS.items()
+    )
 
 
 def text(results: dict) -> str:
     """The whole of ``docs/lean.md``."""
-    sections = "\n\n".join(f"**{title}**\n\n{markdown_table(rows)}"
-                           for title, rows in tables(results))
+    sections = "\n\n".join(
+        f"**{title}**\n\n{markdown_table(rows)}" for title, rows in tables(results)
+    )
     return f"""# Lean against lean
 
 Written by `make docs` from the results of `make area`; do not edit. Library: {results["library"]}.
@@ -108,33 +152,45 @@ Every unit here is RTL whose mapped netlist was simulated and gave its numpy mod
 
 def _uncut() -> str:
     """What the search begins from: the defaults, but for guard bits."""
-    first, = {FAMILIES[pair.pal].uncut[2] for pair in PAIRS}
-    default = {name: dot_params(FORMATS[name]).guard_bits
-               for name in (pair.default.split()[0] for pair in PAIRS)}
+    (first,) = {FAMILIES[pair.pal].uncut[2] for pair in PAIRS}
+    default = {
+        name: dot_params(FORMATS[name]).guard_bits
+        for name in (pair.default.split()[0] for pair in PAIRS)
+    }
     fewer = ", ".join(f"{name} {bits}" for name, bits in default.items() if bits < first)
-    return (f"**Uncut** means the default of PAL and of integers, but for guard bits: every block "
-            f"scale begins with {first} of them, also where the default has fewer ({fewer}). "
-            f"{_windows()}")
+    return (
+        f"**Uncut** means the default of PAL and of integers, but for guard bits: every block "
+        f"scale begins with {first} of them, also where the default has fewer ({fewer}). "
+        f"{_windows()}"
+    )
 
 
 def _windows() -> str:
     """Where windows of floats begin, and which products are wider."""
-    first = {f: FAMILIES[f"MX-{f.name}"].axes[0][0]
-             for f in (FP8_E4M3, FP8_E3M4, FP8_E2M5, FP6_E2M3, FP4_E2M1)}
-    wide = sorted((f for f, bits in first.items() if bits < f.product_bits),
-                  key=lambda f: -f.product_bits)
-    bits, = {first[f] for f in wide}
+    first = {
+        f: FAMILIES[f"MX-{f.name}"].axes[0][0]
+        for f in (FP8_E4M3, FP8_E3M4, FP8_E2M5, FP6_E2M3, FP4_E2M1)
+    }
+    wide = sorted(
+        (f for f, bits in first.items() if bits < f.product_bits), key=lambda f: -f.product_bits
+    )
+    (bits,) = {first[f] for f in wide}
     others = "".join(f", {f.name} {f.product_bits}" for f in wide[1:])
-    return (f"Windows of floats begin at {bits} bits or at the exact product, whichever is less "
-            f"({wide[0].name} would take {wide[0].product_bits} bits{others}).")
+    return (
+        f"Windows of floats begin at {bits} bits or at the exact product, whichever is less "
+        f"({wide[0].name} would take {wide[0].product_bits} bits{others})."
+    )
 
 
 def _measured(results: dict) -> str:
     """Which pairs the results lack, if any."""
     there = {(row["pal"], row["peer"]) for row in results["rows"]}
     missing = [f"{p.pal} and {p.peer}" for p in PAIRS if (p.pal, p.peer) not in there]
-    return f"Not measured yet ({len(missing)} of {len(PAIRS)} pairs): {', '.join(missing)}. " \
-        if missing else ""
+    return (
+        f"Not measured yet ({len(missing)} of {len(PAIRS)} pairs): {', '.join(missing)}. "
+        if missing
+        else ""
+    )
 
 
 def _range(values: list[float]) -> str:
@@ -156,7 +212,8 @@ def readme(results: dict) -> str:
         f"process: {shares}); the project's own bars, which ask for less area, are met in "
         f"{counted(results)} ([docs/lean.md](docs/lean.md) has both rules), and in accuracy alone "
         f"PAL is above its peers on some data and below on other "
-        f"([docs/accuracy.md](docs/accuracy.md#where-pal-loses)).")
+        f"([docs/accuracy.md](docs/accuracy.md#where-pal-loses))."
+    )
 
 
 def main() -> None:

@@ -28,9 +28,15 @@ def smallest(family: str, floor_db: float, path: Path | None = None) -> dict:
         area = checked_area(unit, path)
         if cut.decoded:
             area = at_edge(area, checked_area(cut.decoded(setting), path))
-        found.append({"family": family, "unit": unit.name, "ge_per_lane": area / unit.lanes,
-                      "dot_sqnr_db": lean.sqnr(family, setting),
-                      "uncut_dot_sqnr_db": lean.sqnr(family, cut.uncut)})
+        found.append(
+            {
+                "family": family,
+                "unit": unit.name,
+                "ge_per_lane": area / unit.lanes,
+                "dot_sqnr_db": lean.sqnr(family, setting),
+                "uncut_dot_sqnr_db": lean.sqnr(family, cut.uncut),
+            }
+        )
     return {**min(found, key=lambda point: point["ge_per_lane"]), "synthesised": len(found)}
 
 
@@ -49,17 +55,26 @@ def _rows(pool: Executor, path: Path | None, progress: Progress) -> list[dict]:
         return [point(p["family"], floor) for p in first]
 
     floors = [lean.floors(pair) for pair in lean.PAIRS]
-    waiting = [[point(name, floor[name]) for name in (pair.pal, pair.peer)]
-               for pair, floor in zip(lean.PAIRS, floors, strict=True)]
+    waiting = [
+        [point(name, floor[name]) for name in (pair.pal, pair.peer)]
+        for pair, floor in zip(lean.PAIRS, floors, strict=True)
+    ]
     loss = [[job.result() for job in both] for both in waiting]
     progress("lean units at equal loss", 0.5)
     even = [equal_sqnr(both) for both in loss]
     rows = []
     for pair, floor, first, second in zip(lean.PAIRS, floors, loss, even, strict=True):
         cut = [job.result() for job in second]
-        rows.append({
-            "pal": pair.pal, "peer": pair.peer, "limit": pair.limit, "loss_db": floor["loss"],
-            "equal_loss": first, "equal_sqnr": cut})
+        rows.append(
+            {
+                "pal": pair.pal,
+                "peer": pair.peer,
+                "limit": pair.limit,
+                "loss_db": floor["loss"],
+                "equal_loss": first,
+                "equal_sqnr": cut,
+            }
+        )
     progress("lean units at equal SQNR", 1.0)
     return rows
 

@@ -30,15 +30,22 @@ Encoder = Callable[[Array], Operands]
 
 def pal(fmt: Format) -> Encoder:
     """The encoder of a PAL format."""
+
     def encoded(x: Array) -> Operands:
         a = encode(x, fmt)
-        return Operands(a.codes.astype(np.int64), a.biases.astype(np.int64),
-                        2.0 ** (a.tensor_bias / BIAS_PER_OCTAVE), fmt.block)
+        return Operands(
+            a.codes.astype(np.int64),
+            a.biases.astype(np.int64),
+            2.0 ** (a.tensor_bias / BIAS_PER_OCTAVE),
+            fmt.block,
+        )
+
     return encoded
 
 
 def microscaling(element: Element, block: int = 32) -> Encoder:
     """MX: a power of two for each block (OCP MX v1.0, section 6.3)."""
+
     def encoded(x: Array) -> Operands:
         blocks = x.reshape(len(x), -1, block)
         amax = np.abs(blocks).max(axis=-1)
@@ -46,17 +53,25 @@ def microscaling(element: Element, block: int = 32) -> Encoder:
         top = int(exponent.max())
         down = np.clip(exponent - top, BETA_MIN // BIAS_PER_OCTAVE, 0)
         values = element.round(np.ldexp(blocks, -(top + down)[..., None]))
-        return Operands(codes_of(values, element).reshape(x.shape), BIAS_PER_OCTAVE * down,
-                        2.0**top, block)
+        return Operands(
+            codes_of(values, element).reshape(x.shape), BIAS_PER_OCTAVE * down, 2.0**top, block
+        )
+
     return encoded
 
 
 def tensor_scaled(element: Element) -> Encoder:
     """One scale that puts the largest magnitude at the format's."""
+
     def encoded(x: Array) -> Operands:
         scale = float(np.abs(x).max()) / element.largest or 1.0
-        return Operands(codes_of(element.round(x / scale), element),
-                        np.zeros((len(x), 1), np.int64), scale, x.shape[1])
+        return Operands(
+            codes_of(element.round(x / scale), element),
+            np.zeros((len(x), 1), np.int64),
+            scale,
+            x.shape[1],
+        )
+
     return encoded
 
 

@@ -11,14 +11,31 @@ from verif.pages.figures import Figures
 #: Points of type.
 _LABEL_SIZE = 8
 #: Kinds of number formats: colour and marker of a point, words of the legend.
-_KINDS = {"log": ("tab:red", "o", "PAL, logarithms"), "integer": ("black", "s", "integers"),
-          "float": ("tab:blue", "^", "floating point")}
+_KINDS = {
+    "log": ("tab:red", "o", "PAL, logarithms"),
+    "integer": ("black", "s", "integers"),
+    "float": ("tab:blue", "^", "floating point"),
+}
 #: Where a label may stand, nearest first: points of type from its mark to the right and up, and the
 #: shares of its width and height that lie to the left and below.
-_PLACES = [(x * d, y * d, left, below) for d in (6, 12, 18, 26, 36) for x, y, left, below in (
-    (1, 0, 0, 0.5), (-1, 0, 1, 0.5), (0, 1, 0.5, 0), (0, -1, 0.5, 1),
-    (1, 1, 0, 0), (-1, 1, 1, 0), (1, -1, 0, 1), (-1, -1, 1, 1),
-    (0, 1, 0.65, 0), (0, -1, 0.65, 1), (0, 1, 0.35, 0), (0, -1, 0.35, 1))]
+_PLACES = [
+    (x * d, y * d, left, below)
+    for d in (6, 12, 18, 26, 36)
+    for x, y, left, below in (
+        (1, 0, 0, 0.5),
+        (-1, 0, 1, 0.5),
+        (0, 1, 0.5, 0),
+        (0, -1, 0.5, 1),
+        (1, 1, 0, 0),
+        (-1, 1, 1, 0),
+        (1, -1, 0, 1),
+        (-1, -1, 1, 1),
+        (0, 1, 0.65, 0),
+        (0, -1, 0.65, 1),
+        (0, 1, 0.35, 0),
+        (0, -1, 0.35, 1),
+    )
+]
 #: Labels that are all farther from their point than this have a line to it.
 _NEAR = 12
 #: Boxes that stand for a line when labels are placed.
@@ -63,23 +80,40 @@ def draw(results: dict, folder: Path, kinds: Sequence[str] = ("png", "svg")) -> 
     rows = [row for row in results["rows"] if not row["variant"] and row["lanes"] > 1]
     figure, panel = pyplot.subplots(figsize=(9, 8))
     names = [row["unit"] for row in rows]
-    panel.barh(names, [row["ge_per_lane"] for row in rows],
-               color=[_KINDS[kind(n)][0] for n in names])
+    panel.barh(
+        names, [row["ge_per_lane"] for row in rows], color=[_KINDS[kind(n)][0] for n in names]
+    )
     panel.invert_yaxis()
     panel.set(xlabel="NAND2 equivalents a lane, gates, smallest area", title="16-lane dot units")
-    panel.legend(loc="upper right", handles=[
-        pyplot.Rectangle((0, 0), 1, 1, color=colour, label=words)
-        for colour, _, words in _KINDS.values()])
+    panel.legend(
+        loc="upper right",
+        handles=[
+            pyplot.Rectangle((0, 0), 1, 1, color=colour, label=words)
+            for colour, _, words in _KINDS.values()
+        ],
+    )
     panel.grid(alpha=0.3, axis="x")
     figures.save(figure, "area")
 
     rated = [row for row in rows if row["dot_sqnr_db"] is not None]
     best = front([(r["ge_per_lane"], r["dot_sqnr_db"]) for r in rated])
     _against_accuracy(
-        figures, "area_accuracy", "16-lane dot units, peers uncut",
-        [Mark(row["ge_per_lane"], row["dot_sqnr_db"], kind(row["unit"]),
-              row["scale"].startswith("block"), row["unit"]) for row in rated],
-        [best], "no unit is smaller and better")
+        figures,
+        "area_accuracy",
+        "16-lane dot units, peers uncut",
+        [
+            Mark(
+                row["ge_per_lane"],
+                row["dot_sqnr_db"],
+                kind(row["unit"]),
+                row["scale"].startswith("block"),
+                row["unit"],
+            )
+            for row in rated
+        ],
+        [best],
+        "no unit is smaller and better",
+    )
     return figures.written
 
 
@@ -89,9 +123,18 @@ def lean_marks(results: dict) -> dict[str, list[Mark]]:
     for row in results["rows"]:
         for unit in (*row["equal_sqnr"], *row["equal_loss"]):
             units.setdefault(unit["family"], {})[unit["ge_per_lane"], unit["dot_sqnr_db"]] = None
-    return {family: [Mark(*point, kind(family), family.startswith(("PAL", "MX")),
-                          family if point == max(points) else "") for point in sorted(points)]
-            for family, points in units.items()}
+    return {
+        family: [
+            Mark(
+                *point,
+                kind(family),
+                family.startswith(("PAL", "MX")),
+                family if point == max(points) else "",
+            )
+            for point in sorted(points)
+        ]
+        for family, points in units.items()
+    }
 
 
 def draw_lean(results: dict, folder: Path, kinds: Sequence[str] = ("png", "svg")) -> list[Path]:
@@ -101,43 +144,78 @@ def draw_lean(results: dict, folder: Path, kinds: Sequence[str] = ("png", "svg")
     """
     figures = Figures(folder, f"{results['command']}, {results['library']}", kinds)
     families = lean_marks(results)
-    _against_accuracy(figures, "lean", "16-lane dot units, all cut by one search",
-                      [mark for marks in families.values() for mark in marks],
-                      [[(m.area, m.decibels) for m in marks] for marks in families.values()],
-                      "one format, cut more or less")
+    _against_accuracy(
+        figures,
+        "lean",
+        "16-lane dot units, all cut by one search",
+        [mark for marks in families.values() for mark in marks],
+        [[(m.area, m.decibels) for m in marks] for marks in families.values()],
+        "one format, cut more or less",
+    )
     return figures.written
 
 
-def _against_accuracy(figures: Figures, name: str, title: str, marks: Sequence[Mark],
-                      lines: Sequence[Sequence[tuple[float, float]]], line: str) -> None:
+def _against_accuracy(
+    figures: Figures,
+    name: str,
+    title: str,
+    marks: Sequence[Mark],
+    lines: Sequence[Sequence[tuple[float, float]]],
+    line: str,
+) -> None:
     """A plot with a legend, of which ``line`` says what its lines join."""
     figure, panel = figures.pyplot.subplots(figsize=(10, 6.5))
     for points in lines:
         panel.plot(*zip(*points, strict=True), color="gray", linewidth=1, zorder=1)
     for mark in marks:
         colour, shape, _ = _KINDS[mark.kind]
-        panel.plot(mark.area, mark.decibels, shape, color=colour, zorder=2,
-                   markerfacecolor=colour if mark.block_scale else "white")
-    panel.set(xlabel="area: NAND2 equivalents a lane (less is better)",
-              ylabel="accuracy: SQNR of dot products, dB, Gaussian data (more is better)",
-              title=title)
+        panel.plot(
+            mark.area,
+            mark.decibels,
+            shape,
+            color=colour,
+            zorder=2,
+            markerfacecolor=colour if mark.block_scale else "white",
+        )
+    panel.set(
+        xlabel="area: NAND2 equivalents a lane (less is better)",
+        ylabel="accuracy: SQNR of dot products, dB, Gaussian data (more is better)",
+        title=title,
+    )
     panel.margins(0.13, 0.08)
     panel.grid(alpha=0.3)
     line2d = figures.pyplot.Line2D
-    legend = panel.legend(loc="lower right", fontsize=9, handles=[
-        *(line2d([], [], color=colour, marker=shape, linestyle="", label=words)
-          for colour, shape, words in _KINDS.values()),
-        line2d([], [], color="gray", marker="D", linestyle="", label="filled: a scale for a block"),
-        line2d([], [], color="gray", marker="D", linestyle="", markerfacecolor="white",
-               label="hollow: one scale for a tensor"),
-        line2d([], [], color="gray", linewidth=1, label=line)])
+    legend = panel.legend(
+        loc="lower right",
+        fontsize=9,
+        handles=[
+            *(
+                line2d([], [], color=colour, marker=shape, linestyle="", label=words)
+                for colour, shape, words in _KINDS.values()
+            ),
+            line2d(
+                [], [], color="gray", marker="D", linestyle="", label="filled: a scale for a block"
+            ),
+            line2d(
+                [],
+                [],
+                color="gray",
+                marker="D",
+                linestyle="",
+                markerfacecolor="white",
+                label="hollow: one scale for a tensor",
+            ),
+            line2d([], [], color="gray", linewidth=1, label=line),
+        ],
+    )
     figure.canvas.draw()
     _label(panel, marks, lines, legend.get_window_extent().bounds)
     figures.save(figure, name)
 
 
-def _label(panel: Any, marks: Sequence[Mark], lines: Sequence[Sequence[tuple[float, float]]],
-           legend: Box) -> None:
+def _label(
+    panel: Any, marks: Sequence[Mark], lines: Sequence[Sequence[tuple[float, float]]], legend: Box
+) -> None:
     """Write the labels where they overlap least, the leftmost points first."""
     pixel = panel.figure.dpi / 72
     at = {mark: panel.transData.transform((mark.area, mark.decibels)) for mark in marks}
@@ -146,21 +224,36 @@ def _label(panel: Any, marks: Sequence[Mark], lines: Sequence[Sequence[tuple[flo
     for line in lines:
         ends = panel.transData.transform(line)
         for (x, y), (to_x, to_y) in pairwise(ends):
-            taken += [_around(x + (to_x - x) * k / _PIECES, y + (to_y - y) * k / _PIECES, pixel)
-                      for k in range(_PIECES)]
+            taken += [
+                _around(x + (to_x - x) * k / _PIECES, y + (to_y - y) * k / _PIECES, pixel)
+                for k in range(_PIECES)
+            ]
     for mark in sorted((m for m in marks if m.label), key=lambda m: (m.area, m.decibels)):
         x, y = at[mark]
-        text = panel.annotate(mark.label, (mark.area, mark.decibels), textcoords="offset points",
-                              xytext=(0, 0), fontsize=_LABEL_SIZE, color=_KINDS[mark.kind][0])
+        text = panel.annotate(
+            mark.label,
+            (mark.area, mark.decibels),
+            textcoords="offset points",
+            xytext=(0, 0),
+            fontsize=_LABEL_SIZE,
+            color=_KINDS[mark.kind][0],
+        )
         size = text.get_window_extent()
         text.remove()
-        box = min(_places(x, y, size.width, size.height, pixel),
-                  key=lambda box: _cost(box, taken, inside))
+        box = min(
+            _places(x, y, size.width, size.height, pixel), key=lambda box: _cost(box, taken, inside)
+        )
         near = _common(box, _around(x, y, _NEAR * pixel)) > 0
-        panel.annotate(mark.label, (mark.area, mark.decibels), textcoords="offset points",
-                       xytext=((box[0] - x) / pixel, (box[1] - y) / pixel), va="bottom",
-                       fontsize=_LABEL_SIZE, color=_KINDS[mark.kind][0], arrowprops=None if near
-                       else {"arrowstyle": "-", "color": "gray", "linewidth": 0.5})
+        panel.annotate(
+            mark.label,
+            (mark.area, mark.decibels),
+            textcoords="offset points",
+            xytext=((box[0] - x) / pixel, (box[1] - y) / pixel),
+            va="bottom",
+            fontsize=_LABEL_SIZE,
+            color=_KINDS[mark.kind][0],
+            arrowprops=None if near else {"arrowstyle": "-", "color": "gray", "linewidth": 0.5},
+        )
         taken.append(box)
 
 
@@ -176,8 +269,9 @@ def _places(x: float, y: float, width: float, height: float, pixel: float) -> It
 
 def _cost(box: Box, taken: Sequence[Box], inside: Box) -> int:
     """Whole pixels of a box that others take or that lie outside the axes."""
-    return round(sum(_common(box, other) for other in taken)
-                 + box[2] * box[3] - _common(box, inside))
+    return round(
+        sum(_common(box, other) for other in taken) + box[2] * box[3] - _common(box, inside)
+    )
 
 
 def _common(a: Box, b: Box) -> float:

@@ -15,8 +15,10 @@ from verif.pages.stamps import AREA
 
 #: The results that the page was written from, and those of processes.
 BASELINE = AREA.path.with_name("area.json")
-PROCESSES = {"IHP SG13G2, 130 nm": Path("build/area-ihp.json"),
-             "SkyWater sky130 hd, 130 nm": Path("build/area-sky130.json")}
+PROCESSES = {
+    "IHP SG13G2, 130 nm": Path("build/area-ihp.json"),
+    "SkyWater sky130 hd, 130 nm": Path("build/area-sky130.json"),
+}
 
 __all__ = ["moved", "tables", "text"]
 
@@ -35,15 +37,20 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
 
 def process_text(results: dict, processes: dict[str, dict]) -> str:
     """The whole of ``docs/area_processes.md``: the same units in real libraries."""
-    sections = ["# Areas in two processes", "Written by `make docs` from the results of `make area "
-                "LIBERTY=...` with each library; do not edit. Peers are uncut, as in "
-                "[area.md](area.md).", "**Ratios of areas in each library**",
-                markdown_table(list(bars.ratio_rows({"no process": results, **processes})))]
+    sections = [
+        "# Areas in two processes",
+        "Written by `make docs` from the results of `make area "
+        "LIBERTY=...` with each library; do not edit. Peers are uncut, as in "
+        "[area.md](area.md).",
+        "**Ratios of areas in each library**",
+        markdown_table(list(bars.ratio_rows({"no process": results, **processes}))),
+    ]
     for name, found in processes.items():
         sections += [
             f"### {name}\n\nNAND2 equivalents are areas over that of the library's smallest NAND2; "
             f"delays in {found['units']['delay']}, energies in {found['units']['energy']}.",
-            *(f"**{title}**\n\n{markdown_table(rows)}" for title, rows in list(tables(found))[:4])]
+            *(f"**{title}**\n\n{markdown_table(rows)}" for title, rows in list(tables(found))[:4]),
+        ]
     return "\n\n".join(sections) + "\n"
 
 
@@ -113,15 +120,19 @@ def _read(results: dict) -> Iterator[str]:
     yield f"**Delay**: {claims.delays(results)}"
     yield f"**Heavy tails**: {claims.tails(results)}"
     yield f"**Energy**, peers uncut: {claims.energies(results)}"
-    yield (f"**Fixed-point accumulation** can be had by floating point too; NAND2 a lane: "
-           f"{claims.accumulation(results)}.")
-    yield (f"**Tiles** of `{results['parts'][0]['arch']}`: {shares['overhead']:.1%} of the logic "
-           f"are neither matrix unit, vector unit nor memory (asked: at most "
-           f"{bars.OVERHEAD_LIMIT:.0%}). Control state (contexts, constants, configuration "
-           f"registers, address generators, sequencer) is {shares['control']:.1%}, or "
-           f"{shares['control_with_contexts']:.1%} if every bit of context memory counted as a "
-           f"flip-flop; crossbar, registers, links and guards are {shares['crossbar']:.1%} (asked: "
-           f"at most {bars.CONTROL_LIMIT:.0%} each).")
+    yield (
+        f"**Fixed-point accumulation** can be had by floating point too; NAND2 a lane: "
+        f"{claims.accumulation(results)}."
+    )
+    yield (
+        f"**Tiles** of `{results['parts'][0]['arch']}`: {shares['overhead']:.1%} of the logic "
+        f"are neither matrix unit, vector unit nor memory (asked: at most "
+        f"{bars.OVERHEAD_LIMIT:.0%}). Control state (contexts, constants, configuration "
+        f"registers, address generators, sequencer) is {shares['control']:.1%}, or "
+        f"{shares['control_with_contexts']:.1%} if every bit of context memory counted as a "
+        f"flip-flop; crossbar, registers, links and guards are {shares['crossbar']:.1%} (asked: "
+        f"at most {bars.CONTROL_LIMIT:.0%} each)."
+    )
 
 
 def main() -> None:
@@ -129,8 +140,9 @@ def main() -> None:
     results = stamps.results(Path("build/area.json"), AREA)
     if results is None:
         return
-    processes = {name: json.loads(path.read_text()) for name, path in PROCESSES.items()
-                 if path.exists()}
+    processes = {
+        name: json.loads(path.read_text()) for name, path in PROCESSES.items() if path.exists()
+    }
     AREA.write(text(results), results["sources"])
     if len(processes) == len(PROCESSES):
         BASELINE.with_name("area_processes.md").write_text(process_text(results, processes))

@@ -30,28 +30,35 @@ def gaussian() -> tuple[Array, Array]:
 
 def digits() -> tuple[Array, Array]:
     """Inputs of the digits model's second layer, after its ReLU, and the weights."""
-    known = {t.name: numpy_helper.to_array(t).astype(np.float64)
-             for t in onnx.load(MODEL).graph.initializer}
+    known = {
+        t.name: numpy_helper.to_array(t).astype(np.float64)
+        for t in onnx.load(MODEL).graph.initializer
+    }
     x = np.maximum(split()[2].astype(np.float64) @ known["w1"] + known["b1"], 0)
     step = len(x) // (4 * INPUTS)
-    return x[::step][:4 * INPUTS], known["w2"][:WEIGHTS].copy()
+    return x[::step][: 4 * INPUTS], known["w2"][:WEIGHTS].copy()
 
 
 def sentences() -> tuple[Array, Array]:
     """Inputs and weights of a linear layer of all-MiniLM-L6-v2.  Raises ``MissingPackage``."""
     x, w = minilm.operands(MINILM_LAYER)
     rows = np.linspace(0, len(x) - 1, INPUTS).astype(int)
-    return x[rows, :_LENGTH].astype(np.float64), w[::len(w) // WEIGHTS][:WEIGHTS, :_LENGTH].astype(
-        np.float64)
+    return x[rows, :_LENGTH].astype(np.float64), w[:: len(w) // WEIGHTS][:WEIGHTS, :_LENGTH].astype(
+        np.float64
+    )
 
 
 #: Streams by name.
 STREAMS: dict[str, Callable[[], tuple[Array, Array]]] = {
-    "gaussian": gaussian, "digits": digits, "minilm": sentences}
+    "gaussian": gaussian,
+    "digits": digits,
+    "minilm": sentences,
+}
 
 
-def port_values(unit: Unit, component: wiring.Component, a: Array, b: Array
-                ) -> dict[str, list[int]]:
+def port_values(
+    unit: Unit, component: wiring.Component, a: Array, b: Array
+) -> dict[str, list[int]]:
     """Values of the ports in each cycle: every row of ``a`` with every row of ``b``."""
     x, w = unit.encode(a), unit.encode(b)
     slices = a.shape[1] // unit.lanes
@@ -59,8 +66,11 @@ def port_values(unit: Unit, component: wiring.Component, a: Array, b: Array
     first = np.tile(np.arange(slices) == 0, len(i))
     bits = len(Value.cast(component.a[0]))
     values = unit.port_value or (lambda codes: codes)
-    ports = {"a": join(values(x.codes[i]).reshape(-1, unit.lanes), bits),
-             "b": join(values(w.codes[j]).reshape(-1, unit.lanes), bits), "first": first.tolist()}
+    ports = {
+        "a": join(values(x.codes[i]).reshape(-1, unit.lanes), bits),
+        "b": join(values(w.codes[j]).reshape(-1, unit.lanes), bits),
+        "first": first.tolist(),
+    }
     if unit.blocked:
         ports["beta_a"] = _per_slice(x, i, slices, unit.lanes)
         ports["beta_b"] = _per_slice(w, j, slices, unit.lanes)

@@ -60,10 +60,16 @@ def row(name: str, path: Path | None = None) -> dict:
     component = unit.make()
     gates = synthesise(component, library)
     result = {
-        "unit": unit.name, "format": unit.format, "bits_per_element": unit.bits,
-        "lanes": unit.lanes, "variant": unit.variant, "scale": unit.scale,
-        "product": unit.product, "accumulator": unit.accumulator,
-        "ge": gates.gate_equivalents, "ge_per_lane": gates.gate_equivalents / unit.lanes,
+        "unit": unit.name,
+        "format": unit.format,
+        "bits_per_element": unit.bits,
+        "lanes": unit.lanes,
+        "variant": unit.variant,
+        "scale": unit.scale,
+        "product": unit.product,
+        "accumulator": unit.accumulator,
+        "ge": gates.gate_equivalents,
+        "ge_per_lane": gates.gate_equivalents / unit.lanes,
         "area": gates.area,
         "transistors": round(NAND2 * gates.gate_equivalents) if library.neutral else None,
         "unmapped": 0,  # or synthesis would have failed
@@ -73,8 +79,9 @@ def row(name: str, path: Path | None = None) -> dict:
         result[key] = dot_sqnr_db(unit, distribution) if unit.products else None
     if unit.variant:
         return result
-    result["ge_adder_cells"] = synthesise(component, library, "adders").gate_equivalents \
-        if library.full_adder else None
+    result["ge_adder_cells"] = (
+        synthesise(component, library, "adders").gate_equivalents if library.full_adder else None
+    )
     points = speeds(component, library) if library.timed else []
     result["speeds"] = [{"ge": p.gate_equivalents, "delay": p.delay} for p in points]
     result["delay_ns"] = min((p.delay for p in points), default=None)
@@ -110,8 +117,9 @@ def tile(module: str, path: Path | None = None) -> list[dict]:
     return part_rows(ARCH, module, cells(path))
 
 
-def study(path: Path | None = None, tried: bool = False,
-          progress: Progress = lambda *_: None) -> dict:
+def study(
+    path: Path | None = None, tried: bool = False, progress: Progress = lambda *_: None
+) -> dict:
     """Rows of units and of the parts of an array, with versions, as JSON holds them.
 
     ``tried``: also the variants that were tried.  Raises ``LibraryError`` before any work.
@@ -136,12 +144,16 @@ def study(path: Path | None = None, tried: bool = False,
     found = {name: job.result() for job, name in jobs.items()}
     parts = [part for module in (*tile_kinds(ARCH), "spu") for part in found[module]]
     return {
-        "command": "make area" + (" VARIANTS=1" if tried else ""), "library": library.name,
-        "units": {"delay": "FO4" if library.neutral else "ns",
-                  "energy": "inverter inputs" if library.neutral else "pJ"},
+        "command": "make area" + (" VARIANTS=1" if tried else ""),
+        "library": library.name,
+        "units": {
+            "delay": "FO4" if library.neutral else "ns",
+            "energy": "inverter inputs" if library.neutral else "pJ",
+        },
         "versions": dict(_versions()),
         "rows": [found[name] for name in names],
-        "parts": parts, "tiles": tile_kinds(ARCH),
+        "parts": parts,
+        "tiles": tile_kinds(ARCH),
         "shares": shares(parts, tile_kinds(ARCH)),
     }
 

@@ -11,26 +11,40 @@ from spu.rtl.top import Spu, tile_module
 
 #: Parts of a tile by what they are; the rest is overhead too.  Reblocking is an operation of
 #: the vector unit that memory tiles have.
-ARITHMETIC = {"datapath.matrix": "matrix unit", "datapath.vector": "vector unit",
-              "datapath.reblock": "vector unit: reblock"}
+ARITHMETIC = {
+    "datapath.matrix": "matrix unit",
+    "datapath.vector": "vector unit",
+    "datapath.reblock": "vector unit: reblock",
+}
 MEMORY = {"memory": "data memory"}
 CROSSBAR = {"datapath": "crossbar, registers, links, guards"}
 CONTROL = {
-    "context": "contexts", "constant": "constants", "register": "configuration registers",
-    "weight": "weight rows", "datapath.weight_generator": "weight addresses",
-    "datapath.read_generator": "read addresses", "datapath.write_generator": "write addresses",
+    "context": "contexts",
+    "constant": "constants",
+    "register": "configuration registers",
+    "weight": "weight rows",
+    "datapath.weight_generator": "weight addresses",
+    "datapath.read_generator": "read addresses",
+    "datapath.write_generator": "write addresses",
 }
 OVERHEAD = {"datapath.alu": "ALU", **CROSSBAR, **CONTROL, "": "rest"}
 #: Parts of the top beside tiles; the rest are streams and wiring.
-TOP = {"host": "host registers", "loader": "loader", "window": "readback window",
-       "trace": "trace", "sequencer": "sequencer", "": "streams and the rest"}
+TOP = {
+    "host": "host registers",
+    "loader": "loader",
+    "window": "readback window",
+    "trace": "trace",
+    "sequencer": "sequencer",
+    "": "streams and the rest",
+}
 #: Gate equivalents of a flip-flop in the neutral library.
 FLIP_FLOP_GE = DFF_TRANSISTORS / NAND2
 #: Parts of a kind that a tile may lack.
-_OPTIONAL = {"memory": ("memory", "datapath.reblock", "datapath.read_generator",
-                        "datapath.write_generator"),
-             "matrix": ("datapath.matrix", "weight", "datapath.weight_generator"),
-             "vector": ("datapath.vector",)}
+_OPTIONAL = {
+    "memory": ("memory", "datapath.reblock", "datapath.read_generator", "datapath.write_generator"),
+    "matrix": ("datapath.matrix", "weight", "datapath.weight_generator"),
+    "vector": ("datapath.vector",),
+}
 
 
 def tile_kinds(arch: Architecture) -> dict[str, int]:
@@ -48,17 +62,23 @@ def part_rows(arch: Architecture, module: str, library: Library) -> list[dict]:
         parts = breakdown(Spu(arch), library, [p for p in TOP if p], tuple(tile_kinds(arch)))
     else:
         kind = next(arch.kind(r, c) for r, c in arch.tiles if tile_module(arch, r, c) == module)
-        lacking = {part for unit, parts in _OPTIONAL.items() if not getattr(kind, unit)
-                   for part in parts}
+        lacking = {
+            part for unit, parts in _OPTIONAL.items() if not getattr(kind, unit) for part in parts
+        }
         labels = {k: v for k, v in (ARITHMETIC | MEMORY | OVERHEAD).items() if k not in lacking}
         parts = breakdown(Tile(arch, kind), library, [p for p in labels if p])
     return [_row(arch, module, part, labels[part.name]) for part in parts]
 
 
 def _row(arch: Architecture, module: str, part: Part, label: str) -> dict:
-    return {"arch": arch.name, "module": module, "part": label,
-            "overhead": part.name in OVERHEAD and module != "spu",
-            "ge": part.gate_equivalents, "memory_bits": part.memory_bits}
+    return {
+        "arch": arch.name,
+        "module": module,
+        "part": label,
+        "overhead": part.name in OVERHEAD and module != "spu",
+        "ge": part.gate_equivalents,
+        "memory_bits": part.memory_bits,
+    }
 
 
 def shares(rows: list[dict], counts: dict[str, int]) -> dict[str, float]:
@@ -78,9 +98,13 @@ def shares(rows: list[dict], counts: dict[str, int]) -> dict[str, float]:
         return float(sum(row["ge"] * n for row, n in tiles if row["part"] in set(labels)))
 
     control = part(CONTROL.values()) + sequencers
-    contexts = sum(row["memory_bits"] * n for row, n in tiles
-                   if row["part"] == CONTROL["context"]) * FLIP_FLOP_GE
-    return {"overhead": sum(row["ge"] * n for row, n in tiles if row["overhead"]) / total,
-            "control": control / (total + sequencers),
-            "control_with_contexts": (control + contexts) / (total + sequencers + contexts),
-            "crossbar": part(CROSSBAR.values()) / total}
+    contexts = (
+        sum(row["memory_bits"] * n for row, n in tiles if row["part"] == CONTROL["context"])
+        * FLIP_FLOP_GE
+    )
+    return {
+        "overhead": sum(row["ge"] * n for row, n in tiles if row["overhead"]) / total,
+        "control": control / (total + sequencers),
+        "control_with_contexts": (control + contexts) / (total + sequencers + contexts),
+        "crossbar": part(CROSSBAR.values()) / total,
+    }

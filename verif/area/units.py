@@ -36,12 +36,7 @@ from verif.baselines.elements import (
     Element,
     FloatFormat,
 )
-from verif.baselines.products import (
-    dropped_mean,
-    dropped_products,
-    float_products,
-    unit_shift,
-)
+from verif.baselines.products import dropped_mean, dropped_products, float_products, unit_shift
 from verif.baselines.rtl.aligned import AlignedSlice
 from verif.baselines.rtl.dot import HEADROOM_BITS, FixedPointDot
 from verif.baselines.rtl.float32 import Float32Dot
@@ -99,9 +94,16 @@ class Unit:
         return self.scale.startswith("block")
 
 
-def pal(fmt: Format, params: DotParams, label: str, scale: bool = True, decoded: bool = False,
-        variant: bool = False) -> Unit:
+def pal(
+    fmt: Format,
+    params: DotParams,
+    label: str,
+    scale: bool = True,
+    decoded: bool = False,
+    variant: bool = False,
+) -> Unit:
     """A unit of a PAL format; without a block scale the whole tensor is one block."""
+
     def products() -> NDArray[np.int64]:
         return model.product_tables(fmt, fmt, params).astype(np.int64)
 
@@ -110,15 +112,23 @@ def pal(fmt: Format, params: DotParams, label: str, scale: bool = True, decoded:
     coded = fmt if scale else fmt.with_block(1)
     steps = "" if not scale else f", bias step {fmt.bias_step}/8"
     return Unit(
-        f"{fmt.name} {label}", fmt.name, fmt.n + (8 / fmt.block if scale else 0),
-        lambda: FixedPointDot(PalSlice(fmt, params, LANES, decoded), LANES,
-                              params if scale else None),
+        f"{fmt.name} {label}",
+        fmt.name,
+        fmt.n + (8 / fmt.block if scale else 0),
+        lambda: FixedPointDot(
+            PalSlice(fmt, params, LANES, decoded), LANES, params if scale else None
+        ),
         (f"block {fmt.block}" if scale else "tensor") + steps,
         f"{params.product_bits} bits, antilog {params.antilog_bits}"
         + (f", operands of {params.operand_octaves} octaves" if params.operand_octaves else ""),
-        f"{accumulator} bits", operands.pal(coded), products,
-        2.0 ** (params.guard_bits - octaves_below(params)), guard, variant=variant,
-        port_value=partial(_decoded, fmt=fmt, params=params) if decoded else None)
+        f"{accumulator} bits",
+        operands.pal(coded),
+        products,
+        2.0 ** (params.guard_bits - octaves_below(params)),
+        guard,
+        variant=variant,
+        port_value=partial(_decoded, fmt=fmt, params=params) if decoded else None,
+    )
 
 
 def _decoded(codes: NDArray[np.int64], fmt: Format, params: DotParams) -> NDArray[np.int64]:
@@ -135,8 +145,14 @@ def _decoded(codes: NDArray[np.int64], fmt: Format, params: DotParams) -> NDArra
     return bits
 
 
-def integer(bits: int, element: Element, multiplier: str = "booth", scale: bool = False,
-            dropped: int = 0, guard: int = MX_SCALE.guard_bits) -> Unit:
+def integer(
+    bits: int,
+    element: Element,
+    multiplier: str = "booth",
+    scale: bool = False,
+    dropped: int = 0,
+    guard: int = MX_SCALE.guard_bits,
+) -> Unit:
     """A unit of integers, exact or without its lowest columns."""
     suffix = "" if multiplier == "booth" else f" {multiplier}"
     cut = f" {dropped} columns dropped" if dropped else ""
@@ -153,21 +169,35 @@ def integer(bits: int, element: Element, multiplier: str = "booth", scale: bool 
         return np.broadcast_to(table, (8, *table.shape))
 
     return Unit(
-        f"{'MX' if scale else ''}INT{bits}{suffix}{cut}", f"{'MX' if scale else ''}INT{bits}",
+        f"{'MX' if scale else ''}INT{bits}{suffix}{cut}",
+        f"{'MX' if scale else ''}INT{bits}",
         bits + (0.25 if scale else 0),
-        lambda: FixedPointDot(IntegerSlice(bits, LANES, multiplier, dropped, offset, fraction),
-                              LANES, params if scale else None),
+        lambda: FixedPointDot(
+            IntegerSlice(bits, LANES, multiplier, dropped, offset, fraction),
+            LANES,
+            params if scale else None,
+        ),
         "block 32, octaves" if scale else "tensor",
         f"{multiplier}, " + (f"{dropped} columns dropped" if dropped else "exact"),
         f"{2 * bits - dropped + HEADROOM_BITS + guard} bits",
         operands.microscaling(element) if scale else operands.tensor_scaled(element),
-        products, float(element.levels[1] ** 2) * 2.0 ** (dropped - fraction), guard - fraction,
-        offset, 0.0 if scale else mean, variant=multiplier != "booth")
+        products,
+        float(element.levels[1] ** 2) * 2.0 ** (dropped - fraction),
+        guard - fraction,
+        offset,
+        0.0 if scale else mean,
+        variant=multiplier != "booth",
+    )
 
 
-def floating(fmt: FloatFormat, window: int | None = None, rounding: str = "truncate",
-             scale: bool = False, variant: bool = False,
-             guard: int = MX_SCALE.guard_bits) -> Unit:
+def floating(
+    fmt: FloatFormat,
+    window: int | None = None,
+    rounding: str = "truncate",
+    scale: bool = False,
+    variant: bool = False,
+    guard: int = MX_SCALE.guard_bits,
+) -> Unit:
     """A unit of floating-point numbers with a fixed-point accumulator."""
     guard = guard if scale else 0
     params = replace(MX_SCALE, guard_bits=guard)
@@ -182,14 +212,21 @@ def floating(fmt: FloatFormat, window: int | None = None, rounding: str = "trunc
         return np.broadcast_to(table, (8, *table.shape))
 
     return Unit(
-        f"{name} {label}" + (" jammed" if rounding == "jam" else "") + cut, name,
+        f"{name} {label}" + (" jammed" if rounding == "jam" else "") + cut,
+        name,
         fmt.bits + (0.25 if scale else 0),
-        lambda: FixedPointDot(FloatSlice(fmt, LANES, window, rounding), LANES,
-                              params if scale else None),
-        "block 32, octaves" if scale else "tensor", label, f"{accumulator} bits",
+        lambda: FixedPointDot(
+            FloatSlice(fmt, LANES, window, rounding), LANES, params if scale else None
+        ),
+        "block 32, octaves" if scale else "tensor",
+        label,
+        f"{accumulator} bits",
         operands.microscaling(fmt.element) if scale else operands.tensor_scaled(fmt.element),
-        products, 2.0 ** (unit_shift(fmt, window) - 2 * (fmt.bias - 1 + fmt.mantissa_bits)),
-        guard, variant=variant)
+        products,
+        2.0 ** (unit_shift(fmt, window) - 2 * (fmt.bias - 1 + fmt.mantissa_bits)),
+        guard,
+        variant=variant,
+    )
 
 
 def float32(fmt: FloatFormat, lanes: int) -> Unit:
@@ -198,16 +235,30 @@ def float32(fmt: FloatFormat, lanes: int) -> Unit:
     steps = -2 * (fmt.bias - 1 + fmt.mantissa_bits)
     exact = floating(fmt) if fmt.product_bits < 48 else None
     return Unit(
-        f"{fmt.name} float32, {lanes} lane{'s' * (lanes > 1)}", fmt.name, fmt.bits,
-        (lambda: Float32Dot(AlignedSlice(fmt, lanes, window), 2 - window)) if fmt is BF16
+        f"{fmt.name} float32, {lanes} lane{'s' * (lanes > 1)}",
+        fmt.name,
+        fmt.bits,
+        (lambda: Float32Dot(AlignedSlice(fmt, lanes, window), 2 - window))
+        if fmt is BF16
         else (lambda: Float32Dot(FloatSlice(fmt, lanes), steps)),
-        "tensor", f"{window} bits below the largest" if fmt is BF16 and lanes > 1 else "exact",
-        "float32", operands.bfloat16 if fmt is BF16 else operands.tensor_scaled(fmt.element),
-        exact.products if exact else None, exact.unit if exact else 1.0, lanes=lanes)
+        "tensor",
+        f"{window} bits below the largest" if fmt is BF16 and lanes > 1 else "exact",
+        "float32",
+        operands.bfloat16 if fmt is BF16 else operands.tensor_scaled(fmt.element),
+        exact.products if exact else None,
+        exact.unit if exact else 1.0,
+        lanes=lanes,
+    )
 
 
-def _lean(fraction: int, antilog: int, product: int, guard: int = 8, step: int = 1,
-          octaves: int | None = None) -> DotParams:
+def _lean(
+    fraction: int,
+    antilog: int,
+    product: int,
+    guard: int = 8,
+    step: int = 1,
+    octaves: int | None = None,
+) -> DotParams:
     return DotParams(fraction, antilog, product, guard, bias_step=step, operand_octaves=octaves)
 
 
@@ -260,19 +311,48 @@ def variants() -> Iterator[Unit]:
         for antilog in (4, 5):
             yield tried(PAL8U, _lean(4, antilog, product, step=8), f"L{antilog} k{product}")
     for step, antilog, product, octaves in (
-            (1, 5, 12, None), (1, 6, 10, None), (1, 6, 12, None), (4, 5, 13, None),
-            (4, 6, 11, None), (4, 6, 11, 8), (8, 5, 12, None), (8, 6, 12, None), (8, 6, 12, 8)):
+        (1, 5, 12, None),
+        (1, 6, 10, None),
+        (1, 6, 12, None),
+        (4, 5, 13, None),
+        (4, 6, 11, None),
+        (4, 6, 11, 8),
+        (8, 5, 12, None),
+        (8, 6, 12, None),
+        (8, 6, 12, 8),
+    ):
         limit = f" {octaves} octaves" if octaves else ""
-        yield tried(PAL8T.with_bias_step(step), _lean(5, antilog, product, step=step,
-                                                      octaves=octaves),
-                    f"L{antilog} k{product} step {step}{limit}, decoded", decoded=True)
-    for step, antilog, product in ((1, 3, 10), (1, 4, 10), (1, 5, 9), (1, 5, 10), (2, 5, 10),
-                                   (8, 4, 10)):
-        yield tried(PAL6T.with_bias_step(step), _lean(3, antilog, product, step=step),
-                    f"L{antilog} k{product} step {step}, decoded", decoded=True)
-    for step, fraction, antilog, product in ((1, 3, 2, 6), (1, 3, 3, 6), (1, 3, 3, 7),
-                                             (2, 2, 2, 7), (4, 1, 1, 9)):
-        yield tried(PAL4U.with_bias_step(step), _lean(fraction, antilog, product, step=step),
-                    f"L{antilog} k{product} step {step}")
+        yield tried(
+            PAL8T.with_bias_step(step),
+            _lean(5, antilog, product, step=step, octaves=octaves),
+            f"L{antilog} k{product} step {step}{limit}, decoded",
+            decoded=True,
+        )
+    for step, antilog, product in (
+        (1, 3, 10),
+        (1, 4, 10),
+        (1, 5, 9),
+        (1, 5, 10),
+        (2, 5, 10),
+        (8, 4, 10),
+    ):
+        yield tried(
+            PAL6T.with_bias_step(step),
+            _lean(3, antilog, product, step=step),
+            f"L{antilog} k{product} step {step}, decoded",
+            decoded=True,
+        )
+    for step, fraction, antilog, product in (
+        (1, 3, 2, 6),
+        (1, 3, 3, 6),
+        (1, 3, 3, 7),
+        (2, 2, 2, 7),
+        (4, 1, 1, 9),
+    ):
+        yield tried(
+            PAL4U.with_bias_step(step),
+            _lean(fraction, antilog, product, step=step),
+            f"L{antilog} k{product} step {step}",
+        )
     for guard in (4, 6, 8):
         yield tried(PAL8U, replace(LEAN_8U, guard_bits=guard), f"lean, {guard} guard bits")

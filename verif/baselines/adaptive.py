@@ -72,8 +72,9 @@ def int_or_float4(x: Values) -> Values:
     blocks, amax = split(x, 16)
     scale = _scales(amax, _tensor_scale(x, E4M3.largest), E2M1.largest)
     step = scale * (E2M1.largest / INT4.largest)
-    return best(blocks, [E2M1.round(blocks / scale) * scale,
-                         INT4.round(blocks / step) * step]).reshape(np.shape(x))
+    return best(
+        blocks, [E2M1.round(blocks / scale) * scale, INT4.round(blocks / step) * step]
+    ).reshape(np.shape(x))
 
 
 def mx_plus(x: Values, fmt: FloatFormat) -> Values:
@@ -120,8 +121,17 @@ def _least(blocks, biases, levels, middles):
     Which way a tie is rounded makes no difference to that.
     """
     out = np.empty(len(blocks))
-    in_pieces(_search, len(blocks), blocks.size * biases.shape[1], blocks,
-              np.exp2(biases / 8), biases, levels, middles, out)
+    in_pieces(
+        _search,
+        len(blocks),
+        blocks.size * biases.shape[1],
+        blocks,
+        np.exp2(biases / 8),
+        biases,
+        levels,
+        middles,
+        out,
+    )
     return out
 
 
@@ -144,13 +154,19 @@ def _search(start, stop, blocks, scales, biases, levels, middles, out):
 #: A share of 8 bits for a block of 32.
 _BYTE = 8 / 32
 ADAPTIVE = (
-    *(Quantiser(f"{e.name}/8th", e.bits + _BYTE, partial(fine_scaled, element=e))
-      for e in (INT8, E2M5)),
-    *(Quantiser(f"{e.name}/8th", e.bits + _BYTE, partial(tapered_scaled, element=e))
-      for e in (POSIT8, TAKUM8, LOG_TAKUM8)),
+    *(
+        Quantiser(f"{e.name}/8th", e.bits + _BYTE, partial(fine_scaled, element=e))
+        for e in (INT8, E2M5)
+    ),
+    *(
+        Quantiser(f"{e.name}/8th", e.bits + _BYTE, partial(tapered_scaled, element=e))
+        for e in (POSIT8, TAKUM8, LOG_TAKUM8)
+    ),
     Quantiser(f"{E2M3.name}/8th", E2M3.bits + _BYTE, partial(fine_scaled, element=E2M3)),
-    *(Quantiser(f"MXFP{f.bits}-{f.name}+", f.bits + 2 * _BYTE, partial(mx_plus, fmt=f))
-      for f in (FP8_E4M3, FP6_E2M3, FP4_E2M1)),
+    *(
+        Quantiser(f"MXFP{f.bits}-{f.name}+", f.bits + 2 * _BYTE, partial(mx_plus, fmt=f))
+        for f in (FP8_E4M3, FP6_E2M3, FP4_E2M1)
+    ),
     Quantiser("NVFP4-4/6", 4.5, four_over_six),
     Quantiser("IF4", 4.5, int_or_float4),
 )

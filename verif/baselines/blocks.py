@@ -33,8 +33,9 @@ def split(x: Values, block: int) -> tuple[Values, Values]:
     """
     x = np.asarray(x, np.float64)
     if x.shape[-1] % block:
-        raise ValueError(f"last axis must be a multiple of the block of {block}, "
-                         f"shape is {x.shape}")
+        raise ValueError(
+            f"last axis must be a multiple of the block of {block}, shape is {x.shape}"
+        )
     blocks = x.reshape(*x.shape[:-1], -1, block)
     amax = np.abs(blocks).max(axis=-1, keepdims=True)
     return blocks, np.where(amax == 0, 1.0, amax)
@@ -43,5 +44,6 @@ def split(x: Values, block: int) -> tuple[Values, Values]:
 def best(blocks: Values, candidates: list[Values]) -> Values:
     """Of candidates for each block the one of least squared error, the first of equals."""
     errors = np.stack([((c - blocks) ** 2).sum(axis=-1) for c in candidates])
-    return np.take_along_axis(np.stack(candidates), errors.argmin(axis=0)[None, ..., None],
-                              axis=0)[0]
+    return np.take_along_axis(np.stack(candidates), errors.argmin(axis=0)[None, ..., None], axis=0)[
+        0
+    ]

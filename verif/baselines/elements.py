@@ -67,15 +67,15 @@ class Element:
         return np.where(np.isnan(a), np.nan, value)
 
 
-def _float_levels(exponent_bits: int, mantissa_bits: int, bias: int, codes: int
-                  ) -> NDArray[np.float64]:
+def _float_levels(
+    exponent_bits: int, mantissa_bits: int, bias: int, codes: int
+) -> NDArray[np.float64]:
     """Values of the first ``codes`` non-negative codes of a small float format."""
     code = np.arange(codes)
     exponent, mantissa = code >> mantissa_bits, code & ((1 << mantissa_bits) - 1)
     fraction = mantissa / 2.0**mantissa_bits
     normal = exponent > 0
-    return np.ldexp(np.where(normal, 1 + fraction, fraction),
-                    np.where(normal, exponent, 1) - bias)
+    return np.ldexp(np.where(normal, 1 + fraction, fraction), np.where(normal, exponent, 1) - bias)
 
 
 def _posit_levels(bits: int, exponent_bits: int) -> NDArray[np.float64]:
@@ -85,11 +85,13 @@ def _posit_levels(bits: int, exponent_bits: int) -> NDArray[np.float64]:
         digits = f"{code:0{bits - 1}b}"
         run = len(digits) - len(digits.lstrip(digits[0]))
         regime = run - 1 if digits[0] == "1" else -run
-        rest = digits[run + 1:]
+        rest = digits[run + 1 :]
         exponent = int((rest[:exponent_bits]).ljust(exponent_bits, "0"), 2)
         fraction = rest[exponent_bits:]
-        values.append(2.0 ** (regime * (1 << exponent_bits) + exponent)
-                      * (1 + (int(fraction, 2) / 2.0 ** len(fraction) if fraction else 0)))
+        values.append(
+            2.0 ** (regime * (1 << exponent_bits) + exponent)
+            * (1 + (int(fraction, 2) / 2.0 ** len(fraction) if fraction else 0))
+        )
     return np.array(values)
 
 
@@ -104,12 +106,15 @@ def _takum_levels(bits: int, logarithmic: bool) -> NDArray[np.float64]:
         digits = f"{code:0{bits - 1}b}".ljust(11, "0")
         up, regime = digits[0] == "1", int(digits[1:4], 2)
         length = regime if up else 7 - regime
-        field = int("0" + digits[4:4 + length], 2)
+        field = int("0" + digits[4 : 4 + length], 2)
         characteristic = (1 << length) - 1 + field if up else 1 - (2 << length) + field
-        rest = digits[4 + length:bits - 1]
+        rest = digits[4 + length : bits - 1]
         mantissa = int("0" + rest, 2) / 2.0 ** len(rest)
-        values.append(np.exp((characteristic + mantissa) / 2) if logarithmic
-                      else 2.0**characteristic * (1 + mantissa))
+        values.append(
+            np.exp((characteristic + mantissa) / 2)
+            if logarithmic
+            else 2.0**characteristic * (1 + mantissa)
+        )
     return np.array(values)
 
 
@@ -164,7 +169,8 @@ FP4_E2M1 = FloatFormat("E2M1", 2, 1, 1, 8)
 #: bfloat16, the top exponent for infinity and NaN.
 BF16 = FloatFormat("bf16", 8, 7, 127, 255 << 7)
 E4M3, E5M2, E3M4, E2M5, E2M3, E3M2, E2M1 = (
-    f.element for f in (FP8_E4M3, FP8_E5M2, FP8_E3M4, FP8_E2M5, FP6_E2M3, FP6_E3M2, FP4_E2M1))
+    f.element for f in (FP8_E4M3, FP8_E5M2, FP8_E3M4, FP8_E2M5, FP6_E2M3, FP6_E3M2, FP4_E2M1)
+)
 #: Two's complement with 6 fraction bits.
 MXINT8 = Element("INT8", 8, np.arange(128) / 64, 0, negative_largest=2.0)
 INT8 = Element("INT8", 8, np.arange(128.0), 6)
@@ -175,5 +181,18 @@ TAKUM8 = Element("takum8", 8, _takum_levels(8, False), 239, rounds_to_zero=False
 #: ``emax`` is that of its largest value, which is no power of two.
 LOG_TAKUM8 = Element("log-takum8", 8, _takum_levels(8, True), 172, rounds_to_zero=False)
 
-ELEMENTS = (E4M3, E5M2, E3M4, E2M5, E2M3, E3M2, E2M1, MXINT8, INT8, INT4, POSIT8, TAKUM8,
-            LOG_TAKUM8)
+ELEMENTS = (
+    E4M3,
+    E5M2,
+    E3M4,
+    E2M5,
+    E2M3,
+    E3M2,
+    E2M1,
+    MXINT8,
+    INT8,
+    INT4,
+    POSIT8,
+    TAKUM8,
+    LOG_TAKUM8,
+)

@@ -92,24 +92,29 @@ PAL_ROWS = {
 }
 
 #: Every format of the study by name: PAL first, then its peers.
-QUANTISERS = {q.name: q for q in (
-    *(Quantiser(name, fmt.n + 8 / fmt.block, partial(pal, fmt=fmt))
-      for name, fmt in PAL_ROWS.items()),
-    Quantiser("FP8-E4M3", 8, partial(tensor_scaled, element=E4M3)),
-    Quantiser("FP8-E5M2", 8, partial(tensor_scaled, element=E5M2)),
-    Quantiser("MXFP8-E4M3", 8.25, partial(mx, element=E4M3)),
-    Quantiser("MXFP8-E4M3-noclip", 8.25, partial(mx, element=E4M3, clips=False)),
-    Quantiser("MXFP8-E5M2", 8.25, partial(mx, element=E5M2)),
-    Quantiser("MX-E3M4", 8.25, partial(mx, element=E3M4)),
-    Quantiser("MX-E2M5", 8.25, partial(mx, element=E2M5)),
-    Quantiser("MXINT8", 8.25, partial(mx, element=MXINT8)),
-    Quantiser("INT8", 8.5, partial(scaled_integer, element=INT8)),
-    Quantiser("INT8/64", 8.25, partial(scaled_integer, element=INT8, block=64)),
-    Quantiser("posit8", 8, posit),
-    Quantiser("MXFP6-E2M3", 6.25, partial(mx, element=E2M3)),
-    Quantiser("MXFP6-E3M2", 6.25, partial(mx, element=E3M2)),
-    Quantiser("MXFP4-E2M1", 4.25, partial(mx, element=E2M1)),
-    Quantiser("NVFP4", 4.5, nvfp4),
-    Quantiser("INT4", 4.5, partial(scaled_integer, element=INT4)),
-    *ADAPTIVE,
-)}
+QUANTISERS = {
+    q.name: q
+    for q in (
+        *(
+            Quantiser(name, fmt.n + 8 / fmt.block, partial(pal, fmt=fmt))
+            for name, fmt in PAL_ROWS.items()
+        ),
+        Quantiser("FP8-E4M3", 8, partial(tensor_scaled, element=E4M3)),
+        Quantiser("FP8-E5M2", 8, partial(tensor_scaled, element=E5M2)),
+        Quantiser("MXFP8-E4M3", 8.25, partial(mx, element=E4M3)),
+        Quantiser("MXFP8-E4M3-noclip", 8.25, partial(mx, element=E4M3, clips=False)),
+        Quantiser("MXFP8-E5M2", 8.25, partial(mx, element=E5M2)),
+        Quantiser("MX-E3M4", 8.25, partial(mx, element=E3M4)),
+        Quantiser("MX-E2M5", 8.25, partial(mx, element=E2M5)),
+        Quantiser("MXINT8", 8.25, partial(mx, element=MXINT8)),
+        Quantiser("INT8", 8.5, partial(scaled_integer, element=INT8)),
+        Quantiser("INT8/64", 8.25, partial(scaled_integer, element=INT8, block=64)),
+        Quantiser("posit8", 8, posit),
+        Quantiser("MXFP6-E2M3", 6.25, partial(mx, element=E2M3)),
+        Quantiser("MXFP6-E3M2", 6.25, partial(mx, element=E3M2)),
+        Quantiser("MXFP4-E2M1", 4.25, partial(mx, element=E2M1)),
+        Quantiser("NVFP4", 4.5, nvfp4),
+        Quantiser("INT4", 4.5, partial(scaled_integer, element=INT4)),
+        *ADAPTIVE,
+    )
+}

@@ -80,14 +80,26 @@ def dot_accumulators(a, beta_a, b, beta_b, tables, block, lanes, guard_bits, off
     ``offset``, shift down by the octaves of the biases, keeping ``guard_bits``, and round down.
     """
     out = np.zeros((len(a), len(b)), np.int64)
-    in_pieces(_accumulate, len(a), a.size * len(b), a, beta_a, b, beta_b, tables, block, lanes,
-              guard_bits, offset, out)
+    in_pieces(
+        _accumulate,
+        len(a),
+        a.size * len(b),
+        a,
+        beta_a,
+        b,
+        beta_b,
+        tables,
+        block,
+        lanes,
+        guard_bits,
+        offset,
+        out,
+    )
     return out
 
 
 @compiled
-def _accumulate(start, stop, a, beta_a, b, beta_b, tables, block, lanes, guard_bits, offset,
-                out):
+def _accumulate(start, stop, a, beta_a, b, beta_b, tables, block, lanes, guard_bits, offset, out):
     for i in range(start, stop):
         for j in range(len(b)):
             out[i, j] = 0

@@ -29,5 +29,8 @@ def unrotate(x: Values) -> Values:
 
 def rotated(quantiser: Quantiser) -> Quantiser:
     """The quantiser of rotated values; its rounded values are turned back."""
-    return Quantiser(quantiser.name, quantiser.bits_per_element,
-                     lambda x: unrotate(quantiser.round(rotate(np.asarray(x, np.float64)))))
+    return Quantiser(
+        quantiser.name,
+        quantiser.bits_per_element,
+        lambda x: unrotate(quantiser.round(rotate(np.asarray(x, np.float64)))),
+    )

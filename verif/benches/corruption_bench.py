@@ -39,9 +39,17 @@ def small_program(arch: Architecture) -> Image:
     """A program that reads, adds and emits: a context a tile, few rows of every other space."""
     image = Image(arch)
     for tile in arch.tiles:
-        image.write(Space.CONTEXT, tile, 0, {
-            "south": Source.ALU.value, "a": Source.NORTH.value, "b": Source.CONSTANT.value,
-            "op": Op.INT_ADD.value})
+        image.write(
+            Space.CONTEXT,
+            tile,
+            0,
+            {
+                "south": Source.ALU.value,
+                "a": Source.NORTH.value,
+                "b": Source.CONSTANT.value,
+                "op": Op.INT_ADD.value,
+            },
+        )
     image.write(Space.CONSTANT, (0, 0), 0, {"data": 0x1234_5678_9ABC, "bias": 7})
     image.write(Space.SEQUENCER, (0, 0), SequencerRegister.SPAN, {"stage": 2 * arch.rows})
     image.write(Space.SEQUENCER, (0, 0), SequencerRegister.INPUT, {"predicate": EXISTS})
@@ -49,16 +57,31 @@ def small_program(arch: Architecture) -> Image:
     return image
 
 
-def corruptions(good: bytes, other: bytes, arch: Architecture, rng: np.random.Generator
-                ) -> Iterator[tuple[str, bytes]]:
+def corruptions(
+    good: bytes, other: bytes, arch: Architecture, rng: np.random.Generator
+) -> Iterator[tuple[str, bytes]]:
     """Endless kinds and contents of files that are not ``good``; ``other`` is of another array."""
     words = np.frombuffer(good, "<u4")
     starts = [*section_starts(good, arch), len(words)]
     sections = [words[a:b] for a, b in itertools.pairwise(starts)]
-    head = words[:bitstream.HEADER_WORDS]
+    head = words[: bitstream.HEADER_WORDS]
     while True:
-        kind = str(rng.choice(["flip", "burst", "words", "truncated", "reordered", "duplicated",
-                               "dropped", "foreign", "resealed", "inserted"]))
+        kind = str(
+            rng.choice(
+                [
+                    "flip",
+                    "burst",
+                    "words",
+                    "truncated",
+                    "reordered",
+                    "duplicated",
+                    "dropped",
+                    "foreign",
+                    "resealed",
+                    "inserted",
+                ]
+            )
+        )
         changed = words.copy()
         at = int(rng.integers(len(words)))
         if kind == "flip":
@@ -67,11 +90,11 @@ def corruptions(good: bytes, other: bytes, arch: Architecture, rng: np.random.Ge
             bits = np.unpackbits(changed.view(np.uint8), bitorder="little")
             first = int(rng.integers(len(bits)))
             burst = rng.integers(0, 2, int(rng.integers(2, 64)), dtype=np.uint8)
-            bits[first:first + len(burst)] ^= burst[:len(bits) - first]
+            bits[first : first + len(burst)] ^= burst[: len(bits) - first]
             changed = np.packbits(bits, bitorder="little").view("<u4")
         elif kind == "words":
             length = int(rng.integers(1, 6))
-            changed[at:at + length] = rng.integers(0, 1 << 32, len(changed[at:at + length]))
+            changed[at : at + length] = rng.integers(0, 1 << 32, len(changed[at : at + length]))
         elif kind == "truncated":
             changed = changed[:at]
         elif kind in ("reordered", "duplicated", "dropped"):
@@ -94,7 +117,7 @@ def corruptions(good: bytes, other: bytes, arch: Architecture, rng: np.random.Ge
         else:
             changed = np.insert(changed, at, rng.integers(0, 1 << 32, dtype=np.uint32))
         # The whole file and words after it: that is the good file, then the next one.
-        if not np.array_equal(changed[:len(words)], words):
+        if not np.array_equal(changed[: len(words)], words):
             yield kind, changed.tobytes()
 
 

@@ -39,7 +39,7 @@ async def run(driver: Driver, plan: Gemm, x: np.ndarray, rounds: int) -> tuple[d
     words = {c: len(found) * rounds for c, found in plan.results.items()}
     assert rounds != plan.rounds or words == expected_words(plan)
     for column, stream in input_streams(plan, x).items():
-        await port.send(column, stream[:rounds * per_round])
+        await port.send(column, stream[: rounds * per_round])
     await ClockCycles(port.dut.clk, FILL_CYCLES)
     before, start = await driver.counters(), time.monotonic()
     outputs = await driver.run({}, {0: rounds}, words)
@@ -71,12 +71,29 @@ async def matrix_products(dut: Any) -> None:
         assert same, f"{shape}: results differ from the prediction"
         assert spent["ACTIVE_0"] == plan.cycles, (shape, spent["ACTIVE_0"], plan.cycles)
         peak = arch.peak_macs_per_cycle
-        steady = plan.macs * (plan.rounds - half) / plan.rounds / (
-            spent["CYCLES_0"] - first["CYCLES_0"]) / peak if half else None
-        table.append({
-            "shape": shape, "streams": len(plan.streams), "ii": plan.ii, "passes": plan.passes,
-            "cycles": spent["CYCLES_0"], "active": spent["ACTIVE_0"],
-            "held_input": spent["HELD_INPUT_0"], "held_output": spent["HELD_OUTPUT_0"],
-            "ideal_cycles": -(-plan.macs // peak), "steady": steady,
-            "end_to_end": plan.macs / spent["CYCLES_0"] / peak, "seconds": seconds})
+        steady = (
+            plan.macs
+            * (plan.rounds - half)
+            / plan.rounds
+            / (spent["CYCLES_0"] - first["CYCLES_0"])
+            / peak
+            if half
+            else None
+        )
+        table.append(
+            {
+                "shape": shape,
+                "streams": len(plan.streams),
+                "ii": plan.ii,
+                "passes": plan.passes,
+                "cycles": spent["CYCLES_0"],
+                "active": spent["ACTIVE_0"],
+                "held_input": spent["HELD_INPUT_0"],
+                "held_output": spent["HELD_OUTPUT_0"],
+                "ideal_cycles": -(-plan.macs // peak),
+                "steady": steady,
+                "end_to_end": plan.macs / spent["CYCLES_0"] / peak,
+                "seconds": seconds,
+            }
+        )
     Path(os.environ["SPU_RESULT"]).write_text(json.dumps(table))

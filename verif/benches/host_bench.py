@@ -51,9 +51,14 @@ async def unmapped_and_read_only_addresses_answer_an_error(dut: Any) -> None:
     driver, port = await begin_driver(dut)
     lite, registers = port.lite, driver.map
     assert (await lite.read(4 * len(registers), 4)).resp == AxiResp.SLVERR
-    for name, data in (("STATUS", b"\1\0\0\0"), ("ITERATIONS_0", b"\0\0\1\0"),
-                       ("ITERATIONS_0", b"\7"), ("CONTROL", b"\x10\0\0\0"),
-                       ("START", b"\x80\0\0\0"), ("HALT", b"\x80\0\0\0")):
+    for name, data in (
+        ("STATUS", b"\1\0\0\0"),
+        ("ITERATIONS_0", b"\0\0\1\0"),
+        ("ITERATIONS_0", b"\7"),
+        ("CONTROL", b"\x10\0\0\0"),
+        ("START", b"\x80\0\0\0"),
+        ("HALT", b"\x80\0\0\0"),
+    ):
         assert (await lite.write(registers[name], data)).resp == AxiResp.SLVERR, name
     assert await driver.read("ITERATIONS_0") == 0
     await driver.write("ITERATIONS_0", 7)
@@ -124,8 +129,13 @@ async def everything_that_was_written_can_be_read_back(dut: Any) -> None:
     spaces = [s for s in Space if s is not Space.MEMORY]
     found = await driver.read_image(spaces, shadow=True)
     assert rows_of(found) == {p: r for p, r in rows_of(images[0]).items() if p[0] in spaces}
-    for select, row in ((Space.CONTEXT.value, 1 << 12), (99, 0), (Space.CONTEXT.value, 2 << 16),
-                        (Space.CONTEXT.value | 9 << 16, 0), (Space.STREAM.value | 1 << 16, 0)):
+    for select, row in (
+        (Space.CONTEXT.value, 1 << 12),
+        (99, 0),
+        (Space.CONTEXT.value, 2 << 16),
+        (Space.CONTEXT.value | 9 << 16, 0),
+        (Space.STREAM.value | 1 << 16, 0),
+    ):
         await driver.write("WINDOW_SELECT", select)
         await driver.write("WINDOW_ROW", row)
         await refused(driver.read("WINDOW_DATA"))
@@ -167,8 +177,9 @@ async def a_halted_region_executes_a_cycle_a_step_and_is_traced(dut: Any) -> Non
     before = await driver.counters()
     await driver.halt([0])
     links = expected.links[0][..., 0, :]
-    busiest = np.unravel_index((links[:regmap.TRACE_WORDS, ..., -1] != 0).sum(axis=0).argmax(),
-                               links.shape[1:3])
+    busiest = np.unravel_index(
+        (links[: regmap.TRACE_WORDS, ..., -1] != 0).sum(axis=0).argmax(), links.shape[1:3]
+    )
     tile, link = driver.arch.tiles[busiest[0]], LINKS[busiest[1]]
     await driver.trace(tile, link)
     await driver.start(dict(enumerate(case.rounds)))
@@ -182,8 +193,9 @@ async def a_halted_region_executes_a_cycle_a_step_and_is_traced(dut: Any) -> Non
     spent = {n: v - before[n] for n, v in (await driver.counters()).items()}
     assert spent["ACTIVE_0"] == expected.cycles
     assert spent["CYCLES_0"] == expected.cycles + sum(
-        spent[f"HELD_{by}_0"] for by in ("HOST", "INPUT", "OUTPUT"))
-    want = [link_bits(word) for word in links[:regmap.TRACE_WORDS, busiest[0], busiest[1]]]
+        spent[f"HELD_{by}_0"] for by in ("HOST", "INPUT", "OUTPUT")
+    )
+    want = [link_bits(word) for word in links[: regmap.TRACE_WORDS, busiest[0], busiest[1]]]
     assert await driver.traced() == want
     assert any(want)
 

@@ -28,7 +28,7 @@ async def begin_driver(dut: Any) -> tuple[Driver, CocotbPort]:
 def _test(scenario: Callable) -> Any:
     async def test(dut: Any) -> None:
         driver, _ = await begin_driver(dut)
-        while await driver.read("STATUS") & regmap.STATUS_LOADING:   # data memories are zeroed
+        while await driver.read("STATUS") & regmap.STATUS_LOADING:  # data memories are zeroed
             await driver.port.wait()
         await scenario(driver, cocotb.start_soon)
 
@@ -37,5 +37,9 @@ def _test(scenario: Callable) -> Any:
 
 
 if "SPU_ARCH" in os.environ:
-    globals().update({scenario.__name__: _test(scenario) for scenario in scenarios(
-        from_parameters(json.loads(os.environ["SPU_ARCH"])))})
+    globals().update(
+        {
+            scenario.__name__: _test(scenario)
+            for scenario in scenarios(from_parameters(json.loads(os.environ["SPU_ARCH"])))
+        }
+    )

@@ -30,7 +30,7 @@ def words_of(content: bytes) -> np.ndarray:
 
 def sealed(words: np.ndarray) -> bytes:
     """Header with right CRCs over changed words; section CRCs stay as they are."""
-    words[6] = bitstream.crc(words[bitstream.HEADER_WORDS:])
+    words[6] = bitstream.crc(words[bitstream.HEADER_WORDS :])
     words[7] = bitstream.crc(words[:7])
     return words.tobytes()
 
@@ -46,27 +46,35 @@ def section_starts(content: bytes, arch: Architecture) -> list[int]:
     return out
 
 
-def rows_of(image: Image, spaces: tuple[Space, ...] = tuple(Space)
-            ) -> dict[bitstream.Place, dict[int, int]]:
+def rows_of(
+    image: Image, spaces: tuple[Space, ...] = tuple(Space)
+) -> dict[bitstream.Place, dict[int, int]]:
     """Contents of an image, zero rows left out."""
-    return {place: kept for place, rows in image.rows.items() if place[0] in spaces
-            and (kept := {row: value for row, value in rows.items() if value})}
+    return {
+        place: kept
+        for place, rows in image.rows.items()
+        if place[0] in spaces and (kept := {row: value for row, value in rows.items() if value})
+    }
 
 
 def differences(found: Image, wanted: Image) -> list[tuple]:
     """Rows of ``SPACES`` that differ: place, row, found, wanted."""
     one, two = rows_of(found, SPACES), rows_of(wanted, SPACES)
-    return [(*place, row, *values) for place in one.keys() | two.keys()
-            for row in one.get(place, {}).keys() | two.get(place, {}).keys()
-            if (values := [hex(rows.get(place, {}).get(row, 0)) for rows in (one, two)])[0]
-            != values[1]]
+    return [
+        (*place, row, *values)
+        for place in one.keys() | two.keys()
+        for row in one.get(place, {}).keys() | two.get(place, {}).keys()
+        if (values := [hex(rows.get(place, {}).get(row, 0)) for rows in (one, two)])[0] != values[1]
+    ]
 
 
 async def load_status(driver: Driver) -> tuple[str, int]:
     """The loader's error and section."""
     status = await driver.read("STATUS")
-    return (regmap.LOAD_ERRORS[status >> regmap.STATUS_ERROR_SHIFT & 0xFF],
-            status >> regmap.STATUS_SECTION_SHIFT)
+    return (
+        regmap.LOAD_ERRORS[status >> regmap.STATUS_ERROR_SHIFT & 0xFF],
+        status >> regmap.STATUS_SECTION_SHIFT,
+    )
 
 
 async def refused(access: Awaitable, reason: str = "") -> None:
@@ -90,14 +98,22 @@ def _image(driver: Driver, seed: int = 0) -> Image:
 
 
 def _part(image: Image, region: int) -> Image:
-    return Image(image.arch, {place: dict(rows) for place, rows in image.rows.items()
-                              if image.place_region(place) == region})
+    return Image(
+        image.arch,
+        {
+            place: dict(rows)
+            for place, rows in image.rows.items()
+            if image.place_region(place) == region
+        },
+    )
 
 
 def _sibling(image: Image) -> Image:
     """An image that differs in a few rows of every region, and writes no data memory."""
-    out = Image(image.arch, {place: dict(rows) for place, rows in image.rows.items()
-                             if place[0] is not Space.MEMORY})
+    out = Image(
+        image.arch,
+        {place: dict(rows) for place, rows in image.rows.items() if place[0] is not Space.MEMORY},
+    )
     for region in range(image.arch.region_count):
         out.write(Space.SEQUENCER, (region, 0), SequencerRegister.INPUT, {"predicate": ALWAYS})
         for slot in range(2):
@@ -169,8 +185,10 @@ async def a_refused_file_leaves_no_bank_to_commit(driver: Driver, _: Begin) -> N
     header, section = words_of(good), words_of(good)
     header[7] ^= 1
     section[section_starts(good, driver.arch)[2] + 1] ^= np.uint32(1 << 31)
-    for content, reason, shadow in ((header.tobytes(), "header CRC", bitstream.signature(first)),
-                                    (sealed(section), "address in section 2", 0)):
+    for content, reason, shadow in (
+        (header.tobytes(), "header CRC", bitstream.signature(first)),
+        (sealed(section), "address in section 2", 0),
+    ):
         await fails(driver.load_file(content), DriverError, reason)
         await driver.clear_error()
         state = await driver.state()
@@ -283,18 +301,26 @@ async def a_base_must_be_there_in_all_regions(driver: Driver, _: Begin) -> None:
         base = bitstream.signature(await driver.load(_part(image, region), [region]))
         await driver.load(_part(other, region), [region])
         assert (await driver.state(region)).shadow == base
-        await fails(driver.load_file(bitstream.encode(_sibling(image), None, image, base)),
-                    DriverError, "wrong base")
+        await fails(
+            driver.load_file(bitstream.encode(_sibling(image), None, image, base)),
+            DriverError,
+            "wrong base",
+        )
         await driver.clear_error()
 
 
-SCENARIOS = (faulty_files_are_refused_with_reason_and_section,
-             a_refused_file_leaves_no_bank_to_commit,
-             a_truncated_file_activates_nothing_and_can_be_cleared,
-             words_after_commit_are_the_next_file,
-             a_program_that_waits_is_not_replaced_by_the_next, changes_are_those_of_every_region)
-REGION_SCENARIOS = (changes_of_one_region_leave_the_others_alone,
-                    a_base_must_be_there_in_all_regions)
+SCENARIOS = (
+    faulty_files_are_refused_with_reason_and_section,
+    a_refused_file_leaves_no_bank_to_commit,
+    a_truncated_file_activates_nothing_and_can_be_cleared,
+    words_after_commit_are_the_next_file,
+    a_program_that_waits_is_not_replaced_by_the_next,
+    changes_are_those_of_every_region,
+)
+REGION_SCENARIOS = (
+    changes_of_one_region_leave_the_others_alone,
+    a_base_must_be_there_in_all_regions,
+)
 
 
 def scenarios(arch: Architecture) -> tuple[Callable[[Driver, Begin], Awaitable[None]], ...]:

@@ -56,8 +56,14 @@ class Mismatch(AssertionError):
     """The RTL did something else than the golden model."""
 
 
-async def one_program(driver: Driver, golden: GoldenArray, seed: int, focus: str | None,
-                      stall_share: float, figures: Figures) -> None:
+async def one_program(
+    driver: Driver,
+    golden: GoldenArray,
+    seed: int,
+    focus: str | None,
+    stall_share: float,
+    figures: Figures,
+) -> None:
     """Run the program of a seed in both; raise ``Mismatch`` at the first difference."""
     arch, port = driver.arch, driver.port
     assert isinstance(port, CocotbPort)
@@ -84,25 +90,35 @@ async def one_program(driver: Driver, golden: GoldenArray, seed: int, focus: str
 
     for column, want in expected.outputs.items():
         if outputs[column] != want:
-            at = next((i for i, (a, b) in enumerate(zip(outputs[column], want, strict=False))
-                       if a != b), min(len(want), len(outputs[column])))
-            raise Mismatch(f"stream {column}, word {at}: expected {want[at:at + 1]}, "
-                           f"got {outputs[column][at:at + 1]} of {len(want)} words")
+            at = next(
+                (i for i, (a, b) in enumerate(zip(outputs[column], want, strict=False)) if a != b),
+                min(len(want), len(outputs[column])),
+            )
+            raise Mismatch(
+                f"stream {column}, word {at}: expected {want[at : at + 1]}, "
+                f"got {outputs[column][at : at + 1]} of {len(want)} words"
+            )
     for region, cycles in enumerate(expected.region_cycles):
         held = sum(spent[f"HELD_{by}_{region}"] for by in ("HOST", "INPUT", "OUTPUT"))
         if spent[f"ACTIVE_{region}"] != cycles or spent[f"CYCLES_{region}"] != cycles + held:
-            raise Mismatch(f"region {region} executed {spent[f'ACTIVE_{region}']} cycles and was "
-                           f"held {held}, in all {spent[f'CYCLES_{region}']}; expected {cycles}")
+            raise Mismatch(
+                f"region {region} executed {spent[f'ACTIVE_{region}']} cycles and was "
+                f"held {held}, in all {spent[f'CYCLES_{region}']}; expected {cycles}"
+            )
         figures.held_cycles += held
     for (row, col), counts in expected.tile_saturated.items():
         if spent[f"SATURATED_{row}_{col}"] != counts[0]:
-            raise Mismatch(f"tile ({row},{col}) counted {spent[f'SATURATED_{row}_{col}']} "
-                           f"saturated elements, expected {counts[0]}")
+            raise Mismatch(
+                f"tile ({row},{col}) counted {spent[f'SATURATED_{row}_{col}']} "
+                f"saturated elements, expected {counts[0]}"
+            )
     for region in range(arch.region_count):
         above = any(expected.tile_saturated[tile][0] for tile in arch.region_tiles(region))
         if (await driver.state(region)).saturated != above:
-            raise Mismatch(f"whether elements of region {region} saturated: expected {above}, "
-                           f"REGION_{region} tells {not above}")
+            raise Mismatch(
+                f"whether elements of region {region} saturated: expected {above}, "
+                f"REGION_{region} tells {not above}"
+            )
         figures.runs += 1
         figures.saturated_runs += above
     figures.saturated += expected.saturated
@@ -123,8 +139,10 @@ async def _compare_memory(driver: Driver, golden: GoldenArray) -> int:
             data = sum(lane << 16 * i for i, lane in enumerate(lanes))
             want = pack(layout, {"data": data, "bias": bias})
             if bits != want:
-                raise Mismatch(f"memory of tile {tile}, word {address}: expected "
-                               f"{unpack(layout, want)}, got {unpack(layout, bits)}")
+                raise Mismatch(
+                    f"memory of tile {tile}, word {address}: expected "
+                    f"{unpack(layout, want)}, got {unpack(layout, bits)}"
+                )
         total += len(rows)
     return total
 
@@ -142,12 +160,15 @@ async def random_programs(dut: Any) -> None:
     start = time.monotonic()
     for seed in range(plan.first_seed, plan.first_seed + plan.count):
         try:
-            await one_program(driver, golden, seed, plan.focus,
-                              plan.stall_share * (seed % 2), figures)
+            await one_program(
+                driver, golden, seed, plan.focus, plan.stall_share * (seed % 2), figures
+            )
         except (Mismatch, RuntimeError) as error:
             replay = json.dumps(asdict(plan) | {"first_seed": seed, "count": 1})
-            raise Mismatch(f"{arch.name}, seed {seed}: {error}; replay: "
-                           f"python -m verif.random_programs '{replay}'") from None
+            raise Mismatch(
+                f"{arch.name}, seed {seed}: {error}; replay: "
+                f"python -m verif.random_programs '{replay}'"
+            ) from None
     figures.seconds = time.monotonic() - start
     figures.clock_cycles = int(cocotb.utils.get_sim_time("ns")) // 10
     Path(os.environ["SPU_RESULT"]).write_text(json.dumps(asdict(figures)))

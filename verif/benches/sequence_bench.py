@@ -29,16 +29,20 @@ class _Sequence:
 
     def __init__(self, work: Path, job: dict, arch: Architecture) -> None:
         self.arch, self.rounds, self.cycles = arch, job["rounds"], job["cycles"]
-        self.images: list[Image] = [decode((work / f"{i}.spub").read_bytes(), arch).image
-                                    for i in range(len(self.rounds))]
+        self.images: list[Image] = [
+            decode((work / f"{i}.spub").read_bytes(), arch).image for i in range(len(self.rounds))
+        ]
         with np.load(work / "words.npz", allow_pickle=False) as file:
             self.words = dict(file)
 
     def streams(self, name: str, run: int) -> dict[int, Stream]:
         """Words ``in`` or ``out`` of a run."""
         streams = {c: self.words.get(f"{name}_{run}_{c}") for c in range(self.arch.cols)}
-        return {c: [(from_words(row[:-1]), int(row[-1])) for row in rows.tolist()]
-                for c, rows in streams.items() if rows is not None}
+        return {
+            c: [(from_words(row[:-1]), int(row[-1])) for row in rows.tolist()]
+            for c, rows in streams.items()
+            if rows is not None
+        }
 
 
 @cocotb.test()
@@ -65,8 +69,7 @@ async def sequence(dut: Any) -> None:
     Path(job["result"]).write_text(json.dumps(table))
 
 
-async def _run_all(driver: Driver, port: CocotbPort, programs: _Sequence, overlapped: bool
-                   ) -> None:
+async def _run_all(driver: Driver, port: CocotbPort, programs: _Sequence, overlapped: bool) -> None:
     """All runs, the first of which is loaded."""
     await driver.start({0: programs.rounds[0]})
     for run in range(len(programs.rounds)):

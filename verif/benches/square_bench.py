@@ -51,8 +51,9 @@ async def count_cycles(dut: Any, count: dict[str, int]) -> None:
             count["pending"] += 1  # counts only if the region runs again
 
 
-async def _receive(port: CocotbPort, arch: Architecture, expected: dict[int, int]
-                   ) -> dict[int, list]:
+async def _receive(
+    port: CocotbPort, arch: Architecture, expected: dict[int, int]
+) -> dict[int, list]:
     """All words of the output streams, taken as they come."""
     outputs: dict[int, list] = {c: [] for c in range(arch.cols)}
     while any(len(outputs[c]) < n for c, n in expected.items()):
@@ -102,15 +103,24 @@ async def squares(dut: Any) -> None:
         after = await driver.counters()
         start = dict.fromkeys(outputs, 0)
         for taken, plan in found:
-            own = {c: outputs[c][start[c]:start[c] + n] for c, n in expected_words(plan).items()}
+            own = {c: outputs[c][start[c] : start[c] + n] for c, n in expected_words(plan).items()}
             for c, words in own.items():
                 start[c] += len(words)
-            assert np.array_equal(result_codes(plan, own), predicted_codes(
-                plan, x, weight[:, taken])), f"{size}: results differ from the prediction"
+            assert np.array_equal(
+                result_codes(plan, own), predicted_codes(plan, x, weight[:, taken])
+            ), f"{size}: results differ from the prediction"
         active = after["ACTIVE_0"] - before["ACTIVE_0"]
         assert active == sum(plan.cycles for _, plan in found), (size, active)
         ideal = size**3 / arch.peak_macs_per_cycle
-        table.append({"size": size, "programs": len(found), "cycles": count["cycles"],
-                      "idle": count["idle"], "active": active, "ideal": int(ideal),
-                      "share": ideal / count["cycles"]})
+        table.append(
+            {
+                "size": size,
+                "programs": len(found),
+                "cycles": count["cycles"],
+                "idle": count["idle"],
+                "active": active,
+                "ideal": int(ideal),
+                "share": ideal / count["cycles"],
+            }
+        )
     Path(os.environ["SPU_RESULT"]).write_text(json.dumps(table))

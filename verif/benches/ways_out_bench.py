@@ -52,7 +52,7 @@ async def a_run_that_never_ends_can_be_left(dut: Any) -> None:
         await driver.load(case.image)
         # Half of the input: the run holds for the other half.
         for column, stream in case.inputs.items():
-            await port.send(column, stream[:len(stream) // 2])
+            await port.send(column, stream[: len(stream) // 2])
         await driver.start(rounds)
         await driver.start(rounds)
         await refused(driver.start(rounds), "start pending")
@@ -76,8 +76,11 @@ async def a_run_that_never_ends_can_be_left(dut: Any) -> None:
         assert state.loaded == (way != "reset")
         assert not await driver.read("STATUS") & regmap.STATUS_COMMITTING
         if way != "reset":
-            await fails(driver.finish(), DriverError,
-                         "by the watchdog" if way == "watchdog" else "was aborted")
+            await fails(
+                driver.finish(),
+                DriverError,
+                "by the watchdog" if way == "watchdog" else "was aborted",
+            )
         else:
             await refused(driver.start(rounds), "no program")
         for _ in range(8):  # words of the aborted run that the FIFOs had no room for follow
@@ -132,10 +135,12 @@ async def data_memories_are_zero_after_every_reset(dut: Any) -> None:
             await refused(driver.write_row(Space.MEMORY, (0, 0), 0, 1))
         else:
             await refused(driver.commit(), "no bank")
-        if reset == 1:   # a file that comes meanwhile waits
+        if reset == 1:  # a file that comes meanwhile waits
             await driver.load(case.image)
-            assert await driver.run(case.inputs, dict(enumerate(case.rounds)), words) \
+            assert (
+                await driver.run(case.inputs, dict(enumerate(case.rounds)), words)
                 == _golden(case).outputs
+            )
         else:
             await _until_loaded(driver)
             await _all_zero(driver)
@@ -153,8 +158,11 @@ async def _until_loaded(driver: Driver) -> None:
 
 
 async def _all_zero(driver: Driver, raises: bool = True) -> bool:
-    rows = [await driver.read_rows(Space.MEMORY, tile, range(driver.arch.memory_words), shadow)
-            for tile in driver.arch.memory_tiles for shadow in (False, True)]
+    rows = [
+        await driver.read_rows(Space.MEMORY, tile, range(driver.arch.memory_words), shadow)
+        for tile in driver.arch.memory_tiles
+        for shadow in (False, True)
+    ]
     assert rows
     assert not raises or not any(map(any, rows)), rows
     return not any(map(any, rows))

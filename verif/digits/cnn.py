@@ -25,8 +25,9 @@ FILTERS, KERNEL = 16, 3
 def _convolved(images: NDArray, filters: NDArray) -> NDArray:
     """(n, FILTERS, 8, 8) with a border of zeros."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    return np.einsum("nyxij,fij->nfyx", sliding_window_view(padded, (KERNEL, KERNEL), (1, 2)),
-                     filters)
+    return np.einsum(
+        "nyxij,fij->nfyx", sliding_window_view(padded, (KERNEL, KERNEL), (1, 2)), filters
+    )
 
 
 def train() -> dict[str, NDArray[np.float32]]:
@@ -44,18 +45,27 @@ def train() -> dict[str, NDArray[np.float32]]:
     normal = (maps - mean[:, None, None]) / np.sqrt(variance + 1e-5)[:, None, None]
     pooled = np.maximum(normal, 0).reshape(-1, FILTERS, 4, 2, 4, 2).max(axis=(3, 5))
     dense = LogisticRegression(C=0.1, max_iter=2000).fit(pooled.reshape(len(images), -1), labels)
-    return {name: np.asarray(values, np.float32) for name, values in {
-        "filters": filters[:, None], "scale": np.ones(FILTERS), "offset": np.zeros(FILTERS),
-        "mean": mean, "variance": variance, "weights": dense.coef_, "bias": dense.intercept_,
-    }.items()}
+    return {
+        name: np.asarray(values, np.float32)
+        for name, values in {
+            "filters": filters[:, None],
+            "scale": np.ones(FILTERS),
+            "offset": np.zeros(FILTERS),
+            "mean": mean,
+            "variance": variance,
+            "weights": dense.coef_,
+            "bias": dense.intercept_,
+        }.items()
+    }
 
 
 def export(constants: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
     """Logits of 8x8 images."""
     nodes = [
         helper.make_node("Conv", ["image", "filters"], ["c"], "conv", pads=[1, 1, 1, 1]),
-        helper.make_node("BatchNormalization", ["c", "scale", "offset", "mean", "variance"], ["b"],
-                         "norm"),
+        helper.make_node(
+            "BatchNormalization", ["c", "scale", "offset", "mean", "variance"], ["b"], "norm"
+        ),
         helper.make_node("Relu", ["b"], ["r"], "relu"),
         helper.make_node("MaxPool", ["r"], ["p"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
         helper.make_node("Flatten", ["p"], ["x"], "flatten"),

@@ -20,11 +20,11 @@ GREY_MAX = 16.0
 
 
 @cache
-def split() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32],
-                     NDArray[np.int64]]:
+def split() -> tuple[
+    NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]
+]:
     """Training images ``(1437, 64)`` and labels, held-out images ``(360, 64)`` and labels."""
     digits = load_digits()
     images = (digits.data / GREY_MAX).astype(np.float32)
     held_out = np.arange(len(images)) % HELD_OUT_EVERY == 0
-    return (images[~held_out], digits.target[~held_out], images[held_out],
-            digits.target[held_out])
+    return (images[~held_out], digits.target[~held_out], images[held_out], digits.target[held_out])

@@ -24,8 +24,10 @@ def train() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     images, labels, _, _ = split()
     classifier = MLPClassifier(HIDDEN, alpha=1e-3, max_iter=400, random_state=0)
     classifier.fit(images, labels)
-    return [(w.astype(np.float32), b.astype(np.float32))
-            for w, b in zip(classifier.coefs_, classifier.intercepts_, strict=True)]
+    return [
+        (w.astype(np.float32), b.astype(np.float32))
+        for w, b in zip(classifier.coefs_, classifier.intercepts_, strict=True)
+    ]
 
 
 def export(layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> onnx.ModelProto:
@@ -40,21 +42,30 @@ def export(layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> onn
         helper.make_node("Relu", ["s2"], ["a2"], "relu_2"),
         helper.make_node("Gemm", ["a2", "w3", "b3"], ["logits"], "output"),
     ]
-    constants = {"w1": w1, "b1": b1, "w2": np.ascontiguousarray(w2.T), "b2": b2,
-                 "w3": w3, "b3": b3}
+    constants = {"w1": w1, "b1": b1, "w2": np.ascontiguousarray(w2.T), "b2": b2, "w3": w3, "b3": b3}
     return classifier("digits", nodes, ["n", 8, 8], constants)
 
 
-def classifier(name: str, nodes: list[onnx.NodeProto], shape: list[str | int],
-               constants: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
+def classifier(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    shape: list[str | int],
+    constants: dict[str, NDArray[np.float32]],
+) -> onnx.ModelProto:
     """A checked model from ``image`` of a shape to ``logits``."""
     graph = helper.make_graph(
-        nodes, name,
+        nodes,
+        name,
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 10])],
-        [numpy_helper.from_array(values, name) for name, values in constants.items()])
-    model = helper.make_model(graph, producer_name="pal-spu", ir_version=IR_VERSION,
-                              opset_imports=[helper.make_opsetid("", OPSET)])
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    model = helper.make_model(
+        graph,
+        producer_name="pal-spu",
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
     onnx.checker.check_model(model, full_check=True)
     return model
 

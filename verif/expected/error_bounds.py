@@ -44,8 +44,9 @@ class Bounded:
     error: NDArray[np.float64]
 
 
-def error_bounds(compiled: Package, inputs: Mapping[str, NDArray], told: bool = False
-                 ) -> dict[str, Bounded]:
+def error_bounds(
+    compiled: Package, inputs: Mapping[str, NDArray], told: bool = False
+) -> dict[str, Bounded]:
     """Outputs by name: real values and bounds of the errors, inputs encoded included.
 
     ``told``: a run told that moved constants matter, and how much they do is part of the error.
@@ -53,9 +54,14 @@ def error_bounds(compiled: Package, inputs: Mapping[str, NDArray], told: bool = 
     meant, _ = real_values(compiled.meant, inputs)
     with np.errstate(all="ignore"):
         found = _Analysis(compiled).run(inputs)
-        return {name: _moved(found[name], meant[i], np.inf if told else
-                             untold(meant[i], least_magnitude(compiled.bias(i))))
-                for name, i in compiled.program.outputs.items()}
+        return {
+            name: _moved(
+                found[name],
+                meant[i],
+                np.inf if told else untold(meant[i], least_magnitude(compiled.bias(i))),
+            )
+            for name, i in compiled.program.outputs.items()
+        }
 
 
 def _moved(found: Bounded, meant: NDArray, most: NDArray | float) -> Bounded:
@@ -97,25 +103,35 @@ class _Analysis:
     def run(self, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:
         program = self.compiled.program
         compiled = self.compiled
-        tensors = {i: encoded(compiled.held(i, np.asarray(inputs[name], np.float64)).reshape(
-            program.shape(i)), compiled.bias(i)) for name, i in program.inputs.items()}
+        tensors = {
+            i: encoded(
+                compiled.held(i, np.asarray(inputs[name], np.float64)).reshape(program.shape(i)),
+                compiled.bias(i),
+            )
+            for name, i in program.inputs.items()
+        }
         for i in program.outputs.values():
             values = program.tensors[i].constant
             if values is not None:
                 tensors[i] = constant_encoded(values, compiled.bias(i))
         for number, step in enumerate(program.steps):
-            sources = [tensors[s] if values is None else constant_encoded(values, bias)
-                       for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
-                       for values in [program.tensors[s].constant]]
+            sources = [
+                tensors[s] if values is None else constant_encoded(values, bias)
+                for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
+                for values in [program.tensors[s].constant]
+            ]
             if isinstance(step, Layout):
                 fill = constant_encoded(np.array([step.fill]), compiled.bias(step.out))
                 tensors[step.out] = Bounded(
                     gathered(step, [s.value for s in sources], fill.value[0]),
-                    gathered(step, [s.error for s in sources], fill.error[0]))
+                    gathered(step, [s.error for s in sources], fill.error[0]),
+                )
             elif isinstance(step, Map):
                 shape = program.shape(step.out)
-                tensors[step.out] = self.expression(compiled.work(number), [
-                    Bounded(s.value.reshape(shape), s.error.reshape(shape)) for s in sources])
+                tensors[step.out] = self.expression(
+                    compiled.work(number),
+                    [Bounded(s.value.reshape(shape), s.error.reshape(shape)) for s in sources],
+                )
             else:
                 tensors[step.out] = self.step(number, step, sources)
         return {name: tensors[i] for name, i in program.outputs.items()}
@@ -125,10 +141,16 @@ class _Analysis:
         constant = self.compiled.program.tensors[step.b].constant
         bias = self.compiled.bias(step.out)
         a, b = ((s.value, s.error) for s in sources)
-        parts = [rounded("product", *part, bias) for part in product_errors(
-            a, b if constant is None else constant,
-            list(dict.fromkeys(p.depth for p in self.compiled.pieces[number])),
-            self.compiled.formats[number], self.compiled.source_biases(number))]
+        parts = [
+            rounded("product", *part, bias)
+            for part in product_errors(
+                a,
+                b if constant is None else constant,
+                list(dict.fromkeys(p.depth for p in self.compiled.pieces[number])),
+                self.compiled.formats[number],
+                self.compiled.source_biases(number),
+            )
+        ]
         total = parts[0]
         for part in parts[1:]:
             # As many roundings as a chain has, no fewer than a tree.
@@ -143,8 +165,12 @@ class _Analysis:
             if x.op == IN:
                 done[x] = sources[x.number]
             elif x.op != CONSTANT:
-                terms = [constant_encoded(np.array(y.value), operand_bias(x, k, biases))
-                         if y.op == CONSTANT else done[y] for k, y in enumerate(x.operands)]
+                terms = [
+                    constant_encoded(np.array(y.value), operand_bias(x, k, biases))
+                    if y.op == CONSTANT
+                    else done[y]
+                    for k, y in enumerate(x.operands)
+                ]
                 value = np.asarray(REAL[x.op](*(t.value for t in terms)), np.float64)
                 error = np.asarray(_propagated(x.op, value, terms))
                 # Truth values are no numbers with a top.

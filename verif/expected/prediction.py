@@ -24,13 +24,20 @@ def predict(network: QuantisedNetwork, x: NDArray) -> NDArray[np.uint16]:
     for layer in network.layers:
         width = layer.beta.shape[1] * fmt.block
         weights = np.pad(layer.codes, ((0, 0), (0, width - layer.codes.shape[1])))
-        acc, nan = model.dot(codes[:, None, :width], beta[:, None, :], weights[None],
-                             layer.beta[None], fmt, MATRIX_DOT)
-        result = model.add16(model.encode_accumulator(acc, nan, layer.offset, MATRIX_DOT),
-                             layer.bias)
+        acc, nan = model.dot(
+            codes[:, None, :width],
+            beta[:, None, :],
+            weights[None],
+            layer.beta[None],
+            fmt,
+            MATRIX_DOT,
+        )
+        result = model.add16(
+            model.encode_accumulator(acc, nan, layer.offset, MATRIX_DOT), layer.bias
+        )
         result = model.relu16(result) if layer.relu else result
         if layer is not network.layers[-1]:
             blocks = result.reshape(len(x), -1, fmt.block)
             codes, beta = model.reblock(blocks, fmt)
             codes = codes.reshape(len(x), -1)
-    return result[:, :network.outputs]
+    return result[:, : network.outputs]

@@ -15,9 +15,13 @@ from spu.engine.product_loss import UNIT, half_gap
 Values = NDArray[np.float64]
 
 
-def product_errors(a: tuple[Values, Values], b: tuple[Values, Values] | Values,
-                   depths: Sequence[range], fmt: Format, biases: tuple[int, ...]
-                   ) -> list[tuple[Values, Values]]:
+def product_errors(
+    a: tuple[Values, Values],
+    b: tuple[Values, Values] | Values,
+    depths: Sequence[range],
+    fmt: Format,
+    biases: tuple[int, ...],
+) -> list[tuple[Values, Values]]:
     """Results of parts of the depth of a product, and how far the computed ones are at most, before
     they are rounded to PAL16: blocks, products, sums.
 
@@ -38,8 +42,10 @@ def product_errors(a: tuple[Values, Values], b: tuple[Values, Values] | Values,
         taken = slice(depth.start, depth.stop)
         blocks = slice(depth.start // BLOCK, -(-depth.stop // BLOCK))
         x, off_x, top_x = value_a[:, :, taken], error_a[:, :, taken], top_a[:, :, blocks]
-        y, off_y, top_y = (z.transpose(0, 2, 1) for z in (
-            value_b[:, :, taken], error_b[:, :, taken], top_b[:, :, blocks]))
+        y, off_y, top_y = (
+            z.transpose(0, 2, 1)
+            for z in (value_b[:, :, taken], error_b[:, :, taken], top_b[:, :, blocks])
+        )
         size_y = np.abs(y) + off_y
         # Of what is multiplied, and of the products.
         error = np.abs(x) @ off_y + off_x @ size_y
@@ -49,24 +55,29 @@ def product_errors(a: tuple[Values, Values], b: tuple[Values, Values] | Values,
     return parts
 
 
-def _blocked(rows: tuple[Values, Values], fmt: Format, bias: int
-             ) -> tuple[Values, Values, Values]:
+def _blocked(rows: tuple[Values, Values], fmt: Format, bias: int) -> tuple[Values, Values, Values]:
     """Rows (batch, rows, depth) in blocks: values, errors, tops (batch, rows, blocks)."""
     value, error = rows
     short = -value.shape[2] % BLOCK
-    blocks = [np.pad(x, ((0, 0), (0, 0), (0, short))).reshape(*value.shape[:2], -1, BLOCK)
-              for x in (value, error)]
+    blocks = [
+        np.pad(x, ((0, 0), (0, 0), (0, short))).reshape(*value.shape[:2], -1, BLOCK)
+        for x in (value, error)
+    ]
     size = np.abs(blocks[0])
     # The least bias of the format holds for smaller blocks too.
     floor = 2.0 ** ((bias + fmt.beta_min) / 8)
-    tops = [np.maximum(floor, 2.0 ** (model.bias_for(
-        np.maximum(amax.max(axis=-1), least_magnitude(bias))) / 8))
-            for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])]
-    lost = np.maximum(*(half_gap((size + blocks[1]) / t[..., None], fmt) * t[..., None]
-                        for t in tops))
+    tops = [
+        np.maximum(
+            floor, 2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), least_magnitude(bias))) / 8)
+        )
+        for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])
+    ]
+    lost = np.maximum(
+        *(half_gap((size + blocks[1]) / t[..., None], fmt) * t[..., None] for t in tops)
+    )
     # What becomes zero is no further off than it is large.
     out = (blocks[1] + np.minimum(lost, size + blocks[1])).reshape(*value.shape[:2], -1)
-    return value, out[:, :, :value.shape[2]], tops[1]
+    return value, out[:, :, : value.shape[2]], tops[1]
 
 
 def _known_weights(constant: Values, fmt: Format) -> tuple[Values, Values]:
@@ -75,6 +86,6 @@ def _known_weights(constant: Values, fmt: Format) -> tuple[Values, Values]:
     for matrix in constant:
         codes, beta, t_weight = weight_blocks(matrix, fmt)
         decoded = model.decode_blocks(codes, beta, t_weight, fmt)
-        errors.append(np.abs(decoded[:, :matrix.shape[0]] - matrix.T))
+        errors.append(np.abs(decoded[:, : matrix.shape[0]] - matrix.T))
         tops.append(2.0 ** ((beta.astype(np.float64) + t_weight) / 8))
     return np.array(errors), np.array(tops)

@@ -8,8 +8,7 @@ from spu.arch.package.product import Gemm
 from spu.arch.params import MATRIX_DOT
 
 
-def predicted_codes(plan: Gemm, x: NDArray, weight: NDArray, t_in: int = 0
-                    ) -> NDArray[np.uint16]:
+def predicted_codes(plan: Gemm, x: NDArray, weight: NDArray, t_in: int = 0) -> NDArray[np.uint16]:
     """PAL16 codes (rows, outputs) of a product."""
     fmt, depth = plan.fmt, plan.ii * plan.steps * plan.arch.lanes
     pad = ((0, 0), (0, depth - plan.depth))

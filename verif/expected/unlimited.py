@@ -32,8 +32,9 @@ _MOST_OCTAVES = 1000
 def outputs(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, Values]:
     """Outputs by name; what is not finite is as in float64."""
     program = compiled.meant
-    values: dict[int, Values] = {i: nearest(t.constant) for i, t in enumerate(program.tensors)
-                                 if t.constant is not None}
+    values: dict[int, Values] = {
+        i: nearest(t.constant) for i, t in enumerate(program.tensors) if t.constant is not None
+    }
     values |= {i: nearest(inputs[n]).reshape(program.shape(i)) for n, i in program.inputs.items()}
     with np.errstate(all="ignore"):
         for number, step in enumerate(program.steps):
@@ -52,8 +53,13 @@ def expression(wanted: Expression, sources: list[Values]) -> Values:
     """Values of an elementwise expression, operation by operation."""
     found: dict[Expression, Values] = {}
     for x in wanted.steps():
-        found[x] = sources[x.number] if x.op == IN else nearest(x.value) if x.op == CONSTANT \
+        found[x] = (
+            sources[x.number]
+            if x.op == IN
+            else nearest(x.value)
+            if x.op == CONSTANT
             else operation(x.op, *(found[y] for y in x.operands))
+        )
     return found[wanted]
 
 
@@ -61,8 +67,9 @@ def product(a: Values, b: Values, fmt: Format) -> Values:
     """``[n, rows, depth]`` times ``[n, depth, columns]``, blocks along the depth."""
     short = -a.shape[2] % BLOCK
     a, b = np.pad(a, ((0, 0), (0, 0), (0, short))), np.pad(b, ((0, 0), (0, short), (0, 0)))
-    return np.array([_dots(pal.encode(x, fmt), pal.encode(y, fmt, axis=0))
-                     for x, y in zip(a, b, strict=True)])
+    return np.array(
+        [_dots(pal.encode(x, fmt), pal.encode(y, fmt, axis=0)) for x, y in zip(a, b, strict=True)]
+    )
 
 
 def _dots(a: pal.PalArray, b: pal.PalArray) -> Values:
@@ -134,5 +141,10 @@ def _logarithm(real: Values, x: Values) -> Values:
 
 
 _TABLES: dict[str, Callable[..., Any]] = {
-    "add": _sum, "sub": lambda real, x, y: _sum(real, x, -y), "sqrt": _root,
-    "rsqrt": _inverse_root, "exp2": _power, "log2": _logarithm}
+    "add": _sum,
+    "sub": lambda real, x, y: _sum(real, x, -y),
+    "sqrt": _root,
+    "rsqrt": _inverse_root,
+    "exp2": _power,
+    "log2": _logarithm,
+}

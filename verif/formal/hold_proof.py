@@ -66,30 +66,48 @@ def prove_tile_holds(kind: str) -> int:
             m.d.comb += getattr(unit.control, name).eq(getattr(top, name))
         for name in ("write", "read"):
             m.d.comb += getattr(unit.config, name).eq(getattr(top, name))
-        m.d.comb += [unit.control.slot.eq(top.slot), unit.control.flags.eq(top.flags),
-                     unit.control.bank.eq(top.bank), unit.control.data_bank.eq(top.data_bank),
-                     unit.config.space.eq(top.space), unit.config.row.eq(top.row)]
+        m.d.comb += [
+            unit.control.slot.eq(top.slot),
+            unit.control.flags.eq(top.flags),
+            unit.control.bank.eq(top.bank),
+            unit.control.data_bank.eq(top.data_bank),
+            unit.config.space.eq(top.space),
+            unit.config.row.eq(top.row),
+        ]
         for link in LINKS:
-            m.d.comb += [getattr(unit, f"{link}_i").eq(getattr(top, f"{link}_i")),
-                         getattr(top, f"{link}_o").eq(getattr(unit, f"{link}_o"))]
+            m.d.comb += [
+                getattr(unit, f"{link}_i").eq(getattr(top, f"{link}_i")),
+                getattr(top, f"{link}_o").eq(getattr(unit, f"{link}_o")),
+            ]
 
     word = word_layout(SMALL)
-    ports: dict[str, Any] = {**dict.fromkeys(fixed, In(1)), "slot": In(1), "flags": In(STAGE_FLAGS),
-                             "bank": In(1), "data_bank": In(1), "space": In(8), "row": In(12),
-                             **{f"{link}_i": In(word) for link in LINKS},
-                             **{f"{link}_o": Out(word) for link in LINKS}}
+    ports: dict[str, Any] = {
+        **dict.fromkeys(fixed, In(1)),
+        "slot": In(1),
+        "flags": In(STAGE_FLAGS),
+        "bank": In(1),
+        "data_bank": In(1),
+        "space": In(8),
+        "row": In(12),
+        **{f"{link}_i": In(word) for link in LINKS},
+        **{f"{link}_o": Out(word) for link in LINKS},
+    }
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         (directory / "property.il").write_text(
-            rtlil.convert(Property(body, ports), name="property", emit_src=False))
+            rtlil.convert(Property(body, ports), name="property", emit_src=False)
+        )
         (directory / "hold.v").write_text(_HELD)
         sets = "\n".join(f"connect -set {name} 1'0" for name in (*fixed, "rst"))
         yosys.run(_HOLD.format(fixed=sets), directory)
         before = int((directory / "before.txt").read_text().split()[0])
-        claims = re.findall(r"cell \$assert \S+\n\s+connect \\A (.*)\n",
-                            (directory / "held.il").read_text())
+        claims = re.findall(
+            r"cell \$assert \S+\n\s+connect \\A (.*)\n", (directory / "held.il").read_text()
+        )
     open_claims = [claim for claim in claims if claim.strip() != "1'1"]
     if open_claims or not claims or not before:
-        raise NotProven(f"{len(open_claims)} of {before} flip-flops of tile kind {kind} do not "
-                        f"hold: {open_claims[:4]}")
+        raise NotProven(
+            f"{len(open_claims)} of {before} flip-flops of tile kind {kind} do not "
+            f"hold: {open_claims[:4]}"
+        )
     return before

@@ -9,8 +9,9 @@ from amaranth.lib import wiring
 from spu.arch.params import Architecture
 
 #: Array whose parts are proven; what its size changes is widths and counts.
-SMALL = Architecture("proven", ("Mm",), lanes=2, columns=1, contexts=2, memory_words=2,
-                     weight_rows=2, stream_words=4)
+SMALL = Architecture(
+    "proven", ("Mm",), lanes=2, columns=1, contexts=2, memory_words=2, weight_rows=2, stream_words=4
+)
 
 
 class Property(wiring.Component):

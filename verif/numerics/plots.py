@@ -22,10 +22,16 @@ def draw(results: dict, folder: Path) -> list[Path]:
     for panel, distribution in zip(grid.flat, DISTRIBUTIONS, strict=True):
         for row in results["rows"]:
             if row["distribution"] == distribution and not row["rotated"] and row["sqnr_db"]:
-                panel.plot(row["bits_per_element"], row["sqnr_db"], "o",
-                           color=_colour(row["format"]))
-                panel.annotate(row["format"], (row["bits_per_element"], row["sqnr_db"]),
-                               fontsize=6, xytext=(3, 2), textcoords="offset points")
+                panel.plot(
+                    row["bits_per_element"], row["sqnr_db"], "o", color=_colour(row["format"])
+                )
+                panel.annotate(
+                    row["format"],
+                    (row["bits_per_element"], row["sqnr_db"]),
+                    fontsize=6,
+                    xytext=(3, 2),
+                    textcoords="offset points",
+                )
         panel.set(title=distribution, xlabel="bits per element", xlim=(3.8, 9.6))
         panel.grid(alpha=0.3)
     for panels in grid:
@@ -35,24 +41,46 @@ def draw(results: dict, folder: Path) -> list[Path]:
     figure, panel = pyplot.subplots(figsize=(8, 5))
     for name in dict.fromkeys(row["format"] for row in results["length_rows"]):
         rows = [r for r in results["length_rows"] if r["format"] == name]
-        panel.semilogx([r["length"] for r in rows], [r["dot_sqnr_db"] for r in rows], ".-", base=2,
-                       color=_colour(name), alpha=0.8)
-        panel.annotate(name, (rows[-1]["length"], rows[-1]["dot_sqnr_db"]), fontsize=6,
-                       xytext=(4, -2), textcoords="offset points")
-    panel.set(xlabel="length of the dot product", ylabel="SQNR of dot products, dB",
-              title="Gaussian data")
+        panel.semilogx(
+            [r["length"] for r in rows],
+            [r["dot_sqnr_db"] for r in rows],
+            ".-",
+            base=2,
+            color=_colour(name),
+            alpha=0.8,
+        )
+        panel.annotate(
+            name,
+            (rows[-1]["length"], rows[-1]["dot_sqnr_db"]),
+            fontsize=6,
+            xytext=(4, -2),
+            textcoords="offset points",
+        )
+    panel.set(
+        xlabel="length of the dot product", ylabel="SQNR of dot products, dB", title="Gaussian data"
+    )
     panel.grid(alpha=0.3)
     save(figure, "dot_length")
 
     if results["network_rows"]:
         figure, panel = pyplot.subplots(figsize=(8, 5))
         for row in results["network_rows"]:
-            panel.plot(row["bits_per_element"], row["embedding_sqnr_db"], "o",
-                       color=_colour(row["format"]))
-            panel.annotate(row["format"], (row["bits_per_element"], row["embedding_sqnr_db"]),
-                           fontsize=7, xytext=(4, 2), textcoords="offset points")
-        panel.set(xlabel="bits per element", ylabel="SQNR of sentence embeddings, dB",
-                  title=f"{results['network_rows'][0]['model']}, 36 linear layers", xlim=(3.8, 9.4))
+            panel.plot(
+                row["bits_per_element"], row["embedding_sqnr_db"], "o", color=_colour(row["format"])
+            )
+            panel.annotate(
+                row["format"],
+                (row["bits_per_element"], row["embedding_sqnr_db"]),
+                fontsize=7,
+                xytext=(4, 2),
+                textcoords="offset points",
+            )
+        panel.set(
+            xlabel="bits per element",
+            ylabel="SQNR of sentence embeddings, dB",
+            title=f"{results['network_rows'][0]['model']}, 36 linear layers",
+            xlim=(3.8, 9.4),
+        )
         panel.grid(alpha=0.3)
         save(figure, "minilm")
     return figures.written

@@ -35,41 +35,81 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
     names, bits = _names(results), claims.bits(results)
     values = claims.levels(results)
     for name in claims.HEADLINES:
-        yield f"{name} above each peer of as many bits, SQNR of values, dB", [
-            ["peer", "bits", *DISTRIBUTIONS], *(
-                [peer, f"{bits[peer]:g}", *(
-                    _difference(claims.difference(values[name, d], values[peer, d]))
-                    for d in DISTRIBUTIONS)] for peer in claims.peers(results, name))]
-    for title, column in (("SQNR of values", "sqnr_db"),
-                          (f"SQNR of dot products of length {results['sizes']['length']}",
-                           "dot_sqnr_db")):
+        yield (
+            f"{name} above each peer of as many bits, SQNR of values, dB",
+            [
+                ["peer", "bits", *DISTRIBUTIONS],
+                *(
+                    [
+                        peer,
+                        f"{bits[peer]:g}",
+                        *(
+                            _difference(claims.difference(values[name, d], values[peer, d]))
+                            for d in DISTRIBUTIONS
+                        ),
+                    ]
+                    for peer in claims.peers(results, name)
+                ),
+            ],
+        )
+    for title, column in (
+        ("SQNR of values", "sqnr_db"),
+        (f"SQNR of dot products of length {results['sizes']['length']}", "dot_sqnr_db"),
+    ):
         for rotated in (False, True):
             table = claims.levels(results, column, rotated)
-            yield f"{title}{', rotated' * rotated}, dB", [["format", "bits", *DISTRIBUTIONS], *(
-                [name, f"{bits[name]:g}", *(_value(table[name, d]) for d in DISTRIBUTIONS)]
-                for name in names)]
+            yield (
+                f"{title}{', rotated' * rotated}, dB",
+                [
+                    ["format", "bits", *DISTRIBUTIONS],
+                    *(
+                        [name, f"{bits[name]:g}", *(_value(table[name, d]) for d in DISTRIBUTIONS)]
+                        for name in names
+                    ),
+                ],
+            )
     lengths = {(r["format"], r["length"]): r["dot_sqnr_db"] for r in results["length_rows"]}
-    yield "SQNR of dot products of Gaussian data by length, dB", [
-        ["format", *map(str, LENGTHS)],
-        *([name, *(_value(lengths[name, n]) for n in LENGTHS)] for name in names)]
+    yield (
+        "SQNR of dot products of Gaussian data by length, dB",
+        [
+            ["format", *map(str, LENGTHS)],
+            *([name, *(_value(lengths[name, n]) for n in LENGTHS)] for name in names),
+        ],
+    )
     if results["network_rows"]:
         rows = {row["format"]: row for row in results["network_rows"]}
-        yield f"{results['network_rows'][0]['model']}: embeddings against float32", [
-            ["format", "bits", "SQNR, dB", "least cosine"], *(
-                [name, f"{bits[name]:g}", f"{rows[name]['embedding_sqnr_db']:.2f}",
-                 f"{rows[name]['cosine_min']:.5f}"] for name in names if name in rows)]
+        yield (
+            f"{results['network_rows'][0]['model']}: embeddings against float32",
+            [
+                ["format", "bits", "SQNR, dB", "least cosine"],
+                *(
+                    [
+                        name,
+                        f"{bits[name]:g}",
+                        f"{rows[name]['embedding_sqnr_db']:.2f}",
+                        f"{rows[name]['cosine_min']:.5f}",
+                    ]
+                    for name in names
+                    if name in rows
+                ),
+            ],
+        )
 
 
 def markdown(results: dict) -> str:
     """All tables as Markdown."""
-    return "\n\n".join(f"**{title}**\n\n{markdown_table(rows)}"
-                       for title, rows in tables(results)) + "\n"
+    return (
+        "\n\n".join(f"**{title}**\n\n{markdown_table(rows)}" for title, rows in tables(results))
+        + "\n"
+    )
 
 
 #: The results that the page of areas was written from.
 AREA_RESULTS = AREA.path.with_name("area.json")
 #: The results that the page was written from.
 BASELINE = ACCURACY.path.with_name("accuracy.json")
+
+
 def _bullets(sentences: Iterator[str]) -> str:
     return "\n".join(wrapped(sentence, "* ") for sentence in sentences)
 
@@ -82,13 +122,31 @@ def readme(results: dict) -> str:
     def best(among: list[str]) -> str:
         peer = claims.best_peer(values, among, "gaussian")
         return f"{claims.decibels(values[peer, 'gaussian'])} ({peer})"
-    rows = [["", "bits in all", "Gaussian values, dB", "best peer with its own scale",
-             "above all of these on", "best peer under any scale", "above all of these on"]]
+
+    rows = [
+        [
+            "",
+            "bits in all",
+            "Gaussian values, dB",
+            "best peer with its own scale",
+            "above all of these on",
+            "best peer under any scale",
+            "above all of these on",
+        ]
+    ]
     for name in claims.HEADLINES:
         own, everyone = claims.own_scales(results, name), claims.peers(results, name)
-        rows.append([name, f"{bits[name]:g}", claims.decibels(values[name, "gaussian"]),
-                     best(own), f"{len(claims.leads(values, name, own))} of {count}",
-                     best(everyone), f"{len(claims.leads(values, name, everyone))} of {count}"])
+        rows.append(
+            [
+                name,
+                f"{bits[name]:g}",
+                claims.decibels(values[name, "gaussian"]),
+                best(own),
+                f"{len(claims.leads(values, name, own))} of {count}",
+                best(everyone),
+                f"{len(claims.leads(values, name, everyone))} of {count}",
+            ]
+        )
     return markdown_table(rows)
 
 

@@ -108,11 +108,16 @@ def distribution_rows(names: Sequence[str], sizes: Sizes, progress: Progress) ->
             progress(f"{distribution}: {name}", (i + j / len(names)) / len(DISTRIBUTIONS))
             quantiser = QUANTISERS[name]
             for is_rotated, (values, left, right) in enumerate(((x, a, b), turned)):
-                rows.append({
-                    "format": name, "bits_per_element": quantiser.bits_per_element,
-                    "distribution": distribution, "rotated": bool(is_rotated),
-                    "sqnr_db": _finite(sqnr_db(values, quantiser.round(values))),
-                    "dot_sqnr_db": _finite(sqnr_db(exact, dots(name, left, right)))})
+                rows.append(
+                    {
+                        "format": name,
+                        "bits_per_element": quantiser.bits_per_element,
+                        "distribution": distribution,
+                        "rotated": bool(is_rotated),
+                        "sqnr_db": _finite(sqnr_db(values, quantiser.round(values))),
+                        "dot_sqnr_db": _finite(sqnr_db(exact, dots(name, left, right))),
+                    }
+                )
     return rows
 
 
@@ -124,8 +129,14 @@ def length_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[
         exact = a @ b.T
         for j, name in enumerate(names):
             progress(f"length {length}: {name}", (i + j / len(names)) / len(LENGTHS))
-            rows.append({"format": name, "distribution": "gaussian", "length": length,
-                         "dot_sqnr_db": sqnr_db(exact, dots(name, a, b))})
+            rows.append(
+                {
+                    "format": name,
+                    "distribution": "gaussian",
+                    "length": length,
+                    "dot_sqnr_db": sqnr_db(exact, dots(name, a, b)),
+                }
+            )
     return rows
 
 
@@ -138,21 +149,34 @@ def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
         quantiser = QUANTISERS[name]
         found = minilm.embeddings(quantiser.round)
         cosine = (exact * found).sum(axis=1)
-        rows.append({
-            "format": name, "bits_per_element": quantiser.bits_per_element,
-            "model": "all-MiniLM-L6-v2", "embedding_sqnr_db": sqnr_db(exact, found),
-            "cosine_mean": float(cosine.mean()), "cosine_min": float(cosine.min())})
+        rows.append(
+            {
+                "format": name,
+                "bits_per_element": quantiser.bits_per_element,
+                "model": "all-MiniLM-L6-v2",
+                "embedding_sqnr_db": sqnr_db(exact, found),
+                "cosine_mean": float(cosine.mean()),
+                "cosine_min": float(cosine.min()),
+            }
+        )
     return rows
 
 
-def study(names: Sequence[str] = tuple(QUANTISERS), sizes: Sizes = Sizes(),
-          network: bool = True, progress: Progress = lambda *_: None) -> dict:
+def study(
+    names: Sequence[str] = tuple(QUANTISERS),
+    sizes: Sizes = Sizes(),
+    network: bool = True,
+    progress: Progress = lambda *_: None,
+) -> dict:
     """The whole study as one object that JSON holds.  Raises ``MissingPackage``."""
-    network_results = network_rows(names, progress) if network else []   # may be missing: first
+    network_results = network_rows(names, progress) if network else []  # may be missing: first
     return {
         "command": "make numerics",
-        "versions": {"python": platform.python_version(), "numpy": metadata.version("numpy"),
-                     "pal-spu": metadata.version("pal-spu")},
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": metadata.version("numpy"),
+            "pal-spu": metadata.version("pal-spu"),
+        },
         "sizes": asdict(sizes),
         "rows": distribution_rows(names, sizes, progress),
         "length_rows": length_rows(names, sizes, progress),

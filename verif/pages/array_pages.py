@@ -83,38 +83,51 @@ COMPONENTS = (
     ComponentPage(MatrixUnit, _each(MatrixUnit)),
     ComponentPage(AddressGenerator, {"8 bits": lambda: AddressGenerator(8)}),
     ComponentPage(DataMemory, _each(DataMemory)),
-    ComponentPage(BankedMemory, {
-        "contexts, registered": lambda: BankedMemory(Space.CONTEXT, 16, 64, True),
-        "constants": lambda: BankedMemory(Space.CONSTANT, 16, 72, False)}),
-    ComponentPage(BankedRegisters, {
-        "three of 8 bits": lambda: BankedRegisters(Space.REGISTER, [8, 8, 8])}),
+    ComponentPage(
+        BankedMemory,
+        {
+            "contexts, registered": lambda: BankedMemory(Space.CONTEXT, 16, 64, True),
+            "constants": lambda: BankedMemory(Space.CONSTANT, 16, 72, False),
+        },
+    ),
+    ComponentPage(
+        BankedRegisters, {"three of 8 bits": lambda: BankedRegisters(Space.REGISTER, [8, 8, 8])}
+    ),
 )
 #: Bundles of ports, with how to make one.
 BUNDLES: dict[type[wiring.Signature], wiring.Signature] = {
     AxiLite: AxiLite(HostRegisters.address_bits),
     RegisterAccess: RegisterAccess(HostRegisters.address_bits - 2),
-    ConfigBus: ConfigBus(), RegionControl: RegionControl(CONFIGS["basic"])}
+    ConfigBus: ConfigBus(),
+    RegionControl: RegionControl(CONFIGS["basic"]),
+}
 
 
 def latencies(described: ComponentPage) -> dict[str, str]:
     """Latency of each configuration, or that there is none."""
-    return {label: str(getattr(make(), "latency", "the program's"))
-            for label, make in described.configurations.items()}
+    return {
+        label: str(getattr(make(), "latency", "the program's"))
+        for label, make in described.configurations.items()
+    }
 
 
 def page(described: ComponentPage) -> str:
     """The page of a component as Markdown."""
     component, makers = described.component, described.configurations
     first = next(iter(makers))
-    return "\n".join([
-        f"# {component.__name__}\n",
-        f"`{source(component)}`. Written by `make docs`; do not edit.\n",
-        *contract(component),
-        f"\n## Ports ({first})\n",
-        markdown(["port", "direction", "bits"], ports(makers[first]().signature)),
-        "## Latency\n",
-        markdown(["configuration", "cycles"],
-                 [list(row) for row in latencies(described).items()])])
+    return "\n".join(
+        [
+            f"# {component.__name__}\n",
+            f"`{source(component)}`. Written by `make docs`; do not edit.\n",
+            *contract(component),
+            f"\n## Ports ({first})\n",
+            markdown(["port", "direction", "bits"], ports(makers[first]().signature)),
+            "## Latency\n",
+            markdown(
+                ["configuration", "cycles"], [list(row) for row in latencies(described).items()]
+            ),
+        ]
+    )
 
 
 def index() -> str:
@@ -122,20 +135,34 @@ def index() -> str:
     rows = []
     for described in COMPONENTS:
         name = described.component.__name__
-        rows.append([f"[{name}]({name}.md)", summary(described.component),
-                     ", ".join(dict.fromkeys(latencies(described).values()))])
-    parts = ["# Components of the array\n", "Written by `make docs`; do not edit.\n",
-             "What a program of the array can say is in [array.md](../array.md), the arithmetic "
-             "units are in [units/](../units/README.md). A component alone can be tried with "
-             "`spu.rtl.observe`, as the examples do. Latencies that a program sees are those of "
-             "`spu/arch/timing.py`; where several are given, they are those of the page's "
-             "configurations.\n",
-             markdown(["component", "what", "latency in cycles"], rows), "## Bundles\n",
-             "Ports that travel together, with the directions of who drives them; those of AXI "
-             "with the directions of the slave.\n"]
+        rows.append(
+            [
+                f"[{name}]({name}.md)",
+                summary(described.component),
+                ", ".join(dict.fromkeys(latencies(described).values())),
+            ]
+        )
+    parts = [
+        "# Components of the array\n",
+        "Written by `make docs`; do not edit.\n",
+        "What a program of the array can say is in [array.md](../array.md), the arithmetic "
+        "units are in [units/](../units/README.md). A component alone can be tried with "
+        "`spu.rtl.observe`, as the examples do. Latencies that a program sees are those of "
+        "`spu/arch/timing.py`; where several are given, they are those of the page's "
+        "configurations.\n",
+        markdown(["component", "what", "latency in cycles"], rows),
+        "## Bundles\n",
+        "Ports that travel together, with the directions of who drives them; those of AXI "
+        "with the directions of the slave.\n",
+    ]
     for bundle, signature in BUNDLES.items():
-        parts += [f"### {bundle.__name__}\n", f"`{source(bundle)}`\n", *contract(bundle), "",
-                  markdown(["port", "direction", "bits"], ports(signature))]
+        parts += [
+            f"### {bundle.__name__}\n",
+            f"`{source(bundle)}`\n",
+            *contract(bundle),
+            "",
+            markdown(["port", "direction", "bits"], ports(signature)),
+        ]
     return "\n".join(parts)
 
 

@@ -24,9 +24,15 @@ def bits(shape: object) -> str:
 
 def ports(signature: wiring.Signature) -> list[list[str]]:
     """Name, direction and bits of every port; those of a bundle behind its name and a dot."""
-    return [[f"`{'.'.join(map(str, path))}`", "in" if member.flow is wiring.In else "out",
-             bits(member.shape)]
-            for path, member in signature.members.flatten() if member.is_port]
+    return [
+        [
+            f"`{'.'.join(map(str, path))}`",
+            "in" if member.flow is wiring.In else "out",
+            bits(member.shape),
+        ]
+        for path, member in signature.members.flatten()
+        if member.is_port
+    ]
 
 
 def summary(documented: type) -> str:

@@ -51,8 +51,12 @@ class Block:
 
 def pages() -> list[Path]:
     """Every page that has examples of any kind."""
-    return [ROOT / "README.md", ROOT / "examples" / "README.md", ROOT / "pal_units" / "README.md",
-            *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        ROOT / "README.md",
+        ROOT / "examples" / "README.md",
+        ROOT / "pal_units" / "README.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ]
 
 
 def fenced(text: str) -> Iterator[str]:
@@ -102,9 +106,15 @@ def run(block: Block, folder: Path) -> list[str]:
     wrong = []
     for command, wanted in block.steps:
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command], cwd=folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False,
-            env={**os.environ, "PATH": path})
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LIMIT,
+            check=False,
+            env={**os.environ, "PATH": path},
+        )
         got = done.stdout.decode(errors="replace")
         if masked(got) != masked(wanted):
             wrong.append(f"{block.page}: $ {command}\nprints\n{got}\nand not\n{wanted}")

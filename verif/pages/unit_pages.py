@@ -90,22 +90,41 @@ UNITS = (
     UnitPage(FusedMultiplyAdd16, {PAL16.name: FusedMultiplyAdd16}),
     UnitPage(Exponential, _each(Exponential, *FORMATS.values())),
     UnitPage(Logarithm, _each(Logarithm, *FORMATS.values())),
-    UnitPage(FloatToPal, {**_each(FloatToPal, *FORMATS.values()),
-                          "PAL8T, bfloat16": lambda: FloatToPal(PAL8T, "bfloat16")}),
-    UnitPage(PalToFloat, {**_each(PalToFloat, *SMALL),
-                          "PAL8T, bfloat16": lambda: PalToFloat(PAL8T, "bfloat16")}),
+    UnitPage(
+        FloatToPal,
+        {
+            **_each(FloatToPal, *FORMATS.values()),
+            "PAL8T, bfloat16": lambda: FloatToPal(PAL8T, "bfloat16"),
+        },
+    ),
+    UnitPage(
+        PalToFloat,
+        {**_each(PalToFloat, *SMALL), "PAL8T, bfloat16": lambda: PalToFloat(PAL8T, "bfloat16")},
+    ),
     UnitPage(IntToPal, _each(IntToPal, *FORMATS.values())),
     UnitPage(PalToInt, _each(PalToInt, *SMALL)),
     UnitPage(Unblock, _each(Unblock, *SMALL)),
-    UnitPage(ReblockUnit, {**_each(lambda f: ReblockUnit((f,), 4, 8), *SMALL),
-                           "all of them": lambda: ReblockUnit(SMALL, 4, 8)}),
+    UnitPage(
+        ReblockUnit,
+        {
+            **_each(lambda f: ReblockUnit((f,), 4, 8), *SMALL),
+            "all of them": lambda: ReblockUnit(SMALL, 4, 8),
+        },
+    ),
     UnitPage(Widener, {"all of 8, 6 and 4 bits": lambda: Widener(SMALL)}),
     UnitPage(IntegerLog, {"24 bits": lambda: IntegerLog(24), "32 bits": lambda: IntegerLog(32)}),
-    UnitPage(AccumulatorEncoder, {
-        "32-bit accumulator": lambda: AccumulatorEncoder(DOT_PARAMS["PAL8T"])}),
+    UnitPage(
+        AccumulatorEncoder, {"32-bit accumulator": lambda: AccumulatorEncoder(DOT_PARAMS["PAL8T"])}
+    ),
     UnitPage(DotUnit, _each(lambda f: DotUnit(f, DOT_PARAMS[f.name], 16), *SMALL)),
-    UnitPage(DotMatrix, {"PAL8T and PAL8U, 8 lanes, 4 columns": lambda: DotMatrix(
-        (PAL8T, PAL8U), DOT_PARAMS["PAL8T"], 8, 4)}),
+    UnitPage(
+        DotMatrix,
+        {
+            "PAL8T and PAL8U, 8 lanes, 4 columns": lambda: DotMatrix(
+                (PAL8T, PAL8U), DOT_PARAMS["PAL8T"], 8, 4
+            )
+        },
+    ),
 )
 
 
@@ -114,8 +133,9 @@ def page(unit: UnitPage, areas: dict[str, tuple[float, str]]) -> str:
     name = unit.component.__name__
     makers = unit.configurations
     first = next(iter(makers.values()))()
-    rows = [[label, str(make().latency), f"{areas[label][0]:.0f}"]
-            for label, make in makers.items()]
+    rows = [
+        [label, str(make().latency), f"{areas[label][0]:.0f}"] for label, make in makers.items()
+    ]
     parts = [
         f"# {name}\n",
         f"`{source(unit.component)}`. Written by `make docs`; do not edit.\n",
@@ -141,8 +161,10 @@ def index() -> str:
 
 def texts(areas: Areas) -> dict[Path, str]:
     """Every page by its file."""
-    return {FOLDER / "README.md": index(),
-            **{u.path: page(u, areas[u.component.__name__]) for u in UNITS}}
+    return {
+        FOLDER / "README.md": index(),
+        **{u.path: page(u, areas[u.component.__name__]) for u in UNITS},
+    }
 
 
 def area(make: Maker) -> float:
@@ -178,13 +200,20 @@ def main() -> None:
     warnings.simplefilter("ignore", UnusedElaboratable)  # ports alone are wanted of many
     flow, kept = load()
     sources = FLOW.sources()
-    for name, label, make, digest in track(list(stale(flow, kept)), "synthesis",
-                                           console=Console(stderr=True)):
+    for name, label, make, digest in track(
+        list(stale(flow, kept)), "synthesis", console=Console(stderr=True)
+    ):
         kept.setdefault(name, {})[label] = (area(make), digest)
-    areas = {u.component.__name__: {label: kept[u.component.__name__][label]
-                                    for label in u.configurations} for u in UNITS}
-    lines = [f"{json.dumps(name)}: {json.dumps(value)}"
-             for name, value in [("flow", sources), *areas.items()]]
+    areas = {
+        u.component.__name__: {
+            label: kept[u.component.__name__][label] for label in u.configurations
+        }
+        for u in UNITS
+    }
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(value)}"
+        for name, value in [("flow", sources), *areas.items()]
+    ]
     files = {AREAS: "{\n" + ",\n".join(lines) + "\n}\n", **texts(areas)}
     replace_files({path: partial(_write, text) for path, text in files.items()})
 

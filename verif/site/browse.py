@@ -93,10 +93,19 @@ def browser() -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
-        for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-                     "disable-background-networking", "disable-component-update", "disable-sync",
-                     "host-resolver-rules=MAP * ~NOTFOUND", f"user-data-dir={profile}",
-                     "window-size=1400,1000"):
+        for flag in (
+            "headless",
+            "no-sandbox",
+            "disable-gpu",
+            "disable-quic",
+            "no-first-run",
+            "disable-background-networking",
+            "disable-component-update",
+            "disable-sync",
+            "host-resolver-rules=MAP * ~NOTFOUND",
+            f"user-data-dir={profile}",
+            "window-size=1400,1000",
+        ):
             options.add_argument(f"--{flag}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         service = webdriver.ChromeService(shutil.which("chromedriver"))
@@ -111,12 +120,16 @@ def seen(driver: Any, page: Path) -> list[str]:
     """What is wrong with a page as it is shown: messages, pictures, what came from elsewhere."""
     driver.get(page.as_uri())
     pictures = driver.execute_script(
-        "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)")
+        "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+    )
     loaded = driver.execute_script(
-        "return performance.getEntriesByType('resource').map(entry => entry.name)")
-    return [*(entry["message"] for entry in driver.get_log("browser")),
-            *(f"{source} is not shown" for source in pictures),
-            *(f"{name} is no file" for name in loaded if not name.startswith(("file:", "data:")))]
+        "return performance.getEntriesByType('resource').map(entry => entry.name)"
+    )
+    return [
+        *(entry["message"] for entry in driver.get_log("browser")),
+        *(f"{source} is not shown" for source in pictures),
+        *(f"{name} is no file" for name in loaded if not name.startswith(("file:", "data:"))),
+    ]
 
 
 def search(driver: Any, words: str) -> list[str]:

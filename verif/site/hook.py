@@ -18,8 +18,9 @@ OWN = {WORKER: "worker.js", STYLE: "site.css"}
 
 def on_config(config: Any) -> Any:
     """The navigation, the script that the search needs without a server, and the style."""
-    config.nav = [{section: [in_site(page) for page in names]}
-                  for section, names in sections().items()]
+    config.nav = [
+        {section: [in_site(page) for page in names]} for section, names in sections().items()
+    ]
     config.extra["polyfills"] = [WORKER]
     config.extra_css = [STYLE]
     return config

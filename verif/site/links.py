@@ -39,7 +39,7 @@ def _without_code(markdown: str) -> str:
 def links(markdown: str) -> Iterator[Link]:
     """Links and pictures of a page in Markdown."""
     for found in _LINK.finditer(_without_code(markdown)):
-        yield Link(markdown[found.start(2):found.end(2)], bool(found[1]), *found.span(2))
+        yield Link(markdown[found.start(2) : found.end(2)], bool(found[1]), *found.span(2))
 
 
 def slug(heading: str) -> str:
@@ -87,13 +87,14 @@ def for_site(page: str, markdown: str) -> str:
         if link.inside and not link.target.startswith("#"):
             path, anchor = followed(page, link)
             target = os.path.relpath(in_site(path), PurePosixPath(in_site(page)).parent)
-            parts += [markdown[end:link.start], f"{target}#{anchor}" if anchor else target]
+            parts += [markdown[end : link.start], f"{target}#{anchor}" if anchor else target]
             end = link.end
     return "".join(parts) + markdown[end:]
 
 
 def linked_files() -> set[str]:
     """Files outside ``docs/`` that pages link to and that are no pages themselves."""
-    found = {followed(page, link)[0] for page in pages() for link in links(text(page))
-             if link.inside}
+    found = {
+        followed(page, link)[0] for page in pages() for link in links(text(page)) if link.inside
+    }
     return {path for path in found if not path.startswith("docs/") and path not in pages()}

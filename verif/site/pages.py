@@ -10,19 +10,42 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).parents[2]
 #: Sections with their pages in order; a name that ends with a slash is all pages of a folder.
 SECTIONS = {
-    "Overview": ("README.md", "docs/install.md", "docs/commands.md", "docs/architecture.md",
-                 "examples/README.md", "docs/glossary.md", "docs/beside.md"),
+    "Overview": (
+        "README.md",
+        "docs/install.md",
+        "docs/commands.md",
+        "docs/architecture.md",
+        "examples/README.md",
+        "docs/glossary.md",
+        "docs/beside.md",
+    ),
     "Tutorial": ("docs/tutorial/",),
     "How to": ("docs/howto/",),
-    "Numbers": ("docs/numerics.md", "docs/accuracy.md", "docs/lean.md", "docs/area.md",
-                "docs/area_processes.md", "pal_units/README.md"),
+    "Numbers": (
+        "docs/numerics.md",
+        "docs/accuracy.md",
+        "docs/lean.md",
+        "docs/area.md",
+        "docs/area_processes.md",
+        "pal_units/README.md",
+    ),
     "Units": ("docs/units/",),
     "Array": ("docs/array.md", "docs/reference.md", "docs/performance.md"),
     "Components": ("docs/array/",),
-    "Compiler": ("docs/compiler.md", "docs/models.md", "docs/operators.md", "docs/onnx.md",
-                 "docs/mapping.md"),
-    "Library": ("docs/api/README.md", "docs/api/pal_units.md", "docs/api/arch.md",
-                "docs/api/compiler.md", "docs/api/engine.md"),
+    "Compiler": (
+        "docs/compiler.md",
+        "docs/models.md",
+        "docs/operators.md",
+        "docs/onnx.md",
+        "docs/mapping.md",
+    ),
+    "Library": (
+        "docs/api/README.md",
+        "docs/api/pal_units.md",
+        "docs/api/arch.md",
+        "docs/api/compiler.md",
+        "docs/api/engine.md",
+    ),
     "Decisions": ("docs/decisions/",),
     "Project": ("CONTRIBUTING.md", "docs/verification.md", "docs/releases.md", "CHANGELOG.md"),
 }
@@ -36,9 +59,12 @@ def folder(name: str) -> list[str]:
 
 def sections() -> dict[str, list[str]]:
     """``SECTIONS`` with folders as their pages."""
-    return {section: [page for name in names
-                      for page in (folder(name) if name.endswith("/") else [name])]
-            for section, names in SECTIONS.items()}
+    return {
+        section: [
+            page for name in names for page in (folder(name) if name.endswith("/") else [name])
+        ]
+        for section, names in SECTIONS.items()
+    }
 
 
 def pages() -> list[str]:
@@ -55,8 +81,11 @@ def text(page: str) -> str:
 def listing(page: str) -> str:
     """A README for a folder of pages that has none: their titles."""
     parent = str(PurePosixPath(page).parent)
-    items = [f"* [{(ROOT / p).read_text().splitlines()[0].removeprefix('# ')}]"
-             f"({PurePosixPath(p).name})" for p in folder(f"{parent}/") if p != page]
+    items = [
+        f"* [{(ROOT / p).read_text().splitlines()[0].removeprefix('# ')}]({PurePosixPath(p).name})"
+        for p in folder(f"{parent}/")
+        if p != page
+    ]
     return f"# {PurePosixPath(parent).name.capitalize()}\n\n" + "\n".join(items) + "\n"
 
 

@@ -52,11 +52,23 @@ def forward(layers: tuple[Layer, ...], x: NDArray[np.float64]) -> NDArray[np.flo
     return x
 
 
-def pipeline(model: Program | Path, arch: Architecture, fmt: Format = PAL8T,
-             input_max: float | None = None, **options: Any) -> Compiled:
+def pipeline(
+    model: Program | Path,
+    arch: Architecture,
+    fmt: Format = PAL8T,
+    input_max: float | None = None,
+    **options: Any,
+) -> Compiled:
     """A chain, or that of an ONNX file, as a pipeline."""
     program = model if isinstance(model, Program) else lower(read(model), model.stem)
     layers = chain_of(program)
     # As of a model that leaves the number of vectors open.
-    return compile_chain(program, layers, fixed_ranges(program, layers, input_max, None), arch, fmt,
-                         vectors=(1, VECTORS[-1]), **options)
+    return compile_chain(
+        program,
+        layers,
+        fixed_ranges(program, layers, input_max, None),
+        arch,
+        fmt,
+        vectors=(1, VECTORS[-1]),
+        **options,
+    )

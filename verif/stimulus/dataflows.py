@@ -25,8 +25,9 @@ class Body:
 
     def edge(self, operand: "int | tuple[int, int]", dst: int, place: int) -> None:
         src, distance = operand if isinstance(operand, tuple) else (operand, 0)
-        self.edges.append({"src": src, "dst": dst, "operand": place, "distance": distance,
-                           "kind": "data"})
+        self.edges.append(
+            {"src": src, "dst": dst, "operand": place, "distance": distance, "kind": "data"}
+        )
 
     def const(self, **value: float) -> int:
         """A constant with a value: ``pal`` or ``int``."""
@@ -42,8 +43,10 @@ class Body:
 
     def rows(self, i: int, count: int, width: int) -> list[list[int]]:
         """Words of neighbouring rows, at constant offsets from an induction variable."""
-        return [[self.op("load", self.op("add", i, self.op("const"))) for _ in range(width)]
-                for _ in range(count)]
+        return [
+            [self.op("load", self.op("add", i, self.op("const"))) for _ in range(width)]
+            for _ in range(count)
+        ]
 
     def outs(self, words: list[int]) -> None:
         """Words that leave."""
@@ -53,8 +56,10 @@ class Body:
     def total(self, terms: list[int]) -> int:
         """A balanced sum."""
         while len(terms) > 1:
-            terms = [self.op("add", *terms[i:i + 2]) if i + 1 < len(terms) else terms[i]
-                     for i in range(0, len(terms), 2)]
+            terms = [
+                self.op("add", *terms[i : i + 2]) if i + 1 < len(terms) else terms[i]
+                for i in range(0, len(terms), 2)
+            ]
         return terms[0]
 
     def json(self) -> dict:
@@ -91,8 +96,10 @@ def butterflies(size: int) -> dict:
         for i in range(size):
             if not i & span:
                 turned = body.op("mul", words[i + span], body.op("const"))
-                words[i], words[i + span] = (body.op("add", words[i], turned),
-                                             body.op("sub", words[i], turned))
+                words[i], words[i + span] = (
+                    body.op("add", words[i], turned),
+                    body.op("sub", words[i], turned),
+                )
         span *= 2
     body.outs(words)
     return body.json()
@@ -119,8 +126,13 @@ def convolution(width: int) -> dict:
     i = body.counter()
     rows = body.rows(i, 3, width + 2)
     for x in range(width):
-        body.op("store", body.total([body.op("mul", row[x + k], body.op("const"))
-                                     for row in rows for k in range(3)]), i)
+        body.op(
+            "store",
+            body.total(
+                [body.op("mul", row[x + k], body.op("const")) for row in rows for k in range(3)]
+            ),
+            i,
+        )
     return body.json()
 
 
@@ -147,8 +159,10 @@ def scan(size: int) -> dict:
     body = Body(f"scan{size}")
     words, span = [body.op("in") for _ in range(size)], 1
     while span < size:
-        words = [body.op("add", words[i], words[i - span]) if i >= span else words[i]
-                 for i in range(size)]
+        words = [
+            body.op("add", words[i], words[i - span]) if i >= span else words[i]
+            for i in range(size)
+        ]
         span *= 2
     carry = body.op("phi")
     sums = [body.op("add", word, carry) for word in words]
@@ -288,17 +302,55 @@ def functions() -> dict:
 
 
 #: Kernels that run with values.
-KERNELS = (polynomial((0.25, -0.5, 0.75, 0.1)), normalise(), softplus(), hash_words(), saxpy(),
-           functions())
+KERNELS = (
+    polynomial((0.25, -0.5, 0.75, 0.1)),
+    normalise(),
+    softplus(),
+    hash_words(),
+    saxpy(),
+    functions(),
+)
 #: Between 13 and 72 operations: `make mapping`.
-SMALL = (fir(4), fir(12), product(2), product(4), butterflies(4), butterflies(8), stencil(2),
-         stencil(4), *(random_body(seed, 20 + 8 * seed) for seed in range(6)))
+SMALL = (
+    fir(4),
+    fir(12),
+    product(2),
+    product(4),
+    butterflies(4),
+    butterflies(8),
+    stencil(2),
+    stencil(4),
+    *(random_body(seed, 20 + 8 * seed) for seed in range(6)),
+)
 #: Between 77 and 504 operations.
-LARGE = (fir(36), fir(80), fir(160), product(6), product(9), product(12), butterflies(16),
-         butterflies(32), stencil(8), stencil(16), stencil(24), convolution(5), convolution(12),
-         convolution(20), sort(16), scan(16), scan(32), scan(48), matvec(6, 10), matvec(10, 14),
-         matvec(16, 12), solve(10), solve(14), biquads(12), biquads(15),
-         *(random_body(100 + seed, 100 + 40 * seed) for seed in range(9)))
+LARGE = (
+    fir(36),
+    fir(80),
+    fir(160),
+    product(6),
+    product(9),
+    product(12),
+    butterflies(16),
+    butterflies(32),
+    stencil(8),
+    stencil(16),
+    stencil(24),
+    convolution(5),
+    convolution(12),
+    convolution(20),
+    sort(16),
+    scan(16),
+    scan(32),
+    scan(48),
+    matvec(6, 10),
+    matvec(10, 14),
+    matvec(16, 12),
+    solve(10),
+    solve(14),
+    biquads(12),
+    biquads(15),
+    *(random_body(100 + seed, 100 + 40 * seed) for seed in range(9)),
+)
 
 
 def write(directory: Path) -> None:

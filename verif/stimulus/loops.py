@@ -36,6 +36,7 @@ def _size(body: Body) -> int:
 
 def _more(body: Body, words: list[int], rng: np.random.Generator) -> int:
     """One more word of a body: of an operation that such loops have."""
+
     def word() -> int:
         """Mostly a word made lately; sometimes an early one, which has many takers then."""
         back = 1 + int(rng.geometric(0.25)) if rng.random() < 0.85 else len(words)
@@ -59,8 +60,9 @@ def _more(body: Body, words: list[int], rng: np.random.Generator) -> int:
     if kind < 0.45:
         return body.op("store", word(), word())
     if kind < 0.65:
-        return body.op(str(rng.choice(("shl", "shr", "mul", "and", "add"))), word(),
-                       body.op("const"))
+        return body.op(
+            str(rng.choice(("shl", "shr", "mul", "and", "add"))), word(), body.op("const")
+        )
     return body.op(str(rng.choice(_BINARY)), word(), word())
 
 

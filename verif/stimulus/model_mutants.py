@@ -20,12 +20,39 @@ from verif.node_tests import node_tests
 
 #: Elements of the tensors of a seed.
 MOST_ELEMENTS = 600
-ELEMENTWISE = ("Relu", "Sigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Abs", "Neg", "Reciprocal",
-               "Softmax", "Identity", "Elu", "LeakyRelu", "HardSigmoid", "Softplus", "Gelu",
-               "Hardmax", "LogSoftmax", "MeanVarianceNormalization", "Selu")
+ELEMENTWISE = (
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Erf",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Abs",
+    "Neg",
+    "Reciprocal",
+    "Softmax",
+    "Identity",
+    "Elu",
+    "LeakyRelu",
+    "HardSigmoid",
+    "Softplus",
+    "Gelu",
+    "Hardmax",
+    "LogSoftmax",
+    "MeanVarianceNormalization",
+    "Selu",
+)
 PAIRS = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "PRelu", "Mod")
-KINDS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16, TensorProto.INT32,
-         TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL)
+KINDS = (
+    TensorProto.FLOAT16,
+    TensorProto.DOUBLE,
+    TensorProto.BFLOAT16,
+    TensorProto.INT32,
+    TensorProto.INT64,
+    TensorProto.UINT8,
+    TensorProto.BOOL,
+)
 OPSETS = (1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25)
 
 
@@ -62,14 +89,17 @@ def prepare_seeds() -> None:
 
 # Seeds.
 
+
 @cache
 def _tests() -> list:
     """Node tests of small tensors; those of operators that are lowered come first."""
     found = []
     for test in node_tests():
         values = [v for v in test.data_sets[0][0] if isinstance(v, np.ndarray)]
-        if len(values) == len(test.model.graph.input) and \
-                sum(v.size for v in values) <= MOST_ELEMENTS:
+        if (
+            len(values) == len(test.model.graph.input)
+            and sum(v.size for v in values) <= MOST_ELEMENTS
+        ):
             found.append(test)
     return sorted(found, key=lambda t: not _lowered(t.model))
 
@@ -85,8 +115,11 @@ def _test(rng: Generator) -> tuple[str, ModelProto, dict[str, NDArray]]:
     test = tests[int(rng.integers(split if rng.random() < 0.75 else len(tests)))]
     model = ModelProto()
     model.CopyFrom(test.model)
-    return test.name, model, dict(zip((v.name for v in model.graph.input), test.data_sets[0][0],
-                                      strict=True))
+    return (
+        test.name,
+        model,
+        dict(zip((v.name for v in model.graph.input), test.data_sets[0][0], strict=True)),
+    )
 
 
 def _random(rng: Generator) -> tuple[str, ModelProto, dict[str, NDArray]]:
@@ -103,41 +136,59 @@ def _random(rng: Generator) -> tuple[str, ModelProto, dict[str, NDArray]]:
         name = f"c{len(constants)}"
         constants[name] = values
         return name
+
     for k in range(int(rng.integers(1, 6))):
         source, out = str(rng.choice(current)), f"t{k}"
         match int(rng.integers(9)):
             case 0 | 1 | 2:
                 nodes.append(helper.make_node(str(rng.choice(ELEMENTWISE)), [source], [out]))
             case 3 | 4:
-                other = str(rng.choice(current)) if rng.random() < 0.5 else constant(
-                    rng.normal(0, 1, shape[int(rng.integers(len(shape))):]).astype(np.float32))
+                other = (
+                    str(rng.choice(current))
+                    if rng.random() < 0.5
+                    else constant(
+                        rng.normal(0, 1, shape[int(rng.integers(len(shape))) :]).astype(np.float32)
+                    )
+                )
                 nodes.append(helper.make_node(str(rng.choice(PAIRS)), [source, other], [out]))
             case 5:
-                exponent = rng.choice([2, 3, 0.5, -1, 1.7, 0], shape[-1:] if rng.random() < 0.5
-                                      else []).astype(np.float32)
+                exponent = rng.choice(
+                    [2, 3, 0.5, -1, 1.7, 0], shape[-1:] if rng.random() < 0.5 else []
+                ).astype(np.float32)
                 nodes.append(helper.make_node("Pow", [source, constant(exponent)], [out]))
             case 6:
                 weight = rng.normal(0, 1, (shape[-1], shape[-1])).astype(np.float32)
                 nodes.append(helper.make_node("MatMul", [source, constant(weight)], [out]))
             case 7:
                 scale, bias = rng.normal(1, 0.3, (2, shape[-1])).astype(np.float32)
-                nodes.append(helper.make_node(
-                    "LayerNormalization", [source, constant(scale), constant(bias)], [out]))
+                nodes.append(
+                    helper.make_node(
+                        "LayerNormalization", [source, constant(scale), constant(bias)], [out]
+                    )
+                )
             case 8:
                 reduced = f"r{k}"
                 op = str(rng.choice(["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"]))
                 axis = constant(np.array([int(rng.integers(len(shape)))]))
-                nodes += [helper.make_node(op, [source, axis], [reduced]),
-                          helper.make_node("Sub", [source, reduced], [out])]
+                nodes += [
+                    helper.make_node(op, [source, axis], [reduced]),
+                    helper.make_node("Sub", [source, reduced], [out]),
+                ]
         current.append(out)
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
-        nodes, "random", [value(n, TensorProto.FLOAT, shape) for n in names],
+        nodes,
+        "random",
+        [value(n, TensorProto.FLOAT, shape) for n in names],
         [value(current[-1], TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()])
+        [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()],
+    )
     opset = int(rng.choice([18, 20, 22]))
-    return "random", helper.make_model(
-        graph, ir_version=8, opset_imports=[helper.make_opsetid("", opset)]), inputs
+    return (
+        "random",
+        helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", opset)]),
+        inputs,
+    )
 
 
 # Changes: of the model in place; they return the inputs.
@@ -170,8 +221,11 @@ def _attribute(model: ModelProto, inputs: dict, rng: Generator) -> dict:
         case AttributeProto.FLOAT:
             attribute.f = float(rng.choice([0, -1, 0.3, 1, 3, 1e-5, 100]))
         case AttributeProto.STRING:
-            attribute.s = str(rng.choice(["", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", "tanh",
-                                          "none", "linear"])).encode()
+            attribute.s = str(
+                rng.choice(
+                    ["", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", "tanh", "none", "linear"]
+                )
+            ).encode()
     return inputs
 
 
@@ -179,15 +233,24 @@ def _more_attributes(model: ModelProto, inputs: dict, rng: Generator) -> dict:
     """One that some version of the operator has."""
     node = _node(model, rng)
     schemas: Sequence[Schema] = onnx.defs.get_all_schemas_with_history()
-    known = {(name, a.type.value) for s in schemas
-             if s.name == node.op_type and s.domain == "" for name, a in s.attributes.items()}
+    known = {
+        (name, a.type.value)
+        for s in schemas
+        if s.name == node.op_type and s.domain == ""
+        for name, a in s.attributes.items()
+    }
     name, number = sorted(known - {(a.name, a.type) for a in node.attribute})[
-        int(rng.integers(len(known)))]
-    values = {"INT": int(rng.integers(-1, 4)), "FLOAT": float(rng.choice([0.5, -1, 2])),
-              "INTS": [int(n) for n in rng.integers(-1, 4, int(rng.integers(1, 5)))],
-              "STRING": "SAME_UPPER"}
-    node.attribute.append(helper.make_attribute(name, values[
-        AttributeProto.AttributeType.Name(number)]))
+        int(rng.integers(len(known)))
+    ]
+    values = {
+        "INT": int(rng.integers(-1, 4)),
+        "FLOAT": float(rng.choice([0.5, -1, 2])),
+        "INTS": [int(n) for n in rng.integers(-1, 4, int(rng.integers(1, 5)))],
+        "STRING": "SAME_UPPER",
+    }
+    node.attribute.append(
+        helper.make_attribute(name, values[AttributeProto.AttributeType.Name(number)])
+    )
     return inputs
 
 
@@ -220,14 +283,17 @@ def _shape(model: ModelProto, inputs: dict, rng: Generator) -> dict:
         for dim in output.type.tensor_type.shape.dim:
             dim.dim_param = "m"
     new = inputs[value.name]
-    shape = [*new.shape[:place], max(size, 1) if size else 0, *new.shape[place + 1:]]
+    shape = [*new.shape[:place], max(size, 1) if size else 0, *new.shape[place + 1 :]]
     return inputs | {value.name: np.resize(new, shape) if new.size else np.zeros(shape, new.dtype)}
 
 
 def _name(model: ModelProto, inputs: dict, rng: Generator) -> dict:
     """Of a tensor or of a node."""
-    new = str(rng.choice(["file", "a b", "naïve", "x/y:0", "input", "../up", "n" * 300, "'\"", "%s",
-                          "[red]"]))
+    new = str(
+        rng.choice(
+            ["file", "a b", "naïve", "x/y:0", "input", "../up", "n" * 300, "'\"", "%s", "[red]"]
+        )
+    )
     if rng.random() < 0.3:
         _node(model, rng).name = new
         return inputs
@@ -248,8 +314,11 @@ def _constants(model: ModelProto, inputs: dict, rng: Generator) -> dict:
     values = np.array(numpy_helper.to_array(tensor))
     factor = rng.choice([0, -1, 1e5, 1e-7, 3e38, 0.5, np.inf, np.nan])
     with np.errstate(all="ignore"):
-        changed = values * factor if rng.random() < 0.5 else np.where(
-            rng.random(values.shape) < 0.3, factor, values)
+        changed = (
+            values * factor
+            if rng.random() < 0.5
+            else np.where(rng.random(values.shape) < 0.3, factor, values)
+        )
         tensor.CopyFrom(numpy_helper.from_array(changed.astype(values.dtype), tensor.name))
     return inputs
 
@@ -267,8 +336,9 @@ def _input_constant(model: ModelProto, inputs: dict, rng: Generator) -> dict:
     """A constant becomes an input."""
     tensor = model.graph.initializer[int(rng.integers(len(model.graph.initializer)))]
     values = np.array(numpy_helper.to_array(tensor))
-    model.graph.input.append(helper.make_tensor_value_info(
-        tensor.name, tensor.data_type, values.shape))
+    model.graph.input.append(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, values.shape)
+    )
     name = tensor.name
     model.graph.initializer.remove(tensor)
     return inputs | {name: values}
@@ -279,9 +349,16 @@ def _inputs(model: ModelProto, inputs: dict, rng: Generator) -> dict:
     kind = int(rng.integers(6))
 
     def changed(values: NDArray) -> NDArray:
-        new = [values * 1e-3, values * 300, np.rint(values * 3), np.abs(values), values * 0,
-               rng.normal(0, 1, values.shape)][kind]
+        new = [
+            values * 1e-3,
+            values * 300,
+            np.rint(values * 3),
+            np.abs(values),
+            values * 0,
+            rng.normal(0, 1, values.shape),
+        ][kind]
         return np.asarray(new).astype(values.dtype)
+
     return {n: changed(v) if v.dtype.kind == "f" else v for n, v in inputs.items()}
 
 
@@ -300,9 +377,16 @@ def _function(model: ModelProto, inputs: dict, rng: Generator) -> dict:
     body.input[:] = [formal.get(i, "") for i in node.input]
     body.output[:] = [formal.get(o, "") for o in node.output]
     given, made = ([n for n in dict.fromkeys(names) if n] for names in (node.input, node.output))
-    model.functions.append(helper.make_function(
-        "own", "F", [formal[i] for i in given], [formal[o] for o in made], [body],
-        list(model.opset_import)))
+    model.functions.append(
+        helper.make_function(
+            "own",
+            "F",
+            [formal[i] for i in given],
+            [formal[o] for o in made],
+            [body],
+            list(model.opset_import),
+        )
+    )
     model.opset_import.append(helper.make_opsetid("own", 1))
     node.op_type, node.domain = "F", "own"
     node.input[:], node.output[:] = given, made
@@ -312,11 +396,26 @@ def _function(model: ModelProto, inputs: dict, rng: Generator) -> dict:
 
 def _unused(model: ModelProto, inputs: dict, rng: Generator) -> dict:
     """A constant that nothing uses."""
-    model.graph.initializer.append(numpy_helper.from_array(
-        np.array([np.nan, np.inf, 1], np.float32), "unused"))
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.array([np.nan, np.inf, 1], np.float32), "unused")
+    )
     return inputs
 
 
 CHANGES: tuple[Change, ...] = (
-    _opset, _opset, _attribute, _attribute, _more_attributes, _type, _shape, _name, _constants,
-    _constant_input, _input_constant, _inputs, _operator, _function, _unused)
+    _opset,
+    _opset,
+    _attribute,
+    _attribute,
+    _more_attributes,
+    _type,
+    _shape,
+    _name,
+    _constants,
+    _constant_input,
+    _input_constant,
+    _inputs,
+    _operator,
+    _function,
+    _unused,
+)

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spu.arch.bitstream import Image
-from spu.arch.config import (
-    ADDRESS_WORDS,
-    Compare,
-    Guard,
-    SequencerRegister,
-    Space,
-    TileRegister,
-)
+from spu.arch.config import ADDRESS_WORDS, Compare, Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import (
     ALU_OPS,
     CONTEXT,
@@ -47,18 +40,36 @@ from spu.model.region import Loops
 from spu.model.words import Stream
 
 #: Sources by weight: words must get somewhere before anything can happen to them.
-_SOURCES = [s.value for s in Source for _ in range(4 if s in (
-    Source.NORTH, Source.WEST, Source.CONSTANT, Source.EAST) else 2)]
+_SOURCES = [
+    s.value
+    for s in Source
+    for _ in range(4 if s in (Source.NORTH, Source.WEST, Source.CONSTANT, Source.EAST) else 2)
+]
 #: Operations that a program prefers, by the unit that it is about.
 FOCUS: dict[str, tuple[Op, ...]] = {
-    "all": tuple(Op), "alu": ALU_OPS, "vector": VECTOR_OPS, "logarithms": LOG_OPS,
-    "sums": SUM_OPS, "accumulator": (Op.ACC, Op.LANE_SUM), "reblock": (Op.PUSH, Op.UNBLOCK),
-    "matrix": (Op.NOP, Op.ADD), "memory": (Op.NOP, Op.PASS), "registers": (Op.PASS, Op.SELECT),
+    "all": tuple(Op),
+    "alu": ALU_OPS,
+    "vector": VECTOR_OPS,
+    "logarithms": LOG_OPS,
+    "sums": SUM_OPS,
+    "accumulator": (Op.ACC, Op.LANE_SUM),
+    "reblock": (Op.PUSH, Op.UNBLOCK),
+    "matrix": (Op.NOP, Op.ADD),
+    "memory": (Op.NOP, Op.PASS),
+    "registers": (Op.PASS, Op.SELECT),
 }
 #: Units that a program shows at the south edge, by what it prefers; any for those not named.
-SHOWN = {"alu": Source.ALU, "vector": Source.VECTOR, "logarithms": Source.VECTOR,
-         "sums": Source.SUM, "accumulator": Source.SUM, "matrix": Source.MATRIX,
-         "reblock": Source.REBLOCK, "memory": Source.MEMORY, "registers": Source.ALU}
+SHOWN = {
+    "alu": Source.ALU,
+    "vector": Source.VECTOR,
+    "logarithms": Source.VECTOR,
+    "sums": Source.SUM,
+    "accumulator": Source.SUM,
+    "matrix": Source.MATRIX,
+    "reblock": Source.REBLOCK,
+    "memory": Source.MEMORY,
+    "registers": Source.ALU,
+}
 #: PAL16 codes with a meaning of their own: zero, NaN, both tops, both least levels.
 _SPECIAL = (0, 0x8000, 0x7FFF, 0xFFFF, 1, 0x8001)
 
@@ -81,8 +92,9 @@ def random_case(arch: Architecture, seed: int, focus: str | None = None) -> Case
     """
     rng, bias = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     # Operations and formats of blocks take turns.
-    turn, blocks = (itertools.count(seed // len(FOCUS) * n + seed % len(FOCUS) + arch.cols)
-                    for n in (5, 2))
+    turn, blocks = (
+        itertools.count(seed // len(FOCUS) * n + seed % len(FOCUS) + arch.cols) for n in (5, 2)
+    )
     focus = focus or list(FOCUS)[seed % len(FOCUS)]
     preferred = FOCUS[focus]
     image = Image(arch)
@@ -100,8 +112,9 @@ def random_case(arch: Architecture, seed: int, focus: str | None = None) -> Case
     inputs: dict[int, Stream] = {}
     for place, region in enumerate(order):
         received = _received(image, order[:place], region, inputs, rounds) if place else {}
-        long = any(shown.get(tile) in (Source.REBLOCK, Source.MATRIX)
-                   for tile in arch.region_tiles(region))
+        long = any(
+            shown.get(tile) in (Source.REBLOCK, Source.MATRIX) for tile in arch.region_tiles(region)
+        )
         rounds[region] = _region(image, region, rng, received, order[place:], 100 * long)
         ii = image.read(Space.SEQUENCER, (region, 0), SequencerRegister.II)["slots_less_1"] + 1
         for tile in arch.region_tiles(region):
@@ -118,12 +131,17 @@ def random_case(arch: Architecture, seed: int, focus: str | None = None) -> Case
 
 def _units(kind: TileKind) -> list[Source]:
     """Units of a tile that give words."""
-    return [Source.ALU, *[Source.VECTOR, Source.SUM] * kind.vector, *[Source.MATRIX] * kind.matrix,
-            *[Source.MEMORY, Source.REBLOCK] * kind.memory]
+    return [
+        Source.ALU,
+        *[Source.VECTOR, Source.SUM] * kind.vector,
+        *[Source.MATRIX] * kind.matrix,
+        *[Source.MEMORY, Source.REBLOCK] * kind.memory,
+    ]
 
 
-def _show(image: Image, tile: tuple[int, int], unit: Source, rng: np.random.Generator,
-          block_format: int) -> None:
+def _show(
+    image: Image, tile: tuple[int, int], unit: Source, rng: np.random.Generator, block_format: int
+) -> None:
     """More constants, formats, and weights and a guard with which dot products are numbers."""
     arch = image.arch
     for number in rng.integers(CONSTANTS, size=8).tolist():
@@ -134,41 +152,76 @@ def _show(image: Image, tile: tuple[int, int], unit: Source, rng: np.random.Gene
     if unit is not Source.MATRIX:
         return
     special = rng.choice([0x80, 0x20, 0x7F, 0x3F, 1], arch.data_bits // 8).astype(np.uint8)
-    image.write(Space.CONSTANT, tile, int(rng.integers(CONSTANTS)), {
-        "data": int.from_bytes(special.tobytes(), "little"), "bias": 0})
+    image.write(
+        Space.CONSTANT,
+        tile,
+        int(rng.integers(CONSTANTS)),
+        {"data": int.from_bytes(special.tobytes(), "little"), "bias": 0},
+    )
     for mode in range(MODES):
-        image.write(Space.REGISTER, tile, TileRegister.MODE + mode, {
-            "offset": int(rng.integers(-250, 100)),
-            "x_format": (2 * block_format + mode) % formats,
-            "w_format": (2 * block_format + 5 * mode + 1) % formats})
+        image.write(
+            Space.REGISTER,
+            tile,
+            TileRegister.MODE + mode,
+            {
+                "offset": int(rng.integers(-250, 100)),
+                "x_format": (2 * block_format + mode) % formats,
+                "w_format": (2 * block_format + 5 * mode + 1) % formats,
+            },
+        )
     for row in range(min(arch.weight_rows, 16)):
-        image.write(Space.WEIGHT, tile, row, {
-            "codes": rng.integers(0, 256, (arch.columns, arch.lanes)).tolist(),
-            "beta": rng.integers(-20, 1, arch.columns).tolist()})
-    image.write(Space.REGISTER, tile, TileRegister.WEIGHT, {
-        "base": int(rng.integers(6)), "guard": {"predicate": int(rng.choice([ALWAYS, EXISTS]))}})
+        image.write(
+            Space.WEIGHT,
+            tile,
+            row,
+            {
+                "codes": rng.integers(0, 256, (arch.columns, arch.lanes)).tolist(),
+                "beta": rng.integers(-20, 1, arch.columns).tolist(),
+            },
+        )
+    image.write(
+        Space.REGISTER,
+        tile,
+        TileRegister.WEIGHT,
+        {"base": int(rng.integers(6)), "guard": {"predicate": int(rng.choice([ALWAYS, EXISTS]))}},
+    )
 
 
-def _showing(context: Mapping[str, int], unit: Source, preferred: tuple[Op, ...],
-             rng: np.random.Generator, turn: Iterator[int]) -> dict[str, int]:
+def _showing(
+    context: Mapping[str, int],
+    unit: Source,
+    preferred: tuple[Op, ...],
+    rng: np.random.Generator,
+    turn: Iterator[int],
+) -> dict[str, int]:
     """Fields of a context that shows a unit: its word goes south, constants come to it.
 
     The register that it has as the third operand takes a constant for the next time.
     """
-    fields = {"south": unit.value, "register": Source.CONSTANT.value,
-              "register_write": context["index"] % REGISTERS}
+    fields = {
+        "south": unit.value,
+        "register": Source.CONSTANT.value,
+        "register_write": context["index"] % REGISTERS,
+    }
     fields |= {sink: Source.CONSTANT.value for sink in ("a", "matrix") if rng.random() < 0.8}
     fields["b"] = int(rng.choice([Source.CONSTANT.value, *[Source.REGISTER_A.value] * 2]))
-    ops = {Source.ALU: ALU_OPS, Source.VECTOR: tuple(set(VECTOR_OPS) - set(SUM_OPS)),
-           Source.SUM: SUM_OPS, Source.REBLOCK: (Op.PUSH,)}.get(unit, ())
+    ops = {
+        Source.ALU: ALU_OPS,
+        Source.VECTOR: tuple(set(VECTOR_OPS) - set(SUM_OPS)),
+        Source.SUM: SUM_OPS,
+        Source.REBLOCK: (Op.PUSH,),
+    }.get(unit, ())
     wanted = [op for op in preferred if op in ops]
     wanted = wanted if len(wanted) > 1 else list(ops)
     if wanted:
         wanted.sort(key=lambda op: op.value)
         fields["op"] = wanted[next(turn) % len(wanted)].value
     if unit is Source.MATRIX:
-        fields |= {"mac": int(rng.random() < 0.9), "drain": int(rng.random() < 0.9),
-                   "close": int(rng.integers(len(Close)))}
+        fields |= {
+            "mac": int(rng.random() < 0.9),
+            "drain": int(rng.random() < 0.9),
+            "close": int(rng.integers(len(Close))),
+        }
     if unit is Source.REBLOCK:
         fields["pop"] = int(rng.random() < 0.7)
     if unit is Source.MEMORY:
@@ -178,8 +231,11 @@ def _showing(context: Mapping[str, int], unit: Source, preferred: tuple[Op, ...]
 
 def _emit(image: Image, region: int, ii: int, shown: Mapping[tuple[int, int], Source]) -> None:
     """Let every slot emit what shown units give."""
-    mask = sum(1 << i for i, port in enumerate(image.arch.outputs(region))
-               if (port.row, port.col) in shown and port.link == "south")
+    mask = sum(
+        1 << i
+        for i, port in enumerate(image.arch.outputs(region))
+        if (port.row, port.col) in shown and port.link == "south"
+    )
     for slot in range(ii):
         row = image.read(Space.STREAM, (region, 0), slot)
         image.write(Space.STREAM, (region, 0), slot, row | {"emit": row["emit"] | mask})
@@ -195,8 +251,11 @@ def _word(arch: Architecture, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _guard(rng: np.random.Generator, ii_limit: int = 8) -> dict[str, int]:
-    return {"slot": int(rng.integers(ii_limit)), "stage": int(rng.integers(4)),
-            "predicate": int(rng.integers(PREDICATES))}
+    return {
+        "slot": int(rng.integers(ii_limit)),
+        "stage": int(rng.integers(4)),
+        "predicate": int(rng.integers(PREDICATES)),
+    }
 
 
 def _spread(rng: np.random.Generator, usual: int, most: int) -> int:
@@ -210,30 +269,54 @@ def _tile(image: Image, tile: tuple[int, int], rng: np.random.Generator) -> None
     arch, kind = image.arch, image.arch.kind(*tile)
     if kind.matrix:
         for row in range(min(arch.weight_rows, 6)):
-            image.write(Space.WEIGHT, tile, row, {
-                "codes": rng.integers(0, 256, (arch.columns, arch.lanes)).tolist(),
-                "beta": rng.integers(-128, 10, arch.columns).tolist()})
+            image.write(
+                Space.WEIGHT,
+                tile,
+                row,
+                {
+                    "codes": rng.integers(0, 256, (arch.columns, arch.lanes)).tolist(),
+                    "beta": rng.integers(-128, 10, arch.columns).tolist(),
+                },
+            )
     for number in rng.integers(CONSTANTS, size=6).tolist():
         data, bias = _word(arch, rng)
         image.write(Space.CONSTANT, tile, number, {"data": data, "bias": bias})
     formats = len(MATRIX_FORMATS)
     for mode in range(MODES):
-        image.write(Space.REGISTER, tile, TileRegister.MODE + mode, {
-            "offset": int(rng.integers(-100, 100)), "x_format": int(rng.integers(formats)),
-            "w_format": int(rng.integers(formats))})
-        image.write(Space.REGISTER, tile, TileRegister.VECTOR_MODE + mode, {
-            "offset": _spread(rng, 64, 2048),
-            "bias": _spread(rng, 40, 512)})
+        image.write(
+            Space.REGISTER,
+            tile,
+            TileRegister.MODE + mode,
+            {
+                "offset": int(rng.integers(-100, 100)),
+                "x_format": int(rng.integers(formats)),
+                "w_format": int(rng.integers(formats)),
+            },
+        )
+        image.write(
+            Space.REGISTER,
+            tile,
+            TileRegister.VECTOR_MODE + mode,
+            {"offset": _spread(rng, 64, 2048), "bias": _spread(rng, 40, 512)},
+        )
     for guard in Guard:
         image.write(Space.REGISTER, tile, TileRegister.GUARD + guard.value, _guard(rng))
     image.write(Space.REGISTER, tile, TileRegister.REBLOCK, {"format": int(rng.integers(formats))})
-    for first, size in ((TileRegister.WEIGHT, 6), (TileRegister.READ, arch.memory_words),
-                        (TileRegister.WRITE, arch.memory_words)):
-        image.write(Space.REGISTER, tile, first, {"base": int(rng.integers(size)),
-                                                  "guard": _guard(rng)})
+    for first, size in (
+        (TileRegister.WEIGHT, 6),
+        (TileRegister.READ, arch.memory_words),
+        (TileRegister.WRITE, arch.memory_words),
+    ):
+        image.write(
+            Space.REGISTER, tile, first, {"base": int(rng.integers(size)), "guard": _guard(rng)}
+        )
         for i in range(1, ADDRESS_WORDS):
-            image.write(Space.REGISTER, tile, first + i, {
-                "count_less_1": int(rng.integers(4)), "stride": int(rng.integers(-9, 9))})
+            image.write(
+                Space.REGISTER,
+                tile,
+                first + i,
+                {"count_less_1": int(rng.integers(4)), "stride": int(rng.integers(-9, 9))},
+            )
     # Between regions the number of words may depend on data, so all of it must be known.
     if kind.memory and (arch.region_count > 1 or rng.random() < 0.5):
         for row in rng.integers(arch.memory_words, size=5).tolist():
@@ -241,8 +324,9 @@ def _tile(image: Image, tile: tuple[int, int], rng: np.random.Generator) -> None
             image.write(Space.MEMORY, tile, row, {"data": data, "bias": bias})
 
 
-def _context(image: Image, tile: tuple[int, int], rng: np.random.Generator,
-             preferred: tuple[Op, ...]) -> dict[str, int]:
+def _context(
+    image: Image, tile: tuple[int, int], rng: np.random.Generator, preferred: tuple[Op, ...]
+) -> dict[str, int]:
     """Random fields; half of the flags set; a slice that the word has."""
     arch = image.arch
     context = unpack(CONTEXT, int(rng.integers(1 << 62)) << 2 | int(rng.integers(4)))
@@ -256,8 +340,14 @@ def _context(image: Image, tile: tuple[int, int], rng: np.random.Generator,
     return context
 
 
-def _region(image: Image, region: int, rng: np.random.Generator, received: Mapping[int, int],
-            silent: list[int], least_cycles: int = 0) -> int:
+def _region(
+    image: Image,
+    region: int,
+    rng: np.random.Generator,
+    received: Mapping[int, int],
+    silent: list[int],
+    least_cycles: int = 0,
+) -> int:
     """Sequencer and streams of a region; returns its rounds, for so many cycles at least.
 
     ``received``: words of each input from another region, taken one a round.  Words go
@@ -279,12 +369,18 @@ def _region(image: Image, region: int, rng: np.random.Generator, received: Mappi
     for i, count in enumerate(loops):
         write(SequencerRegister.LOOP + i, {"count_less_1": count - 1})
     for number in range(PREDICATES - PROGRAMMABLE):
-        write(SequencerRegister.PREDICATE + number, {
-            "first": int(rng.choice([0, 0, 1, 2, 3, 8])), "last": int(rng.choice([0, 0, 1, 2, 4])),
-            "loop": int(rng.integers(LOOPS)), "compare": int(rng.integers(len(Compare))),
-            "value": int(rng.integers(4))})
+        write(
+            SequencerRegister.PREDICATE + number,
+            {
+                "first": int(rng.choice([0, 0, 1, 2, 3, 8])),
+                "last": int(rng.choice([0, 0, 1, 2, 4])),
+                "loop": int(rng.integers(LOOPS)),
+                "compare": int(rng.integers(len(Compare))),
+                "value": int(rng.integers(4)),
+            },
+        )
     streams = [{"read": 0, "emit": 0} for _ in range(ii)]
-    counted = list(received.items())[:PREDICATES - PROGRAMMABLE]
+    counted = list(received.items())[: PREDICATES - PROGRAMMABLE]
     for i, port in enumerate(arch.inputs(region)):
         if port.row == 0 and port.link == "north":
             for slot in streams:
@@ -293,11 +389,15 @@ def _region(image: Image, region: int, rng: np.random.Generator, received: Mappi
             # A stream that is read in every cycle, whether an iteration exists or not, is legal.
             write(SequencerRegister.INPUT + i, guard)
     for number, (i, count) in enumerate(counted):
-        write(SequencerRegister.PREDICATE + number, {
-            "loop": LOOPS - 1, "compare": Compare.LESS.value, "value": count})
+        write(
+            SequencerRegister.PREDICATE + number,
+            {"loop": LOOPS - 1, "compare": Compare.LESS.value, "value": count},
+        )
         streams[int(rng.integers(ii))]["read"] |= 1 << i
-        write(SequencerRegister.INPUT + i, {"predicate": PROGRAMMABLE + number,
-                                            "stage": int(rng.integers(min(stage, 3)))})
+        write(
+            SequencerRegister.INPUT + i,
+            {"predicate": PROGRAMMABLE + number, "stage": int(rng.integers(min(stage, 3)))},
+        )
     outward = 0
     for i, port in enumerate(arch.outputs(region)):
         other = _beyond(arch, port)
@@ -330,14 +430,16 @@ def _host_reads(image: Image, region: int, rounds: int) -> dict[int, int]:
     for i, port in enumerate(arch.inputs(region)):
         if port.row == 0 and port.link == "north":
             guard = image.read(Space.SEQUENCER, place, SequencerRegister.INPUT + i)
-            out[port.col] = sum(bool(streams[cycle % ii] >> i & 1)
-                                and loops.holds(guard, cycle % ii, cycle // ii)
-                                for cycle in range(cycles))
+            out[port.col] = sum(
+                bool(streams[cycle % ii] >> i & 1) and loops.holds(guard, cycle % ii, cycle // ii)
+                for cycle in range(cycles)
+            )
     return out
 
 
-def _received(image: Image, before: list[int], region: int, inputs: Mapping[int, Stream],
-              rounds: list[int]) -> dict[int, int]:
+def _received(
+    image: Image, before: list[int], region: int, inputs: Mapping[int, Stream], rounds: list[int]
+) -> dict[int, int]:
     """Words that reach each input of a region from those that ran before it."""
     arch, golden = image.arch, GoldenArray(image)
     for column, words in inputs.items():
@@ -345,6 +447,8 @@ def _received(image: Image, before: list[int], region: int, inputs: Mapping[int,
     for number in before:
         golden.start(number, rounds[number])
     golden.advance()
-    return {i: count for i, port in enumerate(arch.inputs(region))
-            if (port.row, port.link) != (0, "north")
-            and (count := int(golden.entering[port].tail[0]))}
+    return {
+        i: count
+        for i, port in enumerate(arch.inputs(region))
+        if (port.row, port.link) != (0, "north") and (count := int(golden.entering[port].tail[0]))
+    }

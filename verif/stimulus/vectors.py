@@ -22,15 +22,22 @@ class Vectors:
     given stay 0.  ``checked`` marks the vectors whose outputs count, all by default.
     """
 
-    def __init__(self, unit: wiring.Component, inputs: dict[str, Any], expected: dict[str, Any],
-                 checked: Any = None) -> None:
+    def __init__(
+        self,
+        unit: wiring.Component,
+        inputs: dict[str, Any],
+        expected: dict[str, Any],
+        checked: Any = None,
+    ) -> None:
         self.unit, self.inputs, self.expected = unit, inputs, expected
         self.count = len(next(iter(inputs.values())))
         self.checked = np.ones(self.count, bool) if checked is None else np.asarray(checked, bool)
-        widths = {name: Shape.cast(member.shape).width
-                  for name, member in unit.signature.members.items()}
-        self.in_ports, self.out_ports = ({k: widths[k] for k in ports}
-                                         for ports in (inputs, expected))
+        widths = {
+            name: Shape.cast(member.shape).width for name, member in unit.signature.members.items()
+        }
+        self.in_ports, self.out_ports = (
+            {k: widths[k] for k in ports} for ports in (inputs, expected)
+        )
 
 
 def check_units(cases: dict[str, Vectors], work: Path, waves: bool = False) -> dict[str, int]:
@@ -48,20 +55,43 @@ def check_units(cases: dict[str, Vectors], work: Path, waves: bool = False) -> d
         stimulus, expected = work / f"stimulus_{i}.hex", work / f"expected_{i}.hex"
         _write(stimulus, v.inputs, v.in_ports)
         _write(expected, {**v.expected, "": v.checked}, {**v.out_ports, "": 1})
-        job.append({"name": name, "count": v.count, "checked": int(v.checked.sum()),
-                    "inputs": v.in_ports, "outputs": v.out_ports, "kept": KEPT,
-                    "stimulus": str(stimulus), "expected": str(expected)})
-        plusargs += [f"+stimulus_{i}={stimulus}", f"+expected_{i}={expected}",
-                     f"+count_{i}={v.count}"]
+        job.append(
+            {
+                "name": name,
+                "count": v.count,
+                "checked": int(v.checked.sum()),
+                "inputs": v.in_ports,
+                "outputs": v.out_ports,
+                "kept": KEPT,
+                "stimulus": str(stimulus),
+                "expected": str(expected),
+            }
+        )
+        plusargs += [
+            f"+stimulus_{i}={stimulus}",
+            f"+expected_{i}={expected}",
+            f"+count_{i}={v.count}",
+        ]
     (work / "job.json").write_text(json.dumps(job))
     build = simulator.build(text, "bench", BUILD / "sim-cache", waves=waves)
-    build.run("verif.unit_bench", work, expected=1, plusargs=plusargs,
-              environment={"UNIT_JOB": str(work / "job.json")})
+    build.run(
+        "verif.unit_bench",
+        work,
+        expected=1,
+        plusargs=plusargs,
+        environment={"UNIT_JOB": str(work / "job.json")},
+    )
     return {name: int(v.checked.sum()) for name, v in cases.items()}
 
 
-def check_unit(unit: wiring.Component, inputs: dict[str, Any], expected: dict[str, Any],
-               work: Path, checked: Any = None, waves: bool = False) -> int:
+def check_unit(
+    unit: wiring.Component,
+    inputs: dict[str, Any],
+    expected: dict[str, Any],
+    work: Path,
+    checked: Any = None,
+    waves: bool = False,
+) -> int:
     """``check_units`` of one unit; returns the number of vectors compared."""
     return check_units({"unit": Vectors(unit, inputs, expected, checked)}, work, waves)["unit"]
 
@@ -86,8 +116,10 @@ def _write(path: Path, values: dict[str, Any], ports: dict[str, int]) -> None:
 def _outputs(i: int, v: Vectors) -> str:
     """Results of a case as ports of the top: count, differences, the first of them."""
     n_out = sum(v.out_ports.values())
-    return (f"output done_{i}, output [31:0] errors_{i}, output [31:0] compared_{i}, "
-            f"output [{32 * KEPT - 1}:0] index_{i}, output [{n_out * KEPT - 1}:0] got_{i}")
+    return (
+        f"output done_{i}, output [31:0] errors_{i}, output [31:0] compared_{i}, "
+        f"output [{32 * KEPT - 1}:0] index_{i}, output [{n_out * KEPT - 1}:0] got_{i}"
+    )
 
 
 def _top(cases: dict[str, Vectors]) -> str:
@@ -95,7 +127,8 @@ def _top(cases: dict[str, Vectors]) -> str:
     ports = ", ".join(_outputs(i, v) for i, v in enumerate(cases.values()))
     benches = "".join(
         f"  bench_{i} bench_{i}(clk, done_{i}, errors_{i}, compared_{i}, index_{i}, got_{i});\n"
-        for i in range(len(cases)))
+        for i in range(len(cases))
+    )
     done = ", ".join(f"done_{i}" for i in range(len(cases)))
     return f"""
 module bench(input clk, output done, {ports});
@@ -112,8 +145,11 @@ def _bench(i: int, v: Vectors) -> str:
     for name, bits in v.in_ports.items():
         connections.append(f".{name}(vector[{at} +: {bits}])")
         at += bits
-    connections += [f".{name}('0)" for name, member in v.unit.signature.members.items()
-                    if member.flow is wiring.In and name not in v.in_ports]
+    connections += [
+        f".{name}('0)"
+        for name, member in v.unit.signature.members.items()
+        if member.flow is wiring.In and name not in v.in_ports
+    ]
     at = 0
     for name, bits in v.out_ports.items():
         connections.append(f".{name}(out[{at} +: {bits}])")

@@ -20,8 +20,13 @@ from verif.stimulus import dataflows
 from verif.stimulus.loops import LOOPS
 
 #: Rows and columns, columns with memory, unit latency.
-SETTINGS = ((4, "all", True), (4, "both", True), (4, "all", False), (6, "all", True),
-            (8, "all", True))
+SETTINGS = (
+    (4, "all", True),
+    (4, "both", True),
+    (4, "all", False),
+    (6, "all", True),
+    (8, "all", True),
+)
 #: Setting of the large graphs.
 LARGE = (8, "all", True)
 #: Settings of the two hundred loops.
@@ -29,8 +34,9 @@ MANY = ((4, "all", True), (4, "both", True), (4, "all", False))
 HEAD = ("graph", "operations", "MII", "proven", "II", "latency", "seconds")
 
 
-def rows(graphs: Sequence[Dataflow], size: int, memory: str, unit_latency: bool,
-         console: Console) -> list[list]:
+def rows(
+    graphs: Sequence[Dataflow], size: int, memory: str, unit_latency: bool, console: Console
+) -> list[list]:
     """A row of ``HEAD`` for each graph."""
     arch, out = grid_architecture(size, size, memory), []
     for graph in graphs:
@@ -40,11 +46,29 @@ def rows(graphs: Sequence[Dataflow], size: int, memory: str, unit_latency: bool,
                 report = map_dataflow(graph, arch, unit_latency).report()
             except CompileError as error:
                 console.print(str(error), markup=False, highlight=False)
-                out.append([graph.name, len(graph.operations), "-", "-", "-", "-",
-                            round(time.process_time() - start, 1)])
+                out.append(
+                    [
+                        graph.name,
+                        len(graph.operations),
+                        "-",
+                        "-",
+                        "-",
+                        "-",
+                        round(time.process_time() - start, 1),
+                    ]
+                )
                 continue
-        out.append([graph.name, report["operations"], report["mii"], report["bound"],
-                    report["ii"], report["latency"], round(time.process_time() - start, 1)])
+        out.append(
+            [
+                graph.name,
+                report["operations"],
+                report["mii"],
+                report["bound"],
+                report["ii"],
+                report["latency"],
+                round(time.process_time() - start, 1),
+            ]
+        )
     return out
 
 
@@ -53,8 +77,10 @@ def summary(table: Sequence[Sequence]) -> str:
     mapped = [row for row in table if row[4] != "-"]
     usual, proven = (sum(row[k] == row[4] for row in mapped) for k in (2, 3))
     seconds = [row[-1] for row in table] or [0]
-    return (f"{len(mapped)} of {len(table)} mapped and executed, {usual} at the MII, {proven} "
-            f"proven best; median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s")
+    return (
+        f"{len(mapped)} of {len(table)} mapped and executed, {usual} at the MII, {proven} "
+        f"proven best; median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s"
+    )
 
 
 def main() -> None:
@@ -74,17 +100,26 @@ def main() -> None:
             "# Mapping of dataflow graphs\n\nWritten by `make mapping` from the graphs of "
             "`verif/stimulus/dataflows.py` and `verif/stimulus/loops.py`. MII is the usual bound "
             "of the graph as given, proven the least II that the array allows; seconds are of a "
-            "processor.\n\n"
-            + "\n\n".join(parts) + "\n", sources)
+            "processor.\n\n" + "\n\n".join(parts) + "\n",
+            sources,
+        )
         console.print(f"wrote {MAPPING.path}")
 
 
-def _section(head: str, graphs: Sequence[Dataflow], size: int, memory: str, unit_latency: bool,
-             console: Console) -> str:
+def _section(
+    head: str,
+    graphs: Sequence[Dataflow],
+    size: int,
+    memory: str,
+    unit_latency: bool,
+    console: Console,
+) -> str:
     """Map graphs, show a table, return it as Markdown."""
     found = rows(graphs, size, memory, unit_latency, console)
-    title = (f"{head}{size}x{size}, memory in {memory} columns, "
-             f"{'unit' if unit_latency else 'real'} latency")
+    title = (
+        f"{head}{size}x{size}, memory in {memory} columns, "
+        f"{'unit' if unit_latency else 'real'} latency"
+    )
     table = Table(*HEAD, title=title)
     for row in found:
         table.add_row(*map(str, row))
@@ -92,7 +127,8 @@ def _section(head: str, graphs: Sequence[Dataflow], size: int, memory: str, unit
     console.print(summary(found))
     lines = [HEAD, ("---",) * len(HEAD), *found]
     return f"## {title}\n\n{summary(found)}.\n\n" + "\n".join(
-        "| " + " | ".join(map(str, line)) + " |" for line in lines)
+        "| " + " | ".join(map(str, line)) + " |" for line in lines
+    )
 
 
 if __name__ == "__main__":

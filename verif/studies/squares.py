@@ -23,9 +23,15 @@ def run_squares(arch: Architecture, sizes: Sequence[int], work: Path) -> list[di
     work.mkdir(parents=True, exist_ok=True)
     result = work / "squares.json"
     result.unlink(missing_ok=True)
-    build_rtl(arch, effort=LONG).run("verif.benches.square_bench", work, expected=1, environment={
-        "SPU_SQUARES": json.dumps({"arch": asdict(arch), "sizes": list(sizes)}),
-        "SPU_RESULT": str(result.resolve())})
+    build_rtl(arch, effort=LONG).run(
+        "verif.benches.square_bench",
+        work,
+        expected=1,
+        environment={
+            "SPU_SQUARES": json.dumps({"arch": asdict(arch), "sizes": list(sizes)}),
+            "SPU_RESULT": str(result.resolve()),
+        },
+    )
     return list(json.loads(result.read_text()))
 
 
@@ -34,8 +40,13 @@ def main() -> None:
     sizes, sources = [int(a) for a in sys.argv[1:]], SQUARES.sources()
     with Console(stderr=True).status("running"):
         found = run_squares(CONFIGS["basic"], sizes or SIZES, BUILD / "squares")
-    rows = [[*(f"{row[name]:,}" for name in ("size", "programs", "cycles", "idle", "ideal")),
-             f"{100 * row['share']:.1f} %"] for row in found]
+    rows = [
+        [
+            *(f"{row[name]:,}" for name in ("size", "programs", "cycles", "idle", "ideal")),
+            f"{100 * row['share']:.1f} %",
+        ]
+        for row in found
+    ]
     show(table("square products on basic, PAL8T, in RTL", HEAD, rows))
     if not sizes:
         SQUARES.write(markdown(HEAD, rows), sources)

@@ -53,8 +53,9 @@ def corner_codes(rng: np.random.Generator, fmt: Format, shape: Any) -> np.ndarra
     top = fmt.m_max
     corners = np.array([0, 1, 2, top // 2, top // 2 + 1, top - 1, top])
     corners = np.concatenate([corners, corners[1:] | fmt.sign_bit])
-    codes = np.where(rng.random(shape) < 0.33, rng.choice(corners, shape),
-                     rng.integers(0, 1 << fmt.n, shape))
+    codes = np.where(
+        rng.random(shape) < 0.33, rng.choice(corners, shape), rng.integers(0, 1 << fmt.n, shape)
+    )
     return np.where((codes == fmt.sign_bit) & (rng.random(shape) < 0.95), 0, codes)
 
 
@@ -94,16 +95,27 @@ def square_root(fmt: Format) -> Case:
 
 def reciprocal_square_root(fmt: Format) -> Case:
     a, odd = every(codes_of(fmt), [0, 1])
-    return (ReciprocalSquareRoot(fmt, 1, 1), {"a": a, "odd": odd},
-            {"o": model.rsqrt(a, odd, fmt, 1)})
+    return (
+        ReciprocalSquareRoot(fmt, 1, 1),
+        {"a": a, "odd": odd},
+        {"o": model.rsqrt(a, odd, fmt, 1)},
+    )
 
 
 def comparator(fmt: Format) -> Case:
     a, b = _pairs(fmt)
     nan = model.is_nan(a, fmt) | model.is_nan(b, fmt)
-    return Comparator(fmt, fmt.n % 3 // 2), {"a": a, "b": b}, {
-        "less": model.less(a, b, fmt), "equal": model.equal(a, b, fmt), "unordered": nan,
-        "minimum": model.minimum(a, b, fmt), "maximum": model.maximum(a, b, fmt)}
+    return (
+        Comparator(fmt, fmt.n % 3 // 2),
+        {"a": a, "b": b},
+        {
+            "less": model.less(a, b, fmt),
+            "equal": model.equal(a, b, fmt),
+            "unordered": nan,
+            "minimum": model.minimum(a, b, fmt),
+            "maximum": model.maximum(a, b, fmt),
+        },
+    )
 
 
 def adder(fmt: Format) -> Case:
@@ -115,8 +127,7 @@ def adder(fmt: Format) -> Case:
         want = np.where(subtract, model.sub(a, b, fmt), model.add(a, b, fmt))
         return Adder16(), {"a": a, "b": b, "subtract": subtract}, {"o": want}
     want = np.where(subtract, model.sub(a, b, fmt, headroom), model.add(a, b, fmt, headroom))
-    return (Adder(fmt, headroom, fmt.n // 2), {"a": a, "b": b, "subtract": subtract},
-            {"o": want})
+    return (Adder(fmt, headroom, fmt.n // 2), {"a": a, "b": b, "subtract": subtract}, {"o": want})
 
 
 def fused_multiply_add(fmt: Format) -> Case:
@@ -129,12 +140,16 @@ def fused_multiply_add(fmt: Format) -> Case:
     width = 16 if fmt.n == 16 else fmt.lambda_bits
     offset = rng.integers(-(1 << width), 1 << width, len(a)) >> rng.integers(0, width, len(a))
     unit = FusedMultiplyAdd16() if fmt.n == 16 else FusedMultiplyAdd(fmt, stages=fmt.n // 2)
-    return (unit, {"a": a, "b": b, "c": c, "offset": offset},
-            {"o": model.fma(a, b, c, fmt, offset)})
+    return (
+        unit,
+        {"a": a, "b": b, "c": c, "offset": offset},
+        {"o": model.fma(a, b, c, fmt, offset)},
+    )
 
 
-def _biased(fmt: Format, result: Callable[[np.ndarray, np.random.Generator], np.ndarray]
-            ) -> list[np.ndarray]:
+def _biased(
+    fmt: Format, result: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+) -> list[np.ndarray]:
     """Codes, their biases, and biases of the results: all codes and biases at 8 bits."""
     rng = np.random.default_rng(22)
     a, bias = every(codes_of(fmt), BIASES if fmt.n <= 8 else np.arange(16))
@@ -145,16 +160,23 @@ def _biased(fmt: Format, result: Callable[[np.ndarray, np.random.Generator], np.
 
 def exponential(fmt: Format) -> Case:
     # Results from far below to above the top.
-    a, bias, top = _biased(fmt, lambda b, rng: rng.integers(-90, 90, len(b)) >> rng.integers(
-        0, 7, len(b)))
-    return (Exponential(fmt, fmt.n % 4), {"a": a, "bias": bias, "result_bias": top},
-            {"o": model.exp2(a, bias, top, fmt)})
+    a, bias, top = _biased(
+        fmt, lambda b, rng: rng.integers(-90, 90, len(b)) >> rng.integers(0, 7, len(b))
+    )
+    return (
+        Exponential(fmt, fmt.n % 4),
+        {"a": a, "bias": bias, "result_bias": top},
+        {"o": model.exp2(a, bias, top, fmt)},
+    )
 
 
 def logarithm(fmt: Format) -> Case:
     a, bias, top = _biased(fmt, lambda b, rng: rng.integers(-30, 60, len(b)))
-    return (Logarithm(fmt, 3), {"a": a, "bias": bias, "result_bias": top},
-            {"o": model.log2(a, bias, top, fmt)})
+    return (
+        Logarithm(fmt, 3),
+        {"a": a, "bias": bias, "result_bias": top},
+        {"o": model.log2(a, bias, top, fmt)},
+    )
 
 
 def float_to_pal(fmt: Format) -> Case:
@@ -171,8 +193,9 @@ def float_to_pal(fmt: Format) -> Case:
     bias = np.clip(bias, -512, 511)
     exponent = np.clip(127 + octave + bias // 8, 0, 255)
     bits = exponent << 23 | mantissa | rng.integers(0, 2, len(bias)) << 31
-    special = np.array([0, 1, 0x7F800000, 0x7F800001, 0x7FC00000, 0x007FFFFF, 0x00800000,
-                        0x7F7FFFFF])
+    special = np.array(
+        [0, 1, 0x7F800000, 0x7F800001, 0x7FC00000, 0x007FFFFF, 0x00800000, 0x7F7FFFFF]
+    )
     special = np.concatenate([special, special | 1 << 31])
     random = 900_000 if fmt.n == 16 else 100_000
     bits = np.concatenate([bits, special, rng.integers(0, 1 << 32, random)]).astype(np.uint32)
@@ -186,8 +209,11 @@ def bfloat16_to_pal(fmt: Format) -> Case:
     bits, eighth = every(np.arange(1 << 16), np.arange(8))
     bias = eighth + 8 * np.random.default_rng(23).integers(-20, 20, len(bits))
     values = (bits << 16).astype(np.uint32).view(np.float32)
-    return (FloatToPal(fmt, "bfloat16", fmt.n // 4 - 1), {"i": bits, "bias": bias},
-            {"o": model.from_float(values, bias, fmt)})
+    return (
+        FloatToPal(fmt, "bfloat16", fmt.n // 4 - 1),
+        {"i": bits, "bias": bias},
+        {"o": model.from_float(values, bias, fmt)},
+    )
 
 
 def pal_to_float(fmt: Format, kind: str = "float32") -> Case:
@@ -218,8 +244,11 @@ def pal_to_int(fmt: Format) -> Case:
 
 def unblock(fmt: Format) -> Case:
     codes, beta = every(codes_of(fmt), np.arange(-128, 128))
-    return (Unblock(fmt, fmt.n % 4 // 2), {"i": codes, "beta": beta},
-            {"o": model.unblock(codes, beta, fmt)})
+    return (
+        Unblock(fmt, fmt.n % 4 // 2),
+        {"i": codes, "beta": beta},
+        {"o": model.unblock(codes, beta, fmt)},
+    )
 
 
 def random_biases(rng: np.random.Generator, shape: Any) -> np.ndarray:
@@ -229,8 +258,9 @@ def random_biases(rng: np.random.Generator, shape: Any) -> np.ndarray:
     return np.where(rng.random(shape) < 0.02, rng.integers(1, 128, shape), beta)
 
 
-def block_dot(fmt: Format, blocks: int = 2000, lanes: int = 0
-              ) -> tuple[Any, dict, dict, np.ndarray]:
+def block_dot(
+    fmt: Format, blocks: int = 2000, lanes: int = 0
+) -> tuple[Any, dict, dict, np.ndarray]:
     """Dot products one to many blocks long, ``lanes`` products a cycle; and where results come.
 
     Without ``lanes`` it is a whole block a cycle.
@@ -246,14 +276,24 @@ def block_dot(fmt: Format, blocks: int = 2000, lanes: int = 0
     starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
     result = np.add.reduceat(term, starts)
     any_nan = np.logical_or.reduceat(nan & ~zero, starts)
-    index = np.cumsum(last) - last   # hands a result to the cycle of its last block
+    index = np.cumsum(last) - last  # hands a result to the cycle of its last block
     slices = fmt.block // lanes
     ends = np.arange(blocks * slices) % slices == slices - 1
     last, index, *beta = (np.repeat(of_block, slices) for of_block in (last, index, *beta))
-    return DotUnit(fmt, params, lanes), {
-        "a": join(a.reshape(-1, lanes), fmt.n), "b": join(b.reshape(-1, lanes), fmt.n),
-        "beta_a": beta[0], "beta_b": beta[1], "mac": np.ones(len(ends)), "block_last": ends,
-        "last": last}, {"result": result[index], "nan": any_nan[index]}, last & ends
+    return (
+        DotUnit(fmt, params, lanes),
+        {
+            "a": join(a.reshape(-1, lanes), fmt.n),
+            "b": join(b.reshape(-1, lanes), fmt.n),
+            "beta_a": beta[0],
+            "beta_b": beta[1],
+            "mac": np.ones(len(ends)),
+            "block_last": ends,
+            "last": last,
+        },
+        {"result": result[index], "nan": any_nan[index]},
+        last & ends,
+    )
 
 
 def sliced_dot(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
@@ -264,13 +304,25 @@ def sliced_dot(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
 def accumulator_encoder(fmt: Format) -> Case:
     rng, params = np.random.default_rng(9), DOT_PARAMS[fmt.name]
     powers = np.array([s * ((1 << i) + d) for i in range(31) for d in (-1, 0, 1) for s in (1, -1)])
-    acc = np.concatenate([powers, rng.integers(-(1 << 31), 1 << 31, 500_000),
-                          rng.integers(-(1 << 12), 1 << 12, 50_000), [-(1 << 31)]])
-    offset = np.where(rng.random(len(acc)) < 0.7, rng.integers(-130, 130, len(acc)),
-                      rng.integers(-512, 512, len(acc)))
+    acc = np.concatenate(
+        [
+            powers,
+            rng.integers(-(1 << 31), 1 << 31, 500_000),
+            rng.integers(-(1 << 12), 1 << 12, 50_000),
+            [-(1 << 31)],
+        ]
+    )
+    offset = np.where(
+        rng.random(len(acc)) < 0.7,
+        rng.integers(-130, 130, len(acc)),
+        rng.integers(-512, 512, len(acc)),
+    )
     nan = rng.random(len(acc)) < 0.01
-    return AccumulatorEncoder(params), {"i": acc, "nan": nan, "offset": offset}, {
-        "o": model.encode_accumulator(acc, nan, offset, params)}
+    return (
+        AccumulatorEncoder(params),
+        {"i": acc, "nan": nan, "offset": offset},
+        {"o": model.encode_accumulator(acc, nan, offset, params)},
+    )
 
 
 def accumulator(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
@@ -292,21 +344,37 @@ def accumulator(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
         if emit[i]:
             so_far, so_far_nan = np.zeros(lanes, np.int64), np.zeros(lanes, bool)
     want = model.encode_linear(total, total_nan, offset[:, None])
-    return Accumulator16(lanes), {
-        "a": join(a, 16), "accumulate": accumulate, "lane_sum": lane_sum, "emit": emit,
-        "offset": offset}, {"o": join(want, 16)}, emit | lane_sum
+    return (
+        Accumulator16(lanes),
+        {
+            "a": join(a, 16),
+            "accumulate": accumulate,
+            "lane_sum": lane_sum,
+            "emit": emit,
+            "offset": offset,
+        },
+        {"o": join(want, 16)},
+        emit | lane_sum,
+    )
 
 
 def widener(fmt: Format) -> Case:
     codes, select = every(np.arange(256), np.arange(len(SMALL)))
-    want = [np.where(select == i, model.widen(codes & (1 << f.n) - 1, f, PAL8U if f.profile == "U"
-                                              else PAL8T), 0) for i, f in enumerate(SMALL)]
+    want = [
+        np.where(
+            select == i,
+            model.widen(codes & (1 << f.n) - 1, f, PAL8U if f.profile == "U" else PAL8T),
+            0,
+        )
+        for i, f in enumerate(SMALL)
+    ]
     uniform = np.isin(select, [i for i, f in enumerate(SMALL) if f.profile == "U"])
     return Widener(SMALL), {"i": codes, "select": select}, {"o": sum(want), "uniform": uniform}
 
 
-def reblock(formats: tuple[Format, ...], select: int, push_lanes: int, slice_lanes: int
-            ) -> tuple[Any, dict, dict, np.ndarray]:
+def reblock(
+    formats: tuple[Format, ...], select: int, push_lanes: int, slice_lanes: int
+) -> tuple[Any, dict, dict, np.ndarray]:
     """Blocks pushed back to back while the block before is popped; and where words come."""
     rng, blocks, fmt = np.random.default_rng(11), 600, formats[select]
     unit = ReblockUnit(formats, push_lanes, slice_lanes)
@@ -334,20 +402,33 @@ def reblock(formats: tuple[Format, ...], select: int, push_lanes: int, slice_lan
             pop[cycle] = True
             want_codes[cycle], want_bias[cycle] = join(words[n, i][None], pitch)[0], beta[n]
     lanes = np.zeros((cycles, push_lanes), np.int64)
-    lanes[:blocks * pushes] = values.reshape(-1, push_lanes)
-    return unit, {
-        "push": push, "values": join(lanes, 16), "pop": pop, "select": np.full(cycles, select)}, {
-        "codes": want_codes, "bias": want_bias, "valid": pop}, pop
+    lanes[: blocks * pushes] = values.reshape(-1, push_lanes)
+    return (
+        unit,
+        {"push": push, "values": join(lanes, 16), "pop": pop, "select": np.full(cycles, select)},
+        {"codes": want_codes, "bias": want_bias, "valid": pop},
+        pop,
+    )
 
 
 #: Makers of cases, with the formats that each unit takes.
 CASES: dict[Callable[[Format], Case], tuple[Format, ...]] = {
-    multiplier: (*SMALL, PAL16), divider: (*SMALL, PAL16), saturating_divider: SMALL,
-    square_root: (*SMALL, PAL16), reciprocal_square_root: (*SMALL, PAL16),
-    comparator: (*SMALL, PAL16), adder: (*SMALL, PAL16), fused_multiply_add: (*SMALL, PAL16),
-    exponential: (*SMALL, PAL16), logarithm: (*SMALL, PAL16),
-    float_to_pal: (*SMALL, PAL16), bfloat16_to_pal: (*SMALL, PAL16),
-    pal_to_float: (*SMALL, PAL16), pal_to_bfloat16: (*SMALL, PAL16),
-    int_to_pal: (*SMALL, PAL16), pal_to_int: (*SMALL, PAL16), unblock: SMALL,
+    multiplier: (*SMALL, PAL16),
+    divider: (*SMALL, PAL16),
+    saturating_divider: SMALL,
+    square_root: (*SMALL, PAL16),
+    reciprocal_square_root: (*SMALL, PAL16),
+    comparator: (*SMALL, PAL16),
+    adder: (*SMALL, PAL16),
+    fused_multiply_add: (*SMALL, PAL16),
+    exponential: (*SMALL, PAL16),
+    logarithm: (*SMALL, PAL16),
+    float_to_pal: (*SMALL, PAL16),
+    bfloat16_to_pal: (*SMALL, PAL16),
+    pal_to_float: (*SMALL, PAL16),
+    pal_to_bfloat16: (*SMALL, PAL16),
+    int_to_pal: (*SMALL, PAL16),
+    pal_to_int: (*SMALL, PAL16),
+    unblock: SMALL,
     widener: (PAL8T,),
 }

@@ -48,6 +48,7 @@ def shared(tmp_path_factory):
 @pytest.fixture(scope="session")
 def compiled(shared):
     """``compiled(arch_name)``: the digits model compiled with the default seed."""
+
     def made(name: str) -> Compiled:
         return shared(f"digits-{name}", lambda: pipeline(MODEL, CONFIGS[name]))
 
@@ -65,8 +66,9 @@ def mapped(tmp_path):
     """Directory of a mapped filter."""
     path = tmp_path / "fir.json"
     path.write_text(json.dumps(dataflows.fir(4)))
-    result = CliRunner().invoke(app, ["map", str(path), "--unit-latency", "-o",
-                                      str(tmp_path / "out")])
+    result = CliRunner().invoke(
+        app, ["map", str(path), "--unit-latency", "-o", str(tmp_path / "out")]
+    )
     assert result.exit_code == 0, result.output
     return tmp_path / "out"
 

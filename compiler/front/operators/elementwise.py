@@ -14,9 +14,17 @@ from spu.arch.package.expression import Expression, apply, tree, variable
 MOST = float(np.finfo(np.float32).max)
 X, Y = variable(0), variable(1)
 UNARY: dict[str, Expression] = {
-    "Relu": apply("relu", X), "Sigmoid": ex.sigmoid(X), "Tanh": ex.tanh(X), "Erf": ex.erf(X),
-    "Exp": ex.exp(X), "Log": ex.log(X), "Sqrt": apply("sqrt", X), "Abs": apply("abs", X),
-    "Neg": apply("neg", X), "Reciprocal": 1.0 / X}
+    "Relu": apply("relu", X),
+    "Sigmoid": ex.sigmoid(X),
+    "Tanh": ex.tanh(X),
+    "Erf": ex.erf(X),
+    "Exp": ex.exp(X),
+    "Log": ex.log(X),
+    "Sqrt": apply("sqrt", X),
+    "Abs": apply("abs", X),
+    "Neg": apply("neg", X),
+    "Reciprocal": 1.0 / X,
+}
 BINARY = {"Add": X + Y, "Sub": X - Y, "Mul": X * Y, "Div": X / Y}
 CHOICES = {"Max": "max", "Min": "min", "Sum": "add"}
 
@@ -50,16 +58,20 @@ def operands(low: Lowering, node: Operator) -> tuple[int, int]:
         return a, b
     if not node.attributes["broadcast"]:
         if left != right:
-            raise CompileError(f"operands of shapes {left} and {right}: version {node.version} "
-                               "broadcasts with attribute broadcast=1 only")
+            raise CompileError(
+                f"operands of shapes {left} and {right}: version {node.version} "
+                "broadcasts with attribute broadcast=1 only"
+            )
         return a, b
     if low.program.tensors[b].size == 1 and len(right) <= len(left):
         return a, low.program.layout([b], lambda i: i.reshape(()))
     first = int(node.attributes.get("axis", len(left) - len(right)))
     after = len(left) - first - len(right)
-    if first < 0 or after < 0 or left[first:first + len(right)] != right:
-        raise CompileError(f"the second operand, of shape {right}, does not fit {left} from axis "
-                           f"{first} on (attributes broadcast, axis)")
+    if first < 0 or after < 0 or left[first : first + len(right)] != right:
+        raise CompileError(
+            f"the second operand, of shape {right}, does not fit {left} from axis "
+            f"{first} on (attributes broadcast, axis)"
+        )
     return a, low.program.layout([b], lambda i: i.reshape(*right, *[1] * after))
 
 
@@ -72,8 +84,10 @@ def choose(low: Lowering, node: Operator) -> int:
     tensors = low.inputs(node)
     shapes = [low.program.shape(t) for t in tensors]
     if node.version < 8 and len(set(shapes)) > 1:
-        raise CompileError(f"operands of shapes {', '.join(map(str, shapes))}: version "
-                           f"{node.version} does not broadcast")
+        raise CompileError(
+            f"operands of shapes {', '.join(map(str, shapes))}: version "
+            f"{node.version} does not broadcast"
+        )
     terms = [variable(k) for k in range(len(tensors))]
     return low.program.map(tree(CHOICES[node.op], terms), *tensors)
 
@@ -121,27 +135,32 @@ def power(low: Lowering, node: Operator) -> int:
             return program.map(ex.power(X, float(exponents.flat[0])), program.broadcast(x, shape))
         return _powers(low, x, exponents)
     if base is None:
-        program.nonnegative[x] = f"the base of Pow, {node.inputs[0]!r}, where the exponent is " \
-                                 "not constant"
+        program.nonnegative[x] = (
+            f"the base of Pow, {node.inputs[0]!r}, where the exponent is not constant"
+        )
     elif (base <= 0).any():
         raise CompileError(f"a base of {base.min():g} takes a constant exponent")
-    beyond = apply("select", 0.0, apply("select", 1.0 / X, 1.0, apply("lt", Y, 0.0)),
-                      apply("lt", 0.0, Y))
+    beyond = apply(
+        "select", 0.0, apply("select", 1.0 / X, 1.0, apply("lt", Y, 0.0)), apply("lt", 0.0, Y)
+    )
     whole = apply("exp2", apply("log2", X) * Y)
-    return program.map(whole if base is not None else apply(
-        "select", whole, beyond, apply("lt", 0.0, X)), x, y)
+    return program.map(
+        whole if base is not None else apply("select", whole, beyond, apply("lt", 0.0, X)), x, y
+    )
 
 
 def _powers(low: Lowering, x: int, exponents: NDArray[np.float64]) -> int:
     """Powers by exponents that differ: of the magnitude, the sign put back where they are odd."""
     sources = [x, low.program.constant(np.abs(exponents))]
 
-    def where(mask: NDArray[np.bool_], yes: Expression | float, no: Expression | float
-              ) -> Expression | float:
+    def where(
+        mask: NDArray[np.bool_], yes: Expression | float, no: Expression | float
+    ) -> Expression | float:
         if mask.all() or not mask.any():
             return yes if mask.all() else no
         sources.append(low.program.constant(mask))
         return apply("select", yes, no, variable(len(sources) - 1))
+
     whole = exponents == np.rint(exponents)
     odd = whole & (exponents % 2 == 1)
     size = apply("abs", X)
@@ -167,8 +186,11 @@ def clip(low: Lowering, node: Operator) -> int:
     sources, out = [low.tensor(node.inputs[0])], X
     for op, place in (("max", 1), ("min", 2)):
         name = node.inputs[place] if place < len(node.inputs) else ""
-        if name and name not in low.constants \
-                and low.program.tensors[bounds := low.tensor(name)].constant is None:
+        if (
+            name
+            and name not in low.constants
+            and low.program.tensors[bounds := low.tensor(name)].constant is None
+        ):
             out = apply(op, out, variable(len(sources)))
             sources.append(bounds)
             continue
@@ -210,6 +232,8 @@ def cast(low: Lowering, node: Operator) -> int:
     to = node.attributes["to"]
     number = TensorProto.DataType.Value(to) if isinstance(to, str) else to
     if number not in FLOATS:
-        raise CompileError(f"casts to {TensorProto.DataType.Name(number)}; only floating-point "
-                           "types of 16 bits and more are supported")
+        raise CompileError(
+            f"casts to {TensorProto.DataType.Name(number)}; only floating-point "
+            "types of 16 bits and more are supported"
+        )
     return low.tensor(node.inputs[0])

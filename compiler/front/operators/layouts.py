@@ -38,8 +38,9 @@ def reshape(low: Lowering, node: Operator) -> int:
 @operator("Transpose")
 def transpose(low: Lowering, node: Operator) -> int:
     """Transpose: axes in the order of ``perm``, by default backwards."""
-    return low.program.layout([low.tensor(node.inputs[0])],
-                               lambda i: i.transpose(node.attributes.get("perm")))
+    return low.program.layout(
+        [low.tensor(node.inputs[0])], lambda i: i.transpose(node.attributes.get("perm"))
+    )
 
 
 @operator("Expand")
@@ -77,8 +78,10 @@ def split(low: Lowering, node: Operator) -> list[int]:
     if sizes.sum() != shape[axis] or (sizes < 0).any():
         raise CompileError(f"parts of {sizes.tolist()} do not make up {shape[axis]}")
     ends = np.cumsum(sizes).tolist()
-    return [low.program.layout([x], lambda i, a=end - int(n), b=end: np.take(
-        i, range(a, b), axis)) for n, end in zip(sizes, ends, strict=True)]
+    return [
+        low.program.layout([x], lambda i, a=end - int(n), b=end: np.take(i, range(a, b), axis))
+        for n, end in zip(sizes, ends, strict=True)
+    ]
 
 
 @operator("Slice")
@@ -101,8 +104,9 @@ def slice_of(low: Lowering, node: Operator) -> int:
     if len({len(starts), len(ends), len(axes), len(steps)}) > 1:
         raise CompileError("starts, ends, axes and steps differ in length")
     chosen = [range(n) for n in shape]
-    for axis, start, end, step in zip(axes, map(int, starts), map(int, ends), map(int, steps),
-                                      strict=True):
+    for axis, start, end, step in zip(
+        axes, map(int, starts), map(int, ends), map(int, steps), strict=True
+    ):
         size = shape[axis]
         # Positions beyond an end are taken for it: of the elements if steps go back.
         low_end, high_end = (0, size) if step > 0 else (-1, size - 1)
@@ -142,5 +146,4 @@ def unsqueeze(low: Lowering, node: Operator) -> int:
     x, axes = low.tensor(node.inputs[0]), low.known(node, 1, "axes")
     if axes is None:
         raise CompileError("has no axes")
-    return low.program.layout([x], lambda i: np.expand_dims(
-        i, tuple(int(a) for a in axes.ravel())))
+    return low.program.layout([x], lambda i: np.expand_dims(i, tuple(int(a) for a in axes.ravel())))

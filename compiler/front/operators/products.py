@@ -48,8 +48,10 @@ def gemm(low: Lowering, node: Operator) -> int:
     if not beta:
         return program.map(scaled, out)
     if not attributes.get("broadcast", 1) and program.shape(c[0]) != program.shape(out):
-        raise CompileError(f"C of shape {program.shape(c[0])} must have that of the product, "
-                           f"{program.shape(out)}: attribute broadcast is 0")
+        raise CompileError(
+            f"C of shape {program.shape(c[0])} must have that of the product, "
+            f"{program.shape(out)}: attribute broadcast is 0"
+        )
     return program.map(scaled + (Y * beta if beta != 1 else Y), out, c[0])
 
 
@@ -67,22 +69,31 @@ def conv(low: Lowering, node: Operator) -> int:
     n, channels, *size = program.shape(x)
     filters, depth, *kernel = program.shape(weight)
     if groups < 1 or depth * groups != channels or filters % groups:
-        raise CompileError(f"weights of shape {program.shape(weight)} do not fit "
-                           f"{channels} channels in {groups} groups")
+        raise CompileError(
+            f"weights of shape {program.shape(weight)} do not fit "
+            f"{channels} channels in {groups} groups"
+        )
     windows = Windows.of(node.attributes, size, kernel)
     positions, elements = prod(windows.out), prod(kernel)
 
     def rows(i: NDArray) -> NDArray:
         """Groups, rows of windows of all images, elements of a window."""
         taken = windows.taken(i).reshape(n, groups, depth, positions, elements)
-        return taken.transpose(1, 0, 3, 2, 4).reshape(
-            groups, n * positions, depth * elements)
-    columns = program.layout([weight], lambda i: i.reshape(
-        groups, filters // groups, depth * elements).transpose(0, 2, 1))
+        return taken.transpose(1, 0, 3, 2, 4).reshape(groups, n * positions, depth * elements)
+
+    columns = program.layout(
+        [weight],
+        lambda i: i.reshape(groups, filters // groups, depth * elements).transpose(0, 2, 1),
+    )
     out = program.product(program.layout([x], rows), columns)
-    out = program.layout([out], lambda i: i.reshape(
-        groups, n, positions, filters // groups).transpose(1, 0, 3, 2).reshape(
-            n, filters, *windows.out))
+    out = program.layout(
+        [out],
+        lambda i: (
+            i.reshape(groups, n, positions, filters // groups)
+            .transpose(1, 0, 3, 2)
+            .reshape(n, filters, *windows.out)
+        ),
+    )
     if not bias:
         return out
     wide = program.layout([bias[0]], lambda i: i.reshape(-1, *[1] * len(size)))

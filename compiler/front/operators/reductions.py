@@ -105,8 +105,9 @@ def batch_norm(low: Lowering, node: Operator) -> int:
     """
     x, *parameters = low.inputs(node)
     shape = (-1, *[1] * (len(low.program.shape(x)) - 2))
-    scale, bias, mean, variance = (low.program.layout([p], lambda i: i.reshape(shape))
-                                   for p in parameters)
+    scale, bias, mean, variance = (
+        low.program.layout([p], lambda i: i.reshape(shape)) for p in parameters
+    )
     epsilon = float(node.attributes.get("epsilon", 1e-5))
     factor = low.program.map(X * apply("rsqrt", Y + epsilon), scale, variance)
     offset = low.program.map(X - Y * variable(2), bias, mean, factor)
@@ -137,6 +138,7 @@ def pool(low: Lowering, node: Operator) -> int:
         if (out.max(axis=-1, initial=-1) < 0).any() and not counted:
             raise CompileError("a window lies wholly in the padding: nothing is its result")
         return out
+
     values = program.layout([x], taken)
     if node.op == "MaxPool":
         out = program.reduce("max", values, (-1,))

@@ -28,8 +28,9 @@ class Windows:
     out: tuple[int, ...]
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any], size: Sequence[int], kernel: Sequence[int]
-           ) -> "Windows":
+    def of(
+        cls, attributes: Mapping[str, Any], size: Sequence[int], kernel: Sequence[int]
+    ) -> "Windows":
         """From attributes of ONNX: strides, dilations, pads or auto_pad, ceil_mode.
 
         ``size`` and ``kernel`` are lengths along the spatial axes.
@@ -62,21 +63,34 @@ class Windows:
         out = []
         for a in range(rank):
             room = size[a] + begin[a] + end[a] - reach[a]
-            count = (-(-room // stride[a]) if attributes.get("ceil_mode", 0)
-                     else room // stride[a]) + 1
+            count = (
+                -(-room // stride[a]) if attributes.get("ceil_mode", 0) else room // stride[a]
+            ) + 1
             if attributes.get("ceil_mode", 0) and (count - 1) * stride[a] >= size[a] + begin[a]:
                 count -= 1  # a window must not begin in the padding behind
             if count < 1:
-                raise CompileError(f"a kernel that reaches over {reach[a]} elements does not fit "
-                                   f"{size[a]} with padding {begin[a]} and {end[a]}")
+                raise CompileError(
+                    f"a kernel that reaches over {reach[a]} elements does not fit "
+                    f"{size[a]} with padding {begin[a]} and {end[a]}"
+                )
             out.append(count)
-        return cls(tuple(size), tuple(kernel), tuple(stride), tuple(dilation), tuple(begin),
-                   tuple(end), tuple(out))
+        return cls(
+            tuple(size),
+            tuple(kernel),
+            tuple(stride),
+            tuple(dilation),
+            tuple(begin),
+            tuple(end),
+            tuple(out),
+        )
 
     def _positions(self, axis: int) -> NDArray[np.int64]:
         """Element of every window and place in it along an axis, -1 in the padding or beyond."""
-        at = np.arange(self.out[axis])[:, None] * self.stride[axis] - self.begin[axis] \
+        at = (
+            np.arange(self.out[axis])[:, None] * self.stride[axis]
+            - self.begin[axis]
             + np.arange(self.kernel[axis]) * self.dilation[axis]
+        )
         return np.where((at >= 0) & (at < self.size[axis]), at, -1)
 
     def taken(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -96,10 +110,15 @@ class Windows:
         """Elements of each window (*out), with padding or without; never what lies beyond it."""
         total = np.ones((1,) * len(self.size))
         for axis in range(len(self.size)):
-            at = np.arange(self.out[axis])[:, None] * self.stride[axis] \
+            at = (
+                np.arange(self.out[axis])[:, None] * self.stride[axis]
                 + np.arange(self.kernel[axis]) * self.dilation[axis]
-            low, high = (0, self.size[axis] + self.begin[axis] + self.end[axis]) if padding else \
-                (self.begin[axis], self.begin[axis] + self.size[axis])
+            )
+            low, high = (
+                (0, self.size[axis] + self.begin[axis] + self.end[axis])
+                if padding
+                else (self.begin[axis], self.begin[axis] + self.size[axis])
+            )
             inside = ((at >= low) & (at < high)).sum(axis=1)
             shape = [1] * len(self.size)
             shape[axis] = -1

@@ -42,9 +42,12 @@ class Change:
 
 def changes(rows: int, cols: int, memory: str) -> Iterator[Change]:
     """Larger arrays, those with the fewest more tiles first; more memory before more tiles."""
-    columns = MEMORY_COLUMNS[MEMORY_COLUMNS.index(memory):]
-    grids = sorted((r * c, abs(r - c), r, c) for r in range(rows, LARGEST + 1)
-                    for c in range(cols, LARGEST + 1))
+    columns = MEMORY_COLUMNS[MEMORY_COLUMNS.index(memory) :]
+    grids = sorted(
+        (r * c, abs(r - c), r, c)
+        for r in range(rows, LARGEST + 1)
+        for c in range(cols, LARGEST + 1)
+    )
     seen = {Change(rows, cols, memory).arch.pattern}
     for _, _, r, c in grids:
         for wider in columns:
@@ -54,9 +57,16 @@ def changes(rows: int, cols: int, memory: str) -> Iterator[Change]:
                 yield change
 
 
-def smallest_change(graph: Dataflow, rows: int, cols: int, memory: str, unit_latency: bool,
-                    seed: int = 0, progress: Callable[[str], None] = lambda _: None,
-                    seconds: float = SECONDS) -> str:
+def smallest_change(
+    graph: Dataflow,
+    rows: int,
+    cols: int,
+    memory: str,
+    unit_latency: bool,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+    seconds: float = SECONDS,
+) -> str:
     """The smallest larger array that maps a graph, found by mapping it, or that there is none.
 
     Of graphs of many operations, or when no seconds are left, the smallest that its bounds allow.
@@ -65,15 +75,18 @@ def smallest_change(graph: Dataflow, rows: int, cols: int, memory: str, unit_lat
     for change in changes(rows, cols, memory):
         left = start + seconds - clock.monotonic()
         try:
-            least = minimum_ii(graph, change.arch, unit_latency=unit_latency,
-                               seconds=max(left, GLANCE))
+            least = minimum_ii(
+                graph, change.arch, unit_latency=unit_latency, seconds=max(left, GLANCE)
+            )
             if least.stopped or least.ii > change.arch.contexts:
                 if least.stopped or left <= 0:
                     return "there was no time to look for an array that is enough"
                 continue
             if not few or left <= 0:
-                return (f"the smallest array whose contexts are enough: {change}, II at least "
-                        f"{least.ii}")
+                return (
+                    f"the smallest array whose contexts are enough: {change}, II at least "
+                    f"{least.ii}"
+                )
             tried += 1
             progress(f"trying {change}")
             mapped = map_dataflow(graph, change.arch, unit_latency, seed, seconds=left)

@@ -42,8 +42,9 @@ PIECE = 400_000
 SECONDS_PER_MOVE = 5e-7
 
 
-def anneal(request: Request, ii: int, effort: float = 1.0, reheats: int = REHEATS
-           ) -> Placed | Failure:
+def anneal(
+    request: Request, ii: int, effort: float = 1.0, reheats: int = REHEATS
+) -> Placed | Failure:
     """A modulo schedule with placement at an II, by the constraints of ``schedule``.
 
     ``effort``: share of ``MOVES``; ``reheats``: times that it is reheated at most.  The same
@@ -83,8 +84,10 @@ def _initial(constraints, placement, seed):
             for t in range(low, low + constraints.ii):
                 for k in range(tiles):
                     p = (start + k) % tiles
-                    if placement.reservation[p, t % constraints.ii] == NOBODY \
-                            and constraints.allowed[wanted, p]:
+                    if (
+                        placement.reservation[p, t % constraints.ii] == NOBODY
+                        and constraints.allowed[wanted, p]
+                    ):
                         tile = p
                         break
                 if tile >= 0:

@@ -37,8 +37,12 @@ class Bounds:
         return self.resource
 
 
-def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int],
-           check: Callable[[], None] = lambda: None) -> Bounds:
+def bounds(
+    graph: Dataflow,
+    grid: Grid,
+    latency: Mapping[int, int],
+    check: Callable[[], None] = lambda: None,
+) -> Bounds:
     """Resource and recurrence bound (B. R. Rau, "Iterative modulo scheduling", MICRO 27, 1994).
 
     ``latency``: cycles of each operation.  ``check``: see ``critical_cycle``; a bound holds, if not
@@ -56,10 +60,13 @@ def bounds(graph: Dataflow, grid: Grid, latency: Mapping[int, int],
         ops = [op for part, inside in groups.items() if part <= places for op in inside]
         if -(-len(ops) // len(places)) > res:
             res = -(-len(ops) // len(places))
-            resource = f"{len(ops)} operations ({', '.join(sorted(set(ops)))}) on the " \
-                       f"{len(places)} tiles that take them"
-    critical = critical_cycle([(e.src, e.dst, latency[e.src], e.distance)
-                               for e in graph.dependences], check)
+            resource = (
+                f"{len(ops)} operations ({', '.join(sorted(set(ops)))}) on the "
+                f"{len(places)} tiles that take them"
+            )
+    critical = critical_cycle(
+        [(e.src, e.dst, latency[e.src], e.distance) for e in graph.dependences], check
+    )
     if critical is None:
         return Bounds(res, 1, resource, ())
     return Bounds(res, math.ceil(critical.ratio), resource, critical.nodes)

@@ -32,8 +32,9 @@ class Assembled:
     span: int = 0
 
 
-def assemble(request: Request, placed: Placed, routes: Routes, arch: Architecture, kernel: bool
-             ) -> Assembled:
+def assemble(
+    request: Request, placed: Placed, routes: Routes, arch: Architecture, kernel: bool
+) -> Assembled:
     """The image of a mapping.
 
     ``kernel``: operations are those of the array (``OPERATIONS``), else codes are numbered.
@@ -42,8 +43,9 @@ def assemble(request: Request, placed: Placed, routes: Routes, arch: Architectur
 
 
 class _Assembler:
-    def __init__(self, request: Request, placed: Placed, routes: Routes, arch: Architecture,
-                 kernel: bool) -> None:
+    def __init__(
+        self, request: Request, placed: Placed, routes: Routes, arch: Architecture, kernel: bool
+    ) -> None:
         self.request, self.placed, self.routes, self.arch = request, placed, routes, arch
         self.kernel = kernel
         self.graph, self.ii = request.graph, placed.ii
@@ -111,8 +113,9 @@ class _Assembler:
                 fields[port] = int(Source.CONSTANT.value)
             elif port != "c":
                 net = self.nets[edge.src]
-                fields[port] = self.crossbars.source(net, (tile, time + self.ii * edge.distance),
-                                                     self._own(net))
+                fields[port] = self.crossbars.source(
+                    net, (tile, time + self.ii * edge.distance), self._own(net)
+                )
 
     def _array_op(self, n: int) -> int:
         """An operation of the array; words come in from the north, and go out to the south."""
@@ -132,8 +135,11 @@ class _Assembler:
 
     def _code(self, n: int, ports: Mapping[Edge, str]) -> int:
         """The number of an uninterpreted operation among those of its tile."""
-        needs = tuple(port for edge, port in ports.items()
-                      if not edge.distance and self.graph.nodes[edge.src].op != CONSTANT)
+        needs = tuple(
+            port
+            for edge, port in ports.items()
+            if not edge.distance and self.graph.nodes[edge.src].op != CONSTANT
+        )
         function = Function(self.graph.nodes[n].op, tuple(ports.values()), needs)
         codes = self.codes.setdefault(self.placed.tile[n], {})
         code = codes.setdefault(function, len(codes) + 1)
@@ -146,21 +152,34 @@ class _Assembler:
             image.write(Space.CONTEXT, tile, slot, fields)
         for tile, nodes in sorted(self.constants.items()):
             for i, node in enumerate(nodes):
-                data = constant_data(self.graph.nodes[node], self.arch,
-                                     self.graph.bias_of(node)) \
-                    if self.kernel else node
+                data = (
+                    constant_data(self.graph.nodes[node], self.arch, self.graph.bias_of(node))
+                    if self.kernel
+                    else node
+                )
                 image.write(Space.CONSTANT, tile, i, {"data": data})
         for n in self.graph.sources:
             tile, time = self._place(n)
-            image.write(Space.REGISTER, tile, TileRegister.GUARD + Guard.OP.value,
-                        {"stage": time // self.ii, "predicate": EXISTS})
+            image.write(
+                Space.REGISTER,
+                tile,
+                TileRegister.GUARD + Guard.OP.value,
+                {"stage": time // self.ii, "predicate": EXISTS},
+            )
         for tile, modes in sorted(self.modes.items()):
             for i, mode in enumerate(modes):
                 image.write(Space.REGISTER, tile, TileRegister.VECTOR_MODE + i, mode)
         reads, emits = self._streams() if self.kernel else ({}, {})
         write_region(image, Timing(self.ii, self.span), reads, emits)
-        return Assembled(image, {(tile, code): function for tile, codes in self.codes.items()
-                                 for function, code in codes.items()}, self.span)
+        return Assembled(
+            image,
+            {
+                (tile, code): function
+                for tile, codes in self.codes.items()
+                for function, code in codes.items()
+            },
+            self.span,
+        )
 
     def _streams(self) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
         """Cycles in which each column takes words in, and gives words out.

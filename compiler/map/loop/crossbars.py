@@ -18,15 +18,17 @@ class Crossbars:
     reads.  Adds ``register_a`` and ``index`` to ``fields``, whose constants are there already.
     """
 
-    def __init__(self, routes: Routes, ii: int, fields: Fields,
-                 second: Mapping[tuple[Tile, int], int] = {}) -> None:
+    def __init__(
+        self, routes: Routes, ii: int, fields: Fields, second: Mapping[tuple[Tile, int], int] = {}
+    ) -> None:
         self.routes, self.ii, self.fields = routes, ii, fields
         reads: dict[tuple[Tile, int], set[int]] = {}
         for tree in routes.trees:
             for place, step in tree.into.items():
                 if isinstance(step, Wait):
                     reads.setdefault((place[0], place[1] % ii), set()).add(
-                        routes.register[step.start])
+                        routes.register[step.start]
+                    )
         self.port: dict[tuple[Tile, int], dict[int, Source]] = {}
         for key, numbers in reads.items():
             last = second.get(key)
@@ -59,5 +61,7 @@ class Crossbars:
             if isinstance(step, Hop):
                 here[step.link] = self.source(tree, step.start, own)
             else:
-                here.update(register=self.source(tree, step.start, own),
-                            register_write=self.routes.register[step.start])
+                here.update(
+                    register=self.source(tree, step.start, own),
+                    register_write=self.routes.register[step.start],
+                )

@@ -68,8 +68,9 @@ def _cycle(arcs: list[Arc]) -> Cycle:
     """The cycle of arcs that follow each other, from the least on."""
     least = arcs.index(min(arcs))
     arcs = arcs[least:] + arcs[:least]
-    return Cycle(tuple(arc[0] for arc in arcs), sum(arc[2] for arc in arcs),
-                 sum(arc[3] for arc in arcs))
+    return Cycle(
+        tuple(arc[0] for arc in arcs), sum(arc[2] for arc in arcs), sum(arc[3] for arc in arcs)
+    )
 
 
 def _components(arcs: Sequence[Arc]) -> list[list[Arc]]:
@@ -112,8 +113,9 @@ class Paths:
         """Where a node is in ``nodes``."""
         return int(np.searchsorted(self.nodes, node))
 
-    def relax(self, value: NDArray[np.int64], check: Callable[[], None], turn: bool = False
-             ) -> list[int]:
+    def relax(
+        self, value: NDArray[np.int64], check: Callable[[], None], turn: bool = False
+    ) -> list[int]:
         """Raise values of destinations to those of sources and weights, until nothing rises.
 
         Longest paths by R. Bellman and L. R. Ford.  Returns arcs of a cycle of positive weight,
@@ -171,8 +173,11 @@ def _relax(src, dst, weight, value, into, seen, first, rounds, turn):
     return UNSETTLED
 
 
-def longest_paths(value: MutableMapping[int, int], arcs: Sequence[tuple[int, int, int]],
-           check: Callable[[], None] = _no_clock) -> bool:
+def longest_paths(
+    value: MutableMapping[int, int],
+    arcs: Sequence[tuple[int, int, int]],
+    check: Callable[[], None] = _no_clock,
+) -> bool:
     """Raise ``value`` of destinations to that of sources and weights, until nothing rises.
 
     Nodes without a value are unreached yet.  False if a cycle of positive weight lets values rise

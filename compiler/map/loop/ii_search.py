@@ -49,8 +49,9 @@ class IISearch:
     failures: dict[int, str] = field(default_factory=dict)
     stopped: bool = False
 
-    def accept(self, request: Request, ii: int, efforts: tuple[float, ...], expansions: float
-               ) -> bool:
+    def accept(
+        self, request: Request, ii: int, efforts: tuple[float, ...], expansions: float
+    ) -> bool:
         """Whether a mapping is found at an II, which is kept."""
         found, exact, reason = map_at_ii(request, ii, efforts, expansions)
         if found is None:
@@ -76,8 +77,13 @@ def search_ii(request: Request, least: int, most: int, progress: Callable[[str],
             if not _may_improve(request):
                 break
             progress(f"II {ii}, at length")
-            efforts = LARGE_EFFORTS[:None if ii == least else 1] if large else \
-                EFFORTS if request.early else HOPPING_EFFORTS
+            efforts = (
+                LARGE_EFFORTS[: None if ii == least else 1]
+                if large
+                else EFFORTS
+                if request.early
+                else HOPPING_EFFORTS
+            )
             if found.accept(request, ii, efforts, EXPANSIONS):
                 break
     except OutOfTimeError:
@@ -95,8 +101,9 @@ def _rising(least: int, most: int) -> Iterator[int]:
         yield most
 
 
-def map_at_ii(request: Request, ii: int, efforts: tuple[float, ...], expansions: float = EXPANSIONS
-            ) -> tuple[Routed | None, bool, str]:
+def map_at_ii(
+    request: Request, ii: int, efforts: tuple[float, ...], expansions: float = EXPANSIONS
+) -> tuple[Routed | None, bool, str]:
     """A mapping at an II and whether it was searched exactly, or why none was found."""
     reason, few = "no schedule was found", len(request.graph.operations) <= MOST_EXACT
     tired, parts = False, _grids(request, ii)
@@ -106,8 +113,11 @@ def map_at_ii(request: Request, ii: int, efforts: tuple[float, ...], expansions:
         for grid in parts:
             # Another seed, so that what comes is really different.
             now = replace(request, grid=grid, seed=len(EFFORTS) * request.seed + number)
-            placed = schedule(now, ii) if effort == EXACT else \
-                anneal(now, ii, effort, FEW_REHEATS if few or effort == QUICK else REHEATS)
+            placed = (
+                schedule(now, ii)
+                if effort == EXACT
+                else anneal(now, ii, effort, FEW_REHEATS if few or effort == QUICK else REHEATS)
+            )
             if isinstance(placed, Placed):
                 found = negotiate(now, placed, expansions)
                 if isinstance(found, Routed):
@@ -138,14 +148,20 @@ def _grids(request: Request, ii: int) -> list[Grid]:
     for n in graph.operations:
         takes = grid.takes(graph.nodes[n].op)
         wanted[takes] = wanted.get(takes, 0) + 1
-    for area, _, rows, cols in sorted((r * c, abs(r - c), r, c) for r in range(1, grid.rows + 1)
-                                      for c in range(1, grid.cols + 1)):
+    for area, _, rows, cols in sorted(
+        (r * c, abs(r - c), r, c) for r in range(1, grid.rows + 1) for c in range(1, grid.cols + 1)
+    ):
         if 2 * area > grid.rows * grid.cols:
             break
         part = grid.part(rows, cols)
         tiles = frozenset(part.tiles)
-        if all(sum(count for other, count in wanted.items() if other <= takes)
-               <= FILLED * ii * len(takes & tiles) for takes in wanted) \
-                and len(graph.operations) <= FILLED * ii * area:
+        if (
+            all(
+                sum(count for other, count in wanted.items() if other <= takes)
+                <= FILLED * ii * len(takes & tiles)
+                for takes in wanted
+            )
+            and len(graph.operations) <= FILLED * ii * area
+        ):
             return [part, grid]
     return [grid]

@@ -16,8 +16,10 @@ Integer = int | np.integer
 _HERE = Path(__file__).parent
 #: What compiled functions are made of: themselves, and what they take in as constants, which are
 #: their own or the architecture's.
-_SOURCES = (*(path for path in sorted(_HERE.glob("*.py")) if "@kernel" in path.read_text()),
-            *sorted(Path(*spu.arch.__path__).glob("*.py")))
+_SOURCES = (
+    *(path for path in sorted(_HERE.glob("*.py")) if "@kernel" in path.read_text()),
+    *sorted(Path(*spu.arch.__path__).glob("*.py")),
+)
 _DIRECTORY = Path(code_directory(_SOURCES) or _HERE)
 
 

@@ -17,21 +17,25 @@ from spu.model.operations import apply
 from spu.model.words import Stream, Words, interleaved
 
 
-def evaluate(graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], iterations: int
-             ) -> dict[int, list[Words]]:
+def evaluate(
+    graph: Dataflow, arch: Architecture, inputs: Mapping[int, Stream], iterations: int
+) -> dict[int, list[Words]]:
     """Words of every operation, iteration by iteration, straight from the graph.
 
     ``inputs``: words of each ``in``.  Words are of shape (1, lanes + 2).
     """
     nothing = np.zeros((1, w.width(arch)), np.uint16)
     made: dict[int, list[Words]] = {n: [] for n in graph.operations}
-    constants = {n: w.from_integers([(constant_data(node, arch, graph.bias_of(n)), 0)], arch)
-                 for n, node in graph.nodes.items() if node.op == CONSTANT}
+    constants = {
+        n: w.from_integers([(constant_data(node, arch, graph.bias_of(n)), 0)], arch)
+        for n, node in graph.nodes.items()
+        if node.op == CONSTANT
+    }
     given = {n: w.from_integers(stream, arch) for n, stream in inputs.items()}
     for i in range(iterations):
         for n in graph.order:
             if graph.nodes[n].op == IN:
-                made[n].append(given[n][i:i + 1])
+                made[n].append(given[n][i : i + 1])
                 continue
             words = [nothing] * 3
             for place, e in enumerate(graph.operands[n]):
@@ -56,9 +60,14 @@ def random_inputs(mapped: Mapped, iterations: int, seed: int) -> dict[int, Strea
     """Words of any bits for every ``in``."""
     rng = np.random.default_rng(seed)
     lanes = mapped.arch.lanes16
-    return {n: [(sum(int(x) << 16 * k for k, x in enumerate(rng.integers(0, 1 << 16, lanes))), 0)
-                for _ in range(iterations)]
-            for n in mapped.graph.operations if mapped.graph.nodes[n].op == IN}
+    return {
+        n: [
+            (sum(int(x) << 16 * k for k, x in enumerate(rng.integers(0, 1 << 16, lanes))), 0)
+            for _ in range(iterations)
+        ]
+        for n in mapped.graph.operations
+        if mapped.graph.nodes[n].op == IN
+    }
 
 
 def check(mapped: Mapped, iterations: int, seed: int = 0) -> Result:
@@ -77,15 +86,20 @@ def check(mapped: Mapped, iterations: int, seed: int = 0) -> Result:
             for i, words in enumerate(made[n]):
                 if w.valid(words).all():
                     expected.setdefault(mapped.placed.tile[n][1], []).append(
-                        (mapped.placed.time[n] + i * mapped.placed.ii, w.to_integers(words)[0]))
+                        (mapped.placed.time[n] + i * mapped.placed.ii, w.to_integers(words)[0])
+                    )
     for col in range(mapped.arch.cols):
         want = [word for _, word in sorted(expected.get(col, []))]
         got = list(result.outputs[col])
         if got != want:
-            first = next((i for i, (a, b) in enumerate(zip(got, want, strict=False)) if a != b),
-                         min(len(got), len(want)))
-            raise CompileError(f"{mapped.graph.name}: word {first} of column {col} is not that of "
-                               f"the graph; {len(got)} words, expected {len(want)}")
+            first = next(
+                (i for i, (a, b) in enumerate(zip(got, want, strict=False)) if a != b),
+                min(len(got), len(want)),
+            )
+            raise CompileError(
+                f"{mapped.graph.name}: word {first} of column {col} is not that of "
+                f"the graph; {len(got)} words, expected {len(want)}"
+            )
     cycles = mapped.cycles(iterations)
     if result.cycles != cycles:
         raise CompileError(f"{mapped.graph.name}: {result.cycles} cycles, expected {cycles}")

@@ -32,17 +32,23 @@ def limits(request: Request, least: int, most: int) -> Iterator[Limit]:
     # Any of three words may be the one that waits in a register.
     request = replace(request, registered=frozenset()) if request.free_choice else request
     # Whatever has time at an II has it at larger ones.
-    stages = least + bisect_left(range(least, most + 1), True,
-                                 key=lambda ii: mobility(request, ii, None) is not None)
+    stages = least + bisect_left(
+        range(least, most + 1), True, key=lambda ii: mobility(request, ii, None) is not None
+    )
     if stages > least:
         yield Limit(stages, _late(request, stages - 1))
     held = _Held(request)
-    kept = next((ii for ii in range(stages, most + 1) if held.need(ii) <= held.capacity(ii) * ii),
-                max(stages, most + 1))
+    kept = next(
+        (ii for ii in range(stages, most + 1) if held.need(ii) <= held.capacity(ii) * ii),
+        max(stages, most + 1),
+    )
     if kept > stages:
         words = -(-held.need(kept - 1) // (kept - 1))
-        yield Limit(kept, f"words that wait: at least {words} at a time, links and "
-                          f"registers hold {held.capacity(kept - 1)}")
+        yield Limit(
+            kept,
+            f"words that wait: at least {words} at a time, links and "
+            f"registers hold {held.capacity(kept - 1)}",
+        )
 
 
 def _late(request: Request, ii: int) -> str:
@@ -51,8 +57,10 @@ def _late(request: Request, ii: int) -> str:
     if early is None:
         return "cycles of operations, with the time that third words take into a register"
     last = max(early, key=lambda n: (early[n], n))
-    return (f"{request.graph.nodes[last]} comes in cycle {early[last]} of an iteration at the "
-            f"earliest, which lasts {STAGES} intervals at most")
+    return (
+        f"{request.graph.nodes[last]} comes in cycle {early[last]} of an iteration at the "
+        f"earliest, which lasts {STAGES} intervals at most"
+    )
 
 
 class _Held:
@@ -92,8 +100,14 @@ class _Held:
         paths = Paths(constraint_arcs(self.request, ii))
         return sum(self._wait(src, edges, ii, window, paths) for src, edges in self.kept.items())
 
-    def _wait(self, src: int, edges: list[Edge], ii: int, window: Mapping[int, tuple[int, int]],
-              paths: Paths) -> int:
+    def _wait(
+        self,
+        src: int,
+        edges: list[Edge],
+        ii: int,
+        window: Mapping[int, tuple[int, int]],
+        paths: Paths,
+    ) -> int:
         """Cycles from a word being made to its being taken for the last time, at least."""
         self.request.budget.check()
         after = np.full(len(paths.nodes), UNREACHED)
@@ -101,5 +115,12 @@ class _Held:
         paths.relax(after, self.request.budget.check, turn=True)
         # No operation comes as much later than another.
         after = np.maximum(after, -STAGES * ii)
-        return max(0, *(ii * e.distance - self.request.ready(src) + max(
-            window[e.dst][0] - window[src][1], int(after[paths.place(e.dst)])) for e in edges))
+        return max(
+            0,
+            *(
+                ii * e.distance
+                - self.request.ready(src)
+                + max(window[e.dst][0] - window[src][1], int(after[paths.place(e.dst)]))
+                for e in edges
+            ),
+        )

@@ -35,8 +35,10 @@ def lower_bound(request: Request, most: int, search: bool = True) -> LowerBound:
             if limit.ii > ii:
                 ii, what = limit.ii, limit.what
         while search and ii <= most and (part := unplaceable(request, ii)):
-            what = (f"{len(part)} operations of cycles, {request.graph.nodes[part[0]]} among them, "
-                    f"have no places at an II of {ii}")
+            what = (
+                f"{len(part)} operations of cycles, {request.graph.nodes[part[0]]} among them, "
+                f"have no places at an II of {ii}"
+            )
             ii += 1
     except OutOfTimeError:
         return LowerBound(known, ii, what, stopped=True)  # what is proven so far holds

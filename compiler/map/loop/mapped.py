@@ -45,8 +45,9 @@ class Mapped:
     @property
     def added(self) -> list[str]:
         """Operations that legalisation added, by name."""
-        return [str(self.graph.nodes[n]) for n in self.graph.operations
-                if n not in self.given.nodes]
+        return [
+            str(self.graph.nodes[n]) for n in self.graph.operations if n not in self.given.nodes
+        ]
 
     def cycles(self, iterations: int) -> int:
         """Executed cycles of a run."""
@@ -62,40 +63,83 @@ class Mapped:
         operations = len(self.graph.operations)
         tiles = self.arch.rows * self.arch.cols
         return {
-            "name": self.graph.name, "operations": operations,
-            "grid": f"{self.arch.rows}x{self.arch.cols}", "unit_latency": self.unit_latency,
+            "name": self.graph.name,
+            "operations": operations,
+            "grid": f"{self.arch.rows}x{self.arch.cols}",
+            "unit_latency": self.unit_latency,
             "kernel": not self.functions,
-            "ii": self.placed.ii, "mii": self.bounds.mii,
-            "res_mii": self.bounds.res_mii, "rec_mii": self.bounds.rec_mii,
+            "ii": self.placed.ii,
+            "mii": self.bounds.mii,
+            "res_mii": self.bounds.res_mii,
+            "rec_mii": self.bounds.rec_mii,
             "latency": 1 + max(self.placed.time.values()) - min(self.placed.time.values()),
             "utilisation": operations / (tiles * self.placed.ii),
             "links": self.routes.link_slots / (4 * tiles * self.placed.ii),
-            "bound": self.least.ii, "optimal": self.placed.ii == self.least.ii,
-            "given_operations": len(self.given.operations), "added": self.added,
+            "bound": self.least.ii,
+            "optimal": self.placed.ii == self.least.ii,
+            "given_operations": len(self.given.operations),
+            "added": self.added,
             "legalised_mii": self.legalised_mii,
             "search": "exact" if self.exact else "heuristic",
-            "binding": self.least.what, "iterations": self.executed,
+            "binding": self.least.what,
+            "iterations": self.executed,
             "failures": list(self.failures),
-            "span": self.span, "bytes": len(self.content), "seconds": round(self.seconds, 3),
+            "span": self.span,
+            "bytes": len(self.content),
+            "seconds": round(self.seconds, 3),
         }
 
     def details(self) -> dict:
         """The report, but for the time that it took, the graph, and where everything is."""
         report = self.report()
         del report["seconds"]
-        nets = [(net.source, [step for step in net.into.values() if step is not None])
-                for net in self.routes.trees]
+        nets = [
+            (net.source, [step for step in net.into.values() if step is not None])
+            for net in self.routes.trees
+        ]
         return report | {
             "array": asdict(self.arch),
             "memory_tiles": [list(tile) for tile in self.arch.memory_tiles],
             "graph": to_json(self.graph),
             "cycle": list(self.bounds.cycle),
-            "routes": [{"source": source, "hops": [
-                [*step.start[0], step.link, step.start[1]] for step in steps
-                if isinstance(step, Hop)], "waits": [
-                [*step.start[0], step.start[1], step.end[1], self.routes.register[step.start]]
-                for step in steps if isinstance(step, Wait)]} for source, steps in nets],
-            "places": [{"id": n, "op": self.graph.nodes[n].op, "tile": list(tile),
-                        "cycle": self.placed.time[n]} for n, tile in self.placed.tile.items()],
-            "codes": [{"tile": list(tile), "code": code, "op": f.op, "ports": list(f.ports),
-                       "needs": list(f.needs)} for (tile, code), f in self.functions.items()]}
+            "routes": [
+                {
+                    "source": source,
+                    "hops": [
+                        [*step.start[0], step.link, step.start[1]]
+                        for step in steps
+                        if isinstance(step, Hop)
+                    ],
+                    "waits": [
+                        [
+                            *step.start[0],
+                            step.start[1],
+                            step.end[1],
+                            self.routes.register[step.start],
+                        ]
+                        for step in steps
+                        if isinstance(step, Wait)
+                    ],
+                }
+                for source, steps in nets
+            ],
+            "places": [
+                {
+                    "id": n,
+                    "op": self.graph.nodes[n].op,
+                    "tile": list(tile),
+                    "cycle": self.placed.time[n],
+                }
+                for n, tile in self.placed.tile.items()
+            ],
+            "codes": [
+                {
+                    "tile": list(tile),
+                    "code": code,
+                    "op": f.op,
+                    "ports": list(f.ports),
+                    "needs": list(f.needs),
+                }
+                for (tile, code), f in self.functions.items()
+            ],
+        }

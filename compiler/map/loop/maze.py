@@ -12,15 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from compiler.map.loop.kernel import Integer, inlined, kernel
-from compiler.map.loop.mrrg import (
-    HOLD,
-    OCCUPY,
-    READ,
-    WAIT,
-    WRITE,
-    clear_marks,
-    occupy_branch,
-)
+from compiler.map.loop.mrrg import HOLD, OCCUPY, READ, WAIT, WRITE, clear_marks, occupy_branch
 from spu.arch import timing
 
 HOP, FAR = timing.HOP, 1e30
@@ -61,8 +53,15 @@ def route_net(mrrg, nets, net, placement):
                 chosen, least = k, time
         mrrg.done[chosen] = True
         sink = nets.sink[chosen]
-        _route_sink(mrrg, net, home, begin, placement.tile[sink],
-                    placement.time[sink] + nets.offset[chosen] - begin, nets.registered[chosen])
+        _route_sink(
+            mrrg,
+            net,
+            home,
+            begin,
+            placement.tile[sink],
+            placement.time[sink] + nets.offset[chosen] - begin,
+            nets.registered[chosen],
+        )
     mrrg.in_tree[0, home] = False
     clear_marks(mrrg, net, begin)
 
@@ -171,8 +170,11 @@ def _cost(mrrg, kind, tile, t, slot, path):
         return 0.0
     if path.folded:
         over = _overuse(mrrg, kind, tile, t, slot, path)
-        return mrrg.base_cost[kind] * (1.0 + mrrg.history[kind, tile, slot]) * (
-            1.0 + mrrg.totals.present_factor * max(over, 0))
+        return (
+            mrrg.base_cost[kind]
+            * (1.0 + mrrg.history[kind, tile, slot])
+            * (1.0 + mrrg.totals.present_factor * max(over, 0))
+        )
     return mrrg.cost[kind, tile, slot]
 
 
@@ -215,5 +217,7 @@ def _overuses(mrrg, begin, place, t, goal, end):
 @kernel
 def _lacks(mrrg, kind, tile, t, begin, path):
     """Whether there is no room for what a path needs."""
-    return not mrrg.own[kind, tile, t] and _overuse(
-        mrrg, kind, tile, t, (begin + t) % mrrg.ii, path) > 0
+    return (
+        not mrrg.own[kind, tile, t]
+        and _overuse(mrrg, kind, tile, t, (begin + t) % mrrg.ii, path) > 0
+    )

@@ -40,14 +40,30 @@ NO_DEPENDENCE = -1
 #: Changes of occupancy.
 OCCUPY, RELEASE = np.int64(1), np.int64(-1)
 #: A branch of a route tree: its kind, tile and cycle from which and to which it leads.
-BRANCH = np.dtype([("kind", np.int64), ("tile", np.int64), ("cycle", np.int64),
-                   ("to_tile", np.int64), ("to_cycle", np.int64)], align=True)
+BRANCH = np.dtype(
+    [
+        ("kind", np.int64),
+        ("tile", np.int64),
+        ("cycle", np.int64),
+        ("to_tile", np.int64),
+        ("to_cycle", np.int64),
+    ],
+    align=True,
+)
 #: The branch by which a search leaves a node: its kind, and where it leads.
 STEP = np.dtype([("kind", np.int64), ("tile", np.int64), ("cycle", np.int64)], align=True)
 #: Cost of all that is occupied; overuse, users beyond capacity; the factor of present congestion;
 #: nodes expanded so far; sinks whose search was given up as too long.
-TOTALS = np.dtype([("cost", np.float64), ("overuse", np.int64), ("present_factor", np.float64),
-                   ("expanded", np.float64), ("given_up", np.int64)], align=True)
+TOTALS = np.dtype(
+    [
+        ("cost", np.float64),
+        ("overuse", np.int64),
+        ("present_factor", np.float64),
+        ("expanded", np.float64),
+        ("given_up", np.int64),
+    ],
+    align=True,
+)
 
 
 class Nets(NamedTuple):
@@ -142,15 +158,25 @@ def mrrg_of(grid: Grid, ii: int, registers: int, nets: Nets, latest: NDArray) ->
     sinks = np.diff(nets.sink_begin)
     room = np.cumsum([0, *(np.minimum(sinks, tiles) * (latest + 1) + sinks)])
     return Mrrg(
-        ii=ii, occupancy=np.zeros(shape, np.int64), capacity=capacity, history=np.zeros(shape),
-        cost=np.repeat(base, tiles * ii).reshape(shape), base_cost=base,
-        totals=np.zeros(1, TOTALS)[0], branch=np.zeros(int(room[-1]), BRANCH), tree_begin=room,
-        tree_size=np.zeros(len(nets.source), np.int64), neighbour=beside,
+        ii=ii,
+        occupancy=np.zeros(shape, np.int64),
+        capacity=capacity,
+        history=np.zeros(shape),
+        cost=np.repeat(base, tiles * ii).reshape(shape),
+        base_cost=base,
+        totals=np.zeros(1, TOTALS)[0],
+        branch=np.zeros(int(room[-1]), BRANCH),
+        tree_begin=room,
+        tree_size=np.zeros(len(nets.source), np.int64),
+        neighbour=beside,
         reverse=np.array([LINKS.index(NEIGHBOURS[link][2]) for link in LINKS]),
         hops=abs(row[:, None] - row) + abs(col[:, None] - col),
-        path_cost=np.zeros((cycles, tiles)), onward=np.zeros((cycles, tiles), STEP),
+        path_cost=np.zeros((cycles, tiles)),
+        onward=np.zeros((cycles, tiles), STEP),
         own=np.zeros((len(RESOURCES), tiles, cycles), np.bool_),
-        in_tree=np.zeros((cycles, tiles), np.bool_), done=np.zeros(len(nets.sink), np.bool_))
+        in_tree=np.zeros((cycles, tiles), np.bool_),
+        done=np.zeros(len(nets.sink), np.bool_),
+    )
 
 
 @kernel
@@ -164,7 +190,8 @@ def occupy(mrrg, kind, tile, slot, change):
     mrrg.totals.cost += change * base + over * OVERUSE_COST
     mrrg.totals.overuse += over
     mrrg.cost[kind, tile, slot] = base * (
-        1.0 + mrrg.totals.present_factor * max(after + 1 - capacity, 0))
+        1.0 + mrrg.totals.present_factor * max(after + 1 - capacity, 0)
+    )
 
 
 @kernel
@@ -185,7 +212,8 @@ def update_costs(mrrg, present_factor, history_increment):
                 mrrg.totals.cost += users * base + over * OVERUSE_COST
                 mrrg.totals.overuse += over
                 mrrg.cost[kind, tile, slot] = base * (
-                    1.0 + present_factor * max(users + 1 - capacity, 0))
+                    1.0 + present_factor * max(users + 1 - capacity, 0)
+                )
 
 
 @kernel
@@ -241,7 +269,9 @@ def occupies(mrrg, net, kind, tile, slot):
         if branch.kind == WAIT:
             if kind == READ and branch.to_cycle % mrrg.ii == slot:
                 return True
-            if kind == HOLD \
-                    and (slot - branch.cycle - 1) % mrrg.ii < branch.to_cycle - branch.cycle:
+            if (
+                kind == HOLD
+                and (slot - branch.cycle - 1) % mrrg.ii < branch.to_cycle - branch.cycle
+            ):
                 return True
     return False

@@ -83,8 +83,9 @@ class Congested:
     hopeless: bool = False
 
 
-def negotiate(request: Request, placed: Placed, expansions: float = EXPANSIONS
-              ) -> Routed | Congested:
+def negotiate(
+    request: Request, placed: Placed, expansions: float = EXPANSIONS
+) -> Routed | Congested:
     """Routes for all words of a schedule, or of one that comes of it.
 
     ``expansions``: nodes that may be expanded while operations move.  The same request gives the
@@ -97,8 +98,13 @@ def negotiate(request: Request, placed: Placed, expansions: float = EXPANSIONS
     placement = placement_of(request, constraints, placed)
     nets, edges = _nets(request, ii)
     last, begin = max(high for _, high in window.values()), nets.sink_begin
-    mrrg = mrrg_of(request.grid, ii, request.registers, nets, np.array(
-        [last + max(nets.offset[a:b]) for a, b in pairwise(begin)], np.int64))
+    mrrg = mrrg_of(
+        request.grid,
+        ii,
+        request.registers,
+        nets,
+        np.array([last + max(nets.offset[a:b]) for a, b in pairwise(begin)], np.int64),
+    )
     order = _order(nets, placement, mrrg)
     fed = {e.dst for e in graph.edges if graph.nodes[e.src].op == CONSTANT}
     constant = np.array([n in fed for n in graph.operations])
@@ -112,18 +118,24 @@ def negotiate(request: Request, placed: Placed, expansions: float = EXPANSIONS
     if mrrg.totals["overuse"] > HOPELESS:
         return Congested(_overused(request, mrrg, constraints, placement), True)
     for attempt in range(ALLOCATIONS):
-        for expanded in rip_up_and_reroute(mrrg, nets, order, constraints, placement, constant,
-                                           request.seed + attempt, expansions):
+        for expanded in rip_up_and_reroute(
+            mrrg, nets, order, constraints, placement, constant, request.seed + attempt, expansions
+        ):
             request.budget.spend(expanded * SECONDS_PER_EXPANSION)
         reason = _overused(request, mrrg, constraints, placement)
         if reason:
             return Congested(reason)
-        trees = tuple(_route_tree(request.grid, mrrg, nets, edges[k].src, placement, net)
-                      for net, k in enumerate(begin[:-1]))
+        trees = tuple(
+            _route_tree(request.grid, mrrg, nets, edges[k].src, placement, net)
+            for net, k in enumerate(begin[:-1])
+        )
         register, full = allocate(trees, ii, request.registers)
         if not full:
-            return Routed(placed_of(request, constraints, placement), Routes(trees, register),
-                          frozenset(edges[k] for k in np.flatnonzero(nets.registered)))
+            return Routed(
+                placed_of(request, constraints, placement),
+                Routes(trees, register),
+                frozenset(edges[k] for k in np.flatnonzero(nets.registered)),
+            )
         for (row, col), slot in full:
             mrrg.capacity[HOLD, row * request.grid.cols + col, slot] -= 1
         update_costs(mrrg, PRESENT_FACTOR, 0.0)
@@ -151,34 +163,41 @@ def _nets(request: Request, ii: int) -> tuple[Nets, list[Edge]]:
         dependence=np.array([dependence.get(e, NO_DEPENDENCE) for e in edges], np.int64),
         net=np.array([i for i, net in enumerate(by_source.values()) for _ in net], np.int64),
         choice_begin=np.cumsum([0, *map(len, choices)]),
-        choice=np.array([at[e] for part in choices for e in part], np.int64)), edges
+        choice=np.array([at[e] for part in choices for e in part], np.int64),
+    ), edges
 
 
 def _order(nets: Nets, placement: Placement, mrrg: Mrrg) -> NetOrder:
     """Nets that have the least time have the least choice, and come first."""
     count, begin = range(len(nets.source)), nets.sink_begin
-    sinks = [nets.sink[begin[k]:begin[k + 1]].tolist() for k in count]
+    sinks = [nets.sink[begin[k] : begin[k + 1]].tolist() for k in count]
     ends = placement.time[nets.sink] + nets.offset
-    order = sorted(count, key=lambda k: (
-        max(ends[begin[k]:begin[k + 1]]) - placement.time[nets.source[k]], k))
+    order = sorted(
+        count,
+        key=lambda k: (max(ends[begin[k] : begin[k + 1]]) - placement.time[nets.source[k]], k),
+    )
     incident: list[set[int]] = [set() for _ in placement.time]
     for k in count:
         for n in (int(nets.source[k]), *sinks[k]):
             incident[n].add(k)
     return NetOrder(
-        order=np.array(order, np.int64), incident_begin=np.cumsum([0, *map(len, incident)]),
+        order=np.array(order, np.int64),
+        incident_begin=np.cumsum([0, *map(len, incident)]),
         incident=np.array([k for part in incident for k in sorted(part)], np.int64),
-        ripped=np.zeros(len(order) + 1, np.int64), branch=np.zeros_like(mrrg.branch),
-        tree_size=np.zeros_like(mrrg.tree_size))
+        ripped=np.zeros(len(order) + 1, np.int64),
+        branch=np.zeros_like(mrrg.branch),
+        tree_size=np.zeros_like(mrrg.tree_size),
+    )
 
 
-def _route_tree(grid: Grid, mrrg: Mrrg, nets: Nets, source: int, placement: Placement,
-                net: int) -> RouteTree:
+def _route_tree(
+    grid: Grid, mrrg: Mrrg, nets: Nets, source: int, placement: Placement, net: int
+) -> RouteTree:
     """The route tree of a net."""
     tiles, n = grid.tiles, nets.source[net]
     origin = tiles[placement.tile[n]], int(placement.time[n] + nets.ready[net])
     tree, begin = RouteTree(source, {origin: None}), mrrg.tree_begin[net]
-    for kind, tile, start, to, end in mrrg.branch[begin:begin + mrrg.tree_size[net]].tolist():
+    for kind, tile, start, to, end in mrrg.branch[begin : begin + mrrg.tree_size[net]].tolist():
         first, last = (tiles[tile], start), (tiles[to], end)
         tree.into[last] = Wait(first, last) if kind == WAIT else Hop(first, RESOURCES[kind])
     return tree
@@ -197,14 +216,24 @@ def _congestion(grid: Grid, mrrg: Mrrg) -> str:
     """Which routing resources are overused, or nothing."""
     if mrrg.totals["given_up"]:
         return "the way of a word is too long to be searched"
-    full = [f"{RESOURCES[kind]} of tile {grid.tiles[tile]} in slot {slot}"
-            for kind, tile, slot in zip(*(index.tolist() for index in np.nonzero(
-                mrrg.occupancy > mrrg.capacity)), strict=True)]
+    full = [
+        f"{RESOURCES[kind]} of tile {grid.tiles[tile]} in slot {slot}"
+        for kind, tile, slot in zip(
+            *(index.tolist() for index in np.nonzero(mrrg.occupancy > mrrg.capacity)), strict=True
+        )
+    ]
     return "no free way through " + ", ".join(full[:3]) if full else ""
 
 
-def route_placed(grid: Grid, ii: int, registers: int, nets: Nets, placement: Placement,
-                 constant: NDArray, latest: NDArray) -> Routes | str:
+def route_placed(
+    grid: Grid,
+    ii: int,
+    registers: int,
+    nets: Nets,
+    placement: Placement,
+    constant: NDArray,
+    latest: NDArray,
+) -> Routes | str:
     """Routes for nets between operations that stay where they are, or what is overused.
 
     ``constant`` (operations,): reads a constant; ``latest``: as for ``mrrg_of``.  Numbers of
@@ -218,8 +247,10 @@ def route_placed(grid: Grid, ii: int, registers: int, nets: Nets, placement: Pla
             pass
         if mrrg.totals["overuse"] or mrrg.totals["given_up"]:
             break
-        trees = tuple(_route_tree(grid, mrrg, nets, int(nets.source[net]), placement, net)
-                      for net in range(len(nets.source)))
+        trees = tuple(
+            _route_tree(grid, mrrg, nets, int(nets.source[net]), placement, net)
+            for net in range(len(nets.source))
+        )
         register, full = allocate(trees, ii, registers)
         if not full:
             return Routes(trees, register)
@@ -280,7 +311,8 @@ def _meets(mrrg, net):
     for kind in range(kinds):
         for tile in range(tiles):
             for slot in range(slots):
-                if mrrg.occupancy[kind, tile, slot] > mrrg.capacity[kind, tile, slot] \
-                        and occupies(mrrg, net, kind, tile, slot):
+                if mrrg.occupancy[kind, tile, slot] > mrrg.capacity[kind, tile, slot] and occupies(
+                    mrrg, net, kind, tile, slot
+                ):
                     return True
     return False

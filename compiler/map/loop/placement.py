@@ -28,9 +28,17 @@ NOTHING = np.int64(-1)
 NOBODY, REFUSED = np.int64(-1), np.int64(-2)
 #: A dependence: operations at its ends; cycles that its distance gives; least cycles between the
 #: ends, and with a route, but for its hops; what it counts for.
-DEPENDENCE = np.dtype([("src", np.int64), ("dst", np.int64), ("offset", np.int64),
-                       ("latency", np.int64), ("route_latency", np.int64), ("kind", np.int64)],
-                      align=True)
+DEPENDENCE = np.dtype(
+    [
+        ("src", np.int64),
+        ("dst", np.int64),
+        ("offset", np.int64),
+        ("latency", np.int64),
+        ("route_latency", np.int64),
+        ("kind", np.int64),
+    ],
+    align=True,
+)
 
 
 class Constraints(NamedTuple):
@@ -107,7 +115,10 @@ def constraints_of(request: Request, ii: int, window: Window) -> Constraints:
     classes = sorted(set(wanted), key=lambda tiles: (len(tiles), sorted(tiles)))
     sources = frozenset(graph.sources)
     return Constraints(
-        ii, grid.cols, request.early, np.array(table, DEPENDENCE),
+        ii,
+        grid.cols,
+        request.early,
+        np.array(table, DEPENDENCE),
         np.cumsum([0, *map(len, incident)]),
         np.array([i for part in incident for i in part], np.int64),
         np.array([window[n][0] for n in number], np.int64),
@@ -115,16 +126,20 @@ def constraints_of(request: Request, ii: int, window: Window) -> Constraints:
         np.array([classes.index(tiles) for tiles in wanted]),
         np.array([[tile in tiles for tile in grid.tiles] for tiles in classes]),
         np.array([n in sources for n in number]),
-        np.array([_things(scarce, number) for scarce in request.scarce],
-                 np.int64).reshape(-1, len(number)),
-        np.array([scarce.most for scarce in request.scarce], np.int64))
+        np.array([_things(scarce, number) for scarce in request.scarce], np.int64).reshape(
+            -1, len(number)
+        ),
+        np.array([scarce.most for scarce in request.scarce], np.int64),
+    )
 
 
 def _things(scarce: Scarce, operations: Iterable[int]) -> list[int]:
     """What each operation needs, numbered."""
     number: dict[Hashable, int] = {}
-    return [number.setdefault(scarce.of[n], len(number)) if n in scarce.of else int(NOTHING)
-            for n in operations]
+    return [
+        number.setdefault(scarce.of[n], len(number)) if n in scarce.of else int(NOTHING)
+        for n in operations
+    ]
 
 
 def dependence_numbers(graph: Dataflow) -> dict[Edge, int]:
@@ -138,8 +153,16 @@ def _dependences(request: Request, ii: int) -> list[tuple[int, ...]]:
     for e in dependence_numbers(request.graph):
         station = request.graph.stations.get(e)
         kind = ORDER if station is None else ROUTED if station == e.src else TIMED
-        out.append((number[e.src], number[e.dst], ii * e.distance, request.least(e),
-                    request.least_routed(e), kind))
+        out.append(
+            (
+                number[e.src],
+                number[e.dst],
+                ii * e.distance,
+                request.least(e),
+                request.least_routed(e),
+                kind,
+            )
+        )
         if kind == TIMED and station != e.dst:
             assert station is not None
             near.append((number[station], number[e.dst], 0, NEVER, NEVER, NEAR))
@@ -149,9 +172,12 @@ def _dependences(request: Request, ii: int) -> list[tuple[int, ...]]:
 def empty_placement(constraints: Constraints) -> Placement:
     """A placement of no operations."""
     count, tiles = len(constraints.tile_class), constraints.allowed.shape[1]
-    return Placement(np.zeros(count, np.int64), np.zeros(count, np.int64),
-                     np.full((tiles, constraints.ii), NOBODY, np.int64),
-                     np.zeros((tiles, STAGES), np.int64))
+    return Placement(
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+        np.full((tiles, constraints.ii), NOBODY, np.int64),
+        np.zeros((tiles, STAGES), np.int64),
+    )
 
 
 def placement_of(request: Request, constraints: Constraints, placed: Placed) -> Placement:
@@ -166,8 +192,11 @@ def placement_of(request: Request, constraints: Constraints, placed: Placed) -> 
 def placed_of(request: Request, constraints: Constraints, placement: Placement) -> Placed:
     """Inverse of ``placement_of``."""
     order, tiles = request.graph.operations, request.grid.tiles
-    return Placed(constraints.ii, {n: int(placement.time[i]) for i, n in enumerate(order)},
-                  {n: tiles[placement.tile[i]] for i, n in enumerate(order)})
+    return Placed(
+        constraints.ii,
+        {n: int(placement.time[i]) for i, n in enumerate(order)},
+        {n: tiles[placement.tile[i]] for i, n in enumerate(order)},
+    )
 
 
 @inlined
@@ -271,8 +300,10 @@ def propose(constraints, placement, n, anywhere):
         other_time += ii
     if other_time > constraints.alap[other]:
         other_time -= ii
-    if other_time < constraints.asap[other] \
-            or not constraints.allowed[constraints.tile_class[other], tile]:
+    if (
+        other_time < constraints.asap[other]
+        or not constraints.allowed[constraints.tile_class[other], tile]
+    ):
         return refused
     return Proposal(other, new_time, new_tile, other_time)
 

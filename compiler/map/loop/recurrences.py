@@ -24,8 +24,9 @@ def unplaceable(request: Request, ii: int) -> tuple[int, ...]:
     Any of three words may be the one that waits in a register, which takes no time here.
     """
     graph = nx.DiGraph((e.src, e.dst) for e in request.graph.dependences)
-    parts = [sorted(part) for part in nx.strongly_connected_components(graph)
-             if 1 < len(part) <= MOST]
+    parts = [
+        sorted(part) for part in nx.strongly_connected_components(graph) if 1 < len(part) <= MOST
+    ]
     seen = set[tuple]()
     for part in sorted(parts, key=lambda part: (len(part), part)):
         component = _Component(request, ii, part)
@@ -41,15 +42,20 @@ class _Component:
     def __init__(self, request: Request, ii: int, part: list[int]) -> None:
         self.request, self.ii, self.part = request, ii, part
         self.at = {n: i for i, n in enumerate(part)}
-        self.edges = [e for e in request.graph.dependences
-                      if e.src in self.at and e.dst in self.at and e.src != e.dst]
+        self.edges = [
+            e
+            for e in request.graph.dependences
+            if e.src in self.at and e.dst in self.at and e.src != e.dst
+        ]
 
     @property
     def shape(self) -> tuple:
         """Equal for parts that differ in numbers only."""
         takes, nodes = self.request.grid.takes, self.request.graph.nodes
-        return (tuple((self.request.latency[n], takes(nodes[n].op)) for n in self.part),
-                tuple((self.at[e.src], self.at[e.dst], e.distance, e.kind) for e in self.edges))
+        return (
+            tuple((self.request.latency[n], takes(nodes[n].op)) for n in self.part),
+            tuple((self.at[e.src], self.at[e.dst], e.distance, e.kind) for e in self.edges),
+        )
 
     def refuted(self) -> bool:
         """Whether there is no placement, as the exact search proves in its time."""
@@ -93,12 +99,16 @@ class _Component:
         tile_of = {i: group for group, members in enumerate(together) for i in members}
         row, col, tile = [], [], []
         for members in together:
-            takes = frozenset.intersection(*(
-                grid.takes(self.request.graph.nodes[self.part[i]].op) for i in members))
+            takes = frozenset.intersection(
+                *(grid.takes(self.request.graph.nodes[self.part[i]].op) for i in members)
+            )
             row.append(model.new_int_var(0, grid.rows - 1, "row"))
             col.append(model.new_int_var(0, grid.cols - 1, "col"))
-            tile.append(model.new_int_var_from_domain(cp_model.Domain.from_values(sorted(
-                r * grid.cols + c for r, c in takes)), "tile"))
+            tile.append(
+                model.new_int_var_from_domain(
+                    cp_model.Domain.from_values(sorted(r * grid.cols + c for r, c in takes)), "tile"
+                )
+            )
             model.add(tile[-1] == grid.cols * row[-1] + col[-1])
         if all(grid.takes(self.request.graph.nodes[n].op) == grid.all_tiles for n in self.part):
             # All reflections of the grid are alike.

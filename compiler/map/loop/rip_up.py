@@ -52,8 +52,10 @@ STAY, CHOOSE, TRIES = 0.3, 0.2, 30
 WRITE_TIME = timing.WRITE
 #: Scarce things too many in all tiles; the least that is wrong so far, with overuse; moves since
 #: then, and in all.
-PROGRESS = np.dtype([("excess", np.int64), ("least", np.int64), ("since", np.int64),
-                     ("moves", np.int64)], align=True)
+PROGRESS = np.dtype(
+    [("excess", np.int64), ("least", np.int64), ("since", np.int64), ("moves", np.int64)],
+    align=True,
+)
 
 
 class NetOrder(NamedTuple):
@@ -88,8 +90,9 @@ class Move(NamedTuple):
     new: Integer
 
 
-def rip_up_and_reroute(mrrg, nets, order, constraints, placement, constant, seed: int,
-                       expansions: float) -> Generator[float]:
+def rip_up_and_reroute(
+    mrrg, nets, order, constraints, placement, constant, seed: int, expansions: float
+) -> Generator[float]:
     """Move operations and routes until nothing is overused, or patience ends.
 
     ``constant`` (operations,) bool: those that read a constant, which takes a port.
@@ -121,8 +124,13 @@ def _piece(mrrg, nets, order, constraints, placement, constant, progress, most):
     now = totals.expanded + PIECE
     while totals.expanded < now:
         wrong = totals.overuse + progress.excess
-        if wrong == 0 or progress.since > PATIENCE or totals.expanded > most or totals.given_up \
-                or progress.moves == MOVES:
+        if (
+            wrong == 0
+            or progress.since > PATIENCE
+            or totals.expanded > most
+            or totals.given_up
+            or progress.moves == MOVES
+        ):
             return True
         progress.since += 1
         progress.moves += 1
@@ -216,8 +224,9 @@ def _other_register(nets, constraints, placement, n):
         if nets.dependence[sink] == NO_DEPENDENCE:
             spare = nets.offset[sink] - ready
         else:
-            _, hops, between = slack(constraints, placement,
-                                     constraints.dependence[nets.dependence[sink]])
+            _, hops, between = slack(
+                constraints, placement, constraints.dependence[nets.dependence[sink]]
+            )
             spare = between - ready - hops
         if spare >= 0:
             met += 1
@@ -246,8 +255,15 @@ def _timely(constraints, placement, move):
 def _inverse(placement, move):
     """The move that takes a move back."""
     n, other = max(move.n, 0), max(move.other, 0)
-    return Move(move.n, placement.time[n], placement.tile[n], move.other, placement.time[other],
-                move.new, move.old)
+    return Move(
+        move.n,
+        placement.time[n],
+        placement.tile[n],
+        move.other,
+        placement.time[other],
+        move.new,
+        move.old,
+    )
 
 
 @kernel
@@ -295,7 +311,7 @@ def _list_ripped(nets, order, move, net):
     size = 0
     for op in (move.n, move.other):
         if op >= 0:
-            for k in order.incident[order.incident_begin[op]:order.incident_begin[op + 1]]:
+            for k in order.incident[order.incident_begin[op] : order.incident_begin[op + 1]]:
                 new = True
                 for i in range(size):
                     new &= order.ripped[i] != k

@@ -70,8 +70,9 @@ class Routes:
         return sum(isinstance(step, Hop) for tree in self.trees for step in tree.into.values())
 
 
-def allocate(trees: Iterable[RouteTree], ii: int, registers: int
-             ) -> tuple[dict[Place, int], list[tuple[Tile, int]]]:
+def allocate(
+    trees: Iterable[RouteTree], ii: int, registers: int
+) -> tuple[dict[Place, int], list[tuple[Tile, int]]]:
     """Registers of all waits, or tile and slots of one for which there is none.
 
     Waits are arcs of a circle of slots, and colours are registers: first fit from the slot that the

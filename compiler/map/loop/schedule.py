@@ -130,8 +130,10 @@ def constraint_arcs(request: Request, ii: int) -> list[tuple[int, int, int]]:
 
     In an order in which longest paths settle soon.
     """
-    return [(e.src, e.dst, request.least(e) - ii * e.distance)
-            for e in request.graph.dependences_in_order]
+    return [
+        (e.src, e.dst, request.least(e) - ii * e.distance)
+        for e in request.graph.dependences_in_order
+    ]
 
 
 def asap(request: Request, ii: int) -> dict[int, int] | None:
@@ -176,8 +178,14 @@ def choose_registered(request: Request, ii: int) -> Request:
             if not request.early:  # the first hop hides the time of a register
                 window = mobility(trial, ii)
             if window is not None:
-                choices.append((window[edge.dst][0], window[edge.src][0] - ii * edge.distance,
-                                edge.operand, trial))
+                choices.append(
+                    (
+                        window[edge.dst][0],
+                        window[edge.src][0] - ii * edge.distance,
+                        edge.operand,
+                        trial,
+                    )
+                )
         if choices:
             request = min(choices, key=lambda choice: choice[:-1])[-1]
         else:
@@ -195,7 +203,8 @@ class _Model:
         grid, graph = request.grid, request.graph
         self.count = count = grid.rows * grid.cols
         self.row, self.col, self.time, self.stage, self.number = (
-            dict[int, cp_model.IntVar]() for _ in range(5))
+            dict[int, cp_model.IntVar]() for _ in range(5)
+        )
         keys = []  # slots of the modulo reservation table
         for n in graph.operations:
             low, high = window[n]
@@ -205,8 +214,9 @@ class _Model:
             slot = model.new_int_var(0, ii - 1, f"slot{n}")
             self.stage[n] = model.new_int_var(low // ii, high // ii, f"stage{n}")
             model.add(self.time[n] == ii * self.stage[n] + slot)
-            domain = cp_model.Domain.from_values(sorted(
-                r * grid.cols + c for r, c in grid.takes(graph.nodes[n].op)))
+            domain = cp_model.Domain.from_values(
+                sorted(r * grid.cols + c for r, c in grid.takes(graph.nodes[n].op))
+            )
             self.number[n] = model.new_int_var_from_domain(domain, f"tile{n}")
             model.add(self.number[n] == grid.cols * row + col)
             key = model.new_int_var(0, ii * count - 1, f"key{n}")
@@ -280,8 +290,10 @@ class _Model:
     def placed(self, solver: cp_model.CpSolver) -> Placed:
         order = self.request.graph.operations
         return Placed(
-            self.ii, {n: solver.value(self.time[n]) for n in order},
-            {n: (solver.value(self.row[n]), solver.value(self.col[n])) for n in order})
+            self.ii,
+            {n: solver.value(self.time[n]) for n in order},
+            {n: (solver.value(self.row[n]), solver.value(self.col[n])) for n in order},
+        )
 
 
 def solver_for(request: Request, limit: float) -> cp_model.CpSolver:

@@ -43,18 +43,24 @@ def _weights(image: Image, mapping: Mapping) -> None:
     for mac in sorted(mapping.macs, key=lambda m: (m.tile, m.time % mapping.ii)):
         layer = mapping.network.layers[mac.layer]
         first = mac.word * arch.codes_per_word(fmt) + mac.part * arch.lanes
-        inputs = np.array(mapping.order[mac.layer][first:first + arch.lanes])
+        inputs = np.array(mapping.order[mac.layer][first : first + arch.lanes])
         outputs = slice(mac.group * arch.columns, (mac.group + 1) * arch.columns)
         block = first // fmt.block
         row = rows[mac.tile] = rows.get(mac.tile, -1) + 1
-        image.write(Space.WEIGHT, mac.tile, row, {
-            "codes": model.widen(layer.codes[outputs][:, inputs], fmt, stored(fmt)).tolist(),
-            "beta": layer.beta[outputs, block].tolist(),
-        })
+        image.write(
+            Space.WEIGHT,
+            mac.tile,
+            row,
+            {
+                "codes": model.widen(layer.codes[outputs][:, inputs], fmt, stored(fmt)).tolist(),
+                "beta": layer.beta[outputs, block].tolist(),
+            },
+        )
     for tile, last in rows.items():
         # All macs of an iteration, whether it exists or not.
-        write_generator(image, tile, TileRegister.WEIGHT, {"guard": {"predicate": ALWAYS}},
-                   [(last + 1, 1)])
+        write_generator(
+            image, tile, TileRegister.WEIGHT, {"guard": {"predicate": ALWAYS}}, [(last + 1, 1)]
+        )
 
 
 def _constants(image: Image, mapping: Mapping) -> None:
@@ -62,7 +68,7 @@ def _constants(image: Image, mapping: Mapping) -> None:
     for tile, keys in mapping.constants.items():
         for number, (layer, group, word) in enumerate(keys):
             first = group * arch.columns + word * arch.lanes16
-            biases = mapping.network.layers[layer].bias[first:first + arch.drain_lanes]
+            biases = mapping.network.layers[layer].bias[first : first + arch.drain_lanes]
             data = sum(int(b) << (16 * i) for i, b in enumerate(biases))
             image.write(Space.CONSTANT, tile, number, {"data": data, "bias": 0})
 
@@ -70,12 +76,16 @@ def _constants(image: Image, mapping: Mapping) -> None:
 def _registers(image: Image, mapping: Mapping) -> None:
     fmt = MATRIX_FORMATS.index(mapping.network.fmt)
     wide = MATRIX_FORMATS.index(stored(mapping.network.fmt))
-    modes = {(mac.tile, mac.layer if mapping.partition.shared else 0, mac.layer)
-             for mac in mapping.macs}
+    modes = {
+        (mac.tile, mac.layer if mapping.partition.shared else 0, mac.layer) for mac in mapping.macs
+    }
     for tile, mode, layer in sorted(modes):
-        image.write(Space.REGISTER, tile, TileRegister.MODE + mode, {
-            "offset": mapping.network.layers[layer].offset,
-            "x_format": fmt, "w_format": wide})
+        image.write(
+            Space.REGISTER,
+            tile,
+            TileRegister.MODE + mode,
+            {"offset": mapping.network.layers[layer].offset, "x_format": fmt, "w_format": wide},
+        )
     for home in mapping.homes.values():
         image.write(Space.REGISTER, home.tile, TileRegister.REBLOCK, {"format": fmt})
         _addresses(image, mapping, home)
@@ -85,16 +95,20 @@ def _addresses(image: Image, mapping: Mapping, home: HomeSchedule) -> None:
     """Address generators of a home: words of an iteration in a ring of buffers."""
     words = len(home.writes)
     last_read = [max(home.reads[w::words]) for w in range(words)]
-    buffers = 1 + max((read - write) // mapping.ii
-                      for read, write in zip(last_read, home.writes, strict=True))
+    buffers = 1 + max(
+        (read - write) // mapping.ii for read, write in zip(last_read, home.writes, strict=True)
+    )
     if buffers * words > image.arch.memory_words:
         raise ValueError(f"data memory of tile {home.tile} needs {buffers * words} words")
     stage, slot = divmod(home.reads[0], mapping.ii)
     ring = (buffers, words)
     generators: tuple[tuple[int, dict, list[tuple[int, int]]], ...] = (
         (TileRegister.WRITE, {}, [(words, 1), ring]),
-        (TileRegister.READ, {"guard": {"stage": stage, "slot": slot, "predicate": EXISTS}},
-         [(words, 1), (home.passes, 0), ring]),
+        (
+            TileRegister.READ,
+            {"guard": {"stage": stage, "slot": slot, "predicate": EXISTS}},
+            [(words, 1), (home.passes, 0), ring],
+        ),
     )
     for first, base, loops in generators:
         write_generator(image, home.tile, first, base, loops)
@@ -104,5 +118,9 @@ def _region(image: Image, mapping: Mapping) -> None:
     reads: dict[int, list[int]] = {}
     for column, time in mapping.reads:
         reads.setdefault(column, []).append(time)
-    write_region(image, mapping.timing, reads, {
-        column: [time for time, _, _ in words] for column, words in mapping.emitted.items()})
+    write_region(
+        image,
+        mapping.timing,
+        reads,
+        {column: [time for time, _, _ in words] for column, words in mapping.emitted.items()},
+    )

@@ -60,13 +60,16 @@ def chain_of(program: Program) -> tuple[Dense, ...]:
     Raises ``NotAChain`` with the first node that is no part of a chain.
     """
     if len(program.inputs) != 1 or len(program.outputs) != 1:
-        raise NotAChain(f"{program.name}: a chain of layers has one input and one output, not "
-                        f"{len(program.inputs)} and {len(program.outputs)}")
+        raise NotAChain(
+            f"{program.name}: a chain of layers has one input and one output, not "
+            f"{len(program.inputs)} and {len(program.outputs)}"
+        )
     ((name, current),) = program.inputs.items()
     shape = program.shape(current)
     if len(shape) < 2 or not program.tensors[current].size:
-        raise NotAChain(f"input {name!r} must have vectors along its first dimension, its shape "
-                        f"is {shape}")
+        raise NotAChain(
+            f"input {name!r} must have vectors along its first dimension, its shape is {shape}"
+        )
     vectors, layers, open_layer = shape[0], list[Dense](), False
     for step in program.steps:
         label = program.label(step)
@@ -86,13 +89,19 @@ def chain_of(program: Program) -> tuple[Dense, ...]:
             raise NotAChain(f"{label}: elements change places, as in no chain of dense layers")
         current = step.out
         if layers:
-            layers[-1] = replace(layers[-1], result=current if isinstance(step, Map)
-                                 or layers[-1].result < 0 else layers[-1].result)
+            layers[-1] = replace(
+                layers[-1],
+                result=current
+                if isinstance(step, Map) or layers[-1].result < 0
+                else layers[-1].result,
+            )
     if program.outputs != {next(iter(program.outputs)): current} or not layers:
         raise NotAChain(f"{program.name}: the output is not the result of a dense layer")
     if (shape := program.shape(current))[0] != vectors or len(shape) < 2:
-        raise NotAChain(f"{program.name}: the output of shape {shape} does not have the vectors "
-                        "along its first dimension")
+        raise NotAChain(
+            f"{program.name}: the output of shape {shape} does not have the vectors "
+            "along its first dimension"
+        )
     return tuple(layers)
 
 
@@ -100,13 +109,15 @@ def same_layers(one: tuple[Dense, ...], other: tuple[Dense, ...]) -> bool:
     """Whether two chains compute the same."""
     return len(one) == len(other) and all(
         a.relu == b.relu and np.array_equal(a.weight, b.weight) and np.array_equal(a.bias, b.bias)
-        for a, b in zip(one, other, strict=True))
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def _keeps_order(program: Program, step: Layout) -> bool:
     """Whether all elements stay where they are."""
     return len(step.sources) == 1 and np.array_equal(
-        step.index.ravel(), np.arange(program.tensors[step.sources[0]].size))
+        step.index.ravel(), np.arange(program.tensors[step.sources[0]].size)
+    )
 
 
 def _product(program: Program, step: Product, label: str, vectors: int) -> Dense:
@@ -118,8 +129,9 @@ def _product(program: Program, step: Product, label: str, vectors: int) -> Dense
     return Dense(label, weights[0], np.zeros(weights.shape[2]), False, step.a, -1)
 
 
-def _activation(program: Program, step: Map, current: int, vectors: int
-                ) -> tuple[NDArray[np.float64], bool] | None:
+def _activation(
+    program: Program, step: Map, current: int, vectors: int
+) -> tuple[NDArray[np.float64], bool] | None:
     """Bias and whether there is a relu, if a map is nothing else."""
     width = program.tensors[step.out].size // vectors
     expression = step.expression
@@ -147,8 +159,12 @@ def _is_data(step: Map, x: Expression, current: int) -> bool:
     return x.op == IN and step.sources[x.number] == current
 
 
-def fixed_ranges(program: Program, layers: tuple[Dense, ...], input_max: float | None,
-                 calibrate: Mapping[str, NDArray] | None) -> Ranges:
+def fixed_ranges(
+    program: Program,
+    layers: tuple[Dense, ...],
+    input_max: float | None,
+    calibrate: Mapping[str, NDArray] | None,
+) -> Ranges:
     """Tensor biases of a chain that hold for every run.
 
     ``input_max``: largest magnitude of any input, by which no result saturates; else, with
@@ -167,13 +183,17 @@ def fixed_ranges(program: Program, layers: tuple[Dense, ...], input_max: float |
     limit = 1 << (OFFSET_BITS - 1)
     for layer in layers:
         if (blocks := -(-len(layer.weight) // BLOCK)) > MATRIX_DOT.max_blocks(BLOCK):
-            raise NotAChain(f"{layer.label}: {len(layer.weight)} inputs are {blocks} blocks, the "
-                            f"accumulator holds {MATRIX_DOT.max_blocks(BLOCK)}")
+            raise NotAChain(
+                f"{layer.label}: {len(layer.weight)} inputs are {blocks} blocks, the "
+                f"accumulator holds {MATRIX_DOT.max_blocks(BLOCK)}"
+            )
         t_weight = weight_blocks(layer.weight, MATRIX_FORMATS[0])[2]
         offset = ranges.tensors[layer.result] - ranges.tensors[layer.operand] - t_weight
         if not -limit <= offset < limit:
-            raise NotAChain(f"{layer.label}: the ratio of result bound to weight and input bounds "
-                            f"is 2^({offset}/8), outside 2^(+-{limit // 8})")
+            raise NotAChain(
+                f"{layer.label}: the ratio of result bound to weight and input bounds "
+                f"is 2^({offset}/8), outside 2^(+-{limit // 8})"
+            )
     return ranges
 
 
@@ -196,4 +216,3 @@ def _worst_case(program: Program, layers: tuple[Dense, ...], input_max: float) -
             nodes[i] = tuple(0 if x.op == CONSTANT else bias for x in step.expression.steps())
         tensors[step.out] = bias
     return Ranges(tensors, nodes, fixed=True)
-

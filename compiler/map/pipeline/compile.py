@@ -53,10 +53,17 @@ class Compiled:
         return Pipeline(self.arch, self.content, self.report)
 
 
-def compile_chain(program: Program, layers: Sequence[Dense], ranges: Ranges, arch: Architecture,
-                  fmt: Format = MATRIX_FORMATS[0], seed: int = 0, most: int | None = None,
-                  vectors: tuple[int, int] = (1, 1),
-                  progress: Callable[[str], None] = lambda _: None) -> Compiled:
+def compile_chain(
+    program: Program,
+    layers: Sequence[Dense],
+    ranges: Ranges,
+    arch: Architecture,
+    fmt: Format = MATRIX_FORMATS[0],
+    seed: int = 0,
+    most: int | None = None,
+    vectors: tuple[int, int] = (1, 1),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Compiled:
     """Map the layers of a program (``chain_of``) as one pipeline, and check it.
 
     ``ranges``: tensor biases, see ``fixed_ranges``; ``most``: the largest II; ``vectors``: the
@@ -81,8 +88,13 @@ def compile_chain(program: Program, layers: Sequence[Dense], ranges: Ranges, arc
     return Compiled(arch, quantised, mapping, image, content, report)
 
 
-def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int, most: int,
-         progress: Callable[[str], None]) -> Mapping:
+def _map(
+    quantised: QuantisedNetwork,
+    arch: Architecture,
+    seed: int,
+    most: int,
+    progress: Callable[[str], None],
+) -> Mapping:
     """The mapping of the shortest span at the least II at which one is found.
 
     After ``IN_TURN`` IIs that failed, they grow by a quarter.
@@ -92,11 +104,16 @@ def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int, most: int,
     last = max((partition.ii for partition in found_at if partition.ii <= most), default=0)
     for partition in found_at:
         if partition.ii > most:
-            raise CompileError(f"{quantised.name}: II {partition.ii} or more, in steps it takes no "
-                               f"longer: {reason}")
+            raise CompileError(
+                f"{quantised.name}: II {partition.ii} or more, in steps it takes no "
+                f"longer: {reason}"
+            )
         if partition.ii not in failed:
-            if len(failed) >= IN_TURN and 4 * partition.ii < 5 * failed[-1] \
-                    and partition.ii != last:
+            if (
+                len(failed) >= IN_TURN
+                and 4 * partition.ii < 5 * failed[-1]
+                and partition.ii != last
+            ):
                 continue
             failed.append(partition.ii)
         placed = list(placements(partition, arch, seed, PLACEMENTS))
@@ -128,8 +145,13 @@ def _map(quantised: QuantisedNetwork, arch: Architecture, seed: int, most: int,
 def _slacks(count: int) -> Iterator[tuple[list[tuple[int, ...]], int]]:
     """Cycles beyond the hops that words of each leg may take, and placements to try them with."""
     for spared, most in SPARED:
-        yield [tuple(some.count(leg) for leg in range(count))
-               for some in combinations_with_replacement(range(count), spared)], most
+        yield (
+            [
+                tuple(some.count(leg) for leg in range(count))
+                for some in combinations_with_replacement(range(count), spared)
+            ],
+            most,
+        )
     for each in SPARED_EACH:
         yield [(each,) * count], PLACEMENTS
 
@@ -141,26 +163,40 @@ def _report(quantised: QuantisedNetwork, mapping: Mapping, arch: Architecture, s
         columns.setdefault(column, []).append(word)
     limits = bounds(quantised, arch)
     return {
-        "name": quantised.name, "format": quantised.fmt.name, "seed": seed,
-        "ii": mapping.ii, "ii_bounds": limits, "span": mapping.span,
-        "macs": quantised.macs, "macs_per_cycle": quantised.macs / mapping.ii,
+        "name": quantised.name,
+        "format": quantised.fmt.name,
+        "seed": seed,
+        "ii": mapping.ii,
+        "ii_bounds": limits,
+        "span": mapping.span,
+        "macs": quantised.macs,
+        "macs_per_cycle": quantised.macs / mapping.ii,
         "peak_macs_per_cycle": arch.peak_macs_per_cycle,
         "wire": mapping.wire,
-        "layers": [{
-            "name": layer.name, "relu": layer.relu, "groups": plan.groups,
-            "engines": [list(mapping.placement.engines[n, e]) for e in range(plan.engines)],
-            "passes": plan.passes,
-            "homes": [list(mapping.placement.homes[h]) for h in plan.homes],
-            "tensor_bias": {"in": layer.t_in, "weight": layer.t_weight, "out": layer.t_out},
-        } for n, (layer, plan) in enumerate(
-            zip(quantised.layers, mapping.partition.layers, strict=True))],
+        "layers": [
+            {
+                "name": layer.name,
+                "relu": layer.relu,
+                "groups": plan.groups,
+                "engines": [list(mapping.placement.engines[n, e]) for e in range(plan.engines)],
+                "passes": plan.passes,
+                "homes": [list(mapping.placement.homes[h]) for h in plan.homes],
+                "tensor_bias": {"in": layer.t_in, "weight": layer.t_weight, "out": layer.t_out},
+            }
+            for n, (layer, plan) in enumerate(
+                zip(quantised.layers, mapping.partition.layers, strict=True)
+            )
+        ],
         "io": {
-            "inputs": quantised.inputs, "outputs": quantised.outputs,
+            "inputs": quantised.inputs,
+            "outputs": quantised.outputs,
             "input_max": quantised.input_max,
             "input_tensor_bias": quantised.layers[0].t_in,
             "output_tensor_bias": quantised.layers[-1].t_out,
             "input_words": {str(c): words for c, words in columns.items()},
-            "output_words": {str(c): [[group, word] for _, group, word in words]
-                             for c, words in sorted(mapping.emitted.items())},
+            "output_words": {
+                str(c): [[group, word] for _, group, word in words]
+                for c, words in sorted(mapping.emitted.items())
+            },
         },
     }

@@ -30,8 +30,8 @@ class Mac:
     time: int
     layer: int
     group: int
-    word: int    # word of the layer's input, in home order
-    part: int    # slice of the word
+    word: int  # word of the layer's input, in home order
+    part: int  # slice of the word
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,12 @@ class Mapping:
     def copy(self) -> "Mapping":
         """A mapping whose containers can change independently."""
         return replace(
-            self, actions=list(self.actions), macs=list(self.macs), homes=dict(self.homes),
+            self,
+            actions=list(self.actions),
+            macs=list(self.macs),
+            homes=dict(self.homes),
             order={k: list(v) for k, v in self.order.items()},
             constants={k: list(v) for k, v in self.constants.items()},
-            reads=dict(self.reads), emitted={k: list(v) for k, v in self.emitted.items()})
+            reads=dict(self.reads),
+            emitted={k: list(v) for k, v in self.emitted.items()},
+        )

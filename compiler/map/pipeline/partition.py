@@ -17,8 +17,8 @@ from spu.arch.params import BLOCK, CONSTANTS, MODES, Architecture
 class Style(Enum):
     """How a partition uses tiles, in the order in which they are tried."""
 
-    FEW = 0     #: as few engines and homes as the II allows, each with as many passes
-    MANY = 1    #: as many engines as there are tiles, one home a block
+    FEW = 0  #: as few engines and homes as the II allows, each with as many passes
+    MANY = 1  #: as many engines as there are tiles, one home a block
     SHARED = 2  #: all layers on all tiles, one after the other
 
 
@@ -36,8 +36,8 @@ class Home:
 class LayerPlan:
     """How a layer is computed: group ``p * engines + e`` on engine ``e`` in pass ``p``."""
 
-    words: int      # words of an input vector
-    groups: int     # groups of results
+    words: int  # words of an input vector
+    groups: int  # groups of results
     engines: int
     passes: int
     pass_cycles: int
@@ -80,8 +80,10 @@ def partitions(network: QuantisedNetwork, arch: Architecture) -> Iterator[Partit
     limits = bounds(network, arch)
     resource = max(limits, key=lambda name: limits[name])
     if limits[resource] > arch.contexts:
-        raise CompileError(f"{network.name} does not fit {arch.name}: {resource} need an II of "
-                           f"at least {limits[resource]}, a tile has {arch.contexts} contexts")
+        raise CompileError(
+            f"{network.name} does not fit {arch.name}: {resource} need an II of "
+            f"at least {limits[resource]}, a tile has {arch.contexts} contexts"
+        )
     for ii in range(limits[resource], arch.contexts + 1):
         for style in Style:
             plan = _plan(network, arch, ii, style)
@@ -93,11 +95,13 @@ def no_partition(network: QuantisedNetwork, arch: Architecture) -> str:
     """What is said if no partition could be mapped."""
     limits = bounds(network, arch)
     blocks = 1 + sum(-(-layer.codes.shape[1] // BLOCK) for layer in network.layers[1:])
-    return (f"{network.name} does not fit {arch.name}: no schedule up to II {arch.contexts}, the "
-            f"contexts of a tile; its bounds are "
-            f"{', '.join(f'{name} {least}' for name, least in limits.items())}, and the inputs of "
-            f"its layers take up to {blocks} memory tiles, of which there are "
-            f"{len(arch.memory_tiles)}")
+    return (
+        f"{network.name} does not fit {arch.name}: no schedule up to II {arch.contexts}, the "
+        f"contexts of a tile; its bounds are "
+        f"{', '.join(f'{name} {least}' for name, least in limits.items())}, and the inputs of "
+        f"its layers take up to {blocks} memory tiles, of which there are "
+        f"{len(arch.memory_tiles)}"
+    )
 
 
 def _words(network: QuantisedNetwork, layer: QuantisedLayer, arch: Architecture) -> int:
@@ -119,26 +123,28 @@ def _engines(network: QuantisedNetwork, arch: Architecture, ii: int, style: Styl
     groups = [_groups(layer, arch) for layer in network.layers]
     if style is Style.SHARED:
         return [min(g, len(arch.matrix_tiles)) for g in groups]
-    pass_slots = [max(_slices(network, layer, arch), arch.words_per_drain)
-                  for layer in network.layers]
+    pass_slots = [
+        max(_slices(network, layer, arch), arch.words_per_drain) for layer in network.layers
+    ]
     engines = [-(-g // (ii // slots)) for g, slots in zip(groups, pass_slots, strict=True)]
     while style is Style.MANY and sum(engines) < len(arch.matrix_tiles):
-        passes, number = max((-(-g // e), -n) for n, (g, e) in enumerate(
-            zip(groups, engines, strict=True)))
+        passes, number = max(
+            (-(-g // e), -n) for n, (g, e) in enumerate(zip(groups, engines, strict=True))
+        )
         if passes == 1:
             break
         engines[-number] += 1
     return engines
 
 
-def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style
-          ) -> Partition | None:
+def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style) -> Partition | None:
     """The partition for an II, or None if tiles, memories or rows do not suffice."""
     plans, tiles, shared = [], len(arch.matrix_tiles), style is Style.SHARED
     if arch.words_per_drain > ii:
         return None
-    for number, (layer, engines) in enumerate(zip(
-            network.layers, _engines(network, arch, ii, style), strict=True)):
+    for number, (layer, engines) in enumerate(
+        zip(network.layers, _engines(network, arch, ii, style), strict=True)
+    ):
         words, groups = _words(network, layer, arch), _groups(layer, arch)
         longest = _slices(network, layer, arch)
         a_home = 1 if style is Style.MANY else max(1, ii // arch.pushes_per_block)
@@ -147,21 +153,21 @@ def _plan(network: QuantisedNetwork, arch: Architecture, ii: int, style: Style
         gap = arch.words_per_drain if shared else 0
         # Homes at different distances leave gaps between their words.
         gap += 2 * (arch.rows + arch.cols) if len(homes) > 1 and groups > engines else 0
-        plans.append(LayerPlan(words, groups, engines, -(-groups // engines), longest + gap,
-                               homes))
+        plans.append(LayerPlan(words, groups, engines, -(-groups // engines), longest + gap, homes))
     # Layers on shared tiles begin at different times on tiles at different distances.
     skew = arch.rows + arch.cols if shared else 0
     cycles = [p.cycles + skew for p in plans]
-    rows = [p.passes * p.words * arch.slices_per_word(network.fmt)
-            for p in plans]
+    rows = [p.passes * p.words * arch.slices_per_word(network.fmt) for p in plans]
     drains = [p.passes * arch.words_per_drain for p in plans]
     constants = sum(drains) if shared else max(drains)
     home_count = sum(len(p.homes) for p in plans)
-    fits = ((sum(cycles) if shared else max(cycles)) <= ii
-            and (sum(rows) if shared else max(rows)) <= arch.weight_rows
-            and home_count <= len(arch.memory_tiles) and constants <= CONSTANTS
-            and (sum(p.engines for p in plans) <= tiles if not shared
-                 else len(plans) <= MODES))
+    fits = (
+        (sum(cycles) if shared else max(cycles)) <= ii
+        and (sum(rows) if shared else max(rows)) <= arch.weight_rows
+        and home_count <= len(arch.memory_tiles)
+        and constants <= CONSTANTS
+        and (sum(p.engines for p in plans) <= tiles if not shared else len(plans) <= MODES)
+    )
     return Partition(ii, shared, tuple(plans)) if fits else None
 
 
@@ -170,7 +176,11 @@ def _homes(layer: int, words: int, block_words: int, a_home: int) -> tuple[Home,
     blocks = -(-words // block_words)
     a_home = blocks if layer == 0 else a_home
     return tuple(
-        Home(layer, first * block_words,
-             min(words - first * block_words, a_home * block_words),
-             tuple(range(first, min(first + a_home, blocks))))
-        for first in range(0, blocks, a_home))
+        Home(
+            layer,
+            first * block_words,
+            min(words - first * block_words, a_home * block_words),
+            tuple(range(first, min(first + a_home, blocks))),
+        )
+        for first in range(0, blocks, a_home)
+    )

@@ -31,8 +31,9 @@ class Placement:
     homes: dict[Home, Tile]
 
 
-def placements(partition: Partition, arch: Architecture, seed: int, count: int
-               ) -> Iterator[Placement]:
+def placements(
+    partition: Partition, arch: Architecture, seed: int, count: int
+) -> Iterator[Placement]:
     """Up to ``count`` different placements.
 
     A partition that cannot be placed yields nothing.  The same arguments give the same placements.
@@ -54,8 +55,9 @@ class _Problem:
     def __init__(self, partition: Partition, arch: Architecture) -> None:
         self.partition, self.arch = partition, arch
         plans = partition.layers
-        self.items: list[Item] = [(n, e) for n, plan in enumerate(plans)
-                                  for e in range(plan.engines)]
+        self.items: list[Item] = [
+            (n, e) for n, plan in enumerate(plans) for e in range(plan.engines)
+        ]
         self.engines = len(self.items)
         self.items += [home for plan in plans for home in plan.homes]
         number = {item: i for i, item in enumerate(self.items)}
@@ -63,16 +65,24 @@ class _Problem:
         self.between: list[list[tuple[int, int]]] = [[] for _ in self.items]
         self.edges: list[list[tuple[int, int]]] = [[] for _ in self.items]
         #: Operations of the VectorUnit: sums of biases, pushes of blocks.
-        self.load = [self._adds(*item) if not isinstance(item, Home) else self._pushes(item)
-                     for item in self.items]
+        self.load = [
+            self._adds(*item) if not isinstance(item, Home) else self._pushes(item)
+            for item in self.items
+        ]
         for n, plan in enumerate(plans):
             for e in range(plan.engines):
                 for home in plan.homes:
                     self._join(number[home], number[n, e], home.words)
                 for home in plans[n + 1].homes if n + 1 < len(plans) else ():
-                    self._join(number[n, e], number[home], sum(
-                        arch.words_per_drain for p in range(plan.passes)
-                        if (g := plan.group(e, p)) is not None and feeds(g, home, arch)))
+                    self._join(
+                        number[n, e],
+                        number[home],
+                        sum(
+                            arch.words_per_drain
+                            for p in range(plan.passes)
+                            if (g := plan.group(e, p)) is not None and feeds(g, home, arch)
+                        ),
+                    )
                 if n + 1 == len(plans):
                     self.edges[number[n, e]].append((arch.rows - 1, self.load[number[n, e]]))
         for home in plans[0].homes:
@@ -101,11 +111,20 @@ class _Problem:
                 return None
             if not shared or kind == 1:
                 rng.shuffle(kinds[kind])
-            where += kinds[kind][:count] if not shared or kind == 1 else [
-                kinds[kind][item[1]] for item in self.items[:count] if not isinstance(item, Home)]
+            where += (
+                kinds[kind][:count]
+                if not shared or kind == 1
+                else [
+                    kinds[kind][item[1]]
+                    for item in self.items[:count]
+                    if not isinstance(item, Home)
+                ]
+            )
         first = self.engines if shared else 0
-        there = [{tile: i for i, tile in enumerate(where) if (i >= self.engines) == bool(kind)}
-                 for kind in (0, 1)]
+        there = [
+            {tile: i for i, tile in enumerate(where) if (i >= self.engines) == bool(kind)}
+            for kind in (0, 1)
+        ]
         load = dict.fromkeys(self.arch.tiles, 0)
         for item, tile in enumerate(where):
             load[tile] += self.load[item]
@@ -144,9 +163,10 @@ class _Problem:
         if any(operations > ii for operations in load.values()):
             return None
         placed = dict(zip(self.items, where, strict=True))
-        return Placement({item: tile for item, tile in placed.items()
-                          if not isinstance(item, Home)},
-                         {item: tile for item, tile in placed.items() if isinstance(item, Home)})
+        return Placement(
+            {item: tile for item, tile in placed.items() if not isinstance(item, Home)},
+            {item: tile for item, tile in placed.items() if isinstance(item, Home)},
+        )
 
     def _wire(self, item: int, where: list[Tile]) -> int:
         """Hops of all words of an item."""

@@ -63,8 +63,9 @@ class QuantisedNetwork:
         return float(2.0 ** (self.layers[0].t_in / 8))
 
 
-def quantise(name: str, layers: Sequence[Dense], ranges: Ranges, arch: Architecture, fmt: Format
-             ) -> QuantisedNetwork:
+def quantise(
+    name: str, layers: Sequence[Dense], ranges: Ranges, arch: Architecture, fmt: Format
+) -> QuantisedNetwork:
     """Encode weights and biases under the tensor biases of ``ranges``."""
     made = []
     for position, layer in enumerate(layers):
@@ -76,12 +77,22 @@ def quantise(name: str, layers: Sequence[Dense], ranges: Ranges, arch: Architect
         codes, beta, t_weight = model.encode_blocks(weight.T, fmt)
         t_in, t_out = ranges.tensors[layer.operand], ranges.tensors[layer.result]
         inputs = -(-len(layer.weight) // width) * width
-        made.append(QuantisedLayer(
-            layer.name, codes[:, :inputs], beta,
-            constant_codes(_pad(layer.bias, 0, step), t_out), layer.relu, layer.weight.shape[1],
-            t_in, t_weight, t_out))
-    return QuantisedNetwork(name, fmt, tuple(made), len(layers[0].weight),
-                            sum(layer.weight.size for layer in layers))
+        made.append(
+            QuantisedLayer(
+                layer.name,
+                codes[:, :inputs],
+                beta,
+                constant_codes(_pad(layer.bias, 0, step), t_out),
+                layer.relu,
+                layer.weight.shape[1],
+                t_in,
+                t_weight,
+                t_out,
+            )
+        )
+    return QuantisedNetwork(
+        name, fmt, tuple(made), len(layers[0].weight), sum(layer.weight.size for layer in layers)
+    )
 
 
 def _pad(x: NDArray[np.float64], axis: int, multiple: int) -> NDArray[np.float64]:

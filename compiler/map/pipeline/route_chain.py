@@ -25,28 +25,40 @@ def route_chain(mapping: Mapping, words: list[Word], arch: Architecture) -> tupl
     ii, number = mapping.ii, {tile: i for i, tile in enumerate(arch.tiles)}
     ends = [(word.tile, word.time, [(s.tile, s.time) for s in word.sinks]) for word in words]
     # Sums read constants, each at a port for registers.
-    constants = [(action.tile, action.time) for action in mapping.actions
-                 if action.fields.get("op") in (Op.ADD, Op.ADD_RELU)]
+    constants = [
+        (action.tile, action.time)
+        for action in mapping.actions
+        if action.fields.get("op") in (Op.ADD, Op.ADD_RELU)
+    ]
     places = [place for tile, time, sinks in ends for place in ((tile, time), *sinks)] + constants
     begin = np.cumsum([0, *(1 + len(sinks) for *_, sinks in ends)])
     counts = [len(sinks) for *_, sinks in ends]
     sinks = np.concatenate([np.arange(first + 1, last) for first, last in pairwise(begin)])
     nothing = np.zeros(len(sinks), np.int64)
     nets = Nets(
-        source=begin[:-1], latency=np.zeros(len(words), np.int64),
-        ready=np.zeros(len(words), np.int64), sink_begin=np.cumsum([0, *counts]), sink=sinks,
-        offset=nothing, registered=np.zeros(len(sinks), np.bool_),
-        dependence=np.full(len(sinks), NO_DEPENDENCE), net=np.repeat(np.arange(len(words)), counts),
-        choice_begin=np.zeros(len(places) + 1, np.int64), choice=np.zeros(0, np.int64))
+        source=begin[:-1],
+        latency=np.zeros(len(words), np.int64),
+        ready=np.zeros(len(words), np.int64),
+        sink_begin=np.cumsum([0, *counts]),
+        sink=sinks,
+        offset=nothing,
+        registered=np.zeros(len(sinks), np.bool_),
+        dependence=np.full(len(sinks), NO_DEPENDENCE),
+        net=np.repeat(np.arange(len(words)), counts),
+        choice_begin=np.zeros(len(places) + 1, np.int64),
+        choice=np.zeros(0, np.int64),
+    )
     placed = Placed(
         time=np.array([time for _, time in places], np.int64),
         tile=np.array([number[tile] for tile, _ in places], np.int64),
         reservation=np.zeros((len(arch.tiles), ii), np.int64),
-        guards=np.zeros((len(arch.tiles), 1), np.int64))
+        guards=np.zeros((len(arch.tiles), 1), np.int64),
+    )
     latest = np.array([max(time for _, time in ways) - time for _, time, ways in ends], np.int64)
     constant = np.arange(len(places)) >= len(places) - len(constants)
-    routes = route_placed(Grid(arch.rows, arch.cols, {}), ii, REGISTERS, nets, placed, constant,
-                          latest)
+    routes = route_placed(
+        Grid(arch.rows, arch.cols, {}), ii, REGISTERS, nets, placed, constant, latest
+    )
     if isinstance(routes, str):
         raise Unschedulable(routes)
     fields: Fields = {}
@@ -55,8 +67,9 @@ def route_chain(mapping: Mapping, words: list[Word], arch: Architecture) -> tupl
         for name, given in action.fields.items():
             value = given if isinstance(given, int) else int(given.value)
             if here.setdefault(name, value) != value:
-                raise ValueError(f"two values for {name} of tile {action.tile} in slot "
-                                 f"{action.time % ii}")
+                raise ValueError(
+                    f"two values for {name} of tile {action.tile} in slot {action.time % ii}"
+                )
     crossbars = Crossbars(routes, ii, fields)
     for word, tree in zip(words, routes.trees, strict=True):
         crossbars.connect(tree, word.source)

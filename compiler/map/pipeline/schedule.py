@@ -50,8 +50,13 @@ def hops(a: Tile, b: Tile) -> int:
     return (abs(a[0] - b[0]) + abs(a[1] - b[1])) * timing.HOP
 
 
-def schedule(network: QuantisedNetwork, partition: Partition, placement: Placement,
-             arch: Architecture, slack: Sequence[int]) -> tuple[Mapping, list[Word]]:
+def schedule(
+    network: QuantisedNetwork,
+    partition: Partition,
+    placement: Placement,
+    arch: Architecture,
+    slack: Sequence[int],
+) -> tuple[Mapping, list[Word]]:
     """A mapping without ways, and the words that need one.
 
     Raises ``Unschedulable`` if a unit is full.
@@ -62,8 +67,13 @@ def schedule(network: QuantisedNetwork, partition: Partition, placement: Placeme
         found.layer(number)
     mapping = found.mapping
     mapping.actions = found.table.actions
-    last = max([mapping.span, *(max(home.reads) for home in mapping.homes.values()),
-                *(sink.time for word in found.words for sink in word.sinks)])
+    last = max(
+        [
+            mapping.span,
+            *(max(home.reads) for home in mapping.homes.values()),
+            *(sink.time for word in found.words for sink in word.sinks),
+        ]
+    )
     if last // partition.ii >= STAGES:
         raise Unschedulable(f"iterations in flight, more than {STAGES}")
     return mapping, found.words
@@ -72,8 +82,14 @@ def schedule(network: QuantisedNetwork, partition: Partition, placement: Placeme
 class _Schedule:
     """A schedule as it grows: units that are taken, and words."""
 
-    def __init__(self, network: QuantisedNetwork, partition: Partition, placement: Placement,
-                 arch: Architecture, slack: Sequence[int]) -> None:
+    def __init__(
+        self,
+        network: QuantisedNetwork,
+        partition: Partition,
+        placement: Placement,
+        arch: Architecture,
+        slack: Sequence[int],
+    ) -> None:
         self.arch, self.slack = arch, slack
         self.table = ReservationTable(arch, partition.ii)
         self.mapping = Mapping(network, partition, placement)
@@ -128,11 +144,13 @@ class _Layer:
     def __init__(self, so_far: _Schedule, number: int) -> None:
         self.mapping, self.table = so_far.mapping, so_far.table
         self.arch, self.number = so_far.arch, number
-        self.outward, self.onward = so_far.slack[1 + 2 * number:3 + 2 * number]
+        self.outward, self.onward = so_far.slack[1 + 2 * number : 3 + 2 * number]
         self.plan = self.mapping.partition.layers[number]
         fmt = self.mapping.network.fmt
-        self.slices, self.block_words = self.arch.slices_per_word(fmt), self.arch.words_per_block(
-            fmt)
+        self.slices, self.block_words = (
+            self.arch.slices_per_word(fmt),
+            self.arch.words_per_block(fmt),
+        )
         self.engines = [self.mapping.placement.engines[number, e] for e in range(self.plan.engines)]
         self.words: list[Word] = []
         #: First and last mac of each group, and the last cycle in which it was drained.
@@ -154,10 +172,13 @@ class _Layer:
     def has_time(self, start: int) -> bool:
         """Whether the matrix units of all engines are free, if homes are read from ``start``."""
         length = self.plan.words * self.slices
-        return all(self.table.free("matrix unit", engine, range(first, first + length))
-                   for e, engine in enumerate(self.engines) for p in range(self.plan.passes)
-                   if self.plan.group(e, p) is not None
-                   for first in [start + p * self.plan.pass_cycles + self._delay(engine)])
+        return all(
+            self.table.free("matrix unit", engine, range(first, first + length))
+            for e, engine in enumerate(self.engines)
+            for p in range(self.plan.passes)
+            if self.plan.group(e, p) is not None
+            for first in [start + p * self.plan.pass_cycles + self._delay(engine)]
+        )
 
     def play(self, start: int) -> None:
         """Read the homes once a pass; every engine takes every word, in order."""
@@ -179,8 +200,9 @@ class _Layer:
         for group, (first, last) in self.windows.items():
             self.table.take("matrix unit", self._engine(group), range(first, last + 1))
 
-    def _take_word(self, tile: Tile, read: int, p: int, number: int, delay: dict[Tile, int]
-                   ) -> None:
+    def _take_word(
+        self, tile: Tile, read: int, p: int, number: int, delay: dict[Tile, int]
+    ) -> None:
         """A word that is read once a pass: macs of all its slices in all engines."""
         word = Word(tile, read + timing.MEMORY, Source.MEMORY)
         for e, engine in enumerate(self.engines):
@@ -201,8 +223,14 @@ class _Layer:
         last = whole and mac.word == self.plan.words - 1
         block_last = last or (whole and mac.word % self.block_words == self.block_words - 1)
         close = Close.DOT if last else Close.BLOCK if block_last else Close.NOTHING
-        self.table.act(mac.tile, mac.time, mac=1, slice=mac.part, close=close,
-                       mode=self.number if self.mapping.partition.shared else 0)
+        self.table.act(
+            mac.tile,
+            mac.time,
+            mac=1,
+            slice=mac.part,
+            close=close,
+            mode=self.number if self.mapping.partition.shared else 0,
+        )
         self.mapping.macs.append(mac)
         first, _ = self.windows.get(mac.group, (mac.time, mac.time))
         self.windows[mac.group] = first, mac.time
@@ -229,11 +257,13 @@ class _Layer:
         first, pushed = last - ii + 1, last - ii
         stop, writes = last + ii, list[int]()
         for block in range(len(home.blocks)):
-            members = groups[block * per_block:(block + 1) * per_block]
-            results = [(group, word) for group in members
-                       for word in range(self.arch.words_per_drain)]
-            early = sorted((self._arrival(group, word, tile), group, word)
-                           for group, word in results)
+            members = groups[block * per_block : (block + 1) * per_block]
+            results = [
+                (group, word) for group in members for word in range(self.arch.words_per_drain)
+            ]
+            early = sorted(
+                (self._arrival(group, word, tile), group, word) for group, word in results
+            )
             times = self._slots(tile, [at for at, _, _ in early], range(pushed + 1, stop))
             first, pushed = times[0] if block == 0 else first, times[-1]
             stop = first + ii
@@ -251,8 +281,14 @@ class _Layer:
         times: list[int] = []
         time = window.start - 1
         for at in early:
-            time = next((t for t in range(max(at, time + 1), window.stop)
-                         if self.table.free("vector op", tile, [t])), -1)
+            time = next(
+                (
+                    t
+                    for t in range(max(at, time + 1), window.stop)
+                    if self.table.free("vector op", tile, [t])
+                ),
+                -1,
+            )
             if time < 0:
                 raise Unschedulable(f"vector op of tile {tile}")
             self.table.take("vector op", tile, [time])
@@ -272,8 +308,12 @@ class _Layer:
     def _next_commit(self, group: int) -> int:
         """When the next results of the group's engine replace its own."""
         own = self.windows[group][1]
-        later = [last + repeat for other, (_, last) in self.windows.items() for repeat in (
-            0, self.table.ii) if self._engine(other) == self._engine(group) and last + repeat > own]
+        later = [
+            last + repeat
+            for other, (_, last) in self.windows.items()
+            for repeat in (0, self.table.ii)
+            if self._engine(other) == self._engine(group) and last + repeat > own
+        ]
         return min(later) + timing.ACCUMULATE
 
     def _result(self, group: int, word: int, target: Tile, arrives: int, sink: str) -> None:
@@ -282,9 +322,15 @@ class _Layer:
         commit = self.windows[group][1] + timing.ACCUMULATE
         latest = min(arrives - self._way(group, target), self._next_commit(group) - 1)
         times = range(self.drained.get(group, commit - 1) + 1, latest + 1)
-        time = next((t for t in (times if self.mapping.partition.shared else reversed(times))
-                     if table.free("drain", engine, [t])
-                     and table.free("vector op", engine, [t + timing.DRAIN])), -1)
+        time = next(
+            (
+                t
+                for t in (times if self.mapping.partition.shared else reversed(times))
+                if table.free("drain", engine, [t])
+                and table.free("vector op", engine, [t + timing.DRAIN])
+            ),
+            -1,
+        )
         if time < 0:
             raise Unschedulable(f"drain of tile {engine}")
         self.drained[group] = time
@@ -293,11 +339,17 @@ class _Layer:
         table.take("vector op", engine, [added])
         layer = self.mapping.network.layers[self.number]
         table.act(engine, time, drain=1)
-        table.act(engine, added, op=Op.ADD_RELU if layer.relu else Op.ADD, a=Source.MATRIX,
-                  b=Source.CONSTANT,
-                  index=self.mapping.constant(engine, (self.number, group, word)))
-        self.words.append(Word(engine, added + timing.SUM, Source.SUM,
-                               [Sink(target, arrives, sink)]))
+        table.act(
+            engine,
+            added,
+            op=Op.ADD_RELU if layer.relu else Op.ADD,
+            a=Source.MATRIX,
+            b=Source.CONSTANT,
+            index=self.mapping.constant(engine, (self.number, group, word)),
+        )
+        self.words.append(
+            Word(engine, added + timing.SUM, Source.SUM, [Sink(target, arrives, sink)])
+        )
         if word == self.arch.words_per_drain - 1:
             table.take("results", engine, range(commit, time + 1))
 
@@ -310,9 +362,15 @@ class _Layer:
         writes = []
         time = after
         for _ in range(self.block_words):
-            time = next((t for t in range(time + 1, after + 1 + self.arch.pushes_per_block)
-                         if self.table.free("pop", tile, [t])
-                         and self.table.free("memory write", tile, [t + timing.REBLOCK])), -1)
+            time = next(
+                (
+                    t
+                    for t in range(time + 1, after + 1 + self.arch.pushes_per_block)
+                    if self.table.free("pop", tile, [t])
+                    and self.table.free("memory write", tile, [t + timing.REBLOCK])
+                ),
+                -1,
+            )
             if time < 0:
                 raise Unschedulable(f"memory write of tile {tile}")
             self.table.take("pop", tile, [time])

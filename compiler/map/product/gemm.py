@@ -8,7 +8,6 @@ while the matrix unit takes one after another.  The sequencer's innermost loop w
 along the depth, so that the contexts of one iteration serve any depth.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +30,15 @@ from spu.arch.program import Tile, write_region
 ATTEMPTS = 60
 
 
-def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_in: int = 0,
-         t_out: int | None = None, seed: int = 0) -> Gemm:
+def gemm(
+    arch: Architecture,
+    weight: NDArray,
+    rows: int,
+    fmt: Format = PAL8T,
+    t_in: int = 0,
+    t_out: int | None = None,
+    seed: int = 0,
+) -> Gemm:
     """Map ``x @ weight`` for ``rows`` rows of ``x`` of tensor bias ``t_in``.
 
     ``weight`` has shape (depth, outputs).  The result's tensor bias is by default that of
@@ -41,7 +47,7 @@ def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_
     depth, outputs = weight.shape
     plan = plan_gemm(arch, rows, depth, outputs, fmt, seed)
     padded = np.zeros(plan.weight_shape)
-    padded[:plan.outputs, :plan.depth] = weight.T
+    padded[: plan.outputs, : plan.depth] = weight.T
     codes, beta, t_weight = model.encode_blocks(padded, fmt)
     bound = np.abs(padded).sum(axis=1).max() * 2.0 ** (t_in / 8)
     t_out = int(model.bias_for(max(bound, np.finfo(np.float32).tiny))) if t_out is None else t_out
@@ -54,8 +60,9 @@ def gemm(arch: Architecture, weight: NDArray, rows: int, fmt: Format = PAL8T, t_
     return product
 
 
-def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Format = PAL8T,
-              seed: int = 0) -> Gemm:
+def plan_gemm(
+    arch: Architecture, rows: int, depth: int, outputs: int, fmt: Format = PAL8T, seed: int = 0
+) -> Gemm:
     """Map a product whose weights are not known yet, see ``with_weights``; not checked here.
 
     ``check_plan`` does that, once the rows are as many as a run takes.
@@ -74,15 +81,20 @@ def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Form
     engines = len(arch.matrix_tiles)
     passes = -(-groups // engines)
     if slices * arch.lanes // BLOCK > MATRIX_DOT.max_blocks(BLOCK):
-        raise CompileError(f"a depth of {depth} exceeds the "
-                           f"{MATRIX_DOT.max_blocks(BLOCK) * BLOCK} that the accumulator holds")
+        raise CompileError(
+            f"a depth of {depth} exceeds the "
+            f"{MATRIX_DOT.max_blocks(BLOCK) * BLOCK} that the accumulator holds"
+        )
     if slices * passes > arch.weight_rows:
-        raise CompileError(f"{depth} x {outputs} weights need {slices * passes} weight rows, a "
-                           f"tile of {arch.name} has {arch.weight_rows}")
+        raise CompileError(
+            f"{depth} x {outputs} weights need {slices * passes} weight rows, a "
+            f"tile of {arch.name} has {arch.weight_rows}"
+        )
     wanted = min(arch.cols, max(engines // groups, 1), rows)
     reason = "no arrangement"
-    iis = sorted(range(per_block, arch.contexts + 1, per_block),
-                 key=lambda ii: (-(-slices // ii) * ii, -ii))
+    iis = sorted(
+        range(per_block, arch.contexts + 1, per_block), key=lambda ii: (-(-slices // ii) * ii, -ii)
+    )
     for ii in iis:
         steps = -(-slices // ii)
         if steps * ii * passes > arch.weight_rows:
@@ -91,15 +103,20 @@ def plan_gemm(arch: Architecture, rows: int, depth: int, outputs: int, fmt: Form
             for attempt in range(ATTEMPTS):
                 plan = Gemm(arch, fmt, rows, depth, outputs, ii, steps, passes)
                 try:
-                    _arrange(plan, count, min(groups, engines), np.random.default_rng(
-                        [seed, count, attempt]))
+                    _arrange(
+                        plan,
+                        count,
+                        min(groups, engines),
+                        np.random.default_rng([seed, count, attempt]),
+                    )
                 except Unschedulable as error:
                     reason = str(error)
                     continue
                 _write_region(plan)
                 return plan
-    raise CompileError(f"a product of {rows} x {depth} x {outputs} does not fit {arch.name}: "
-                       f"no way for {reason}")
+    raise CompileError(
+        f"a product of {rows} x {depth} x {outputs} does not fit {arch.name}: no way for {reason}"
+    )
 
 
 def _arrange(plan: Gemm, count: int, groups: int, rng: np.random.Generator) -> None:
@@ -111,7 +128,7 @@ def _arrange(plan: Gemm, count: int, groups: int, rng: np.random.Generator) -> N
     columns = rng.permutation(arch.cols)[:count].tolist()
     contexts: dict[tuple[Tile, int], dict[str, int]] = {}
     for stream, column in enumerate(columns):
-        members = tiles[stream * groups:(stream + 1) * groups]
+        members = tiles[stream * groups : (stream + 1) * groups]
         hops = _tree(plan, table, contexts, column, members, rng)
         plan.streams.append((column, [Share(t, hops[t], g) for g, t in enumerate(members)]))
     shares = [(s, share) for s, (_, members) in enumerate(plan.streams) for share in members]
@@ -134,8 +151,14 @@ def _set(contexts: dict, tile: Tile, slot: int, **fields: Source | Close | int) 
     assert set(entry) <= {name for name, *_ in CONTEXT}
 
 
-def _tree(plan: Gemm, table: ReservationTable, contexts: dict, column: int, members: list[Tile],
-          rng: np.random.Generator) -> dict[Tile, int]:
+def _tree(
+    plan: Gemm,
+    table: ReservationTable,
+    contexts: dict,
+    column: int,
+    members: list[Tile],
+    rng: np.random.Generator,
+) -> dict[Tile, int]:
     """Links from the entry to all members, in every slot; hops to each tile on the way."""
     entry = (0, column)
     hops, parents = {entry: 0}, {}
@@ -159,16 +182,28 @@ def _tree(plan: Gemm, table: ReservationTable, contexts: dict, column: int, memb
             first = slot % per_word == 0
             at = (slot + hops[tile]) % plan.ii
             # The first slice of a word as it arrives, others from a register.
-            _set(contexts, tile, at, matrix=arriving[tile] if first else Source.REGISTER_A, mac=1,
-                 slice=slot % per_word,
-                 close=Close.GUARDS if last else Close.BLOCK if block else Close.NOTHING)
+            _set(
+                contexts,
+                tile,
+                at,
+                matrix=arriving[tile] if first else Source.REGISTER_A,
+                mac=1,
+                slice=slot % per_word,
+                close=Close.GUARDS if last else Close.BLOCK if block else Close.NOTHING,
+            )
             if first and per_word > 1:
                 _set(contexts, tile, at, register=arriving[tile], register_write=0)
     return hops
 
 
-def _connect(arch: Architecture, table: ReservationTable, tree: dict[Tile, int], goal: Tile,
-             ii: int, rng: np.random.Generator) -> list[tuple[Tile, str]]:
+def _connect(
+    arch: Architecture,
+    table: ReservationTable,
+    tree: dict[Tile, int],
+    goal: Tile,
+    ii: int,
+    rng: np.random.Generator,
+) -> list[tuple[Tile, str]]:
     """Shortest path from a tree to a tile over links that are free in all slots."""
     if goal in tree:
         return []
@@ -180,8 +215,11 @@ def _connect(arch: Architecture, table: ReservationTable, tree: dict[Tile, int],
             tile = frontier[index]
             for link in rng.permutation(list(STEPS)).tolist():
                 other = (tile[0] + STEPS[link][0], tile[1] + STEPS[link][1])
-                if other in arch.tiles and other not in reached \
-                        and table.free(f"{link} link", tile, range(ii)):
+                if (
+                    other in arch.tiles
+                    and other not in reached
+                    and table.free(f"{link} link", tile, range(ii))
+                ):
                     reached[other] = [*reached[tile], (tile, link)]
                     following.append(other)
         if goal in reached:
@@ -190,8 +228,9 @@ def _connect(arch: Architecture, table: ReservationTable, tree: dict[Tile, int],
     raise Unschedulable(f"words of x to tile {goal}")
 
 
-def _results(plan: Gemm, table: ReservationTable, contexts: dict, stream: int, share: Share
-             ) -> None:
+def _results(
+    plan: Gemm, table: ReservationTable, contexts: dict, stream: int, share: Share
+) -> None:
     """Drain slots of a tile and ways of its results to the south edge."""
     commit = plan.ii - 1 + share.hops + timing.ACCUMULATE
     drained = commit - 1
@@ -213,8 +252,9 @@ def _results(plan: Gemm, table: ReservationTable, contexts: dict, stream: int, s
         plan.results.setdefault(way[-1][0][1], []).append((at, stream, share.group, word))
 
 
-def _way_out(plan: Gemm, table: ReservationTable, tile: Tile, time: int
-             ) -> list[tuple[Tile, str]] | None:
+def _way_out(
+    plan: Gemm, table: ReservationTable, tile: Tile, time: int
+) -> list[tuple[Tile, str]] | None:
     """Links that carry the word drained at ``time`` over the south edge, without waiting."""
     if not table.free("drain", tile, [time]):
         return None
@@ -241,6 +281,10 @@ def _way_out(plan: Gemm, table: ReservationTable, tile: Tile, time: int
 def _write_region(plan: Gemm) -> None:
     assert plan.image is not None
     words = range(0, plan.ii, plan.arch.slices_per_word(plan.fmt))
-    write_region(plan.image, plan.timing, {column: words for column, _ in plan.streams},
-                 {column: [time for time, *_ in results]
-                  for column, results in plan.results.items()}, {LAST_STEP: {"last": 1}})
+    write_region(
+        plan.image,
+        plan.timing,
+        {column: words for column, _ in plan.streams},
+        {column: [time for time, *_ in results] for column, results in plan.results.items()},
+        {LAST_STEP: {"last": 1}},
+    )

@@ -1,6 +1,5 @@
 """A program that makes blocks of codes from PAL16 words, for products of computed tensors."""
 
-
 from compiler.check.reblock import check_reblocking
 from pal_units.formats import Format
 from spu.arch import timing
@@ -36,10 +35,12 @@ def reblocking(arch: Architecture, fmt: Format) -> Reblocking:
         for (r, s), fields in contexts.items():
             if fields:
                 image.write(Space.CONTEXT, (r, column), s, fields)
-        image.write(Space.REGISTER, (0, column), TileRegister.REBLOCK,
-                    {"format": MATRIX_FORMATS.index(fmt)})
+        image.write(
+            Space.REGISTER, (0, column), TileRegister.REBLOCK, {"format": MATRIX_FORMATS.index(fmt)}
+        )
     left = [ii + at + arch.rows * timing.HOP for at in popped]
-    write_region(image, plan.timing, dict.fromkeys(columns, range(ii)),
-                 dict.fromkeys(columns, left))
+    write_region(
+        image, plan.timing, dict.fromkeys(columns, range(ii)), dict.fromkeys(columns, left)
+    )
     check_reblocking(plan)
     return plan

@@ -77,8 +77,10 @@ class Package:
     @property
     def meant(self) -> Program:
         """The program with the constants of the model."""
-        return replace(self.program, steps=[self.ranges.meant.get(i, step) for i, step in
-                                            enumerate(self.program.steps)])
+        return replace(
+            self.program,
+            steps=[self.ranges.meant.get(i, step) for i, step in enumerate(self.program.steps)],
+        )
 
     def cycles(self) -> dict[int, int]:
         """Executed cycles of each step that computes, without holds."""
@@ -90,12 +92,15 @@ class Package:
             elif isinstance(step, Product):
                 batch = self.program.shape(step.a)[0]
                 total = batch * sum(p.plan.cycles for p in self.pieces[i])
-                total += sum(self.reblock_cycles(self.formats[i], n)
-                             for n in self.reblocked(step) if n)
+                total += sum(
+                    self.reblock_cycles(self.formats[i], n) for n in self.reblocked(step) if n
+                )
                 parts = depth_parts(self.pieces[i])
                 if parts > 1:
-                    total += sum(in_runs(self.kernels[work].cycles, self.words(size))
-                                 for work in partial_sums(parts, self.ranges.tensors[step.out]))
+                    total += sum(
+                        in_runs(self.kernels[work].cycles, self.words(size))
+                        for work in partial_sums(parts, self.ranges.tensors[step.out])
+                    )
                 out[i] = total
         return out
 
@@ -114,8 +119,10 @@ class Package:
         """Values of an input with those beyond its top that may be moved at it, see ``ranges``."""
         bias = self.bias(tensor)
         low, high = self.ranges.masks.get(tensor, (FIXED, FIXED))
-        ends = [far(bias) if level == ANY else 2.0 ** (bias / 8) if level == TOP else np.inf
-                for level in (low, high)]
+        ends = [
+            far(bias) if level == ANY else 2.0 ** (bias / 8) if level == TOP else np.inf
+            for level in (low, high)
+        ]
         beyond = np.abs(values) > 2.0 ** (bias / 8)
         return np.where(beyond, np.clip(values, -ends[0], ends[1]), values)
 
@@ -137,9 +144,12 @@ class Package:
         """Blocks that are made of each operand; constant weights are blocks already."""
         tensors = [self.program.tensors[t] for t in step.sources]
         blocks = -(-tensors[0].shape[2] // BLOCK)
-        return (tensors[0].shape[0] * tensors[0].shape[1] * blocks,
-                0 if tensors[1].constant is not None
-                else tensors[1].shape[0] * tensors[1].shape[2] * blocks)
+        return (
+            tensors[0].shape[0] * tensors[0].shape[1] * blocks,
+            0
+            if tensors[1].constant is not None
+            else tensors[1].shape[0] * tensors[1].shape[2] * blocks,
+        )
 
     def reblock_cycles(self, fmt: Format, blocks: int) -> int:
         """Executed cycles that make so many blocks."""
@@ -150,8 +160,10 @@ class Package:
         step = self.program.steps[i]
         assert isinstance(step, Product)
         batch = self.program.shape(step.a)[0]
-        return sum(batch * len(piece.rows) * piece.plan.passes * -(-len(piece.depth) // BLOCK)
-                   for piece in self.pieces[i]) * self.arch.words_per_block(self.formats[i])
+        return sum(
+            batch * len(piece.rows) * piece.plan.passes * -(-len(piece.depth) // BLOCK)
+            for piece in self.pieces[i]
+        ) * self.arch.words_per_block(self.formats[i])
 
 
 def in_runs(cycles: Callable[[int], int], rounds: int) -> int:

@@ -75,6 +75,7 @@ class Expression:
                 for operand in x.operands:
                     visit(operand)
                 seen[x] = None
+
         visit(self)
         return list(seen)
 
@@ -96,16 +97,24 @@ class Expression:
         """With other expressions in the place of inputs."""
         new: dict[Expression, Expression] = {}
         for x in self.steps():
-            new[x] = inputs[x.number] if x.op == IN else x if x.op == CONSTANT else \
-                apply(x.op, *(new[y] for y in x.operands), label=x.label)
+            new[x] = (
+                inputs[x.number]
+                if x.op == IN
+                else x
+                if x.op == CONSTANT
+                else apply(x.op, *(new[y] for y in x.operands), label=x.label)
+            )
         return new[self]
 
     def labelled(self, label: str) -> "Expression":
         """With a label at all operations that have none."""
         new: dict[Expression, Expression] = {}
         for x in self.steps():
-            new[x] = replace(x, operands=tuple(new[y] for y in x.operands),
-                             label=x.label or (label if x.operands else ""))
+            new[x] = replace(
+                x,
+                operands=tuple(new[y] for y in x.operands),
+                label=x.label or (label if x.operands else ""),
+            )
         return new[self]
 
     def relabelled(self, labels: Sequence[str]) -> "Expression":
@@ -139,16 +148,29 @@ def apply(op: str, *operands: Expression | float, label: str = "") -> Expression
 NOISE = 2.0**-40
 #: Operations on real numbers.
 REAL: dict[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "sqrt": np.sqrt,
-    "rsqrt": lambda x: 1 / np.sqrt(x), "exp2": np.exp2, "log2": np.log2, "abs": np.abs,
-    "neg": np.negative, "min": np.minimum, "max": np.maximum,
-    "relu": lambda x: np.maximum(x, 0), "lt": lambda x, y: np.asarray(x < y, np.float64),
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "exp2": np.exp2,
+    "log2": np.log2,
+    "abs": np.abs,
+    "neg": np.negative,
+    "min": np.minimum,
+    "max": np.maximum,
+    "relu": lambda x: np.maximum(x, 0),
+    "lt": lambda x, y: np.asarray(x < y, np.float64),
     "select": lambda x, y, z: np.where(z != 0, x, y),
 }
 
 
-def evaluate(expression: Expression, inputs: Sequence[NDArray],
-             biases: Mapping[Expression, int] | None = None) -> dict[Expression, NDArray]:
+def evaluate(
+    expression: Expression,
+    inputs: Sequence[NDArray],
+    biases: Mapping[Expression, int] | None = None,
+) -> dict[Expression, NDArray]:
     """Real values of all subexpressions, of which what is left of sums that cancel to ``NOISE`` is
     zero; with ``biases`` of them, constants and results below the least magnitudes are as these
     hold them."""
@@ -160,10 +182,14 @@ def evaluate(expression: Expression, inputs: Sequence[NDArray],
             elif x.op == CONSTANT:
                 values[x] = np.float64(x.value)
             else:
-                values[x] = REAL[x.op](*(
-                    values[y] if biases is None or y.op != CONSTANT
-                    else held_constant(values[y], operand_bias(x, k, biases))
-                    for k, y in enumerate(x.operands)))
+                values[x] = REAL[x.op](
+                    *(
+                        values[y]
+                        if biases is None or y.op != CONSTANT
+                        else held_constant(values[y], operand_bias(x, k, biases))
+                        for k, y in enumerate(x.operands)
+                    )
+                )
                 if x.op in ("add", "sub"):
                     size = np.abs(values[x])
                     noise = (size > 0) & (size < NOISE * np.abs(values[x.operands[0]]))
@@ -216,6 +242,8 @@ def own_bias(size: float, near: int | None = None) -> int:
 def tree(op: str, terms: Sequence[Expression]) -> Expression:
     """A balanced tree of an operation of two operands."""
     while len(terms) > 1:
-        terms = [apply(op, *terms[i:i + 2]) if i + 1 < len(terms) else terms[i]
-                 for i in range(0, len(terms), 2)]
+        terms = [
+            apply(op, *terms[i : i + 2]) if i + 1 < len(terms) else terms[i]
+            for i in range(0, len(terms), 2)
+        ]
     return terms[0]

@@ -25,11 +25,18 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
     Raises ``InputError`` that names the input, for other names, shapes and types, for NaN and
     infinities.
     """
+
     def fault(name: str, values: NDArray) -> str:
         shape = program.shape(program.inputs[name])
-        return "" if values.shape == shape else (
-            f"must have shape {shape}, not {values.shape}; spu compile --batch and --dim set the "
-            "sizes that a model leaves open")
+        return (
+            ""
+            if values.shape == shape
+            else (
+                f"must have shape {shape}, not {values.shape}; spu compile --batch and --dim set "
+                "the sizes that a model leaves open"
+            )
+        )
+
     return _numbers(list(program.inputs), given, fault)
 
 
@@ -42,20 +49,28 @@ def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays
         found = of_program(package.program, given)
     else:
         count, vectors = (package.report["io"][name] for name in ("inputs", "vectors"))
-        found = _numbers([package.input], given, lambda _, x: (
-            f"must have shape (n, {count}), not {x.shape}"
-            if x.ndim < 2 or int(np.prod(x.shape[1:])) != count
-            else "has no input vectors" if not len(x)
-            else "" if vectors[0] <= len(x) <= vectors[1]
-            else f"must have {_count(*vectors)}, not {len(x)}; spu compile --batch sets how many "
-                 "where a model leaves it open"))
+        found = _numbers(
+            [package.input],
+            given,
+            lambda _, x: (
+                f"must have shape (n, {count}), not {x.shape}"
+                if x.ndim < 2 or int(np.prod(x.shape[1:])) != count
+                else "has no input vectors"
+                if not len(x)
+                else ""
+                if vectors[0] <= len(x) <= vectors[1]
+                else f"must have {_count(*vectors)}, not {len(x)}; spu compile --batch sets how "
+                "many where a model leaves it open"
+            ),
+        )
     for name, values in found.items():
         _check_size(package, name, values)
     return found
 
 
-def _numbers(wanted: list[str], given: Mapping[str, NDArray],
-             fault: Callable[[str, NDArray], str]) -> Arrays:
+def _numbers(
+    wanted: list[str], given: Mapping[str, NDArray], fault: Callable[[str, NDArray], str]
+) -> Arrays:
     if set(wanted) != set(given):
         known = f"input is {wanted[0]!r}" if len(wanted) == 1 else f"inputs are {sorted(wanted)}"
         raise InputError(f"has {sorted(given)}, the {known}")
@@ -68,8 +83,10 @@ def _numbers(wanted: list[str], given: Mapping[str, NDArray],
             raise InputError(f"{name} {wrong}")
         found[name] = values = values.astype(np.float64)
         if not np.isfinite(values).all():
-            raise InputError(f"{name} holds NaN or infinite values, "
-                             f"{int((~np.isfinite(values)).sum())} of {values.size}")
+            raise InputError(
+                f"{name} holds NaN or infinite values, "
+                f"{int((~np.isfinite(values)).sum())} of {values.size}"
+            )
     return found
 
 
@@ -89,19 +106,26 @@ def _check_size(package: Package | Pipeline, name: str, values: NDArray) -> None
         top, most, fixed = package.report["io"]["input_max"], np.abs(values).max(), True
     if most > top:
         option = "--input-max or --calibrate" if fixed else "--calibrate"
-        raise InputError(f"{name} has magnitude {most:g}, the program takes up to {top:g}; spu "
-                         f"compile {option} sets it")
+        raise InputError(
+            f"{name} has magnitude {most:g}, the program takes up to {top:g}; spu "
+            f"compile {option} sets it"
+        )
 
 
 def remarks(package: Package | Pipeline, given: Arrays) -> list[str]:
     """A line for each input most of whose elements are too small, and become zero."""
     lines = []
-    biases = {package.input: package.report["io"]["input_tensor_bias"]} if isinstance(
-        package, Pipeline) else {n: package.bias(t) for n, t in package.program.inputs.items()}
+    biases = (
+        {package.input: package.report["io"]["input_tensor_bias"]}
+        if isinstance(package, Pipeline)
+        else {n: package.bias(t) for n, t in package.program.inputs.items()}
+    )
     for name, bias in biases.items():
         least = least_magnitude(bias)
         some = np.abs(given[name][given[name] != 0])
         if 2 * (small := int((some < least / 2).sum())) > some.size:
-            lines.append(f"{name}: {small} of {some.size} elements are below {least:.3g} and "
-                         "become zero; spu compile --calibrate sets it")
+            lines.append(
+                f"{name}: {small} of {some.size} elements are below {least:.3g} and "
+                "become zero; spu compile --calibrate sets it"
+            )
     return lines

@@ -47,24 +47,37 @@ class Contents:
     arch: Architecture
 
 
-def write(directory: Path, kind: str, report: Mapping[str, Any], programs: Mapping[str, bytes],
-          arrays: Mapping[str, NDArray], arch: Architecture) -> dict:
+def write(
+    directory: Path,
+    kind: str,
+    report: Mapping[str, Any],
+    programs: Mapping[str, bytes],
+    arrays: Mapping[str, NDArray],
+    arch: Architecture,
+) -> dict:
     """Write a compiled model, everything or nothing, the report last; returns the report.
 
     Files of an older one there go.  Raises ``OSError`` with the file's name.
     """
     old = _earlier(directory) or set()
-    whole = {"version": VERSION, "kind": kind, **report, "arch": arch.name,
-             "arch_hash": f"{arch.hash:#010x}", "array": asdict(arch),
-             "bytes": sum(map(len, programs.values())),
-             "programs": {name: _digest(content) for name, content in programs.items()},
-             "arrays": {name: _array_digest(values) for name, values in arrays.items()}}
+    whole = {
+        "version": VERSION,
+        "kind": kind,
+        **report,
+        "arch": arch.name,
+        "arch_hash": f"{arch.hash:#010x}",
+        "array": asdict(arch),
+        "bytes": sum(map(len, programs.values())),
+        "programs": {name: _digest(content) for name, content in programs.items()},
+        "arrays": {name: _array_digest(values) for name, values in arrays.items()},
+    }
     whole = json.loads(json.dumps(whole))  # lists for tuples, as it will be read
     whole["digest"] = _report_digest(whole)
     writers: dict[Path, Writer] = {}
     if arrays:
         writers[directory / ARRAYS] = lambda sink: np.savez_compressed(
-            sink, **dict[str, Any](arrays))
+            sink, **dict[str, Any](arrays)
+        )
     writers |= {directory / name: partial(_write, content) for name, content in programs.items()}
     writers[directory / REPORT] = partial(_write, (json.dumps(whole, indent=1) + "\n").encode())
     replace_files(writers)
@@ -91,21 +104,37 @@ def _earlier(directory: Path) -> set[Path] | None:
         if not _BEGIN.match(text):
             return None
     else:
-        if not isinstance(report, dict) or "arch" not in report or not (
-                {"io", "steps"} & report.keys()):
+        if (
+            not isinstance(report, dict)
+            or "arch" not in report
+            or not ({"io", "steps"} & report.keys())
+        ):
             return None
         if isinstance(report.get("programs"), dict):
             listed = {*report["programs"], *([ARRAYS] if report.get("arrays") else [])}
-            return {path for path in _named(directory)
-                    if path.relative_to(directory).as_posix() in listed}
+            return {
+                path
+                for path in _named(directory)
+                if path.relative_to(directory).as_posix() in listed
+            }
     return {path for path in _named(directory) if _looks_ours(path)}
 
 
 def _named(directory: Path) -> list[Path]:
     """What is there of the names that ``write`` uses, but for the report."""
-    return [path for path in (directory / ARRAYS, directory / PROGRAM, *sorted(
-        path for kind in ("kernel", "product", "reblock")
-        for path in (directory / PROGRAMS).glob(f"{kind}_*.spub"))) if path.exists()]
+    return [
+        path
+        for path in (
+            directory / ARRAYS,
+            directory / PROGRAM,
+            *sorted(
+                path
+                for kind in ("kernel", "product", "reblock")
+                for path in (directory / PROGRAMS).glob(f"{kind}_*.spub")
+            ),
+        )
+        if path.exists()
+    ]
 
 
 def _looks_ours(path: Path) -> bool:
@@ -157,8 +186,13 @@ def read(directory: Path) -> Contents:
 def foreign(directory: Path) -> Path | None:
     """A file of a name that ``write`` uses, and that is of no compiled model, or None."""
     own = _earlier(directory)
-    return directory / REPORT if own is None else next(
-        (path for path in _named(directory) if path not in own and not _looks_ours(path)), None)
+    return (
+        directory / REPORT
+        if own is None
+        else next(
+            (path for path in _named(directory) if path not in own and not _looks_ours(path)), None
+        )
+    )
 
 
 def _read(directory: Path) -> Contents:
@@ -168,8 +202,9 @@ def _read(directory: Path) -> Contents:
         raise PackageError(f"{REPORT} is damaged: {error}") from None
     if not isinstance(report, dict) or report.get("version") != VERSION:
         version = report.get("version", "none") if isinstance(report, dict) else "none"
-        raise PackageError(f"{REPORT} has version {version}, this spu reads {VERSION}; spu compile "
-                           "writes it anew")
+        raise PackageError(
+            f"{REPORT} has version {version}, this spu reads {VERSION}; spu compile writes it anew"
+        )
     digest = report.pop("digest")
     _check(REPORT, _report_digest(report), digest)
     if wrong := [name for name in report["programs"] if not _NAME.fullmatch(name)]:
@@ -204,6 +239,8 @@ def _array(report: Mapping[str, Any]) -> Architecture:
     known = CONFIGS.get(arch.name, arch)
     for each in (arch, known):
         if each.hash != given:
-            raise PackageError(f"is for an array {arch.name!r} of hash {given:#010x}, that of this "
-                               f"spu has {each.hash:#010x}; compile the model again")
+            raise PackageError(
+                f"is for an array {arch.name!r} of hash {given:#010x}, that of this "
+                f"spu has {each.hash:#010x}; compile the model again"
+            )
     return arch

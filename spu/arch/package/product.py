@@ -103,11 +103,15 @@ def with_weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm
     assert image is not None
     slices, limit = plan.ii * plan.steps, 1 << OFFSET_BITS - 1
     if not -limit <= offset < limit:
-        raise UserError(f"the ratio of results to operands is 2^({offset}/8), outside "
-                           f"2^(+-{limit // 8})")
+        raise UserError(
+            f"the ratio of results to operands is 2^({offset}/8), outside 2^(+-{limit // 8})"
+        )
     wide = stored(fmt)
-    mode = {"offset": offset, "x_format": MATRIX_FORMATS.index(fmt),
-            "w_format": MATRIX_FORMATS.index(wide)}
+    mode = {
+        "offset": offset,
+        "x_format": MATRIX_FORMATS.index(fmt),
+        "w_format": MATRIX_FORMATS.index(wide),
+    }
     codes = model.widen(codes, fmt, wide)
     per_pass = len(plan.streams[0][1])
     for _, members in plan.streams:
@@ -118,17 +122,32 @@ def with_weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm
                 first = (p * per_pass + share.group) * arch.columns
                 for s in range(slices):
                     part = slice(s * arch.lanes, (s + 1) * arch.lanes)
-                    image.write(Space.WEIGHT, share.tile, p * slices + s, {
-                        "codes": codes[first:first + arch.columns, part].tolist(),
-                        "beta": beta[first:first + arch.columns,
-                                     s * arch.lanes // BLOCK].tolist()})
-            write_generator(image, share.tile, TileRegister.WEIGHT,
-                            {"guard": guard | {"predicate": EXISTS}},
-                            [(slices, 1), (plan.rounds // plan.passes, 0), (plan.passes, slices)])
+                    image.write(
+                        Space.WEIGHT,
+                        share.tile,
+                        p * slices + s,
+                        {
+                            "codes": codes[first : first + arch.columns, part].tolist(),
+                            "beta": beta[
+                                first : first + arch.columns, s * arch.lanes // BLOCK
+                            ].tolist(),
+                        },
+                    )
+            write_generator(
+                image,
+                share.tile,
+                TileRegister.WEIGHT,
+                {"guard": guard | {"predicate": EXISTS}},
+                [(slices, 1), (plan.rounds // plan.passes, 0), (plan.passes, slices)],
+            )
             image.write(Space.REGISTER, share.tile, TileRegister.MODE, mode)
             for name, predicate in ((Guard.BLOCK, ALWAYS), (Guard.LAST, LAST_STEP)):
-                image.write(Space.REGISTER, share.tile, TileRegister.GUARD + name.value,
-                            guard | {"predicate": predicate})
+                image.write(
+                    Space.REGISTER,
+                    share.tile,
+                    TileRegister.GUARD + name.value,
+                    guard | {"predicate": predicate},
+                )
     return plan
 
 
@@ -139,12 +158,18 @@ def emitted(plan: Gemm, column: int) -> Iterator[tuple[int, int, int]]:
     """
     period, per_pass = plan.ii * plan.steps, len(plan.streams[0][1])
     rows = plan.rounds // plan.passes
-    events = sorted((r * period + time, r, stream, group, word) for r in range(plan.rounds)
-                    for time, stream, group, word in plan.results.get(column, []))
+    events = sorted(
+        (r * period + time, r, stream, group, word)
+        for r in range(plan.rounds)
+        for time, stream, group, word in plan.results.get(column, [])
+    )
     for _, r, stream, group, word in events:
         p, index = divmod(r, rows)
-        yield (index * len(plan.streams) + stream,
-               (p * per_pass + group) * plan.arch.columns + word * plan.arch.drain_lanes, word)
+        yield (
+            index * len(plan.streams) + stream,
+            (p * per_pass + group) * plan.arch.columns + word * plan.arch.drain_lanes,
+            word,
+        )
 
 
 def weight_blocks(values: NDArray, fmt: Format) -> tuple[NDArray, NDArray, int]:

@@ -29,8 +29,12 @@ class Reblocking:
     @property
     def span(self) -> int:
         """Cycles of an iteration from its first word to its last being emitted."""
-        return self.ii + self.arch.words_per_block(self.fmt) + timing.REBLOCK \
+        return (
+            self.ii
+            + self.arch.words_per_block(self.fmt)
+            + timing.REBLOCK
             + self.arch.rows * timing.HOP
+        )
 
     @property
     def timing(self) -> Timing:

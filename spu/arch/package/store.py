@@ -24,8 +24,9 @@ KIND = "steps"
 def save(package: Package | Pipeline, directory: Path) -> dict:
     """Write everything or nothing, the report last; returns the report."""
     if isinstance(package, Pipeline):
-        return manifest.write(directory, pipeline.KIND, package.report,
-                              {PROGRAM: package.content}, {}, package.arch)
+        return manifest.write(
+            directory, pipeline.KIND, package.report, {PROGRAM: package.content}, {}, package.arch
+        )
     return manifest.write(directory, KIND, *_Writer(package).parts(), package.arch)
 
 
@@ -51,18 +52,29 @@ def _meant(step: Step) -> dict:
     if isinstance(step, Layout):
         return {"sources": list(step.sources), "fill": str(step.fill)}
     assert isinstance(step, Map)
-    return {"sources": list(step.sources), "expression": [
-        [op, operands, number, str(value)] for op, operands, number, value in
-        step.expression.listed()]}
+    return {
+        "sources": list(step.sources),
+        "expression": [
+            [op, operands, number, str(value)]
+            for op, operands, number, value in step.expression.listed()
+        ],
+    }
 
 
 def _read_meant(step: Step, member: dict) -> Step:
     sources = tuple(member["sources"])
     if isinstance(step, Layout):
         return replace(step, sources=sources, fill=float(member["fill"]))
-    return Map(step.out, sources, Expression.from_list([
-        [op, operands, number, float(value)] for op, operands, number, value in
-        member["expression"]]))
+    return Map(
+        step.out,
+        sources,
+        Expression.from_list(
+            [
+                [op, operands, number, float(value)]
+                for op, operands, number, value in member["expression"]
+            ]
+        ),
+    )
 
 
 class _Writer:
@@ -81,59 +93,96 @@ class _Writer:
         for i, tensor in enumerate(program.tensors):
             if tensor.constant is not None:
                 self.arrays[f"constant_{i}"] = tensor.constant
-        files = {f"{PROGRAMS}/kernel_{i}.spub": compiled.kernels[x].content
-                 for i, x in enumerate(self.kernels)}
+        files = {
+            f"{PROGRAMS}/kernel_{i}.spub": compiled.kernels[x].content
+            for i, x in enumerate(self.kernels)
+        }
         for i, plan in enumerate(self.plans):
             assert plan.image is not None
             files[f"{PROGRAMS}/product_{i}.spub"] = bitstream.encode(plan.image)
         for fmt, maker in compiled.reblocks.items():
             files[f"{PROGRAMS}/reblock_{fmt.name}.spub"] = bitstream.encode(maker.image)
         report = {
-            "name": program.name, "notes": list(compiled.ranges.notes),
-            "cycles": sum(cycles.values()), "formula_error": program.error,
+            "name": program.name,
+            "notes": list(compiled.ranges.notes),
+            "cycles": sum(cycles.values()),
+            "formula_error": program.error,
             "inputs": {name: list(program.shape(i)) for name, i in program.inputs.items()},
             "outputs": {name: list(program.shape(i)) for name, i in program.outputs.items()},
-            "input_tensors": program.inputs, "output_tensors": program.outputs,
+            "input_tensors": program.inputs,
+            "output_tensors": program.outputs,
             "nonnegative": {str(i): what for i, what in program.nonnegative.items()},
             "tensors": [list(t.shape) for t in program.tensors],
             "tensor_biases": {str(t): b for t, b in compiled.ranges.tensors.items()},
             "masks": {str(t): list(levels) for t, levels in compiled.ranges.masks.items()},
             "meant": {str(i): _meant(s) for i, s in compiled.ranges.meant.items()},
-            "fixed": compiled.ranges.fixed, "strategy": dict(compiled.strategy),
-            "steps": [self._step(i, s) | ({"cycles": cycles[i]} if i in cycles else {})
-                      for i, s in enumerate(program.steps)],
-            "kernels": [{k: v for k, v in asdict(compiled.kernels[x]).items() if k != "content"}
-                        | {"expression": x[0].listed(), "biases": list(x[1])}
-                        for x in self.kernels],
+            "fixed": compiled.ranges.fixed,
+            "strategy": dict(compiled.strategy),
+            "steps": [
+                self._step(i, s) | ({"cycles": cycles[i]} if i in cycles else {})
+                for i, s in enumerate(program.steps)
+            ],
+            "kernels": [
+                {k: v for k, v in asdict(compiled.kernels[x]).items() if k != "content"}
+                | {"expression": x[0].listed(), "biases": list(x[1])}
+                for x in self.kernels
+            ],
             "products": [self._plan(p) for p in self.plans],
-            "reblocks": {fmt.name: list(maker.columns)
-                         for fmt, maker in compiled.reblocks.items()},
+            "reblocks": {fmt.name: list(maker.columns) for fmt, maker in compiled.reblocks.items()},
         }
         return report, files, self.arrays
 
     def _step(self, i: int, step: Step) -> dict:
-        common = {"out": step.out, "sources": list(step.sources),
-                  "node": self.compiled.program.label(step)}
+        common = {
+            "out": step.out,
+            "sources": list(step.sources),
+            "node": self.compiled.program.label(step),
+        }
         if isinstance(step, Layout):
             self.arrays[f"index_{i}"] = step.index
             return {"kind": "layout", "fill": step.fill} | common
         if isinstance(step, Map):
-            return {"kind": "map", "kernel": self.kernels.index(self.compiled.work(i)),
-                    "labels": [x.label for x in step.expression.steps()]} | common
-        return {"kind": "product"} | common | {
+            return {
+                "kind": "map",
+                "kernel": self.kernels.index(self.compiled.work(i)),
+                "labels": [x.label for x in step.expression.steps()],
+            } | common
+        return (
+            {"kind": "product"}
+            | common
+            | {
                 "format": self.compiled.formats[i].name,
                 "block_words": self.compiled.block_words(i),
-                "pieces": [[*(end for cut in (p.rows, p.depth, p.outputs)
-                              for end in (cut.start, cut.stop)), self.number[id(p.plan)]]
-                           for p in self.compiled.pieces[i]]}
+                "pieces": [
+                    [
+                        *(
+                            end
+                            for cut in (p.rows, p.depth, p.outputs)
+                            for end in (cut.start, cut.stop)
+                        ),
+                        self.number[id(p.plan)],
+                    ]
+                    for p in self.compiled.pieces[i]
+                ],
+            }
+        )
 
     @staticmethod
     def _plan(plan: Gemm) -> dict:
-        return {"format": plan.fmt.name, "rows": plan.rows, "depth": plan.depth,
-                "outputs": plan.outputs, "ii": plan.ii, "steps": plan.steps, "passes": plan.passes,
-                "streams": [[column, [[*s.tile, s.hops, s.group] for s in shares]]
-                            for column, shares in plan.streams],
-                "results": {str(c): words for c, words in plan.results.items()}}
+        return {
+            "format": plan.fmt.name,
+            "rows": plan.rows,
+            "depth": plan.depth,
+            "outputs": plan.outputs,
+            "ii": plan.ii,
+            "steps": plan.steps,
+            "passes": plan.passes,
+            "streams": [
+                [column, [[*s.tile, s.hops, s.group] for s in shares]]
+                for column, shares in plan.streams
+            ],
+            "results": {str(c): words for c, words in plan.results.items()},
+        }
 
 
 class _Reader:
@@ -150,8 +199,13 @@ class _Reader:
         for i, member in enumerate(report["kernels"]):
             work = Expression.from_list(member["expression"]), tuple(member["biases"])
             kernels[work] = Kernel(
-                self._content(f"kernel_{i}"), member["ii"], member["mii"], member["span"],
-                tuple((c, t) for c, t in member["ins"]), (member["out"][0], member["out"][1]))
+                self._content(f"kernel_{i}"),
+                member["ii"],
+                member["mii"],
+                member["span"],
+                tuple((c, t) for c, t in member["ins"]),
+                (member["out"][0], member["out"][1]),
+            )
         plans = [self._plan(i, p) for i, p in enumerate(report["products"])]
         keys = list(kernels)
         steps: list[Step] = []
@@ -167,33 +221,58 @@ class _Reader:
             else:
                 steps.append(Product(out, *sources))
                 formats[i] = FORMATS[member["format"]]
-                pieces[i] = tuple(Piece(range(a, b), range(c, d), range(e, f), plans[p])
-                                  for a, b, c, d, e, f, p in member["pieces"])
-        program = Program(report["name"], [
-            Tensor(tuple(shape), self.arrays.get(f"constant_{i}"))
-            for i, shape in enumerate(report["tensors"])], steps, report["input_tensors"],
-            report["output_tensors"], report["formula_error"],
+                pieces[i] = tuple(
+                    Piece(range(a, b), range(c, d), range(e, f), plans[p])
+                    for a, b, c, d, e, f, p in member["pieces"]
+                )
+        program = Program(
+            report["name"],
+            [
+                Tensor(tuple(shape), self.arrays.get(f"constant_{i}"))
+                for i, shape in enumerate(report["tensors"])
+            ],
+            steps,
+            report["input_tensors"],
+            report["output_tensors"],
+            report["formula_error"],
             {int(i): what for i, what in report["nonnegative"].items()},
-            {member["out"]: member["node"] for member in report["steps"]})
-        ranges = Ranges({int(t): b for t, b in report["tensor_biases"].items()}, nodes,
-                        {int(t): (low, high) for t, (low, high) in report["masks"].items()},
-                        tuple(report["notes"]),
-                        {int(i): _read_meant(steps[int(i)], member)
-                         for i, member in report["meant"].items()}, report["fixed"])
-        reblocks = {FORMATS[name]: Reblocking(self.arch, FORMATS[name], tuple(columns),
-                                              self._image(f"reblock_{name}"))
-                    for name, columns in report["reblocks"].items()}
-        return Package(program, self.arch, ranges, formats, reblocks, report["strategy"], kernels,
-                       pieces)
+            {member["out"]: member["node"] for member in report["steps"]},
+        )
+        ranges = Ranges(
+            {int(t): b for t, b in report["tensor_biases"].items()},
+            nodes,
+            {int(t): (low, high) for t, (low, high) in report["masks"].items()},
+            tuple(report["notes"]),
+            {int(i): _read_meant(steps[int(i)], member) for i, member in report["meant"].items()},
+            report["fixed"],
+        )
+        reblocks = {
+            FORMATS[name]: Reblocking(
+                self.arch, FORMATS[name], tuple(columns), self._image(f"reblock_{name}")
+            )
+            for name, columns in report["reblocks"].items()
+        }
+        return Package(
+            program, self.arch, ranges, formats, reblocks, report["strategy"], kernels, pieces
+        )
 
     def _image(self, name: str) -> Image:
         return bitstream.decode(self._content(name), self.arch).image
 
     def _plan(self, i: int, member: dict) -> Gemm:
-        return Gemm(self.arch, FORMATS[member["format"]], member["rows"], member["depth"],
-                    member["outputs"], member["ii"], member["steps"], member["passes"],
-                    [(column, [Share((r, c), hops, group) for r, c, hops, group in shares])
-                     for column, shares in member["streams"]],
-                    {int(c): [tuple(word) for word in words]
-                     for c, words in member["results"].items()},
-                    self._image(f"product_{i}"))
+        return Gemm(
+            self.arch,
+            FORMATS[member["format"]],
+            member["rows"],
+            member["depth"],
+            member["outputs"],
+            member["ii"],
+            member["steps"],
+            member["passes"],
+            [
+                (column, [Share((r, c), hops, group) for r, c, hops, group in shares])
+                for column, shares in member["streams"]
+            ],
+            {int(c): [tuple(word) for word in words] for c, words in member["results"].items()},
+            self._image(f"product_{i}"),
+        )

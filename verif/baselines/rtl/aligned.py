@@ -34,9 +34,15 @@ class AlignedSlice(wiring.Component):
             raise ValueError(f"window must hold a product, not {window} bits")
         self.fmt, self.lanes, self.window = fmt, lanes, window
         operands = data.ArrayLayout(fmt.bits, lanes)
-        super().__init__({"a": In(operands), "b": In(operands), "nan": Out(1),
-                          "exponent": Out(signed(fmt.exponent_bits + 2)),
-                          "o": Out(signed(window + 1 + (lanes - 1).bit_length()))})
+        super().__init__(
+            {
+                "a": In(operands),
+                "b": In(operands),
+                "nan": Out(1),
+                "exponent": Out(signed(fmt.exponent_bits + 2)),
+                "o": Out(signed(window + 1 + (lanes - 1).bit_length())),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -45,22 +51,25 @@ class AlignedSlice(wiring.Component):
         for lane in range(self.lanes):
             significands, fields = [], []
             for code in (self.a[lane], self.b[lane]):
-                exponent = code[fmt.mantissa_bits:-1]
-                significands.append(Cat(code[:fmt.mantissa_bits], 1))
+                exponent = code[fmt.mantissa_bits : -1]
+                significands.append(Cat(code[: fmt.mantissa_bits], 1))
                 fields.append(exponent)
                 specials.append(exponent.all())
             product = Signal(2 * (fmt.mantissa_bits + 1), name=f"product_{lane}")
             total = Signal(fmt.exponent_bits + 1, name=f"exponent_{lane}")
             live = fields[0].any() & fields[1].any()
-            m.d.comb += [product.eq(Mux(live, significands[0] * significands[1], 0)),
-                         total.eq(Mux(live, fields[0] + fields[1], 0))]
+            m.d.comb += [
+                product.eq(Mux(live, significands[0] * significands[1], 0)),
+                total.eq(Mux(live, fields[0] + fields[1], 0)),
+            ]
             products.append(product)
             exponents.append(total)
             negatives.append(self.a[lane][-1] ^ self.b[lane][-1])
         largest = _maximum(m, exponents)
         rows: list[Value] = []
         for lane, (product, exponent, negative) in enumerate(
-                zip(products, exponents, negatives, strict=True)):
+            zip(products, exponents, negatives, strict=True)
+        ):
             distance = Signal(fmt.exponent_bits + 1, name=f"distance_{lane}")
             m.d.comb += distance.eq(largest - exponent)
             magnitude = aligned(m, f"aligned_{lane}", product, distance, self.window)

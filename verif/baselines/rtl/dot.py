@@ -37,15 +37,24 @@ class FixedPointDot(wiring.Component):
 
     latency = 1
 
-    def __init__(self, slice_sum: wiring.Component, lanes: int, scale: DotParams | None = None
-                 ) -> None:
+    def __init__(
+        self, slice_sum: wiring.Component, lanes: int, scale: DotParams | None = None
+    ) -> None:
         self.slice_sum, self.lanes, self.scale = slice_sum, lanes, scale
         guard = scale.guard_bits if scale else 0
         width = len(slice_sum.o) - (lanes - 1).bit_length() + guard + HEADROOM_BITS
         ports = slice_sum.signature.members
         betas = {"beta_a": In(signed(8)), "beta_b": In(signed(8))} if scale else {}
-        super().__init__({"a": ports["a"], "b": ports["b"], "first": In(1), **betas,
-                          "result": Out(signed(width)), "nan": Out(1)})
+        super().__init__(
+            {
+                "a": ports["a"],
+                "b": ports["b"],
+                "first": In(1),
+                **betas,
+                "result": Out(signed(width)),
+                "nan": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -37,13 +37,20 @@ class Float32Add(wiring.Component):
     latency = 0
 
     def __init__(self) -> None:
-        super().__init__({"a": In(32), "negative": In(1), "exponent": In(EXPONENT),
-                          "significand": In(SIGNIFICAND), "o": Out(32)})
+        super().__init__(
+            {
+                "a": In(32),
+                "negative": In(1),
+                "exponent": In(EXPONENT),
+                "significand": In(SIGNIFICAND),
+                "o": Out(32),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        a_exponent = self.a[SIGNIFICAND - 1:-1]
-        a_magnitude = Cat(self.a[:SIGNIFICAND - 1], a_exponent.any(), a_exponent)
+        a_exponent = self.a[SIGNIFICAND - 1 : -1]
+        a_magnitude = Cat(self.a[: SIGNIFICAND - 1], a_exponent.any(), a_exponent)
         b_magnitude = Cat(self.significand, self.exponent)
         swap = Signal()
         large, small = Signal(SIGNIFICAND + EXPONENT), Signal(SIGNIFICAND + EXPONENT)
@@ -66,23 +73,28 @@ class Float32Add(wiring.Component):
         bits = Mux(gone, 0, Cat(Const(0, 2), small[:SIGNIFICAND]))
         sticky = gone & small[:SIGNIFICAND].any()
         for i in range(steps):
-            lost = bits[:1 << i].any()
+            lost = bits[: 1 << i].any()
             shifted = Signal(width, name=f"aligned_{i}")
             below = Signal(name=f"sticky_{i}")
-            m.d.comb += [shifted.eq(Mux(distance[i], bits >> (1 << i), bits)),
-                         below.eq(sticky | (distance[i] & lost))]
+            m.d.comb += [
+                shifted.eq(Mux(distance[i], bits >> (1 << i), bits)),
+                below.eq(sticky | (distance[i] & lost)),
+            ]
             bits, sticky = shifted, below
         total = Signal(width + 2)
         addend = Cat(sticky, bits, Const(0, 1))
-        m.d.comb += total.eq(Cat(Const(0, 3), large[:SIGNIFICAND])
-                             + (addend ^ subtract.replicate(len(addend))) + subtract)
+        m.d.comb += total.eq(
+            Cat(Const(0, 3), large[:SIGNIFICAND])
+            + (addend ^ subtract.replicate(len(addend)))
+            + subtract
+        )
 
         # Normalise and round.
         zeros = leading_zeros(m, "zeros", total)
         normal = Signal(width + 2)
         m.d.comb += normal.eq(total << zeros)
         keep = normal[-SIGNIFICAND:]
-        guard, rest = normal[-SIGNIFICAND - 1], normal[:-SIGNIFICAND - 1].any()
+        guard, rest = normal[-SIGNIFICAND - 1], normal[: -SIGNIFICAND - 1].any()
         rounded = Signal(SIGNIFICAND + 1)
         result_exponent = Signal(signed(EXPONENT + 3))
         m.d.comb += [
@@ -91,7 +103,7 @@ class Float32Add(wiring.Component):
         ]
         # A carry out of rounding leaves zeros below, whichever bits are taken.
         limit = (1 << EXPONENT) - 1
-        fraction = Mux(result_exponent >= limit, 0, rounded[:SIGNIFICAND - 1])
+        fraction = Mux(result_exponent >= limit, 0, rounded[: SIGNIFICAND - 1])
         shown = Mux(result_exponent >= limit, limit, result_exponent[:EXPONENT])
         tiny = (total == 0) | (result_exponent <= 0)
         m.d.comb += self.o.eq(Mux(tiny, 0, Cat(fraction, shown, large_negative)))
@@ -121,8 +133,9 @@ class Float32Dot(wiring.Component):
     def __init__(self, slice_sum: wiring.Component, unit: int) -> None:
         self.slice_sum, self.unit = slice_sum, unit
         ports = slice_sum.signature.members
-        super().__init__({"a": ports["a"], "b": ports["b"], "first": In(1),
-                          "result": Out(32), "nan": Out(1)})
+        super().__init__(
+            {"a": ports["a"], "b": ports["b"], "first": In(1), "result": Out(32), "nan": Out(1)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -131,7 +144,8 @@ class Float32Dot(wiring.Component):
         width = len(slice_sum.o)
         magnitude, normal = Signal(width), Signal(max(width, SIGNIFICAND))
         m.d.comb += [
-            slice_sum.a.eq(self.a), slice_sum.b.eq(self.b),
+            slice_sum.a.eq(self.a),
+            slice_sum.b.eq(self.b),
             magnitude.eq(Mux(slice_sum.o < 0, -slice_sum.o, slice_sum.o)),
         ]
         zeros = leading_zeros(m, "lead", magnitude)
@@ -146,8 +160,5 @@ class Float32Dot(wiring.Component):
             add.exponent.eq(Mux((magnitude == 0) | (exponent <= 0), 0, exponent)),
             add.significand.eq(Mux((magnitude == 0) | (exponent <= 0), 0, normal[-SIGNIFICAND:])),
         ]
-        m.d.sync += [
-            self.result.eq(add.o),
-            self.nan.eq((self.nan & ~self.first) | slice_sum.nan),
-        ]
+        m.d.sync += [self.result.eq(add.o), self.nan.eq((self.nan & ~self.first) | slice_sum.nan)]
         return m

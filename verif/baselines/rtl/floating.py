@@ -27,14 +27,22 @@ class FloatProduct(wiring.Component):
 
     def __init__(self, fmt: FloatFormat, kept: int) -> None:
         self.fmt, self.kept = fmt, kept
-        super().__init__({"a": In(fmt.bits), "b": In(fmt.bits), "magnitude": Out(kept),
-                          "negative": Out(1), "special": Out(1)})
+        super().__init__(
+            {
+                "a": In(fmt.bits),
+                "b": In(fmt.bits),
+                "magnitude": Out(kept),
+                "negative": Out(1),
+                "special": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         fmt = self.fmt
         (mantissa_a, exponent_a), (mantissa_b, exponent_b) = (
-            self._fields(m, code, name) for code, name in ((self.a, "a"), (self.b, "b")))
+            self._fields(m, code, name) for code, name in ((self.a, "a"), (self.b, "b"))
+        )
         product = Signal(2 * (fmt.mantissa_bits + 1))
         exponent = Signal(range(2 * fmt.exponent_span + 1))
         full = Signal(fmt.product_bits)
@@ -49,7 +57,8 @@ class FloatProduct(wiring.Component):
             # A product wider than the window is cut after the shift.
             wide = max(self.kept, len(product))
             m.d.comb += self.magnitude.eq(
-                aligned(m, "aligned", product, down, wide)[wide - self.kept:])
+                aligned(m, "aligned", product, down, wide)[wide - self.kept :]
+            )
         m.d.comb += [
             self.negative.eq(self.a[-1] ^ self.b[-1]),
             self.special.eq(self._special(self.a) | self._special(self.b)),
@@ -59,12 +68,14 @@ class FloatProduct(wiring.Component):
     def _fields(self, m: Module, code: Value, name: str) -> tuple[Value, Value]:
         """Significand with its leading bit, and exponent from 0; subnormals have exponent 0."""
         fmt = self.fmt
-        exponent = code[fmt.mantissa_bits:-1]
+        exponent = code[fmt.mantissa_bits : -1]
         normal = exponent.any()
         significand = Signal(fmt.mantissa_bits + 1, name=f"significand_{name}")
         above = Signal(range(fmt.exponent_span + 1), name=f"exponent_{name}")
-        m.d.comb += [significand.eq(Cat(code[:fmt.mantissa_bits], normal)),
-                     above.eq(exponent - normal)]
+        m.d.comb += [
+            significand.eq(Cat(code[: fmt.mantissa_bits], normal)),
+            above.eq(exponent - normal),
+        ]
         return significand, above
 
     def _special(self, code: Value) -> Value:
@@ -95,15 +106,22 @@ class FloatSlice(wiring.Component):
 
     latency = 0
 
-    def __init__(self, fmt: FloatFormat, lanes: int, window: int | None = None,
-                 rounding: str = "truncate") -> None:
+    def __init__(
+        self, fmt: FloatFormat, lanes: int, window: int | None = None, rounding: str = "truncate"
+    ) -> None:
         if rounding not in ROUNDINGS:
             raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, not {rounding!r}")
         self.fmt, self.lanes, self.rounding = fmt, lanes, rounding
         self.kept = min(window or fmt.product_bits, fmt.product_bits)
         operands = data.ArrayLayout(fmt.bits, lanes)
-        super().__init__({"a": In(operands), "b": In(operands), "nan": Out(1),
-                          "o": Out(signed(self.kept + 1 + (lanes - 1).bit_length()))})
+        super().__init__(
+            {
+                "a": In(operands),
+                "b": In(operands),
+                "nan": Out(1),
+                "o": Out(signed(self.kept + 1 + (lanes - 1).bit_length())),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -120,6 +138,8 @@ class FloatSlice(wiring.Component):
             else:
                 rows += [Cat(magnitude ^ inverted, ~negative), negative]
             specials.append(product.special)
-        m.d.comb += [self.o.eq(heap_sum([*rows, -(self.lanes << self.kept)], len(self.o))),
-                     self.nan.eq(Cat(*specials).any())]
+        m.d.comb += [
+            self.o.eq(heap_sum([*rows, -(self.lanes << self.kept)], len(self.o))),
+            self.nan.eq(Cat(*specials).any()),
+        ]
         return m

@@ -39,11 +39,19 @@ class IntegerSlice(wiring.Component):
 
     latency = 0
 
-    def __init__(self, bits: int, lanes: int, multiplier: str = "booth", dropped: int = 0,
-                 compensation: int = 0, fraction: int = 0) -> None:
+    def __init__(
+        self,
+        bits: int,
+        lanes: int,
+        multiplier: str = "booth",
+        dropped: int = 0,
+        compensation: int = 0,
+        fraction: int = 0,
+    ) -> None:
         if multiplier not in MULTIPLIERS:
-            raise ValueError(f"multiplier must be one of {', '.join(MULTIPLIERS)}, "
-                             f"not {multiplier!r}")
+            raise ValueError(
+                f"multiplier must be one of {', '.join(MULTIPLIERS)}, not {multiplier!r}"
+            )
         if bits % 2:
             raise ValueError(f"bits must be even, not {bits}")
         if not 0 <= dropped <= (bits if multiplier == "booth" else 0):
@@ -51,17 +59,25 @@ class IntegerSlice(wiring.Component):
         self.bits, self.lanes, self.multiplier = bits, lanes, multiplier
         self.dropped, self.compensation, self.fraction = dropped, compensation, fraction
         operands = data.ArrayLayout(bits, lanes)
-        super().__init__({"a": In(operands), "b": In(operands), "nan": Out(1),
-                          "o": Out(signed(2 * bits - dropped + fraction
-                                         + (lanes - 1).bit_length()))})
+        super().__init__(
+            {
+                "a": In(operands),
+                "b": In(operands),
+                "nan": Out(1),
+                "o": Out(signed(2 * bits - dropped + fraction + (lanes - 1).bit_length())),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows: list[Value] = []
         constant, below = divmod(self.compensation, 1 << self.fraction)
         for lane in range(self.lanes):
-            more, offset = _booth(self.a[lane], self.b[lane], self.dropped) \
-                if self.multiplier == "booth" else _baugh_wooley(self.a[lane], self.b[lane])
+            more, offset = (
+                _booth(self.a[lane], self.b[lane], self.dropped)
+                if self.multiplier == "booth"
+                else _baugh_wooley(self.a[lane], self.b[lane])
+            )
             rows += more
             constant += offset
         total = heap_sum([*rows, constant], len(self.o) - self.fraction)
@@ -82,8 +98,10 @@ def _booth(a: Value, b: Value, dropped: int) -> tuple[list[Value], int]:
         one, two = low ^ middle, (low == middle) & (high != middle)
         below = max(dropped - 2 * i, 0)
         negative = high & ~(low & middle) if below else high
-        bits = Cat(((one & Cat(a, a[-1])[j]) | (two & Cat(Const(0, 1), a)[j])) ^ negative
-                   for j in range(n + 1))
+        bits = Cat(
+            ((one & Cat(a, a[-1])[j]) | (two & Cat(Const(0, 1), a)[j])) ^ negative
+            for j in range(n + 1)
+        )
         # In two's complement the top bit counts -2^n: inverted it counts 2^n above that.
         rows.append(Cat(bits[:n], ~bits[n])[below:] << max(2 * i - dropped, 0))
         if not below:
@@ -95,7 +113,9 @@ def _booth(a: Value, b: Value, dropped: int) -> tuple[list[Value], int]:
 def _baugh_wooley(a: Value, b: Value) -> tuple[list[Value], int]:
     """Rows and a constant: partial products of one sign bit are inverted."""
     n = len(a)
-    rows = [Cat(~(a[j] & b[i]) if (j == n - 1) != (i == n - 1) else a[j] & b[i]
-                for j in range(n)) << i for i in range(n)]
+    rows = [
+        Cat(~(a[j] & b[i]) if (j == n - 1) != (i == n - 1) else a[j] & b[i] for j in range(n)) << i
+        for i in range(n)
+    ]
     # Inverted bits of weight w count -w: ~x w = w - x w, for 2 (2^(n-1) - 1) 2^(n-1) in all.
     return rows, -2 * ((1 << (n - 1)) - 1 << (n - 1))

@@ -31,9 +31,15 @@ class PalSlice(wiring.Component):
         self.fmt, self.params, self.lanes, self.decoded = fmt, params, lanes, decoded
         self.element = element_layout((fmt,), params.fraction_bits, params.operand_octaves)
         operands = data.ArrayLayout(self.element if decoded else fmt.n, lanes)
-        super().__init__({"a": In(operands), "b": In(operands),
-                          "bias": In(max(params.bias_bits, 1)),
-                          "o": Out(signed(params.sum_bits(lanes))), "nan": Out(1)})
+        super().__init__(
+            {
+                "a": In(operands),
+                "b": In(operands),
+                "bias": In(max(params.bias_bits, 1)),
+                "o": Out(signed(params.sum_bits(lanes))),
+                "nan": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -42,12 +48,16 @@ class PalSlice(wiring.Component):
             for lane in range(self.lanes):
                 element = codes[lane]
                 if not self.decoded:
-                    decode = ElementDecoder((self.fmt,), self.params.fraction_bits,
-                                            self.params.operand_octaves)
+                    decode = ElementDecoder(
+                        (self.fmt,), self.params.fraction_bits, self.params.operand_octaves
+                    )
                     m.submodules[f"decode_{name}_{lane}"] = decode
                     m.d.comb += decode.code.eq(codes[lane])
                     element = decode.o
                 m.d.comb += ports[lane].eq(element)
-        m.d.comb += [slice_sum.bias.eq(self.bias), self.o.eq(slice_sum.o),
-                     self.nan.eq(slice_sum.nan)]
+        m.d.comb += [
+            slice_sum.bias.eq(self.bias),
+            self.o.eq(slice_sum.o),
+            self.nan.eq(slice_sum.nan),
+        ]
         return m

@@ -22,8 +22,11 @@ RUN = CliRunner()
 @pytest.mark.parametrize("name", [*snapshots.TEXTS, *snapshots.FILES])
 def test_programs_are_as_they_were(name, compiled):
     """``make bless`` after a change that is meant to change them."""
-    now = snapshots.text(name) if name in snapshots.TEXTS else \
-        snapshots.digest(_content(name, compiled))
+    now = (
+        snapshots.text(name)
+        if name in snapshots.TEXTS
+        else snapshots.digest(_content(name, compiled))
+    )
     assert now == snapshots.kept(name)
 
 
@@ -35,25 +38,36 @@ def _content(name, compiled):
 @pytest.mark.parametrize("name", [*snapshots.TEXTS, "digits_basic", "product_basic"])
 def test_assembly_is_assembled_to_the_same_file(name, compiled):
     arch = CONFIGS["tiny" if name.endswith("tiny") else "basic"]
-    content = bitstream.encode(snapshots.TEXTS[name]()) if name in snapshots.TEXTS \
+    content = (
+        bitstream.encode(snapshots.TEXTS[name]())
+        if name in snapshots.TEXTS
         else _content(name, compiled)
+    )
     text = "\n".join(assembly(bitstream.decode(content, arch).image))
     assert bitstream.encode(assemble_text(text, arch)) == content
     changed = text.replace("slots_less_1=", "slots_less_1=1", 1)
     assert bitstream.encode(assemble_text(changed, arch)) != content
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("context 9,9 row 0: op=ADD", "line 3: there is no row 0 of context 9,9"),
-    ("context 0,0 row 16: op=ADD", "no row 16"), ("contexts 0,0 row 0: op=ADD", "no space"),
-    ("context 0,0 row 0: op=WRONG", "invalid literal"), ("context 0,0 row 0: what=1", "unknown"),
-    ("context 0,0 row 0: op", "not field=value"), ("context 0,0: op=ADD", "not a row"),
-    ("context 0,0 row 0: a=NORTH a.b=1", r"unknown fields \['a.b'\]"),
-    ("context 0,0 row 0: a=NORTH a=SOUTH", "a is there already"),
-    ("weight 0,0 row 0: bits.0=1", "must be bits"),
-    ("sequencer 0,0 row 0: slots_less_1.0=1", "unknown"),
-    ("context 0,0 row 0: op=99", "outside"), ("weight 0,0 row 0: codes=1", "must be bits"),
-    ("sequencer 0,0 row 0: slots_less_1=1\nsequencer 0,0 row 0:", "there already")])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("context 9,9 row 0: op=ADD", "line 3: there is no row 0 of context 9,9"),
+        ("context 0,0 row 16: op=ADD", "no row 16"),
+        ("contexts 0,0 row 0: op=ADD", "no space"),
+        ("context 0,0 row 0: op=WRONG", "invalid literal"),
+        ("context 0,0 row 0: what=1", "unknown"),
+        ("context 0,0 row 0: op", "not field=value"),
+        ("context 0,0: op=ADD", "not a row"),
+        ("context 0,0 row 0: a=NORTH a.b=1", r"unknown fields \['a.b'\]"),
+        ("context 0,0 row 0: a=NORTH a=SOUTH", "a is there already"),
+        ("weight 0,0 row 0: bits.0=1", "must be bits"),
+        ("sequencer 0,0 row 0: slots_less_1.0=1", "unknown"),
+        ("context 0,0 row 0: op=99", "outside"),
+        ("weight 0,0 row 0: codes=1", "must be bits"),
+        ("sequencer 0,0 row 0: slots_less_1=1\nsequencer 0,0 row 0:", "there already"),
+    ],
+)
 def test_wrong_assembly_is_refused_with_its_line(line, message):
     basic = CONFIGS["basic"]
     head = f"# a comment\narchitecture basic {basic.hash:#010x}\n"
@@ -106,8 +120,18 @@ print(digest.hexdigest())
 def test_hash_seeds_and_numbers_of_threads_do_not_change_programs():
     found = set()
     for seed, threads in (("1", "1"), ("2", "2")):
-        found.add(subprocess.run(
-            [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True,
-            env=os.environ | {"PYTHONHASHSEED": seed, "NUMBA_NUM_THREADS": threads,
-                              "OMP_NUM_THREADS": threads}).stdout)
+        found.add(
+            subprocess.run(
+                [sys.executable, "-c", SCRIPT],
+                check=True,
+                capture_output=True,
+                text=True,
+                env=os.environ
+                | {
+                    "PYTHONHASHSEED": seed,
+                    "NUMBA_NUM_THREADS": threads,
+                    "OMP_NUM_THREADS": threads,
+                },
+            ).stdout
+        )
     assert len(found) == 1

@@ -21,9 +21,16 @@ def _enumerated(arcs: Sequence[Arc]) -> Fraction | None:
     least: dict[tuple[int, int], int] = {}
     for src, dst, _, distance in arcs:
         least[src, dst] = min(distance, least.get((src, dst), distance))
-    return max((Fraction(sum(length[n] for n in cycle),
-                         sum(least[step] for step in pairwise([*cycle, cycle[0]])))
-                for cycle in nx.simple_cycles(nx.DiGraph(list(least)))), default=None)
+    return max(
+        (
+            Fraction(
+                sum(length[n] for n in cycle),
+                sum(least[step] for step in pairwise([*cycle, cycle[0]])),
+            )
+            for cycle in nx.simple_cycles(nx.DiGraph(list(least)))
+        ),
+        default=None,
+    )
 
 
 def _random_arcs(rng: np.random.Generator) -> list[Arc]:
@@ -50,10 +57,13 @@ def test_the_critical_cycle_has_the_largest_ratio_of_all_cycles(graphs):
             cyclic += 1
             steps = list(pairwise([*found.nodes, found.nodes[0]]))
             assert len(set(found.nodes)) == len(found.nodes)
-            assert sum(min(arc[3] for arc in arcs if arc[:2] == step) for step in steps) \
+            assert (
+                sum(min(arc[3] for arc in arcs if arc[:2] == step) for step in steps)
                 <= found.distance
+            )
             assert found.length == sum(
-                next(arc[2] for arc in arcs if arc[:2] == step) for step in steps)
+                next(arc[2] for arc in arcs if arc[:2] == step) for step in steps
+            )
     assert cyclic > graphs // 2
 
 

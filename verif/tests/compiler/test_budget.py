@@ -81,12 +81,16 @@ def test_products_of_four_bits_in_rtl(arch, tmp_path):
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(24, 5)).astype(np.float32)
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])], "product",
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 24])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 5])],
-        [numpy_helper.from_array(weight, "w")])
-    program = lower(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)],
-                                      ir_version=8), "product")
+        [numpy_helper.from_array(weight, "w")],
+    )
+    program = lower(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8),
+        "product",
+    )
     compiled = compile_program(program, CONFIGS[arch], PAL4T)
     x = rng.uniform(-1, 1, (3, 24))
     got = run(compiled, RtlEngine(CONFIGS[arch], work=tmp_path), {"x": x})["y"]
@@ -101,19 +105,32 @@ def test_a_budget_that_eight_bits_do_not_keep_is_refused(cnn):
 
 def test_command_chooses_formats_and_says_what_they_reach(cnn, tmp_path):
     np.save(tmp_path / "x.npy", next(iter(cnn[0].values())))
-    call = ["compile", str(CNN), "--strategy", "steps", "--batch", "16", "-o",
-            str(tmp_path / "cnn")]
+    call = [
+        "compile",
+        str(CNN),
+        "--strategy",
+        "steps",
+        "--batch",
+        "16",
+        "-o",
+        str(tmp_path / "cnn"),
+    ]
     budget = ["--calibrate", str(tmp_path / "x.npy"), "--budget"]
     result = CliRunner().invoke(app, [*call, *budget, "15"])
     assert result.exit_code == 0, result.output
     assert "2 in PAL4T, " in result.output
     for arguments, message in (
-            (["--budget", "15"], "a budget takes inputs to measure with (--calibrate)"),
-            ([*budget, "15", "--format", "PAL6T"], "and a --format of 8 bits"),
-            ([*budget, "70"], "formats of 8 bits reach")):
+        (["--budget", "15"], "a budget takes inputs to measure with (--calibrate)"),
+        ([*budget, "15", "--format", "PAL6T"], "and a --format of 8 bits"),
+        ([*budget, "70"], "formats of 8 bits reach"),
+    ):
         result = CliRunner().invoke(app, [*call[:-1], str(tmp_path / "other"), *arguments])
         assert result.exit_code == 2
         assert message in " ".join(result.output.split())
         assert not (tmp_path / "other").exists()
-    assert CliRunner().invoke(app, ["compile", str(CNN), "-o", str(tmp_path), "--budget", "9"]
-                              ).exit_code == 2
+    assert (
+        CliRunner()
+        .invoke(app, ["compile", str(CNN), "-o", str(tmp_path), "--budget", "9"])
+        .exit_code
+        == 2
+    )

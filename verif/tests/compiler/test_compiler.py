@@ -39,9 +39,15 @@ TINY = CONFIGS["tiny"]
 
 def random_network(sizes, seed=0, relu_last=False):
     rng = np.random.default_rng(seed)
-    layers = [Layer(f"layer_{i}", rng.normal(0, k**-0.5, (k, n)), rng.normal(0, 0.3, n),
-                    i + 2 < len(sizes) or relu_last)
-              for i, (k, n) in enumerate(itertools.pairwise(sizes))]
+    layers = [
+        Layer(
+            f"layer_{i}",
+            rng.normal(0, k**-0.5, (k, n)),
+            rng.normal(0, 0.3, n),
+            i + 2 < len(sizes) or relu_last,
+        )
+        for i, (k, n) in enumerate(itertools.pairwise(sizes))
+    ]
     return tuple(layers)
 
 
@@ -51,11 +57,15 @@ def compile_network(layers, arch, fmt=PAL8T, **options):
 
 def _model(nodes, constants, shape=("n", 8), path=None):
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
-        [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in constants.items()])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
-                                ir_version=8), path)
+        [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in constants.items()],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
@@ -64,24 +74,30 @@ def _check(program, image):
     check_pipeline(image, program.quantised, mapping.timing, mapping.reads, mapping.emitted)
 
 
-@pytest.mark.parametrize(("arch", "sizes"), [
-    (CONFIGS["basic"], (64, 10)), (CONFIGS["basic"], (20, 32, 5)), (CONFIGS["basic"], (8, 40, 9)),
-    (CONFIGS["large"], (40, 32, 5)),
-    (TINY, (16, 8)), (TINY, (33, 32, 32, 3)),
-    (Architecture("odd", ("MmM", "mMm"), 8, 4, 32, 64, 32), (24, 32, 7)),
-    (Architecture("one", ("M",), 8, 8, 32, 64, 32), (16, 12)),
-])
+@pytest.mark.parametrize(
+    ("arch", "sizes"),
+    [
+        (CONFIGS["basic"], (64, 10)),
+        (CONFIGS["basic"], (20, 32, 5)),
+        (CONFIGS["basic"], (8, 40, 9)),
+        (CONFIGS["large"], (40, 32, 5)),
+        (TINY, (16, 8)),
+        (TINY, (33, 32, 32, 3)),
+        (Architecture("odd", ("MmM", "mMm"), 8, 4, 32, 64, 32), (24, 32, 7)),
+        (Architecture("one", ("M",), 8, 8, 32, 64, 32), (16, 12)),
+    ],
+)
 def test_golden_model_of_a_program_equals_the_prediction(arch, sizes):
     layers = random_network(sizes, relu_last=len(sizes) == 2)
     program = compile_network(layers, arch)
     x = np.random.default_rng(1).uniform(-1, 1, (9, sizes[0]))
     result = GoldenArray(program.image).run(
-        codec.encode_inputs(x, program.report, program.arch), len(x))
+        codec.encode_inputs(x, program.report, program.arch), len(x)
+    )
     codes = codec.output_codes(result.outputs, program.report, arch)
     assert np.array_equal(codes, predict(program.quantised, x))
     assert result.cycles == program.mapping.cycles(len(x))
-    exact, got = forward(layers, x), codec.decode_outputs(result.outputs, program.report,
-                                                                 arch)
+    exact, got = forward(layers, x), codec.decode_outputs(result.outputs, program.report, arch)
     assert 10 * np.log10((exact**2).sum() / ((got - exact) ** 2).sum()) > 30
 
 
@@ -90,22 +106,39 @@ def test_other_formats_compile_as_well(fmt):
     program = compile_network(random_network((32, 32, 16)), TINY, fmt)
     x = np.random.default_rng(2).uniform(-1, 1, (4, 32))
     result = GoldenArray(program.image).run(codec.encode_inputs(x, program.report, program.arch), 4)
-    assert np.array_equal(codec.output_codes(result.outputs, program.report, TINY),
-                          predict(program.quantised, x))
+    assert np.array_equal(
+        codec.output_codes(result.outputs, program.report, TINY), predict(program.quantised, x)
+    )
 
 
 def test_golden_model_says_when_a_stream_runs_dry(compiled):
     program = compiled("tiny")
     with pytest.raises(InputExhausted, match=r"tile \(0,\d\) is empty in cycle \d+ of region 0"):
         GoldenArray(program.image).run(
-            codec.encode_inputs(split()[2][:1], program.report, program.arch), 2)
+            codec.encode_inputs(split()[2][:1], program.report, program.arch), 2
+        )
 
 
 def test_same_input_and_seed_give_the_same_bytes_in_another_process(compiled, tmp_path):
     for hash_seed in ("1", "2"):
-        subprocess.run([sys.executable, "-m", "spu", "compile", str(MODEL), "--arch", "tiny",
-                        "--strategy", "pipeline", "-o", str(tmp_path / hash_seed)], check=True,
-                       env={"PYTHONHASHSEED": hash_seed, "PATH": ""}, capture_output=True)
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "spu",
+                "compile",
+                str(MODEL),
+                "--arch",
+                "tiny",
+                "--strategy",
+                "pipeline",
+                "-o",
+                str(tmp_path / hash_seed),
+            ],
+            check=True,
+            env={"PYTHONHASHSEED": hash_seed, "PATH": ""},
+            capture_output=True,
+        )
         content = (tmp_path / hash_seed / "program.spub").read_bytes()
         assert content == compiled("tiny").content
 
@@ -113,7 +146,7 @@ def test_same_input_and_seed_give_the_same_bytes_in_another_process(compiled, tm
 def test_quantised_model_is_as_accurate_as_float32(compiled):
     program = compiled("basic")
     x, labels = split()[2:]
-    correct = (predict(program.quantised, x).astype(np.int64) ^ 0x8000)
+    correct = predict(program.quantised, x).astype(np.int64) ^ 0x8000
     codes = np.where(correct & 0x8000, correct, 0x7FFF - (correct & 0x7FFF))  # as ordered integers
     pal = (codes.argmax(axis=1) == labels).mean()
     assert abs(pal - (float_logits(x).argmax(axis=1) == labels).mean()) <= 0.01
@@ -133,11 +166,12 @@ def test_training_script_reproduces_the_committed_model():
     # Processors round the sums of float32 products differently, and training amplifies that.
     for a, b in zip(again.graph.initializer, committed.graph.initializer, strict=True):
         new, old = numpy_helper.to_array(a), numpy_helper.to_array(b)
-        assert np.sqrt(((new - old)**2).mean() / (old**2).mean()) < 0.2
+        assert np.sqrt(((new - old) ** 2).mean() / (old**2).mean()) < 0.2
 
 
-@pytest.mark.parametrize("space", [Space.CONTEXT, Space.WEIGHT, Space.CONSTANT, Space.REGISTER,
-                                   Space.STREAM])
+@pytest.mark.parametrize(
+    "space", [Space.CONTEXT, Space.WEIGHT, Space.CONSTANT, Space.REGISTER, Space.STREAM]
+)
 def test_checker_finds_a_changed_row_that_matters(space, compiled):
     """The value of one row is replaced by that of another row of the same kind."""
     program = compiled("basic")
@@ -170,42 +204,99 @@ def test_checker_accepts_the_program_and_only_for_its_network(compiled):
 
 def test_disassembly_names_what_every_slot_does(compiled):
     text = "\n".join(disassemble(compiled("basic").image))
-    for part in ("ii 8", "mac slice=0", "close=dot", "push", "add_relu",
-                 "memory<-reblock", "read address", "streams read", "emit"):
+    for part in (
+        "ii 8",
+        "mac slice=0",
+        "close=dot",
+        "push",
+        "add_relu",
+        "memory<-reblock",
+        "read address",
+        "streams read",
+        "emit",
+    ):
         assert part in text
 
 
 GEMM = helper.make_node("Gemm", ["x", "w"], ["y"], "layer")
 
 
-@pytest.mark.parametrize(("nodes", "constants", "shape", "rule"), [
-    ([helper.make_node("Softmax", ["x"], ["y"], "soft")], {}, ("n", 8),
-     "Softmax node 'soft': elements change places"),
-    ([GEMM], {"w": np.full((8, 4), np.nan)}, ("n", 8), "constant 'w' holds 32 NaN"),
-    ([GEMM], {"w": np.full((8, 4), np.inf)}, ("n", 8), "a constant of inf, which PAL16 does not"),
-    ([GEMM], {"w": np.ones((8, 4))}, (None, None), "Dimension mismatch"),
-    ([helper.make_node("Add", ["x", "b"], ["y"], "plus")], {"b": np.arange(8)}, ("n", 8),
-     "Add node 'plus': not the bias or the relu of a dense layer"),
-    ([helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
-      helper.make_node("Add", ["h", "x"], ["y"], "skip")], {"w": np.ones((8, 8))}, ("n", 8),
-     "Add node 'skip': takes not just the result before it"),
-    ([helper.make_node("Relu", ["x"], ["y"], "r")], {}, ("n", 8),
-     "Relu node 'r': not the bias or the relu of a dense layer"),
-    ([helper.make_node("MatMul", ["w", "x"], ["y"], "mm")], {"w": np.ones((8, 8))}, (8, 8),
-     "MatMul node 'mm': not a product of each vector with constant weights"),
-    ([helper.make_node("Gemm", ["x", "w"], ["y"], "t", transA=1)], {"w": np.ones((8, 4))}, (8, 8),
-     "Gemm node 't': elements change places"),
-    ([helper.make_node("Identity", ["x"], ["y"], "i")], {}, ("n", 8),
-     "the output is not the result of a dense layer"),
-    ([helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
-      helper.make_node("Mul", ["h", "b"], ["y"], "scale")],
-     {"w": np.ones((8, 8)), "b": np.arange(8)}, ("n", 8),
-     "Mul node 'scale': not the bias or the relu of a dense layer"),
-    ([helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
-      helper.make_node("Add", ["h", "b"], ["y"], "each")],
-     {"w": np.ones((8, 8)), "b": np.arange(16).reshape(2, 8)}, (2, 8),
-     "Add node 'each': not the bias or the relu of a dense layer"),
-])
+@pytest.mark.parametrize(
+    ("nodes", "constants", "shape", "rule"),
+    [
+        (
+            [helper.make_node("Softmax", ["x"], ["y"], "soft")],
+            {},
+            ("n", 8),
+            "Softmax node 'soft': elements change places",
+        ),
+        ([GEMM], {"w": np.full((8, 4), np.nan)}, ("n", 8), "constant 'w' holds 32 NaN"),
+        (
+            [GEMM],
+            {"w": np.full((8, 4), np.inf)},
+            ("n", 8),
+            "a constant of inf, which PAL16 does not",
+        ),
+        ([GEMM], {"w": np.ones((8, 4))}, (None, None), "Dimension mismatch"),
+        (
+            [helper.make_node("Add", ["x", "b"], ["y"], "plus")],
+            {"b": np.arange(8)},
+            ("n", 8),
+            "Add node 'plus': not the bias or the relu of a dense layer",
+        ),
+        (
+            [
+                helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
+                helper.make_node("Add", ["h", "x"], ["y"], "skip"),
+            ],
+            {"w": np.ones((8, 8))},
+            ("n", 8),
+            "Add node 'skip': takes not just the result before it",
+        ),
+        (
+            [helper.make_node("Relu", ["x"], ["y"], "r")],
+            {},
+            ("n", 8),
+            "Relu node 'r': not the bias or the relu of a dense layer",
+        ),
+        (
+            [helper.make_node("MatMul", ["w", "x"], ["y"], "mm")],
+            {"w": np.ones((8, 8))},
+            (8, 8),
+            "MatMul node 'mm': not a product of each vector with constant weights",
+        ),
+        (
+            [helper.make_node("Gemm", ["x", "w"], ["y"], "t", transA=1)],
+            {"w": np.ones((8, 4))},
+            (8, 8),
+            "Gemm node 't': elements change places",
+        ),
+        (
+            [helper.make_node("Identity", ["x"], ["y"], "i")],
+            {},
+            ("n", 8),
+            "the output is not the result of a dense layer",
+        ),
+        (
+            [
+                helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
+                helper.make_node("Mul", ["h", "b"], ["y"], "scale"),
+            ],
+            {"w": np.ones((8, 8)), "b": np.arange(8)},
+            ("n", 8),
+            "Mul node 'scale': not the bias or the relu of a dense layer",
+        ),
+        (
+            [
+                helper.make_node("MatMul", ["x", "w"], ["h"], "mm"),
+                helper.make_node("Add", ["h", "b"], ["y"], "each"),
+            ],
+            {"w": np.ones((8, 8)), "b": np.arange(16).reshape(2, 8)},
+            (2, 8),
+            "Add node 'each': not the bias or the relu of a dense layer",
+        ),
+    ],
+)
 def test_models_that_are_no_chain_are_no_pipeline(nodes, constants, shape, rule, tmp_path):
     path = _model(nodes, constants, shape, tmp_path / "m.onnx")
     with pytest.raises(CompileError, match=rule):
@@ -220,11 +311,14 @@ def test_a_file_that_is_no_model_is_refused(content, tmp_path):
         compile_file(path, TINY, "pipeline")
 
 
-@pytest.mark.parametrize(("sizes", "rule"), [
-    ((64, 128, 128, 10), "matrix units need an II of at least"),
-    ((200, 8), "longest input need an II of at least 25, a tile has 16 contexts"),
-    ((64, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 10), "does not fit basic"),
-])
+@pytest.mark.parametrize(
+    ("sizes", "rule"),
+    [
+        ((64, 128, 128, 10), "matrix units need an II of at least"),
+        ((200, 8), "longest input need an II of at least 25, a tile has 16 contexts"),
+        ((64, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 10), "does not fit basic"),
+    ],
+)
 def test_a_shape_that_does_not_fit_names_what_is_short(sizes, rule):
     with pytest.raises(CompileError, match=rule):
         compile_network(random_network(sizes), CONFIGS["basic"])
@@ -242,21 +336,28 @@ def test_all_strategies_give_the_same_codes(arch, fmt):
     """The digits, and their runs on inputs as large as they may be."""
     x = np.concatenate([split()[2][:3].reshape(3, 8, 8), np.ones((1, 8, 8)), np.zeros((1, 8, 8))])
     program = lower(read(MODEL), "digits", len(x))
-    made = {strategy: compile_model(program, CONFIGS[arch], strategy, fmt)
-            for strategy in ("pipeline", "steps", "auto")}
+    made = {
+        strategy: compile_model(program, CONFIGS[arch], strategy, fmt)
+        for strategy in ("pipeline", "steps", "auto")
+    }
     engines = {strategy: GoldenEngine(CONFIGS[arch]) for strategy in made}
-    got = {strategy: run(package, engines[strategy], {"image": x})["logits"]
-           for strategy, package in made.items()}
+    got = {
+        strategy: run(package, engines[strategy], {"image": x})["logits"]
+        for strategy, package in made.items()
+    }
     assert np.array_equal(got["pipeline"], got["steps"])
     assert np.array_equal(got["auto"], got["steps"])
     assert got["steps"].any()
     cycles = {strategy: engine.cycles for strategy, engine in engines.items()}
     assert cycles["auto"] == min(cycles.values())
     said = made["auto"].report["strategy"]
-    assert said == {"chosen": "pipeline", "batch": len(x), "cycles": {
-        "pipeline": cycles["pipeline"], "steps": cycles["steps"]},
+    assert said == {
+        "chosen": "pipeline",
+        "batch": len(x),
+        "cycles": {"pipeline": cycles["pipeline"], "steps": cycles["steps"]},
         "why": f"cycles for 5 vectors: {cycles['pipeline']} as a pipeline or {cycles['steps']} "
-               "in steps"}
+        "in steps",
+    }
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
@@ -264,11 +365,18 @@ def test_all_strategies_give_the_same_codes(arch, fmt):
 def test_codes_of_random_chains_do_not_depend_on_the_strategy(sizes, calibrated):
     layers = random_network(sizes, seed=3)
     x = np.random.default_rng(0).normal(size=(1, sizes[0])) * (30 if calibrated else 0.2)
-    made = [compile_model(program_of("chain", layers), CONFIGS["basic"], strategy,
-                          calibrate={"input": x} if calibrated else None)
-            for strategy in ("pipeline", "steps")]
-    one, two = (run(package, GoldenEngine(CONFIGS["basic"]), {"input": x})["output"]
-                for package in made)
+    made = [
+        compile_model(
+            program_of("chain", layers),
+            CONFIGS["basic"],
+            strategy,
+            calibrate={"input": x} if calibrated else None,
+        )
+        for strategy in ("pipeline", "steps")
+    ]
+    one, two = (
+        run(package, GoldenEngine(CONFIGS["basic"]), {"input": x})["output"] for package in made
+    )
     assert np.array_equal(one, two)
     assert np.allclose(one, forward(layers, x), rtol=0.1, atol=0.05 * np.abs(one).max())
 
@@ -284,10 +392,12 @@ def test_steps_are_chosen_where_a_chain_does_not_fit_a_pipeline():
 def test_what_is_asked_of_a_strategy_that_cannot():
     program = program_of("chain", random_network((8, 4)))
     x = {"input": np.ones((1, 8))}
-    for options, rule in ((("quick",), "strategy must be one of auto, pipeline, steps"),
-                          (("pipeline", PAL8T, 0, None, x, 20.0), "a budget chooses a format"),
-                          (("auto", PAL8T, 0, 1.0, x), "say the same"),
-                          (("auto", PAL8T, 0, None, None, 9.0), "a budget takes inputs")):
+    for options, rule in (
+        (("quick",), "strategy must be one of auto, pipeline, steps"),
+        (("pipeline", PAL8T, 0, None, x, 20.0), "a budget chooses a format"),
+        (("auto", PAL8T, 0, 1.0, x), "say the same"),
+        (("auto", PAL8T, 0, None, None, 9.0), "a budget takes inputs"),
+    ):
         with pytest.raises(CompileError, match=rule):
             compile_model(program, TINY, *options)
 
@@ -302,42 +412,73 @@ def test_the_strategy_depends_on_the_batch_and_any_batch_is_many():
     assert one.strategy["cycles"]["steps"] < one.strategy["cycles"]["pipeline"]
     assert many.report["strategy"]["cycles"] == {
         "pipeline": many.cycles(64),
-        "steps": sum(compile_file(MODEL, TINY, "steps", batch=64).cycles().values())}
+        "steps": sum(compile_file(MODEL, TINY, "steps", batch=64).cycles().values()),
+    }
     assert many.report["strategy"]["batch"] == 64
 
 
 W = np.random.default_rng(5).normal(size=(8, 4))
 
 
-@pytest.mark.parametrize(("nodes", "constants", "shape"), [
-    ([helper.make_node("Slice", ["x", "b", "e", "a", "s"], ["h"], "flip")],
-     {"b": [-1], "e": [-(1 << 31)], "a": [0], "s": [-1]}, (8,)),
-    ([helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "some")],
-     {"b": [0], "e": [4092], "a": [0]}, (8,)),
-    ([helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "last")],
-     {"b": [-4092], "e": [1 << 40], "a": [0]}, (8,)),
-    ([helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "first")],
-     {"b": [0], "e": [1], "a": [0]}, (8,)),
-    ([helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0]),
-      helper.make_node("Reshape", ["t", "r"], ["h"], "back")], {"r": [-1, 8]}, (8,)),
-    ([helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0, 2]),
-      helper.make_node("Reshape", ["t", "r"], ["h"], "back")], {"r": [-1, 8]}, (4, 2)),
-    ([helper.make_node("Gather", ["x", "i"], ["h"], "first")], {"i": [0]}, (8,)),
-    ([helper.make_node("ReduceSum", ["x"], ["h"], "total", axes=[0])], {}, (8,)),
-    ([helper.make_node("Reshape", ["x", "r"], ["h"], "one")], {"r": [1, 8]}, (8,)),
-])
+@pytest.mark.parametrize(
+    ("nodes", "constants", "shape"),
+    [
+        (
+            [helper.make_node("Slice", ["x", "b", "e", "a", "s"], ["h"], "flip")],
+            {"b": [-1], "e": [-(1 << 31)], "a": [0], "s": [-1]},
+            (8,),
+        ),
+        (
+            [helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "some")],
+            {"b": [0], "e": [4092], "a": [0]},
+            (8,),
+        ),
+        (
+            [helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "last")],
+            {"b": [-4092], "e": [1 << 40], "a": [0]},
+            (8,),
+        ),
+        (
+            [helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "first")],
+            {"b": [0], "e": [1], "a": [0]},
+            (8,),
+        ),
+        (
+            [
+                helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0]),
+                helper.make_node("Reshape", ["t", "r"], ["h"], "back"),
+            ],
+            {"r": [-1, 8]},
+            (8,),
+        ),
+        (
+            [
+                helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0, 2]),
+                helper.make_node("Reshape", ["t", "r"], ["h"], "back"),
+            ],
+            {"r": [-1, 8]},
+            (4, 2),
+        ),
+        ([helper.make_node("Gather", ["x", "i"], ["h"], "first")], {"i": [0]}, (8,)),
+        ([helper.make_node("ReduceSum", ["x"], ["h"], "total", axes=[0])], {}, (8,)),
+        ([helper.make_node("Reshape", ["x", "r"], ["h"], "one")], {"r": [1, 8]}, (8,)),
+    ],
+)
 def test_vectors_that_meet_are_no_chain_of_any_number(nodes, constants, shape, tmp_path):
     """With one vector all of these do nothing, or next to nothing."""
     path = tmp_path / "m.onnx"
     graph = helper.make_graph(
-        [*nodes, helper.make_node("MatMul", ["h", "w"], ["y"], "mm")], "g",
+        [*nodes, helper.make_node("MatMul", ["h", "w"], ["y"], "mm")],
+        "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", *shape))],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
         [numpy_helper.from_array(np.asarray(v, np.int64), k) for k, v in constants.items()]
-        + [numpy_helper.from_array(W.astype(np.float32), "w")])
+        + [numpy_helper.from_array(W.astype(np.float32), "w")],
+    )
     opset = 11 if nodes[0].op_type == "ReduceSum" else 17
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)],
-                                ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path
+    )
     with pytest.raises(CompileError):
         compile_file(path, CONFIGS["basic"], "pipeline")
     package = compile_file(path, CONFIGS["basic"])
@@ -348,15 +489,23 @@ def test_vectors_that_meet_are_no_chain_of_any_number(nodes, constants, shape, t
 def test_no_run_has_more_vectors_than_were_looked_at(begin, end, tmp_path):
     """Beyond them a Slice may begin to cut."""
     graph = helper.make_graph(
-        [helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "some"),
-         helper.make_node("MatMul", ["h", "w"], ["y"], "mm")], "g",
+        [
+            helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "some"),
+            helper.make_node("MatMul", ["h", "w"], ["y"], "mm"),
+        ],
+        "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 8))],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
-        [numpy_helper.from_array(np.array([v], np.int64), k)
-         for k, v in (("b", begin), ("e", end), ("a", 0))]
-        + [numpy_helper.from_array(W.astype(np.float32), "w")])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
-                                ir_version=8), tmp_path / "m.onnx")
+        [
+            numpy_helper.from_array(np.array([v], np.int64), k)
+            for k, v in (("b", begin), ("e", end), ("a", 0))
+        ]
+        + [numpy_helper.from_array(W.astype(np.float32), "w")],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "m.onnx",
+    )
     package = compile_file(tmp_path / "m.onnx", CONFIGS["basic"], "pipeline")
     assert package.report["io"]["vectors"] == [1, 4093]
     engine = GoldenEngine(CONFIGS["basic"])
@@ -380,10 +529,18 @@ def test_the_last_interval_is_tried_and_those_tried_are_named(monkeypatch):
 
 def test_small_inputs_are_told_of_a_pipeline_as_well(compiled):
     x = np.full((2, 64), 1e-20)
-    for package in (compiled("tiny").package,
-                    compile_model(lower(read(MODEL), "digits", 2), TINY, "steps")):
-        given = checked(package, {"image": x if package is compiled("tiny").package
-                                  or not hasattr(package, "program") else x.reshape(2, 8, 8)})
+    for package in (
+        compiled("tiny").package,
+        compile_model(lower(read(MODEL), "digits", 2), TINY, "steps"),
+    ):
+        given = checked(
+            package,
+            {
+                "image": x
+                if package is compiled("tiny").package or not hasattr(package, "program")
+                else x.reshape(2, 8, 8)
+            },
+        )
         (line,) = remarks(package, given)
         assert "128 of 128 elements are below" in line
 
@@ -410,9 +567,11 @@ def test_layers_smaller_than_a_drain(sizes):
 
 def test_calibration_inputs_are_looked_at():
     program = program_of("chain", random_network((8, 4)))
-    for given, rule in (({"other": np.ones((1, 8))}, "the input is 'input'"),
-                        ({"input": np.ones((2, 8))}, "must have shape"),
-                        ({"input": np.full((1, 8), np.nan)}, "NaN")):
+    for given, rule in (
+        ({"other": np.ones((1, 8))}, "the input is 'input'"),
+        ({"input": np.ones((2, 8))}, "must have shape"),
+        ({"input": np.full((1, 8), np.nan)}, "NaN"),
+    ):
         with pytest.raises(InputError, match=rule):
             compile_model(program, TINY, calibrate=given)
     for wrong in ("a", True):
@@ -442,15 +601,17 @@ def test_weights_that_go_on_after_the_iterations_looked_at():
     for count in range(9, 300):
         image = program.image.copy()
         loop = image.read(Space.REGISTER, tile, TileRegister.WEIGHT + 1)
-        image.write(Space.REGISTER, tile, TileRegister.WEIGHT + 1, loop | {
-            "count_less_1": count - 1})
+        image.write(
+            Space.REGISTER, tile, TileRegister.WEIGHT + 1, loop | {"count_less_1": count - 1}
+        )
         x = np.random.default_rng(0).uniform(-1, 1, (3 * count, 32))
         try:
-            check_pipeline(image, program.quantised, mapping.timing, mapping.reads,
-                           mapping.emitted)
+            check_pipeline(image, program.quantised, mapping.timing, mapping.reads, mapping.emitted)
         except WrongProgram:
             continue
         words = codec.encode_inputs(x, program.report, arch)
-        one, two = (GoldenArray(each).run(words, len(x), keep_links=False).outputs
-                    for each in (image, program.image))
+        one, two = (
+            GoldenArray(each).run(words, len(x), keep_links=False).outputs
+            for each in (image, program.image)
+        )
         assert one == two, count

@@ -80,14 +80,23 @@ def test_same_graph_and_seed_give_the_same_bytes():
 def test_memory_operations_keep_to_their_columns():
     graph = from_json(FIR)
     mapped = map_dataflow(graph, grid_architecture(4, 4, "both"), True)
-    columns = {mapped.placed.tile[n][1] for n in graph.operations
-               if graph.nodes[n].op in MEMORY_OPS}
+    columns = {
+        mapped.placed.tile[n][1] for n in graph.operations if graph.nodes[n].op in MEMORY_OPS
+    }
     assert columns <= {0, 3}
 
 
-@pytest.mark.parametrize(("ops", "distance", "rec"), [
-    (("add", "mul", "sub"), 1, 3), (("add", "mul", "sub"), 2, 2), (("add", "mul", "sub"), 3, 1),
-    (("add",) * 7, 2, 4), (("add",), 1, 1), (("add", "mul"), None, 1)])
+@pytest.mark.parametrize(
+    ("ops", "distance", "rec"),
+    [
+        (("add", "mul", "sub"), 1, 3),
+        (("add", "mul", "sub"), 2, 2),
+        (("add", "mul", "sub"), 3, 1),
+        (("add",) * 7, 2, 4),
+        (("add",), 1, 1),
+        (("add", "mul"), None, 1),
+    ],
+)
 def test_recurrence_bound_is_the_longest_cycle_by_its_distance(ops, distance, rec):
     graph = from_json(_chain(*ops, distance=distance))
     found = bounds(graph, _grid(16), dict.fromkeys(graph.operations, 1))
@@ -124,7 +133,11 @@ def test_three_words_and_a_constant_at_different_ports():
     body.op("out", body.op("add", chosen, body.op("const")))
     functions = _mapped(body.json()).functions.values()
     assert {f.op: sorted(f.ports) for f in functions} == {
-        "in": [], "select": ["a", "b", "c"], "add": ["a", "b"], "out": ["a"]}
+        "in": [],
+        "select": ["a", "b", "c"],
+        "add": ["a", "b"],
+        "out": ["a"],
+    }
 
 
 def _changes(image):
@@ -161,23 +174,37 @@ def test_swapped_operands_are_noticed():
         check_loop(dataclasses.replace(mapped, functions=swapped))
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("[1", "not JSON"), ("[]", "JSON object"), ('{"nodes": []}', "edges must be a list"),
-    ('{"nodes": [], "edges": []}', "no operations"),
-    ('{"nodes": [{"id": 1, "op": ""}], "edges": []}', "op must be a name"),
-    ('{"nodes": [{"id": "x", "op": "add"}], "edges": []}', "id must be int"),
-    ('{"nodes": [{"id": -1, "op": "a"}], "edges": []}', "id must be 0 to"),
-    ('{"nodes": [{"id": 1, "op": "a"}, {"id": 1, "op": "b"}], "edges": []}', "there already"),
-    ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 2}]}', "no node 2"),
-    ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1}]}',
-     "cycle without distance: node 1 (a) -> node 1 (a)"),
-    ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1, "distance": -1}]}',
-     "distance must be 0 to 255"),
-    ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1, "kind": "x"}]}',
-     "kind must be one of"),
-    ('{"nodes": [{"id": 1, "op": "a"}, {"id": 2, "op": "const"}], '
-     '"edges": [{"src": 1, "dst": 2}]}', "takes no operands"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1", "not JSON"),
+        ("[]", "JSON object"),
+        ('{"nodes": []}', "edges must be a list"),
+        ('{"nodes": [], "edges": []}', "no operations"),
+        ('{"nodes": [{"id": 1, "op": ""}], "edges": []}', "op must be a name"),
+        ('{"nodes": [{"id": "x", "op": "add"}], "edges": []}', "id must be int"),
+        ('{"nodes": [{"id": -1, "op": "a"}], "edges": []}', "id must be 0 to"),
+        ('{"nodes": [{"id": 1, "op": "a"}, {"id": 1, "op": "b"}], "edges": []}', "there already"),
+        ('{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 2}]}', "no node 2"),
+        (
+            '{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1}]}',
+            "cycle without distance: node 1 (a) -> node 1 (a)",
+        ),
+        (
+            '{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1, "distance": -1}]}',
+            "distance must be 0 to 255",
+        ),
+        (
+            '{"nodes": [{"id": 1, "op": "a"}], "edges": [{"src": 1, "dst": 1, "kind": "x"}]}',
+            "kind must be one of",
+        ),
+        (
+            '{"nodes": [{"id": 1, "op": "a"}, {"id": 2, "op": "const"}], '
+            '"edges": [{"src": 1, "dst": 2}]}',
+            "takes no operands",
+        ),
+    ],
+)
 def test_a_file_that_is_no_graph_is_refused_with_the_reason(content, message, tmp_path):
     path = tmp_path / "graph.json"
     path.write_text(content)
@@ -192,8 +219,9 @@ def test_graphs_of_narrow_operations_stay_as_they_are():
     legal = legalise(graph)
     assert legal.nodes == graph.nodes
     for n in graph.operations:
-        assert [(e.src, e.distance, e.kind) for e in legal.operands[n]] == \
-            [(e.src, e.distance, e.kind) for e in graph.operands[n]]
+        assert [(e.src, e.distance, e.kind) for e in legal.operands[n]] == [
+            (e.src, e.distance, e.kind) for e in graph.operands[n]
+        ]
 
 
 def test_an_operation_of_many_words_becomes_a_chain_that_takes_each_once():
@@ -218,16 +246,21 @@ def test_constants_that_a_context_has_no_field_for_are_made_by_operations():
     body.op("out", body.op("sub", chosen, one))
     body.op("out", body.op("sub", one, two))
     mapped = _mapped(body.json())
-    made, = (n for n in mapped.graph.operations if mapped.graph.nodes[n].op == "pass")
+    (made,) = (n for n in mapped.graph.operations if mapped.graph.nodes[n].op == "pass")
     assert [e.src for e in mapped.graph.operands[made]] == [two]
-    subtractions = [[e.src for e in mapped.graph.operands[n]] for n in mapped.graph.operations
-                    if mapped.graph.nodes[n].op == "sub"]
+    subtractions = [
+        [e.src for e in mapped.graph.operands[n]]
+        for n in mapped.graph.operations
+        if mapped.graph.nodes[n].op == "sub"
+    ]
     assert subtractions == [[chosen, one], [one, made]]
 
 
 def test_a_word_taken_twice_by_an_operation_that_numbers_no_operands():
-    graph = {"nodes": [{"id": 0, "op": "in"}, {"id": 1, "op": "mul"}],
-             "edges": [{"src": 0, "dst": 1}, {"src": 0, "dst": 1}]}
+    graph = {
+        "nodes": [{"id": 0, "op": "in"}, {"id": 1, "op": "mul"}],
+        "edges": [{"src": 0, "dst": 1}, {"src": 0, "dst": 1}],
+    }
     assert sorted(f.ports for f in _mapped(graph).functions.values()) == [(), ("a", "b")]
 
 
@@ -269,12 +302,19 @@ def test_command_maps_and_leaves_a_program(tmp_path):
     path = tmp_path / "fir.json"
     path.write_text(json.dumps(FIR))
     out = tmp_path / "out"
-    result = CliRunner().invoke(app, ["map", str(path), "--unit-latency", "--json", "-o",
-                                      str(out)])
+    result = CliRunner().invoke(app, ["map", str(path), "--unit-latency", "--json", "-o", str(out)])
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert {"ii", "mii", "res_mii", "rec_mii", "latency", "utilisation", "optimal",
-            "seconds"} <= set(report)
+    assert {
+        "ii",
+        "mii",
+        "res_mii",
+        "rec_mii",
+        "latency",
+        "utilisation",
+        "optimal",
+        "seconds",
+    } <= set(report)
     details = json.loads((out / "mapping.json").read_text())
     assert len(details["places"]) == report["operations"]
     assert len((out / "program.spub").read_bytes()) == report["bytes"]
@@ -282,9 +322,14 @@ def test_command_maps_and_leaves_a_program(tmp_path):
     assert "fir4: 13 operations on 4x4, II 2 (MII 2" in text.stdout
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--grid", "4"], "rows x columns like 4x4"), (["--grid", "17x4"], "1x1 to 16x16"),
-    (["--memory-columns", "none"], "none")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--grid", "4"], "rows x columns like 4x4"),
+        (["--grid", "17x4"], "1x1 to 16x16"),
+        (["--memory-columns", "none"], "none"),
+    ],
+)
 def test_command_refuses_bad_options_in_one_line(arguments, message, tmp_path):
     path = tmp_path / "fir.json"
     path.write_text(json.dumps(FIR))
@@ -309,8 +354,9 @@ def test_a_graph_of_5000_operations_is_refused_at_once_if_it_is_too_large():
 
 def test_a_chain_as_long_as_the_stages_in_flight_is_mapped_at_one():
     """Words of graphs that nothing leaves need no cycles to leave in."""
-    mapped = map_dataflow(from_json(_chain(*["step"] * STAGES)), grid_architecture(5, 4, "all"),
-                          unit_latency=True)
+    mapped = map_dataflow(
+        from_json(_chain(*["step"] * STAGES)), grid_architecture(5, 4, "all"), unit_latency=True
+    )
     assert mapped.placed.ii == 1
     assert mapped.span == STAGES
 
@@ -323,6 +369,5 @@ def test_a_word_that_waits_for_many_iterations_finds_a_way():
     for _ in range(24):
         y = body.op("step", y)
     body.op("add", y, x)
-    mapped = map_dataflow(from_json(body.json()), grid_architecture(4, 4, "all"),
-                          unit_latency=True)
+    mapped = map_dataflow(from_json(body.json()), grid_architecture(4, 4, "all"), unit_latency=True)
     assert mapped.placed.ii == mapped.bounds.mii == 2

@@ -46,8 +46,11 @@ def test_models_depend_on_their_numbers_alone():
 def sum_of_two():
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "z"], ["y"])], "sum",
-        [value(n, TensorProto.FLOAT, [3]) for n in "xz"], [value("y", TensorProto.FLOAT, [3])])
+        [helper.make_node("Add", ["x", "z"], ["y"])],
+        "sum",
+        [value(n, TensorProto.FLOAT, [3]) for n in "xz"],
+        [value("y", TensorProto.FLOAT, [3])],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     x, z = np.float32([[1, 2, 3], [0.5, -1, 4]])
     return Mutant(3, "sum", model, {"x": x, "z": z}, ())
@@ -85,6 +88,7 @@ def test_a_small_constant_that_is_not_told_is_seen(sum_of_two, monkeypatch, tmp_
 def test_an_exception_is_seen(sum_of_two, monkeypatch, tmp_path):
     def broken(low, node):
         raise RuntimeError("what nobody thought of")
+
     monkeypatch.setitem(lowering.OPERATORS, "Add", broken)
     outcome = attempt(sum_of_two, tmp_path)
     assert outcome.kind == "TRACEBACK"
@@ -94,6 +98,7 @@ def test_an_exception_is_seen(sum_of_two, monkeypatch, tmp_path):
 def test_an_exception_of_the_judge_is_seen(sum_of_two, monkeypatch):
     def broken(model, inputs):
         raise KeyError("no reference")
+
     monkeypatch.setattr(fuzz_models, "mutant", lambda number, seed: sum_of_two)
     monkeypatch.setattr(fuzz_models, "reference", broken)
     assert [o.kind for _, o in fuzz(2)] == ["NOT JUDGED"] * 2

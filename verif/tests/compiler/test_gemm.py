@@ -22,14 +22,22 @@ def _operands(rows, depth, outputs):
     return rng.uniform(-1, 1, (rows, depth)), rng.normal(size=(depth, outputs))
 
 
-@pytest.mark.parametrize(("shape", "arch", "fmt"), [
-    ((16, 256, 64), BASIC, PAL8T), ((5, 100, 20), BASIC, PAL8U), ((3, 32, 8), BASIC, PAL6U),
-    ((4, 128, 200), BASIC, PAL8T), ((6, 64, 48), BASIC, PAL8T),
-    ((16, 256, 64), BASIC, PAL4T), ((5, 100, 20), BASIC, PAL4U),
-    ((6, 40, 10), CONFIGS["tiny"], PAL8T), ((3, 32, 4), CONFIGS["tiny"], PAL4T),
-    ((7, 96, 10), Architecture("odd", ("MvM", "mMa"), 8, 4, 16, 16, 32), PAL8T),
-    ((5, 64, 24), Architecture("wide", ("mm", "mm"), 16, 8, 16, 16, 16, data_bits=128), PAL8T),
-])
+@pytest.mark.parametrize(
+    ("shape", "arch", "fmt"),
+    [
+        ((16, 256, 64), BASIC, PAL8T),
+        ((5, 100, 20), BASIC, PAL8U),
+        ((3, 32, 8), BASIC, PAL6U),
+        ((4, 128, 200), BASIC, PAL8T),
+        ((6, 64, 48), BASIC, PAL8T),
+        ((16, 256, 64), BASIC, PAL4T),
+        ((5, 100, 20), BASIC, PAL4U),
+        ((6, 40, 10), CONFIGS["tiny"], PAL8T),
+        ((3, 32, 4), CONFIGS["tiny"], PAL4T),
+        ((7, 96, 10), Architecture("odd", ("MvM", "mMa"), 8, 4, 16, 16, 32), PAL8T),
+        ((5, 64, 24), Architecture("wide", ("mm", "mm"), 16, 8, 16, 16, 16, data_bits=128), PAL8T),
+    ],
+)
 def test_products_equal_the_prediction_in_as_many_cycles_as_planned(shape, arch, fmt):
     x, weight = _operands(*shape)
     plan = gemm(arch, weight, shape[0], fmt)
@@ -69,9 +77,10 @@ def test_the_same_seed_gives_the_same_program():
     assert one == two
 
 
-@pytest.mark.parametrize(("shape", "fmt", "rule"), [
-    ((4, 1024, 64), PAL8T, "need 128 weight rows, a tile of basic has 64"),
-])
+@pytest.mark.parametrize(
+    ("shape", "fmt", "rule"),
+    [((4, 1024, 64), PAL8T, "need 128 weight rows, a tile of basic has 64")],
+)
 def test_what_does_not_fit_is_refused(shape, fmt, rule):
     _, weight = _operands(*shape)
     with pytest.raises(CompileError, match=rule):

@@ -34,12 +34,16 @@ def test_another_operation_is_noticed():
         kernels.check(mapped, 5)
 
 
-@pytest.mark.parametrize(("ops", "message"), [
-    (("in", "conv"), r"node 1 \(conv\): unknown operation"),
-    (("in", "mul", "out"), r"node 1 \(mul\) takes 2 words, not 1"),
-    (("const", "out"), r"node 0 \(const\): a constant of a kernel has a member pal or int"),
-    (("in", "neg"), "has no operation out"),
-    (("in", "out", "neg", "out"), r"node 1 \(out\) emits its word")])
+@pytest.mark.parametrize(
+    ("ops", "message"),
+    [
+        (("in", "conv"), r"node 1 \(conv\): unknown operation"),
+        (("in", "mul", "out"), r"node 1 \(mul\) takes 2 words, not 1"),
+        (("const", "out"), r"node 0 \(const\): a constant of a kernel has a member pal or int"),
+        (("in", "neg"), "has no operation out"),
+        (("in", "out", "neg", "out"), r"node 1 \(out\) emits its word"),
+    ],
+)
 def test_a_graph_that_is_no_kernel_is_refused(ops, message):
     body = dataflows.Body("wrong")
     for i, op in enumerate(ops):
@@ -55,9 +59,15 @@ def test_an_array_without_the_unit_is_refused():
         map_kernel(from_json(dataflows.saxpy()), arch)
 
 
-@pytest.mark.parametrize(("member", "message"), [
-    ({"pal": 2.0}, "pal must be a number from -1 to 1"), ({"pal": "x"}, "pal must be a number"),
-    ({"int": 1 << 32}, "int must fit 32 bits"), ({"int": 0.5}, "int must be int")])
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ({"pal": 2.0}, "pal must be a number from -1 to 1"),
+        ({"pal": "x"}, "pal must be a number"),
+        ({"int": 1 << 32}, "int must fit 32 bits"),
+        ({"int": 0.5}, "int must be int"),
+    ],
+)
 def test_a_constant_out_of_range_is_refused(member, message):
     with pytest.raises(CompileError, match=message):
         from_json({"nodes": [{"id": 0, "op": "const"} | member], "edges": []})

@@ -25,8 +25,9 @@ from verif.stimulus.loops import COUNT, LEAST, LOOPS, MOST, loop
 
 
 def _mapped(content, size=4, unit=True, seconds=30, memory="all"):
-    return map_dataflow(from_json(content), grid_architecture(size, size, memory), unit,
-                        seconds=seconds)
+    return map_dataflow(
+        from_json(content), grid_architecture(size, size, memory), unit, seconds=seconds
+    )
 
 
 def _chain(length, name="chain"):
@@ -42,7 +43,7 @@ def test_a_chain_is_bound_by_the_stages_of_an_iteration_on_any_grid(size):
     assert report["ii"] == report["bound"] == -(-150 // STAGES) == 10
     assert report["optimal"]
     assert "node 149 (add) comes in cycle 149" in report["binding"]
-    assert report["mii"] == -(-150 // size ** 2)
+    assert report["mii"] == -(-150 // size**2)
 
 
 def test_a_chain_that_no_array_takes_says_so_at_once():
@@ -111,7 +112,7 @@ def test_operations_of_constants_alone_are_mapped(ops):
     body = dataflows.Body("constants")
     first = body.op("const")
     for op in ops:
-        body.op(op, *[first, *(body.op("const") for _ in range(2))][:len(op) // 2])
+        body.op(op, *[first, *(body.op("const") for _ in range(2))][: len(op) // 2])
     for unit in (False, True):
         assert _mapped(body.json(), unit=unit).report()["ii"] == 1
 
@@ -126,8 +127,18 @@ def test_more_operations_than_codes_are_told_apart_by_their_tiles():
 
 
 def test_memory_operations_are_known_by_table_or_declaration():
-    for name in ("load", "STORE", "OLOAD", "loadb", "memref.load", "affine.store", "load_i32",
-                 "llvm.load", "LD", "st"):
+    for name in (
+        "load",
+        "STORE",
+        "OLOAD",
+        "loadb",
+        "memref.load",
+        "affine.store",
+        "load_i32",
+        "llvm.load",
+        "LD",
+        "st",
+    ):
         assert uses_memory(name), name
     for name in ("add", "load_address", "unload", "restore", "stall", "const"):
         assert not uses_memory(name), name
@@ -139,8 +150,7 @@ def test_memory_operations_are_known_by_table_or_declaration():
     assert graph.memory == {"OSTORE", "lut"}
     assert to_json(from_json(to_json(graph))) == to_json(graph)
     mapped = map_dataflow(graph, grid_architecture(3, 3, "west"), True)
-    assert {tile[1] for n, tile in mapped.placed.tile.items()
-            if graph.nodes[n].op != "in"} == {0}
+    assert {tile[1] for n, tile in mapped.placed.tile.items() if graph.nodes[n].op != "in"} == {0}
     with pytest.raises(CompileError, match="memory must be true or false"):
         from_json(content | {"operations": {"lut": {}}})
 
@@ -173,8 +183,12 @@ def _adverse(nodes, back):
     """Arcs of distance 1 against the order of the operations, and arcs back."""
     ops = [{"id": i, "op": "add"} for i in range(nodes)]
     arcs = [{"src": i + 1, "dst": i, "distance": 1} for i in range(nodes - 1)]
-    return {"name": "adverse", "nodes": ops, "edges": arcs + [
-        {"src": i, "dst": i + back, "distance": back} for i in range(0, nodes - back, 3)]}
+    return {
+        "name": "adverse",
+        "nodes": ops,
+        "edges": arcs
+        + [{"src": i, "dst": i + back, "distance": back} for i in range(0, nodes - back, 3)],
+    }
 
 
 class _Asked(Budget):
@@ -245,9 +259,11 @@ def test_the_published_loops_are_of_all_sizes_and_kinds():
     assert MOST - 5 < max(sizes) < MOST + 10
     assert {e.distance for graph in graphs for e in graph.edges} == set(range(9))
     assert sum(bool(graph.memory) for graph in graphs) > 150
-    assert sum(any(graph.nodes[n].op == "select" for n in graph.operations)
-               for graph in graphs) > 80
-    takers = [max(sum(e.src == n for e in graph.words) for n in graph.operations)
-              for graph in graphs]
+    assert (
+        sum(any(graph.nodes[n].op == "select" for n in graph.operations) for graph in graphs) > 80
+    )
+    takers = [
+        max(sum(e.src == n for e in graph.words) for n in graph.operations) for graph in graphs
+    ]
     assert max(takers) > 8
     assert LOOPS[7] == loop(7)

@@ -37,8 +37,9 @@ def test_explain_names_the_critical_cycle_and_draws(mapped):
     assert "critical cycle node 0 (phi) -> node 2 (add) -> node 0 (phi), II at least 2" in text
     assert "8x8 tiles: nothing" in text
     assert "one more register: nothing, the II is the bound" in text
-    operations = [place["id"] for place in json.loads(
-        (mapped / "mapping.json").read_text())["places"]]
+    operations = [
+        place["id"] for place in json.loads((mapped / "mapping.json").read_text())["places"]
+    ]
     for name in ("grid.svg", "schedule.svg"):
         root = ElementTree.fromstring((mapped / name).read_text())
         labels = " ".join(e.text or "" for e in root.iter())
@@ -47,8 +48,11 @@ def test_explain_names_the_critical_cycle_and_draws(mapped):
 
 def test_explain_counts_what_the_routes_use(mapped):
     explained = explain.load(mapped)
-    assert sum(explained.hops().values()) == sum(
-        len(net["hops"]) for net in explained.report["routes"]) > 0
+    assert (
+        sum(explained.hops().values())
+        == sum(len(net["hops"]) for net in explained.report["routes"])
+        > 0
+    )
     assert max(explained.registers().values(), default=0) <= 8
     assert all(count <= explained.ii for count in explained.hops().values())
     assert "<svg" in grid(explained)
@@ -94,10 +98,12 @@ def test_explain_says_what_bounds_models(tmp_path):
 def test_a_damaged_program_of_a_mapping_is_refused(command, mapped):
     path = mapped / "program.spub"
     content = path.read_bytes()
-    for change, rule in ((content[:-8], "truncated in section"),
-                         (content[:9], "truncated: 9 bytes"),
-                         (content[:8] + bytes(4) + content[12:], "is for an architecture 0x0"),
-                         (content[:200] + bytes([content[200] ^ 1]) + content[201:], "CRC")):
+    for change, rule in (
+        (content[:-8], "truncated in section"),
+        (content[:9], "truncated: 9 bytes"),
+        (content[:8] + bytes(4) + content[12:], "is for an architecture 0x0"),
+        (content[:200] + bytes([content[200] ^ 1]) + content[201:], "CRC"),
+    ):
         path.write_bytes(change)
         result = RUN.invoke(app, [command, str(mapped)])
         assert result.exit_code == 2
@@ -123,8 +129,10 @@ def test_a_mapping_is_disassembled_for_the_array_that_it_is_for(memory, tmp_path
     result = RUN.invoke(app, ["run", str(out), "--input", "x.npy", "-o", str(tmp_path / "y.npy")])
     assert (result.exit_code, "holds what spu map wrote" in result.stderr) == (2, True)
     (out / "mapping.json").unlink()
-    for command, rule in (("disasm", "has no report.json or mapping.json"),
-                          ("explain", "has neither mapping.json nor report.json")):
+    for command, rule in (
+        ("disasm", "has no report.json or mapping.json"),
+        ("explain", "has neither mapping.json nor report.json"),
+    ):
         result = RUN.invoke(app, [command, str(out)])
         assert (result.exit_code, rule in result.stderr) == (2, True), result.stderr
 
@@ -140,17 +148,25 @@ def test_programs_of_known_arrays_need_no_report(tmp_path):
         (out / "mapping.json").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize(("options", "rule"), [
-    ("--grid 0x4", "--grid 0x4: a grid has at least 1 row and 1 column"),
-    ("--grid 4x0", "--grid 4x0: a grid has at least 1 row and 1 column"),
-    ("--grid 17x4", "--grid 17x4: grid must be 1x1 to 16x16"),
-    ("--grid four", "--grid four: a grid is rows x columns like 4x4"),
-    ("--arch basic", "{}: node 6 (ashr): unknown operation; --arch takes the array's own (mul, "),
-    ("--arch basic", "--grid a graph of any others")])
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ("--grid 0x4", "--grid 0x4: a grid has at least 1 row and 1 column"),
+        ("--grid 4x0", "--grid 4x0: a grid has at least 1 row and 1 column"),
+        ("--grid 17x4", "--grid 17x4: grid must be 1x1 to 16x16"),
+        ("--grid four", "--grid four: a grid is rows x columns like 4x4"),
+        (
+            "--arch basic",
+            "{}: node 6 (ashr): unknown operation; --arch takes the array's own (mul, ",
+        ),
+        ("--arch basic", "--grid a graph of any others"),
+    ],
+)
 def test_options_of_map_that_do_not_fit_are_named(options, rule, tmp_path):
     path = tmp_path / "g.json"
-    path.write_text(json.dumps({"nodes": [{"id": 0, "op": "const"}, {"id": 6, "op": "ashr"}],
-                                "edges": []}))
+    path.write_text(
+        json.dumps({"nodes": [{"id": 0, "op": "const"}, {"id": 6, "op": "ashr"}], "edges": []})
+    )
     result = RUN.invoke(app, ["map", str(path), *options.split()])
     assert result.exit_code == 2
     assert rule.format(path) in result.stderr
@@ -178,10 +194,12 @@ def test_the_smallest_change_is_found_by_mapping(monkeypatch):
         body.op("load")
     graph = from_json(body.json())
     assert "1x2 tiles with memory in both columns, II at least 35" in smallest_change(
-        graph, 1, 1, "west", True)
+        graph, 1, 1, "west", True
+    )
     monkeypatch.setattr(advice, "MOST_TRIED", 100)
     assert "maps it: 1x2 tiles with memory in both columns, II 35" in smallest_change(
-        graph, 1, 1, "west", True)
+        graph, 1, 1, "west", True
+    )
     assert next(iter(changes(4, 4, "west"))).memory == "both"
 
 
@@ -191,7 +209,8 @@ def test_command_says_what_would_map(tmp_path):
     result = RUN.invoke(app, ["map", str(path), "--grid", "1x1"])
     assert result.exit_code == 2
     assert "the smallest array whose contexts are enough: 1x2 tiles" in " ".join(
-        result.output.split())
+        result.output.split()
+    )
 
 
 def test_graphs_are_written_as_they_are_read():
@@ -201,6 +220,7 @@ def test_graphs_are_written_as_they_are_read():
 
 
 # Tasks.
+
 
 @task
 def smoothed(x: Pal) -> Pal:
@@ -213,8 +233,12 @@ def smoothed(x: Pal) -> Pal:
 def mixed(x: Pal, y: Pal, n: Int) -> tuple:
     soft = smoothed(x)
     low = (n & 7) < 3
-    return (soft.maximum(y) - abs(x) / 0.5, soft.where(soft < y, 0.0).when(low),
-            (1.0 - x.ago(2)).function("relu"), (n ^ 5) + (n << 1) - (n >> 2) | 1)
+    return (
+        soft.maximum(y) - abs(x) / 0.5,
+        soft.where(soft < y, 0.0).when(low),
+        (1.0 - x.ago(2)).function("relu"),
+        (n ^ 5) + (n << 1) - (n >> 2) | 1,
+    )
 
 
 @pytest.mark.parametrize("arch", ["tiny", "basic"])
@@ -259,11 +283,18 @@ def _kinds(x: Pal, n: Int) -> Pal:
     return x + n
 
 
-@pytest.mark.parametrize(("function", "message"), [
-    (_open_loop, "becomes nothing"), (_twice, "becomes something once"),
-    (_branch, "no truth value"), (_bare, "parameter x must be annotated"),
-    (_number, "returns float, not words"), (_kinds, "an operand of Pal must be that or a number"),
-    (lambda: carried(Int, 1).becomes(carried(Pal, 0.5).word), "becomes that, not Pal")])
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (_open_loop, "becomes nothing"),
+        (_twice, "becomes something once"),
+        (_branch, "no truth value"),
+        (_bare, "parameter x must be annotated"),
+        (_number, "returns float, not words"),
+        (_kinds, "an operand of Pal must be that or a number"),
+        (lambda: carried(Int, 1).becomes(carried(Pal, 0.5).word), "becomes that, not Pal"),
+    ],
+)
 def test_tasks_that_make_no_sense_are_refused(function, message):
     with pytest.raises(CompileError, match=message):
         task(function).graph()
@@ -278,10 +309,16 @@ def test_words_exist_only_in_tasks():
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 NUMBERS = st.one_of(st.integers(-2, 3), st.sampled_from([255, 256, 1 << 32]), st.booleans())
-NODES = st.dictionaries(st.sampled_from(["id", "op", "op_norm", "int"]), st.one_of(
-    NUMBERS, st.sampled_from(["add", "load", "const", ""])), max_size=3)
-EDGES = st.dictionaries(st.sampled_from(["src", "dst", "operand", "distance", "kind"]), st.one_of(
-    NUMBERS, st.sampled_from(["data", "pred", "order", "x"])), max_size=5)
+NODES = st.dictionaries(
+    st.sampled_from(["id", "op", "op_norm", "int"]),
+    st.one_of(NUMBERS, st.sampled_from(["add", "load", "const", ""])),
+    max_size=3,
+)
+EDGES = st.dictionaries(
+    st.sampled_from(["src", "dst", "operand", "distance", "kind"]),
+    st.one_of(NUMBERS, st.sampled_from(["data", "pred", "order", "x"])),
+    max_size=5,
+)
 
 
 def test_the_schema_is_published():
@@ -289,8 +326,9 @@ def test_the_schema_is_published():
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
-@pytest.mark.parametrize("graph", [*dataflows.SMALL, *dataflows.KERNELS],
-                         ids=lambda graph: graph["name"])
+@pytest.mark.parametrize(
+    "graph", [*dataflows.SMALL, *dataflows.KERNELS], ids=lambda graph: graph["name"]
+)
 def test_graphs_conform_to_the_schema(graph):
     VALIDATOR.validate(graph)
     VALIDATOR.validate(to_json(from_json(graph)))
@@ -299,8 +337,10 @@ def test_graphs_conform_to_the_schema(graph):
 @given(st.lists(NODES, max_size=3), st.lists(EDGES, max_size=2))
 @settings(max_examples=300, deadline=None)
 def test_what_is_taken_conforms_to_the_schema(nodes, edges):
-    content = {"nodes": [{"id": i, "op": "x"} | node for i, node in enumerate(nodes)],
-               "edges": [{"src": 0, "dst": 1} | edge for edge in edges]}
+    content = {
+        "nodes": [{"id": i, "op": "x"} | node for i, node in enumerate(nodes)],
+        "edges": [{"src": 0, "dst": 1} | edge for edge in edges],
+    }
     reason = ""
     try:
         from_json(content)
@@ -312,18 +352,32 @@ def test_what_is_taken_conforms_to_the_schema(nodes, edges):
         assert VALIDATOR.is_valid(content) == (not reason)
 
 
-@pytest.mark.parametrize(("operations", "taken"), [
-    (7, True), (None, True), ("x", True), (["x", "y"], True), ({"x": 3, "y": "fast"}, True),
-    ({"x": {"latency": 2}, "y": {"latency": 1, "cost": {}}}, True), ({}, True),
-    ({"x": {"memory": False}, "y": {"memory": True, "latency": 2}}, True),
-    ({"x": {"memory": 1}}, False), ({"x": {"memory": "yes"}}, False), ({"x": {}}, False),
-    ({"x": True}, False), ({"x": {"memory": True}, "y": {"latency": 2}}, False),
-    ({"x": {"memory": True}, "y": None}, False),
-])
+@pytest.mark.parametrize(
+    ("operations", "taken"),
+    [
+        (7, True),
+        (None, True),
+        ("x", True),
+        (["x", "y"], True),
+        ({"x": 3, "y": "fast"}, True),
+        ({"x": {"latency": 2}, "y": {"latency": 1, "cost": {}}}, True),
+        ({}, True),
+        ({"x": {"memory": False}, "y": {"memory": True, "latency": 2}}, True),
+        ({"x": {"memory": 1}}, False),
+        ({"x": {"memory": "yes"}}, False),
+        ({"x": {}}, False),
+        ({"x": True}, False),
+        ({"x": {"memory": True}, "y": {"latency": 2}}, False),
+        ({"x": {"memory": True}, "y": None}, False),
+    ],
+)
 def test_operations_declare_all_or_mean_nothing(operations, taken):
     """A member of another meaning is no declaration; one that may be meant so is never ignored."""
-    content = {"nodes": [{"id": 0, "op": "x"}, {"id": 1, "op": "y"}], "edges": [],
-               "operations": operations}
+    content = {
+        "nodes": [{"id": 0, "op": "x"}, {"id": 1, "op": "y"}],
+        "edges": [],
+        "operations": operations,
+    }
     assert VALIDATOR.is_valid(content) == taken
     if not taken:
         with pytest.raises(CompileError, match="memory must be true or false"):

@@ -33,29 +33,54 @@ def _commands(model, inputs, path):
     """``spu compile`` and ``spu run``: exit code, error, output and what saturated."""
     onnx.save(model, path / "m.onnx")
     np.savez(path / "x.npz", **inputs)
-    made = CliRunner().invoke(app, ["compile", str(path / "m.onnx"), "--strategy", "steps", "-o",
-                                    str(path / "out")])
+    made = CliRunner().invoke(
+        app, ["compile", str(path / "m.onnx"), "--strategy", "steps", "-o", str(path / "out")]
+    )
     assert made.exit_code == 0, made.output
-    result = CliRunner().invoke(app, [
-        "run", str(path / "out"), "--input", str(path / "x.npz"), "-o", str(path / "y.npz"),
-        "--json", str(path / "s.json")])
+    result = CliRunner().invoke(
+        app,
+        [
+            "run",
+            str(path / "out"),
+            "--input",
+            str(path / "x.npz"),
+            "-o",
+            str(path / "y.npz"),
+            "--json",
+            str(path / "s.json"),
+        ],
+    )
     if result.exit_code:
         return result.exit_code, result.stderr, None, None
-    return (0, result.stderr, np.load(path / "y.npz")["y"],
-            json.loads((path / "s.json").read_text())["saturated"])
+    return (
+        0,
+        result.stderr,
+        np.load(path / "y.npz")["y"],
+        json.loads((path / "s.json").read_text())["saturated"],
+    )
 
 
 @pytest.mark.parametrize("size", [12000.0, -20000.0, 3e6, 4e8])
 def test_large_constants_before_an_exponential_are_numbers(size):
     """What is divided by as much again sends no exponential to zero."""
-    _both(_model([("Sub", ["x", "c"], "s", {}), ("Div", ["s", "c"], "d", {}),
-                  ("Exp", ["d"], "y", {})], {"x": X}, c=size), {"x": X}, 50)
+    _both(
+        _model(
+            [("Sub", ["x", "c"], "s", {}), ("Div", ["s", "c"], "d", {}), ("Exp", ["d"], "y", {})],
+            {"x": X},
+            c=size,
+        ),
+        {"x": X},
+        50,
+    )
 
 
 def test_numbers_that_differ_little_are_no_masks():
     x = np.array([9216.0, 9217.0, 9208.0])
-    got, told, _ = _run(_model([("Sub", ["x", "c"], "s", {}), ("Exp", ["s"], "y", {})], {"x": x},
-                               c=9216.0), {"x": x}, {"x": x})
+    got, told, _ = _run(
+        _model([("Sub", ["x", "c"], "s", {}), ("Exp", ["s"], "y", {})], {"x": x}, c=9216.0),
+        {"x": x},
+        {"x": x},
+    )
     # Sums of two numbers of this size have steps of 6.
     assert got[0] == 1
     assert not told
@@ -80,9 +105,19 @@ def test_large_factors_are_of_masks_if_they_multiply_zeros_and_ones(factor):
 def test_factors_of_masks_are_masks(factor, calibrated):
     rng = np.random.default_rng(8)
     inputs = {"s": rng.normal(size=(3, 5)) * 4, "k": np.array([1.0, 0, 1, 1, 0])}
-    model = _model([("Sub", ["one", "k"], "d", {}), ("Mul", ["d", "m"], "a", {}),
-                    ("Add", ["s", "a"], "z", {}), ("Div", ["z", "root"], "r", {}),
-                    ("Softmax", ["r"], "y", {})], inputs, one=1.0, m=factor, root=16.0)
+    model = _model(
+        [
+            ("Sub", ["one", "k"], "d", {}),
+            ("Mul", ["d", "m"], "a", {}),
+            ("Add", ["s", "a"], "z", {}),
+            ("Div", ["z", "root"], "r", {}),
+            ("Softmax", ["r"], "y", {}),
+        ],
+        inputs,
+        one=1.0,
+        m=factor,
+        root=16.0,
+    )
     got, told, bounds = _run(model, inputs, inputs if calibrated else None)
     powers = np.exp(inputs["s"] / 16) * inputs["k"]
     want = powers / powers.sum(1, keepdims=True)
@@ -93,8 +128,11 @@ def test_factors_of_masks_are_masks(factor, calibrated):
 
 def test_masks_stay_below_scores_far_below_zero():
     x = np.array([-2501.0, -2500, -2600])
-    model = _model([("Concat", ["x", "m"], "c", {"axis": 0}), ("Softmax", ["c"], "y", {})],
-                   {"x": x}, m=np.array([-1e9, -3e38]))
+    model = _model(
+        [("Concat", ["x", "m"], "c", {"axis": 0}), ("Softmax", ["c"], "y", {})],
+        {"x": x},
+        m=np.array([-1e9, -3e38]),
+    )
     for calibrate in (None, {"x": x}):
         got, told, _ = _run(model, {"x": x}, calibrate)
         # The scores have steps of 1.7.
@@ -105,8 +143,11 @@ def test_masks_stay_below_scores_far_below_zero():
 
 def test_masks_that_scores_pass_are_told(tmp_path):
     """By the command, with what the file of the program says of the model's constants."""
-    model = _model([("Concat", ["x", "m"], "c", {"axis": 0}), ("Softmax", ["c"], "y", {})],
-                   {"x": np.zeros(2)}, m=np.array([-1e9, -np.inf]))
+    model = _model(
+        [("Concat", ["x", "m"], "c", {"axis": 0}), ("Softmax", ["c"], "y", {})],
+        {"x": np.zeros(2)},
+        m=np.array([-1e9, -np.inf]),
+    )
     for x, told in (([-900.0, -3000.0], {}), ([-60000.0, -61000.0], {"y": 3})):
         code, _, got, saturated = _commands(model, {"x": np.array(x)}, tmp_path)
         assert (code, saturated) == (0, told)
@@ -118,8 +159,10 @@ def test_each_kind_of_mask_that_scores_pass_is_told(mask):
     """Alone, as infinite masks are as far from their values as any tolerance of them."""
     softmax = ("Softmax", ["c"], "y", {})
     low = np.array([-60000.0, -61000.0, -62000.0])
-    for first, values in ((("Concat", ["x", "m"], "c", {"axis": 0}), [mask]),
-                          (("Add", ["x", "m"], "c", {}), [0, 0, mask])):
+    for first, values in (
+        (("Concat", ["x", "m"], "c", {"axis": 0}), [mask]),
+        (("Add", ["x", "m"], "c", {}), [0, 0, mask]),
+    ):
         model = _model([first, softmax], {"x": low}, m=np.array(values))
         assert _run(model, {"x": low})[1], first
         assert not _run(model, {"x": low / 1000})[1], first
@@ -131,16 +174,20 @@ def test_rows_masked_as_a_whole_by_an_input_are_told():
     assert sum(_run(model, inputs)[1].values()) == 3
 
 
-@pytest.mark.parametrize(("nodes", "inputs", "label"), [
-    (POOL, {"x": LARGE}, "MaxPool node 'y'"),
-    ([("ReduceMax", ["x"], "y", {})], {"x": LARGE}, "ReduceMax node 'y'"),
-    ([("ReduceMin", ["x"], "y", {})], {"x": -LARGE}, "ReduceMin node 'y'"),
-    ([("Max", ["x", "z"], "y", {})], {"x": 3 * X - 2e5, "z": X - 5e4}, "Max node 'y'"),
-])
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "label"),
+    [
+        (POOL, {"x": LARGE}, "MaxPool node 'y'"),
+        ([("ReduceMax", ["x"], "y", {})], {"x": LARGE}, "ReduceMax node 'y'"),
+        ([("ReduceMin", ["x"], "y", {})], {"x": -LARGE}, "ReduceMin node 'y'"),
+        ([("Max", ["x", "z"], "y", {})], {"x": 3 * X - 2e5, "z": X - 5e4}, "Max node 'y'"),
+    ],
+)
 def test_what_no_mask_stands_beside_is_told(nodes, inputs, label):
     model = _model(nodes, inputs)
     want = onnx.reference.ReferenceEvaluator(model).run(
-        None, {n: v.astype(np.float32) for n, v in inputs.items()})[0]
+        None, {n: v.astype(np.float32) for n, v in inputs.items()}
+    )[0]
     got, told, bounds = _run(model, inputs)
     assert told == {label: want.size}
     assert np.allclose(bounds.value, want)
@@ -154,24 +201,35 @@ def test_what_no_mask_stands_beside_is_told(nodes, inputs, label):
 
 def test_maxima_of_sums_of_large_constants():
     inputs = {"x": X, "z": np.linspace(-3000, -2000, 5)}
-    _both(_model([("Sub", ["x", "c"], "s", {}), ("Max", ["s", "z"], "y", {})], inputs, c=15000.0),
-          inputs)
+    _both(
+        _model([("Sub", ["x", "c"], "s", {}), ("Max", ["s", "z"], "y", {})], inputs, c=15000.0),
+        inputs,
+    )
 
 
 @pytest.mark.parametrize("mask", [-2e4, -1e9])
 def test_maxima_of_masked_elements(mask):
     inputs = {"x": np.random.default_rng(2).normal(size=(3, 4))}
     added = np.broadcast_to(np.array([0, mask, 0, mask]), (3, 4))
-    _both(_model([("Add", ["x", "a"], "s", {}), ("ReduceMax", ["s"], "y", {})], inputs, a=added),
-          inputs, 50)
+    _both(
+        _model([("Add", ["x", "a"], "s", {}), ("ReduceMax", ["s"], "y", {})], inputs, a=added),
+        inputs,
+        50,
+    )
 
 
-@pytest.mark.parametrize(("nodes", "constants", "x"), [
-    ([("Clip", ["x", "l", "h"], "c", {}), ("Log", ["c"], "y", {})], {"l": 1e-7, "h": 9500.0},
-     [400.0, 2000.0]),
-    ([("Min", ["x", "h"], "y", {})], {"h": 2e5}, [6000.0, 1.0]),
-    ([("Max", ["x", "l"], "y", {})], {"l": -3e38}, [-6000.0, 1.0]),
-])
+@pytest.mark.parametrize(
+    ("nodes", "constants", "x"),
+    [
+        (
+            [("Clip", ["x", "l", "h"], "c", {}), ("Log", ["c"], "y", {})],
+            {"l": 1e-7, "h": 9500.0},
+            [400.0, 2000.0],
+        ),
+        ([("Min", ["x", "h"], "y", {})], {"h": 2e5}, [6000.0, 1.0]),
+        ([("Max", ["x", "l"], "y", {})], {"l": -3e38}, [-6000.0, 1.0]),
+    ],
+)
 def test_bounds_that_are_not_held_bound_no_inputs(nodes, constants, x, tmp_path):
     model = _model(nodes, {"x": x}, **constants)
     code, error, _, _ = _commands(model, {"x": np.array(x)}, tmp_path)
@@ -183,8 +241,9 @@ def test_bounds_that_are_not_held_bound_no_inputs(nodes, constants, x, tmp_path)
 
 def test_bounds_that_are_held_bound_inputs():
     x = np.array([-3e5, -2.0, 7.0, 6e4])
-    got, told, _ = _run(_model([("Clip", ["x", "l", "h"], "y", {})], {"x": x}, l=-500.0, h=6.0),
-                        {"x": x})
+    got, told, _ = _run(
+        _model([("Clip", ["x", "l", "h"], "y", {})], {"x": x}, l=-500.0, h=6.0), {"x": x}
+    )
     assert np.allclose(got, [-500, -2, 6, 6], rtol=1e-3)
     assert told == {}
 

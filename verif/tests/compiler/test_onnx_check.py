@@ -19,30 +19,47 @@ def _spu(*arguments):
 @pytest.fixture
 def open_model(tmp_path):
     """x (batch, sequence, 4) with a third input dimension that is -1."""
-    model = create([("Exp", ["x"], ["a"], {}), ("Exp", ["z"], ["y"], {})],
-                   {"x": ["batch", "sequence", 4], "z": ["batch", -1]}, outputs=("a", "y"))
+    model = create(
+        [("Exp", ["x"], ["a"], {}), ("Exp", ["z"], ["y"], {})],
+        {"x": ["batch", "sequence", 4], "z": ["batch", -1]},
+        outputs=("a", "y"),
+    )
     onnx.save(model, tmp_path / "m.onnx")
     return tmp_path / "m.onnx"
 
 
-@pytest.mark.parametrize(("batch", "dims", "x", "z"), [
-    (None, {}, (1, 1, 4), (1, 1)), (3, {}, (3, 1, 4), (3, 1)),
-    (None, {"batch": 2, "sequence": 5}, (2, 5, 4), (2, 1)),
-    (2, {"batch": 2, "sequence": 5}, (2, 5, 4), (2, 1))])
+@pytest.mark.parametrize(
+    ("batch", "dims", "x", "z"),
+    [
+        (None, {}, (1, 1, 4), (1, 1)),
+        (3, {}, (3, 1, 4), (3, 1)),
+        (None, {"batch": 2, "sequence": 5}, (2, 5, 4), (2, 1)),
+        (2, {"batch": 2, "sequence": 5}, (2, 5, 4), (2, 1)),
+    ],
+)
 def test_open_dimensions_have_the_sizes_that_are_given(batch, dims, x, z, open_model):
     program = lower(onnx.load(open_model), "m", batch, dims)
     assert program.shape(program.inputs["x"]) == x
     assert program.shape(program.inputs["z"]) == z
 
 
-@pytest.mark.parametrize(("arguments", "rule"), [
-    (["--dim", "length=4"], "no input has an open dimension 'length'; open are batch, sequence"),
-    (["--dim", "sequence=4", "--dim", "sequence=5"], "is given as 4 and as 5"),
-    (["--dim", "sequence"], "must be NAME=N"), (["--dim", "sequence=0"], "must be NAME=N"),
-    (["--dim", "=3"], "must be NAME=N"), (["--dim", "sequence=-3"], "must be NAME=N"),
-    (["--dim", "batch=2", "--batch", "3"], "it cannot be 2 in a batch of 3"),
-    (["--dim", f"sequence={10**22}"], f"cannot have a dimension of {10**22}"),
-    (["--batch", str(2**63 - 1)], f"cannot have a dimension of {2**63 - 1}")])
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (
+            ["--dim", "length=4"],
+            "no input has an open dimension 'length'; open are batch, sequence",
+        ),
+        (["--dim", "sequence=4", "--dim", "sequence=5"], "is given as 4 and as 5"),
+        (["--dim", "sequence"], "must be NAME=N"),
+        (["--dim", "sequence=0"], "must be NAME=N"),
+        (["--dim", "=3"], "must be NAME=N"),
+        (["--dim", "sequence=-3"], "must be NAME=N"),
+        (["--dim", "batch=2", "--batch", "3"], "it cannot be 2 in a batch of 3"),
+        (["--dim", f"sequence={10**22}"], f"cannot have a dimension of {10**22}"),
+        (["--batch", str(2**63 - 1)], f"cannot have a dimension of {2**63 - 1}"),
+    ],
+)
 @pytest.mark.parametrize("command", ["check", "compile"])
 def test_dimensions_that_do_not_fit_are_refused(command, arguments, rule, open_model, tmp_path):
     more = ["--strategy", "steps", "-o", tmp_path / "out"] if command == "compile" else []
@@ -54,23 +71,35 @@ def test_dimensions_that_do_not_fit_are_refused(command, arguments, rule, open_m
 
 
 def test_check_lists_every_refusal(tmp_path):
-    model = create([("LSTM", ["x", "w", "w"], ["h"], {"hidden_size": 4}),
-                    ("Elu", ["x"], ["e"], {}), ("Softmax", ["e"], ["s"], {}),
-                    ("BatchNormalization", ["s", "v", "v", "v", "v"], ["y"], {"training_mode": 1})],
-                   {"x": [2, 3, 4]}, {"w": np.ones((1, 16, 4), np.float32),
-                                      "v": np.ones(3, np.float32)}, opset=15)
+    model = create(
+        [
+            ("LSTM", ["x", "w", "w"], ["h"], {"hidden_size": 4}),
+            ("Elu", ["x"], ["e"], {}),
+            ("Softmax", ["e"], ["s"], {}),
+            ("BatchNormalization", ["s", "v", "v", "v", "v"], ["y"], {"training_mode": 1}),
+        ],
+        {"x": [2, 3, 4]},
+        {"w": np.ones((1, 16, 4), np.float32), "v": np.ones(3, np.float32)},
+        opset=15,
+    )
     onnx.save(model, tmp_path / "m.onnx")
     result = _spu("check", tmp_path / "m.onnx", "--json")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["refusals"] == [
         {"node": "h", "operator": "LSTM", "rule": "operator is not supported"},
         {"node": "e", "operator": "Elu", "rule": "operator is not supported"},
-        {"node": "y", "operator": "BatchNormalization",
-         "rule": "attribute training_mode=1 of version 15 is not supported, 0 is"}]
+        {
+            "node": "y",
+            "operator": "BatchNormalization",
+            "rule": "attribute training_mode=1 of version 15 is not supported, 0 is",
+        },
+    ]
     text = _spu("check", tmp_path / "m.onnx")
     assert text.exit_code == 2
-    assert text.stdout.splitlines()[:2] == ["LSTM node 'h': operator is not supported",
-                                            "Elu node 'e': operator is not supported"]
+    assert text.stdout.splitlines()[:2] == [
+        "LSTM node 'h': operator is not supported",
+        "Elu node 'e': operator is not supported",
+    ]
     assert text.stderr.strip() == f"spu: error: {tmp_path / 'm.onnx'}: 3 refusals"
     compiled = _spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "-o", tmp_path / "out")
     assert compiled.exit_code == 2
@@ -78,34 +107,55 @@ def test_check_lists_every_refusal(tmp_path):
     assert compiled.output.strip().endswith("; and 2 more: spu check")
 
 
-@pytest.mark.parametrize("name", ["n", "it's", "a: b\"", "ü\\"])
+@pytest.mark.parametrize("name", ["n", "it's", 'a: b"', "ü\\"])
 def test_check_names_the_node_of_a_constant_that_is_not_held(name, tmp_path):
-    model = create([("Relu", ["x"], ["h"], {}), ("Add", ["h", "c"], ["y"], {})], {"x": [2]},
-                   {"c": np.array([1e30, 1], np.float32)})
+    model = create(
+        [("Relu", ["x"], ["h"], {}), ("Add", ["h", "c"], ["y"], {})],
+        {"x": [2]},
+        {"c": np.array([1e30, 1], np.float32)},
+    )
     model.graph.node[1].name = name
     onnx.save(model, tmp_path / "m.onnx")
-    refusal, = json.loads(_spu("check", tmp_path / "m.onnx", "--json").stdout)["refusals"]
+    (refusal,) = json.loads(_spu("check", tmp_path / "m.onnx", "--json").stdout)["refusals"]
     assert (refusal["node"], refusal["operator"]) == (name, "Add")
     assert refusal["rule"].startswith("the constant 1e+30 is beyond")
 
 
 def test_check_lists_the_refusals_of_all_magnitudes(tmp_path):
     weights = np.full((4, 4), 3e38, np.float32)
-    model = create([("Elu", ["x"], ["e"], {}), ("Add", ["x", "c"], ["a"], {}),
-                    ("Mul", ["a", "d"], ["m"], {}), ("MatMul", ["m", "w"], ["p"], {}),
-                    ("Sum", ["p", "e"], ["y"], {})], {"x": [2, 4]},
-                   {"c": np.float32(1e20), "d": np.float32(np.inf), "w": weights * np.inf})
+    model = create(
+        [
+            ("Elu", ["x"], ["e"], {}),
+            ("Add", ["x", "c"], ["a"], {}),
+            ("Mul", ["a", "d"], ["m"], {}),
+            ("MatMul", ["m", "w"], ["p"], {}),
+            ("Sum", ["p", "e"], ["y"], {}),
+        ],
+        {"x": [2, 4]},
+        {"c": np.float32(1e20), "d": np.float32(np.inf), "w": weights * np.inf},
+    )
     onnx.save(model, tmp_path / "m.onnx")
     found = json.loads(_spu("check", tmp_path / "m.onnx", "--json").stdout)["refusals"]
     assert [(r["node"], r["operator"]) for r in found] == [
-        ("e", "Elu"), ("a", "Add"), ("m", "Mul"), ("p", "MatMul")]
+        ("e", "Elu"),
+        ("a", "Add"),
+        ("m", "Mul"),
+        ("p", "MatMul"),
+    ]
 
 
 def test_check_lists_every_product_that_does_not_fit(tmp_path):
     weights = np.full((4, 4), 3e38, np.float32)
-    model = create([("MatMul", ["x", "w"], ["a"], {}), ("MatMul", ["x", "w"], ["b"], {}),
-                    ("Sigmoid", ["a"], ["s"], {}), ("Mul", ["s", "b"], ["y"], {})],
-                   {"x": [2, 4]}, {"w": weights})
+    model = create(
+        [
+            ("MatMul", ["x", "w"], ["a"], {}),
+            ("MatMul", ["x", "w"], ["b"], {}),
+            ("Sigmoid", ["a"], ["s"], {}),
+            ("Mul", ["s", "b"], ["y"], {}),
+        ],
+        {"x": [2, 4]},
+        {"w": weights},
+    )
     onnx.save(model, tmp_path / "m.onnx")
     found = json.loads(_spu("check", tmp_path / "m.onnx", "--json").stdout)["refusals"]
     assert [(r["node"], r["operator"]) for r in found] == [("a", "MatMul"), ("b", "MatMul")]
@@ -120,10 +170,17 @@ def test_check_of_a_model_that_is_taken(open_model):
 
 def test_check_goes_by_calibration_inputs(tmp_path):
     """As compile does: what is tried without leads to a row that is masked as a whole."""
-    model = create([("Sub", ["m", "a"], ["d"], {}), ("Relu", ["d"], ["k"], {}),
-                    ("Log", ["k"], ["l"], {}), ("Add", ["l", "i"], ["z"], {}),
-                    ("Softmax", ["z"], ["y"], {})], {"m": [3]},
-                   {"a": np.float32(1e5), "i": np.array([0, -np.inf, 0], np.float32)})
+    model = create(
+        [
+            ("Sub", ["m", "a"], ["d"], {}),
+            ("Relu", ["d"], ["k"], {}),
+            ("Log", ["k"], ["l"], {}),
+            ("Add", ["l", "i"], ["z"], {}),
+            ("Softmax", ["z"], ["y"], {}),
+        ],
+        {"m": [3]},
+        {"a": np.float32(1e5), "i": np.array([0, -np.inf, 0], np.float32)},
+    )
     onnx.save(model, tmp_path / "m.onnx")
     result = _spu("check", tmp_path / "m.onnx")
     assert result.exit_code == 2
@@ -137,8 +194,11 @@ def test_check_goes_by_calibration_inputs(tmp_path):
 def test_check_of_files_that_are_no_models(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no")
     (tmp_path / "e.onnx").touch()
-    for name, rule in (("m.onnx", "not a valid ONNX model"), ("n.onnx", "No such file"),
-                       ("e.onnx", "not a valid ONNX model: it has no graph")):
+    for name, rule in (
+        ("m.onnx", "not a valid ONNX model"),
+        ("n.onnx", "No such file"),
+        ("e.onnx", "not a valid ONNX model: it has no graph"),
+    ):
         result = _spu("check", tmp_path / name)
         assert result.exit_code == 2
         assert rule in result.output

@@ -18,22 +18,37 @@ RNG = np.random.default_rng(5)
 
 # Element types.
 
+
 def test_shapes_are_computed_as_integers():
     """7 // 2 is 3, -7 / 2 is -3; what is a shape is exact."""
-    nodes = [("Shape", ["x"], ["s"], {}), ("Div", ["s", "two"], ["half"], {}),
-             ("Mul", ["half", "minus"], ["m"], {}), ("Div", ["m", "two"], ["quarter"], {}),
-             ("Cast", ["quarter"], ["f"], {"to": FLOAT}), ("Add", ["x", "f"], ["y"], {})]
+    nodes = [
+        ("Shape", ["x"], ["s"], {}),
+        ("Div", ["s", "two"], ["half"], {}),
+        ("Mul", ["half", "minus"], ["m"], {}),
+        ("Div", ["m", "two"], ["quarter"], {}),
+        ("Cast", ["quarter"], ["f"], {"to": FLOAT}),
+        ("Add", ["x", "f"], ["y"], {}),
+    ]
     model = create(nodes, {"x": [7]}, {"two": np.array([2]), "minus": np.array([-1])})
     assert np.allclose(results(model, x=np.zeros(7)), -1)
 
 
-@pytest.mark.parametrize(("op", "kind", "rule"), [
-    ("Div", INT64, "takes 'x' of INT64"), ("Add", TensorProto.INT32, "takes 'x' of INT32"),
-    ("Identity", TensorProto.BOOL, "takes 'x' of BOOL"),
-    ("Abs", TensorProto.UINT8, "takes 'x' of UINT8"), ("Reshape", INT64, "takes 'x' of INT64")])
+@pytest.mark.parametrize(
+    ("op", "kind", "rule"),
+    [
+        ("Div", INT64, "takes 'x' of INT64"),
+        ("Add", TensorProto.INT32, "takes 'x' of INT32"),
+        ("Identity", TensorProto.BOOL, "takes 'x' of BOOL"),
+        ("Abs", TensorProto.UINT8, "takes 'x' of UINT8"),
+        ("Reshape", INT64, "takes 'x' of INT64"),
+    ],
+)
 def test_integer_tensors_are_refused_with_their_type(op, kind, rule):
-    second = {"Reshape": {"c": np.array([-1])}, "Div": {"c": np.array([2])},
-              "Add": {"c": np.array([2], np.int32)}}.get(op)
+    second = {
+        "Reshape": {"c": np.array([-1])},
+        "Div": {"c": np.array([2])},
+        "Add": {"c": np.array([2], np.int32)},
+    }.get(op)
     model = of_node(op, 18, {"x": (kind, [4])}, second)
     model.graph.output[0].type.tensor_type.elem_type = kind
     refusals = faults(model)
@@ -43,8 +58,9 @@ def test_integer_tensors_are_refused_with_their_type(op, kind, rule):
 
 
 def test_integers_come_neither_in_nor_out():
-    ids = create([("Gather", ["c", "x"], ["y"], {})], {"x": (INT64, [2])},
-                 {"c": np.float32([1, 2, 3])})
+    ids = create(
+        [("Gather", ["c", "x"], ["y"], {})], {"x": (INT64, [2])}, {"c": np.float32([1, 2, 3])}
+    )
     assert "takes 'x' of INT64" in faults(ids)[0].rule
     shape = create([("Shape", ["x"], ["y"], {})], {"x": [2, 3]})
     shape.graph.output[0].type.tensor_type.elem_type = INT64
@@ -56,15 +72,20 @@ def test_integers_come_neither_in_nor_out():
 
 def test_constants_that_nothing_uses_do_not_matter():
     unused = {"junk": np.float32([np.nan, 1])}
-    assert np.allclose(results(create([("Exp", ["x"], ["y"], {})], {"x": [1]}, unused),
-                               x=np.zeros(1)), 1)
+    assert np.allclose(
+        results(create([("Exp", ["x"], ["y"], {})], {"x": [1]}, unused), x=np.zeros(1)), 1
+    )
     used = create([("Add", ["x", "junk"], ["y"], {})], {"x": [2]}, unused)
     assert "constant 'junk' holds 1 NaN" in faults(used)[0].rule
 
 
 def test_outputs_that_are_constant_and_infinite_are_refused():
-    model = create([("Log", ["c"], ["y"], {}), ("Exp", ["x"], ["z"], {})], {"x": [2]},
-                   {"c": np.array([0, 1], np.float32)}, outputs=("y", "z"))
+    model = create(
+        [("Log", ["c"], ["y"], {}), ("Exp", ["x"], ["z"], {})],
+        {"x": [2]},
+        {"c": np.array([0, 1], np.float32)},
+        outputs=("y", "z"),
+    )
     assert [str(r) for r in faults(model)] == ["output 'y' is constant and not finite"]
 
 
@@ -73,10 +94,24 @@ def test_outputs_that_are_constant_and_infinite_are_refused():
 BASES = np.array([-2, -3, -4, 0, 1.5, 2, 0.5, 0])
 
 
-@pytest.mark.parametrize("exponents", [
-    [2, 3, 1, 2, 3, -1, 0.5, 0], [1, 3, 1, 2, 3, 4, 5, 1], [1, 1, 3, 3, 5, 5, 7, 9],
-    [0, 0, 0, 0, 0, 0, 0, 0], [4, 2, 2, 2, 0.5, -2.5, 1.3, 0.5], [-1, -2, -3, 2, -1, 0, 1, 2],
-    [9] * 8, [10] * 8, [65] * 8, [66] * 8, [1.7] * 8, [-1.7] * 8, [1.5] * 8])
+@pytest.mark.parametrize(
+    "exponents",
+    [
+        [2, 3, 1, 2, 3, -1, 0.5, 0],
+        [1, 3, 1, 2, 3, 4, 5, 1],
+        [1, 1, 3, 3, 5, 5, 7, 9],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [4, 2, 2, 2, 0.5, -2.5, 1.3, 0.5],
+        [-1, -2, -3, 2, -1, 0, 1, 2],
+        [9] * 8,
+        [10] * 8,
+        [65] * 8,
+        [66] * 8,
+        [1.7] * 8,
+        [-1.7] * 8,
+        [1.5] * 8,
+    ],
+)
 def test_powers_of_negative_bases_are_those_of_their_exponents(exponents):
     model = of_node("Pow", 15, {"x": [8]}, {"e": np.float32(exponents)})
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -85,8 +120,9 @@ def test_powers_of_negative_bases_are_those_of_their_exponents(exponents):
     if exponents[0] not in (0, 2, 65):
         return
     program = lower(model, "pow")
-    got = run(compile_program(program, CONFIGS["basic"]), GoldenEngine(CONFIGS["basic"]),
-              {"x": BASES})["y"]
+    got = run(
+        compile_program(program, CONFIGS["basic"]), GoldenEngine(CONFIGS["basic"]), {"x": BASES}
+    )["y"]
     held = np.abs(wanted) <= 4096
     assert np.allclose(got[held], wanted[held], rtol=0.05, atol=1e-4)
 
@@ -97,8 +133,11 @@ def test_nan_that_a_block_of_zeros_would_swallow_is_refused():
     for first, formats in ((0, PAL8T), (1, PAL4T)):
         weights = np.ones((64, 2), np.float32)
         weights[:32] *= first
-        model = create([("Sqrt", ["x"], ["s"], {}), ("MatMul", ["s", "w"], ["y"], {})],
-                       {"x": [3, 64]}, {"w": weights})
+        model = create(
+            [("Sqrt", ["x"], ["s"], {}), ("MatMul", ["s", "w"], ["y"], {})],
+            {"x": [3, 64]},
+            {"w": weights},
+        )
         compiled = compile_program(lower(model, "m"), CONFIGS["basic"], formats)
         with pytest.raises(InputError, match="MatMul node 'y': 2 results should be NaN"):
             run(compiled, GoldenEngine(CONFIGS["basic"]), {"x": x})
@@ -129,15 +168,29 @@ def test_exponents_that_are_computed_take_bases_that_are_not_negative():
 
 # Layouts.
 
-@pytest.mark.parametrize(("start", "end", "step"), [
-    (-100, 100, 1), (100, -100, -1), (-100, -100, -1), (3, 1, -1), (-2, 100, 2), (2, 2, 1),
-    (4, -6, -2)])
+
+@pytest.mark.parametrize(
+    ("start", "end", "step"),
+    [
+        (-100, 100, 1),
+        (100, -100, -1),
+        (-100, -100, -1),
+        (3, 1, -1),
+        (-2, 100, 2),
+        (2, 2, 1),
+        (4, -6, -2),
+    ],
+)
 def test_slices_are_clamped_as_the_standard_says(start, end, step):
     """Its text: starts to [0, n] or, going back, [0, n - 1]; ends to [0, n] or [-1, n - 1]."""
     n, x = 5, RNG.normal(size=5)
     first, last = (p + n if p < 0 else p for p in (start, end))
     bounds = ((0, n), (0, n)) if step > 0 else ((0, n - 1), (-1, n - 1))
     wanted = x[list(range(np.clip(first, *bounds[0]), np.clip(last, *bounds[1]), step))]
-    model = of_node("Slice", 13, {"x": [5]}, {
-        "s": np.array([start]), "e": np.array([end]), "a": np.array([0]), "t": np.array([step])})
+    model = of_node(
+        "Slice",
+        13,
+        {"x": [5]},
+        {"s": np.array([start]), "e": np.array([end]), "a": np.array([0]), "t": np.array([step])},
+    )
     assert np.array_equal(results(model, x=x), wanted)

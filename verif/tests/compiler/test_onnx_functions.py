@@ -14,15 +14,26 @@ from verif.tests.onnx_models import INT64, X, create, faults, of_node, results
 RNG = np.random.default_rng(5)
 
 
-@pytest.mark.parametrize(("op", "opset", "attributes", "formula"), [
-    ("HardSigmoid", 18, {}, lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
-    ("HardSigmoid", 18, {"alpha": 0.5}, lambda x: np.clip(0.5 * x + 0.5, 0, 1)),
-    ("Swish", 24, {}, lambda x: x / (1 + np.exp(-x))),
-    ("MeanVarianceNormalization", 13, {}, lambda x: (x - x.mean((0, 2, 3), keepdims=True))
-     / x.std((0, 2, 3), keepdims=True)),
-    ("MeanVarianceNormalization", 18, {"axes": [1, 2]}, lambda x: (
-        x - x.mean((1, 2), keepdims=True)) / x.std((1, 2), keepdims=True)),
-])
+@pytest.mark.parametrize(
+    ("op", "opset", "attributes", "formula"),
+    [
+        ("HardSigmoid", 18, {}, lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
+        ("HardSigmoid", 18, {"alpha": 0.5}, lambda x: np.clip(0.5 * x + 0.5, 0, 1)),
+        ("Swish", 24, {}, lambda x: x / (1 + np.exp(-x))),
+        (
+            "MeanVarianceNormalization",
+            13,
+            {},
+            lambda x: (x - x.mean((0, 2, 3), keepdims=True)) / x.std((0, 2, 3), keepdims=True),
+        ),
+        (
+            "MeanVarianceNormalization",
+            18,
+            {"axes": [1, 2]},
+            lambda x: (x - x.mean((1, 2), keepdims=True)) / x.std((1, 2), keepdims=True),
+        ),
+    ],
+)
 def test_functions_have_the_defaults_of_their_attributes(op, opset, attributes, formula):
     model = of_node(op, opset, {"x": [2, 3, 2, 2]}, **attributes)
     assert np.allclose(results(model, x=X - 1), formula(X - 1), atol=1e-5)
@@ -30,30 +41,56 @@ def test_functions_have_the_defaults_of_their_attributes(op, opset, attributes, 
 
 def test_group_normalisation_takes_initialisers():
     scale, bias = RNG.uniform(1, 2, (2, 4)).astype(np.float32)
-    model = of_node("GroupNormalization", 21, {"x": [2, 4, 3]}, {"s": scale, "b": bias},
-                    num_groups=2)
+    model = of_node(
+        "GroupNormalization", 21, {"x": [2, 4, 3]}, {"s": scale, "b": bias}, num_groups=2
+    )
     x = RNG.normal(size=(2, 4, 3))
     groups = x.reshape(2, 2, 6)
-    wide = ((groups - groups.mean(2, keepdims=True))
-            / np.sqrt(groups.var(2, keepdims=True) + 1e-5)).reshape(2, 4, 3)
+    wide = (
+        (groups - groups.mean(2, keepdims=True)) / np.sqrt(groups.var(2, keepdims=True) + 1e-5)
+    ).reshape(2, 4, 3)
     assert np.allclose(results(model, x=x), wide * scale[:, None] + bias[:, None], atol=1e-5)
 
 
-@pytest.mark.parametrize("op", ["Celu", "Elu", "HardSwish", "LeakyRelu", "Mish", "PRelu", "Selu",
-                                "Shrink", "Softplus", "Softsign", "ThresholdedRelu"])
+@pytest.mark.parametrize(
+    "op",
+    [
+        "Celu",
+        "Elu",
+        "HardSwish",
+        "LeakyRelu",
+        "Mish",
+        "PRelu",
+        "Selu",
+        "Shrink",
+        "Softplus",
+        "Softsign",
+        "ThresholdedRelu",
+    ],
+)
 def test_functions_are_refused_by_their_own_name_or_work(op):
     model = of_node(op, 18, {"x": [2, 3]}, {"s": np.float32([0.1])} if op == "PRelu" else None)
     refused = lower_all(prepare(model, "model"))[1]
     assert [(r.node, r.operator, r.rule) for r in refused] in (
-        [], [("n", op, "operator is not supported")])
+        [],
+        [("n", op, "operator is not supported")],
+    )
     if refused:
         with pytest.raises(Refused, match=f"^{op} node 'n': operator is not supported; supported"):
             lower(model, "model")
 
 
 def _function(name, nodes, attributes=(), **defaults):
-    return helper.make_function("own", name, ["a"], ["b"], nodes, [helper.make_opsetid("", 18)],
-                                attributes, [helper.make_attribute(*d) for d in defaults.items()])
+    return helper.make_function(
+        "own",
+        name,
+        ["a"],
+        ["b"],
+        nodes,
+        [helper.make_opsetid("", 18)],
+        attributes,
+        [helper.make_attribute(*d) for d in defaults.items()],
+    )
 
 
 def test_local_functions_have_attributes_with_defaults():
@@ -61,8 +98,18 @@ def test_local_functions_have_attributes_with_defaults():
         node = helper.make_node("Constant", [], [name])
         node.attribute.add(name="value_float", ref_attr_name=name, type=onnx.AttributeProto.FLOAT)
         return node
-    power = _function("Power", [given("p"), given("q"), helper.make_node("Pow", ["a", "p"], ["t"]),
-                                helper.make_node("Mul", ["t", "q"], ["b"])], ["p"], q=0.5)
+
+    power = _function(
+        "Power",
+        [
+            given("p"),
+            given("q"),
+            helper.make_node("Pow", ["a", "p"], ["t"]),
+            helper.make_node("Mul", ["t", "q"], ["b"]),
+        ],
+        ["p"],
+        q=0.5,
+    )
     nodes = [("Power", ["x"], ["h"], {"p": 3.0}), ("Power", ["h"], ["y"], {"p": 2.0, "q": 4.0})]
     model = create(nodes, {"x": [2, 3, 2, 2]}, functions=[power], domains=["own"])
     for node in model.graph.node:
@@ -80,8 +127,9 @@ def test_functions_that_call_themselves_are_refused():
             body.opset_import.append(helper.make_opsetid("own", 1))
             made.functions.append(body)
         return made
+
     for names in ("F", "FG", "FGH"):
-        refused, = lower_all(prepare(model(*names), "m"))[1]
+        (refused,) = lower_all(prepare(model(*names), "m"))[1]
         assert (refused.node, refused.operator) == ("y", "F")
         assert refused.rule.endswith("the function calls itself")
     deep = model(*(f"F{k}" for k in range(60)))
@@ -90,17 +138,28 @@ def test_functions_that_call_themselves_are_refused():
         lower(deep, "m")
 
 
-@pytest.mark.parametrize(("bounds", "rule"), [
-    ((np.inf, None), "a constant of inf"), ((None, -np.inf), "a constant of -inf"),
-    ((np.inf, np.inf), "a constant of inf"), ((np.nan, 1), "its min is NaN"),
-    ((-1, np.nan), "its max is NaN"), ((-np.inf, np.inf), ""), ((None, 3.4028235e38), "")])
+@pytest.mark.parametrize(
+    ("bounds", "rule"),
+    [
+        ((np.inf, None), "a constant of inf"),
+        ((None, -np.inf), "a constant of -inf"),
+        ((np.inf, np.inf), "a constant of inf"),
+        ((np.nan, 1), "its min is NaN"),
+        ((-1, np.nan), "its max is NaN"),
+        ((-np.inf, np.inf), ""),
+        ((None, 3.4028235e38), ""),
+    ],
+)
 @pytest.mark.parametrize("opset", [6, 18])
 def test_bounds_of_clip_bound_or_are_refused(bounds, rule, opset):
     given = {n: float(b) for n, b in zip(("min", "max"), bounds, strict=True) if b is not None}
     names = ["x", *(n if n in given else "" for n in ("min", "max"))]
-    model = create([("Clip", names[:1] if opset == 6 else names, ["y"],
-                     given if opset == 6 else {})], {"x": [2, 3]},
-                   {} if opset == 6 else {n: np.float32(b) for n, b in given.items()}, opset)
+    model = create(
+        [("Clip", names[:1] if opset == 6 else names, ["y"], given if opset == 6 else {})],
+        {"x": [2, 3]},
+        {} if opset == 6 else {n: np.float32(b) for n, b in given.items()},
+        opset,
+    )
     if rule:
         with pytest.raises(Refused, match=f"Clip node 'y': {rule}"):
             choose(lower(model, "m"))
@@ -112,8 +171,11 @@ def test_bounds_of_clip_bound_or_are_refused(bounds, rule, opset):
 def test_functions_that_are_refused_do_not_seem_to_call_themselves():
     body = _function("Same", [helper.make_node("Relu", ["a"], ["t"])])
     body.output[0] = "a"
-    model = create([("Same", ["x"], ["p"], {}), ("Same", ["x"], ["q"], {}),
-                    ("Add", ["p", "q"], ["y"], {})], {"x": [2]}, domains=["own"])
+    model = create(
+        [("Same", ["x"], ["p"], {}), ("Same", ["x"], ["q"], {}), ("Add", ["p", "q"], ["y"], {})],
+        {"x": [2]},
+        domains=["own"],
+    )
     for node in model.graph.node[:2]:
         node.domain = "own"
     model.functions.append(body)
@@ -139,37 +201,66 @@ def test_functions_of_one_name_are_told_by_their_overload():
 @pytest.mark.parametrize("taken", ["t", "n/t", "n/t'"])
 def test_names_within_functions_are_nothing_elses(taken):
     """Neither a tensor's of the model, nor another node's whose first outputs are not taken."""
-    inner = _function("Inner", [helper.make_node("Neg", ["a"], ["t"]),
-                                helper.make_node("Relu", ["t"], ["b"])])
-    pair = [helper.make_function(
-        "own", name, ["x"], ["u", "y"], [
-            helper.make_node("Constant", [], ["c"], value_float=value),
-            helper.make_node("Add", ["x", "c"], ["y"]), helper.make_node("Neg", ["x"], ["u"])],
-        [helper.make_opsetid("", 18)]) for name, value in (("One", 1.0), ("Five", 5.0))]
-    model = create([("Abs", ["x"], [taken], {}), ("Inner", ["x"], ["n"], {"domain": "own"}),
-                    ("One", ["x"], ["", "p"], {"domain": "own"}),
-                    ("Five", ["x"], ["", "q"], {"domain": "own"}),
-                    ("Sub", ["q", "p"], ["four"], {}), ("Add", ["n", taken], ["s"], {}),
-                    ("Add", ["four", "s"], ["y"], {})],
-                   {"x": [4]}, functions=[inner, *pair], domains=["own"])
+    inner = _function(
+        "Inner", [helper.make_node("Neg", ["a"], ["t"]), helper.make_node("Relu", ["t"], ["b"])]
+    )
+    pair = [
+        helper.make_function(
+            "own",
+            name,
+            ["x"],
+            ["u", "y"],
+            [
+                helper.make_node("Constant", [], ["c"], value_float=value),
+                helper.make_node("Add", ["x", "c"], ["y"]),
+                helper.make_node("Neg", ["x"], ["u"]),
+            ],
+            [helper.make_opsetid("", 18)],
+        )
+        for name, value in (("One", 1.0), ("Five", 5.0))
+    ]
+    model = create(
+        [
+            ("Abs", ["x"], [taken], {}),
+            ("Inner", ["x"], ["n"], {"domain": "own"}),
+            ("One", ["x"], ["", "p"], {"domain": "own"}),
+            ("Five", ["x"], ["", "q"], {"domain": "own"}),
+            ("Sub", ["q", "p"], ["four"], {}),
+            ("Add", ["n", taken], ["s"], {}),
+            ("Add", ["four", "s"], ["y"], {}),
+        ],
+        {"x": [4]},
+        functions=[inner, *pair],
+        domains=["own"],
+    )
     x = np.array([1.0, -2.0, 3.0, -4.0])
     assert (results(model, x=x) == 4 + np.maximum(-x, 0) + np.abs(x)).all()
 
 
 def test_refusals_name_the_nodes_of_the_user():
-    body = _function("Deep", [helper.make_node("LeakyRelu", ["a"], ["t"], name="inner"),
-                              helper.make_node("GRU", ["t", "t", "t"], ["b"], name="second",
-                                               hidden_size=3)])
-    nodes = [("Deep", ["x"], ["h"], {}), ("Relu", ["h"], ["r"], {}),
-             ("PRelu", ["x", "x"], ["p"], {}), ("Exp", ["p"], ["e"], {}),
-             ("Cast", ["e"], ["i"], {"to": INT64}), ("Celu", ["x"], ["y"], {})]
+    body = _function(
+        "Deep",
+        [
+            helper.make_node("LeakyRelu", ["a"], ["t"], name="inner"),
+            helper.make_node("GRU", ["t", "t", "t"], ["b"], name="second", hidden_size=3),
+        ],
+    )
+    nodes = [
+        ("Deep", ["x"], ["h"], {}),
+        ("Relu", ["h"], ["r"], {}),
+        ("PRelu", ["x", "x"], ["p"], {}),
+        ("Exp", ["p"], ["e"], {}),
+        ("Cast", ["e"], ["i"], {"to": INT64}),
+        ("Celu", ["x"], ["y"], {}),
+    ]
     model = create(nodes, {"x": [2, 3]}, functions=[body], domains=["own"])
     model.graph.node[0].domain, model.graph.node[0].name = "own", "call"
     found = [(r.node, r.operator, r.rule) for r in faults(model)]
     assert found[:3] == [
         ("call", "Deep", "its LeakyRelu node 'inner': operator is not supported"),
         ("call", "Deep", "its GRU node 'second': operator is not supported"),
-        ("p", "PRelu", "operator is not supported")]
+        ("p", "PRelu", "operator is not supported"),
+    ]
     assert found[3][:2] == ("i", "Cast")
     assert "casts to INT64" in found[3][2]
     assert found[4] == ("y", "Celu", "operator is not supported")

@@ -20,8 +20,10 @@ BASIC = CONFIGS["basic"]
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
-@pytest.mark.parametrize(("count", "seed"), [
-    (40, 1), *(pytest.param(200, seed, marks=pytest.mark.regress) for seed in range(3))])
+@pytest.mark.parametrize(
+    ("count", "seed"),
+    [(40, 1), *(pytest.param(200, seed, marks=pytest.mark.regress) for seed in range(3))],
+)
 def test_what_makes_a_difference_is_refused(name, count, seed):
     taken, found = missed(SUBJECTS[name](), count, seed)
     assert not found
@@ -31,29 +33,52 @@ def test_what_makes_a_difference_is_refused(name, count, seed):
 def test_mutants_differ_in_one_row():
     image = reblocking(BASIC, PAL8T).image
     for _, changed in mutants(image, 30, 0):
-        different = [place for place, rows in changed.rows.items()
-                     if rows != image.rows.get(place, {})]
+        different = [
+            place for place, rows in changed.rows.items() if rows != image.rows.get(place, {})
+        ]
         assert len(different) <= 1
 
 
-@pytest.mark.parametrize(("space", "tile", "row", "value", "rule"), [
-    (Space.SEQUENCER, (0, 0), SequencerRegister.SPAN, {"slot": 9, "stage": 0}, "has no end"),
-    (Space.SEQUENCER, (0, 0), SequencerRegister.LOOP, {"count_less_1": 1}, "the program has"),
-    (Space.SEQUENCER, (0, 0), SequencerRegister.PREDICATE, {"last": 1 << LOOPS - 1},
-     "predicate 2 depends on the number of rounds"),
-    (Space.SEQUENCER, (0, 0), SequencerRegister.PREDICATE + 1,
-     {"loop": LOOPS - 1, "compare": Compare.LESS.value, "value": 3},
-     "predicate 3 depends on the number of rounds"),
-    (Space.REGISTER, (0, 0), TileRegister.REBLOCK, {"format": 7},
-     "register 12: format 7 stands for nothing"),
-    (Space.CONTEXT, (0, 0), 0, {"a": 15}, "a 15 stands for nothing"),
-    (Space.CONTEXT, (0, 0), 0, {"op": Op.ACC.value}, "no program uses ACC"),
-    (Space.CONTEXT, (0, 1), 0, {"mac": 1, "op": Op.PUSH.value}, "has no reblock unit"),
-    (Space.CONTEXT, (0, 0), 0, {"a": Source.NORTH.value, "op": Op.PUSH.value, "guarded": 1},
-     "no program guards pushes"),
-    (Space.STREAM, (0, 0), 0, {"read": 0, "emit": 0}, "have words that are not read"),
-    (Space.STREAM, (0, 0), 0, {"read": 15, "emit": 0}, "is read without need"),
-])
+@pytest.mark.parametrize(
+    ("space", "tile", "row", "value", "rule"),
+    [
+        (Space.SEQUENCER, (0, 0), SequencerRegister.SPAN, {"slot": 9, "stage": 0}, "has no end"),
+        (Space.SEQUENCER, (0, 0), SequencerRegister.LOOP, {"count_less_1": 1}, "the program has"),
+        (
+            Space.SEQUENCER,
+            (0, 0),
+            SequencerRegister.PREDICATE,
+            {"last": 1 << LOOPS - 1},
+            "predicate 2 depends on the number of rounds",
+        ),
+        (
+            Space.SEQUENCER,
+            (0, 0),
+            SequencerRegister.PREDICATE + 1,
+            {"loop": LOOPS - 1, "compare": Compare.LESS.value, "value": 3},
+            "predicate 3 depends on the number of rounds",
+        ),
+        (
+            Space.REGISTER,
+            (0, 0),
+            TileRegister.REBLOCK,
+            {"format": 7},
+            "register 12: format 7 stands for nothing",
+        ),
+        (Space.CONTEXT, (0, 0), 0, {"a": 15}, "a 15 stands for nothing"),
+        (Space.CONTEXT, (0, 0), 0, {"op": Op.ACC.value}, "no program uses ACC"),
+        (Space.CONTEXT, (0, 1), 0, {"mac": 1, "op": Op.PUSH.value}, "has no reblock unit"),
+        (
+            Space.CONTEXT,
+            (0, 0),
+            0,
+            {"a": Source.NORTH.value, "op": Op.PUSH.value, "guarded": 1},
+            "no program guards pushes",
+        ),
+        (Space.STREAM, (0, 0), 0, {"read": 0, "emit": 0}, "have words that are not read"),
+        (Space.STREAM, (0, 0), 0, {"read": 15, "emit": 0}, "is read without need"),
+    ],
+)
 def test_programs_that_are_refused(space, tile, row, value, rule):
     plan = reblocking(BASIC, PAL8T)
     plan.image.write(space, tile, row, value)
@@ -65,9 +90,17 @@ def test_whether_a_unit_has_a_word_must_not_depend_on_data():
     plan = reblocking(BASIC, PAL8T)
     image, tile = plan.image, (0, 0)
     for slot in range(plan.ii):
-        image.write(Space.CONTEXT, tile, slot, {
-            "a": Source.NORTH.value, "b": Source.NORTH.value, "op": Op.WHEN.value,
-            "memory": Source.ALU.value})
+        image.write(
+            Space.CONTEXT,
+            tile,
+            slot,
+            {
+                "a": Source.NORTH.value,
+                "b": Source.NORTH.value,
+                "op": Op.WHEN.value,
+                "memory": Source.ALU.value,
+            },
+        )
     terms = Terms()
     machine = Machine(image, terms)
     words = {c: [terms.number("input", c, i) for i in range(plan.ii)] for c in plan.columns}

@@ -20,8 +20,9 @@ from verif.stimulus import dataflows
 
 def _request(content: dict, rows: int, cols: int, ii: int) -> Request:
     graph = legalise(from_json(content))
-    return choose_registered(Request(graph, Grid(rows, cols, {}),
-                                     dict.fromkeys(graph.operations, 1), early=1), ii)
+    return choose_registered(
+        Request(graph, Grid(rows, cols, {}), dict.fromkeys(graph.operations, 1), early=1), ii
+    )
 
 
 def _scheduled(request: Request, ii: int) -> Placed:
@@ -64,14 +65,21 @@ def _check(request: Request, found: Routed) -> None:
         place = placed.tile[edge.dst], placed.time[edge.dst] + placed.ii * edge.distance
         step = nets[edge.src].into[place]
         assert isinstance(step, Wait) or edge not in found.registered
-    assert all(sum(e in found.registered for e in words) == 1
-               for words in request.graph.wide.values())
+    assert all(
+        sum(e in found.registered for e in words) == 1 for words in request.graph.wide.values()
+    )
 
 
-@pytest.mark.parametrize(("content", "rows", "cols", "ii"), [
-    (dataflows.random_body(2, 36), 4, 4, 3), (dataflows.random_body(5, 60), 4, 4, 4),
-    (dataflows.stencil(4), 5, 5, 3), (dataflows.butterflies(8), 6, 6, 2)],
-    ids=lambda value: value["name"] if isinstance(value, dict) else str(value))
+@pytest.mark.parametrize(
+    ("content", "rows", "cols", "ii"),
+    [
+        (dataflows.random_body(2, 36), 4, 4, 3),
+        (dataflows.random_body(5, 60), 4, 4, 4),
+        (dataflows.stencil(4), 5, 5, 3),
+        (dataflows.butterflies(8), 6, 6, 2),
+    ],
+    ids=lambda value: value["name"] if isinstance(value, dict) else str(value),
+)
 def test_routes_of_a_schedule_that_had_none(content, rows, cols, ii):
     """Schedules of the exact search are full of words that meet."""
     request = _request(content, rows, cols, ii)
@@ -114,8 +122,7 @@ def test_of_three_words_another_waits_in_the_register():
     words = [body.op("in") for _ in range(2)]
     again = body.op("step", *words)
     body.edge((again, 2), again, 2)
-    mapped = map_dataflow(from_json(body.json()), grid_architecture(3, 3, "all"),
-                          unit_latency=True)
+    mapped = map_dataflow(from_json(body.json()), grid_architecture(3, 3, "all"), unit_latency=True)
     assert mapped.placed.ii == 1
 
 
@@ -141,11 +148,15 @@ def test_constants_go_to_tiles_that_hold_them():
         map_dataflow(from_json(_constants(36)), grid_architecture(1, 2, "all"))
 
 
-@pytest.mark.parametrize("content", [dataflows.product(12), dataflows.stencil(8),
-                                     dataflows.random_body(102, 180)], ids=lambda c: c["name"])
+@pytest.mark.parametrize(
+    "content",
+    [dataflows.product(12), dataflows.stencil(8), dataflows.random_body(102, 180)],
+    ids=lambda c: c["name"],
+)
 def test_large_graphs_that_routing_makes_difficult(content):
-    mapped = map_dataflow(from_json(content), grid_architecture(8, 8, "all"), unit_latency=True,
-                          seconds=600)
+    mapped = map_dataflow(
+        from_json(content), grid_architecture(8, 8, "all"), unit_latency=True, seconds=600
+    )
     assert mapped.placed.ii == mapped.bounds.mii
 
 

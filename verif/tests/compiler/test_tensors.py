@@ -56,14 +56,20 @@ def cases(all_cases):
 def _model(nodes, inputs, opset=18, outputs=("y",), **constants):
     """A model of (operator, inputs, output, attributes)."""
     value = helper.make_tensor_value_info
-    made = [helper.make_node(op, list(given), [out], **attributes)
-            for op, given, out, attributes in nodes]
+    made = [
+        helper.make_node(op, list(given), [out], **attributes)
+        for op, given, out, attributes in nodes
+    ]
     graph = helper.make_graph(
-        made, "model", [value(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        made,
+        "model",
+        [value(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
         [value(n, TensorProto.FLOAT, None) for n in outputs],
-        [onnx.numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()])
-    model = shape_inference.infer_shapes(helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8))
+        [onnx.numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()],
+    )
+    model = shape_inference.infer_shapes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    )
     for output in model.graph.output:
         output.type.tensor_type.shape.SetInParent()
     return model
@@ -72,8 +78,9 @@ def _model(nodes, inputs, opset=18, outputs=("y",), **constants):
 @pytest.mark.parametrize("op", sorted(OPERATORS))
 def test_operators_are_within_their_bounds(op, cases):
     """The node tests of onnx that begin with an operator, or have it after constants."""
-    own = [case for case in cases
-           if next((o for o in case.operators if o in OPERATORS), None) == op]
+    own = [
+        case for case in cases if next((o for o in case.operators if o in OPERATORS), None) == op
+    ]
     groups: dict[str, list[node_tests.Verdict]] = {}
     for case in own:
         verdict = node_tests.judge(case, GoldenEngine(BASIC), KNOWN)
@@ -82,8 +89,9 @@ def test_operators_are_within_their_bounds(op, cases):
         assert verdict.unbounded < max(verdict.elements, 1) or not verdict.elements, case.name
     page = node_tests.PATH.read_text()
     for name, verdicts in groups.items():
-        assert markdown((), [node_tests.row(name, verdicts)]).splitlines()[-1] in page, \
+        assert markdown((), [node_tests.row(name, verdicts)]).splitlines()[-1] in page, (
             "run make onnx"
+        )
 
 
 def test_the_page_of_operators_has_their_tests_and_no_others(all_cases, cases):
@@ -93,8 +101,9 @@ def test_the_page_of_operators_has_their_tests_and_no_others(all_cases, cases):
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     here = [row[0].removeprefix("| ") for row in rows if len(row) == 6][2:]
     assert here == sorted(groups)
-    assert rows[-len(skipped):] == [[f"| {n}", f"{reason} |"]
-                                    for reason, n in skipped.most_common()]
+    assert rows[-len(skipped) :] == [
+        [f"| {n}", f"{reason} |"] for reason, n in skipped.most_common()
+    ]
     assert f"{len(cases)} of {len(cases)} passed" in page
 
 
@@ -106,12 +115,17 @@ def test_most_operators_have_tests_of_their_own(cases):
 
 def test_every_test_that_does_not_apply_has_a_reason(all_cases):
     reasons = {case.reason for case in all_cases if case.program is None}
-    assert reasons <= {*node_tests.REASONS.values(), node_tests.INTEGERS, node_tests.NARROW,
-                       node_tests.INFINITE}
+    assert reasons <= {
+        *node_tests.REASONS.values(),
+        node_tests.INTEGERS,
+        node_tests.NARROW,
+        node_tests.INFINITE,
+    }
 
 
-@pytest.mark.parametrize("name", ["test_softmax_axis_1", "test_layer_normalization_2d_axis1",
-                                  "test_maxpool_2d_ceil"])
+@pytest.mark.parametrize(
+    "name", ["test_softmax_axis_1", "test_layer_normalization_2d_axis1", "test_maxpool_2d_ceil"]
+)
 def test_operators_in_rtl(name, cases, tmp_path):
     case = next(case for case in cases if case.name == name)
     assert node_tests.judge(case, RtlEngine(CONFIGS["tiny"], work=tmp_path)).passed
@@ -127,8 +141,13 @@ def test_bounds_are_close_and_notice_a_wrong_operation(cases):
     case = next(case for case in cases if case.name == "test_tanh")
     assert 0.1 < node_tests.judge(case, GoldenEngine(BASIC), KNOWN).share <= 1
     step = next(s for s in case.program.steps if isinstance(s, Map))
-    wrong = Program("wrong", case.program.tensors, [replace(
-        step, expression=ex.sigmoid(variable(0)))], case.program.inputs, case.program.outputs)
+    wrong = Program(
+        "wrong",
+        case.program.tensors,
+        [replace(step, expression=ex.sigmoid(variable(0)))],
+        case.program.inputs,
+        case.program.outputs,
+    )
     assert not node_tests.judge(replace(case, program=wrong), GoldenEngine(BASIC), KNOWN).passed
 
 
@@ -145,8 +164,11 @@ def test_a_wrong_prediction_of_cycles_is_noticed():
         check_cycles(3, 4)
 
 
-@pytest.mark.parametrize("workload", [models.digits("mlp", 32), models.digits("cnn", 32),
-                                      models.encoder()], ids=lambda workload: workload.name)
+@pytest.mark.parametrize(
+    "workload",
+    [models.digits("mlp", 32), models.digits("cnn", 32), models.encoder()],
+    ids=lambda workload: workload.name,
+)
 def test_models_are_as_accurate_as_the_numpy_prediction(workload):
     row = models.measure(workload, models.compiled(workload, BASIC), GoldenEngine(BASIC))
     assert row["array_db"] == pytest.approx(row["predicted_db"], abs=models.MOST_DECIBELS)
@@ -159,8 +181,9 @@ def test_models_are_as_accurate_as_the_numpy_prediction(workload):
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_digits_models_in_rtl(name, tmp_path):
     workload = models.digits(name, 4)
-    row = models.measure(workload, models.compiled(workload, BASIC),
-                         RtlEngine(BASIC, work=tmp_path))
+    row = models.measure(
+        workload, models.compiled(workload, BASIC), RtlEngine(BASIC, work=tmp_path)
+    )
     assert row["cycles"] == row["predicted_cycles"]
 
 
@@ -186,7 +209,8 @@ def test_a_depth_that_is_divided_is_added_up():
     x = rng.uniform(-1, 1, (3, 1100))
     compiled = compile_program(program, BASIC, calibrate={"x": x})
     assert {(p.depth.start, p.outputs.start) for p in next(iter(compiled.pieces.values()))} == {
-        (d, o) for d in (0, 384, 768) for o in (0, 128)}
+        (d, o) for d in (0, 384, 768) for o in (0, 128)
+    }
     got = run(compiled, GoldenEngine(BASIC), {"x": x})["y"]
     bounds = error_bounds(compiled, {"x": x})["y"]
     assert (np.abs(got - x @ weight) <= bounds.error).all()
@@ -210,8 +234,14 @@ def test_many_parts_are_added_one_kernel_after_another(monkeypatch):
 def test_operands_far_below_what_results_hold():
     """Results so small that no matrix mode takes the ratio are zero."""
     x = np.full((2, 32), 2.0**-18)
-    program = lower(_model([("MatMul", ["x", "w"], "p", {}), ("Add", ["p", "x"], "y", {})],
-                           {"x": [2, 32]}, w=np.full((32, 32), 2.0**-60, np.float32)), "small")
+    program = lower(
+        _model(
+            [("MatMul", ["x", "w"], "p", {}), ("Add", ["p", "x"], "y", {})],
+            {"x": [2, 32]},
+            w=np.full((32, 32), 2.0**-60, np.float32),
+        ),
+        "small",
+    )
     got = run(compile_program(program, BASIC), GoldenEngine(BASIC), {"x": x})["y"]
     assert np.allclose(got, x, rtol=1e-3)
 
@@ -231,25 +261,47 @@ def test_rows_are_divided_among_runs(monkeypatch):
 
 
 def test_more_rows_than_a_counter_holds_are_written():
-    program = lower(_model([("MatMul", ["x", "w"], "y", {})], {"x": [16400, 32]},
-                           w=np.ones((32, 8), np.float32)), "tall")
+    program = lower(
+        _model(
+            [("MatMul", ["x", "w"], "y", {})], {"x": [16400, 32]}, w=np.ones((32, 8), np.float32)
+        ),
+        "tall",
+    )
     pieces = next(iter(compile_program(program, BASIC).pieces.values()))
     assert [len(p.rows) for p in pieces] == [8200, 8200]
     for piece in pieces:
         shape = piece.plan.weight_shape
-        plan = with_weights(piece.plan, np.zeros(shape, np.uint8), np.zeros(
-            (shape[0], shape[1] // 32), np.int64), 0)
+        plan = with_weights(
+            piece.plan, np.zeros(shape, np.uint8), np.zeros((shape[0], shape[1] // 32), np.int64), 0
+        )
         assert bitstream.encode(plan.image)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float64", "bfloat16"])
 def test_constants_of_any_float_type(kind):
-    weight = np.linspace(-2, 2, 12).reshape(4, 3).astype(onnx.helper.tensor_dtype_to_np_dtype(
-        {"float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE,
-         "bfloat16": TensorProto.BFLOAT16}[kind]))
+    weight = (
+        np.linspace(-2, 2, 12)
+        .reshape(4, 3)
+        .astype(
+            onnx.helper.tensor_dtype_to_np_dtype(
+                {
+                    "float16": TensorProto.FLOAT16,
+                    "float64": TensorProto.DOUBLE,
+                    "bfloat16": TensorProto.BFLOAT16,
+                }[kind]
+            )
+        )
+    )
     number = onnx.helper.np_dtype_to_tensor_dtype(weight.dtype)
-    model = _model([("Cast", ["x"], "c", {"to": number}), ("MatMul", ["c", "w"], "p", {}),
-                    ("Cast", ["p"], "y", {"to": TensorProto.FLOAT})], {"x": [2, 4]}, w=weight)
+    model = _model(
+        [
+            ("Cast", ["x"], "c", {"to": number}),
+            ("MatMul", ["c", "w"], "p", {}),
+            ("Cast", ["p"], "y", {"to": TensorProto.FLOAT}),
+        ],
+        {"x": [2, 4]},
+        w=weight,
+    )
     x = np.ones((2, 4))
     program = lower(model, kind)
     want = np.broadcast_to(weight.astype(np.float64).sum(axis=0), (2, 3))
@@ -257,25 +309,39 @@ def test_constants_of_any_float_type(kind):
 
 
 def test_bounds_of_clip_may_be_computed():
-    program = lower(_model([("ReduceMax", ["z"], "m", {"keepdims": 0}),
-                            ("Clip", ["x", "", "m"], "y", {})], {"x": [5], "z": [4]}), "clip")
+    program = lower(
+        _model(
+            [("ReduceMax", ["z"], "m", {"keepdims": 0}), ("Clip", ["x", "", "m"], "y", {})],
+            {"x": [5], "z": [4]},
+        ),
+        "clip",
+    )
     inputs = {"x": np.linspace(-3, 3, 5), "z": np.array([0, 1.25, -7, 1])}
     got = run(compile_program(program, BASIC), GoldenEngine(BASIC), inputs)["y"]
     assert np.allclose(got, np.minimum(inputs["x"], 1.25), rtol=1e-3)
 
 
 def test_outputs_have_any_names(tmp_path):
-    onnx.save(_model([("Neg", ["x"], "file", {}), ("Abs", ["x"], "sink", {})], {"x": [3]},
-                     outputs=("file", "sink")), tmp_path / "m.onnx")
+    onnx.save(
+        _model(
+            [("Neg", ["x"], "file", {}), ("Abs", ["x"], "sink", {})],
+            {"x": [3]},
+            outputs=("file", "sink"),
+        ),
+        tmp_path / "m.onnx",
+    )
     np.save(tmp_path / "x.npy", np.array([1.0, -2, 4]))
-    for args in (["compile", tmp_path / "m.onnx", "--strategy", "steps", "-o", tmp_path / "out"],
-                 ["run", tmp_path / "out", "--input", tmp_path / "x.npy",
-                  "-o", tmp_path / "y.npz"]):
+    for args in (
+        ["compile", tmp_path / "m.onnx", "--strategy", "steps", "-o", tmp_path / "out"],
+        ["run", tmp_path / "out", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npz"],
+    ):
         result = CliRunner().invoke(app, [str(a) for a in args])
         assert result.exit_code == 0, result.output
     with np.load(tmp_path / "y.npz") as got:
         assert {name: list(values) for name, values in got.items()} == {
-            "file": [-1, 2, -4], "sink": [1, 2, 4]}
+            "file": [-1, 2, -4],
+            "sink": [1, 2, 4],
+        }
 
 
 def test_long_runs_are_divided(monkeypatch):
@@ -306,8 +372,12 @@ def test_a_stored_program_runs_as_before(tmp_path):
 
 def test_chains_of_elementwise_operators_become_one_kernel():
     """But not what is an output, or laid out otherwise in between."""
-    chain = [("Exp", ["x"], "a", {}), ("Reshape", ["a", "shape"], "b", {}),
-             ("Mul", ["b", "z"], "c", {}), ("Tanh", ["c"], "y", {})]
+    chain = [
+        ("Exp", ["x"], "a", {}),
+        ("Reshape", ["a", "shape"], "b", {}),
+        ("Mul", ["b", "z"], "c", {}),
+        ("Tanh", ["c"], "y", {}),
+    ]
     shapes = {"x": [2, 3], "z": [3, 2]}
     program = lower(_model(chain, shapes, shape=np.array([3, 2])), "chain")
     assert [type(s) for s in program.steps] == [Map]
@@ -317,12 +387,28 @@ def test_chains_of_elementwise_operators_become_one_kernel():
     assert np.allclose(values[program.outputs["y"]], wanted)
     got = run(compile_program(program, BASIC, calibrate=inputs), GoldenEngine(BASIC), inputs)
     assert np.abs(got["y"] - wanted).max() < 2e-3
-    twice = lower(_model([*chain[:3], ("Add", ["c", "c"], "d", {}), ("Sub", ["d", "z"], "e", {}),
-                          ("Add", ["e", "d"], "y", {})], shapes, shape=np.array([3, 2]),
-                         outputs=("y", "b")), "twice")
+    twice = lower(
+        _model(
+            [
+                *chain[:3],
+                ("Add", ["c", "c"], "d", {}),
+                ("Sub", ["d", "z"], "e", {}),
+                ("Add", ["e", "d"], "y", {}),
+            ],
+            shapes,
+            shape=np.array([3, 2]),
+            outputs=("y", "b"),
+        ),
+        "twice",
+    )
     assert sum(isinstance(s, Map) for s in twice.steps) == 2
-    turned = lower(_model([("Exp", ["x"], "a", {}), ("Transpose", ["a"], "b", {}),
-                           ("Tanh", ["b"], "y", {})], {"x": [2, 3]}), "turned")
+    turned = lower(
+        _model(
+            [("Exp", ["x"], "a", {}), ("Transpose", ["a"], "b", {}), ("Tanh", ["b"], "y", {})],
+            {"x": [2, 3]},
+        ),
+        "turned",
+    )
     assert sum(isinstance(s, Map) for s in turned.steps) == 2
 
 
@@ -338,42 +424,69 @@ def test_command_line(tmp_path):
 
     images = models.digits("cnn", 2).inputs["image"]
     np.save(tmp_path / "x.npy", images)
-    made = spu("compile", CNN, "--strategy", "steps", "--batch", 2, "--calibrate",
-               tmp_path / "x.npy",
-               "-o", tmp_path / "out")
+    made = spu(
+        "compile",
+        CNN,
+        "--strategy",
+        "steps",
+        "--batch",
+        2,
+        "--calibrate",
+        tmp_path / "x.npy",
+        "-o",
+        tmp_path / "out",
+    )
     assert made.exit_code == 0, made.output
     assert "2 products" in made.output
     result = spu("run", tmp_path / "out", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
     assert result.exit_code == 0, result.output
     assert np.load(tmp_path / "y.npy").shape == (2, 10)
-    for values, message in ((images[:1], "must have shape"), (images * 1e9, "has magnitude"),
-                            (images * np.nan, "NaN or infinite")):
+    for values, message in (
+        (images[:1], "must have shape"),
+        (images * 1e9, "has magnitude"),
+        (images * np.nan, "NaN or infinite"),
+    ):
         np.save(tmp_path / "bad.npy", values)
-        result = spu("run", tmp_path / "out", "--input", tmp_path / "bad.npy",
-                     "-o", tmp_path / "z.npy")
+        result = spu(
+            "run", tmp_path / "out", "--input", tmp_path / "bad.npy", "-o", tmp_path / "z.npy"
+        )
         assert result.exit_code == 2
         assert message in result.output
         assert not (tmp_path / "z.npy").exists()
 
 
-@pytest.mark.parametrize(("nodes", "constants", "message"), [
-    ([("LSTM", ["x", "w", "w"], "y", {"hidden_size": 4})], {"w": np.ones((1, 16, 4), np.float32)},
-     "LSTM node 'y': operator is not supported; supported are Abs, Add"),
-    ([("Reshape", ["x", "x"], "y", {})], {}, "not a valid ONNX model"),
-    ([("Transpose", ["x"], "y", {"perm": [0, 0]})], {}, "repeated axis|not a valid ONNX model"),
-    ([("Gather", ["x", "i"], "y", {})], {"i": np.array([9])}, "out of bounds"),
-    ([("Conv", ["x", "w"], "y", {})], {"w": np.ones((1, 9, 1), np.float32)}, "do not fit"),
-    ([("Cast", ["x"], "i", {"to": TensorProto.INT8}),
-      ("Cast", ["i"], "y", {"to": TensorProto.FLOAT})], {}, "casts to INT8"),
-    ([("Exp", ["x"], "y", {"nothing": 3})], {}, "Unrecognized attribute"),
-])
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        (
+            [("LSTM", ["x", "w", "w"], "y", {"hidden_size": 4})],
+            {"w": np.ones((1, 16, 4), np.float32)},
+            "LSTM node 'y': operator is not supported; supported are Abs, Add",
+        ),
+        ([("Reshape", ["x", "x"], "y", {})], {}, "not a valid ONNX model"),
+        ([("Transpose", ["x"], "y", {"perm": [0, 0]})], {}, "repeated axis|not a valid ONNX model"),
+        ([("Gather", ["x", "i"], "y", {})], {"i": np.array([9])}, "out of bounds"),
+        ([("Conv", ["x", "w"], "y", {})], {"w": np.ones((1, 9, 1), np.float32)}, "do not fit"),
+        (
+            [
+                ("Cast", ["x"], "i", {"to": TensorProto.INT8}),
+                ("Cast", ["i"], "y", {"to": TensorProto.FLOAT}),
+            ],
+            {},
+            "casts to INT8",
+        ),
+        ([("Exp", ["x"], "y", {"nothing": 3})], {}, "Unrecognized attribute"),
+    ],
+)
 def test_models_that_are_not_taken(nodes, constants, message):
     with pytest.raises(CompileError, match=message):
         lower(_model(nodes, {"x": [2, 3, 4]}, **constants), "model")
 
 
-@pytest.mark.parametrize(("shape", "message"), [
-    ([1 << 20, 1 << 20], f"more than {MOST_ELEMENTS}"), ([-2, 3], "a dimension of -2")])
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [([1 << 20, 1 << 20], f"more than {MOST_ELEMENTS}"), ([-2, 3], "a dimension of -2")],
+)
 def test_tensors_that_are_too_large_are_refused(shape, message):
     with pytest.raises(CompileError, match=message):
         lower(_model([("Exp", ["x"], "y", {})], {"x": shape}), "model")
@@ -381,8 +494,10 @@ def test_tensors_that_are_too_large_are_refused(shape, message):
 
 def test_arrays_that_lack_units_are_refused():
     product = lower(_model([("MatMul", ["x", "x"], "y", {})], {"x": [4, 4]}), "square")
-    for pattern, message in ((("vv", "vv"), "no tile with a matrix unit"),
-                             (("mm", "MM"), "no memory tile in its top row")):
+    for pattern, message in (
+        (("vv", "vv"), "no tile with a matrix unit"),
+        (("mm", "MM"), "no memory tile in its top row"),
+    ):
         arch = Architecture("odd", pattern, 8, 8, 16, 64, 64)
         with pytest.raises(CompileError, match=message):
             compile_program(product, arch)

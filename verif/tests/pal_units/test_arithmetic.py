@@ -35,7 +35,7 @@ def test_product_is_the_nearest_code_for_all_code_pairs(fmt):
 @pytest.mark.parametrize("headroom", [0, 3])
 def test_quotient_is_the_nearest_code_for_all_code_pairs(fmt, headroom):
     codes = codes_of(fmt)
-    a, b = every(codes[codes != fmt.sign_bit], codes[1:fmt.sign_bit])
+    a, b = every(codes[codes != fmt.sign_bit], codes[1 : fmt.sign_bit])
     exact = np.clip(model.value_of(a, fmt) / model.value_of(b, fmt) * 2.0**-headroom, -1, 1)
     got = model.value_of(model.div(a, b, fmt, headroom), fmt)
     order = np.unique(model.value_of(np.delete(codes, fmt.sign_bit), fmt))
@@ -47,7 +47,7 @@ def test_quotient_is_the_nearest_code_for_all_code_pairs(fmt, headroom):
 def test_special_values_of_elementwise_functions():
     fmt = PAL8T
     nan, one, minus = fmt.sign_bit, fmt.m_max, fmt.m_max | fmt.sign_bit
-    assert model.div(minus, 0, fmt) == minus        # saturates with the sign of x
+    assert model.div(minus, 0, fmt) == minus  # saturates with the sign of x
     assert model.div(0, 0, fmt) == nan
     assert model.div(0, one, fmt) == 0
     assert model.recip(0, fmt) == one
@@ -95,8 +95,14 @@ def test_dot_product_does_not_depend_on_the_order_within_blocks(fmt):
     beta_a, beta_b = (rng.integers(-60, 1, (len(a), 4)) for _ in range(2))
     want = model.dot(a, beta_a, b, beta_b, fmt, params)
     order = np.concatenate([32 * block + rng.permutation(32) for block in rng.permutation(4)])
-    got = model.dot(a[:, order], beta_a[:, order[::32] // 32], b[:, order],
-                    beta_b[:, order[::32] // 32], fmt, params)
+    got = model.dot(
+        a[:, order],
+        beta_a[:, order[::32] // 32],
+        b[:, order],
+        beta_b[:, order[::32] // 32],
+        fmt,
+        params,
+    )
     assert np.array_equal(want, got)
 
 
@@ -124,8 +130,11 @@ def test_accumulator_cannot_overflow_within_the_stated_number_of_blocks():
 
 def test_log_of_integers_is_faithful():
     rng = np.random.default_rng(4)
-    x = np.unique(np.concatenate([np.arange(1, 1 << 16), rng.integers(1, 1 << 31, 200_000),
-                                  (1 << np.arange(1, 31)) - 1]))
+    x = np.unique(
+        np.concatenate(
+            [np.arange(1, 1 << 16), rng.integers(1, 1 << 31, 200_000), (1 << np.arange(1, 31)) - 1]
+        )
+    )
     error = model.log_of_integer(x) - 1024 * np.log2(x.astype(np.float64))
     assert np.abs(error).max() < 0.8
 
@@ -146,7 +155,7 @@ def test_pal16_addition_of_special_values():
     assert model.add16(nan, one) == nan
     assert model.add16(0, one) == one
     assert model.add16(one, one | nan) == 0
-    assert model.add16(one, one) == one          # saturates
+    assert model.add16(one, one) == one  # saturates
     assert model.add16(0, 0) == 0
     assert model.relu16(nan) == nan
     assert model.relu16(nan | 5) == 0
@@ -157,7 +166,7 @@ def test_reblock_equals_encoding_the_values(fmt):
     rng = np.random.default_rng(5)
     codes16 = rng.integers(0, 1 << 16, (3000, 32))
     codes16[codes16 == PAL16.sign_bit] = 0
-    codes16[: 1000, :] &= 0x83FF                  # all small
+    codes16[:1000, :] &= 0x83FF  # all small
     codes16[rng.random(codes16.shape) < 0.2] = 0
     codes16[0] = 0
     codes, beta = model.reblock(codes16, fmt)

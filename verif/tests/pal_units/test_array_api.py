@@ -76,8 +76,9 @@ def test_matmul_equals_the_model_and_numpy(fmt):
     x, y = pal.encode(a, fmt), pal.encode(b, fmt, axis=0)
     params = pal.dot_params(fmt)
     total, nan = pal.accumulate(x, y)
-    want, want_nan = model.dot(x.codes[:, None], x.biases[:, None], y.codes.T[None],
-                               y.biases.T[None], fmt, params)
+    want, want_nan = model.dot(
+        x.codes[:, None], x.biases[:, None], y.codes.T[None], y.biases.T[None], fmt, params
+    )
     assert np.array_equal(total, want)
     assert np.array_equal(nan, want_nan)
     exact = x.decode() @ y.decode()
@@ -88,7 +89,8 @@ def test_matmul_equals_the_model_and_numpy(fmt):
     assert (np.abs((x @ y) - exact) <= bound).all()
     assert np.array_equal(x.dot(y), x @ y)
     assert pal.dot(pal.encode(a[1], fmt), pal.encode(b[:, 2], fmt)) == pytest.approx(
-        exact[1, 2], abs=bound[1, 2] * 2)
+        exact[1, 2], abs=bound[1, 2] * 2
+    )
 
 
 def test_formats_mix_in_a_product():
@@ -121,8 +123,10 @@ def test_elementwise_functions_are_close_to_float(fmt):
     """Within the format's rounding, and PAL16's of the operation itself."""
     rng = np.random.default_rng(6)
     block = max(fmt.block, 1)
-    a, b = (pal.encode(rng.uniform(0.3, 2, (4, 2 * block)) * rng.choice([-1, 1], (4, 2 * block)),
-                       fmt) for _ in range(2))
+    a, b = (
+        pal.encode(rng.uniform(0.3, 2, (4, 2 * block)) * rng.choice([-1, 1], (4, 2 * block)), fmt)
+        for _ in range(2)
+    )
     x, y = a.decode(), b.decode()
     positive = abs(a)
 
@@ -185,36 +189,65 @@ def test_facts_of_a_format():
 X = np.ones((2, 64))
 
 
-@pytest.mark.parametrize(("call", "error", "rule"), [
-    (lambda: pal.encode(X * 1j, pal.PAL8T), TypeError, "real numbers, not complex128"),
-    (lambda: pal.encode(np.array(["a"] * 32), pal.PAL8T), TypeError, "real numbers, not <U1"),
-    (lambda: pal.encode(X, 8), TypeError, "fmt must be a Format or its name, not 8"),
-    (lambda: pal.encode(X, "PAL9"), ValueError, "no format 'PAL9'; there are PAL4U, PAL4T, PAL6U"),
-    (lambda: pal.encode(X, pal.PAL8T, axis=0), ValueError,
-     "axis 0 of length 2 must be a multiple of the block of 32"),
-    (lambda: pal.encode(X, pal.PAL8T, axis=2), ValueError, "within the 2 axes of x, not 2"),
-    (lambda: pal.encode(np.float64(1), pal.PAL16), ValueError, "within the 0 axes"),
-    (lambda: pal.encode(X, pal.PAL8T, block=0), ValueError, "block must be at least 1 element"),
-    (lambda: pal.encode(X, pal.PAL8T, block=48), ValueError, "multiple of the block of 48"),
-    (lambda: pal.encode(X * np.inf, pal.PAL8T), ValueError, "no infinities; x holds 128"),
-    (lambda: pal.encode(X * np.nan, pal.PAL4T), ValueError, r"no NaN \(n < 6\); x holds 128"),
-    (lambda: pal.encode(X, pal.PAL8T, tensor_bias=40000), ValueError, "fit int16, not 40000"),
-    (lambda: pal.matmul(X, pal.encode(X.T, pal.PAL8T, axis=0)), TypeError,
-     "a must be a PalArray, not ndarray"),
-    (lambda: pal.encode(X, pal.PAL8T) @ pal.encode(X, pal.PAL8T), ValueError,
-     r"inner dimensions differ: \(2, 64\) @ \(2, 64\)"),
-    (lambda: pal.encode(X, pal.PAL8T) @ pal.encode(np.ones((64, 32)), pal.PAL8T), ValueError,
-     "summed axis: axis 1 of a, 0 of b, not 1 and 1"),
-    (lambda: pal.encode(X, pal.PAL8T) @ pal.encode(X, pal.PAL8T, block=16).T, ValueError,
-     "blocks differ: 32 and 16"),
-    (lambda: pal.encode(X, pal.PAL16) @ pal.encode(X, pal.PAL16).T, ValueError,
-     "up to 8 bits, a is PAL16"),
-    (lambda: pal.encode(X, pal.PAL8T) + pal.encode(X, pal.PAL8U), ValueError, "agree in shape"),
-    (lambda: pal.add(pal.encode(X, pal.PAL8T), 1.0), TypeError, "PalArray and float"),
-    (lambda: pal.Format("x", 8.0, "U", 4), TypeError, "n must be an int, not 8.0"),
-    (lambda: pal.Format("x", 8, "U", 8), ValueError, "fraction_bits must be 0 to n - 1 = 7, not 8"),
-    (lambda: pal.Format("x", 8, "U", -1), ValueError, "fraction_bits must be 0"),
-])
+@pytest.mark.parametrize(
+    ("call", "error", "rule"),
+    [
+        (lambda: pal.encode(X * 1j, pal.PAL8T), TypeError, "real numbers, not complex128"),
+        (lambda: pal.encode(np.array(["a"] * 32), pal.PAL8T), TypeError, "real numbers, not <U1"),
+        (lambda: pal.encode(X, 8), TypeError, "fmt must be a Format or its name, not 8"),
+        (
+            lambda: pal.encode(X, "PAL9"),
+            ValueError,
+            "no format 'PAL9'; there are PAL4U, PAL4T, PAL6U",
+        ),
+        (
+            lambda: pal.encode(X, pal.PAL8T, axis=0),
+            ValueError,
+            "axis 0 of length 2 must be a multiple of the block of 32",
+        ),
+        (lambda: pal.encode(X, pal.PAL8T, axis=2), ValueError, "within the 2 axes of x, not 2"),
+        (lambda: pal.encode(np.float64(1), pal.PAL16), ValueError, "within the 0 axes"),
+        (lambda: pal.encode(X, pal.PAL8T, block=0), ValueError, "block must be at least 1 element"),
+        (lambda: pal.encode(X, pal.PAL8T, block=48), ValueError, "multiple of the block of 48"),
+        (lambda: pal.encode(X * np.inf, pal.PAL8T), ValueError, "no infinities; x holds 128"),
+        (lambda: pal.encode(X * np.nan, pal.PAL4T), ValueError, r"no NaN \(n < 6\); x holds 128"),
+        (lambda: pal.encode(X, pal.PAL8T, tensor_bias=40000), ValueError, "fit int16, not 40000"),
+        (
+            lambda: pal.matmul(X, pal.encode(X.T, pal.PAL8T, axis=0)),
+            TypeError,
+            "a must be a PalArray, not ndarray",
+        ),
+        (
+            lambda: pal.encode(X, pal.PAL8T) @ pal.encode(X, pal.PAL8T),
+            ValueError,
+            r"inner dimensions differ: \(2, 64\) @ \(2, 64\)",
+        ),
+        (
+            lambda: pal.encode(X, pal.PAL8T) @ pal.encode(np.ones((64, 32)), pal.PAL8T),
+            ValueError,
+            "summed axis: axis 1 of a, 0 of b, not 1 and 1",
+        ),
+        (
+            lambda: pal.encode(X, pal.PAL8T) @ pal.encode(X, pal.PAL8T, block=16).T,
+            ValueError,
+            "blocks differ: 32 and 16",
+        ),
+        (
+            lambda: pal.encode(X, pal.PAL16) @ pal.encode(X, pal.PAL16).T,
+            ValueError,
+            "up to 8 bits, a is PAL16",
+        ),
+        (lambda: pal.encode(X, pal.PAL8T) + pal.encode(X, pal.PAL8U), ValueError, "agree in shape"),
+        (lambda: pal.add(pal.encode(X, pal.PAL8T), 1.0), TypeError, "PalArray and float"),
+        (lambda: pal.Format("x", 8.0, "U", 4), TypeError, "n must be an int, not 8.0"),
+        (
+            lambda: pal.Format("x", 8, "U", 8),
+            ValueError,
+            "fraction_bits must be 0 to n - 1 = 7, not 8",
+        ),
+        (lambda: pal.Format("x", 8, "U", -1), ValueError, "fraction_bits must be 0"),
+    ],
+)
 def test_bad_input_is_refused_with_the_rule_and_the_value(call, error, rule):
     with pytest.raises(error, match=rule):
         call()

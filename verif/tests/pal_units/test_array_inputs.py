@@ -16,8 +16,13 @@ import pal_units as pal
 from pal_units import model
 
 ONES = np.ones((2, 64))
-FORMATS = st.sampled_from([*pal.FORMATS.values(), pal.Format("odd", 7, "U", 3, block=5),
-                           pal.Format("wide", 12, "T", 9, block=8, bias_step=2)])
+FORMATS = st.sampled_from(
+    [
+        *pal.FORMATS.values(),
+        pal.Format("odd", 7, "U", 3, block=5),
+        pal.Format("wide", 12, "T", 9, block=8, bias_step=2),
+    ]
+)
 
 
 def _refused(call, errors=(TypeError, ValueError, OverflowError, IndexError)):
@@ -32,46 +37,92 @@ def _refused(call, errors=(TypeError, ValueError, OverflowError, IndexError)):
     return message
 
 
-@pytest.mark.parametrize(("call", "error", "rule"), [
-    (lambda: pal.encode(ONES, pal.PAL8T, tensor_bias=3.5), TypeError, "tensor_bias must be an int, "
-                                                                      "not 3.5"),
-    (lambda: pal.encode(ONES, pal.PAL8T, tensor_bias=True), TypeError, "an int, not True"),
-    (lambda: pal.encode(ONES, pal.PAL8T, tensor_bias="3"), TypeError, "an int, not '3'"),
-    (lambda: pal.encode(ONES, pal.PAL8T, tensor_bias=-(1 << 15) - 1), ValueError, "fit int16"),
-    (lambda: pal.encode(ONES, pal.PAL8T, block=16.0), TypeError, "block must be an int, not 16.0"),
-    (lambda: pal.encode(ONES, pal.PAL8T, block=np.True_), TypeError, "block must be an int"),
-    (lambda: pal.encode(ONES, pal.PAL8T, axis=1.0), TypeError, "axis must be an int, not 1.0"),
-    (lambda: pal.encode(ONES, pal.PAL8T, axis=None), TypeError, "axis must be an int, not None"),
-    (lambda: pal.encode(ONES, pal.PAL8T, axis=(0, 1)), TypeError, r"axis must be an int, not \(0"),
-    (lambda: pal.encode(np.array([Fraction(1)] * 32), "PAL8T"), TypeError, "not object"),
-    (lambda: pal.encode([10**30] * 32, "PAL8T"), TypeError, "not object"),
-    (lambda: pal.encode(ONES > 0, "PAL8T"), TypeError, "not bool"),
-    (lambda: pal.encode(np.zeros(32, "M8[s]"), "PAL8T"), TypeError, "not datetime64"),
-    (lambda: pal.encode(np.zeros(32, "m8[s]"), "PAL8T"), TypeError, "not timedelta64"),
-    (lambda: pal.encode(np.zeros(32, "V4"), "PAL8T"), TypeError, "not |V4"),
-    (lambda: pal.encode(None, "PAL8T"), TypeError, "not object"),
-    (lambda: pal.encode([[1.0], [1.0, 2.0]], "PAL8T"), ValueError, "inhomogeneous"),
-    (lambda: pal.finfo("FP8"), ValueError, "no format 'FP8'; there are PAL4U"),
-    (lambda: pal.dot_params(8), TypeError, "a Format or its name, not 8"),
-    (lambda: pal.Format(8, 8, "U", 4), TypeError, "name must be a str, not 8"),
-    (lambda: pal.DotParams(3.0, 3), TypeError, "fraction_bits must be an int, not 3.0"),
-    (lambda: pal.DotParams(12, 3), ValueError, "fraction_bits must be 0 to 10, not 12"),
-    (lambda: pal.DotParams(3, 3, product_bits=40), ValueError, "product_bits must be 1 to 31"),
-    (lambda: pal.DotParams(3, 3, guard_bits=-1), ValueError, "guard_bits must be 0 to 32, not -1"),
-    (lambda: pal.sqrt(ONES), TypeError, "operands must be PalArrays, not ndarray"),
-    (lambda: pal.decode(ONES), TypeError, "operands must be PalArrays, not ndarray"),
-    (lambda: pal.encode(ONES, "PAL8T") * 2, TypeError, "PalArrays, not PalArray and int"),
-    (lambda: pal.matmul(*[pal.encode(np.ones((32, 32)), "PAL8T")] * 2, 5), ValueError, "summed"),
-    (lambda: pal.exp2(pal.encode(ONES * -100, "PAL8T")), OverflowError, "above -64"),
-    (lambda: pal.PalArray(ONES, ONES, 0, pal.PAL8T, 1), TypeError, "codes must be an array of "
-                                                                   "uint8, not float64"),
-    (lambda: pal.PalArray(np.zeros(64, np.uint8), np.zeros(3, np.int8), 0, pal.PAL8T, 0),
-     ValueError, r"must have shape \(2,\), not \(3,\)"),
-    (lambda: pal.PalArray(np.ones(3, np.uint16), np.array([0, -16, 0], np.int8), 5, pal.PAL16, 0),
-     ValueError, "biases of blocks of one element must be 0, not -16"),
-    (lambda: pal.PalArray(np.ones((1, 2), np.uint8), np.full((1, 2), -128, np.int8), 0,
-                          pal.PAL8T.with_block(1), 1), ValueError, "must be 0, not -128"),
-])
+@pytest.mark.parametrize(
+    ("call", "error", "rule"),
+    [
+        (
+            lambda: pal.encode(ONES, pal.PAL8T, tensor_bias=3.5),
+            TypeError,
+            "tensor_bias must be an int, not 3.5",
+        ),
+        (lambda: pal.encode(ONES, pal.PAL8T, tensor_bias=True), TypeError, "an int, not True"),
+        (lambda: pal.encode(ONES, pal.PAL8T, tensor_bias="3"), TypeError, "an int, not '3'"),
+        (lambda: pal.encode(ONES, pal.PAL8T, tensor_bias=-(1 << 15) - 1), ValueError, "fit int16"),
+        (
+            lambda: pal.encode(ONES, pal.PAL8T, block=16.0),
+            TypeError,
+            "block must be an int, not 16.0",
+        ),
+        (lambda: pal.encode(ONES, pal.PAL8T, block=np.True_), TypeError, "block must be an int"),
+        (lambda: pal.encode(ONES, pal.PAL8T, axis=1.0), TypeError, "axis must be an int, not 1.0"),
+        (
+            lambda: pal.encode(ONES, pal.PAL8T, axis=None),
+            TypeError,
+            "axis must be an int, not None",
+        ),
+        (
+            lambda: pal.encode(ONES, pal.PAL8T, axis=(0, 1)),
+            TypeError,
+            r"axis must be an int, not \(0",
+        ),
+        (lambda: pal.encode(np.array([Fraction(1)] * 32), "PAL8T"), TypeError, "not object"),
+        (lambda: pal.encode([10**30] * 32, "PAL8T"), TypeError, "not object"),
+        (lambda: pal.encode(ONES > 0, "PAL8T"), TypeError, "not bool"),
+        (lambda: pal.encode(np.zeros(32, "M8[s]"), "PAL8T"), TypeError, "not datetime64"),
+        (lambda: pal.encode(np.zeros(32, "m8[s]"), "PAL8T"), TypeError, "not timedelta64"),
+        (lambda: pal.encode(np.zeros(32, "V4"), "PAL8T"), TypeError, "not |V4"),
+        (lambda: pal.encode(None, "PAL8T"), TypeError, "not object"),
+        (lambda: pal.encode([[1.0], [1.0, 2.0]], "PAL8T"), ValueError, "inhomogeneous"),
+        (lambda: pal.finfo("FP8"), ValueError, "no format 'FP8'; there are PAL4U"),
+        (lambda: pal.dot_params(8), TypeError, "a Format or its name, not 8"),
+        (lambda: pal.Format(8, 8, "U", 4), TypeError, "name must be a str, not 8"),
+        (lambda: pal.DotParams(3.0, 3), TypeError, "fraction_bits must be an int, not 3.0"),
+        (lambda: pal.DotParams(12, 3), ValueError, "fraction_bits must be 0 to 10, not 12"),
+        (lambda: pal.DotParams(3, 3, product_bits=40), ValueError, "product_bits must be 1 to 31"),
+        (
+            lambda: pal.DotParams(3, 3, guard_bits=-1),
+            ValueError,
+            "guard_bits must be 0 to 32, not -1",
+        ),
+        (lambda: pal.sqrt(ONES), TypeError, "operands must be PalArrays, not ndarray"),
+        (lambda: pal.decode(ONES), TypeError, "operands must be PalArrays, not ndarray"),
+        (lambda: pal.encode(ONES, "PAL8T") * 2, TypeError, "PalArrays, not PalArray and int"),
+        (
+            lambda: pal.matmul(*[pal.encode(np.ones((32, 32)), "PAL8T")] * 2, 5),
+            ValueError,
+            "summed",
+        ),
+        (lambda: pal.exp2(pal.encode(ONES * -100, "PAL8T")), OverflowError, "above -64"),
+        (
+            lambda: pal.PalArray(ONES, ONES, 0, pal.PAL8T, 1),
+            TypeError,
+            "codes must be an array of uint8, not float64",
+        ),
+        (
+            lambda: pal.PalArray(np.zeros(64, np.uint8), np.zeros(3, np.int8), 0, pal.PAL8T, 0),
+            ValueError,
+            r"must have shape \(2,\), not \(3,\)",
+        ),
+        (
+            lambda: pal.PalArray(
+                np.ones(3, np.uint16), np.array([0, -16, 0], np.int8), 5, pal.PAL16, 0
+            ),
+            ValueError,
+            "biases of blocks of one element must be 0, not -16",
+        ),
+        (
+            lambda: pal.PalArray(
+                np.ones((1, 2), np.uint8),
+                np.full((1, 2), -128, np.int8),
+                0,
+                pal.PAL8T.with_block(1),
+                1,
+            ),
+            ValueError,
+            "must be 0, not -128",
+        ),
+    ],
+)
 def test_bad_input_is_refused_with_the_rule_and_the_value(call, error, rule):
     with pytest.raises(error, match=rule) as found:
         call()
@@ -94,8 +145,9 @@ def test_integers_of_numpy_are_integers():
     assert json.dumps(a.fmt.block)
 
 
-@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float8_e4m3fn", ">f4", ">f8", "int8",
-                                  "uint64", "longdouble"])
+@pytest.mark.parametrize(
+    "kind", ["float16", "bfloat16", "float8_e4m3fn", ">f4", ">f8", "int8", "uint64", "longdouble"]
+)
 def test_types_that_float64_holds_encode_as_it_does(kind):
     import ml_dtypes
 
@@ -124,21 +176,31 @@ def test_long_doubles_are_what_float64_says_or_refused():
                 pal.encode(x, "PAL8T")
 
 
-MAGNITUDES = st.one_of(st.just(0.0), st.just(-0.0), st.just(np.finfo(np.float64).max),
-                       st.just(5e-324), st.just(1.5e-323), st.just(2.2e-308),
-                       st.floats(allow_nan=False, allow_infinity=False))
+MAGNITUDES = st.one_of(
+    st.just(0.0),
+    st.just(-0.0),
+    st.just(np.finfo(np.float64).max),
+    st.just(5e-324),
+    st.just(1.5e-323),
+    st.just(2.2e-308),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
 
 
 @settings(deadline=None, max_examples=150)
-@given(fmt=FORMATS, x=st.lists(MAGNITUDES, min_size=1, max_size=70),
-       tensor_bias=st.one_of(st.none(), st.integers(-(1 << 15), (1 << 15) - 1),
-                             st.integers(-9000, 9000)))
+@given(
+    fmt=FORMATS,
+    x=st.lists(MAGNITUDES, min_size=1, max_size=70),
+    tensor_bias=st.one_of(
+        st.none(), st.integers(-(1 << 15), (1 << 15) - 1), st.integers(-9000, 9000)
+    ),
+)
 def test_every_float64_under_every_tensor_bias_is_the_nearest_code(fmt, x, tensor_bias):
     """Against values computed in logarithms, which neither over- nor underflow."""
     got = pal.encode(x, fmt, tensor_bias=tensor_bias, pad=True)
     padded = np.pad(np.array(x), (0, -len(x) % fmt.block))
     codes, biases, t = model.encode_blocks(padded, fmt, tensor_bias)
-    assert np.array_equal(got.codes, codes[:len(x)])
+    assert np.array_equal(got.codes, codes[: len(x)])
     assert np.array_equal(got.biases, biases)
     assert got.tensor_bias == t
     for i, value in enumerate(x):
@@ -193,8 +255,10 @@ def test_the_largest_float64_comes_back_and_beyond_it_is_an_error():
         square * square * square
 
 
-@pytest.mark.parametrize(("one", "other"), [("PAL8U", "PAL6T"), ("PAL6T", "PAL8U"),
-                                            ("PAL8U", "PAL4T"), ("PAL8U", "PAL8T")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("PAL8U", "PAL6T"), ("PAL6T", "PAL8U"), ("PAL8U", "PAL4T"), ("PAL8U", "PAL8T")],
+)
 def test_products_of_formats_keep_the_finer_block_biases(one, other):
     """Biases in eighths of an octave that count as whole ones cost 20 dB."""
     rng = np.random.default_rng(9)
@@ -219,12 +283,16 @@ def test_block_sums_beyond_32_bits_are_exact():
 
 
 def _same(a, b):
-    return (np.array_equal(a.codes, b.codes) and np.array_equal(a.biases, b.biases)
-            and (a.tensor_bias, a.fmt, a.axis) == (b.tensor_bias, b.fmt, b.axis))
+    return (
+        np.array_equal(a.codes, b.codes)
+        and np.array_equal(a.biases, b.biases)
+        and (a.tensor_bias, a.fmt, a.axis) == (b.tensor_bias, b.fmt, b.axis)
+    )
 
 
-@pytest.mark.parametrize("fmt", [*pal.FORMATS.values(), pal.Format("mine", 9, "U", 5, block=3)],
-                         ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "fmt", [*pal.FORMATS.values(), pal.Format("mine", 9, "U", 5, block=3)], ids=lambda f: f.name
+)
 def test_files_and_pickles_hold_codes(fmt, tmp_path):
     a = pal.encode(np.random.default_rng(3).standard_normal((3, 40, 2)), fmt, axis=1, pad=True)
     path = tmp_path / "a.pal"
@@ -232,8 +300,12 @@ def test_files_and_pickles_hold_codes(fmt, tmp_path):
     stream = io.BytesIO()
     pal.save(stream, a)
     stream.seek(0)
-    for got in (pal.load(path), pal.PalArray.load(str(path)), pal.load(stream),
-                pickle.loads(pickle.dumps(a))):
+    for got in (
+        pal.load(path),
+        pal.PalArray.load(str(path)),
+        pal.load(stream),
+        pickle.loads(pickle.dumps(a)),
+    ):
         assert _same(a, got)
     assert [p.name for p in tmp_path.iterdir()] == ["a.pal"]
     assert len(pickle.dumps(a)) < a.codes.nbytes + a.biases.nbytes + 1000
@@ -241,10 +313,13 @@ def test_files_and_pickles_hold_codes(fmt, tmp_path):
 
 def test_numpy_does_not_store_decoded_values_but_computes_with_them(tmp_path):
     a = pal.encode(ONES, "PAL8T")
-    for store in (lambda: np.save(tmp_path / "a.npy", a), lambda: np.savez(tmp_path / "a", a),
-                  lambda: np.savez(tmp_path / "a", weights=a),
-                  lambda: np.savez_compressed(tmp_path / "a", a),
-                  lambda: np.savetxt(tmp_path / "a.txt", a)):
+    for store in (
+        lambda: np.save(tmp_path / "a.npy", a),
+        lambda: np.savez(tmp_path / "a", a),
+        lambda: np.savez(tmp_path / "a", weights=a),
+        lambda: np.savez_compressed(tmp_path / "a", a),
+        lambda: np.savetxt(tmp_path / "a.txt", a),
+    ):
         with pytest.raises(TypeError, match=r"store decoded floats: use \.save\(path\)"):
             store()
     assert list(tmp_path.iterdir()) == []
@@ -270,14 +345,24 @@ def test_files_that_are_no_arrays_are_refused(tmp_path):
         changed(description=np.array(json.dumps(json.loads(str(good["description"])) | changes)))
 
     rubbish = [
-        lambda: path.write_bytes(b""), lambda: path.write_bytes(b"rubbish"),
-        lambda: np.savez(path, a=ONES), lambda: np.save(path.open("wb"), ONES),
-        lambda: changed(codes=None), lambda: changed(biases=None), lambda: changed(codes=ONES),
-        lambda: changed(codes=good["codes"][:, :32]), lambda: changed(codes=good["codes"] + 200),
-        lambda: changed(biases=good["biases"] + 3), lambda: changed(description=np.array("{")),
-        lambda: changed(description=np.array("[1]")), lambda: changed(description=ONES),
-        lambda: described(version=2), lambda: described(axis=2), lambda: described(axis=1.5),
-        lambda: described(tensor_bias=1 << 20), lambda: described(format={"n": 8}),
+        lambda: path.write_bytes(b""),
+        lambda: path.write_bytes(b"rubbish"),
+        lambda: np.savez(path, a=ONES),
+        lambda: np.save(path.open("wb"), ONES),
+        lambda: changed(codes=None),
+        lambda: changed(biases=None),
+        lambda: changed(codes=ONES),
+        lambda: changed(codes=good["codes"][:, :32]),
+        lambda: changed(codes=good["codes"] + 200),
+        lambda: changed(biases=good["biases"] + 3),
+        lambda: changed(description=np.array("{")),
+        lambda: changed(description=np.array("[1]")),
+        lambda: changed(description=ONES),
+        lambda: described(version=2),
+        lambda: described(axis=2),
+        lambda: described(axis=1.5),
+        lambda: described(tensor_bias=1 << 20),
+        lambda: described(format={"n": 8}),
         lambda: described(format=None),
         lambda: np.savez(path, allow=np.array([None, {}], object), **good),
         lambda: changed(codes=good["codes"].astype(object)),
@@ -294,7 +379,8 @@ def test_files_that_are_no_arrays_are_refused(tmp_path):
     for shape in ((1 << 41,), (10**31,), (1 << 20, 1 << 22), (-5,), ("a",)):
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(
-            header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        )
         for part in ("codes", "biases"):
             changed(**{part: None})
             with zipfile.ZipFile(path, "a") as archive:
@@ -306,7 +392,7 @@ def test_files_that_are_no_arrays_are_refused(tmp_path):
         write(path, **good)
         content = path.read_bytes()
         for place in range(0, len(content), 3):
-            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1:])
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
             with contextlib.suppress(ValueError, OSError):
                 assert pal.load(path).shape == a.shape
     path.unlink()
@@ -320,19 +406,43 @@ def test_files_that_are_no_arrays_are_refused(tmp_path):
 
 
 ANYTHING = st.one_of(
-    st.none(), st.booleans(), st.integers(-100, 100), st.floats(), st.complex_numbers(),
-    st.text(max_size=3), st.binary(max_size=3), st.just(np.int16(2)), st.just(np.float32(1.5)),
-    st.just(ONES), st.just(np.ma.masked), st.just(pal.PAL6T), st.just(object),
-    st.just(pal.encode(ONES, "PAL8T")), st.lists(st.integers(0, 3), max_size=3),
-    st.just(np.zeros((0, 32))), st.just(np.zeros(())), st.just(slice(0, 32)))
+    st.none(),
+    st.booleans(),
+    st.integers(-100, 100),
+    st.floats(),
+    st.complex_numbers(),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    st.just(np.int16(2)),
+    st.just(np.float32(1.5)),
+    st.just(ONES),
+    st.just(np.ma.masked),
+    st.just(pal.PAL6T),
+    st.just(object),
+    st.just(pal.encode(ONES, "PAL8T")),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.just(np.zeros((0, 32))),
+    st.just(np.zeros(())),
+    st.just(slice(0, 32)),
+)
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.sampled_from([name for name in pal.__all__ if callable(getattr(pal, name))
-                        and name not in ("save", "load")]),
-       st.lists(ANYTHING, max_size=5),
-       st.dictionaries(st.sampled_from(["block", "axis", "tensor_bias", "pad", "params", "n"]),
-                       ANYTHING, max_size=2))
+@given(
+    st.sampled_from(
+        [
+            name
+            for name in pal.__all__
+            if callable(getattr(pal, name)) and name not in ("save", "load")
+        ]
+    ),
+    st.lists(ANYTHING, max_size=5),
+    st.dictionaries(
+        st.sampled_from(["block", "axis", "tensor_bias", "pad", "params", "n"]),
+        ANYTHING,
+        max_size=2,
+    ),
+)
 def test_anything_at_all_is_right_or_a_plain_error(name, arguments, options):
     with np.errstate(all="ignore"):
         _refused(lambda: getattr(pal, name)(*arguments, **options))

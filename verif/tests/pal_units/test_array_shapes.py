@@ -16,31 +16,62 @@ X = A.decode()
 ONE = pal.encode(RNG.standard_normal((4, 5)), "PAL16")
 
 
-@pytest.mark.parametrize("index", [
-    0, -1, np.int64(2), slice(1, 3), slice(None, None, -1), Ellipsis, (Ellipsis, 0), (1, Ellipsis),
-    (slice(None), slice(0, 32)), (slice(None), slice(32, None), 1), (0, slice(-32, None)),
-    [0, 2], ([2, 0],), np.array([True, False, True]), (np.array([[0, 1], [2, 0]]),),
-    (0, slice(None), [1, 2]), ([0, 1], slice(None), [1, 2]), (slice(None), slice(None), [3, 0]),
-    (None, 0), (0, None, slice(32, 64)), (slice(0, 0),), (slice(None), slice(5, 5)), [],
-    (slice(None), slice(None), np.array([True, False, False, True])),
-    (np.array([0, 1])[:, None], slice(0, 32), np.array([2, 3])),
-])
+@pytest.mark.parametrize(
+    "index",
+    [
+        0,
+        -1,
+        np.int64(2),
+        slice(1, 3),
+        slice(None, None, -1),
+        Ellipsis,
+        (Ellipsis, 0),
+        (1, Ellipsis),
+        (slice(None), slice(0, 32)),
+        (slice(None), slice(32, None), 1),
+        (0, slice(-32, None)),
+        [0, 2],
+        ([2, 0],),
+        np.array([True, False, True]),
+        (np.array([[0, 1], [2, 0]]),),
+        (0, slice(None), [1, 2]),
+        ([0, 1], slice(None), [1, 2]),
+        (slice(None), slice(None), [3, 0]),
+        (None, 0),
+        (0, None, slice(32, 64)),
+        (slice(0, 0),),
+        (slice(None), slice(5, 5)),
+        [],
+        (slice(None), slice(None), np.array([True, False, False, True])),
+        (np.array([0, 1])[:, None], slice(0, 32), np.array([2, 3])),
+    ],
+)
 def test_parts_decode_to_parts(index):
     part = A[index]
     assert np.array_equal(part.decode(), X[tuple(index) if isinstance(index, tuple) else index])
     assert part.fmt is A.fmt
 
 
-@pytest.mark.parametrize(("index", "error", "rule"), [
-    ((0, 3), ValueError, "axis 1 holds blocks of 32: take whole ones, or index .decode()"),
-    ((0, slice(0, 16)), ValueError, "not 0:16"), ((0, slice(16, 64)), ValueError, "not 16:64"),
-    ((0, slice(0, 64, 2)), ValueError, "not 0:64:2"), ((0, [0, 1]), ValueError, "blocks of 32"),
-    (X > 0, ValueError, "blocks of 32"), (3, IndexError, "out of bounds"),
-    ((0, Ellipsis, Ellipsis), IndexError, "one ellipsis"), ((0, 0, 0, 0), IndexError, "too many"),
-    (1.0, TypeError, "not 1.0"), ("a", TypeError, "not 'a'"), (True, TypeError, "not True"),
-    (slice(0.0, 2), TypeError, "a slice's bound must be an int"), ([0.5], TypeError, "not"),
-    (np.array([True, False]), IndexError, "boolean"),
-])
+@pytest.mark.parametrize(
+    ("index", "error", "rule"),
+    [
+        ((0, 3), ValueError, "axis 1 holds blocks of 32: take whole ones, or index .decode()"),
+        ((0, slice(0, 16)), ValueError, "not 0:16"),
+        ((0, slice(16, 64)), ValueError, "not 16:64"),
+        ((0, slice(0, 64, 2)), ValueError, "not 0:64:2"),
+        ((0, [0, 1]), ValueError, "blocks of 32"),
+        (X > 0, ValueError, "blocks of 32"),
+        (3, IndexError, "out of bounds"),
+        ((0, Ellipsis, Ellipsis), IndexError, "one ellipsis"),
+        ((0, 0, 0, 0), IndexError, "too many"),
+        (1.0, TypeError, "not 1.0"),
+        ("a", TypeError, "not 'a'"),
+        (True, TypeError, "not True"),
+        (slice(0.0, 2), TypeError, "a slice's bound must be an int"),
+        ([0.5], TypeError, "not"),
+        (np.array([True, False]), IndexError, "boolean"),
+    ],
+)
 def test_parts_of_blocks_and_other_indices_are_refused(index, error, rule):
     with pytest.raises(error, match=rule.replace("(", r"\(").replace(")", r"\)")) as found:
         A[index]
@@ -49,8 +80,14 @@ def test_parts_of_blocks_and_other_indices_are_refused(index, error, rule):
 
 def test_without_block_biases_every_index_is_a_part():
     y = ONE.decode()
-    for index in (0, (slice(None), 3), (0, slice(1, 4, 2)), ([0, 1], [2, 3]), y > 0,
-                  (slice(None), [True, False, True, False, False])):
+    for index in (
+        0,
+        (slice(None), 3),
+        (0, slice(1, 4, 2)),
+        ([0, 1], [2, 3]),
+        y > 0,
+        (slice(None), [True, False, True, False, False]),
+    ):
         assert np.array_equal(ONE[index].decode(), y[index])
     with pytest.raises(ValueError, match="at least one axis"):
         ONE[0, 0]
@@ -65,21 +102,36 @@ def test_arrays_are_sequences_of_their_parts():
         iter(A[0])
 
 
-@pytest.mark.parametrize(("shape", "axis"), [
-    ((3, 64, 2, 2), 1), ((1, 3, 64, 4), 2), ((192, 4), 0), ((6, 32, 4), 1), ((-1, 32, 2, 2), 1),
-    ((3, 2, 32, 4), 2), ((2, 96, 4), 1),
-])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((3, 64, 2, 2), 1),
+        ((1, 3, 64, 4), 2),
+        ((192, 4), 0),
+        ((6, 32, 4), 1),
+        ((-1, 32, 2, 2), 1),
+        ((3, 2, 32, 4), 2),
+        ((2, 96, 4), 1),
+    ],
+)
 def test_other_shapes_keep_blocks_whole(shape, axis):
     for got in (A.reshape(shape), A.reshape(*shape), A.reshape(list(shape))):
         assert np.array_equal(got.decode(), X.reshape(shape))
         assert got.axis == axis
 
 
-@pytest.mark.parametrize(("shape", "rule"), [
-    ((12, 64), "cut the blocks of 32 along axis 1"), ((3, 16, 16), "cut the blocks"),
-    ((4, 64, 3), "cut the blocks"), ((5, 5), "cannot reshape"), ((), "cannot reshape"),
-    (("a",), "a length must be an int"), ((3.0, -1), "a length must be an int"),
-])
+@pytest.mark.parametrize(
+    ("shape", "rule"),
+    [
+        ((12, 64), "cut the blocks of 32 along axis 1"),
+        ((3, 16, 16), "cut the blocks"),
+        ((4, 64, 3), "cut the blocks"),
+        ((5, 5), "cannot reshape"),
+        ((), "cannot reshape"),
+        (("a",), "a length must be an int"),
+        ((3.0, -1), "a length must be an int"),
+    ],
+)
 def test_shapes_that_would_cut_blocks_are_refused(shape, rule):
     with pytest.raises((ValueError, TypeError), match=rule):
         A.reshape(shape)
@@ -116,8 +168,11 @@ def test_sums_are_correctly_rounded():
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(["PAL4T", "PAL6U", "PAL8T", "PAL8U"]), st.integers(1, 100),
-       st.sampled_from([1, 3, 8, 32]))
+@given(
+    st.sampled_from(["PAL4T", "PAL6U", "PAL8T", "PAL8U"]),
+    st.integers(1, 100),
+    st.sampled_from([1, 3, 8, 32]),
+)
 def test_padded_blocks_are_exact(name, length, block):
     """As if the zeros were part of the array, in products too."""
     rng = np.random.default_rng(length)
@@ -136,7 +191,10 @@ def test_padded_blocks_are_exact(name, length, block):
     if name != "PAL4T":
         x[0, 0] = np.nan
         assert np.isnan(pal.encode(x, name, block=block, pad=True) @ b).tolist() == [
-            [True] * 2, [False] * 2, [False] * 2]
+            [True] * 2,
+            [False] * 2,
+            [False] * 2,
+        ]
 
 
 def test_padded_arrays_remember_their_length():

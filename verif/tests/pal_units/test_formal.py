@@ -13,11 +13,15 @@ def test_property_holds_for_all_codes(condition):
     prove(condition, PROPERTIES[condition])
 
 
-@pytest.mark.parametrize("condition", [
-    lambda unit, a, b: unit(Multiplier(PAL16), a=a, b=b) != 12345,
-    lambda unit, a, b: unit(Adder16(), a=a, b=b) != 12345,
-    lambda unit, a, b: unit(FusedMultiplyAdd16(), a=a, b=b, c=a) != 12345,
-], ids=["multiplier", "adder", "multiply-add"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda unit, a, b: unit(Multiplier(PAL16), a=a, b=b) != 12345,
+        lambda unit, a, b: unit(Adder16(), a=a, b=b) != 12345,
+        lambda unit, a, b: unit(FusedMultiplyAdd16(), a=a, b=b, c=a) != 12345,
+    ],
+    ids=["multiplier", "adder", "multiply-add"],
+)
 def test_a_false_property_is_not_proven(condition):
     with pytest.raises(NotProven):
         prove(condition, 2)

@@ -17,19 +17,23 @@ def test_taper_gives_64_codes_to_the_top_two_octaves_and_half_to_each_further_pa
     assert pairs.tolist() == [64, 32, 16, 8, 4, 2, 1]
 
 
-@pytest.mark.parametrize(("fmt", "octaves"), [
-    (PAL8U, 126 / 16), (PAL8T, 12), (PAL16, 32766 / 1024)])
+@pytest.mark.parametrize(
+    ("fmt", "octaves"), [(PAL8U, 126 / 16), (PAL8T, 12), (PAL16, 32766 / 1024)]
+)
 def test_range_of_a_format(fmt, octaves):
     assert fmt.lambda_max / 2**fmt.fraction_bits == octaves
     assert (np.diff(fmt.levels[1:]) > 0).all()
 
 
-@pytest.mark.parametrize(("kwargs", "rule"), [
-    ({"n": 2, "profile": "U", "fraction_bits": 1}, "3 to 16"),
-    ({"n": 17, "profile": "U", "fraction_bits": 1}, "3 to 16"),
-    ({"n": 8, "profile": "X", "fraction_bits": 5}, "'U' or 'T'"),
-    ({"n": 8, "profile": "T", "fraction_bits": 4}, "n - 3 = 5"),
-])
+@pytest.mark.parametrize(
+    ("kwargs", "rule"),
+    [
+        ({"n": 2, "profile": "U", "fraction_bits": 1}, "3 to 16"),
+        ({"n": 17, "profile": "U", "fraction_bits": 1}, "3 to 16"),
+        ({"n": 8, "profile": "X", "fraction_bits": 5}, "'U' or 'T'"),
+        ({"n": 8, "profile": "T", "fraction_bits": 4}, "n - 3 = 5"),
+    ],
+)
 def test_format_out_of_range_is_refused(kwargs, rule):
     with pytest.raises(ValueError, match=rule):
         Format("bad", **kwargs)
@@ -83,8 +87,9 @@ def test_nan_stays_nan_and_zero_blocks_decode_to_zero():
     assert (np.delete(back, 3) == 0).all()
 
 
-@pytest.mark.parametrize(("x", "rule"), [
-    (np.zeros(33), "multiple of the block"), (np.full(32, np.inf), "no infinities")])
+@pytest.mark.parametrize(
+    ("x", "rule"), [(np.zeros(33), "multiple of the block"), (np.full(32, np.inf), "no infinities")]
+)
 def test_encoding_refuses_what_it_cannot_hold(x, rule):
     with pytest.raises(ValueError, match=rule):
         model.encode_blocks(x, PAL8T)

@@ -56,8 +56,16 @@ for x, fmt in (([np.inf] * 32, "PAL8T"), ([np.nan] * 32, "PAL4T")):
 
 @pytest.fixture(scope="module")
 def found():
-    return {how: subprocess.run([sys.executable, "-c", SCRIPT, how], cwd=ROOT, check=True,
-                                capture_output=True, text=True) for how in ("numba", "numpy")}
+    return {
+        how: subprocess.run(
+            [sys.executable, "-c", SCRIPT, how],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for how in ("numba", "numpy")
+    }
 
 
 def test_the_bits_do_not_depend_on_numba(found):
@@ -68,22 +76,46 @@ def test_the_bits_do_not_depend_on_numba(found):
 
 def test_the_distribution_needs_numpy_alone():
     """Its modules, without those of the extras, import nothing else."""
-    modules = ["pal_units", *(f"pal_units.{m.name}" for m in pkgutil.iter_modules(
-        pal_units.__path__) if m.name not in ("rtl", "machine")), *(
-        f"pal_units.model.{m.name}" for m in pkgutil.iter_modules(pal_units.model.__path__))]
+    modules = [
+        "pal_units",
+        *(
+            f"pal_units.{m.name}"
+            for m in pkgutil.iter_modules(pal_units.__path__)
+            if m.name not in ("rtl", "machine")
+        ),
+        *(f"pal_units.model.{m.name}" for m in pkgutil.iter_modules(pal_units.model.__path__)),
+    ]
     code = f"import {', '.join(modules)}; print(*sys.modules)"
-    names = subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.modules['numba'] = None; "
-                            f"sys.path += {[p for p in sys.path if p]!r}; {code}"],
-                           cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    names = subprocess.run(
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            f"import sys; sys.modules['numba'] = None; "
+            f"sys.path += {[p for p in sys.path if p]!r}; {code}",
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
     tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
     assert tops <= {"__main__", "numba", "numpy", "pal_units"}
 
 
 def test_a_numba_that_does_not_work_is_told_and_not_needed(tmp_path):
     (tmp_path / "numba.py").write_text("raise AttributeError('of another llvmlite')")
-    done = subprocess.run([sys.executable, "-c", "import pal_units as pal; "
-                           "print(pal.encode([1.0] * 32, 'PAL8T').decode().sum())"], cwd=ROOT,
-                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=True,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import pal_units as pal; print(pal.encode([1.0] * 32, 'PAL8T').decode().sum())",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout == "32.0\n"
     assert done.stderr.count("numba does not work here, numpy is taken: of another llvmlite") == 1

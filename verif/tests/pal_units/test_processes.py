@@ -27,20 +27,29 @@ WORK = """
 
 
 def _python(source, folder=ROOT, seconds=120, **environment):
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(source)], cwd=folder,
-                          env={**os.environ, "NUMBA_NUM_THREADS": "2", **environment},
-                          capture_output=True, text=True, timeout=seconds, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        cwd=folder,
+        env={**os.environ, "NUMBA_NUM_THREADS": "2", **environment},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
 
 def test_forked_children_compute_what_their_parent_did():
-    assert _python(WORK + """
+    assert _python(
+        WORK
+        + """
     wanted = [work(seed) for seed in range(4)]
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map_async(work, range(4)).get(60) == wanted
     print("same")
-    """) == ["same"]
+    """
+    ) == ["same"]
 
 
 def test_children_of_a_fork_compile_though_a_thread_was_at_it():
@@ -75,7 +84,9 @@ def test_children_of_a_fork_compile_though_a_thread_was_at_it():
 
 
 def test_threads_compute_at_the_same_time_and_fork_meanwhile():
-    assert _python(WORK + """
+    assert _python(
+        WORK
+        + """
     wanted = [work(seed) for seed in range(2)]
     found = [None] * 8
 
@@ -100,27 +111,36 @@ def test_threads_compute_at_the_same_time_and_fork_meanwhile():
     assert found == wanted * 4
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     print("same")
-    """) == ["same"]
+    """
+    ) == ["same"]
 
 
 def test_an_installation_that_cannot_be_written_works_without_a_cache(tmp_path):
-    shutil.copytree(ROOT / "pal_units", tmp_path / "pal_units",
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "pal_units", tmp_path / "pal_units", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (tmp_path / "pal_units" / "__pycache__").write_text("in the way, for the superuser too")
-    assert _python("""
+    assert _python(
+        """
     import numpy as np
     import pal_units as pal
     from pal_units.machine import Path, compiled
 
     assert pal.__file__.startswith(__import__("os").getcwd())
     print(pal.encode(np.ones(32), "PAL8T").decode().sum())
-    """, tmp_path, HOME="/proc/none", XDG_CACHE_HOME="/proc/none", PYTHONDONTWRITEBYTECODE="1",
-         PYTHONPATH=str(tmp_path)) == ["32.0"]
+    """,
+        tmp_path,
+        HOME="/proc/none",
+        XDG_CACHE_HOME="/proc/none",
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONPATH=str(tmp_path),
+    ) == ["32.0"]
 
 
 def test_a_function_of_several_files_is_kept_by_what_they_hold(tmp_path):
     (tmp_path / "inner.py").write_text("def scale(x):\n    return 2 * x\n")
-    (tmp_path / "outer.py").write_text(textwrap.dedent("""
+    (tmp_path / "outer.py").write_text(
+        textwrap.dedent("""
         from pathlib import Path
         from inner import scale
         from pal_units.compiled import compiled
@@ -130,7 +150,8 @@ def test_a_function_of_several_files_is_kept_by_what_they_hold(tmp_path):
         @compiled(sources=sources)
         def outer(x):
             return inner(x) + 1
-    """))
+    """)
+    )
     run = "import outer; print(outer.outer(3), sum(outer.outer.stats.cache_hits.values()))"
     path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
     assert _python(run, tmp_path, **path) == ["7", "0"]
@@ -142,7 +163,8 @@ def test_a_function_of_several_files_is_kept_by_what_they_hold(tmp_path):
 
 def test_damaged_files_of_the_cache_are_compiled_anew(tmp_path):
     (tmp_path / "twice.py").write_text("def twice(x):\n    return 2 * x + 1\n")
-    assert _python("""
+    assert _python(
+        """
     import random
     from pathlib import Path
     from pal_units.compiled import compiled
@@ -176,8 +198,12 @@ def test_damaged_files_of_the_cache_are_compiled_anew(tmp_path):
                 path.write_bytes(content[:place] + b"\\xa5" + content[place + 1:])
                 assert call() == (content[place] == 0xA5)
     print("same")
-    """, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"), PYTHONDONTWRITEBYTECODE="1",
-         PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") == ["same"]
+    """,
+        tmp_path,
+        NUMBA_CACHE_DIR=str(tmp_path / "kept"),
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}",
+    ) == ["same"]
 
 
 def test_another_interpreter_or_compiler_has_compiled_nothing_yet(tmp_path, monkeypatch):
@@ -193,7 +219,9 @@ def test_another_interpreter_or_compiler_has_compiled_nothing_yet(tmp_path, monk
 
 
 def test_without_the_compiler_results_are_the_same():
-    assert _python(WORK + """
+    assert _python(
+        WORK
+        + """
     x = np.random.default_rng(0).standard_normal((3, 64))
     for fmt in pal.FORMATS.values():
         codes, biases, _ = model.encode_blocks(x, fmt)
@@ -204,4 +232,6 @@ def test_without_the_compiler_results_are_the_same():
                          a.fmt, pal.dot_params(a.fmt))
     assert (pal.accumulate(a, a.T)[0] == total).all()
     print("same")
-    """, NUMBA_DISABLE_JIT="1") == ["same"]
+    """,
+        NUMBA_DISABLE_JIT="1",
+    ) == ["same"]

@@ -57,8 +57,11 @@ def test_pal16_rounds_every_distance_of_a_product_to_the_nearest_code():
     distances = np.arange(-3, 2 * PAL16.lambda_max + 2)
     got = rounded(distances, 10, False, PAL16).astype(int)
     # In range every distance is a code; below the least, half of it is the limit.
-    want = np.where(distances <= PAL16.lambda_max, PAL16.m_max - np.maximum(distances, 0),
-                    distances < PAL16.lambda_max + 1024)
+    want = np.where(
+        distances <= PAL16.lambda_max,
+        PAL16.m_max - np.maximum(distances, 0),
+        distances < PAL16.lambda_max + 1024,
+    )
     assert np.array_equal(got, want)
 
 
@@ -67,14 +70,18 @@ def test_sqrt_and_rsqrt_are_within_half_a_unit_of_the_log(fmt):
     """Profile U in range; in T the nearest code, which the test above shows."""
     if fmt.profile == "T":
         return
-    a, odd = every(codes_of(fmt)[1:fmt.sign_bit], [0, 1])
-    halves = 8 * fmt.lambdas[a] + (odd << fmt.fraction_bits)   # 1/16 octave, times 2^F
-    for got, exact in ((model.sqrt(a, odd, fmt), halves),
-                       (model.rsqrt(a, odd, fmt, 8), (128 << fmt.fraction_bits) - 8 * fmt.lambdas[a]
-                        + (odd << fmt.fraction_bits))):
+    a, odd = every(codes_of(fmt)[1 : fmt.sign_bit], [0, 1])
+    halves = 8 * fmt.lambdas[a] + (odd << fmt.fraction_bits)  # 1/16 octave, times 2^F
+    for got, exact in (
+        (model.sqrt(a, odd, fmt), halves),
+        (
+            model.rsqrt(a, odd, fmt, 8),
+            (128 << fmt.fraction_bits) - 8 * fmt.lambdas[a] + (odd << fmt.fraction_bits),
+        ),
+    ):
         inside = (exact >= 0) & (exact <= 16 * fmt.lambda_max)
         error = np.abs(16 * fmt.lambdas[got.astype(int)] - exact)[inside]
-        assert (error <= 8).all()   # 16 is one unit
+        assert (error <= 8).all()  # 16 is one unit
 
 
 @pytest.mark.parametrize("fraction", range(TABLE_FRACTION_BITS + 1))
@@ -86,8 +93,10 @@ def test_addition_tables_are_complete_and_correctly_rounded(fraction):
             exact = sign * unit * mpmath.log(1 + sign * _power(-d, unit), 2)
             entry = int(table[d]) if d < len(table) else 0
             assert abs(entry - exact) < mpf(1) / 2, (fraction, sign, d)
-    bits = len(grow) * int(grow.max()).bit_length() \
+    bits = (
+        len(grow) * int(grow.max()).bit_length()
         + (len(shrink) - 1) * int(shrink.max()).bit_length()
+    )
     assert bits == {0: 3, 1: 25, 2: 98, 3: 324, 4: 1061, 5: 2926}[fraction]
 
 
@@ -97,8 +106,15 @@ def test_sums_of_all_code_pairs_are_correctly_rounded_in_the_log(fmt, headroom):
     a, b = every(codes_of(fmt), codes_of(fmt))
     unit = 1 << fmt.fraction_bits
     distances = np.arange(fmt.lambda_max + 1)
-    logs = {s: np.array([0 if d == 0 and s < 0 else float(
-        unit * mpmath.log(1 + s * _power(-d, unit), 2)) for d in distances]) for s in (1, -1)}
+    logs = {
+        s: np.array(
+            [
+                0 if d == 0 and s < 0 else float(unit * mpmath.log(1 + s * _power(-d, unit), 2))
+                for d in distances
+            ]
+        )
+        for s in (1, -1)
+    }
     got = model.add(a, b, fmt, headroom)
     nan = model.is_nan(a, fmt) | model.is_nan(b, fmt)
     assert np.array_equal(model.is_nan(got, fmt), nan)
@@ -110,10 +126,9 @@ def test_sums_of_all_code_pairs_are_correctly_rounded_in_the_log(fmt, headroom):
     cancelled = opposite & (ma == mb)
     assert (got[cancelled] == 0).all()
     d = np.abs(lam_a - lam_b)
-    exact = np.minimum(lam_a, lam_b) - np.where(opposite, logs[-1][d], logs[1][d]) \
-        + headroom * unit
+    exact = np.minimum(lam_a, lam_b) - np.where(opposite, logs[-1][d], logs[1][d]) + headroom * unit
     nearest = np.rint(exact).astype(np.int64)
-    assert (np.abs(exact - nearest)[~cancelled] < 0.5 - 1e-6).all()   # no near ties
+    assert (np.abs(exact - nearest)[~cancelled] < 0.5 - 1e-6).all()  # no near ties
     want = rounded(nearest, fmt.fraction_bits, np.where(lam_a <= lam_b, a, b) > fmt.m_max, fmt)
     assert np.array_equal(got[~cancelled], want[~cancelled])
     if fmt.profile == "U":
@@ -237,10 +252,12 @@ def test_no_table_entry_is_near_a_rounding_boundary(monkeypatch):
     calls = [(tables.antilog, (p.fraction_bits, p.antilog_bits)) for p in DOT_PARAMS.values()]
     calls += [(tables.log_base, ()), (tables.log_offset, ()), (tables.add_antilog, ())]
     calls += [(tables.log_add, (f,)) for f in range(TABLE_FRACTION_BITS + 1)]
-    calls += [(tables.exp_antilog, (f.fraction_bits, max(f.fraction_bits, 3)))
-              for f in FORMATS.values()]
-    calls += [(tables.float_mantissas, (bits, width)) for bits in (3, 4, 5, 10)
-              for width in (7, 22, 23)]
+    calls += [
+        (tables.exp_antilog, (f.fraction_bits, max(f.fraction_bits, 3))) for f in FORMATS.values()
+    ]
+    calls += [
+        (tables.float_mantissas, (bits, width)) for bits in (3, 4, 5, 10) for width in (7, 22, 23)
+    ]
     calls += [(tables.rounding_logs, (f,)) for f in FORMATS.values()]
     for table, arguments in calls:
         table.__wrapped__(*arguments)

@@ -53,8 +53,14 @@ def _check(cases, work, record_property):
 
 
 def test_decoder_equals_the_format_for_every_code(tmp_path, record_property):
-    counts = _check({"-".join(f.name for f in formats): _decoder(formats) for formats in (
-        FORMATS_8, (PAL6T, PAL6U), (PAL4T, PAL4U), (PAL16,))}, tmp_path, record_property)
+    counts = _check(
+        {
+            "-".join(f.name for f in formats): _decoder(formats)
+            for formats in (FORMATS_8, (PAL6T, PAL6U), (PAL4T, PAL4U), (PAL16,))
+        },
+        tmp_path,
+        record_property,
+    )
     assert counts == {"PAL8T-PAL8U": 512, "PAL6T-PAL6U": 128, "PAL4T-PAL4U": 32, "PAL16": 1 << 16}
 
 
@@ -63,15 +69,22 @@ def _decoder(formats):
     fraction = max(f.fraction_bits for f in formats)
     unit = _FlatDecoder(formats, fraction)
     fmt = formats[0]
-    codes, select = np.tile(codes_of(fmt), len(formats)), np.repeat(
-        np.arange(len(formats)), 1 << fmt.n)
-    lam = np.concatenate([f.lambdas[codes_of(f) & f.m_max] << (fraction - f.fraction_bits)
-                          for f in formats])
+    codes, select = (
+        np.tile(codes_of(fmt), len(formats)),
+        np.repeat(np.arange(len(formats)), 1 << fmt.n),
+    )
+    lam = np.concatenate(
+        [f.lambdas[codes_of(f) & f.m_max] << (fraction - f.fraction_bits) for f in formats]
+    )
     nan = (codes == fmt.sign_bit) & (fmt.n >= 6)
     zero = (codes & fmt.m_max == 0) & ~nan
     # The distance of zero and NaN means nothing: the wrapper hides it.
-    want = {"lam": np.where(zero | nan, 0, lam), "negative": codes >> (fmt.n - 1),
-            "zero": zero, "nan": nan}
+    want = {
+        "lam": np.where(zero | nan, 0, lam),
+        "negative": codes >> (fmt.n - 1),
+        "zero": zero,
+        "nan": nan,
+    }
     return Vectors(unit, {"code": codes, "select": select}, want)
 
 
@@ -82,9 +95,16 @@ class _FlatDecoder(wiring.Component):
 
     def __init__(self, formats, fraction_bits):
         self.inner = ElementDecoder(formats, fraction_bits)
-        super().__init__({"code": In(formats[0].n), "select": In(1),
-                          "lam": Out(len(self.inner.o.lam)), "negative": Out(1),
-                          "zero": Out(1), "nan": Out(1)})
+        super().__init__(
+            {
+                "code": In(formats[0].n),
+                "select": In(1),
+                "lam": Out(len(self.inner.o.lam)),
+                "negative": Out(1),
+                "zero": Out(1),
+                "nan": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -100,15 +120,25 @@ def test_pipeline_stages_change_only_the_latency(tmp_path, record_property):
     a, b = (v.ravel() for v in np.meshgrid(codes_of(PAL6T), codes_of(PAL6T)))
     units = [Multiplier(PAL6T, stages) for stages in (1, 2, 3)]
     assert [unit.latency for unit in units] == [1, 2, 3]
-    _check({f"{unit.latency} stages": Vectors(unit, {"a": a, "b": b},
-                                              {"o": model.mul(a, b, PAL6T)})
-            for unit in units}, tmp_path, record_property)
+    _check(
+        {
+            f"{unit.latency} stages": Vectors(unit, {"a": a, "b": b}, {"o": model.mul(a, b, PAL6T)})
+            for unit in units
+        },
+        tmp_path,
+        record_property,
+    )
 
 
 def test_waves_are_left_as_fst(tmp_path):
     codes = np.arange(256)
-    check_unit(Multiplier(PAL8U), {"a": codes, "b": codes},
-               {"o": model.mul(codes, codes, PAL8U)}, tmp_path, waves=True)
+    check_unit(
+        Multiplier(PAL8U),
+        {"a": codes, "b": codes},
+        {"o": model.mul(codes, codes, PAL8U)},
+        tmp_path,
+        waves=True,
+    )
     content = (tmp_path / "waves.fst").read_bytes()
     # Block type 0 (header), then its length of 329 bytes, big-endian.
     assert content[:9] == bytes([0]) + (329).to_bytes(8, "big")
@@ -121,20 +151,33 @@ def test_a_difference_is_shown_decoded(tmp_path):
     codes = np.arange(256)
     want = model.mul(codes, codes, PAL8U)
     want[77] ^= 1
-    with pytest.raises(SimulationError, match=r"1 of 256 vectors differ; vector 77: inputs "
-                       rf"{{'a': '0x4d', 'b': '0x4d'}}, expected {{'o': '{int(want[77]):#x}'}}"):
+    with pytest.raises(
+        SimulationError,
+        match=r"1 of 256 vectors differ; vector 77: inputs "
+        rf"{{'a': '0x4d', 'b': '0x4d'}}, expected {{'o': '{int(want[77]):#x}'}}",
+    ):
         check_unit(Multiplier(PAL8U), {"a": codes, "b": codes}, {"o": want}, tmp_path)
 
 
 def test_block_dot_equals_the_model_on_corner_weighted_blocks(tmp_path, record_property):
     """100,000 blocks at 8 bits."""
-    _check({fmt.name: Vectors(*block_dot(fmt, 50_000 if fmt.n == 8 else 20_000))
-            for fmt in SMALL}, tmp_path, record_property)
+    _check(
+        {fmt.name: Vectors(*block_dot(fmt, 50_000 if fmt.n == 8 else 20_000)) for fmt in SMALL},
+        tmp_path,
+        record_property,
+    )
 
 
 def test_block_sum_over_several_slices_ignores_idle_cycles(tmp_path, record_property):
-    cases = {fmt.name: _slices(fmt, lanes) for fmt, lanes in (
-        (PAL8T, 8), (PAL8U, 16), (PAL6T.with_block(16), 4), (PAL4T.with_block(16), 8))}
+    cases = {
+        fmt.name: _slices(fmt, lanes)
+        for fmt, lanes in (
+            (PAL8T, 8),
+            (PAL8U, 16),
+            (PAL6T.with_block(16), 4),
+            (PAL4T.with_block(16), 8),
+        )
+    }
     assert min(_check(cases, tmp_path, record_property).values()) > 300
 
 
@@ -152,15 +195,25 @@ def _slices(fmt, lanes):
     nans = (model.is_nan(a, fmt) | model.is_nan(b, fmt)).any(axis=1) & mac
     ends = np.flatnonzero(block_last)
     starts = np.concatenate([[0], ends[:-1] + 1])
-    term = model.scale_block(np.add.reduceat(products[:ends[-1] + 1], starts), beta[0][ends],
-                             beta[1][ends], params)
+    term = model.scale_block(
+        np.add.reduceat(products[: ends[-1] + 1], starts), beta[0][ends], beta[1][ends], params
+    )
     want, nan = np.zeros(count, np.int64), np.zeros(count, bool)
-    want[ends], nan[ends] = term, np.logical_or.reduceat(nans[:ends[-1] + 1], starts)
+    want[ends], nan[ends] = term, np.logical_or.reduceat(nans[: ends[-1] + 1], starts)
     return Vectors(
         DotUnit(fmt, params, lanes),
-        {"a": join(a, fmt.n), "b": join(b, fmt.n), "beta_a": beta[0], "beta_b": beta[1],
-         "mac": mac, "block_last": block_last, "last": block_last},
-        {"result": want, "nan": nan}, checked=block_last)
+        {
+            "a": join(a, fmt.n),
+            "b": join(b, fmt.n),
+            "beta_a": beta[0],
+            "beta_b": beta[1],
+            "mac": mac,
+            "block_last": block_last,
+            "last": block_last,
+        },
+        {"result": want, "nan": nan},
+        checked=block_last,
+    )
 
 
 def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_property):
@@ -169,27 +222,46 @@ def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_
     w = corner_codes(rng, PAL8T, (blocks, columns, lanes))
     x_beta, w_beta = random_biases(rng, blocks), random_biases(rng, (blocks, columns))
     x_format, w_format = rng.integers(0, 2, (2, blocks))
-    tables = np.array([[model.product_tables(f, g, MATRIX_DOT) for g in FORMATS_8]
-                       for f in FORMATS_8])
+    tables = np.array(
+        [[model.product_tables(f, g, MATRIX_DOT) for g in FORMATS_8] for f in FORMATS_8]
+    )
     _, eighths = model.split_bias(x_beta[:, None], w_beta)
-    total = tables[x_format[:, None, None], w_format[:, None, None], eighths[..., None],
-                   x[:, None], w].sum(axis=2)
+    total = tables[
+        x_format[:, None, None], w_format[:, None, None], eighths[..., None], x[:, None], w
+    ].sum(axis=2)
     nan = ((x == 128)[:, None] | (w == 128)).any(axis=2)
     zero = (x_beta[:, None] == -128) | (w_beta == -128)
     want = model.scale_block(total, x_beta[:, None], w_beta, MATRIX_DOT)
     one = np.ones(blocks)
     record_property("cases", blocks * columns)
-    check_unit(DotMatrix(FORMATS_8, MATRIX_DOT, lanes, columns), {
-        "x": join(x, 8), "x_beta": x_beta, "x_format": x_format, "w_format": w_format,
-        "w": join(w.reshape(blocks, -1), 8), "w_beta": join(w_beta & 255, 8),
-        "mac": one, "block_last": one, "last": one},
-        {"result": join(want & 0xFFFF_FFFF, 32), "nan": join(nan & ~zero, 1)}, tmp_path)
+    check_unit(
+        DotMatrix(FORMATS_8, MATRIX_DOT, lanes, columns),
+        {
+            "x": join(x, 8),
+            "x_beta": x_beta,
+            "x_format": x_format,
+            "w_format": w_format,
+            "w": join(w.reshape(blocks, -1), 8),
+            "w_beta": join(w_beta & 255, 8),
+            "mac": one,
+            "block_last": one,
+            "last": one,
+        },
+        {"result": join(want & 0xFFFF_FFFF, 32), "nan": join(nan & ~zero, 1)},
+        tmp_path,
+    )
 
 
 def test_accumulators_and_their_encoder_equal_the_model(tmp_path, record_property):
-    _check({"accumulator encoder": Vectors(*accumulator_encoder(PAL8T)),
+    _check(
+        {
+            "accumulator encoder": Vectors(*accumulator_encoder(PAL8T)),
             "adder of 16 bits": _adder16_with_relu(),
-            "accumulator of 16 bits": Vectors(*accumulator(PAL16))}, tmp_path, record_property)
+            "accumulator of 16 bits": Vectors(*accumulator(PAL16)),
+        },
+        tmp_path,
+        record_property,
+    )
 
 
 def _adder16_with_relu():
@@ -202,35 +274,52 @@ def _adder16_with_relu():
     b = np.concatenate([top - distance, (top - distance) | 32768, pairs[1]])
     relu = rng.integers(0, 2, len(a))
     want = model.add16(a, b)
-    return Vectors(Adder16(), {"a": a, "b": b, "relu": relu},
-                   {"o": np.where(relu, model.relu16(want), want)})
+    return Vectors(
+        Adder16(), {"a": a, "b": b, "relu": relu}, {"o": np.where(relu, model.relu16(want), want)}
+    )
 
 
 def test_reblock_unit_equals_the_model(tmp_path, record_property):
     """Blocks pushed back to back while the block before is popped."""
-    _check({f"{'-'.join(f.name for f in formats)} to {formats[select].name} by {push}":
-            Vectors(*reblock(formats, select, push, slices)) for formats, select, push, slices in (
-        (FORMATS_8, 0, 4, 8), (FORMATS_8, 1, 2, 8), ((PAL6T,), 0, 4, 8), ((PAL6U,), 0, 8, 8),
-        ((PAL4T, PAL4U), 0, 4, 16), ((PAL4T, PAL4U), 1, 4, 16),
-        *((MATRIX_FORMATS, i, 4, 8) for i in (0, 3, 4, 5)))}, tmp_path, record_property)
+    _check(
+        {
+            f"{'-'.join(f.name for f in formats)} to {formats[select].name} by {push}": Vectors(
+                *reblock(formats, select, push, slices)
+            )
+            for formats, select, push, slices in (
+                (FORMATS_8, 0, 4, 8),
+                (FORMATS_8, 1, 2, 8),
+                ((PAL6T,), 0, 4, 8),
+                ((PAL6U,), 0, 8, 8),
+                ((PAL4T, PAL4U), 0, 4, 16),
+                ((PAL4T, PAL4U), 1, 4, 16),
+                *((MATRIX_FORMATS, i, 4, 8) for i in (0, 3, 4, 5)),
+            )
+        },
+        tmp_path,
+        record_property,
+    )
 
 
-@pytest.mark.parametrize(("make", "rule"), [
-    (lambda: ElementDecoder((), 5), "one or more"),
-    (lambda: ElementDecoder((PAL8T,), 4), "fraction_bits >= 5"),
-    (lambda: DotUnit(PAL8T, MATRIX_DOT, 5), "divide the block of 32, not 5"),
-    (lambda: DotMatrix((PAL8T,), MATRIX_DOT, 8, 0), "columns must be at least 1, not 0"),
-    (lambda: DotUnit(PAL8T, DotParams(4, 5), 8), "PAL8T needs fraction_bits >= 5"),
-    (lambda: ReblockUnit(FORMATS_8, 3, 8), "push_lanes must divide"),
-    (lambda: Multiplier(PAL8T, stages=4), "stages must be 0 to 3, not 4"),
-    (lambda: Divider(PAL8T, headroom=13), "headroom must be 0 to the 12 octaves of PAL8T"),
-    (lambda: Adder(PAL16), "F <= 5, not PAL16 with F = 10"),
-    (lambda: FloatToPal(PAL8T, "float64"), "one of float32, bfloat16, not 'float64'"),
-    (lambda: FloatToPal(Format("wide", 12, "U", 7)), "F <= 5 and PAL16, not wide with F = 7"),
-    (lambda: PalToFloat(PAL8T, "fp32"), "not 'fp32'"),
-    (lambda: IntToPal(Format("powers", 4, "U", 0)), "need F >= 1"),
-    (lambda: Unblock(Format("fine", 14, "T", 11)), "PAL16 has 10 fraction bits"),
-])
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (lambda: ElementDecoder((), 5), "one or more"),
+        (lambda: ElementDecoder((PAL8T,), 4), "fraction_bits >= 5"),
+        (lambda: DotUnit(PAL8T, MATRIX_DOT, 5), "divide the block of 32, not 5"),
+        (lambda: DotMatrix((PAL8T,), MATRIX_DOT, 8, 0), "columns must be at least 1, not 0"),
+        (lambda: DotUnit(PAL8T, DotParams(4, 5), 8), "PAL8T needs fraction_bits >= 5"),
+        (lambda: ReblockUnit(FORMATS_8, 3, 8), "push_lanes must divide"),
+        (lambda: Multiplier(PAL8T, stages=4), "stages must be 0 to 3, not 4"),
+        (lambda: Divider(PAL8T, headroom=13), "headroom must be 0 to the 12 octaves of PAL8T"),
+        (lambda: Adder(PAL16), "F <= 5, not PAL16 with F = 10"),
+        (lambda: FloatToPal(PAL8T, "float64"), "one of float32, bfloat16, not 'float64'"),
+        (lambda: FloatToPal(Format("wide", 12, "U", 7)), "F <= 5 and PAL16, not wide with F = 7"),
+        (lambda: PalToFloat(PAL8T, "fp32"), "not 'fp32'"),
+        (lambda: IntToPal(Format("powers", 4, "U", 0)), "need F >= 1"),
+        (lambda: Unblock(Format("fine", 14, "T", 11)), "PAL16 has 10 fraction bits"),
+    ],
+)
 def test_units_refuse_parameters_out_of_range(make, rule):
     with pytest.raises(ValueError, match=rule):
         make()

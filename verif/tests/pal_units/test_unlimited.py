@@ -31,10 +31,10 @@ all (float[3, 40] x, float[3, 40] z) => (float[3, 40] sums, float[3, 40] quotien
 @pytest.fixture(scope="module")
 def compiled():
     model = onnx.parser.parse_model(TEXT)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(
-        np.linspace(0.5, 2, 40, dtype=np.float32), "scale"))
-    return compile_program(lower(onnx.shape_inference.infer_shapes(model), "all"),
-                           CONFIGS["basic"])
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.linspace(0.5, 2, 40, dtype=np.float32), "scale")
+    )
+    return compile_program(lower(onnx.shape_inference.infer_shapes(model), "all"), CONFIGS["basic"])
 
 
 def _inputs(size):

@@ -15,8 +15,7 @@ from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
-COMMANDS = ("compile", "run", "disasm", "asm", "rtl", "sim", "map", "explain",
-            "check")
+COMMANDS = ("compile", "run", "disasm", "asm", "rtl", "sim", "map", "explain", "check")
 
 
 @pytest.fixture
@@ -49,9 +48,21 @@ def test_compile_writes_program_and_report(tmp_path):
 
 @pytest.mark.parametrize("engine", ["golden", "rtl"])
 def test_run_gives_the_same_vectors_on_both_engines(engine, program, tmp_path):
-    result = RUN.invoke(app, ["run", str(program), "--engine", engine, "--input",
-                              str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"),
-                              "--json", str(tmp_path / "stats.json")])
+    result = RUN.invoke(
+        app,
+        [
+            "run",
+            str(program),
+            "--engine",
+            engine,
+            "--input",
+            str(tmp_path / "x.npy"),
+            "-o",
+            str(tmp_path / "y.npy"),
+            "--json",
+            str(tmp_path / "stats.json"),
+        ],
+    )
     assert result.exit_code == 0, result.output
     y = np.load(tmp_path / "y.npy")
     assert y.shape == (3, 10)
@@ -97,12 +108,16 @@ def _bad(arguments, rule, code=2):
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize(("name", "content", "rule"), [
-    ("m.onnx", b"rubbish", "not a valid ONNX model"), ("m.onnx", None, "No such file"),
-    ("nan.onnx", "nan", "constant 'w2' holds 1 NaN"),
-    ("op.onnx", "op", "Sigmoid node 'relu_1': not the bias or the relu of a dense layer"),
-    ("shape.onnx", "shape", "does not fit tiny: longest input need an II of at least"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "rule"),
+    [
+        ("m.onnx", b"rubbish", "not a valid ONNX model"),
+        ("m.onnx", None, "No such file"),
+        ("nan.onnx", "nan", "constant 'w2' holds 1 NaN"),
+        ("op.onnx", "op", "Sigmoid node 'relu_1': not the bias or the relu of a dense layer"),
+        ("shape.onnx", "shape", "does not fit tiny: longest input need an II of at least"),
+    ],
+)
 def test_compile_refuses_bad_models_and_leaves_nothing(name, content, rule, tmp_path):
     path = tmp_path / name
     if isinstance(content, bytes):
@@ -118,22 +133,30 @@ def test_compile_refuses_bad_models_and_leaves_nothing(name, content, rule, tmp_
             model.graph.node[3].op_type = "Sigmoid"
         if content == "shape":
             graph = onnx.helper.make_graph(
-                [onnx.helper.make_node("Gemm", ["x", "w"], ["y"], "wide")], "g",
+                [onnx.helper.make_node("Gemm", ["x", "w"], ["y"], "wide")],
+                "g",
                 [onnx.helper.make_tensor_value_info("x", 1, ["n", 1200])],
                 [onnx.helper.make_tensor_value_info("y", 1, ["n", 4])],
-                [onnx.numpy_helper.from_array(np.ones((1200, 4), np.float32), "w")])
-            model = onnx.helper.make_model(graph, ir_version=8,
-                                           opset_imports=[onnx.helper.make_opsetid("", 17)])
+                [onnx.numpy_helper.from_array(np.ones((1200, 4), np.float32), "w")],
+            )
+            model = onnx.helper.make_model(
+                graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]
+            )
         onnx.save(model, path)
-    _bad(["compile", path, "--arch", "tiny", "--strategy", "pipeline", "-o", tmp_path / "out"],
-         rule)
+    _bad(
+        ["compile", path, "--arch", "tiny", "--strategy", "pipeline", "-o", tmp_path / "out"], rule
+    )
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("change", [
-    lambda content: content[:-8], lambda content: content[:11],
-    lambda content: content[:800] + bytes([content[800] ^ 1]) + content[801:],
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content[:-8],
+        lambda content: content[:11],
+        lambda content: content[:800] + bytes([content[800] ^ 1]) + content[801:],
+    ],
+)
 @pytest.mark.parametrize("command", ["run", "disasm", "explain"])
 def test_bad_program_files_are_refused(command, change, program, tmp_path):
     path = program / "program.spub"
@@ -145,29 +168,51 @@ def test_bad_program_files_are_refused(command, change, program, tmp_path):
 
 def test_a_program_for_another_architecture_is_refused(compiled, program, tmp_path):
     (program / "program.spub").write_bytes(compiled("basic").content)
-    _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"],
-         "program.spub was changed or damaged")
+    _bad(
+        ["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"],
+        "program.spub was changed or damaged",
+    )
     assert not (tmp_path / "y.npy").exists()
 
 
-@pytest.mark.parametrize(("x", "rule"), [
-    (np.zeros((3, 63)), r"shape \(n, 64\), not \(3, 63\)"),
-    (np.full((2, 64), 1.5), "has magnitude 1.5, the program takes up to 1; spu compile --input"),
-    (np.full((2, 64), np.nan), "NaN or infinite"),
-    (np.zeros((2, 64), complex), "real numbers"), (np.zeros((0, 64)), "no input vectors"),
-])
+@pytest.mark.parametrize(
+    ("x", "rule"),
+    [
+        (np.zeros((3, 63)), r"shape \(n, 64\), not \(3, 63\)"),
+        (
+            np.full((2, 64), 1.5),
+            "has magnitude 1.5, the program takes up to 1; spu compile --input",
+        ),
+        (np.full((2, 64), np.nan), "NaN or infinite"),
+        (np.zeros((2, 64), complex), "real numbers"),
+        (np.zeros((0, 64)), "no input vectors"),
+    ],
+)
 def test_inputs_that_do_not_fit_are_refused(x, rule, program, tmp_path):
     np.save(tmp_path / "x.npy", x)
-    _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"],
-         f"{tmp_path / 'x.npy'}: .*{rule}")
+    _bad(
+        ["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"],
+        f"{tmp_path / 'x.npy'}: .*{rule}",
+    )
     assert not (tmp_path / "y.npy").exists()
 
 
 def test_inputs_are_looked_at_before_a_simulator_is_built(program, tmp_path, monkeypatch):
     monkeypatch.setattr("spu.engine.rtl_engine.build_rtl", lambda *_, **__: pytest.fail("built"))
     np.save(tmp_path / "x.npy", np.full((2, 64), 1.5))
-    _bad(["run", program, "--engine", "rtl", "--input", tmp_path / "x.npy", "-o",
-          tmp_path / "y.npy"], "has magnitude 1.5")
+    _bad(
+        [
+            "run",
+            program,
+            "--engine",
+            "rtl",
+            "--input",
+            tmp_path / "x.npy",
+            "-o",
+            tmp_path / "y.npy",
+        ],
+        "has magnitude 1.5",
+    )
 
 
 def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
@@ -177,32 +222,44 @@ def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
     np.savez(tmp_path / "bad.npz", picture=x)
     made = []
     for name in ("x.npy", "x.npz"):
-        result = CliRunner().invoke(app, ["run", str(program), "--input", str(tmp_path / name),
-                                          "-o", str(tmp_path / "y.npy")])
+        result = CliRunner().invoke(
+            app,
+            ["run", str(program), "--input", str(tmp_path / name), "-o", str(tmp_path / "y.npy")],
+        )
         assert result.exit_code == 0, result.output
         made.append(np.load(tmp_path / "y.npy"))
     assert np.array_equal(*made)
-    _bad(["run", program, "--input", tmp_path / "bad.npz", "-o", tmp_path / "z.npy"],
-         r"has \['picture'\], the input is 'image'")
+    _bad(
+        ["run", program, "--input", tmp_path / "bad.npz", "-o", tmp_path / "z.npy"],
+        r"has \['picture'\], the input is 'image'",
+    )
 
 
-@pytest.mark.parametrize(("files", "rule"), [
-    ({"x.npy": b"no array"}, "not an .npy or .npz file"), ({"report.json": b"{"}, "not what spu"),
-    ({"report.json": b'{"arch": "huge"}'}, "version none, this spu reads 2; spu compile"),
-    ({"report.json": b"[]"}, "version none"),
-    ({"report.json": b"[" * 100_000}, "not what spu compile wrote"),
-])
+@pytest.mark.parametrize(
+    ("files", "rule"),
+    [
+        ({"x.npy": b"no array"}, "not an .npy or .npz file"),
+        ({"report.json": b"{"}, "not what spu"),
+        ({"report.json": b'{"arch": "huge"}'}, "version none, this spu reads 2; spu compile"),
+        ({"report.json": b"[]"}, "version none"),
+        ({"report.json": b"[" * 100_000}, "not what spu compile wrote"),
+    ],
+)
 def test_files_that_are_not_what_they_should_be_are_refused(files, rule, program, tmp_path):
     for name, content in files.items():
         (program / name if name == "report.json" else tmp_path / name).write_bytes(content)
     _bad(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"], rule)
 
 
-@pytest.mark.parametrize(("change", "rule"), [
-    (lambda content: content[:5174], "truncated: 5174 bytes are not a header"),
-    (lambda content: content[:5000], "truncated in section"),
-    (lambda content: b"RIFF" + content[4:], "not a program file"),
-    (lambda content: content, "wrong architecture")])
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda content: content[:5174], "truncated: 5174 bytes are not a header"),
+        (lambda content: content[:5000], "truncated in section"),
+        (lambda content: b"RIFF" + content[4:], "not a program file"),
+        (lambda content: content, "wrong architecture"),
+    ],
+)
 @pytest.mark.parametrize("line", ["disasm {} --arch", "sim -o out --program {} --arch"])
 def test_a_program_file_that_is_refused_is_named(line, change, rule, compiled, tmp_path):
     path = tmp_path / "p.spub"
@@ -219,8 +276,9 @@ def test_a_text_that_is_no_assembly_is_named(text, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"x\n", b"rubbish"])
-@pytest.mark.parametrize("line", ["check", "check --json", "compile -o out",
-                                  "compile --strategy steps -o out"])
+@pytest.mark.parametrize(
+    "line", ["check", "check --json", "compile -o out", "compile --strategy steps -o out"]
+)
 def test_a_file_that_is_no_model_is_refused_alike(line, content, tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
@@ -252,7 +310,19 @@ def test_sim_exits_1_and_names_the_place_when_the_program_was_changed(compiled, 
     image = bitstream.decode(compiled("tiny").content, compiled("tiny").arch).image
     image.rows[Space.WEIGHT, 1, 0][0] ^= 1
     (tmp_path / "p.spub").write_bytes(bitstream.encode(image))
-    result = RUN.invoke(app, ["sim", "--arch", "tiny", "--images", "1", "--program",
-                              str(tmp_path / "p.spub"), "-o", str(tmp_path / "sim")])
+    result = RUN.invoke(
+        app,
+        [
+            "sim",
+            "--arch",
+            "tiny",
+            "--images",
+            "1",
+            "--program",
+            str(tmp_path / "p.spub"),
+            "-o",
+            str(tmp_path / "sim"),
+        ],
+    )
     assert result.exit_code == 1, result.output
     assert "FAILED program: tile (1,0) weight row 0 word 0: expected 0x" in result.output

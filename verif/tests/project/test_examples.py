@@ -17,8 +17,15 @@ import spu.rtl
 from spu.command.main import app
 from verif.pages import examples
 
-MODULES = ["palspu", "pal_units", *(m.name for package in (pal_units.rtl, spu.rtl) for m in
-                          pkgutil.iter_modules(package.__path__, f"{package.__name__}."))]
+MODULES = [
+    "palspu",
+    "pal_units",
+    *(
+        m.name
+        for package in (pal_units.rtl, spu.rtl)
+        for m in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    ),
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -50,9 +57,14 @@ def test_python_examples_of_the_pages_give_what_they_show(page, checkout):
 
 
 def _sessions(slow):
-    return [p for p in PAGES if any(
-        (examples.kept(p).get(block.name, examples.LIMIT) > examples.QUICK) == slow
-        for block in examples.blocks(p))]
+    return [
+        p
+        for p in PAGES
+        if any(
+            (examples.kept(p).get(block.name, examples.LIMIT) > examples.QUICK) == slow
+            for block in examples.blocks(p)
+        )
+    ]
 
 
 @pytest.mark.parametrize("page", _sessions(slow=False), **NAME)
@@ -69,8 +81,11 @@ def test_shell_examples_that_take_longer_print_what_they_show(page):
 @pytest.mark.regress
 def test_every_shell_example_was_measured():
     wanted = {(b.page, b.name) for p in PAGES for b in examples.blocks(p)}
-    have = {(page, name) for page, known in json.loads(examples.SECONDS.read_text()).items()
-            for name in known}
+    have = {
+        (page, name)
+        for page, known in json.loads(examples.SECONDS.read_text()).items()
+        for name in known
+    }
     assert wanted == have, "run python -m verif.pages.examples"
 
 
@@ -101,8 +116,10 @@ def test_examples_that_are_not_as_shown_are_found(checkout):
         page.write_text(text)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(examples, "ROOT", checkout)
-            return [line for block in examples.blocks(page)
-                    for line in examples.run(block, checkout)]
+            return [
+                line for block in examples.blocks(page) for line in examples.run(block, checkout)
+            ]
+
     assert found(PAGE) == []
     assert len(found(PAGE.replace("one\n$", "ones\n$"))) == 1
     assert "exits with 2" in found(PAGE.replace("spu: error", "error"))[0]

@@ -28,8 +28,13 @@ def test_every_name_is_there_and_kept():
 
 def test_one_version():
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    said = subprocess.run([sys.executable, "-m", "spu", "--version"], capture_output=True,
-                          text=True, check=True, cwd=ROOT).stdout
+    said = subprocess.run(
+        [sys.executable, "-m", "spu", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout
     cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.M)[1]
     assert (palspu.__version__, said, cited) == (wanted, f"spu {wanted}\n", wanted)
 
@@ -55,9 +60,14 @@ def test_a_chain_becomes_a_pipeline_that_runs(compiled, tmp_path):
     assert palspu.load_package(tmp_path).content == package.content
 
 
-@pytest.mark.parametrize(("model", "options"), [
-    (CNN, {"batch": 2}), (MODEL, {"strategy": "steps"}),
-    (CNN, {"calibrate": {"image": np.ones((1, 1, 8, 8))}})])
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        (CNN, {"batch": 2}),
+        (MODEL, {"strategy": "steps"}),
+        (CNN, {"calibrate": {"image": np.ones((1, 1, 8, 8))}}),
+    ],
+)
 def test_other_models_and_requests_take_steps(model, options):
     package = palspu.compile(model, "tiny", **options)
     assert isinstance(package, palspu.Package)
@@ -67,23 +77,31 @@ def test_other_models_and_requests_take_steps(model, options):
 
 
 def test_a_loop_is_mapped_to_a_grid_or_an_array():
-    chain = {"nodes": [{"id": n, "op": "x"} for n in range(3)],
-             "edges": [{"src": n, "dst": n + 1} for n in range(2)]}
+    chain = {
+        "nodes": [{"id": n, "op": "x"} for n in range(3)],
+        "edges": [{"src": n, "dst": n + 1} for n in range(2)],
+    }
     assert palspu.map(chain, "2x2").report()["ii"] == 1
-    kernel = {"nodes": [{"id": 0, "op": "in"}, {"id": 1, "op": "relu"}, {"id": 2, "op": "out"}],
-              "edges": chain["edges"]}
+    kernel = {
+        "nodes": [{"id": 0, "op": "in"}, {"id": 1, "op": "relu"}, {"id": 2, "op": "out"}],
+        "edges": chain["edges"],
+    }
     assert palspu.map(kernel, arch="tiny").report()["kernel"]
 
 
-@pytest.mark.parametrize(("call", "what"), [
-    (lambda: palspu.compile(CNN, "tiny", "pipeline"), "Conv"),
-    (lambda: palspu.compile(MODEL, "tiny", "fast"), "strategy must be"),
-    (lambda: palspu.compile(MODEL, "tiny", input_max=-1), "positive and finite"),
-    (lambda: palspu.compile(MODEL, "tiny", fmt="PAL16"), "fmt must be one of PAL8T"),
-    (lambda: palspu.compile("nothing.onnx"), "cannot be read"),
-    (lambda: palspu.run("nothing", [0.0]), "nothing"),
-    (lambda: palspu.map({}), "nodes"),
-], ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda: palspu.compile(CNN, "tiny", "pipeline"), "Conv"),
+        (lambda: palspu.compile(MODEL, "tiny", "fast"), "strategy must be"),
+        (lambda: palspu.compile(MODEL, "tiny", input_max=-1), "positive and finite"),
+        (lambda: palspu.compile(MODEL, "tiny", fmt="PAL16"), "fmt must be one of PAL8T"),
+        (lambda: palspu.compile("nothing.onnx"), "cannot be read"),
+        (lambda: palspu.run("nothing", [0.0]), "nothing"),
+        (lambda: palspu.map({}), "nodes"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
 def test_errors_of_users_are_lines(call, what):
     with pytest.raises((palspu.UserError, OSError), match=what) as found:
         call()

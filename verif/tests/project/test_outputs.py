@@ -31,17 +31,44 @@ def built(tmp_path_factory):
     np.save(tmp_path / "x.npy", split()[2][:2])
     (tmp_path / "link.npy").symlink_to("x.npy")
     value = onnx.helper.make_tensor_value_info
-    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(
-        [onnx.helper.make_node("Neg", ["a"], ["n"]),
-         onnx.helper.make_node("Transpose", ["n"], ["b"])], "m",
-        [value("a", 1, [2, 3])], [value("b", 1, [3, 2])]), ir_version=8,
-        opset_imports=[onnx.helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
+    onnx.save(
+        onnx.helper.make_model(
+            onnx.helper.make_graph(
+                [
+                    onnx.helper.make_node("Neg", ["a"], ["n"]),
+                    onnx.helper.make_node("Transpose", ["n"], ["b"]),
+                ],
+                "m",
+                [value("a", 1, [2, 3])],
+                [value("b", 1, [3, 2])],
+            ),
+            ir_version=8,
+            opset_imports=[onnx.helper.make_opsetid("", 18)],
+        ),
+        tmp_path / "m.onnx",
+    )
     np.save(tmp_path / "a.npy", np.ones((2, 3)))
-    _spu(["compile", str(tmp_path / "m.onnx"), "--strategy", "steps", "--arch", "tiny", "-o",
-          str(tmp_path / "steps")])
+    _spu(
+        [
+            "compile",
+            str(tmp_path / "m.onnx"),
+            "--strategy",
+            "steps",
+            "--arch",
+            "tiny",
+            "-o",
+            str(tmp_path / "steps"),
+        ]
+    )
     (tmp_path / "o").mkdir()
-    for name in ("o/mapping.json", "o/program.spub", "o/report.json", "o/arrays.npz", "area.json",
-                 "lean.json"):
+    for name in (
+        "o/mapping.json",
+        "o/program.spub",
+        "o/report.json",
+        "o/arrays.npz",
+        "area.json",
+        "lean.json",
+    ):
         (tmp_path / name).write_text("{}")
     return tmp_path
 
@@ -60,21 +87,30 @@ def _files(path):
     return {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("line", [
-    "run program --input x.npy -o x.npy", "run program --input x.npy -o link.npy",
-    "run program --input link.npy -o ./program/../x.npy",
-    "run program --input x.npy -o y.npy --json x.npy",
-    "run program --input x.npy -o program/program.spub",
-    "run program --input x.npy -o y.npy --json program/report.json",
-    "run steps --input a.npy -o a.npy", "run steps --input a.npy -o steps/arrays.npz",
-    "run steps --input a.npy -o steps/programs/kernel_0.spub",
-    "compile o/program.spub -o o", "compile o/report.json --strategy steps -o o",
-    "compile m.onnx --strategy steps --calibrate o/arrays.npz -o o",
-    "compile m.onnx --strategy steps --calibrate steps/programs/kernel_0.spub -o steps",
-    "asm x.npy -o x.npy", "map o/mapping.json -o o",
-    "sim --arch tiny --program o/program.spub -o o", "sim --arch tiny --rtl o/report.json -o o",
-    "area --json area.json --check area.json", "area --json x.json --liberty lean.json",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run program --input x.npy -o x.npy",
+        "run program --input x.npy -o link.npy",
+        "run program --input link.npy -o ./program/../x.npy",
+        "run program --input x.npy -o y.npy --json x.npy",
+        "run program --input x.npy -o program/program.spub",
+        "run program --input x.npy -o y.npy --json program/report.json",
+        "run steps --input a.npy -o a.npy",
+        "run steps --input a.npy -o steps/arrays.npz",
+        "run steps --input a.npy -o steps/programs/kernel_0.spub",
+        "compile o/program.spub -o o",
+        "compile o/report.json --strategy steps -o o",
+        "compile m.onnx --strategy steps --calibrate o/arrays.npz -o o",
+        "compile m.onnx --strategy steps --calibrate steps/programs/kernel_0.spub -o steps",
+        "asm x.npy -o x.npy",
+        "map o/mapping.json -o o",
+        "sim --arch tiny --program o/program.spub -o o",
+        "sim --arch tiny --rtl o/report.json -o o",
+        "area --json area.json --check area.json",
+        "area --json x.json --liberty lean.json",
+    ],
+)
 def test_what_is_read_is_not_overwritten(line, here):
     before = _files(here)
     assert "is read, and would be overwritten; the output needs another name" in _spu(line, 2)
@@ -85,14 +121,27 @@ def test_results_of_area_have_a_file_each(here):
     assert "lean.json: is the name of" in _spu("area --json lean.json", 2)
 
 
-@pytest.mark.parametrize(("line", "name"), [
-    ("compile m.onnx -o @", "-o"), ("compile m.onnx --strategy steps --output=@", "--output"),
-    ("compile @ -o y", "an argument"), ("run program --input x.npy -o @", "-o"),
-    ("run program --input x.npy -o y.npy --json @", "--json"), ("run @ --input x -o y", "an arg"),
-    ("sim -o @", "-o"), ("map g --output @", "--output"), ("rtl -o @", "-o"), ("asm x -o @", "-o"),
-    ("numerics --plots @", "--plots"), ("numerics --json=@", "--json"), ("area --plots @", "--pl"),
-    ("explain @", "an argument"), ("check @", "an argument"), ("disasm @", "an argument"),
-])
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("compile m.onnx -o @", "-o"),
+        ("compile m.onnx --strategy steps --output=@", "--output"),
+        ("compile @ -o y", "an argument"),
+        ("run program --input x.npy -o @", "-o"),
+        ("run program --input x.npy -o y.npy --json @", "--json"),
+        ("run @ --input x -o y", "an arg"),
+        ("sim -o @", "-o"),
+        ("map g --output @", "--output"),
+        ("rtl -o @", "-o"),
+        ("asm x -o @", "-o"),
+        ("numerics --plots @", "--plots"),
+        ("numerics --json=@", "--json"),
+        ("area --plots @", "--pl"),
+        ("explain @", "an argument"),
+        ("check @", "an argument"),
+        ("disasm @", "an argument"),
+    ],
+)
 def test_no_name_is_empty(line, name, here):
     """An empty path is the directory that one is in, which nobody asked for."""
     before = _files(here)
@@ -102,8 +151,9 @@ def test_no_name_is_empty(line, name, here):
     assert _files(here) == before
 
 
-@pytest.mark.parametrize(("directory", "given", "output"), [
-    ("program", "x.npy", "logits"), ("steps", "a.npy", "b")])
+@pytest.mark.parametrize(
+    ("directory", "given", "output"), [("program", "x.npy", "logits"), ("steps", "a.npy", "b")]
+)
 def test_the_suffix_says_how_outputs_are_written(directory, given, output, here):
     for name in ("y.npy", "y.npz", "y"):
         _spu(f"run {directory} --input {given} -o {name}")

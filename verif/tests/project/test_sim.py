@@ -16,9 +16,19 @@ from verif.digits.data import split
 from verif.simulate import Job, simulate
 
 TINY, BASIC = CONFIGS["tiny"], CONFIGS["basic"]
-SUMMARY_KEYS = {"images", "accuracy_rtl", "accuracy_golden", "accuracy_float",
-                "mismatching_words", "cycles_rtl", "cycles_golden", "cycles_compiler",
-                "macs_per_cycle", "peak_macs_per_cycle", "seconds"}
+SUMMARY_KEYS = {
+    "images",
+    "accuracy_rtl",
+    "accuracy_golden",
+    "accuracy_float",
+    "mismatching_words",
+    "cycles_rtl",
+    "cycles_golden",
+    "cycles_compiler",
+    "macs_per_cycle",
+    "peak_macs_per_cycle",
+    "seconds",
+}
 
 
 def test_basic_classifies_all_held_out_images_as_the_golden_model_does(tmp_path, console, compiled):
@@ -34,9 +44,11 @@ def test_basic_classifies_all_held_out_images_as_the_golden_model_does(tmp_path,
 
 
 def test_random_stalls_cost_exactly_the_held_cycles(tmp_path, console, compiled):
-    outcome = simulate(Job(BASIC, images=60, stall_share=0.5, seed=5,
-                           compiled=compiled("basic"), out=tmp_path), console)
-    assert outcome.failures == []   # outputs and links unchanged, cycles = active + held
+    outcome = simulate(
+        Job(BASIC, images=60, stall_share=0.5, seed=5, compiled=compiled("basic"), out=tmp_path),
+        console,
+    )
+    assert outcome.failures == []  # outputs and links unchanged, cycles = active + held
     counters = outcome.counters
     assert counters["HELD_INPUT_0"] > 0
     assert counters["HELD_OUTPUT_0"] > 0
@@ -70,23 +82,41 @@ def _flipped(compiled, space, bit, tmp_path):
 
 def test_a_flipped_weight_bit_fails_and_is_named(tmp_path, console, compiled):
     path, (_, r, c), row = _flipped(compiled("tiny"), Space.WEIGHT, 7, tmp_path)  # a sign
-    outcome = simulate(Job(TINY, images=2, compiled=compiled("tiny"), program=path,
-                           out=tmp_path), console)
-    assert any(re.search(rf"program: tile \({r},{c}\) weight row {row} word 0: "
-                         r"expected 0x\w+, got 0x\w+", f) for f in outcome.failures)
-    assert any(re.search(r"first difference on a link: tile \(\d,\d\) \w+, cycle \d+: "
-                         r"expected 0x\w+, got 0x\w+", f) for f in outcome.failures)
+    outcome = simulate(
+        Job(TINY, images=2, compiled=compiled("tiny"), program=path, out=tmp_path), console
+    )
+    assert any(
+        re.search(
+            rf"program: tile \({r},{c}\) weight row {row} word 0: "
+            r"expected 0x\w+, got 0x\w+",
+            f,
+        )
+        for f in outcome.failures
+    )
+    assert any(
+        re.search(
+            r"first difference on a link: tile \(\d,\d\) \w+, cycle \d+: "
+            r"expected 0x\w+, got 0x\w+",
+            f,
+        )
+        for f in outcome.failures
+    )
 
 
 def test_a_flipped_context_bit_fails_and_is_named(tmp_path, console, compiled):
     path, (_, r, c), row = _flipped(compiled("tiny"), Space.CONTEXT, 16, tmp_path)
-    outcome = simulate(Job(TINY, images=2, compiled=compiled("tiny"), program=path,
-                           out=tmp_path), console)
-    assert any(f.startswith(f"program: tile ({r},{c}) context row {row} word 0: expected 0x")
-               for f in outcome.failures)
+    outcome = simulate(
+        Job(TINY, images=2, compiled=compiled("tiny"), program=path, out=tmp_path), console
+    )
+    assert any(
+        f.startswith(f"program: tile ({r},{c}) context row {row} word 0: expected 0x")
+        for f in outcome.failures
+    )
     assert any("first difference on a link" in f for f in outcome.failures)
-    assert any(re.search(r"outputs: tile \(1,\d\) output word \d+: expected [\w/]+, got [\w/]+", f)
-               for f in outcome.failures)
+    assert any(
+        re.search(r"outputs: tile \(1,\d\) output word \d+: expected [\w/]+, got [\w/]+", f)
+        for f in outcome.failures
+    )
 
 
 @pytest.mark.parametrize("space", [s for s in Space if s is not Space.MEMORY])
@@ -112,23 +142,28 @@ def test_a_changed_table_entry_in_the_rtl_fails(tmp_path, console, compiled):
     assert entry.search(text), "table entry not found in the Verilog"
     verilog = tmp_path / "spu.v"
     verilog.write_text(entry.sub(rf"\g<1>{value ^ 64:04x};", text))
-    outcome = simulate(Job(TINY, images=3, compiled=compiled("tiny"), verilog=verilog,
-                           out=tmp_path), console)
-    assert any(re.search(r"first difference on a link: tile \(\d,\d\)", f)
-               for f in outcome.failures)
+    outcome = simulate(
+        Job(TINY, images=3, compiled=compiled("tiny"), verilog=verilog, out=tmp_path), console
+    )
+    assert any(
+        re.search(r"first difference on a link: tile \(\d,\d\)", f) for f in outcome.failures
+    )
 
 
-def test_a_miswired_crossbar_of_one_tile_fails_and_the_tile_is_named(tmp_path, console,
-                                                                     compiled):
+def test_a_miswired_crossbar_of_one_tile_fails_and_the_tile_is_named(tmp_path, console, compiled):
     """Tile (1,1) gets the word from its west where the one from its north belongs."""
     text = rtl_text(TINY)
     start = text.index("tile_memory tile_1_1")
-    instance = text[start:text.index(");", text.index(".west_o", start))]
-    miswired = re.sub(r"\.north_i\(\w+\)", re.search(r"\.west_i\(\w+\)", instance)[0]
-                      .replace("west_i", "north_i"), instance)
+    instance = text[start : text.index(");", text.index(".west_o", start))]
+    miswired = re.sub(
+        r"\.north_i\(\w+\)",
+        re.search(r"\.west_i\(\w+\)", instance)[0].replace("west_i", "north_i"),
+        instance,
+    )
     assert miswired != instance
     verilog = tmp_path / "spu.v"
     verilog.write_text(text.replace(instance, miswired))
-    outcome = simulate(Job(TINY, images=2, compiled=compiled("tiny"), verilog=verilog,
-                           out=tmp_path), console)
+    outcome = simulate(
+        Job(TINY, images=2, compiled=compiled("tiny"), verilog=verilog, out=tmp_path), console
+    )
     assert any("first difference on a link: tile (1,1)" in f for f in outcome.failures)

@@ -49,8 +49,12 @@ def test_every_page_begins_with_its_only_title():
 
 
 def test_every_picture_of_the_docs_is_shown():
-    shown = {os.path.basename(link.target) for page in pages() for link in links(text(page))
-             if link.picture}
+    shown = {
+        os.path.basename(link.target)
+        for page in pages()
+        for link in links(text(page))
+        if link.picture
+    }
     have = {path.name for path in (ROOT / "docs").rglob("*") if path.suffix in PICTURES}
     assert have == shown
 
@@ -76,19 +80,22 @@ def test_public_names_of_pal_units_are_on_its_page():
     assert shown == set(pal_units.__all__) - formats
 
 
-@pytest.mark.parametrize(("line", "fault"), [
-    ("[a](nowhere.md)", "nowhere.md is not there"),
-    ("![a](figures/none.svg)", "figures/none.svg is not there"),
-    ("![a](https://example.org/a.png)", "needs the network"),
-    ("[a](array.md#no-such-heading)", "no such heading"),
-    ("[a](#no-such-heading)", "no such heading"),
-    ("[a](../pyproject.toml)", ""),
-    ("[a](../LICENSE.md)", "is not there"),
-    ("[`a`](array.md#loading) and [b [c]](https://example.org)", ""),
-    ("`[a](nowhere.md)` <!-- [a](nowhere.md) -->", ""),
-    ("```\n[a](nowhere.md)\n```", ""),
-    ("[folder](units)", ""),
-])
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("[a](nowhere.md)", "nowhere.md is not there"),
+        ("![a](figures/none.svg)", "figures/none.svg is not there"),
+        ("![a](https://example.org/a.png)", "needs the network"),
+        ("[a](array.md#no-such-heading)", "no such heading"),
+        ("[a](#no-such-heading)", "no such heading"),
+        ("[a](../pyproject.toml)", ""),
+        ("[a](../LICENSE.md)", "is not there"),
+        ("[`a`](array.md#loading) and [b [c]](https://example.org)", ""),
+        ("`[a](nowhere.md)` <!-- [a](nowhere.md) -->", ""),
+        ("```\n[a](nowhere.md)\n```", ""),
+        ("[folder](units)", ""),
+    ],
+)
 def test_faults_of_links_are_found(line, fault):
     found = list(faults("docs/numerics.md", line))
     assert len(found) == bool(fault)
@@ -96,10 +103,14 @@ def test_faults_of_links_are_found(line, fault):
 
 
 def test_links_are_written_for_the_site():
-    assert for_site("README.md", "[a](docs/array.md#loading) `[b](docs/c.md)` [d](#use)") == \
-        "[a](array.md#loading) `[b](docs/c.md)` [d](#use)"
-    assert for_site("docs/units/Adder.md", "[a](../../README.md) [b](../decisions)") == \
-        "[a](../README.md) [b](../decisions/README.md)"
+    assert (
+        for_site("README.md", "[a](docs/array.md#loading) `[b](docs/c.md)` [d](#use)")
+        == "[a](array.md#loading) `[b](docs/c.md)` [d](#use)"
+    )
+    assert (
+        for_site("docs/units/Adder.md", "[a](../../README.md) [b](../decisions)")
+        == "[a](../README.md) [b](../decisions/README.md)"
+    )
     assert for_site("examples/README.md", "[a](mixed.toml)") == "[a](mixed.toml)"
     assert slug("Arrays of one's own, `spu map`") == "arrays-of-ones-own-spu-map"
 
@@ -118,8 +129,13 @@ def site(tmp_path_factory):
             pytest.skip(f"{name} is not installed: make site")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, "build", "--strict", "--site-dir", str(folder)], cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False)
+        [sys.executable, "-c", OFFLINE, "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WARNING" not in done.stdout + done.stderr
     return folder
@@ -130,14 +146,16 @@ def test_files_of_the_site_have_no_faults(site):
     assert list(browse.faults(site)) == []
     assert {str(p.relative_to(site)) for p in site.rglob("*.html")} >= {
         page.removeprefix("docs/").replace("README.md", "index.md")[:-3] + ".html"
-        for page in pages()}
+        for page in pages()
+    }
 
 
 @pytest.mark.regress
 def test_faults_of_built_pages_are_found(tmp_path):
     (tmp_path / "a.html").write_text(
         '<p id="here">x\n* y</p><a href="b.html">b</a><a href="#here">h</a><a href="#there">t</a>'
-        '<img src="c.svg"><script src="https://example.org/d.js"></script>')
+        '<img src="c.svg"><script src="https://example.org/d.js"></script>'
+    )
     assert len(list(browse.faults(tmp_path))) == 5
 
 
@@ -152,8 +170,17 @@ def driver():
 
 
 @pytest.mark.regress
-@pytest.mark.parametrize("page", ["index.html", "tutorial/index.html", "accuracy.html",
-                                  "area.html", "api/pal_units.html", "units/DotUnit.html"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "index.html",
+        "tutorial/index.html",
+        "accuracy.html",
+        "area.html",
+        "api/pal_units.html",
+        "units/DotUnit.html",
+    ],
+)
 def test_a_page_is_shown_from_its_file(site, driver, page):
     assert browse.seen(driver, site / page) == []
     assert driver.title
@@ -162,8 +189,10 @@ def test_a_page_is_shown_from_its_file(site, driver, page):
 
 
 @pytest.mark.regress
-@pytest.mark.parametrize(("page", "words", "goal"), [
-    ("index.html", "reblock unit", "reblock"), ("units/Adder.html", "tensor bias", "tensor bias")])
+@pytest.mark.parametrize(
+    ("page", "words", "goal"),
+    [("index.html", "reblock unit", "reblock"), ("units/Adder.html", "tensor bias", "tensor bias")],
+)
 def test_the_search_finds_pages_from_files(site, driver, page, words, goal):
     assert browse.seen(driver, site / page) == []
     titles = browse.search(driver, words)

@@ -30,15 +30,29 @@ ALLOWED = {
     "rtl.command": {"spu.arch", "spu.command", "rtl"},
     "compiler": {"pal_units", "spu.arch", "spu.model", "compiler"},
     "compiler.front": {*_COMPILER, "compiler.ir", "compiler.passes", "compiler.front"},
-    "compiler.front.tasks": {*_COMPILER, "compiler.ir", "compiler.map.loop.mapper",
-                             "compiler.map.loop.mapped"},
+    "compiler.front.tasks": {
+        *_COMPILER,
+        "compiler.ir",
+        "compiler.map.loop.mapper",
+        "compiler.map.loop.mapped",
+    },
     "compiler.ir": {*_COMPILER, "compiler.ir"},
     "compiler.passes": {*_COMPILER, "compiler.ir", "compiler.passes"},
     # What a mapping is, which it compares with the program that was made of it.
-    "compiler.check": {*_COMPILER, "compiler.ir", "compiler.check", "compiler.map.loop.mapped",
-                       "compiler.map.pipeline.quantise"},
-    "compiler.map": {*_COMPILER, "compiler.ir", "compiler.passes", "compiler.check",
-                     "compiler.map"},
+    "compiler.check": {
+        *_COMPILER,
+        "compiler.ir",
+        "compiler.check",
+        "compiler.map.loop.mapped",
+        "compiler.map.pipeline.quantise",
+    },
+    "compiler.map": {
+        *_COMPILER,
+        "compiler.ir",
+        "compiler.passes",
+        "compiler.check",
+        "compiler.map",
+    },
     "compiler.text": {*_COMPILER, "compiler.text"},
     "compiler.command": {"pal_units.formats", "spu.arch", "spu.command", "compiler"},
     "palspu": {"pal_units", "spu", "rtl", "compiler"},
@@ -67,23 +81,34 @@ def _imports(path):
 def test_imports_follow_the_arrows(path):
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     owner = max((n for n in ALLOWED if _within(module, {n})), key=len)
-    wrong = [i for i in _imports(path)
-             if i.split(".")[0] in PACKAGES and (
-                 not _within(i, ALLOWED[owner]) or _within(i, NEVER.get(owner, ())))]
+    wrong = [
+        i
+        for i in _imports(path)
+        if i.split(".")[0] in PACKAGES
+        and (not _within(i, ALLOWED[owner]) or _within(i, NEVER.get(owner, ())))
+    ]
     assert wrong == []
 
 
-@pytest.mark.parametrize(("module", "without"), [
-    ("spu.engine.run", ("compiler", "amaranth", "ortools", "onnx", "rtl", "typer", "verif")),
-    ("spu.command.main", ("compiler", "amaranth", "ortools", "onnx", "rtl", "numba", "verif")),
-    ("compiler.build", ("amaranth", "rtl", "verif", "cocotb")),
-    ("pal_units", ("numba", "amaranth", "spu")),
-    ("palspu", ("numpy", "pal_units", "spu", "compiler", "rtl", "typer", "verif")),
-])
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("spu.engine.run", ("compiler", "amaranth", "ortools", "onnx", "rtl", "typer", "verif")),
+        ("spu.command.main", ("compiler", "amaranth", "ortools", "onnx", "rtl", "numba", "verif")),
+        ("compiler.build", ("amaranth", "rtl", "verif", "cocotb")),
+        ("pal_units", ("numba", "amaranth", "spu")),
+        ("palspu", ("numpy", "pal_units", "spu", "compiler", "rtl", "typer", "verif")),
+    ],
+)
 def test_what_an_import_brings(module, without):
     """In an interpreter of its own."""
-    found = subprocess.run([sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
-                           capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout.split()
     assert {name.split(".")[0] for name in found} & set(without) == set()
 
 
@@ -123,14 +148,14 @@ def test_pages_of_the_array_are_those_of_the_code():
     assert {p.name for p in array_pages.FOLDER.glob("*.md")} == {p.name for p in pages}
 
 
-@pytest.mark.parametrize(("unit", "label"), [("Multiplier", "PAL8T"), ("Adder", "PAL6T"),
-                                             ("Exponential", "PAL16")])
+@pytest.mark.parametrize(
+    ("unit", "label"), [("Multiplier", "PAL8T"), ("Adder", "PAL6T"), ("Exponential", "PAL16")]
+)
 def test_areas_in_the_pages_are_those_of_the_code(unit, label):
     from verif.pages import unit_pages
     from verif.pages.unit_pages import area
 
-    make = next(u for u in unit_pages.UNITS
-                if u.component.__name__ == unit).configurations[label]
+    make = next(u for u in unit_pages.UNITS if u.component.__name__ == unit).configurations[label]
     committed, _ = unit_pages.load()[1][unit][label]
     assert area(make) == pytest.approx(committed, rel=0.02)
 

@@ -46,18 +46,29 @@ def program(compiled, tmp_path):
 
 # Usage.
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    ("nothing", "No such command 'nothing'; see spu --help"),
-    ("--nothing", "No such option: --nothing; see spu --help"),
-    ("compile", "Missing argument 'model'; see spu compile --help"),
-    ("compile m -o d --arch huge", "--arch huge: no such array; there are tiny, basic, large, or"),
-    ("compile m -o d --batch 0", "'--batch'"), ("compile m -o d --batch few", "'--batch'"),
-    ("compile m -o d --strategy quick", "'--strategy'"),
-    ("run d --input x", "Missing option"), ("sim --images 361", "'--images'"),
-    ("sim --stall-share 1", "'--stall-share'"), ("map g --seed -1", "'--seed'"),
-    ("disasm a b", "unexpected extra argument"), ("fpga", "Missing argument"),
-    ("fpga nothing", "no unit 'nothing'; there are"),
-])
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("nothing", "No such command 'nothing'; see spu --help"),
+        ("--nothing", "No such option: --nothing; see spu --help"),
+        ("compile", "Missing argument 'model'; see spu compile --help"),
+        (
+            "compile m -o d --arch huge",
+            "--arch huge: no such array; there are tiny, basic, large, or",
+        ),
+        ("compile m -o d --batch 0", "'--batch'"),
+        ("compile m -o d --batch few", "'--batch'"),
+        ("compile m -o d --strategy quick", "'--strategy'"),
+        ("run d --input x", "Missing option"),
+        ("sim --images 361", "'--images'"),
+        ("sim --stall-share 1", "'--stall-share'"),
+        ("map g --seed -1", "'--seed'"),
+        ("disasm a b", "unexpected extra argument"),
+        ("fpga", "Missing argument"),
+        ("fpga nothing", "no unit 'nothing'; there are"),
+    ],
+)
 def test_a_wrong_command_line_is_one_line(arguments, said):
     assert said in _lines(arguments.split(), 2)
 
@@ -74,15 +85,27 @@ def test_the_version_is_that_of_the_package():
     assert (result.exit_code, result.stdout) == (0, "spu 0.1.0\n")
 
 
-@pytest.mark.parametrize(("words", "number", "offered"), [
-    ("spu co", 1, ["compile"]), ("spu run --eng", 2, ["--engine"]),
-    ("spu rtl --arch ", 3, ["tiny", "basic", "large"]),
-])
+@pytest.mark.parametrize(
+    ("words", "number", "offered"),
+    [
+        ("spu co", 1, ["compile"]),
+        ("spu run --eng", 2, ["--engine"]),
+        ("spu rtl --arch ", 3, ["tiny", "basic", "large"]),
+    ],
+)
 def test_a_shell_completes(words, number, offered):
-    done = subprocess.run([sys.executable, "-m", "spu"], capture_output=True, text=True,
-                          check=False, env={
-                              **os.environ, "_SPU_COMPLETE": "complete_bash",
-                              "COMP_WORDS": words, "COMP_CWORD": str(number)})
+    done = subprocess.run(
+        [sys.executable, "-m", "spu"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "_SPU_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(number),
+        },
+    )
     assert done.stdout.split() == offered
 
 
@@ -95,6 +118,7 @@ def test_simulators_are_those_that_there_are():
 
 
 # What goes wrong inside.
+
 
 def test_an_error_of_our_own_is_one_line_with_a_code_of_its_own(program, monkeypatch):
     def broken(image):
@@ -118,8 +142,9 @@ def test_an_interrupted_command_ends_in_one_line_and_leaves_nothing(tmp_path, mo
 
 
 def test_a_reader_that_has_enough_is_no_error(program):
-    command = f"{sys.executable} -m spu disasm '{program}' --assembly | head -1; " \
-              "echo ${PIPESTATUS[0]}"
+    command = (
+        f"{sys.executable} -m spu disasm '{program}' --assembly | head -1; echo ${{PIPESTATUS[0]}}"
+    )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == str(common.EXIT_BROKEN_PIPE)
@@ -136,9 +161,13 @@ def test_progress_is_told_on_a_pipe_too(capfd, monkeypatch):
 
 
 def test_a_table_is_not_cut_on_a_pipe(program):
-    done = subprocess.run([sys.executable, "-m", "spu", "explain", str(program)],
-                          capture_output=True, text=True, check=True,
-                          env={**os.environ, "COLUMNS": "20", "NO_COLOR": "1"})
+    done = subprocess.run(
+        [sys.executable, "-m", "spu", "explain", str(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "20", "NO_COLOR": "1"},
+    )
     assert "matrix units" in done.stdout
     assert "…" not in done.stdout
     assert "\x1b" not in done.stdout
@@ -147,26 +176,47 @@ def test_a_table_is_not_cut_on_a_pipe(program):
 # Outputs are looked at before anything else: here nothing that comes in exists.
 
 COMMANDS = {
-    "directory": ["compile none -o {}", "compile none --strategy steps -o {}", "map none -o {}",
-                  "sim --program none -o {}", "numerics --plots {}", "area --plots {}"],
-    "file": ["run none --input none -o {}", "run none --input none -o y.npy --json {}",
-             "asm none -o {}", "rtl -o {}"],
+    "directory": [
+        "compile none -o {}",
+        "compile none --strategy steps -o {}",
+        "map none -o {}",
+        "sim --program none -o {}",
+        "numerics --plots {}",
+        "area --plots {}",
+    ],
+    "file": [
+        "run none --input none -o {}",
+        "run none --input none -o y.npy --json {}",
+        "asm none -o {}",
+        "rtl -o {}",
+    ],
 }
 
 
-@pytest.mark.parametrize(("kind", "command"),
-                         [(kind, c) for kind, commands in COMMANDS.items() for c in commands])
-def test_outputs_that_cannot_be_written_are_refused_before_any_work(kind, command, tmp_path,
-                                                                    monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "command"), [(kind, c) for kind, commands in COMMANDS.items() for c in commands]
+)
+def test_outputs_that_cannot_be_written_are_refused_before_any_work(
+    kind, command, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     for module in ("verif.numerics.study", "verif.area.study"):
         monkeypatch.setattr(f"{module}.study", lambda *_, **__: pytest.fail("was begun"))
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
-    places = {"directory": {"file": "is no directory", "file/below": "is no directory",
-                            "/proc/none": "/proc/none: "},
-              "file": {"folder": "is a directory", "none/y": "no such directory",
-                       "file/y": "file", "/proc/none": "/proc/none: "}}[kind]
+    places = {
+        "directory": {
+            "file": "is no directory",
+            "file/below": "is no directory",
+            "/proc/none": "/proc/none: ",
+        },
+        "file": {
+            "folder": "is a directory",
+            "none/y": "no such directory",
+            "file/y": "file",
+            "/proc/none": "/proc/none: ",
+        },
+    }[kind]
     if command.startswith("sim"):  # reads what it is given first
         (tmp_path / "none").write_bytes(b"")
         monkeypatch.setattr("spu.arch.bitstream.decode", lambda *_: type("D", (), {"image": 0}))
@@ -185,6 +235,7 @@ def test_outputs_and_counters_need_a_file_each(program, tmp_path):
 
 # A disk that is full in the middle of a file.
 
+
 @pytest.fixture
 def full():
     """``full(size)``: no file gets larger than ``size`` bytes."""
@@ -196,17 +247,33 @@ def full():
 def test_a_full_disk_is_named_by_file_and_nothing_is_left(full, program, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     full(150)
-    said = _lines(["run", program, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy",
-                   "--json", tmp_path / "stats.json"], 2)
+    said = _lines(
+        [
+            "run",
+            program,
+            "--input",
+            tmp_path / "x.npy",
+            "-o",
+            tmp_path / "y.npy",
+            "--json",
+            tmp_path / "stats.json",
+        ],
+        2,
+    )
     assert said == f"spu: error: {tmp_path / 'y.npy'}: File too large"
     full(resource.RLIM_INFINITY)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("write", [
-    lambda sink: sink.write(bytes(1000)), lambda sink: np.save(sink, np.zeros(100)),
-    lambda sink: np.savez(sink, a=np.zeros(100)),
-    lambda sink: np.savez_compressed(sink, a=np.arange(100) ** 3 % 97)])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda sink: sink.write(bytes(1000)),
+        lambda sink: np.save(sink, np.zeros(100)),
+        lambda sink: np.savez(sink, a=np.zeros(100)),
+        lambda sink: np.savez_compressed(sink, a=np.arange(100) ** 3 % 97),
+    ],
+)
 def test_either_all_files_change_or_none(write, full, tmp_path):
     kept, broken = tmp_path / "kept", tmp_path / "new" / "deep" / "broken"
     kept.write_text("old")
@@ -238,8 +305,10 @@ def test_links_are_followed_and_devices_stay(tmp_path):
 
 # Simulators.
 
-@pytest.mark.parametrize("command", ["run {} --engine rtl --input x.npy -o y.npy",
-                                     "sim --arch tiny -o out"])
+
+@pytest.mark.parametrize(
+    "command", ["run {} --engine rtl --input x.npy -o y.npy", "sim --arch tiny -o out"]
+)
 def test_a_missing_tool_is_one_line_before_any_work(command, program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("spu.engine.array.GoldenArray", "verif.simulate.pipeline"):
@@ -286,8 +355,9 @@ module top(input clk, input a, output o); inv inv(.clk(clk), .a(a), .o(o)); endm
 """
 
 
-def test_a_simulator_is_built_and_run_where_paths_have_letters_that_make_has_not(tmp_path,
-                                                                                monkeypatch):
+def test_a_simulator_is_built_and_run_where_paths_have_letters_that_make_has_not(
+    tmp_path, monkeypatch
+):
     """Spaces and more in all paths: of the build, with a block, of Verilator, of cocotb."""
     odd = tmp_path / "a b$HOME #ü'"
     # Verilator asks the system for its own path, so a link is not enough.
@@ -317,16 +387,30 @@ def test_a_temporary_folder_that_make_cannot_take_is_named(tmp_path, monkeypatch
     assert [p.suffix for p in odd.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize(("folder", "taken"), [
-    ("a b", True), ("a$1 $", True), ("a#%'é", True), ("a$b", False), ("$_", False), ("a{b", False),
-    ("a}", False)])
+@pytest.mark.parametrize(
+    ("folder", "taken"),
+    [
+        ("a b", True),
+        ("a$1 $", True),
+        ("a#%'é", True),
+        ("a$b", False),
+        ("$_", False),
+        ("a{b", False),
+        ("a}", False),
+    ],
+)
 def test_a_path_that_cannot_be_installed_from_is_one_line(folder, taken, tmp_path):
     (tmp_path / folder).mkdir()
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(BUILD.parent / name, tmp_path / folder)
-    done = subprocess.run(["make", "setup", "PYTHON=false"], cwd=tmp_path / folder, check=False,
-                          capture_output=True, text=True, env={
-                              k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
+    done = subprocess.run(
+        ["make", "setup", "PYTHON=false"],
+        cwd=tmp_path / folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")},
+    )
     assert done.returncode == 2
     assert ("== set-up" in done.stdout) == taken
     if not taken:

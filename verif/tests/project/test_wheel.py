@@ -12,14 +12,32 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PIP = ("-m", "pip", "--disable-pip-version-check", "-q")
 #: What a base installation of pal-spu brings at most, with numpy, rich, typer and what they need.
-BASE = {"annotated-doc", "annotated-types", "click", "colorama", "markdown-it-py", "mdurl", "numpy",
-        "pal-spu", "pip", "pydantic", "pydantic-core", "pygments", "rich", "setuptools",
-        "shellingham", "typer", "typing-extensions", "typing-inspection"}
+BASE = {
+    "annotated-doc",
+    "annotated-types",
+    "click",
+    "colorama",
+    "markdown-it-py",
+    "mdurl",
+    "numpy",
+    "pal-spu",
+    "pip",
+    "pydantic",
+    "pydantic-core",
+    "pygments",
+    "rich",
+    "setuptools",
+    "shellingham",
+    "typer",
+    "typing-extensions",
+    "typing-inspection",
+}
 
 
 def _run(*command, cwd, code=0):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
-                          check=False, cwd=cwd)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, cwd=cwd
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout or done.stderr
 
@@ -42,10 +60,21 @@ def test_the_wheel_holds_every_package_and_no_test(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {
-        "compiler", "pal_units", "palspu", "rtl", "spu", "verif"}
+        "compiler",
+        "pal_units",
+        "palspu",
+        "rtl",
+        "spu",
+        "verif",
+    }
     assert [n for n in names if "/tests/" in n or "/test_" in n] == []
     assert {n.split("/")[0] for n in names if n.endswith("/py.typed")} >= {
-        "compiler", "pal_units", "palspu", "rtl", "spu"}
+        "compiler",
+        "pal_units",
+        "palspu",
+        "rtl",
+        "spu",
+    }
 
 
 @pytest.mark.regress
@@ -57,14 +86,17 @@ def test_a_base_installation_runs_models_and_names_what_the_rest_needs(wheel, co
     _run(python, *PIP, "install", wheel, cwd=tmp_path)
     _run(python, *PIP, "check", cwd=tmp_path)
     installed = _run(python, *PIP, "list", "--format", "freeze", cwd=tmp_path)
-    assert {line.partition("==")[0].lower().replace("_", "-")
-            for line in installed.splitlines()} <= BASE
+    assert {
+        line.partition("==")[0].lower().replace("_", "-") for line in installed.splitlines()
+    } <= BASE
 
     assert "compile" in _run(spu, "--help", cwd=tmp_path)
     version = _run(spu, "--version", cwd=tmp_path).split()[1]
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
-    assert _run(python, "-c", "import palspu; print(palspu.__version__)",
-                cwd=tmp_path).strip() == version
+    assert (
+        _run(python, "-c", "import palspu; print(palspu.__version__)", cwd=tmp_path).strip()
+        == version
+    )
 
     save(compiled("tiny").package, tmp_path / "digits")
     np.save(tmp_path / "x.npy", np.linspace(0, 1, 128).reshape(2, 64))
@@ -73,9 +105,15 @@ def test_a_base_installation_runs_models_and_names_what_the_rest_needs(wheel, co
     _run(python, "-c", f"{run}['logits'])", cwd=tmp_path)
     assert (np.load(tmp_path / "y.npy") == np.load(tmp_path / "z.npy")).all()
 
-    for extra, line in (("onnx", ("compile", "x.onnx", "-o", "out")),
-                        ("map", ("map", "x.json", "-o", "out")),
-                        ("sim", ("rtl", "-o", "out")), ("studies", ("sim", "-o", "out"))):
+    for extra, line in (
+        ("onnx", ("compile", "x.onnx", "-o", "out")),
+        ("map", ("map", "x.json", "-o", "out")),
+        ("sim", ("rtl", "-o", "out")),
+        ("studies", ("sim", "-o", "out")),
+    ):
         found = _run(spu, *line, cwd=tmp_path, code=2)
-        assert re.fullmatch(r"spu: error: .* not installed: "
-                            rf"pip install 'pal-spu\[{extra}\]'\n", found), found
+        assert re.fullmatch(
+            r"spu: error: .* not installed: "
+            rf"pip install 'pal-spu\[{extra}\]'\n",
+            found,
+        ), found

@@ -57,20 +57,35 @@ class Adder(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize(("expression", "inputs", "table"), [
-    ("!A", "A", 0b01), ("A'", "A", 0b01), ("A*B", "AB", 0b1000), ("A B", "AB", 0b1000),
-    ("A+B&C", "ABC", 0b11101010), ("!(A^B)", "AB", 0b1001), ("(A|B)'", "AB", 0b0001),
-    ("A^B&C", "ABC", 0b01100000), ("1", "A", 0b11), ("!A&!B|0", "AB", 0b0001),
-])
+@pytest.mark.parametrize(
+    ("expression", "inputs", "table"),
+    [
+        ("!A", "A", 0b01),
+        ("A'", "A", 0b01),
+        ("A*B", "AB", 0b1000),
+        ("A B", "AB", 0b1000),
+        ("A+B&C", "ABC", 0b11101010),
+        ("!(A^B)", "AB", 0b1001),
+        ("(A|B)'", "AB", 0b0001),
+        ("A^B&C", "ABC", 0b01100000),
+        ("1", "A", 0b11),
+        ("!A&!B|0", "AB", 0b0001),
+    ],
+)
 def test_functions_in_liberty_notation(expression, inputs, table):
     assert truth_table(expression, list(inputs)) == table
 
 
-@pytest.mark.parametrize(("expression", "message"), [
-    ("A & Z", "names 'Z', which is no input"), ("(A & B", "lacks a '\\)'"),
-    ("A ? B", "is not a Boolean expression"), ("A)", "is not a Boolean expression"),
-    ("A &", "names '', which is no input"),
-])
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("A & Z", "names 'Z', which is no input"),
+        ("(A & B", "lacks a '\\)'"),
+        ("A ? B", "is not a Boolean expression"),
+        ("A)", "is not a Boolean expression"),
+        ("A &", "names '', which is no input"),
+    ],
+)
 def test_bad_functions_are_errors(expression, message):
     with pytest.raises(FunctionError, match=message):
         truth_table(expression, ["A", "B"])
@@ -85,8 +100,9 @@ def _library_file(tmp_path, old="", new=""):
 
 
 def test_a_liberty_file_gives_the_areas_of_its_cells(tmp_path):
-    library = liberty.read(_library_file(tmp_path, "cell(NAND2) { area : 1.0",
-                                         "cell(NAND2) { area : 2.0"))
+    library = liberty.read(
+        _library_file(tmp_path, "cell(NAND2) { area : 1.0", "cell(NAND2) { area : 2.0")
+    )
     assert (library.name, library.neutral, library.nand2_area) == ("process", False, 2.0)
     assert library.full_adder[0].name == "FA"
     netlist = synthesise(Adder(), library)
@@ -94,15 +110,18 @@ def test_a_liberty_file_gives_the_areas_of_its_cells(tmp_path):
     assert netlist.area == sum(library.cells[c].area * n for c, n in netlist.cells.items())
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("library(", "libary(", "is not a Liberty file"),
-    ("cell(DFF)", "pad(DFF)", "has no positive-edge D flip-flop"),
-    ("!(A&B)", "A&B", "has no NAND2"),
-    ('function : "!A"', 'function : "A"', "has no inverter"),
-    ("!((A&B)|C)", "!((A&B)|Q)", "cell AOI21: .*names 'Q'"),
-    ('"1ns"', '"1 week"', "time_unit '1 week' is not a time"),
-    ("area : 0.5", "area : half", "cell INV: could not convert"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("library(", "libary(", "is not a Liberty file"),
+        ("cell(DFF)", "pad(DFF)", "has no positive-edge D flip-flop"),
+        ("!(A&B)", "A&B", "has no NAND2"),
+        ('function : "!A"', 'function : "A"', "has no inverter"),
+        ("!((A&B)|C)", "!((A&B)|Q)", "cell AOI21: .*names 'Q'"),
+        ('"1ns"', '"1 week"', "time_unit '1 week' is not a time"),
+        ("area : 0.5", "area : half", "cell INV: could not convert"),
+    ],
+)
 def test_a_liberty_file_that_cannot_be_used_says_why(tmp_path, old, new, message):
     path = _library_file(tmp_path, old, new)
     with pytest.raises(LibraryError, match=message) as error:
@@ -113,10 +132,14 @@ def test_a_liberty_file_that_cannot_be_used_says_why(tmp_path, old, new, message
 def test_a_missing_or_truncated_liberty_file_is_one_line_and_exit_code_2(tmp_path):
     cut = _library_file(tmp_path)
     cut.write_text(cut.read_text()[:5000])
-    for path, message in ((tmp_path / "none.lib", "No such file"), (cut, "is truncated: it ends"),
-                          (tmp_path, "Is a directory")):
-        done = CliRunner().invoke(app, ["area", "--liberty", str(path),
-                                        "--json", str(tmp_path / "out.json")])
+    for path, message in (
+        (tmp_path / "none.lib", "No such file"),
+        (cut, "is truncated: it ends"),
+        (tmp_path, "Is a directory"),
+    ):
+        done = CliRunner().invoke(
+            app, ["area", "--liberty", str(path), "--json", str(tmp_path / "out.json")]
+        )
         assert done.exit_code == 2
         assert message in done.output
         assert "Traceback" not in done.output
@@ -165,8 +188,13 @@ def test_nothing_is_left_out_of_the_area():
             m = Module()
             m.submodules.memory = memory = Memory(shape=8, depth=8, init=[])
             write, read = memory.write_port(), memory.read_port(domain="comb")
-            m.d.comb += [write.addr.eq(self.at), write.data.eq(self.i), write.en.eq(1),
-                         read.addr.eq(self.at), self.o.eq(read.data)]
+            m.d.comb += [
+                write.addr.eq(self.at),
+                write.data.eq(self.i),
+                write.en.eq(1),
+                read.addr.eq(self.at),
+                self.o.eq(read.data),
+            ]
             return m
 
     with pytest.raises(UnmappedCells, match="black_box"):
@@ -237,9 +265,13 @@ def _cell(kind, **connections):
 
 def test_glitches_count_with_unit_delays_only():
     """``y = a & !a``: 0 for ever, but for the time that the inverter takes."""
-    module = {"ports": {"a": {"direction": "input", "bits": [2]},
-                        "y": {"direction": "output", "bits": [4]}},
-              "cells": {"inverter": _cell("INV", A=2, y=3), "and": _cell("AND2", A=2, B=3, y=4)}}
+    module = {
+        "ports": {
+            "a": {"direction": "input", "bits": [2]},
+            "y": {"direction": "output", "bits": [4]},
+        },
+        "cells": {"inverter": _cell("INV", A=2, y=3), "and": _cell("AND2", A=2, B=3, y=4)},
+    }
     simulator = Simulator(Netlist(module, NEUTRAL))
     quiet, real = (simulator.run({"a": [0, 1, 0, 1]}, delay) for delay in ("zero", "unit"))
     assert quiet.outputs["y"] == real.outputs["y"] == [0, 0, 0, 0]
@@ -319,12 +351,17 @@ def test_breakdown_adds_up():
             m = Module()
             m.submodules.small = small = Adder(4)
             m.submodules.large = large = Adder(8)
-            m.d.comb += [getattr(u, f"i{k}").eq(self.i >> k) for u in (small, large)
-                         for k in range(4)]
+            m.d.comb += [
+                getattr(u, f"i{k}").eq(self.i >> k) for u in (small, large) for k in range(4)
+            ]
             m.submodules.memory = memory = Memory(shape=4, depth=16, init=[])
             write, read = memory.write_port(), memory.read_port()
-            m.d.comb += [write.addr.eq(self.i), write.en.eq(1),
-                         write.data.eq(self.i), read.addr.eq(self.i[4:])]
+            m.d.comb += [
+                write.addr.eq(self.i),
+                write.en.eq(1),
+                write.data.eq(self.i),
+                read.addr.eq(self.i[4:]),
+            ]
             small_sum = Signal(6)
             m.d.sync += [small_sum.eq(small.o), self.o.eq(large.o ^ small_sum ^ read.data)]
             return m

@@ -33,15 +33,18 @@ def test_each_module_has_its_own():
     assert re.findall(r"'\{(.*)\}", out) == ["4'h7, 4'hc, 4'h1", "4'h7, 4'h2, 4'h1"]
 
 
-@pytest.mark.parametrize("write", [
-    "  always @(posedge clk)\n    t[a] <= d;\n",
-    "  always @(posedge clk) if (d[0]) t[a[1:0]] <= d;\n",
-    "  always @* t[a] = d;\n",
-    "  always @(posedge clk)\n    t[a][1:0] <= d[1:0];\n",
-    "  always @* { t[a], q } = d;\n",
-    "  initial $readmemh(\"x\", t);\n",
-    "  assign { t[a], q } = t[d];\n",
-])
+@pytest.mark.parametrize(
+    "write",
+    [
+        "  always @(posedge clk)\n    t[a] <= d;\n",
+        "  always @(posedge clk) if (d[0]) t[a[1:0]] <= d;\n",
+        "  always @* t[a] = d;\n",
+        "  always @(posedge clk)\n    t[a][1:0] <= d[1:0];\n",
+        "  always @* { t[a], q } = d;\n",
+        '  initial $readmemh("x", t);\n',
+        "  assign { t[a], q } = t[d];\n",
+    ],
+)
 def test_a_memory_that_something_writes_stays(write):
     text = HEAD + FILLED + write + TAIL
     assert constant_tables(text) == text

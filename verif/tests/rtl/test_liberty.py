@@ -43,8 +43,9 @@ def _changed(old, new, text=GOOD):
 
 
 def _facts(library):
-    return {name: (c.area, c.inputs, c.functions, c.clock, c.data)
-            for name, c in library.cells.items()}
+    return {
+        name: (c.area, c.inputs, c.functions, c.clock, c.data) for name, c in library.cells.items()
+    }
 
 
 WANTED = {
@@ -54,34 +55,50 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize("content", [
-    GOOD,
-    "\ufeff" + GOOD,
-    ("/* \xa9 2024, 0.13 \xb5m */\n" + GOOD).encode("latin-1"),
-    GOOD.encode("utf-16"),
-    gzip.compress(GOOD.encode(), mtime=0),
-    GOOD.replace("\n", "\r\n"),
-    "// library (old) { for; tests }\n" + GOOD + "// the end {",
-    _changed("  cell (ND2)", "  /* cell (X) { \n */ // cell (Y) {\n  cell (ND2)"),
-    _changed("pin (A) { direction : input; capacitance : 0.002; }\n    pin (B)", "pin (A, B)"),
-    _changed("pin (A) { direction : input; capacitance : 0.002; }\n    pin (B)", 'pin ("A", "B")'),
-    _changed("pin (A) { direction : input; capacitance : 0.002; }\n    pin (B)", 'pin ("A B")'),
-    _changed('"CK"', '"(CK)"'), _changed('"CK"', "( CK )"), _changed('"CK"', '"!CK\'"'),
-    _changed('"CK"', '"(!(CK))\'"'), _changed('next_state : "D"', 'next_state : "((D))"'),
-    _changed('"IQ"', '"(IQN)\'"'), _changed("IQ, IQN) {", "P1, P2) {").replace('"IQ"', "P1"),
-    _changed("ff (IQ, IQN) {", 'ff ("IQ", "IQN") {\n'),
-    _changed("area : 1.5;", 'area : "1.5" ;'), _changed("area : 1.5;", "area : 1.5\n"),
-    _changed("area : 1.5;", "area : \\\n 1.5;"), _changed("(1, pf);", '(1,"pF")\n'),
-    _changed("(1, pf)", "( \\ \n 1 , \\\n pf )"), _changed("(1, pf);", "(1, pf);;"),
-    _changed('function : "!A";', 'function : "!A"'),
-    _changed("direction : input", 'direction:"input"'),
-    _changed("(1, pf)", "(1000, ff)"), _changed("nom_voltage : 1.1", "nom_voltage : 1100").replace(
-        '"1V"', '"1mV"'),
-    _changed("nom_voltage : 1.1;", 'default_operating_conditions : typical;\n'
-             "operating_conditions (typical) { voltage : 1.1 }"),
-    _changed("capacitance : 0.001; }\n    pin (Y)", "}\n    pin (Y)").replace(
-        HEAD, HEAD + "default_input_pin_cap : 0.001;\n"),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD,
+        "\ufeff" + GOOD,
+        ("/* \xa9 2024, 0.13 \xb5m */\n" + GOOD).encode("latin-1"),
+        GOOD.encode("utf-16"),
+        gzip.compress(GOOD.encode(), mtime=0),
+        GOOD.replace("\n", "\r\n"),
+        "// library (old) { for; tests }\n" + GOOD + "// the end {",
+        _changed("  cell (ND2)", "  /* cell (X) { \n */ // cell (Y) {\n  cell (ND2)"),
+        _changed("pin (A) { direction : input; capacitance : 0.002; }\n    pin (B)", "pin (A, B)"),
+        _changed(
+            "pin (A) { direction : input; capacitance : 0.002; }\n    pin (B)", 'pin ("A", "B")'
+        ),
+        _changed("pin (A) { direction : input; capacitance : 0.002; }\n    pin (B)", 'pin ("A B")'),
+        _changed('"CK"', '"(CK)"'),
+        _changed('"CK"', "( CK )"),
+        _changed('"CK"', '"!CK\'"'),
+        _changed('"CK"', '"(!(CK))\'"'),
+        _changed('next_state : "D"', 'next_state : "((D))"'),
+        _changed('"IQ"', '"(IQN)\'"'),
+        _changed("IQ, IQN) {", "P1, P2) {").replace('"IQ"', "P1"),
+        _changed("ff (IQ, IQN) {", 'ff ("IQ", "IQN") {\n'),
+        _changed("area : 1.5;", 'area : "1.5" ;'),
+        _changed("area : 1.5;", "area : 1.5\n"),
+        _changed("area : 1.5;", "area : \\\n 1.5;"),
+        _changed("(1, pf);", '(1,"pF")\n'),
+        _changed("(1, pf)", "( \\ \n 1 , \\\n pf )"),
+        _changed("(1, pf);", "(1, pf);;"),
+        _changed('function : "!A";', 'function : "!A"'),
+        _changed("direction : input", 'direction:"input"'),
+        _changed("(1, pf)", "(1000, ff)"),
+        _changed("nom_voltage : 1.1", "nom_voltage : 1100").replace('"1V"', '"1mV"'),
+        _changed(
+            "nom_voltage : 1.1;",
+            "default_operating_conditions : typical;\n"
+            "operating_conditions (typical) { voltage : 1.1 }",
+        ),
+        _changed("capacitance : 0.001; }\n    pin (Y)", "}\n    pin (Y)").replace(
+            HEAD, HEAD + "default_input_pin_cap : 0.001;\n"
+        ),
+    ],
+)
 def test_what_vendors_write_is_read(content, tmp_path):
     library = _read(tmp_path, content)
     assert _facts(library) == WANTED
@@ -100,16 +117,16 @@ ODD = {
     "dont_use": "dont_use : true;",
     "no function": "",
     "several flip-flops": 'ff (a, b) { clocked_on : "A"; next_state : "A"; } '
-                          'ff (c, d) { clocked_on : "A"; next_state : "A"; } '
-                          'pin (Z) { direction : output; function : "a"; }',
+    'ff (c, d) { clocked_on : "A"; next_state : "A"; } '
+    'pin (Z) { direction : output; function : "a"; }',
     "flip-flops of another kind": 'ff (a, b) { clocked_on : "!A"; next_state : "A"; } '
-                                  'pin (Z) { direction : output; function : "a"; }',
-    "functions of pins that are no inputs": 'pin (P) { direction : inout; } '
-                                            'pin (Z) { direction : output; function : "A P"; }',
-    "more than 6 inputs": "pin (" + ", ".join(f"B{i}" for i in range(24))
-                          + ") { direction : input; } "
-                          'pin (Z) { direction : output; function : "'
-                          + " ".join(f"B{i}" for i in range(24)) + '"; }',
+    'pin (Z) { direction : output; function : "a"; }',
+    "functions of pins that are no inputs": "pin (P) { direction : inout; } "
+    'pin (Z) { direction : output; function : "A P"; }',
+    "more than 6 inputs": "pin ("
+    + ", ".join(f"B{i}" for i in range(24))
+    + ") { direction : input; } "
+    'pin (Z) { direction : output; function : "' + " ".join(f"B{i}" for i in range(24)) + '"; }',
 }
 
 
@@ -128,44 +145,68 @@ def test_odd_cells_are_left_out_with_the_reason(reason, tmp_path):
 def test_flip_flops_are_told_by_what_their_functions_mean(tmp_path):
     """Not by their names: one output is the state, the other its inverse."""
     text = _changed("(IQ, IQN)", "(SN, P)").replace(
-        'function : "IQ"; }', 'function : "SN"; } pin (QB) { direction : output; function : "P"; }')
+        'function : "IQ"; }', 'function : "SN"; } pin (QB) { direction : output; function : "P"; }'
+    )
     assert _read(tmp_path, text).cells["DFF"].functions == {"Q": STATE, "QB": INVERTED_STATE}
 
 
-@pytest.mark.parametrize(("content", "line", "cause"), [
-    (_changed("(1, pf)", "(1)"), 2, r"capacitive_load_unit must be a number and ff or pf, not \(1"),
-    (_changed("(1, pf)", "()"), 2, "must be a number and ff or pf"),
-    (_changed("(1, pf)", "(1, nf)"), 2, r"not \(1, nf\)"),
-    (_changed("(1, pf)", "(one, pf)"), 2, "could not convert capacitive_load_unit 'one'"),
-    (_changed("(1, pf)", "(0, pf)"), 2, "must be above 0"),
-    (_changed('"1ns"', '"1us"'), 2, "time_unit '1us' is not a time of 1ns, 100ps, 10ps, 1ps"),
-    (_changed('"1V"', '"1"'), 2, "voltage_unit '1' is not a voltage"),
-    (_changed("nom_voltage : 1.1", "nom_voltage : high"), 2, "convert nom_voltage 'high'"),
-    (_changed("nom_voltage : 1.1", "nom_voltage : -1"), 1, "the supply is -1 V"),
-    (_changed("area : 1.5;", ""), 5, "cell ND2 has no area"),
-    (_changed("area : 1.5;", "area : 0;"), 5, "cell ND2 has an area of 0; it must be above 0"),
-    (_changed("area : 1.5", "area : nan"), 5, "could not convert area 'nan' to a number"),
-    (_changed("area : 1.5", "area 1.5"), 5, "'area' is neither an attribute nor a group"),
-    (_changed("capacitance : 0.002", "capacitance : x"), 5, "convert capacitance 'x'"),
-    (_changed('"!(A B)"', '"!(A B"'), 5, r"lacks a '\)'"),
-    (_changed('"!(A B)"', '"!(A Z)"'), 5, "names 'Z', which is no input"),
-    (_changed('"!(A B)"', '"' + "(" * 9999 + 'A"'), 5, "nested too deeply"),
-    (_changed('clocked_on : "CK"; ', ""), 8, "its flip-flop has no clocked_on"),
-    (_changed("pin (B)", "pin ()"), 6, "a pin without a name"),
-    (_changed("cell (ND2)", "cell ()"), 5, "a cell has one name"),
-    (_changed("cell (ND2) {", "cell (ND2 {"), 5, r"the '\(' after 'cell' is not closed"),
-    (_changed("cell (ND2) {", "cell (ND2) ("), 5, "'\\(' after 'cell' is out of place"),
-    (_changed("cell (ND2) {", "(ND2) {"), 5, "'\\(' without a name before it"),
-    (_changed("cell (ND2) {", "cell : ND2 {"), 5, "cell : ... is no group"),
-    (GOOD + "}", 13, "a '}' too many"),
-    (GOOD[:-3], 11, "truncated: it ends inside group 'library small'"),
-    (GOOD[:GOOD.index("pin (CK")] + "pin (CK", 9, "truncated: it ends before the '\\)' of 'pin'"),
-    (_changed("// ", "", "// " + GOOD) + "/* never closed", 13, "truncated: .* inside a comment"),
-    (_changed('"!(A B)"', '"!(A B)'), 11, "truncated: it ends inside a string"),
-    (HEAD + "a () {" * 40, 3, "groups are nested too deeply"),
-    (_changed("cell (ND2)", "include_file (none.lib);\n cell (ND2)"), 5, "none.lib: No such file"),
-    (_changed("cell (ND2)", "include_file (cells.lib);\n cell (ND2)"), 5, "which does not include"),
-])
+@pytest.mark.parametrize(
+    ("content", "line", "cause"),
+    [
+        (
+            _changed("(1, pf)", "(1)"),
+            2,
+            r"capacitive_load_unit must be a number and ff or pf, not \(1",
+        ),
+        (_changed("(1, pf)", "()"), 2, "must be a number and ff or pf"),
+        (_changed("(1, pf)", "(1, nf)"), 2, r"not \(1, nf\)"),
+        (_changed("(1, pf)", "(one, pf)"), 2, "could not convert capacitive_load_unit 'one'"),
+        (_changed("(1, pf)", "(0, pf)"), 2, "must be above 0"),
+        (_changed('"1ns"', '"1us"'), 2, "time_unit '1us' is not a time of 1ns, 100ps, 10ps, 1ps"),
+        (_changed('"1V"', '"1"'), 2, "voltage_unit '1' is not a voltage"),
+        (_changed("nom_voltage : 1.1", "nom_voltage : high"), 2, "convert nom_voltage 'high'"),
+        (_changed("nom_voltage : 1.1", "nom_voltage : -1"), 1, "the supply is -1 V"),
+        (_changed("area : 1.5;", ""), 5, "cell ND2 has no area"),
+        (_changed("area : 1.5;", "area : 0;"), 5, "cell ND2 has an area of 0; it must be above 0"),
+        (_changed("area : 1.5", "area : nan"), 5, "could not convert area 'nan' to a number"),
+        (_changed("area : 1.5", "area 1.5"), 5, "'area' is neither an attribute nor a group"),
+        (_changed("capacitance : 0.002", "capacitance : x"), 5, "convert capacitance 'x'"),
+        (_changed('"!(A B)"', '"!(A B"'), 5, r"lacks a '\)'"),
+        (_changed('"!(A B)"', '"!(A Z)"'), 5, "names 'Z', which is no input"),
+        (_changed('"!(A B)"', '"' + "(" * 9999 + 'A"'), 5, "nested too deeply"),
+        (_changed('clocked_on : "CK"; ', ""), 8, "its flip-flop has no clocked_on"),
+        (_changed("pin (B)", "pin ()"), 6, "a pin without a name"),
+        (_changed("cell (ND2)", "cell ()"), 5, "a cell has one name"),
+        (_changed("cell (ND2) {", "cell (ND2 {"), 5, r"the '\(' after 'cell' is not closed"),
+        (_changed("cell (ND2) {", "cell (ND2) ("), 5, "'\\(' after 'cell' is out of place"),
+        (_changed("cell (ND2) {", "(ND2) {"), 5, "'\\(' without a name before it"),
+        (_changed("cell (ND2) {", "cell : ND2 {"), 5, "cell : ... is no group"),
+        (GOOD + "}", 13, "a '}' too many"),
+        (GOOD[:-3], 11, "truncated: it ends inside group 'library small'"),
+        (
+            GOOD[: GOOD.index("pin (CK")] + "pin (CK",
+            9,
+            "truncated: it ends before the '\\)' of 'pin'",
+        ),
+        (
+            _changed("// ", "", "// " + GOOD) + "/* never closed",
+            13,
+            "truncated: .* inside a comment",
+        ),
+        (_changed('"!(A B)"', '"!(A B)'), 11, "truncated: it ends inside a string"),
+        (HEAD + "a () {" * 40, 3, "groups are nested too deeply"),
+        (
+            _changed("cell (ND2)", "include_file (none.lib);\n cell (ND2)"),
+            5,
+            "none.lib: No such file",
+        ),
+        (
+            _changed("cell (ND2)", "include_file (cells.lib);\n cell (ND2)"),
+            5,
+            "which does not include",
+        ),
+    ],
+)
 def test_what_is_wrong_is_one_line_with_file_and_line(content, line, cause, tmp_path):
     with pytest.raises(LibraryError, match=cause) as error:
         _read(tmp_path, content)
@@ -174,14 +215,21 @@ def test_what_is_wrong_is_one_line_with_file_and_line(content, line, cause, tmp_
     assert f"{tmp_path}/cells.lib:{line}: " in str(error.value)
 
 
-@pytest.mark.parametrize(("content", "cause"), [
-    (b"", "no library group"), (b"\x1f\x8b rubbish", "it is not whole"),
-    (b"a\0b", "it is not text"),
-    (gzip.compress(GOOD.encode(), mtime=0)[:100], "it is not whole"),
-    (_changed("!(A B)", "A B"), "has no NAND2, which every unit needs"),
-    (_changed('"CK"', '"!CK"'), "no positive-edge D flip-flop.* 1 with flip-flops of another kind "
-                                r"\(DFF\)"),
-])
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"", "no library group"),
+        (b"\x1f\x8b rubbish", "it is not whole"),
+        (b"a\0b", "it is not text"),
+        (gzip.compress(GOOD.encode(), mtime=0)[:100], "it is not whole"),
+        (_changed("!(A B)", "A B"), "has no NAND2, which every unit needs"),
+        (
+            _changed('"CK"', '"!CK"'),
+            "no positive-edge D flip-flop.* 1 with flip-flops of another kind "
+            r"\(DFF\)",
+        ),
+    ],
+)
 def test_files_that_are_no_libraries_say_so(content, cause, tmp_path):
     with pytest.raises(LibraryError, match=cause) as error:
         _read(tmp_path, content)
@@ -191,8 +239,8 @@ def test_files_that_are_no_libraries_say_so(content, cause, tmp_path):
 
 def test_included_files_are_read_and_named_in_errors(tmp_path):
     (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "flops.lib").write_text("\n" + CELLS[CELLS.index("  cell (DFF)"):])
-    text = HEAD + CELLS[:CELLS.index("  cell (DFF)")] + 'include_file ("more/flops.lib");\n}\n'
+    (tmp_path / "more" / "flops.lib").write_text("\n" + CELLS[CELLS.index("  cell (DFF)") :])
+    text = HEAD + CELLS[: CELLS.index("  cell (DFF)")] + 'include_file ("more/flops.lib");\n}\n'
     assert _facts(_read(tmp_path, text)) == WANTED
     (tmp_path / "more" / "flops.lib").write_text("\n\ncell (DFF) { area 6; }")
     with pytest.raises(LibraryError, match=r"more/flops\.lib:3: 'area' is neither"):
@@ -203,8 +251,10 @@ def test_what_is_not_said_is_assumed_and_told(tmp_path):
     library = _read(tmp_path, _changed("capacitive_load_unit (1, pf); nom_voltage : 1.1;", ""))
     assert (library.capacitance_pf, library.voltage) == (1.0, 1.0)
     assert library.remarks() == [
-        "no capacitive_load_unit: 1 pF assumed", "no nom_voltage: 1 V assumed",
-        "no delays are measured, for lack of timing of 2 gates (INV, ND2)"]
+        "no capacitive_load_unit: 1 pF assumed",
+        "no nom_voltage: 1 V assumed",
+        "no delays are measured, for lack of timing of 2 gates (INV, ND2)",
+    ]
     assert not library.timed
     assert liberty.neutral().timed
 
@@ -213,8 +263,9 @@ def test_the_plain_text_maps_to_the_same_cells(tmp_path):
     """Of the library without a process; and one of two kinds of gates maps at all."""
     text = neutral_text().replace("library(neutral)", "library(process)")
     plain = _read(tmp_path, text)
-    netlists = [synthesise(probe.Probe(), library, recipes=1)
-                for library in (liberty.neutral(), plain)]
+    netlists = [
+        synthesise(probe.Probe(), library, recipes=1) for library in (liberty.neutral(), plain)
+    ]
     assert netlists[0].cells == netlists[1].cells
     small = _read(tmp_path, GOOD)
     assert set(synthesise(probe.Probe(), small, recipes=1).cells) == {"INV", "ND2", "DFF"}
@@ -240,10 +291,34 @@ def test_mutated_files_are_read_or_refused_in_one_line(tmp_path):
     rng = random.Random(0)
     text = neutral_text()
     start = text.index("cell(XOR2)")
-    base = (text[:text.index("cell(INV)")] + CELLS + text[start:text.index("cell(MUX2)")]
-            + ODD["buses"] + "}\n").encode()
-    words = [b"{", b"}", b"(", b")", b";", b":", b'"', b"\\\n", b"/*", b"*/", b"//", b"\xff", b"\0",
-             b"cell (X) {", b"pin (", b"area : ", b"include_file (cells.lib);", b"1e999", b"-"]
+    base = (
+        text[: text.index("cell(INV)")]
+        + CELLS
+        + text[start : text.index("cell(MUX2)")]
+        + ODD["buses"]
+        + "}\n"
+    ).encode()
+    words = [
+        b"{",
+        b"}",
+        b"(",
+        b")",
+        b";",
+        b":",
+        b'"',
+        b"\\\n",
+        b"/*",
+        b"*/",
+        b"//",
+        b"\xff",
+        b"\0",
+        b"cell (X) {",
+        b"pin (",
+        b"area : ",
+        b"include_file (cells.lib);",
+        b"1e999",
+        b"-",
+    ]
     tally = {"read": 0, "refused": 0}
     began = time.process_time()
     for _ in range(400):
@@ -252,13 +327,13 @@ def test_mutated_files_are_read_or_refused_in_one_line(tmp_path):
             at, length = rng.randrange(len(content)), rng.choice((1, 1, 3, 40))
             change = rng.randrange(4)
             if change == 0:
-                del content[at:at + length]
+                del content[at : at + length]
             elif change == 1:
                 content[at:at] = rng.choice(words)
             elif change == 2:
-                content[at:at + length] = bytes(rng.randrange(256) for _ in range(length))
+                content[at : at + length] = bytes(rng.randrange(256) for _ in range(length))
             else:
-                content[at:at] = content[at:at + 5 * length]
+                content[at:at] = content[at : at + 5 * length]
         message = ""
         try:
             _read(tmp_path, bytes(content))
@@ -277,11 +352,21 @@ def test_the_command_refuses_at_once_and_leaves_nothing(tmp_path):
     path.write_text(_changed("area : 1.5;", ""))
     began = time.monotonic()
     for arguments, cause in (
-            (["--liberty", str(path)], r"cells.lib:5: cell ND2 has no area"),
-            (["--liberty", str(tmp_path / "none.lib")], "none.lib: No such file"),
-            (["--check", str(path)], "not results of spu area")):
-        done = CliRunner().invoke(app, ["area", *arguments, "--json", str(tmp_path / "out.json"),
-                                        "--plots", str(tmp_path / "plots")])
+        (["--liberty", str(path)], r"cells.lib:5: cell ND2 has no area"),
+        (["--liberty", str(tmp_path / "none.lib")], "none.lib: No such file"),
+        (["--check", str(path)], "not results of spu area"),
+    ):
+        done = CliRunner().invoke(
+            app,
+            [
+                "area",
+                *arguments,
+                "--json",
+                str(tmp_path / "out.json"),
+                "--plots",
+                str(tmp_path / "plots"),
+            ],
+        )
         assert done.exit_code == 2
         assert cause in " ".join(done.output.split())
         assert "Traceback" not in done.output
@@ -293,11 +378,16 @@ def test_the_command_refuses_at_once_and_leaves_nothing(tmp_path):
 
 
 def test_values_of_every_kind_survive_the_plain_text():
-    text = ('library (a) { x : "say \\"so\\", or; {not}"; y (1, "2, 3", -4e-5); '
-            "z : 1 + 2; g () { } }")
+    text = (
+        'library (a) { x : "say \\"so\\", or; {not}"; y (1, "2, 3", -4e-5); z : 1 + 2; g () { } }'
+    )
     once = liberty_text.parse(text, "text")
     again = liberty_text.parse(liberty_text.plain(once), "text")
     assert {k: v.values for k, v in once.attributes.items()} == {
-        "x": ['say "so", or; {not}'], "y": ["1", "2, 3", "-4e-5"], "z": ["1 + 2"]}
-    assert {k: v.values for k, v in again.attributes.items()} \
-        == {k: v.values for k, v in once.attributes.items()}
+        "x": ['say "so", or; {not}'],
+        "y": ["1", "2, 3", "-4e-5"],
+        "z": ["1 + 2"],
+    }
+    assert {k: v.values for k, v in again.attributes.items()} == {
+        k: v.values for k, v in once.attributes.items()
+    }

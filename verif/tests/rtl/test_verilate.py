@@ -43,13 +43,18 @@ def test_a_block_is_compiled_once_however_it_is_wired(tmp_path, monkeypatch):
         (cache / made.name).symlink_to(made)
     monkeypatch.syspath_prepend(str(tmp_path))
     libraries = []
-    for number, (block, wires, found) in enumerate((
-            (FLIP, "b[0]", 0), (FLIP, "b[1]", 1), (FLIP.replace("~a", "a"), "b[1]", 0))):
+    for number, (block, wires, found) in enumerate(
+        ((FLIP, "b[0]", 0), (FLIP, "b[1]", 1), (FLIP.replace("~a", "a"), "b[1]", 0))
+    ):
         (tmp_path / f"wired{number}.py").write_text(BENCH.format(found))
         built = simulator.build(block + WIRED.format(wires), "top", cache, blocks=("flip",))
         built.run(f"wired{number}", tmp_path / "run", expected=1)
-        libraries.append({(path, path.stat().st_ino, path.stat().st_mtime_ns)
-                          for path in cache.glob("library-flip-*/libflip.a")})
+        libraries.append(
+            {
+                (path, path.stat().st_ino, path.stat().st_mtime_ns)
+                for path in cache.glob("library-flip-*/libflip.a")
+            }
+        )
     assert [len(names) for names in libraries] == [1, 1, 2]
     assert libraries[0] == libraries[1] < libraries[2]
 
@@ -71,9 +76,13 @@ module top(x);
   c  three (x);
 endmodule
 """
+
     def names(*arguments):
-        return [line.split()[1] for line in modules_of(text, *arguments).splitlines()
-                if line.startswith("module")]
+        return [
+            line.split()[1]
+            for line in modules_of(text, *arguments).splitlines()
+            if line.startswith("module")
+        ]
 
     assert names("top") == [r"\a.b", "c(x);", "d(x);", "top(x);"]
     assert names("c") == [r"\a.b", "c(x);"]

@@ -67,15 +67,23 @@ def test_the_same_array_as_json(tmp_path):
     assert array(str(MIXED)) == array(str(tmp_path / "mixed.json")) == from_parameters(PARAMETERS)
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"lanes": 9}, "lanes must be 2, 4, 8 or 16"), ({"lanes": "8"}, "lanes must be a whole number"),
-    ({"lanes": True}, "lanes must be a whole number"), ({"lane": 8}, "unknown parameter 'lane'"),
-    ({"pattern": "MM"}, "pattern must be a list of texts"), ({"pattern": []}, "pattern must be"),
-    ({"pattern": ["MX"]}, "unknown tile kinds"), ({"name": "tiny"}, "the name of another array"),
-    ({"name": ""}, "name must be up to 64"), ({"name": "../x"}, "name must be up to 64"),
-    ({"contexts": None}, "contexts must be"),
-    ({"regions": ["00000", "11111"]}, "regions must be 3 strings"),
-])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lanes": 9}, "lanes must be 2, 4, 8 or 16"),
+        ({"lanes": "8"}, "lanes must be a whole number"),
+        ({"lanes": True}, "lanes must be a whole number"),
+        ({"lane": 8}, "unknown parameter 'lane'"),
+        ({"pattern": "MM"}, "pattern must be a list of texts"),
+        ({"pattern": []}, "pattern must be"),
+        ({"pattern": ["MX"]}, "unknown tile kinds"),
+        ({"name": "tiny"}, "the name of another array"),
+        ({"name": ""}, "name must be up to 64"),
+        ({"name": "../x"}, "name must be up to 64"),
+        ({"contexts": None}, "contexts must be"),
+        ({"regions": ["00000", "11111"]}, "regions must be 3 strings"),
+    ],
+)
 def test_parameters_that_are_none_are_refused(change, said, tmp_path):
     path = tmp_path / "array.json"
     path.write_text(json.dumps(PARAMETERS | change))
@@ -103,22 +111,30 @@ def test_a_program_file_for_another_array_asks_for_it(compiled, tmp_path):
 
 
 def test_files_that_hold_no_array_are_refused(tmp_path):
-    for name, text, said in (("a.toml", "lanes = ", "Invalid value"), ("a.json", "[]", "by name"),
-                             ("b.json", "{}", "no parameter 'name'"),
-                             ("a.txt", "", "no such array"), ("c.json", "[" * 10**5, "recursion"),
-                             ("d.json", '{"name": "a", "name": "b"}', "'name' is there twice")):
+    for name, text, said in (
+        ("a.toml", "lanes = ", "Invalid value"),
+        ("a.json", "[]", "by name"),
+        ("b.json", "{}", "no parameter 'name'"),
+        ("a.txt", "", "no such array"),
+        ("c.json", "[" * 10**5, "recursion"),
+        ("d.json", '{"name": "a", "name": "b"}', "'name' is there twice"),
+    ):
         (tmp_path / name).write_text(text)
         assert said in _spu("rtl", "--arch", tmp_path / name, "-o", tmp_path / "v", code=2)
-    assert "No such file" in _spu("rtl", "--arch", tmp_path / "no.toml", "-o", tmp_path / "v",
-                                  code=2)
+    assert "No such file" in _spu(
+        "rtl", "--arch", tmp_path / "no.toml", "-o", tmp_path / "v", code=2
+    )
 
 
 def test_an_array_that_kept_its_name_and_changed_is_refused(compiled, tmp_path, monkeypatch):
     save(compiled("tiny").package, tmp_path / "p")
     changed = replace(CONFIGS["tiny"], memory_words=32)
     monkeypatch.setattr(manifest, "CONFIGS", {"tiny": changed})
-    with pytest.raises(PackageError, match=f"'tiny' of hash {CONFIGS['tiny'].hash:#010x}, that of "
-                                           f"this spu has {changed.hash:#010x}"):
+    with pytest.raises(
+        PackageError,
+        match=f"'tiny' of hash {CONFIGS['tiny'].hash:#010x}, that of "
+        f"this spu has {changed.hash:#010x}",
+    ):
         load(tmp_path / "p")
 
 
@@ -133,14 +149,21 @@ def test_a_report_with_other_parameters_than_its_hash_is_refused(compiled, tmp_p
         load(tmp_path / "p")
 
 
-@pytest.mark.parametrize(("kind", "context", "unit"), [
-    ("a", {"op": Op.ADD.value}, "vector unit"), ("a", {"south": Source.SUM.value}, "vector unit"),
-    ("v", {"mac": 1}, "matrix unit"), ("V", {"drain": 1}, "matrix unit"),
-    ("m", {"read": 1}, "data memory"), ("m", {"memory": Source.NORTH.value}, "data memory"),
-    ("v", {"op": Op.PUSH.value}, "reblock unit"), ("m", {"pop": 1}, "reblock unit"),
-    ("a", {"op": Op.INT_ADD.value, "east": Source.ALU.value}, None),
-    ("M", {"mac": 1, "read": 1, "pop": 1, "op": Op.ADD.value}, None),
-])
+@pytest.mark.parametrize(
+    ("kind", "context", "unit"),
+    [
+        ("a", {"op": Op.ADD.value}, "vector unit"),
+        ("a", {"south": Source.SUM.value}, "vector unit"),
+        ("v", {"mac": 1}, "matrix unit"),
+        ("V", {"drain": 1}, "matrix unit"),
+        ("m", {"read": 1}, "data memory"),
+        ("m", {"memory": Source.NORTH.value}, "data memory"),
+        ("v", {"op": Op.PUSH.value}, "reblock unit"),
+        ("m", {"pop": 1}, "reblock unit"),
+        ("a", {"op": Op.INT_ADD.value, "east": Source.ALU.value}, None),
+        ("M", {"mac": 1, "read": 1, "pop": 1, "op": Op.ADD.value}, None),
+    ],
+)
 def test_units_that_a_tile_has_not(kind, context, unit):
     assert missing_unit(KINDS[kind], context) == unit
 
@@ -155,16 +178,22 @@ def test_a_program_for_units_that_are_not_there_is_refused():
         Machine(image, Terms())
 
 
-@pytest.mark.parametrize(("change", "options", "said"), [
-    ({"pattern": ["VvaV"]}, (), "has no tile with a matrix unit"),
-    ({"pattern": ["VvaV"]}, ("--strategy", "steps"), "has no tile with a matrix unit"),
-    ({"weight_rows": 2}, (), "2 weight rows of 8 codes a column, too few for a block"),
-    ({"weight_rows": 2}, ("--strategy", "steps"),
-     "2 weight rows of 8 codes a column, too few for a block"),
-    ({"contexts": 4}, ("--strategy", "steps"), "has 4 contexts, a block takes 8"),
-    ({"pattern": ["MMMM"], "regions": ["0011"]}, (), "has 2 regions, a model takes one"),
-    ({"pattern": ["MMMM"], "regions": ["0011"]}, ("--strategy", "steps"), "has 2 regions"),
-])
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        ({"pattern": ["VvaV"]}, (), "has no tile with a matrix unit"),
+        ({"pattern": ["VvaV"]}, ("--strategy", "steps"), "has no tile with a matrix unit"),
+        ({"weight_rows": 2}, (), "2 weight rows of 8 codes a column, too few for a block"),
+        (
+            {"weight_rows": 2},
+            ("--strategy", "steps"),
+            "2 weight rows of 8 codes a column, too few for a block",
+        ),
+        ({"contexts": 4}, ("--strategy", "steps"), "has 4 contexts, a block takes 8"),
+        ({"pattern": ["MMMM"], "regions": ["0011"]}, (), "has 2 regions, a model takes one"),
+        ({"pattern": ["MMMM"], "regions": ["0011"]}, ("--strategy", "steps"), "has 2 regions"),
+    ],
+)
 def test_arrays_that_take_no_model_are_refused(change, options, said, tmp_path):
     path = tmp_path / "array.json"
     path.write_text(json.dumps(PARAMETERS | change))
@@ -182,10 +211,25 @@ def test_a_kernel_mapped_to_an_array_from_a_file_is_explained(tmp_path):
 def test_another_layout_of_packages_has_another_version():
     """What the manifest stores are these; a change of them needs a new ``VERSION``, and this digest
     anew."""
-    kinds = (compiled.Kernel, compiled.Package, compiled.Piece, expression.Expression,
-             pipeline.Pipeline, product.Gemm, product.Share, program.Layout, program.Map,
-             program.Product, program.Program, program.Tensor, ranges.Ranges,
-             reblocking.Reblocking, Architecture)
+    kinds = (
+        compiled.Kernel,
+        compiled.Package,
+        compiled.Piece,
+        expression.Expression,
+        pipeline.Pipeline,
+        product.Gemm,
+        product.Share,
+        program.Layout,
+        program.Map,
+        program.Product,
+        program.Program,
+        program.Tensor,
+        ranges.Ranges,
+        reblocking.Reblocking,
+        Architecture,
+    )
     text = json.dumps({kind.__name__: [f.name for f in fields(kind)] for kind in kinds})
     assert (manifest.VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (
-        2, "0a81239ad318e5b5")
+        2,
+        "0a81239ad318e5b5",
+    )

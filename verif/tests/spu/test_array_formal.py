@@ -16,8 +16,9 @@ def test_property_is_proven_by_induction(proof):
     prove(proof.make, proof.depth)
 
 
-@pytest.mark.parametrize("kind", ["a", *(pytest.param(k, marks=pytest.mark.regress)
-                                         for k in KINDS if k != "a")])
+@pytest.mark.parametrize(
+    "kind", ["a", *(pytest.param(k, marks=pytest.mark.regress) for k in KINDS if k != "a")]
+)
 def test_a_tile_that_holds_keeps_every_register(kind):
     assert prove_tile_holds(kind) > 900
 

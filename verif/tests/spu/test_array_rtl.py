@@ -58,14 +58,26 @@ def test_ways_out_of_a_run(tmp_path):
 
 
 def _bench(arch, module, expected, work, effort=SHORT, **environment):
-    build_rtl(arch, effort=effort).run(module, work, expected=expected, environment={
-        "SPU_ARCH": json.dumps(asdict(arch)), **environment})
+    build_rtl(arch, effort=effort).run(
+        module,
+        work,
+        expected=expected,
+        environment={"SPU_ARCH": json.dumps(asdict(arch)), **environment},
+    )
 
 
 def _corrupt(arch, corruptions, flip_step, tmp_path, effort=SHORT):
     result = tmp_path / "kinds.json"
-    _bench(arch, "verif.benches.corruption_bench", corruption_bench.COUNT, tmp_path, effort,
-           SPU_CORRUPTIONS=str(corruptions), SPU_FLIP_STEP=str(flip_step), SPU_RESULT=str(result))
+    _bench(
+        arch,
+        "verif.benches.corruption_bench",
+        corruption_bench.COUNT,
+        tmp_path,
+        effort,
+        SPU_CORRUPTIONS=str(corruptions),
+        SPU_FLIP_STEP=str(flip_step),
+        SPU_RESULT=str(result),
+    )
     return json.loads(result.read_text())
 
 

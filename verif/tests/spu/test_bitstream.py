@@ -23,9 +23,14 @@ def test_any_context_word_unpacks_and_packs_to_itself(bits):
     assert from_words(to_words(bits, 2)) == bits
 
 
-@pytest.mark.parametrize(("value", "rule"), [
-    ({"north": 16}, "north: 16 is outside 0..15"), ({"slice": -1}, "slice: -1 is outside 0..7"),
-    ({"nort": 1}, "unknown fields")])
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ({"north": 16}, "north: 16 is outside 0..15"),
+        ({"slice": -1}, "slice: -1 is outside 0..7"),
+        ({"nort": 1}, "unknown fields"),
+    ],
+)
 def test_packing_refuses_what_does_not_fit(value, rule):
     with pytest.raises(ValueError, match=rule):
         pack(CONTEXT, value)
@@ -56,10 +61,15 @@ def test_signed_fields_keep_their_sign():
 
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_program_decodes_to_the_image_it_was_made_from(name, compiled):
-    program = compiled(name) if name != "large" else pipeline(
-        program_of("random", random_network((40, 32, 5))), CONFIGS[name])
-    assert image_differences(program.image,
-                             bitstream.decode(program.content, program.arch).image) == []
+    program = (
+        compiled(name)
+        if name != "large"
+        else pipeline(program_of("random", random_network((40, 32, 5))), CONFIGS[name])
+    )
+    assert (
+        image_differences(program.image, bitstream.decode(program.content, program.arch).image)
+        == []
+    )
 
 
 def test_writing_outside_a_space_is_refused():
@@ -105,18 +115,34 @@ def test_a_section_is_too_long_once_the_loader_has_too_many_words():
     assert found.value.reason == "section too long"
 
 
-@pytest.mark.parametrize(("change", "rule"), [
-    ({"pattern": ("MM", "M")}, "equal length"), ({"pattern": ("Mx", "MM")}, "unknown tile kinds"),
-    ({"pattern": ("M" * 17,)}, "1x1 to 16x16"), ({"lanes": 3}, "lanes must be"),
-    ({"columns": 6}, "columns must be"), ({"data_bits": 32}, "64 or 128"),
-    ({"regions": ("01", "1")}, "2 strings of 2 digits"),
-    ({"regions": ("0x", "00")}, "unknown digits"),
-    ({"regions": ("02", "02")}, "without gaps"), ({"regions": ("01", "11")}, "not a rectangle"),
-    ({"lanes": 16}, "lanes must be"), ({"contexts": 24}, "power of two"),
-    ({"weight_rows": 1}, "power of two")])
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"pattern": ("MM", "M")}, "equal length"),
+        ({"pattern": ("Mx", "MM")}, "unknown tile kinds"),
+        ({"pattern": ("M" * 17,)}, "1x1 to 16x16"),
+        ({"lanes": 3}, "lanes must be"),
+        ({"columns": 6}, "columns must be"),
+        ({"data_bits": 32}, "64 or 128"),
+        ({"regions": ("01", "1")}, "2 strings of 2 digits"),
+        ({"regions": ("0x", "00")}, "unknown digits"),
+        ({"regions": ("02", "02")}, "without gaps"),
+        ({"regions": ("01", "11")}, "not a rectangle"),
+        ({"lanes": 16}, "lanes must be"),
+        ({"contexts": 24}, "power of two"),
+        ({"weight_rows": 1}, "power of two"),
+    ],
+)
 def test_architecture_parameters_out_of_range_are_refused(change, rule):
-    good = {"name": "x", "pattern": ("MM", "MM"), "lanes": 4, "columns": 2, "contexts": 16,
-            "memory_words": 64, "weight_rows": 16}
+    good = {
+        "name": "x",
+        "pattern": ("MM", "MM"),
+        "lanes": 4,
+        "columns": 2,
+        "contexts": 16,
+        "memory_words": 64,
+        "weight_rows": 16,
+    }
     assert Architecture(**good).hash != TINY.hash
     with pytest.raises(ValueError, match=rule):
         Architecture(**{**good, **change})

@@ -47,9 +47,19 @@ READ = {"bus.araddr": 0, "bus.arvalid": 1, "registers.read_done": 1, "registers.
 def _program(**context):
     """A context word for slot 0 through the configuration bus of a tile, and a swap of banks."""
     words = to_words(pack(CONTEXT, context), 2)
-    return [*({"config.write": 1, "config.space": Space.CONTEXT, "config.word": i,
-               "config.data": word} for i, word in enumerate(words)),
-            {"config.write": 0, "control.fetch": 1, "control.next_bank": 1}, {"control.bank": 1}]
+    return [
+        *(
+            {
+                "config.write": 1,
+                "config.space": Space.CONTEXT,
+                "config.word": i,
+                "config.data": word,
+            }
+            for i, word in enumerate(words)
+        ),
+        {"config.write": 0, "control.fetch": 1, "control.next_bank": 1},
+        {"control.bank": 1},
+    ]
 
 
 #: Maker, steps before, the step that asks, the output that is 0 until it answers.
@@ -59,42 +69,78 @@ ANSWERS = {
     "AxiLiteSlave": (lambda: AxiLiteSlave(4), [], READ, "bus.rvalid"),
     "BankedRegisters": (
         lambda: BankedRegisters(Space.REGISTER, [8]),
-        [{"config.write": 1, "config.space": Space.REGISTER, "config.data": 9},
-         {"config.write": 0}], {"bank": 1}, "values"),
+        [
+            {"config.write": 1, "config.space": Space.REGISTER, "config.data": 9},
+            {"config.write": 0},
+        ],
+        {"bank": 1},
+        "values",
+    ),
     "BankedMemory, registered": (
         lambda: BankedMemory(Space.CONTEXT, 2, 8, True),
-        [{"config.write": 1, "config.space": Space.CONTEXT, "config.data": 9},
-         {"config.write": 0, "bank": 1}], {"read_enable": 1, "read_bank": 1}, "read_data"),
+        [
+            {"config.write": 1, "config.space": Space.CONTEXT, "config.data": 9},
+            {"config.write": 0, "bank": 1},
+        ],
+        {"read_enable": 1, "read_bank": 1},
+        "read_data",
+    ),
     "BankedMemory": (
         lambda: BankedMemory(Space.CONTEXT, 2, 8, False),
-        [{"config.write": 1, "config.space": Space.CONTEXT, "config.data": 9},
-         {"config.write": 0, "bank": 1}], {"read_bank": 1}, "read_data"),
+        [
+            {"config.write": 1, "config.space": Space.CONTEXT, "config.data": 9},
+            {"config.write": 0, "bank": 1},
+        ],
+        {"read_bank": 1},
+        "read_data",
+    ),
     "DataMemory": (
         lambda: DataMemory(ONE),
         [{"write": 1, "write_address": 1, "write_data": {"data": 9}}, {"write": 0}],
-        {"read": 1, "read_address": 1}, "read_data.data"),
-    "Datapath": (lambda: Datapath(ONE, KINDS["a"]), [{"context": {"south": Source.NORTH}}],
-                 {"north_i": WORD}, "south_o.valid"),
+        {"read": 1, "read_address": 1},
+        "read_data.data",
+    ),
+    "Datapath": (
+        lambda: Datapath(ONE, KINDS["a"]),
+        [{"context": {"south": Source.NORTH}}],
+        {"north_i": WORD},
+        "south_o.valid",
+    ),
     "StreamFifo": (lambda: StreamFifo(8, 2), [], {"i.valid": 1}, "o.valid"),
     "HostRegisters": (lambda: HostRegisters(ONE), [], {"bus.arvalid": 1}, "bus.rvalid"),
     "MatrixUnit": (
-        lambda: MatrixUnit(ONE), [{"drain": 1}],
-        {"x": {"data": 0x7F7F, "valid": 1}, "mac": 1, "block_last": 1, "last": 1}, "o.valid"),
-    "Sequencer": (
-        lambda: Sequencer(ONE, 0), [], {"start": 1, "iterations": 1}, "active"),
-    "Tile": (lambda: Tile(ONE, KINDS["a"]),
-             [*_program(south=Source.NORTH.value), {"control.step": 1}], {"north_i": WORD},
-             "south_o.valid"),
-    "Trace": (lambda: Trace(ONE), [{"step": 1, "word": WORD, "index": 1}, {"step": 0}],
-              {"index": 0}, "o.valid"),
+        lambda: MatrixUnit(ONE),
+        [{"drain": 1}],
+        {"x": {"data": 0x7F7F, "valid": 1}, "mac": 1, "block_last": 1, "last": 1},
+        "o.valid",
+    ),
+    "Sequencer": (lambda: Sequencer(ONE, 0), [], {"start": 1, "iterations": 1}, "active"),
+    "Tile": (
+        lambda: Tile(ONE, KINDS["a"]),
+        [*_program(south=Source.NORTH.value), {"control.step": 1}],
+        {"north_i": WORD},
+        "south_o.valid",
+    ),
+    "Trace": (
+        lambda: Trace(ONE),
+        [{"step": 1, "word": WORD, "index": 1}, {"step": 0}],
+        {"index": 0},
+        "o.valid",
+    ),
     "VectorLane": (VectorLane, [], {"op": Op.ABS, "a": 5}, "o"),
     "VectorUnit, sums": (
-        lambda: VectorUnit(ONE), [], {"op": Op.ADD, "enable": 1, "a": WORD, "b": WORD},
-        "total.valid"),
-    "VectorUnit": (
-        lambda: VectorUnit(ONE), [], {"op": Op.ABS, "enable": 1, "a": WORD}, "o.valid"),
-    "Window": (lambda: Window(ONE), [{"set_select": 1, "value": Space.CONTEXT.value},
-                                     {"set_select": 0}], {"read": 1}, "read_done"),
+        lambda: VectorUnit(ONE),
+        [],
+        {"op": Op.ADD, "enable": 1, "a": WORD, "b": WORD},
+        "total.valid",
+    ),
+    "VectorUnit": (lambda: VectorUnit(ONE), [], {"op": Op.ABS, "enable": 1, "a": WORD}, "o.valid"),
+    "Window": (
+        lambda: Window(ONE),
+        [{"set_select": 1, "value": Space.CONTEXT.value}, {"set_select": 0}],
+        {"read": 1},
+        "read_done",
+    ),
 }
 
 
@@ -103,9 +149,11 @@ def test_a_component_answers_after_its_latency(name):
     make, before, asks, output = ANSWERS[name]
     component = make()
     latency = timing.VECTOR if name == "VectorUnit" else component.latency
-    shown = [bool(np.any(value))
-             for value in observe(component, [*before, asks, *[{}] * (latency + 2)], output)]
-    assert shown[:len(before) + latency + 1] == [False] * (len(before) + latency) + [True]
+    shown = [
+        bool(np.any(value))
+        for value in observe(component, [*before, asks, *[{}] * (latency + 2)], output)
+    ]
+    assert shown[: len(before) + latency + 1] == [False] * (len(before) + latency) + [True]
 
 
 def test_a_matrix_unit_has_its_results_after_the_cycles_of_accumulation():
@@ -145,17 +193,23 @@ def test_a_loader_commits_its_latency_after_the_last_word():
     simulate(unit, testbench)
 
 
-@pytest.mark.parametrize(("make", "rule"), [
-    (lambda: AddressGenerator(0), "bits must be 1 to 12, those of a base, not 0"),
-    (lambda: AddressGenerator(13), "not 13"),
-    (lambda: AxiLiteSlave(2), "address_bits must be at least 3, two of them within a word, not 2"),
-    (lambda: BankedRegisters(Space.REGISTER, [8, 33]), r"must be 0 to 32, not \[33\]"),
-    (lambda: BankedMemory(Space.CONTEXT, 3, 8, True), "depth must be a power of two, not 3"),
-    (lambda: BankedMemory(Space.CONTEXT, 2, 0, True), "width must be at least 1, not 0"),
-    (lambda: StreamFifo(8, 3), "depth must be a power of two of at least 2, not 3"),
-    (lambda: StreamFifo(0, 4), "width must be at least 1, not 0"),
-    (lambda: Sequencer(ONE, 1), "region must be 0 to 0, not 1"),
-])
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (lambda: AddressGenerator(0), "bits must be 1 to 12, those of a base, not 0"),
+        (lambda: AddressGenerator(13), "not 13"),
+        (
+            lambda: AxiLiteSlave(2),
+            "address_bits must be at least 3, two of them within a word, not 2",
+        ),
+        (lambda: BankedRegisters(Space.REGISTER, [8, 33]), r"must be 0 to 32, not \[33\]"),
+        (lambda: BankedMemory(Space.CONTEXT, 3, 8, True), "depth must be a power of two, not 3"),
+        (lambda: BankedMemory(Space.CONTEXT, 2, 0, True), "width must be at least 1, not 0"),
+        (lambda: StreamFifo(8, 3), "depth must be a power of two of at least 2, not 3"),
+        (lambda: StreamFifo(0, 4), "width must be at least 1, not 0"),
+        (lambda: Sequencer(ONE, 1), "region must be 0 to 0, not 1"),
+    ],
+)
 def test_bad_parameters_are_refused_with_the_rule(make, rule):
     with pytest.raises(ValueError, match=rule):
         make()
@@ -165,9 +219,13 @@ def _components(package):
     """Component classes that the modules of a package define."""
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(info.name)
-        yield from (found for found in vars(module).values()
-                    if inspect.isclass(found) and issubclass(found, wiring.Component)
-                    and found.__module__ == module.__name__)
+        yield from (
+            found
+            for found in vars(module).values()
+            if inspect.isclass(found)
+            and issubclass(found, wiring.Component)
+            and found.__module__ == module.__name__
+        )
 
 
 COMPONENTS = [*_components(spu.rtl)]
@@ -179,8 +237,9 @@ def test_every_component_has_a_page():
     assert len(array_pages.COMPONENTS) == len(COMPONENTS)
 
 
-@pytest.mark.parametrize("described", array_pages.COMPONENTS,
-                         ids=lambda page: page.component.__name__)
+@pytest.mark.parametrize(
+    "described", array_pages.COMPONENTS, ids=lambda page: page.component.__name__
+)
 def test_a_contract_names_every_port_parameter_and_property(described):
     component = described.component
     parts = contracts.sections(component.__doc__)
@@ -188,29 +247,38 @@ def test_a_contract_names_every_port_parameter_and_property(described):
     assert [x for x in items if x] == ["Latency", "Throughput", "Holds", "Reset", "Corner cases"]
     constructor = component.__dict__.get("__init__")
     parameters = inspect.signature(constructor).parameters if constructor else {"self": None}
-    told = [line.split(":")[0] for line in parts.get("Parameters", ())
-            if line and not line.startswith(" ")]
+    told = [
+        line.split(":")[0]
+        for line in parts.get("Parameters", ())
+        if line and not line.startswith(" ")
+    ]
     assert told == [*parameters][1:]
     assert ("Raises" in parts) == ("ValueError" in inspect.getsource(component.__init__))
     members = "\n".join(parts["Members"])
     for make in described.configurations.values():
         for name in make().signature.members:
-            general = name if component is not HostRegisters and component is not Spu else \
-                _general(name)
+            general = (
+                name if component is not HostRegisters and component is not Spu else _general(name)
+            )
             assert re.search(rf"\b{general}\b", members), name
 
 
 def _general(name):
     """Name of a port as the contract has it, with a letter for a number or a name."""
-    for pattern, letter in ((r"^(s_axil_).*", "NAME"), (r"^(event_).*", "NAME"),
-                            (r"^(trace_)\d+$", "I"), (r"^([sm]_axis_)\d+(?=_)", "C"),
-                            (r"^((?:iterations|region|active_file|shadow_file)_)\d+$", "R")):
+    for pattern, letter in (
+        (r"^(s_axil_).*", "NAME"),
+        (r"^(event_).*", "NAME"),
+        (r"^(trace_)\d+$", "I"),
+        (r"^([sm]_axis_)\d+(?=_)", "C"),
+        (r"^((?:iterations|region|active_file|shadow_file)_)\d+$", "R"),
+    ):
         name = re.sub(pattern, rf"\g<1>{letter}", name)
     return name
 
 
-@pytest.mark.parametrize("described", array_pages.COMPONENTS,
-                         ids=lambda page: page.component.__name__)
+@pytest.mark.parametrize(
+    "described", array_pages.COMPONENTS, ids=lambda page: page.component.__name__
+)
 def test_a_component_has_an_integer_latency(described):
     """But the whole array, whose latency is its program's."""
     if described.component is not Spu:
@@ -222,6 +290,11 @@ def test_only_constructors_set_attributes(component):
     """So that no method waits for what another one left behind."""
     for function in ast.walk(ast.parse(inspect.getsource(component))):
         if isinstance(function, ast.FunctionDef) and function.name != "__init__":
-            assert [node.attr for node in ast.walk(function)
-                    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-                    and isinstance(node.value, ast.Name) and node.value.id == "self"] == []
+            assert [
+                node.attr
+                for node in ast.walk(function)
+                if isinstance(node, ast.Attribute)
+                and isinstance(node.ctx, ast.Store)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "self"
+            ] == []

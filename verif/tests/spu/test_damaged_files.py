@@ -36,13 +36,29 @@ def _built(path, kind):
         model, options = MODEL, ()
     else:
         value, weights = onnx.helper.make_tensor_value_info, np.random.default_rng(2)
-        model, options = path / "m.onnx", ("--strategy", "steps",)
-        nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["p"]),
-                 onnx.helper.make_node("Tanh", ["p"], ["y"])]
-        onnx.save(onnx.helper.make_model(onnx.helper.make_graph(
-            nodes, "m", [value("x", 1, [2, 8])], [value("y", 1, [2, 4])],
-            [onnx.numpy_helper.from_array(weights.normal(size=(8, 4)).astype(np.float32), "w")]),
-            ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 18)]), model)
+        model, options = path / "m.onnx", ("--strategy", "steps")
+        nodes = [
+            onnx.helper.make_node("MatMul", ["x", "w"], ["p"]),
+            onnx.helper.make_node("Tanh", ["p"], ["y"]),
+        ]
+        onnx.save(
+            onnx.helper.make_model(
+                onnx.helper.make_graph(
+                    nodes,
+                    "m",
+                    [value("x", 1, [2, 8])],
+                    [value("y", 1, [2, 4])],
+                    [
+                        onnx.numpy_helper.from_array(
+                            weights.normal(size=(8, 4)).astype(np.float32), "w"
+                        )
+                    ],
+                ),
+                ir_version=8,
+                opset_imports=[onnx.helper.make_opsetid("", 18)],
+            ),
+            model,
+        )
         np.save(path / "x.npy", weights.uniform(-1, 1, (2, 8)))
     assert _spu("compile", model, *options, "--arch", "tiny", "-o", path / "built") == (0, "")
 
@@ -51,12 +67,15 @@ def _damaged(content, rng):
     """Cut off, zeros in a row, or a few bits or bytes changed."""
     kind = rng.randrange(4)
     if kind == 0:
-        return content[:rng.randrange(len(content))]
+        return content[: rng.randrange(len(content))]
     damaged = bytearray(content)
     for _ in range((1, 1, 8, 3)[kind]):
         place = rng.randrange(len(content))
-        damaged[place:place + 1] = [bytes(1), bytes([damaged[place] ^ 1 << rng.randrange(8)]),
-                                    bytes([rng.randrange(256)])][kind - 1]
+        damaged[place : place + 1] = [
+            bytes(1),
+            bytes([damaged[place] ^ 1 << rng.randrange(8)]),
+            bytes([rng.randrange(256)]),
+        ][kind - 1]
     return bytes(damaged)
 
 
@@ -88,13 +107,17 @@ def test_a_report_that_was_changed_is_refused(kind, tmp_path):
     path = tmp_path / "built" / "report.json"
     report = json.loads(path.read_text())
     without = {k: v for k, v in report.items() if k != "digest"}
-    for changed, message in ((report | {"arch": "basic"}, "report.json was changed or damaged"),
-                             (report | {"bytes": 1}, "report.json was changed or damaged"),
-                             (without, "not what spu compile wrote: 'digest'"),
-                             (report | {"version": 0}, "has version 0, this spu reads 2")):
+    for changed, message in (
+        (report | {"arch": "basic"}, "report.json was changed or damaged"),
+        (report | {"bytes": 1}, "report.json was changed or damaged"),
+        (without, "not what spu compile wrote: 'digest'"),
+        (report | {"version": 0}, "has version 0, this spu reads 2"),
+    ):
         path.write_text(json.dumps(changed))
-        for line in (("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o",
-                      tmp_path / "y.npy"), ("explain", tmp_path / "built")):
+        for line in (
+            ("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"),
+            ("explain", tmp_path / "built"),
+        ):
             code, error = _spu(*line)
             assert (code, message in error) == (2, True), error
 
@@ -118,8 +141,9 @@ def test_arrays_that_nobody_listed_are_refused(tmp_path):
         arrays = dict(file)
     name = next(n for i in range(9) if (n := f"constant_{i}") not in arrays)
     np.savez(path, **arrays, **{name: np.full((2, 4), 7.0)})
-    code, error = _spu("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o",
-                       tmp_path / "y.npy")
+    code, error = _spu(
+        "run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"
+    )
     assert (code, "arrays.npz was changed or damaged" in error) == (2, True), error
 
 
@@ -130,21 +154,34 @@ def test_a_compile_leaves_files_that_are_not_its_own(tmp_path):
     (built / "notes.txt").write_text("notes")
     assert _spu("compile", MODEL, "--arch", "tiny", "-o", built) == (0, "")
     assert {str(p.relative_to(built)) for p in built.rglob("*") if p.is_file()} == {
-        "program.spub", "report.json", "programs/mine.spub", "notes.txt"}
+        "program.spub",
+        "report.json",
+        "programs/mine.spub",
+        "notes.txt",
+    }
     (built / "programs" / "mine.spub").unlink()
-    assert _spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "--arch", "tiny", "-o",
-                built)[0] == 0
+    assert (
+        _spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "--arch", "tiny", "-o", built)[
+            0
+        ]
+        == 0
+    )
     assert not (built / "program.spub").exists()
     assert _spu("compile", MODEL, "--arch", "tiny", "-o", built) == (0, "")
     assert {p.name for p in built.iterdir()} == {"program.spub", "report.json", "notes.txt"}
 
 
 @pytest.mark.parametrize("text", ['{"mine": 1}', '{"arch": "x86"}', "[]", "plain text"])
-@pytest.mark.parametrize(("name", "options", "refused"), [
-    ("report.json", (), True), ("program.spub", (), True), ("arrays.npz", ("--strategy",
-                                                                           "steps",), True),
-    ("programs/kernel_0.spub", ("--strategy", "steps",), True), ("notes.txt", (), False),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "refused"),
+    [
+        ("report.json", (), True),
+        ("program.spub", (), True),
+        ("arrays.npz", ("--strategy", "steps"), True),
+        ("programs/kernel_0.spub", ("--strategy", "steps"), True),
+        ("notes.txt", (), False),
+    ],
+)
 def test_a_compile_replaces_nothing_of_others(name, options, refused, text, tmp_path):
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
@@ -156,21 +193,34 @@ def test_a_compile_replaces_nothing_of_others(name, options, refused, text, tmp_
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize(("damage", "said"), [
-    (lambda built: _cut(built / "report.json"), "report.json is damaged"),
-    (lambda built: _cut(built / "arrays.npz"), "arrays.npz is damaged"),
-    (lambda built: (built / "report.json").write_text('{"arch": "tiny", "io": {}}'),
-     "version none"),
-    (lambda built: (built / "report.json").unlink(), "no report.json"),
-])
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda built: _cut(built / "report.json"), "report.json is damaged"),
+        (lambda built: _cut(built / "arrays.npz"), "arrays.npz is damaged"),
+        (
+            lambda built: (built / "report.json").write_text('{"arch": "tiny", "io": {}}'),
+            "version none",
+        ),
+        (lambda built: (built / "report.json").unlink(), "no report.json"),
+    ],
+)
 def test_a_damaged_directory_is_named_and_compiled_anew(damage, said, tmp_path):
     _built(tmp_path, "steps")
     damage(tmp_path / "built")
     line = ("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
     code, error = _spu(*line)
     assert (code, said in error) == (2, True), error
-    again = ("compile", tmp_path / "m.onnx", "--strategy", "steps", "--arch", "tiny", "-o",
-             tmp_path / "built")
+    again = (
+        "compile",
+        tmp_path / "m.onnx",
+        "--strategy",
+        "steps",
+        "--arch",
+        "tiny",
+        "-o",
+        tmp_path / "built",
+    )
     assert _spu(*again) == (0, "")
     assert _spu(*line) == (0, "")
     damage(tmp_path / "built")
@@ -188,8 +238,9 @@ def test_a_directory_in_the_place_of_arrays_is_named(tmp_path):
     _built(tmp_path, "steps")
     (tmp_path / "built" / "arrays.npz").unlink()
     (tmp_path / "built" / "arrays.npz").mkdir()
-    code, error = _spu("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o",
-                       tmp_path / "y.npy")
+    code, error = _spu(
+        "run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"
+    )
     assert (code, "arrays.npz: Is a directory" in error) == (2, True), error
 
 
@@ -206,7 +257,8 @@ def test_a_mapping_and_a_model_do_not_share_a_directory(tmp_path):
 def _claiming(shape):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+        header, {"descr": "<f8", "fortran_order": False, "shape": shape}
+    )
     return header.getvalue() + bytes(64)
 
 
@@ -217,12 +269,14 @@ def test_arrays_that_claim_any_size_are_no_arrays(shape, tmp_path):
     with zipfile.ZipFile(tmp_path / "large.npz", "w") as archive:
         archive.writestr("x.npy", _claiming(shape))
     for name in ("large.npy", "large.npz"):
-        code, error = _spu("run", tmp_path / "built", "--input", tmp_path / name, "-o",
-                           tmp_path / "y.npy")
+        code, error = _spu(
+            "run", tmp_path / "built", "--input", tmp_path / name, "-o", tmp_path / "y.npy"
+        )
         assert (code, "not an .npy or .npz file" in error) == (2, True), error
     shutil.copy(tmp_path / "large.npz", tmp_path / "built" / "arrays.npz")
-    code, error = _spu("run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o",
-                       tmp_path / "y.npy")
+    code, error = _spu(
+        "run", tmp_path / "built", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npy"
+    )
     assert (code, "not what spu compile wrote" in error) == (2, True), error
 
 
@@ -232,8 +286,12 @@ def test_a_closed_output_is_no_error(line, tmp_path):
     if "built" in line:
         _built(tmp_path, "pipeline")
     words = line.format(model=MODEL, built=tmp_path / "built")
-    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m spu {words} >&-'],
-                          cwd=Path(__file__).parents[3], capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m spu {words} >&-'],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "rror" not in done.stderr

@@ -40,22 +40,32 @@ def test_programs_run_as_on_the_array(name):
         want = golden.run(case.inputs, case.rounds, keep_links=False)
         run(driver.load(case.image))
         before = run(driver.counters())
-        got = run(driver.run(case.inputs, dict(enumerate(case.rounds)),
-                             {c: len(words) for c, words in want.outputs.items()}))
+        got = run(
+            driver.run(
+                case.inputs,
+                dict(enumerate(case.rounds)),
+                {c: len(words) for c, words in want.outputs.items()},
+            )
+        )
         assert got == want.outputs
         after = run(driver.counters())
-        assert [after[f"ACTIVE_{r}"] - before[f"ACTIVE_{r}"] for r in range(arch.region_count)] \
-            == want.region_cycles
+        assert [
+            after[f"ACTIVE_{r}"] - before[f"ACTIVE_{r}"] for r in range(arch.region_count)
+        ] == want.region_cycles
         for tile in arch.memory_tiles:
             rows = run(driver.read_rows(Space.MEMORY, tile, range(arch.memory_words)))
-            assert rows == [sum(int(part) << 16 * i for i, part in enumerate(word))
-                            for word in golden.memory[tile][0]]
+            assert rows == [
+                sum(int(part) << 16 * i for i, part in enumerate(word))
+                for word in golden.memory[tile][0]
+            ]
             found |= any(rows)
     assert found
 
 
-@pytest.mark.parametrize(("name", "scenario"), [
-    (name, scenario) for name in ("2x2", "two regions") for scenario in scenarios(ARRAYS[name])])
+@pytest.mark.parametrize(
+    ("name", "scenario"),
+    [(name, scenario) for name in ("2x2", "two regions") for scenario in scenarios(ARRAYS[name])],
+)
 def test_loading(name, scenario):
     run(scenario(_driver(ARRAYS[name]), run))
 
@@ -100,7 +110,7 @@ def test_later_files_hold_changes_only_and_read_back_whole():
     assert rows_of(found) == rows_of(sibling)
     with pytest.raises(DriverError, match="wrong base"):
         run(driver.load_file(bitstream.encode(sibling, None, image, 12345)))
-    with pytest.raises(DriverError, match="wrong base"):   # sticky
+    with pytest.raises(DriverError, match="wrong base"):  # sticky
         run(driver.load_file(full))
     run(driver.clear_error())
     run(driver.load_file(full))
@@ -130,9 +140,14 @@ def test_preloaded_programs_follow_each_other():
 
 def test_what_is_not_there_is_refused():
     driver = _driver()
-    for access in (driver.port.read(1 << 20), driver.port.write(0, 1), driver.halt([0]),
-                   driver.step(), driver.write("START", 2),
-                   driver.write("ITERATIONS_0", 1 << 16)):
+    for access in (
+        driver.port.read(1 << 20),
+        driver.port.write(0, 1),
+        driver.halt([0]),
+        driver.step(),
+        driver.write("START", 2),
+        driver.write("ITERATIONS_0", 1 << 16),
+    ):
         with pytest.raises(Refused):
             run(access)
     with pytest.raises(DriverError, match="ARCH_HASH"):
@@ -189,8 +204,11 @@ def test_a_program_written_word_by_word_runs_with_its_data_memory():
             run(driver.write_row(space, tuple(place), row, bits))
     run(driver.commit())
     assert rows_of(run(driver.read_image())) == rows_of(case.image)
-    got = run(driver.run(case.inputs, dict(enumerate(case.rounds)),
-                         {c: len(words) for c, words in want.items()}))
+    got = run(
+        driver.run(
+            case.inputs, dict(enumerate(case.rounds)), {c: len(words) for c, words in want.items()}
+        )
+    )
     assert got == want
 
 
@@ -201,7 +219,7 @@ def test_a_run_that_waits_for_ever_can_be_left(way):
     rounds = dict(enumerate(case.rounds))
     run(driver.load(case.image))
     for column, words in case.inputs.items():
-        run(driver.port.send(column, words[:len(words) // 2]))
+        run(driver.port.send(column, words[: len(words) // 2]))
     run(driver.start(rounds))
     run(driver.start(rounds))
     with pytest.raises(Refused, match="start pending"):
@@ -219,7 +237,10 @@ def test_a_run_that_waits_for_ever_can_be_left(way):
     state = run(driver.state())
     assert (state.running, state.starting, state.done) == (False, False, False)
     assert (state.aborted, state.timed_out, state.loaded) == (
-        way != "reset", way == "watchdog", way != "reset")
+        way != "reset",
+        way == "watchdog",
+        way != "reset",
+    )
     run(driver.flush())
     for column in want:
         run(driver.port.receive(column))
@@ -252,8 +273,13 @@ def test_saturated_elements_are_counted_and_flagged():
         run(driver.load(case.image))
         expected = GoldenArray(case.image).run(case.inputs, case.rounds, keep_links=False)
         before = run(driver.saturated())
-        run(driver.run(case.inputs, dict(enumerate(case.rounds)),
-                       {c: len(w) for c, w in expected.outputs.items()}))
+        run(
+            driver.run(
+                case.inputs,
+                dict(enumerate(case.rounds)),
+                {c: len(w) for c, w in expected.outputs.items()},
+            )
+        )
         found.append(run(driver.saturated()) - before)
         assert found[-1] == expected.saturated
         assert run(driver.state()).saturated == (expected.saturated > 0)

@@ -24,8 +24,13 @@ def test_a_batch_gives_what_its_runs_give_alone(focus):
     """Also where predicates depend on data, so that runs emit different numbers of words."""
     case = random_case(SMALL, 7, focus)
     rng = np.random.default_rng(1)
-    runs = [{c: [(int(rng.integers(1 << 63)) * (k % 2), b) for _, b in words]
-             for c, words in case.inputs.items()} for k in range(4)]
+    runs = [
+        {
+            c: [(int(rng.integers(1 << 63)) * (k % 2), b) for _, b in words]
+            for c, words in case.inputs.items()
+        }
+        for k in range(4)
+    ]
     batch = GoldenArray(case.image, len(runs))
     together = batch.run(runs, case.rounds)
     for k, inputs in enumerate(runs):
@@ -40,11 +45,17 @@ def test_a_batch_gives_what_its_runs_give_alone(focus):
 def test_predicates_of_a_loop_nest():
     image = Image(SMALL)
     for i, count in enumerate((3, 2, 1)):
-        image.write(Space.SEQUENCER, (0, 0), SequencerRegister.LOOP + i,
-                    {"count_less_1": count - 1})
-    for i, row in enumerate(({"first": 1}, {"last": 3}, {"loop": 0, "value": 2, "compare":
-                            Compare.LESS.value}, {"loop": 3, "value": 1, "compare":
-                                                  Compare.EQUAL.value})):
+        image.write(
+            Space.SEQUENCER, (0, 0), SequencerRegister.LOOP + i, {"count_less_1": count - 1}
+        )
+    for i, row in enumerate(
+        (
+            {"first": 1},
+            {"last": 3},
+            {"loop": 0, "value": 2, "compare": Compare.LESS.value},
+            {"loop": 3, "value": 1, "compare": Compare.EQUAL.value},
+        )
+    ):
         image.write(Space.SEQUENCER, (0, 0), SequencerRegister.PREDICATE + i, row)
     loops = Loops(image, 0, 2)
     assert loops.total == 12

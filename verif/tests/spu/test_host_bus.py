@@ -30,12 +30,18 @@ class _Bus(wiring.Component):
         row = Signal.like(config.row)
         m.d.comb += [
             window.set_select.eq(host.set_window_select),
-            window.set_position.eq(host.set_window_row), window.value.eq(host.window_value),
-            window.read.eq(host.window_read), window.write.eq(host.window_write),
-            host.window_select.eq(window.select), host.window_row.eq(window.position),
+            window.set_position.eq(host.set_window_row),
+            window.value.eq(host.window_value),
+            window.read.eq(host.window_read),
+            window.write.eq(host.window_write),
+            host.window_select.eq(window.select),
+            host.window_row.eq(window.position),
             window.config_data.eq(word),
-            *(getattr(host, f"window_{name}").eq(getattr(window, name)) for name in (
-                "write_done", "write_refused", "read_done", "read_refused", "answer"))]
+            *(
+                getattr(host, f"window_{name}").eq(getattr(window, name))
+                for name in ("write_done", "write_refused", "read_done", "read_refused", "answer")
+            ),
+        ]
         # As in a tile: the row is registered by the memory, the chosen word in the next cycle.
         m.d.sync += [asked.eq(config.read), row.eq(config.row), word.eq(0)]
         with m.If(asked):
@@ -71,13 +77,17 @@ class _Host:
 
     async def write(self, register, value, strobes=15, data_first=0):
         address = self.map[register] if isinstance(register, str) else register
-        await self._channel("w" if data_first else "aw", **(
-            {"wdata": value, "wstrb": strobes} if data_first else {"awaddr": address}))
+        await self._channel(
+            "w" if data_first else "aw",
+            **({"wdata": value, "wstrb": strobes} if data_first else {"awaddr": address}),
+        )
         for _ in range(3):
             assert not self.ctx.get(self.bus.bvalid)
             await self.ctx.tick()
-        await self._channel("aw" if data_first else "w", **(
-            {"awaddr": address} if data_first else {"wdata": value, "wstrb": strobes}))
+        await self._channel(
+            "aw" if data_first else "w",
+            **({"awaddr": address} if data_first else {"wdata": value, "wstrb": strobes}),
+        )
         return (await self._answer("b", "bresp"))[0]
 
     async def read(self, register):
@@ -97,9 +107,10 @@ def test_reads_and_writes_of_the_window_at_once_are_done_one_after_the_other(reg
     # Places as they follow each other, with the write's between two of them.
     places, jump = [(2, 0), (2, 1), (3, 0), (3, 1)], [(5, 0), (5, 1), (6, 0)]
     allowed = {
-        "WINDOW_DATA": [places[:at] + places[at + 1:] for at in range(4)],
-        "WINDOW_ROW": [places[:at] + jump[:3 - at] for at in range(4)],
-        "WINDOW_SELECT": [places[:3]]}[register]
+        "WINDOW_DATA": [places[:at] + places[at + 1 :] for at in range(4)],
+        "WINDOW_ROW": [places[:at] + jump[: 3 - at] for at in range(4)],
+        "WINDOW_SELECT": [places[:3]],
+    }[register]
 
     async def testbench(ctx):
         host = _Host(ctx, unit.host.bus)
@@ -176,14 +187,18 @@ def test_commands_that_cannot_be_followed_are_refused_with_a_reason():
             return response
 
         for name, signal, why in (
-                ("START", "unloaded", "no program"), ("START", "starting", "start pending"),
-                ("START", "illegal", "no end"), ("COMMIT", "busy", "busy"),
-                ("COMMIT", "unfilled", "no bank"), ("FLUSH", "running", "running")):
+            ("START", "unloaded", "no program"),
+            ("START", "starting", "start pending"),
+            ("START", "illegal", "no end"),
+            ("COMMIT", "busy", "busy"),
+            ("COMMIT", "unfilled", "no bank"),
+            ("FLUSH", "running", "running"),
+        ):
             assert await reason() == "none"
             assert await command(name, **{signal: 1}) == SLVERR, why
             assert await reason() == why
             assert await command("RESET", 1) == OKAY
-            assert await reason() == why   # it stays
+            assert await reason() == why  # it stays
             assert await host.write("CONTROL", regmap.CONTROL_CLEAR) == OKAY
             assert await command(name) == OKAY
         for name in ("START", "COMMIT", "ABORT", "RESET", "FLUSH", "HALT"):
@@ -219,14 +234,24 @@ def test_no_path_leads_from_inputs_of_the_bus_to_its_outputs(tmp_path):
     """In the netlist of the host registers: outputs come from flip-flops alone."""
     (tmp_path / "host.v").write_text(emit.verilog({"host": HostRegisters(ARCH)}))
     outputs = [f"bus__{n}" for n, m in AxiLite(2).members.items() if m.flow is wiring.Out]
-    script = ["read_verilog host.v", "hierarchy -top host", "proc -norom", "flatten", "opt",
-              "memory_map", "simplemap", "setattr -unset init w:*",
-              "dfflegalize -cell $_DFF_P_ x", "opt_clean"]
+    script = [
+        "read_verilog host.v",
+        "hierarchy -top host",
+        "proc -norom",
+        "flatten",
+        "opt",
+        "memory_map",
+        "simplemap",
+        "setattr -unset init w:*",
+        "dfflegalize -cell $_DFF_P_ x",
+        "opt_clean",
+    ]
     for name in outputs:
-        script += [f"select -set cone w:{name} %ci*:-$_DFF_P_",
-                   f"tee -a paths.txt select -list @cone i:* %i w:{name} %d"]
+        script += [
+            f"select -set cone w:{name} %ci*:-$_DFF_P_",
+            f"tee -a paths.txt select -list @cone i:* %i w:{name} %d",
+        ]
     yosys.run("\n".join(script), tmp_path)
-    found = [line for line in (tmp_path / "paths.txt").read_text().split("\n")
-             if "bus__" in line]
+    found = [line for line in (tmp_path / "paths.txt").read_text().split("\n") if "bus__" in line]
     assert found == [], found
     assert len(outputs) == 8

@@ -51,7 +51,7 @@ def test_a_word_that_comes_with_clear_is_not_of_the_next_file(place):
     async def testbench(ctx):
         load = _Load(unit, ctx)
         bad = [word ^ (i == 0) for i, word in enumerate(_file())]
-        for i, word in enumerate(bad[:place + 1]):
+        for i, word in enumerate(bad[: place + 1]):
             ctx.set(unit.clear, i == place)
             await load.put(word)
         # A first word waits for the end of the clear, and needs another one.
@@ -79,7 +79,7 @@ def test_a_commit_beside_a_files_first_word_swaps_before_the_file(offset):
         await load.tick(300)
         assert load.swaps == 2
         words = _file(35)
-        if offset > 0:   # within the file: the host refuses it
+        if offset > 0:  # within the file: the host refuses it
             await load.put(words.pop(0))
             assert not ctx.get(unit.idle)
         else:
@@ -95,8 +95,7 @@ def test_a_commit_beside_a_files_first_word_swaps_before_the_file(offset):
             await load.put(word)
         await load.tick(300)
         assert load.swaps == 2 + 1 + (offset <= 0)
-        assert ctx.get(unit.active[0]) == bitstream.signature(
-            np.array(_file(35), "<u4").tobytes())
+        assert ctx.get(unit.active[0]) == bitstream.signature(np.array(_file(35), "<u4").tobytes())
 
     simulate(unit, testbench)
 

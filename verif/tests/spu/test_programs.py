@@ -21,7 +21,7 @@ def _left(golden, case):
     """Output words and data memories that a program leaves."""
     try:
         outputs = golden.run(case.inputs, case.rounds, keep_links=False).outputs
-    except InputExhausted:   # of a region that waits for words of another one
+    except InputExhausted:  # of a region that waits for words of another one
         outputs = {}
     return outputs, {tile: words.tobytes() for tile, words in golden.memory.items()}
 
@@ -59,17 +59,23 @@ def _close_and_last_swapped(monkeypatch):
 
 def _nan_of_drained_results_lost(monkeypatch):
     drained = units.drained
-    monkeypatch.setattr(units, "drained", lambda results, *a: drained(
-        [(r[0], np.zeros_like(r[1]), *r[2:]) for r in results], *a))
+    monkeypatch.setattr(
+        units,
+        "drained",
+        lambda results, *a: drained([(r[0], np.zeros_like(r[1]), *r[2:]) for r in results], *a),
+    )
 
 
 def _changed(op, change):
     def patch(monkeypatch):
         vector, sums = units.vector, units.sums
-        monkeypatch.setattr(units, "vector", lambda o, *a: change(vector, o, *a) if o is op
-                            else vector(o, *a))
-        monkeypatch.setattr(units, "sums", lambda o, *a: change(sums, o, *a) if o is op
-                            else sums(o, *a))
+        monkeypatch.setattr(
+            units, "vector", lambda o, *a: change(vector, o, *a) if o is op else vector(o, *a)
+        )
+        monkeypatch.setattr(
+            units, "sums", lambda o, *a: change(sums, o, *a) if o is op else sums(o, *a)
+        )
+
     return patch
 
 
@@ -89,7 +95,7 @@ def _least_of_half(function, op, a, *arguments):
     """LANE_MIN of the first half of the lanes."""
     half = (a.shape[-1] - 2) // 2
     copied = a.copy()
-    copied[..., half:2 * half] = a[..., :half]
+    copied[..., half : 2 * half] = a[..., :half]
     return function(op, copied, *arguments)
 
 

@@ -43,8 +43,9 @@ def _magnitude_log(codes):
 def _lanes(op, a, b, offset, bias=0):
     """Whether each pair of codes saturates, by the golden model; lanes are spread over words."""
     shape = (-1, SMALL.lanes16)
-    a, b = (np.resize(v, -(-len(v) // SMALL.lanes16) * SMALL.lanes16).reshape(shape)
-            for v in (a, b))
+    a, b = (
+        np.resize(v, -(-len(v) // SMALL.lanes16) * SMALL.lanes16).reshape(shape) for v in (a, b)
+    )
     mode = {"offset": offset, "bias": bias}
     operands = (op, _word(a), _word(b), _word(b), mode, 0, PAL8T)
     results = units.vector(*operands)
@@ -59,43 +60,69 @@ def test_results_of_real_arithmetic_above_the_top_count(op):
     for offset, _ in MODES:
         la, lb = _magnitude_log(a), _magnitude_log(b)
         with np.errstate(invalid="ignore"):
-            log = {Op.MUL: la + lb, Op.DIV: la - lb, Op.SQRT: la / 2, Op.RSQRT: -la / 2,
-                   Op.RECIP: -la}[op] + offset / 16
+            log = {
+                Op.MUL: la + lb,
+                Op.DIV: la - lb,
+                Op.SQRT: la / 2,
+                Op.RSQRT: -la / 2,
+                Op.RECIP: -la,
+            }[op] + offset / 16
         binary = op in (Op.MUL, Op.DIV)
-        nan = np.isnan(log) | (a == NAN) | (binary & (b == NAN)) \
+        nan = (
+            np.isnan(log)
+            | (a == NAN)
+            | (binary & (b == NAN))
             | ((op in (Op.SQRT, Op.RSQRT)) & (a > MINUS))
+        )
         # Rounding moves a result by half a code.
         want = ~nan & (log > 0.75 / OCTAVE)
         for i in range(len(a)):
-            _, counts = _lanes(op, a[i:i + 1], b[i:i + 1], offset)
+            _, counts = _lanes(op, a[i : i + 1], b[i : i + 1], offset)
             assert counts[0] == SMALL.lanes16 * want[i], (op, hex(a[i]), hex(b[i]), offset)
 
 
 def test_exponential_and_logarithm_count_what_lies_above_their_top():
-    one = np.array([TOP])                           # 1.0 below a top of 1
-    assert _lanes(Op.EXP2, one, one, 7)[1][0] == 4      # 2 below 2^(7/8)
-    assert _lanes(Op.EXP2, one, one, 8)[1][0] == 0      # 2 below 2
+    one = np.array([TOP])  # 1.0 below a top of 1
+    assert _lanes(Op.EXP2, one, one, 7)[1][0] == 4  # 2 below 2^(7/8)
+    assert _lanes(Op.EXP2, one, one, 8)[1][0] == 0  # 2 below 2
     assert _lanes(Op.EXP2, one | MINUS, one, 7)[1][0] == 0
     assert _lanes(Op.EXP2, np.array([NAN]), one, -100)[1][0] == 0
-    assert _lanes(Op.EXP2, one, one, 100, 80)[1][0] == 4    # 2^1024
-    assert _lanes(Op.EXP2, one | MINUS, one, 0, 80)[1][0] == 0    # flushes to zero, no clamp
-    assert _lanes(Op.LOG2, np.array([0]), one, 100)[1][0] == 4    # -infinity
-    assert _lanes(Op.LOG2, one, one, 0, 16)[1][0] == 4            # 2 below 1
-    assert _lanes(Op.LOG2, one, one, 8, 16)[1][0] == 0            # 2 below 2
-    assert _lanes(Op.LOG2, one | MINUS, one, -500)[1][0] == 0     # NaN
+    assert _lanes(Op.EXP2, one, one, 100, 80)[1][0] == 4  # 2^1024
+    assert _lanes(Op.EXP2, one | MINUS, one, 0, 80)[1][0] == 0  # flushes to zero, no clamp
+    assert _lanes(Op.LOG2, np.array([0]), one, 100)[1][0] == 4  # -infinity
+    assert _lanes(Op.LOG2, one, one, 0, 16)[1][0] == 4  # 2 below 1
+    assert _lanes(Op.LOG2, one, one, 8, 16)[1][0] == 0  # 2 below 2
+    assert _lanes(Op.LOG2, one | MINUS, one, -500)[1][0] == 0  # NaN
 
 
-@pytest.mark.parametrize(("op", "a", "b", "c", "offset", "want"), [
-    (Op.ADD, TOP, TOP, 0, 0, 1), (Op.ADD, TOP, TOP | MINUS, 0, 0, 0), (Op.ADD, TOP, 0, 0, 0, 0),
-    (Op.ADD, TOP - OCTAVE, TOP - OCTAVE, 0, 0, 0), (Op.ADD, TOP, NAN, 0, 0, 0),
-    (Op.ADD, TOP - OCTAVE, TOP - OCTAVE + 9, 0, 0, 1), (Op.ADD, 0, TOP, 0, -1, 1),
-    (Op.ADD, 0, TOP - 64, 0, -1, 0), (Op.ADD, 0, TOP, 0, 1, 0), (Op.ADD, 0, 0, 0, -2048, 0),
-    (Op.SUB, TOP, TOP | MINUS, 0, 0, 1), (Op.SUB, TOP, TOP, 0, 0, 0),
-    (Op.ADD_RELU, TOP | MINUS, TOP | MINUS, 0, 0, 0), (Op.ADD_RELU, TOP, TOP, 0, 0, 1),
-    (Op.FMA, TOP, TOP, TOP, 0, 1), (Op.FMA, TOP, TOP, 0, 0, 0), (Op.FMA, 0, TOP, TOP, -16, 1),
-    (Op.FMA, TOP, 0, TOP, 0, 0), (Op.FMA, TOP, TOP | MINUS, TOP, 0, 0),
-    (Op.LANE_SUM, TOP, 0, 0, 0, 1), (Op.LANE_SUM, TOP - 2 * OCTAVE, 0, 0, 0, 0),
-    (Op.LANE_SUM, TOP, 0, 0, -32, 0), (Op.LANE_SUM, NAN, 0, 0, 0, 0)])
+@pytest.mark.parametrize(
+    ("op", "a", "b", "c", "offset", "want"),
+    [
+        (Op.ADD, TOP, TOP, 0, 0, 1),
+        (Op.ADD, TOP, TOP | MINUS, 0, 0, 0),
+        (Op.ADD, TOP, 0, 0, 0, 0),
+        (Op.ADD, TOP - OCTAVE, TOP - OCTAVE, 0, 0, 0),
+        (Op.ADD, TOP, NAN, 0, 0, 0),
+        (Op.ADD, TOP - OCTAVE, TOP - OCTAVE + 9, 0, 0, 1),
+        (Op.ADD, 0, TOP, 0, -1, 1),
+        (Op.ADD, 0, TOP - 64, 0, -1, 0),
+        (Op.ADD, 0, TOP, 0, 1, 0),
+        (Op.ADD, 0, 0, 0, -2048, 0),
+        (Op.SUB, TOP, TOP | MINUS, 0, 0, 1),
+        (Op.SUB, TOP, TOP, 0, 0, 0),
+        (Op.ADD_RELU, TOP | MINUS, TOP | MINUS, 0, 0, 0),
+        (Op.ADD_RELU, TOP, TOP, 0, 0, 1),
+        (Op.FMA, TOP, TOP, TOP, 0, 1),
+        (Op.FMA, TOP, TOP, 0, 0, 0),
+        (Op.FMA, 0, TOP, TOP, -16, 1),
+        (Op.FMA, TOP, 0, TOP, 0, 0),
+        (Op.FMA, TOP, TOP | MINUS, TOP, 0, 0),
+        (Op.LANE_SUM, TOP, 0, 0, 0, 1),
+        (Op.LANE_SUM, TOP - 2 * OCTAVE, 0, 0, 0, 0),
+        (Op.LANE_SUM, TOP, 0, 0, -32, 0),
+        (Op.LANE_SUM, NAN, 0, 0, 0, 0),
+    ],
+)
 def test_sums_above_the_top_count(op, a, b, c, offset, want):
     words = [_word(np.full((1, SMALL.lanes16), v)) for v in (a, b, c)]
     out = units.sums(op, *words, np.array([offset]))
@@ -122,8 +149,10 @@ def test_unblocked_codes_count_only_above_the_top():
 def test_lanes_in_rtl_saturate_as_in_the_golden_model(tmp_path, record_property):
     """Corner codes with corner modes, and random ones near the top."""
     rng = np.random.default_rng(4)
-    modes = [*MODES, *zip(rng.integers(-64, 64, 40).tolist(), rng.integers(-16, 40, 40).tolist(),
-                          strict=True)]
+    modes = [
+        *MODES,
+        *zip(rng.integers(-64, 64, 40).tolist(), rng.integers(-16, 40, 40).tolist(), strict=True),
+    ]
     x, y = (v.ravel() for v in np.meshgrid(np.append(CORNERS, CORNERS | MINUS), CORNERS))
     names = ("op", "mode", "a", "b", "o", "saturates", "minimum", "maximum")
     vectors: dict[str, list] = {name: [] for name in names}
@@ -139,14 +168,26 @@ def test_lanes_in_rtl_saturate_as_in_the_golden_model(tmp_path, record_property)
             counts = saturation.vector(results, *operands)
             above = np.zeros(len(a), int) if counts is None else counts // SMALL.lanes16
             mode = offset & 0xFFF | (bias & 0x3FF) << 12
-            for name, values in zip(names, (
-                    [op.value] * len(a), [mode] * len(a), a, b, w.lanes(results)[:, 0], above,
-                    model.minimum(a, b, PAL16), model.maximum(a, b, PAL16)), strict=True):
+            for name, values in zip(
+                names,
+                (
+                    [op.value] * len(a),
+                    [mode] * len(a),
+                    a,
+                    b,
+                    w.lanes(results)[:, 0],
+                    above,
+                    model.minimum(a, b, PAL16),
+                    model.maximum(a, b, PAL16),
+                ),
+                strict=True,
+            ):
                 vectors[name] += [int(v) for v in values]
         assert (op in (Op.ABS, Op.MAX, Op.LT)) == (sum(vectors["saturates"]) == before), op
     inputs, outputs = ({name: vectors[name] for name in part} for part in (names[:4], names[4:]))
-    record_property("cases", check_unit(VectorLane(), inputs | {"c": inputs["b"]}, outputs,
-                                        tmp_path))
+    record_property(
+        "cases", check_unit(VectorLane(), inputs | {"c": inputs["b"]}, outputs, tmp_path)
+    )
 
 
 def _long_dot(signs):
@@ -163,8 +204,9 @@ def _long_dot(signs):
     seen = {}
 
     async def testbench(ctx):
-        ctx.set(unit.weights, {"codes": [[127] * arch.lanes] * arch.columns,
-                               "beta": [0] * arch.columns})
+        ctx.set(
+            unit.weights, {"codes": [[127] * arch.lanes] * arch.columns, "beta": [0] * arch.columns}
+        )
         cycle = 0
         for i, sign in enumerate(signs):
             code = {1: 127, -1: 255, 2: 128}[sign]
@@ -208,7 +250,7 @@ def test_a_dot_product_beyond_its_accumulator_gives_the_top_and_counts():
     """127 blocks of 32 of the largest codes fit; what leaves the range stays at its side's top."""
     columns = SMALL.drain_lanes
     code, count = _long_dot([1] * 127)
-    assert (code, count) == (TOP, columns)      # clamped by PAL16 already: offset 0
+    assert (code, count) == (TOP, columns)  # clamped by PAL16 already: offset 0
     assert _long_dot([1] * 129) == (TOP, columns)
     assert _long_dot([-1] * 129) == (TOP | MINUS, columns)
     # Exact sums cancel as long as none leaves the range.
@@ -222,7 +264,7 @@ def test_the_accumulator_of_the_vector_unit_gives_the_top_when_its_range_is_left
     word = _word(np.full((1, SMALL.lanes16), TOP))
     sums.total[:] = (1 << 47) - (1 << 31)
     sums.add(word, False, 0)
-    sums.total[:, 0] -= 5 << 40       # only lane 0 stays in range
+    sums.total[:, 0] -= 5 << 40  # only lane 0 stays in range
     out = sums.add(word, False, 0)
     assert not out.any()
     out = sums.add(word, True, -17 * 16)
@@ -245,9 +287,18 @@ def test_the_accumulator_in_rtl_gives_the_top_when_its_range_is_left(tmp_path):
         above[at] = left
     assert above.sum(axis=0).tolist() == [2, 2]
     ones = np.ones(len(emit), np.int64)
-    check_unit(_Exposed(2), {"a": ones * (TOP | (TOP | MINUS) << 16), "accumulate": ones,
-                             "emit": emit, "offset": ones * offset},
-               {"o": join(want, 16), "above": join(above, 1)}, tmp_path, emit)
+    check_unit(
+        _Exposed(2),
+        {
+            "a": ones * (TOP | (TOP | MINUS) << 16),
+            "accumulate": ones,
+            "emit": emit,
+            "offset": ones * offset,
+        },
+        {"o": join(want, 16), "above": join(above, 1)},
+        tmp_path,
+        emit,
+    )
 
 
 class _Exposed(wiring.Component):

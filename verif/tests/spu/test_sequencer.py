@@ -34,9 +34,20 @@ async def _pulse(ctx, signal):
     ctx.set(signal, 0)
 
 
-@pytest.mark.parametrize(("ii", "span", "ends"), [
-    (2, 0, True), (2, 1, True), (2, 2, False), (2, 5, False), (8, 7, True), (9, 3, False),
-    (100, 0, False), (1, 0, True), (1, 1, False)])
+@pytest.mark.parametrize(
+    ("ii", "span", "ends"),
+    [
+        (2, 0, True),
+        (2, 1, True),
+        (2, 2, False),
+        (2, 5, False),
+        (8, 7, True),
+        (9, 3, False),
+        (100, 0, False),
+        (1, 0, True),
+        (1, 1, False),
+    ],
+)
 def test_a_program_without_end_does_not_begin(ii, span, ends):
     unit, prepare = _sequencer({SequencerRegister.II: ii - 1, SequencerRegister.SPAN: span})
 
@@ -87,7 +98,7 @@ def test_the_watchdog_counts_cycles_in_a_row_that_streams_hold(limit):
     unit, prepare = _sequencer({SequencerRegister.II: 0, SequencerRegister.SPAN: 0})
 
     async def testbench(ctx):
-        for slot in range(ARCH.contexts):   # slot 0 reads input 0
+        for slot in range(ARCH.contexts):  # slot 0 reads input 0
             ctx.set(unit.config.space, Space.STREAM.value)
             ctx.set(unit.config.row, slot)
             ctx.set(unit.config.data, 1)

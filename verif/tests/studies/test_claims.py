@@ -28,8 +28,11 @@ def without_stamp(made):
     return made.path.read_text().split("<!-- written by")[0].rstrip("\n")
 
 
-@pytest.mark.parametrize(("of", "made"), [(accuracy_report, ACCURACY), (report, AREA),
-                                          (lean_report, LEAN)], ids=lambda v: "")
+@pytest.mark.parametrize(
+    ("of", "made"),
+    [(accuracy_report, ACCURACY), (report, AREA), (lean_report, LEAN)],
+    ids=lambda v: "",
+)
 def test_pages_say_what_their_data_say(of, made):
     assert without_stamp(made) == of.text(results(of)).rstrip("\n")
 
@@ -64,8 +67,10 @@ def test_the_readme_counts_the_pairs_in_which_logarithms_are_smaller():
 def test_figures_of_area_are_what_their_data_draw(tmp_path):
     """Bit for bit, with the locked matplotlib."""
     pytest.importorskip("matplotlib")
-    figures = [*plots.draw(results(report), tmp_path, ("svg",)),
-               *plots.draw_lean(results(lean_report), tmp_path, ("svg",))]
+    figures = [
+        *plots.draw(results(report), tmp_path, ("svg",)),
+        *plots.draw_lean(results(lean_report), tmp_path, ("svg",)),
+    ]
     assert {path.name for path in figures} == {"area.svg", "area_accuracy.svg", "lean.svg"}
     for path in figures:
         assert path.read_bytes() == (AREA.path.parent / "figures" / path.name).read_bytes(), path
@@ -94,8 +99,11 @@ def test_claims_of_accuracy_turn_with_the_data():
         for peer in claims.peers(found, name):
             below = [d for d in DISTRIBUTIONS if table[peer, d] > table[name, d] + claims.TIE_DB]
             said = next(s for s in claims.losses(found) if s.startswith(f"{name} loses"))
-            told = [p for p in said.split(". On ")[0].removeprefix(f"{name} loses to ").split("; ")
-                    if p.startswith(f"{peer} on ")]
+            told = [
+                p
+                for p in said.split(". On ")[0].removeprefix(f"{name} loses to ").split("; ")
+                if p.startswith(f"{peer} on ")
+            ]
             assert bool(told) == bool(below)
             assert all(d in told[0] for d in below)
     assert "MXINT8" in own
@@ -113,8 +121,18 @@ def test_every_row_has_its_bits_and_both_rotations():
     kinds = {(r["format"], r["distribution"], r["rotated"]) for r in found["rows"]}
     names = claims.bits(found)
     assert len(kinds) == len(found["rows"]) == len(names) * len(DISTRIBUTIONS) * 2
-    assert {"INT8/8th", "E2M5/8th", "E2M3/8th", "INT8/64", "NVFP4-4/6", "IF4", "MXFP4-E2M1+",
-            "posit8/8th", "takum8/8th", "PAL8T-oct"} <= names.keys()
+    assert {
+        "INT8/8th",
+        "E2M5/8th",
+        "E2M3/8th",
+        "INT8/64",
+        "NVFP4-4/6",
+        "IF4",
+        "MXFP4-E2M1+",
+        "posit8/8th",
+        "takum8/8th",
+        "PAL8T-oct",
+    } <= names.keys()
 
 
 def test_claims_of_area_turn_with_the_data():
@@ -147,17 +165,28 @@ def test_comparatives_of_pages_turn_with_the_data():
 
 
 def _product(depth, ii, steady):
-    return {"shape": [64, depth, 64], "ii": ii, "steady": steady, "cycles": 8 * depth + 41,
-            "ideal_cycles": 8 * depth}
+    return {
+        "shape": [64, depth, 64],
+        "ii": ii,
+        "steady": steady,
+        "cycles": 8 * depth + 41,
+        "ideal_cycles": 8 * depth,
+    }
 
 
 def test_what_binds_products_is_read_from_their_rows():
     arch = CONFIGS["basic"]
-    rows = [_product(256, 16, 1.0), _product(64, 8, 1.0), _product(32, 4, 0.25),
-            _product(200, 4, 0.4)]
+    rows = [
+        _product(256, 16, 1.0),
+        _product(64, 8, 1.0),
+        _product(32, 4, 0.25),
+        _product(200, 4, 0.4),
+    ]
     said = "\n".join(binds(rows, arch))
-    assert "depths below 64 cannot keep all tiles busy with 64 outputs (64 x 32 x 64 use 25 % of" \
+    assert (
+        "depths below 64 cannot keep all tiles busy with 64 outputs (64 x 32 x 64 use 25 % of"
         in said
+    )
     assert "no multiple of 64" in said
     assert "some 40 cycles" in said
     rows[3]["ii"] = 16
@@ -167,11 +196,21 @@ def test_what_binds_products_is_read_from_their_rows():
 
 def test_the_page_of_performance_says_what_its_rows_say():
     page = without_stamp(PERFORMANCE)
-    rows = [[cell.strip() for cell in line.strip("|").split("|")]
-            for line in page.splitlines() if line.count("|") == 11][2:]
-    found = [{"shape": [int(n) for n in row[0].split(" x ")], "ii": int(row[2]),
-              "cycles": int(row[4]), "ideal_cycles": int(row[7]),
-              "steady": None if row[8] == "-" else float(row[8]) / 100} for row in rows]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if line.count("|") == 11
+    ][2:]
+    found = [
+        {
+            "shape": [int(n) for n in row[0].split(" x ")],
+            "ii": int(row[2]),
+            "cycles": int(row[4]),
+            "ideal_cycles": int(row[7]),
+            "steady": None if row[8] == "-" else float(row[8]) / 100,
+        }
+        for row in rows
+    ]
     assert "\n".join(binds(found, CONFIGS["basic"])) in page
 
 
@@ -181,10 +220,13 @@ def test_lean_rows_keep_their_rules():
         assert peer["dot_sqnr_db"] >= peer["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-5
         floor = min(pal["dot_sqnr_db"], peer["dot_sqnr_db"])
         assert all(unit["dot_sqnr_db"] >= floor - 1e-5 for unit in row["equal_sqnr"])
-        assert all(even["ge_per_lane"] <= unit["ge_per_lane"] + 1e-9
-                   for even, unit in zip(row["equal_sqnr"], row["equal_loss"], strict=True))
-        assert row["limit"] == next(p.limit for p in lean.PAIRS
-                                    if (p.pal, p.peer) == (row["pal"], row["peer"]))
+        assert all(
+            even["ge_per_lane"] <= unit["ge_per_lane"] + 1e-9
+            for even, unit in zip(row["equal_sqnr"], row["equal_loss"], strict=True)
+        )
+        assert row["limit"] == next(
+            p.limit for p in lean.PAIRS if (p.pal, p.peer) == (row["pal"], row["peer"])
+        )
     measured = [(row["pal"], row["peer"]) for row in results(lean_report)["rows"]]
     pairs = [(p.pal, p.peer) for p in lean.PAIRS]
     assert measured == [pair for pair in pairs if pair in measured]
@@ -212,7 +254,7 @@ def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
         for axis, values in enumerate(family.axes):
             i = values.index(setting[axis])
             if i + 1 < len(values):
-                yield (*setting[:axis], values[i + 1], *setting[axis + 1:])
+                yield (*setting[:axis], values[i + 1], *setting[axis + 1 :])
 
     assert found == {s for s in good if not any(c in good for c in cut_by_one(s))}
     assert len(found) > 2
@@ -222,8 +264,7 @@ def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
 def test_a_lean_unit_is_the_committed_one():
     row = results(lean_report)["rows"][0]
     committed = row["equal_loss"][1]
-    found = lean_study.smallest(row["peer"],
-                                committed["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-6)
+    found = lean_study.smallest(row["peer"], committed["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-6)
     assert found["unit"] == committed["unit"]
     assert found["ge_per_lane"] == pytest.approx(committed["ge_per_lane"], rel=0.02)
     assert found["dot_sqnr_db"] == pytest.approx(committed["dot_sqnr_db"], abs=0.01)
@@ -241,7 +282,8 @@ def test_a_cut_unit_that_differs_from_its_model_has_no_area():
 def test_the_study_of_one_pair_gives_the_committed_row(monkeypatch):
     monkeypatch.setattr(lean, "PAIRS", lean.PAIRS[:1])
     committed = results(lean_report)["rows"][0]
-    row, = lean_study.study()["rows"]
+    (row,) = lean_study.study()["rows"]
     for kind in lean_report.KINDS:
-        assert lean_report.ratio(row, kind) == pytest.approx(lean_report.ratio(committed, kind),
-                                                             rel=0.02)
+        assert lean_report.ratio(row, kind) == pytest.approx(
+            lean_report.ratio(committed, kind), rel=0.02
+        )

@@ -92,7 +92,6 @@ def test_four_over_six_takes_the_better_of_both_scales():
     assert np.abs(QUANTISERS["NVFP4"].round(exact) - exact).max() > 0.1
 
 
-
 def test_if4_takes_the_better_of_both_elements():
     x = np.concatenate([RNG.standard_normal((20, 16)), RNG.uniform(-1, 1, (20, 16))])
     tensor = np.float64(np.float32(np.abs(x).max() / (6 * 448)))
@@ -112,12 +111,12 @@ def test_mx_plus_gives_the_largest_element_the_exponents_bits():
     block = np.full(32, 0.3)
     block[7] = -4.7
     rounded = mx_plus(block, FP4_E2M1)
-    assert rounded[7] == -4.5                     # 1.001 in binary times 4; E2M1 has 4 and 6
+    assert rounded[7] == -4.5  # 1.001 in binary times 4; E2M1 has 4 and 6
     assert np.array_equal(np.delete(rounded, 7), np.full(31, 0.5))
     block[7] = 7.9
-    assert mx_plus(block, FP4_E2M1)[7] == 7.5     # 1.111, saturated
+    assert mx_plus(block, FP4_E2M1)[7] == 7.5  # 1.111, saturated
     block[7] = 4.25
-    assert mx_plus(block, FP4_E2M1)[7] == 4.0     # a tie, to the even code
+    assert mx_plus(block, FP4_E2M1)[7] == 4.0  # a tie, to the even code
     for fmt in (FP8_E4M3, FP6_E2M3):
         x = RNG.standard_normal((50, 32))
         plain, plus = QUANTISERS[f"MXFP{fmt.bits}-{fmt.name}"].round(x), mx_plus(x, fmt)
@@ -163,18 +162,32 @@ def test_rotation_is_orthogonal_and_spreads():
     assert not turned[POINTS:].any()
     assert len(set(np.sign(rotate(np.eye(POINTS)).sum(axis=1)))) == 2
     outliers = study.data("outliers", (64, 1024), 1)
-    gain = [study.sqnr_db(outliers, f.round(outliers))
-            for f in (rotated(QUANTISERS["MXINT8"]), QUANTISERS["MXINT8"])]
+    gain = [
+        study.sqnr_db(outliers, f.round(outliers))
+        for f in (rotated(QUANTISERS["MXINT8"]), QUANTISERS["MXINT8"])
+    ]
     assert gain[0] > gain[1] + 3
 
 
 #: SQNR in dB that an independent implementation measured on the same distributions.
 MEASURED = {
     "NVFP4-4/6": {"gaussian": 21.2, "laplace": 21.2, "student-t3": 21.2, "uniform": 21.2},
-    "IF4": {"gaussian": 22.1, "laplace": 21.5, "student-t3": 21.4, "uniform": 23.6,
-            "bimodal": 26.4, "sparse": 28.5},
-    "E2M3/8th": {"gaussian": 32.4, "laplace": 32.3, "student-t3": 31.9, "uniform": 32.5,
-                 "bimodal": 32.7, "sparse": 35.2},
+    "IF4": {
+        "gaussian": 22.1,
+        "laplace": 21.5,
+        "student-t3": 21.4,
+        "uniform": 23.6,
+        "bimodal": 26.4,
+        "sparse": 28.5,
+    },
+    "E2M3/8th": {
+        "gaussian": 32.4,
+        "laplace": 32.3,
+        "student-t3": 31.9,
+        "uniform": 32.5,
+        "bimodal": 32.7,
+        "sparse": 35.2,
+    },
     "MXINT8": {"gaussian": 41.7, "uniform": 48.1, "bimodal": 47.0, "sparse": 45.7},
     "PAL8T": {"gaussian": 43.3, "uniform": 43.9, "bimodal": 44.1, "sparse": 43.9},
 }
@@ -199,7 +212,11 @@ def test_e2m5_without_clipping_is_what_others_measured():
 def test_bits_count_all_that_a_block_stores():
     total = {name: q.bits_per_element for name, q in QUANTISERS.items()}
     assert (total["MXINT8"], total["INT8"], total["INT8/64"], total["INT8/8th"]) == (
-        8.25, 8.5, 8.25, 8.25)
+        8.25,
+        8.5,
+        8.25,
+        8.25,
+    )
     assert (total["MXFP4-E2M1+"], total["NVFP4-4/6"], total["IF4"]) == (4.5, 4.5, 4.5)
     assert (total["PAL8T-oct"], total["PAL4T/16"]) == (8.25, 4.5)
     assert E2M1.bits == 4

@@ -60,8 +60,11 @@ def _fixed(unit, codes, products, special, beta=None, params=None):
     first = rng.random(SLICES) < 0.2
     first[0] = True
     terms = products.sum(axis=1)
-    inputs = {"a": join(codes[0], unit.slice_sum.a[0].shape().width),
-              "b": join(codes[1], unit.slice_sum.b[0].shape().width), "first": first}
+    inputs = {
+        "a": join(codes[0], unit.slice_sum.a[0].shape().width),
+        "b": join(codes[1], unit.slice_sum.b[0].shape().width),
+        "first": first,
+    }
     if params:
         octaves, _ = model.split_bias(*beta)
         terms = (terms << params.guard_bits) >> octaves
@@ -69,8 +72,12 @@ def _fixed(unit, codes, products, special, beta=None, params=None):
     total, nan = _sums(terms, first, special)
     width = len(unit.result)
     half = 1 << (width - 1)
-    return Vectors(unit, inputs, {"result": ((total + half) % (2 * half) - half) & (2 * half - 1),
-                                  "nan": nan}, ~nan)
+    return Vectors(
+        unit,
+        inputs,
+        {"result": ((total + half) % (2 * half) - half) & (2 * half - 1), "nan": nan},
+        ~nan,
+    )
 
 
 def _biases(rng):
@@ -78,18 +85,37 @@ def _biases(rng):
 
 
 INTEGERS = [(bits, multiplier) for bits in (8, 6, 4) for multiplier in MULTIPLIERS]
-FLOATS = [(FP8_E4M3, None, "truncate"), (FP8_E4M3, 12, "truncate"), (FP8_E4M3, 12, "jam"),
-          (FP8_E3M4, None, "truncate"), (FP8_E3M4, 12, "truncate"), (FP8_E3M4, 8, "jam"),
-          (FP8_E3M4, 10, "jam"), (FP8_E4M3, 9, "jam"), (FP6_E2M3, 9, "truncate"),
-          (FP6_E2M3, 10, "jam"), (FP4_E2M1, 6, "truncate"), (FP4_E2M1, 7, "jam"),
-          (FP8_E2M5, 11, "jam"), (FP8_E5M2, 12, "truncate"), (FP8_E5M2, 5, "truncate"),
-          (FP6_E2M3, None, "truncate"),
-          (FP4_E2M1, None, "truncate"), (FP4_E2M1, None, "jam")]
-LEAN = [(PAL8U, DotParams(4, 5, 10, bias_step=8)), (PAL8T, DotParams(5, 6, 12, operand_octaves=8)),
-        (PAL6T, DotParams(3, 5, 9, 6, operand_octaves=8)), (PAL4U, DotParams(3, 3, 6)),
-        (PAL8U, DotParams(5, 4, 11, bias_step=2, operand_octaves=4)),
-        (PAL8U, DotParams(4, 5, 10, 2, bias_step=8)), (PAL8T, DotParams(5, 6, 12, 2, bias_step=8)),
-        (PAL6T, DotParams(3, 5, 9, 2, operand_octaves=8)), (PAL4U, DotParams(3, 2, 7, 2))]
+FLOATS = [
+    (FP8_E4M3, None, "truncate"),
+    (FP8_E4M3, 12, "truncate"),
+    (FP8_E4M3, 12, "jam"),
+    (FP8_E3M4, None, "truncate"),
+    (FP8_E3M4, 12, "truncate"),
+    (FP8_E3M4, 8, "jam"),
+    (FP8_E3M4, 10, "jam"),
+    (FP8_E4M3, 9, "jam"),
+    (FP6_E2M3, 9, "truncate"),
+    (FP6_E2M3, 10, "jam"),
+    (FP4_E2M1, 6, "truncate"),
+    (FP4_E2M1, 7, "jam"),
+    (FP8_E2M5, 11, "jam"),
+    (FP8_E5M2, 12, "truncate"),
+    (FP8_E5M2, 5, "truncate"),
+    (FP6_E2M3, None, "truncate"),
+    (FP4_E2M1, None, "truncate"),
+    (FP4_E2M1, None, "jam"),
+]
+LEAN = [
+    (PAL8U, DotParams(4, 5, 10, bias_step=8)),
+    (PAL8T, DotParams(5, 6, 12, operand_octaves=8)),
+    (PAL6T, DotParams(3, 5, 9, 6, operand_octaves=8)),
+    (PAL4U, DotParams(3, 3, 6)),
+    (PAL8U, DotParams(5, 4, 11, bias_step=2, operand_octaves=4)),
+    (PAL8U, DotParams(4, 5, 10, 2, bias_step=8)),
+    (PAL8T, DotParams(5, 6, 12, 2, bias_step=8)),
+    (PAL6T, DotParams(3, 5, 9, 2, operand_octaves=8)),
+    (PAL4U, DotParams(3, 2, 7, 2)),
+]
 
 
 def test_integer_units_are_exact(tmp_path, record_property):
@@ -98,7 +124,8 @@ def test_integer_units_are_exact(tmp_path, record_property):
         codes, special = _codes(np.random.default_rng(bits), bits)
         unit = FixedPointDot(IntegerSlice(bits, LANES, multiplier), LANES)
         cases[f"INT{bits} {multiplier}"] = _fixed(
-            unit, codes, integer_products(bits)[codes[0], codes[1]], special)
+            unit, codes, integer_products(bits)[codes[0], codes[1]], special
+        )
     assert check_units(cases, tmp_path) == dict.fromkeys(cases, SLICES)
     record_property("cases", SLICES * len(cases))
 
@@ -115,12 +142,14 @@ def test_integer_units_with_dropped_columns_equal_their_models(tmp_path, record_
         fraction = 2 if guard and guard > 2 else 0
         offset = int(rng.integers(-40, 40))
         scale = None if guard is None else DotParams(4, 5, guard_bits=guard, bias_step=8)
-        unit = FixedPointDot(IntegerSlice(bits, LANES, "booth", dropped, offset, fraction), LANES,
-                             scale)
+        unit = FixedPointDot(
+            IntegerSlice(bits, LANES, "booth", dropped, offset, fraction), LANES, scale
+        )
         products = dropped_products(bits, dropped)[codes[0], codes[1]] << fraction
         products[:, 0] += offset
-        cases[f"INT{bits} {dropped} {guard}"] = _fixed(unit, codes, products, special,
-                                                       _biases(rng), scale)
+        cases[f"INT{bits} {dropped} {guard}"] = _fixed(
+            unit, codes, products, special, _biases(rng), scale
+        )
     assert check_units(cases, tmp_path) == dict.fromkeys(cases, SLICES)
     record_property("cases", SLICES * len(cases))
 
@@ -148,8 +177,9 @@ def test_floating_point_units_equal_their_models(tmp_path, record_property):
         scale = DotParams(4, 5, guard_bits=(8, 1, 0)[i % 3], bias_step=8) if i % 2 else None
         unit = FixedPointDot(FloatSlice(fmt, LANES, window, rounding), LANES, scale)
         products = float_products(fmt, window, rounding)[codes[0], codes[1]]
-        cases[f"{fmt.name} {window} {rounding}"] = _fixed(unit, codes, products, nan, _biases(rng),
-                                                          scale)
+        cases[f"{fmt.name} {window} {rounding}"] = _fixed(
+            unit, codes, products, nan, _biases(rng), scale
+        )
     done = check_units(cases, tmp_path)
     assert min(done.values()) > SLICES / 3
     record_property("cases", sum(done.values()))
@@ -157,7 +187,7 @@ def test_floating_point_units_equal_their_models(tmp_path, record_property):
 
 def test_exact_products_are_those_of_the_values():
     for fmt in (FP8_E4M3, FP8_E5M2, FP6_E2M3, FP4_E2M1):
-        table = float_products(fmt, None, "truncate")[:fmt.codes, :fmt.codes]
+        table = float_products(fmt, None, "truncate")[: fmt.codes, : fmt.codes]
         unit = 2.0 ** (-2 * (fmt.bias - 1 + fmt.mantissa_bits))
         assert np.array_equal(table * unit, np.outer(fmt.element.levels, fmt.element.levels))
         assert unit_shift(fmt, 12) == max(fmt.product_bits - 12, 0)
@@ -198,19 +228,25 @@ def _float32_case(unit, codes, sums, exponents, nan):
         results.append(int(np.float32(total).view(np.uint32)))
         flags.append(flag)
     bits = unit.slice_sum.a[0].shape().width
-    return Vectors(unit, {"a": join(codes[0], bits), "b": join(codes[1], bits), "first": first},
-                   {"result": results, "nan": flags}, ~np.array(flags))
+    return Vectors(
+        unit,
+        {"a": join(codes[0], bits), "b": join(codes[1], bits), "first": first},
+        {"result": results, "nan": flags},
+        ~np.array(flags),
+    )
 
 
 def test_float32_accumulators_equal_numpy(tmp_path, record_property):
     cases = {}
     for fmt in (FP8_E4M3, FP8_E5M2):
-        codes, nan = _codes(np.random.default_rng(fmt.bits), fmt.bits,
-                            range(fmt.codes, 1 << (fmt.bits - 1)))
+        codes, nan = _codes(
+            np.random.default_rng(fmt.bits), fmt.bits, range(fmt.codes, 1 << (fmt.bits - 1))
+        )
         unit = -2 * (fmt.bias - 1 + fmt.mantissa_bits)
         sums = float_products(fmt, None, "truncate")[codes[0], codes[1]].sum(axis=1)
-        cases[fmt.name] = _float32_case(Float32Dot(FloatSlice(fmt, LANES), unit), codes, sums,
-                                        np.full(SLICES, unit), nan)
+        cases[fmt.name] = _float32_case(
+            Float32Dot(FloatSlice(fmt, LANES), unit), codes, sums, np.full(SLICES, unit), nan
+        )
     for window in (16, 26):
         cases[f"bf16 {window}"] = _bf16_case(window)
     done = check_units(cases, tmp_path)
@@ -234,18 +270,25 @@ def _bf16_case(window):
     sums = np.where(sign.sum(axis=0) == 1, -magnitude, magnitude).sum(axis=1)
     codes = sign << 15 | exponent << 7 | mantissa
     unit = Float32Dot(AlignedSlice(BF16, LANES, window), 2 - window)
-    return _float32_case(unit, codes, sums, largest - 2 * 127 + 2 - window,
-                         (exponent == 255).any(axis=(0, 2)))
+    return _float32_case(
+        unit, codes, sums, largest - 2 * 127 + 2 - window, (exponent == 255).any(axis=(0, 2))
+    )
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: IntegerSlice(8, 4, "wallace"), "multiplier must be one of booth"),
-    (lambda: IntegerSlice(7, 4), "bits must be even, not 7"),
-    (lambda: IntegerSlice(8, 4, dropped=9), "dropped must be 0 to 8, of Booth's rows only, not 9"),
-    (lambda: IntegerSlice(8, 4, "baugh-wooley", 1), "dropped must be 0 to 8, of Booth's rows"),
-    (lambda: FloatSlice(FP8_E4M3, 4, 12, "nearest"), "rounding must be one of truncate"),
-    (lambda: AlignedSlice(BF16, 4, 12), "window must hold a product, not 12 bits"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: IntegerSlice(8, 4, "wallace"), "multiplier must be one of booth"),
+        (lambda: IntegerSlice(7, 4), "bits must be even, not 7"),
+        (
+            lambda: IntegerSlice(8, 4, dropped=9),
+            "dropped must be 0 to 8, of Booth's rows only, not 9",
+        ),
+        (lambda: IntegerSlice(8, 4, "baugh-wooley", 1), "dropped must be 0 to 8, of Booth's rows"),
+        (lambda: FloatSlice(FP8_E4M3, 4, 12, "nearest"), "rounding must be one of truncate"),
+        (lambda: AlignedSlice(BF16, 4, 12), "window must hold a product, not 12 bits"),
+    ],
+)
 def test_units_refuse_bad_parameters(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -29,7 +29,8 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "verif" / "one.py").write_text("from verif.two import WIDTH\n\nAREA = WIDTH**2\n")
     (tmp_path / "verif" / "two.py").write_text('"""Two."""\n\nWIDTH = 3\n')
     (tmp_path / "docs" / "parts.md").write_text(
-        "above\n<!-- part: begin -->\n<!-- part: end -->\nbelow\n")
+        "above\n<!-- part: begin -->\n<!-- part: end -->\nbelow\n"
+    )
     return tmp_path
 
 
@@ -116,12 +117,16 @@ def test_data_and_locked_versions_count(checkout):
     assert made.sources() in seen
 
 
-@pytest.mark.parametrize(("changed", "same"), [
-    ('"""Other words."""\n\ndef f(x):\n    """Say."""\n    return x + 1\n', True),
-    ("def f(x):\n    # Why.\n\n    return (x\n            + 1)\n", True),
-    ("def f(x):\n    return x + 2\n", False), ("def f(x):\n    return 1 + x\n", False),
-    ("def f(x, y=0):\n    return x + 1\n", False),
-])
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ('"""Other words."""\n\ndef f(x):\n    """Say."""\n    return x + 1\n', True),
+        ("def f(x):\n    # Why.\n\n    return (x\n            + 1)\n", True),
+        ("def f(x):\n    return x + 2\n", False),
+        ("def f(x):\n    return 1 + x\n", False),
+        ("def f(x, y=0):\n    return x + 1\n", False),
+    ],
+)
 def test_only_what_code_does_counts(changed, same, tmp_path):
     one, two = tmp_path / "one.py", tmp_path / "two.py"
     one.write_text("def f(x):\n    return x + 1\n")
@@ -131,13 +136,19 @@ def test_only_what_code_does_counts(changed, same, tmp_path):
 
 def test_what_is_imported_inside_a_function_counts():
     names = closure(("spu.engine.rtl_engine",))
-    assert {"pal_units.formats", "spu.arch.params", "spu.engine.rtl_run", "rtl.emit",
-            "spu.rtl.top"} <= names.keys()
+    assert {
+        "pal_units.formats",
+        "spu.arch.params",
+        "spu.engine.rtl_run",
+        "rtl.emit",
+        "spu.rtl.top",
+    } <= names.keys()
     assert "rtl.emit" not in closure(("spu.engine.rtl_engine",), without=("spu.engine.rtl_run",))
 
 
-@pytest.mark.parametrize("module", ["verif.numerics.report", "verif.area.report",
-                                    "verif.area.lean_report"])
+@pytest.mark.parametrize(
+    "module", ["verif.numerics.report", "verif.area.report", "verif.area.lean_report"]
+)
 def test_a_page_whose_study_has_not_run_stays_as_it_is(module, tmp_path, monkeypatch, capsys):
     """``make docs`` goes on to the other pages."""
     monkeypatch.chdir(tmp_path)
