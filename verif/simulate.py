@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from spu.arch.package.store import save
 from spu.arch.params import MATRIX_FORMATS, Architecture
 from spu.command.programs import read_program
 from spu.engine import codec
-from spu.engine.rtl_run import BUILD, RtlResult, build_rtl, check_rtl, run_rtl
+from spu.engine.rtl_run import BUILD, RtlResult, build_rtl, building_rtl, check_rtl, run_rtl
 from spu.model.array import GoldenArray, Result
 from verif.digits.data import MODEL, split
 from verif.expected.compare import image_differences, stream_differences
@@ -129,23 +129,17 @@ def simulate(job: Job, console: Console) -> Outcome:
     images = job.images or (ICARUS_IMAGES if job.sim == "icarus" else len(split()[2]))
     x, labels = split()[2][:images], split()[3][:images]
     with phases.progress:
-        with phases.phase("compile the model") as update:
-            compiled = job.compiled or pipeline(
-                MODEL,
-                job.arch,
-                FORMATS[job.fmt],
-                seed=job.seed,
-                progress=lambda note: update(None, note),
-            )
-            save(compiled.package, job.out)
-        if loaded is not None:
-            outcome.failures += _shown("program", image_differences(compiled.image, loaded))
-        inputs = codec.encode_inputs(x, compiled.report, job.arch)
-        with phases.phase("golden model", len(x)) as update:
-            golden = GoldenArray(bitstream.decode(compiled.content, job.arch).image).run(
-                inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images")
-            )
+        # The RTL is built beside the rest, most of which one core does.
         with phases.phase(f"build the RTL ({job.sim})"):
+            with nullcontext() if verilog else building_rtl(job.arch, job.sim, job.waves):
+                compiled = _compiled(job, phases)
+                if loaded is not None:
+                    outcome.failures += _shown("program", image_differences(compiled.image, loaded))
+                inputs = codec.encode_inputs(x, compiled.report, job.arch)
+                with phases.phase("golden model", len(x)) as update:
+                    golden = GoldenArray(bitstream.decode(compiled.content, job.arch).image).run(
+                        inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images")
+                    )
             build = build_rtl(job.arch, job.sim, job.waves, verilog)
         with phases.phase("run the RTL", sum(map(len, golden.outputs.values()))) as update:
             rtl = run_rtl(
@@ -165,6 +159,20 @@ def simulate(job: Job, console: Console) -> Outcome:
     summary = json.dumps(outcome.summary, indent=1) + "\n"
     replace_file(job.out / "summary.json", lambda sink: sink.write(summary.encode()))
     return outcome
+
+
+def _compiled(job: Job, phases: _Phases) -> Compiled:
+    """The model for the array of the job, in its directory."""
+    with phases.phase("compile the model") as update:
+        compiled = job.compiled or pipeline(
+            MODEL,
+            job.arch,
+            FORMATS[job.fmt],
+            seed=job.seed,
+            progress=lambda note: update(None, note),
+        )
+        save(compiled.package, job.out)
+    return compiled
 
 
 def _judge(

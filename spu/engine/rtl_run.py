@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,16 +82,24 @@ def check_rtl(
     try:
         simulator.require(sim)
     except simulator.MissingTool:
-        if not any((BUILD / "sim-cache").glob(f"{sim}-spu-*")):
+        if sim != "verilator" or not _is_built(arch, sim, waves, verilog, effort):
             raise
-        text = verilog if verilog is not None else rtl_text(arch)
-        if (
-            sim != "verilator"
-            or not simulator.place(
-                text, "spu", BUILD / "sim-cache", sim, waves, emit.tile_modules(arch), effort
-            ).exists()
-        ):
-            raise
+
+
+def _is_built(
+    arch: Architecture,
+    sim: str,
+    waves: bool,
+    verilog: str | None = None,
+    effort: int = simulator.SHORT,
+) -> bool:
+    """Whether ``build_rtl`` would find what it builds."""
+    cache = BUILD / "sim-cache"
+    if not any(cache.glob(f"{sim}-spu-*")):
+        return False
+    text = verilog if verilog is not None else rtl_text(arch)
+    tiles = emit.tile_modules(arch)
+    return simulator.place(text, "spu", cache, sim, waves, tiles, effort).exists()
 
 
 @contextmanager
@@ -121,6 +131,37 @@ def build_rtl(
         emit.tile_modules(arch),
         effort,
     )
+
+
+@contextmanager
+def building_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False) -> Iterator[None]:
+    """Build the simulator of an array in a process of its own, where ``build_rtl`` finds it.
+
+    What fails there fails again in ``build_rtl``, which says why.  The process ends with the
+    context at the latest, and all that it started.
+    """
+    if _is_built(arch, sim, waves):
+        yield
+        return
+    process = multiprocessing.get_context("spawn").Process(
+        target=_build_aside, args=(arch, sim, waves)
+    )
+    process.start()
+    try:
+        yield
+        process.join()
+    finally:
+        if process.is_alive() and process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+        process.join()
+
+
+def _build_aside(arch: Architecture, sim: str, waves: bool) -> None:
+    os.setsid()
+    with suppress(simulator.SimulationError, simulator.MissingTool, OSError):
+        build_rtl(arch, sim, waves)
 
 
 def run_rtl(
