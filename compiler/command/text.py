@@ -42,14 +42,17 @@ def disasm(
 def _image(directory: Path) -> Image:
     """What the program in a directory configures, whichever command wrote it."""
     from spu.arch.package.compiled import Package
-    from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
+    from spu.arch.package.manifest import MAPPING, PROGRAM, PROGRAMS, REPORT
     from spu.arch.package.store import load
     from spu.command.programs import read_any
 
     if (directory / REPORT).exists():
         package = load(directory)
         if isinstance(package, Package):
-            raise BadInput(f"{directory}: holds a program for each step; name a file in it")
+            raise BadInput(
+                f"{directory}: holds a program for each step; give one of "
+                f"{directory / PROGRAMS / '*.spub'}, with its --arch"
+            )
         return package.image
     if not (directory / PROGRAM).exists():
         raise BadInput(

@@ -54,7 +54,7 @@ def _steps(report: dict, console: Console) -> None:
             )
         else:
             plans = [report["products"][piece[-1]] for piece in step["pieces"]]
-            what = f"product in {step['format']}, {len(plans)} pieces"
+            what = f"product in {step['format']}, {len(plans)} piece{'s' * (len(plans) != 1)}"
             passes = {p["passes"] for p in plans}
             bound = (
                 f"{sum(p['rows'] for p in plans)} rows, II {plans[0]['ii']} x "

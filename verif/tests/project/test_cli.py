@@ -86,7 +86,7 @@ def test_disasm_refuses_a_directory_of_several_programs(tmp_path):
     assert RUN.invoke(app, compiled).exit_code == 0
     result = RUN.invoke(app, ["disasm", str(tmp_path)])
     assert result.exit_code == 2
-    assert "a program for each step; name a file in it" in " ".join(result.output.split())
+    assert "a program for each step; give one of" in " ".join(result.output.split())
     one = RUN.invoke(app, ["disasm", str(next((tmp_path / "programs").glob("kernel*")))])
     assert one.exit_code == 0
 
