@@ -243,8 +243,8 @@ MUTANTS = [
     (
         "bits behind a widened code",
         "widen",
-        "[:target.n - 1] | fill",
-        "[:target.n - 1]",
+        "[: target.n - 1] | fill",
+        "[: target.n - 1]",
         "widener",
         "PAL8T",
     ),
@@ -259,8 +259,8 @@ MUTANTS = [
     (
         "NaN of an operand",
         "elementwise",
-        '"zero": a.zero | b.zero, "nan": a.nan | b.nan',
-        '"zero": a.zero | b.zero, "nan": a.nan',
+        '"nan": a.nan | b.nan,\n',
+        '"nan": a.nan,\n',
         "multiplier",
         "PAL6T",
     ),
@@ -275,8 +275,8 @@ MUTANTS = [
     (
         "root of a negative number",
         "elementwise",
-        '"negative": 0, "zero": a.zero, "nan": a.nan | (a.negative & ~a.zero)}',
-        '"negative": 0, "zero": a.zero, "nan": a.nan}',
+        '"zero": a.zero,\n            "nan": a.nan | (a.negative & ~a.zero),',
+        '"zero": a.zero,\n            "nan": a.nan,',
         "square_root",
         "PAL8U",
     ),
