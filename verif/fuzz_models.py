@@ -45,6 +45,8 @@ from verif.stimulus.model_mutants import Mutant, mutant, prepare_seeds
 LIMIT, PATIENCE = 240, 4
 #: Decibels that an output may be below the prediction, where no bound is finite.
 MOST_DECIBELS = 1.0
+#: What ``spu run`` says of inputs that are larger than a model was compiled for; it is done.
+ADVICE = "--calibrate sets it"
 #: What a model may become.
 GOOD = ("right", "refused", "refused by spu run", "saturated, reported", "ran, no reference")
 FAULTS = ("WRONG", "TRACEBACK", "HANG", "NOT JUDGED")
@@ -83,16 +85,18 @@ def attempt(made: Mutant, directory: Path) -> Outcome:
             raise Fault("WRONG", f"exit codes: spu check {code}, spu compile {compiled}: {text}")
         if code == 2:
             return Outcome("refused", refusals[0]["rule"])
-        code, text = _spu(
-            "run",
-            out,
-            "--input",
-            given,
-            "-o",
-            directory / "y.npz",
-            "--json",
-            directory / "stats.json",
-        )
+        results = ("-o", directory / "y.npz", "--json", directory / "stats.json")
+        run = ("run", out, "--input", given, *results)
+        code, text = _spu(*run)
+        if code == 2 and ADVICE in text and not more:
+            compiled, said = _spu(
+                "compile", model, "--strategy", "steps", "-o", out, "--calibrate", given
+            )
+            if compiled == 2:
+                return Outcome("refused", said)
+            code, text = _spu(*run)
+        if code == 2 and ADVICE in text:
+            raise Fault("WRONG", f"what spu run advises was done, and it says again: {text}")
         if code == 2:
             return Outcome("refused by spu run", text)
         if code:

@@ -35,6 +35,12 @@ def test_two_thousand_models_are_right_or_refused():
     assert tally["ran, no reference"] <= 200
 
 
+def test_inputs_that_are_too_large_are_calibrated_as_the_run_advises(tmp_path):
+    """Model 395 has inputs of up to 10,200, and is compiled for 4,096 at first."""
+    assert np.abs(mutant(395, 0).inputs["x"]).max() > 4096
+    assert attempt(mutant(395, 0), tmp_path).kind == "right"
+
+
 def test_models_depend_on_their_numbers_alone():
     one, two = mutant(13, 4), mutant(13, 4)
     assert one.model.SerializeToString() == two.model.SerializeToString()
