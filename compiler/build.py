@@ -6,12 +6,14 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
 from compiler.errors import CompileError, WrongProgram
+from compiler.front.any_count import is_open, mixing_node
 from compiler.front.lower import lower
-from compiler.front.onnx_graph import read, takes_any_batch
+from compiler.front.onnx_graph import read
 from compiler.ir.builder import MOST_ELEMENTS
 from compiler.map.pipeline.chain import Dense, NotAChain, chain_of, fixed_ranges, same_layers
 from compiler.map.pipeline.compile import compile_chain
@@ -67,12 +69,19 @@ def probes_of(
 ) -> Probes | None:
     """The program for other numbers of vectors, if the model leaves these open: see ``lower``.
 
-    Raises, when called, ``NotAChain`` for a model that does not take so many.
+    Raises, when called, ``NotAChain`` for a model that does not take so many, or may do something
+    else with them.
     """
-    if batch is not None or not takes_any_batch(model, dims or {}):
+    if batch is not None or not is_open(model, dims or {}):
         return None
+    mixing = mixing_node(model)
 
     def probe(count: int) -> Program:
+        if mixing is not None:
+            raise NotAChain(
+                f"{mixing.op_type} node {mixing.name or mixing.output[0]!r}: may do something else "
+                "with another number of vectors, which is left open; --batch N says it"
+            )
         try:
             return lower(model, name, count, dims)
         except CompileError as error:
@@ -134,18 +143,21 @@ def compile_model(
     shape = program.shape(next(iter(program.inputs.values()))) if program.inputs else ()
     most = _most_vectors(program) if probes else 0
     layers, ranges, why = _numerics(program, strategy, input_max, calibrate, probes, most)
-    batch = COMPARED if probes else shape[0] if shape else 1
+    batch = shape[0] if shape else 1
+    if probes is not None and ranges is not None and strategy != "steps" and budget is None:
+        batch = min(COMPARED, most)
     pipeline, steps, refused, cycles = None, None, None, dict[str, int]()
     if strategy != "pipeline":
         known: dict[Any, Any] = {}
         try:
-            steps = _steps(program, arch, fmt, seed, calibrate, budget, ranges, known, progress)
-            several = steps
-            if probes is not None and ranges is not None and strategy == "auto":
-                several = compile_program(
-                    probes(COMPARED), arch, fmt, seed=seed, known=known, ranges=ranges
-                )
-            cycles["steps"] = sum(several.cycles().values())
+            one = _steps(program, arch, fmt, seed, calibrate, budget, ranges, known, progress)
+            several = one
+            if probes is not None and batch != shape[0]:
+                many = probes(batch)
+                shown = calibrate and {k: np.repeat(x, batch, 0) for k, x in calibrate.items()}
+                again = fixed_ranges(many, chain_of(many), input_max, shown)
+                several = compile_program(many, arch, fmt, seed=seed, known=known, ranges=again)
+            steps, cycles["steps"] = one, sum(several.cycles().values())
         except CompileError as error:
             if ranges is None or strategy == "steps" or isinstance(error, WrongProgram):
                 raise
@@ -212,7 +224,9 @@ def _numerics(
         layers = chain_of(program)
         for count in (min(VECTORS[0], most), most) if probes is not None else ():
             assert probes is not None
-            if not same_layers(layers, chain_of(probes(count))):
+            many = probes(count)
+            shapes = [p.shape(t)[1:] for p in (program, many) for t in p.outputs.values()]
+            if not same_layers(layers, chain_of(many)) or shapes[0] != shapes[1]:
                 raise NotAChain(
                     f"{program.name}: what becomes of a vector depends on how many there are"
                 )

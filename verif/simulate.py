@@ -130,17 +130,20 @@ def simulate(job: Job, console: Console) -> Outcome:
     x, labels = split()[2][:images], split()[3][:images]
     with phases.progress:
         # The RTL is built beside the rest, most of which one core does.
-        with phases.phase(f"build the RTL ({job.sim})"):
-            with nullcontext() if verilog else building_rtl(job.arch, job.sim, job.waves):
-                compiled = _compiled(job, phases)
-                if loaded is not None:
-                    outcome.failures += _shown("program", image_differences(compiled.image, loaded))
-                inputs = codec.encode_inputs(x, compiled.report, job.arch)
-                with phases.phase("golden model", len(x)) as update:
-                    golden = GoldenArray(bitstream.decode(compiled.content, job.arch).image).run(
-                        inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images")
-                    )
-            build = build_rtl(job.arch, job.sim, job.waves, verilog)
+        aside = building_rtl(job.arch, job.sim, job.waves) if verilog is None else nullcontext()
+        with aside as wait:
+            compiled = _compiled(job, phases)
+            if loaded is not None:
+                outcome.failures += _shown("program", image_differences(compiled.image, loaded))
+            inputs = codec.encode_inputs(x, compiled.report, job.arch)
+            with phases.phase("golden model", len(x)) as update:
+                golden = GoldenArray(bitstream.decode(compiled.content, job.arch).image).run(
+                    inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images")
+                )
+            with phases.phase(f"build the RTL ({job.sim})"):
+                if wait is not None:
+                    wait()
+                build = build_rtl(job.arch, job.sim, job.waves, verilog)
         with phases.phase("run the RTL", sum(map(len, golden.outputs.values()))) as update:
             rtl = run_rtl(
                 build,

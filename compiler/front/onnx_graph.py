@@ -109,18 +109,6 @@ def prepare(
     )
 
 
-def takes_any_batch(model: onnx.ModelProto, dims: Mapping[str, int] = {}) -> bool:
-    """Whether the first dimension of the first input is left open, by ``dims`` as well."""
-    known = {t.name for t in model.graph.initializer}
-    shapes = [v.type.tensor_type.shape.dim for v in model.graph.input if v.name not in known]
-    first = next((shape[0] for shape in shapes[:1] if shape), None)
-    return (
-        first is not None
-        and first.dim_param not in dims
-        and (not first.HasField("dim_value") or first.dim_value == -1)
-    )
-
-
 def line_of(error: Exception) -> str:
     """What an exception of a library says, in a line."""
     text = " ".join(str(error).split())

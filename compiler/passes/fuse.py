@@ -44,7 +44,7 @@ def _fused(
     for place, source in enumerate(step.sources):
         gone, made = [source], steps.get(source)
         # A layout that keeps the order of all elements is none for a map.
-        while isinstance(made, Layout) and _keeps_order(made, program):
+        while isinstance(made, Layout) and keeps_order(program, made):
             gone.append(made.sources[0])
             made = steps.get(made.sources[0])
         if not isinstance(made, Map) or any(uses[t] != 1 for t in gone):
@@ -69,7 +69,8 @@ def _operations(expression: Expression) -> int:
     return sum(bool(x.operands) for x in expression.steps())
 
 
-def _keeps_order(step: Layout, program: Program) -> bool:
+def keeps_order(program: Program, step: Layout) -> bool:
+    """Whether all elements stay where they are."""
     return len(step.sources) == 1 and np.array_equal(
         step.index.ravel(), np.arange(program.tensors[step.sources[0]].size)
     )

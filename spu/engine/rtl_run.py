@@ -134,34 +134,51 @@ def build_rtl(
 
 
 @contextmanager
-def building_rtl(arch: Architecture, sim: str = "verilator", waves: bool = False) -> Iterator[None]:
-    """Build the simulator of an array in a process of its own, where ``build_rtl`` finds it.
+def building_rtl(
+    arch: Architecture, sim: str = "verilator", waves: bool = False
+) -> Iterator[Callable[[], None]]:
+    """Build the simulator of an array in a process of its own; yields what waits for it.
 
-    What fails there fails again in ``build_rtl``, which says why.  The process ends with the
-    context at the latest, and all that it started.
+    ``build_rtl`` then finds it.  What fails there fails again in ``build_rtl``, which says why.
+    The process ends with the context or with this process at the latest, and all that it started;
+    what is half made is removed.
     """
     if _is_built(arch, sim, waves):
-        yield
+        yield lambda: None
         return
     process = multiprocessing.get_context("spawn").Process(
         target=_build_aside, args=(arch, sim, waves)
     )
     process.start()
     try:
-        yield
-        process.join()
+        yield process.join
     finally:
-        if process.is_alive() and process.pid is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.kill()
+        process.terminate()
         process.join()
 
 
 def _build_aside(arch: Architecture, sim: str, waves: bool) -> None:
-    os.setsid()
+    os.setsid()  # a group of its own, with all that it starts
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    signal.signal(signal.SIGTERM, _end)
+    threading.Thread(target=_follow, daemon=True).start()
     with suppress(simulator.SimulationError, simulator.MissingTool, OSError):
         build_rtl(arch, sim, waves)
+
+
+def _end(*_: object) -> None:
+    """Stop the tools, which then fail, and leave as from an exception."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    raise SystemExit(1)
+
+
+def _follow() -> None:
+    """End with the process that began this one, however that ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_rtl(

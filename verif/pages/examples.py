@@ -24,6 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SECONDS = Path(__file__).with_name("example_seconds.json")
+#: What make tells those that it runs, by which another make prints more.
+OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 #: Processor seconds of a block that CI runs.
 QUICK = 30
 #: Wall seconds after which a command counts as hanging.
@@ -113,7 +115,7 @@ def run(block: Block, folder: Path) -> list[str]:
             stderr=subprocess.STDOUT,
             timeout=LIMIT,
             check=False,
-            env={**os.environ, "PATH": path},
+            env={k: v for k, v in os.environ.items() if k not in OF_MAKE} | {"PATH": path},
         )
         got = done.stdout.decode(errors="replace")
         if masked(got) != masked(wanted):

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
+from compiler.passes.fuse import keeps_order
 from compiler.passes.ranges import DEFAULT_BIAS, choose
 from pal_units import model
 from spu.arch.config import OFFSET_BITS
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import Expression
 from spu.arch.package.product import weight_blocks
-from spu.arch.package.program import Layout, Map, Product, Program, node_name
+from spu.arch.package.program import Map, Product, Program, node_name
 from spu.arch.package.ranges import Ranges
 from spu.arch.params import BLOCK, MATRIX_DOT, MATRIX_FORMATS
 
@@ -85,7 +86,7 @@ def chain_of(program: Program) -> tuple[Dense, ...]:
                 raise NotAChain(f"{label}: not the bias or the relu of a dense layer")
             layers[-1] = replace(layers[-1], bias=found[0], relu=found[1])
             open_layer = False
-        elif not _keeps_order(program, step):
+        elif not keeps_order(program, step):
             raise NotAChain(f"{label}: elements change places, as in no chain of dense layers")
         current = step.out
         if layers:
@@ -110,13 +111,6 @@ def same_layers(one: tuple[Dense, ...], other: tuple[Dense, ...]) -> bool:
     return len(one) == len(other) and all(
         a.relu == b.relu and np.array_equal(a.weight, b.weight) and np.array_equal(a.bias, b.bias)
         for a, b in zip(one, other, strict=True)
-    )
-
-
-def _keeps_order(program: Program, step: Layout) -> bool:
-    """Whether all elements stay where they are."""
-    return len(step.sources) == 1 and np.array_equal(
-        step.index.ravel(), np.arange(program.tensors[step.sources[0]].size)
     )
 
 

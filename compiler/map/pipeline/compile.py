@@ -82,8 +82,9 @@ def compile_chain(
     report = _report(quantised, mapping, arch, seed)
     report["notes"] = list(ranges.notes)
     (report["io"]["input"],), (report["io"]["output"],) = program.inputs, program.outputs
-    (output,) = program.outputs.values()
+    (given,), (output,) = program.inputs.values(), program.outputs.values()
     report["io"]["vectors"] = list(vectors)
+    report["io"]["input_shape"] = list(program.shape(given)[1:])
     report["io"]["output_shape"] = list(program.shape(output)[1:])
     return Compiled(arch, quantised, mapping, image, content, report)
 

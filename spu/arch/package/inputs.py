@@ -41,20 +41,22 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
 
 
 def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays:
-    """Inputs of a compiled model by name; a ``Pipeline`` takes vectors (n, ...).
+    """Inputs of a compiled model by name; a ``Pipeline`` takes n vectors of the model's shape.
 
-    Raises ``InputError`` as ``of_program``, and for magnitudes beyond what it was compiled for.
+    They may be flat, (n, elements), where the model's are not.  Raises ``InputError`` as
+    ``of_program``, and for magnitudes beyond what it was compiled for.
     """
     if isinstance(package, Package):
         found = of_program(package.program, given)
     else:
-        count, vectors = (package.report["io"][name] for name in ("inputs", "vectors"))
+        io = package.report["io"]
+        shape, vectors, flat = tuple(io["input_shape"]), io["vectors"], (io["inputs"],)
         found = _numbers(
             [package.input],
             given,
             lambda _, x: (
-                f"must have shape (n, {count}), not {x.shape}"
-                if x.ndim < 2 or int(np.prod(x.shape[1:])) != count
+                f"must have shape {_shapes(shape, flat)}, not {x.shape}"
+                if x.shape[1:] not in (shape, flat)
                 else "has no input vectors"
                 if not len(x)
                 else ""
@@ -88,6 +90,12 @@ def _numbers(
                 f"{int((~np.isfinite(values)).sum())} of {values.size}"
             )
     return found
+
+
+def _shapes(*shapes: tuple[int, ...]) -> str:
+    """Of n vectors of each of the shapes."""
+    texts = (f"(n, {', '.join(map(str, shape))})" for shape in shapes)
+    return " or ".join(dict.fromkeys(texts))
 
 
 def _count(least: int, most: int) -> str:

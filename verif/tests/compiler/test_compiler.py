@@ -485,28 +485,159 @@ def test_vectors_that_meet_are_no_chain_of_any_number(nodes, constants, shape, t
     assert package.strategy["chosen"] == "steps"
 
 
-@pytest.mark.parametrize(("begin", "end"), [(0, 4093), (-4093, 1 << 40), (0, 5000)])
-def test_no_run_has_more_vectors_than_were_looked_at(begin, end, tmp_path):
-    """Beyond them a Slice may begin to cut."""
+def _open_model(path, nodes, shape=(8,), floats=None, **constants):
+    """A model of n vectors: ``nodes`` make ``y`` of ``x``, the weights ``w`` and the constants."""
+    tensors = {"w": np.float32(W), **(floats or {})}
+    tensors |= {k: np.asarray(v, np.int64) for k, v in constants.items()}
     graph = helper.make_graph(
-        [
-            helper.make_node("Slice", ["x", "b", "e", "a"], ["h"], "some"),
-            helper.make_node("MatMul", ["h", "w"], ["y"], "mm"),
-        ],
+        nodes,
         "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 8))],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", *shape))],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
-        [
-            numpy_helper.from_array(np.array([v], np.int64), k)
-            for k, v in (("b", begin), ("e", end), ("a", 0))
-        ]
-        + [numpy_helper.from_array(W.astype(np.float32), "w")],
+        [numpy_helper.from_array(v, k) for k, v in tensors.items()],
     )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+def _node(op, given, name, **attributes):
+    return helper.make_node(op, given.split(), [name], name, **attributes)
+
+
+MM = _node("MatMul", "h w", "y")
+COUNT = [_node("Shape", "x", "s"), _node("Gather", "s zero", "n")]
+SIZES = [
+    # A bias that depends on whether there is an even number of vectors.
+    [
+        *COUNT,
+        _node("Mod", "n two", "p"),
+        _node("Cast", "p", "f", to=TensorProto.FLOAT),
+        _node("MatMul", "x w", "h"),
+        _node("Add", "h f", "y"),
+    ],
+    # All vectors, or all but one.
+    [
+        *COUNT,
+        _node("Div", "n two", "half"),
+        _node("Mul", "half two", "e"),
+        _node("Unsqueeze", "e zero1", "e1"),
+        _node("Slice", "x zero1 e1 zero1", "h"),
+        MM,
+    ],
+    # A number that is narrowed.
+    [
+        _node("Shape", "x", "s"),
+        _node("Cast", "s", "c", to=TensorProto.INT8),
+        _node("Cast", "c", "d", to=TensorProto.INT64),
+        _node("Reshape", "x d", "h"),
+        MM,
+    ],
+    # Ones, as many as there are vectors, added up.
+    [
+        _node("Shape", "x", "s"),
+        _node("Expand", "one s", "ones"),
+        _node("ReduceSum", "ones", "sum", keepdims=0),
+        _node("MatMul", "x w", "h"),
+        _node("Add", "h sum", "y"),
+    ],
+    # A table that has something else for two vectors.
+    [
+        *COUNT,
+        _node("Gather", "table n", "b"),
+        _node("MatMul", "x w", "h"),
+        _node("Add", "h b", "y"),
+    ],
+    # The same vectors unless there are some thousand of them.
+    [
+        _node("Slice", "x zero1 mid zero1", "a"),
+        _node("Slice", "x mid big zero1", "b"),
+        _node("Slice", "b m2 m1 zero1", "c"),
+        _node("Slice", "x top big zero1", "d"),
+        _node("Concat", "a c d", "h", axis=0),
+        MM,
+    ],
+]
+
+
+@pytest.mark.parametrize("nodes", SIZES)
+def test_models_that_compute_with_their_sizes_are_no_chain_of_any_number(nodes, tmp_path):
+    """Whatever numbers of vectors are tried, another may be the one that matters."""
+    table = np.zeros(4094, np.float32)
+    table[2] = 5
+    path = _open_model(
         tmp_path / "m.onnx",
+        nodes,
+        floats={"one": np.ones((1, 1), np.float32), "table": table},
+        zero=0,
+        two=2,
+        zero1=[0],
+        mid=[2000],
+        top=[3000],
+        big=[1 << 40],
+        m2=[-2093],
+        m1=[-1093],
     )
-    package = compile_file(tmp_path / "m.onnx", CONFIGS["basic"], "pipeline")
+    with pytest.raises(CompileError, match=r"may do something else|not the result|change places"):
+        compile_file(path, TINY, "pipeline")
+    package = compile_file(path, TINY)
+    assert package.strategy["chosen"] == "steps"
+    assert package.strategy["batch"] == 1
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [*COUNT, _node("Unsqueeze", "n zero1", "u"), _node("Concat", "u rest", "r", axis=0)],
+        [
+            _node("Shape", "x", "s"),
+            _node("Slice", "s zero1 one1", "u"),
+            _node("Concat", "u rest", "r", axis=0),
+        ],
+    ],
+)
+def test_sizes_that_shape_data_make_a_chain_of_any_number(nodes, tmp_path):
+    """As exporters write ``x.view(len(x), -1)``."""
+    path = _open_model(
+        tmp_path / "m.onnx",
+        [*nodes, _node("Reshape", "x r", "h"), MM],
+        (2, 4),
+        zero=0,
+        zero1=[0],
+        one1=[1],
+        rest=[-1],
+    )
+    package = compile_file(path, TINY, "pipeline")
+    x = np.random.default_rng(1).normal(size=(6, 2, 4)) / 8
+    y = run(package, GoldenEngine(TINY), {"x": x})["y"]
+    assert np.abs(y - x.reshape(6, 8) @ W).max() < 0.1
+    assert (y == run(package, GoldenEngine(TINY), {"x": x.reshape(6, 8)})["y"]).all()
+    for shape in ((6, 4, 2), (6, 8, 1), (3, 16)):
+        with pytest.raises(InputError, match=r"shape \(n, 2, 4\) or \(n, 8\), not"):
+            run(package, GoldenEngine(TINY), {"x": x.reshape(shape)})
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (8, 1), (1, 1, 8)])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_strategies_are_compared_where_layouts_vanish_for_one_vector(shape, calibrated, tmp_path):
+    nodes = [_node("Reshape", "x r", "h"), MM]
+    path = _open_model(tmp_path / "m.onnx", nodes, shape, r=[-1, 8])
+    given = {"x": np.full((1, *shape), 0.5)} if calibrated else None
+    package = compile_file(path, TINY, calibrate=given)
+    assert package.report["strategy"]["batch"] == 64
+
+
+def test_wide_layers_are_compared_for_as_many_vectors_as_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr("compiler.build.MOST_ELEMENTS", 8 * 25)
+    path = _open_model(tmp_path / "m.onnx", [_node("MatMul", "x w", "y")])
+    package = compile_file(path, CONFIGS["basic"])
+    assert package.report["strategy"]["batch"] == 25
+    assert package.report["io"]["vectors"] == [1, 25]
+
+
+def test_no_run_has_more_vectors_than_were_looked_at(tmp_path):
+    path = _open_model(tmp_path / "m.onnx", [_node("MatMul", "x w", "y")])
+    package = compile_file(path, CONFIGS["basic"], "pipeline")
     assert package.report["io"]["vectors"] == [1, 4093]
     engine = GoldenEngine(CONFIGS["basic"])
     assert run(package, engine, {"x": np.ones((5, 8))})["y"].shape == (5, 4)

@@ -178,7 +178,7 @@ def test_a_program_for_another_architecture_is_refused(compiled, program, tmp_pa
 @pytest.mark.parametrize(
     ("x", "rule"),
     [
-        (np.zeros((3, 63)), r"shape \(n, 64\), not \(3, 63\)"),
+        (np.zeros((3, 63)), r"shape \(n, 8, 8\) or \(n, 64\), not \(3, 63\)"),
         (
             np.full((2, 64), 1.5),
             "has magnitude 1.5, the program takes up to 1; spu compile --input",

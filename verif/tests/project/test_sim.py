@@ -1,7 +1,14 @@
 """The main job: agreement on every word and cycle, and its failure when anything is wrong."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +22,7 @@ from spu.model.array import GoldenArray
 from verif.digits.data import split
 from verif.simulate import Job, simulate
 
+ROOT = Path(__file__).parents[3]
 TINY, BASIC = CONFIGS["tiny"], CONFIGS["basic"]
 SUMMARY_KEYS = {
     "images",
@@ -167,3 +175,52 @@ def test_a_miswired_crossbar_of_one_tile_fails_and_the_tile_is_named(tmp_path, c
         Job(TINY, images=2, compiled=compiled("tiny"), verilog=verilog, out=tmp_path), console
     )
     assert any("first difference on a link: tile (1,1)" in f for f in outcome.failures)
+
+
+#: Begins to build the RTL of an array that nobody has built, says so, and waits.
+BUILD = """
+import dataclasses, sys, time
+from spu.arch.params import CONFIGS
+from spu.engine.rtl_run import building_rtl
+if __name__ == "__main__":
+    with building_rtl(dataclasses.replace(CONFIGS["tiny"], name="never")):
+        print("begun", flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_build_beside_ends_with_who_began_it_and_leaves_nothing_half_made(how, tmp_path):
+    (tmp_path / "begin.py").write_text(BUILD)
+    with subprocess.Popen(
+        [sys.executable, "begin.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        cache = tmp_path / "build" / "sim-cache"
+        assert _comes(lambda: any(p.is_dir() for p in cache.glob("*")))
+        process.send_signal(how)
+    assert _comes(lambda: not _of(tmp_path))
+    assert [p for p in cache.iterdir() if p.suffix != ".lock"] == []
+
+
+def _comes(true):
+    """Whether something comes true within a minute."""
+    end = time.monotonic() + 60
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+def _of(directory):
+    """Processes that work in a directory."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if Path(os.readlink(entry / "cwd")).is_relative_to(directory):
+                found.append(entry.name)
+    return found

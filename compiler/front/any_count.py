@@ -1,0 +1,80 @@
+"""Whether a model does the same to each vector, however many there are, by its nodes alone.
+
+Trying some numbers of vectors shows nothing of the others: a model may compute with its own sizes
+(their parity), or cut at some of them.  So every node that data pass is one that treats vectors
+alike, and sizes of tensors do nothing but shape them.
+"""
+
+from collections.abc import Mapping
+
+import onnx
+from onnx import NodeProto, TensorProto
+
+#: Operators that take each vector alike, or join vectors in a way that a few of them show.
+_ALIKE = frozenset(
+    (
+        *("Add", "BatchNormalization", "Cast", "Clip", "Div", "Dropout", "Expand", "Flatten"),
+        *("Gemm", "Identity", "MatMul", "Max", "Min", "Mul", "Neg", "Relu", "Reshape"),
+        *("Squeeze", "Sub", "Sum", "Unsqueeze"),
+    )
+)
+#: Operators whose results depend on the sizes of what they take.
+_OF_SIZES = frozenset(("Shape", "Size", "EyeLike"))
+#: Operators that choose some of the sizes and leave them as they are, if these come first.
+_CHOOSING = frozenset(
+    (
+        *("Cast", "Concat", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze"),
+        "Unsqueeze",
+    )
+)
+#: Operators that may shape data by sizes, which come second.
+_SHAPING = frozenset(("Expand", "Reshape"))
+
+
+def is_open(model: onnx.ModelProto, dims: Mapping[str, int]) -> bool:
+    """Whether the first dimension of the first input is left open, by ``dims`` as well."""
+    known = {t.name for t in model.graph.initializer}
+    shapes = [v.type.tensor_type.shape.dim for v in model.graph.input if v.name not in known]
+    first = next((shape[0] for shape in shapes[:1] if shape), None)
+    return (
+        first is not None
+        and first.dim_param not in dims
+        and (not first.HasField("dim_value") or first.dim_value == -1)
+    )
+
+
+def mixing_node(model: onnx.ModelProto) -> NodeProto | None:
+    """A node that may do something else with another number of vectors, or None."""
+    known = {t.name for t in model.graph.initializer}
+    known |= {t.values.name for t in model.graph.sparse_initializer}
+    data = {v.name for v in model.graph.input} - known
+    sizes: set[str] = set()
+    for node in model.graph.node:
+        of_data = data & set(node.input)
+        of_sizes = sizes & set(node.input)
+        if node.domain in ("", "ai.onnx") and node.op_type in _OF_SIZES and not of_sizes:
+            sizes |= set(node.output)
+        elif not of_data and not of_sizes:
+            if any(a.HasField("g") or a.graphs for a in node.attribute):
+                return node
+        elif node.domain not in ("", "ai.onnx"):
+            return node
+        elif of_data:
+            shaped = node.op_type in _SHAPING and of_sizes <= set(node.input[1:2])
+            if node.op_type not in _ALIKE or (of_sizes and not shaped):
+                return node
+            data |= set(node.output)
+        elif _chooses(node, sizes):
+            sizes |= set(node.output)
+        else:
+            return node
+    outputs = {v.name for v in model.graph.output}
+    return next((n for n in model.graph.node if sizes & outputs & set(n.output)), None)
+
+
+def _chooses(node: NodeProto, sizes: set[str]) -> bool:
+    """Whether a node of sizes hands some of them on, unchanged."""
+    if node.op_type == "Cast":
+        return node.attribute[0].i in (TensorProto.INT32, TensorProto.INT64)
+    others = set() if node.op_type == "Concat" else sizes & set(node.input[1:])
+    return node.op_type in _CHOOSING and not others
