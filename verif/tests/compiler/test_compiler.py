@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler.build import compile_file, compile_model
 from compiler.check.pipeline import check_pipeline
 from compiler.errors import CompileError, WrongProgram
+from compiler.front.any_count import mixing_node
 from compiler.front.lower import lower
 from compiler.front.onnx_graph import read
 from compiler.map.pipeline.chain import chain_of
@@ -487,13 +488,14 @@ def test_vectors_that_meet_are_no_chain_of_any_number(nodes, constants, shape, t
 
 def _open_model(path, nodes, shape=(8,), floats=None, **constants):
     """A model of n vectors: ``nodes`` make ``y`` of ``x``, the weights ``w`` and the constants."""
+    rank = len(shape) + 1 if len(nodes) == 1 else 2
     tensors = {"w": np.float32(W), **(floats or {})}
     tensors |= {k: np.asarray(v, np.int64) for k, v in constants.items()}
     graph = helper.make_graph(
         nodes,
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", *shape))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * rank)],
         [numpy_helper.from_array(v, k) for k, v in tensors.items()],
     )
     opset = [helper.make_opsetid("", 17)]
@@ -617,11 +619,30 @@ def test_sizes_that_shape_data_make_a_chain_of_any_number(nodes, tmp_path):
             run(package, GoldenEngine(TINY), {"x": x.reshape(shape)})
 
 
-@pytest.mark.parametrize("shape", [(1, 8), (8, 1), (1, 1, 8)])
+@pytest.mark.parametrize(
+    ("nodes", "mixing"),
+    [
+        # Data and a size, both integers.
+        ([*COUNT, _node("Cast", "x", "i", to=TensorProto.INT64), _node("Add", "i n", "y")], "Add"),
+        ([*COUNT, _node("Mod", "n two", "p"), _node("Reshape", "x p", "y")], "Mod"),
+        ([*COUNT, _node("Gather", "s n", "p"), _node("Reshape", "x p", "y")], "Gather"),
+        ([_node("Shape", "x", "s"), _node("Size", "s", "k"), _node("Reshape", "x k", "y")], "Size"),
+        ([_node("Shape", "x", "s"), _node("Identity", "s", "y")], "Identity"),
+        ([_node("Relu", "x", "y", domain="ai.other")], "Relu"),
+        ([_node("Sigmoid", "x", "y")], "Sigmoid"),
+        ([_node("Shape", "x", "s"), _node("Reshape", "x s", "y")], None),
+    ],
+)
+def test_the_node_is_named_that_may_do_something_else(nodes, mixing, tmp_path):
+    path = _open_model(tmp_path / "m.onnx", nodes, zero=0, two=2)
+    found = mixing_node(onnx.load(path))
+    assert (found and found.op_type) == mixing
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (1, 1, 8)])
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_strategies_are_compared_where_layouts_vanish_for_one_vector(shape, calibrated, tmp_path):
-    nodes = [_node("Reshape", "x r", "h"), MM]
-    path = _open_model(tmp_path / "m.onnx", nodes, shape, r=[-1, 8])
+    path = _open_model(tmp_path / "m.onnx", [_node("MatMul", "x w", "y")], shape)
     given = {"x": np.full((1, *shape), 0.5)} if calibrated else None
     package = compile_file(path, TINY, calibrate=given)
     assert package.report["strategy"]["batch"] == 64
