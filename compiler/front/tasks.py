@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from compiler.errors import CompileError
-from compiler.ir.dataflow import Dataflow, Edge, Node, checked
+from compiler.ir.dataflow import Dataflow, Edge, Node, checked, from_json, to_json
 from compiler.map.loop.mapper import Mapped, map_kernel
 from spu.arch.operations import CONSTANT, IN, OUT
 from spu.arch.params import Architecture
@@ -263,7 +263,7 @@ class Task:
         """The dataflow graph, with PAL words of a tensor bias in 1/8 octave.
 
         Raises ``CompileError`` for parameters that are not annotated, results that are no words,
-        and carried words that become nothing.
+        constants beyond the tensor bias or 32 bits, and carried words that become nothing.
         """
         trace = _Trace()
         _traces.append(trace)
@@ -281,7 +281,12 @@ class Task:
             if not isinstance(word, Word):
                 raise CompileError(f"{self.name}: returns {type(word).__name__}, not words")
             trace.node(OUT, [word])
-        return checked(Dataflow(self.name, trace.nodes, tuple(trace.edges), bias))
+        graph = checked(Dataflow(self.name, trace.nodes, tuple(trace.edges), bias))
+        try:  # constants, by the rules of a file
+            from_json(to_json(graph))
+        except CompileError as error:
+            raise CompileError(f"{self.name}: {error}") from None
+        return graph
 
     def _kind(self, parameter: inspect.Parameter) -> type[Word]:
         kind = parameter.annotation

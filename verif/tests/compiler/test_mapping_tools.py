@@ -385,3 +385,22 @@ def test_operations_declare_all_or_mean_nothing(operations, taken):
     else:
         declared = isinstance(operations, dict) and "memory" in str(operations)
         assert from_json(content).memory == ({"y"} if declared else set())
+
+
+@pytest.mark.parametrize(
+    ("value", "bias"), [(3.0, 0), (float("nan"), 0), (-1.01, 0), (17, 32), (float("inf"), 0)]
+)
+def test_constants_of_tasks_that_words_do_not_hold_are_refused(value, bias):
+    def scaled(x: Pal) -> Pal:
+        return x * value
+
+    with pytest.raises(CompileError, match=r"scaled: nodes\[1\]: pal must be a number from"):
+        task(scaled).graph(bias)
+
+
+def test_integers_of_tasks_fit_32_bits():
+    def more(x: Int) -> Int:
+        return x + (1 << 32)
+
+    with pytest.raises(CompileError, match=r"more: nodes\[1\]: int must fit 32 bits"):
+        task(more).graph()
