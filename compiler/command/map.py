@@ -12,7 +12,7 @@ from compiler.map.loop.budget import MOST_SECONDS, SECONDS, Budget
 from spu.arch.files import check_directory, replace_files
 from spu.arch.operations import CONSTANT, OPERATIONS
 from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
-from spu.command.common import check_alone, check_kept, working
+from spu.command.common import BadInput, check_alone, check_kept, working
 from spu.command.extras import require
 from spu.command.options import array
 
@@ -21,6 +21,7 @@ MemoryColumns = StrEnum("MemoryColumns", ["west", "both", "all"])
 
 
 def map_command(
+    context: typer.Context,
     graph: Annotated[Path, typer.Argument(help="Dataflow graph, JSON.")],
     grid: Annotated[str, typer.Option(help="Rows x columns of tiles.")] = "4x4",
     memory_columns: Annotated[
@@ -56,6 +57,14 @@ def map_command(
 
     Example: spu map build/dataflows/fir4.json --grid 4x4
     """
+    if arch is not None:
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name in ("grid", "memory_columns", "unit_latency")
+            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        ]
+        if given:
+            raise BadInput(f"{', '.join(given)}: of a grid, --arch names an array")
     require("map")
     from compiler.ir.dataflow import load as load_dataflow
     from compiler.map.loop import kernels

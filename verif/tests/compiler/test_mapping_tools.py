@@ -404,3 +404,10 @@ def test_integers_of_tasks_fit_32_bits():
 
     with pytest.raises(CompileError, match=r"more: nodes\[1\]: int must fit 32 bits"):
         task(more).graph()
+
+
+@pytest.mark.parametrize("options", [["--grid", "2x2"], ["--memory-columns", "west"]])
+def test_options_of_grids_are_refused_beside_an_array(options):
+    result = CliRunner().invoke(app, ["map", "none.json", "--arch", "tiny", *options])
+    assert result.exit_code == 2
+    assert f"{options[0]}: of a grid, --arch names an array" in result.stderr
