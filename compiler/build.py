@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -262,7 +263,8 @@ def _steps(
     progress: Callable[[str], None],
 ) -> Package:
     """A program for each step; ``known``: see ``compile_program``."""
-    steps = compile_program(
+    compiled = partial(
+        compile_program,
         program,
         arch,
         fmt,
@@ -272,6 +274,7 @@ def _steps(
         calibrate=calibrate,
         ranges=ranges,
     )
+    steps = compiled()
     if budget is None or calibrate is None:
         return steps
     formats = choose_formats(
@@ -280,14 +283,4 @@ def _steps(
         budget,
         lambda done, total: progress(f"format of product {done + 1} of {total}"),
     )
-    return compile_program(
-        program,
-        arch,
-        fmt,
-        seed=seed,
-        known=known,
-        formats=formats,
-        progress=progress,
-        calibrate=calibrate,
-        ranges=ranges,
-    )
+    return compiled(formats=formats)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from spu.arch.package.store import save
 from spu.arch.params import MATRIX_FORMATS, Architecture
 from spu.command.programs import read_program
 from spu.engine import codec
-from spu.engine.rtl_run import BUILD, RtlResult, build_rtl, building_rtl, check_rtl, run_rtl
+from spu.engine.rtl_run import BUILD, RtlResult, building_rtl, check_rtl, run_rtl
 from spu.model.array import GoldenArray, Result
 from verif.digits.data import MODEL, split
 from verif.expected.compare import image_differences, stream_differences
@@ -130,8 +130,7 @@ def simulate(job: Job, console: Console) -> Outcome:
     x, labels = split()[2][:images], split()[3][:images]
     with phases.progress:
         # The RTL is built beside the rest, most of which one core does.
-        aside = building_rtl(job.arch, job.sim, job.waves) if verilog is None else nullcontext()
-        with aside as wait:
+        with building_rtl(job.arch, job.sim, job.waves, verilog) as built:
             compiled = _compiled(job, phases)
             if loaded is not None:
                 outcome.failures += _shown("program", image_differences(compiled.image, loaded))
@@ -141,9 +140,7 @@ def simulate(job: Job, console: Console) -> Outcome:
                     inputs, len(x), lambda i: update(min(i, len(x)), f"{i} images")
                 )
             with phases.phase(f"build the RTL ({job.sim})"):
-                if wait is not None:
-                    wait()
-                build = build_rtl(job.arch, job.sim, job.waves, verilog)
+                build = built()
         with phases.phase("run the RTL", sum(map(len, golden.outputs.values()))) as update:
             rtl = run_rtl(
                 build,

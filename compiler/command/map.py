@@ -101,7 +101,7 @@ def map_command(
                 f"{graph}: {other}: unknown operation; --arch takes the array's own "
                 f"({', '.join(OPERATIONS)}), --grid a graph of any others"
             )
-        prepare(lambda: progress("compiling the search, once on a machine"))
+        prepare(lambda: progress("compiling the search, once for each installation"))
         budget = Budget(seconds)
         try:
             if arch is not None:

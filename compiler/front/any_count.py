@@ -75,6 +75,7 @@ def mixing_node(model: onnx.ModelProto) -> NodeProto | None:
 def _chooses(node: NodeProto, sizes: set[str]) -> bool:
     """Whether a node of sizes hands some of them on, unchanged."""
     if node.op_type == "Cast":
-        return node.attribute[0].i in (TensorProto.INT32, TensorProto.INT64)
+        wide = (TensorProto.INT32, TensorProto.INT64)
+        return any(a.name == "to" and a.i in wide for a in node.attribute)
     others = set() if node.op_type == "Concat" else sizes & set(node.input[1:])
     return node.op_type in _CHOOSING and not others

@@ -109,7 +109,7 @@ def compile_program(
     ]
     failed: dict[Work, CompileError] = {}
     if any(work not in known for work, _ in needed):
-        prepare(lambda: progress("the search, once on a machine"))
+        prepare(lambda: progress("the search, once for each installation"))
     for work, step in needed:
         if work not in known and work not in failed:
             progress(f"kernel {len(compiled.kernels) + len(failed)}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -135,35 +136,40 @@ def build_rtl(
 
 @contextmanager
 def building_rtl(
-    arch: Architecture, sim: str = "verilator", waves: bool = False
-) -> Iterator[Callable[[], None]]:
-    """Build the simulator of an array in a process of its own; yields what waits for it.
+    arch: Architecture, sim: str = "verilator", waves: bool = False, verilog: str | None = None
+) -> Iterator[Callable[[], simulator.Build]]:
+    """Begin ``build_rtl`` in a process of its own; yields what waits for the simulator.
 
-    ``build_rtl`` then finds it.  What fails there fails again in ``build_rtl``, which says why.
-    The process ends with the context or with this process at the latest, and all that it started;
-    what is half made is removed.
+    Which raises as ``build_rtl``: what fails in the process fails again here, and says why.  The
+    process ends with the context or with this process at the latest, and all that it started;
+    what is half made is removed.  Scripts that are run need ``if __name__ == "__main__":``, as for
+    every process that is spawned.
     """
-    if _is_built(arch, sim, waves):
-        yield lambda: None
+    arguments = (arch, sim, waves, verilog)
+    if _is_built(*arguments):
+        yield lambda: build_rtl(*arguments)
         return
-    process = multiprocessing.get_context("spawn").Process(
-        target=_build_aside, args=(arch, sim, waves)
-    )
+    process = multiprocessing.get_context("spawn").Process(target=_build_aside, args=arguments)
     process.start()
+
+    def built() -> simulator.Build:
+        process.join()
+        return build_rtl(*arguments)
+
     try:
-        yield process.join
+        yield built
     finally:
         process.terminate()
         process.join()
 
 
-def _build_aside(arch: Architecture, sim: str, waves: bool) -> None:
+def _build_aside(*arguments: Any) -> None:
     os.setsid()  # a group of its own, with all that it starts
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_follow, daemon=True).start()
     with suppress(simulator.SimulationError, simulator.MissingTool, OSError):
-        build_rtl(arch, sim, waves)
+        build_rtl(*arguments)
 
 
 def _end(*_: object) -> None:

@@ -1,6 +1,8 @@
 """Chains of dense layers for tests and studies: built from arrays, compiled as a pipeline."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,20 @@ def pipeline(
         vectors=(1, VECTORS[-1]),
         **options,
     )
+
+
+def random_network(
+    sizes: Sequence[int], seed: int = 0, relu_last: bool = False
+) -> tuple[Layer, ...]:
+    """Layers of these numbers of inputs and, last, outputs, with a relu between them."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        Layer(
+            f"layer_{i}",
+            rng.normal(0, k**-0.5, (k, n)),
+            rng.normal(0, 0.3, n),
+            i + 2 < len(sizes) or relu_last,
+        )
+        for i, (k, n) in enumerate(pairwise(sizes))
+    ]
+    return tuple(layers)
