@@ -1,9 +1,9 @@
-"""Circuits with assertions on parts of a small array."""
+"""Circuits with assertions on parts of a small array, and what such assertions share."""
 
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 
 from spu.arch.params import Architecture
@@ -25,3 +25,11 @@ class Property(wiring.Component):
         m = Module()
         self.body(m, self)
         return m
+
+
+def unchanged(m: Module, condition: Any, value: Any, statement: Any) -> None:
+    """State that ``value`` is the same one cycle after ``condition``."""
+    was, before = Signal(), Signal.like(value)
+    m.d.sync += [was.eq(condition), before.eq(value)]
+    with m.If(was):
+        m.d.comb += statement(value == before)

@@ -5,7 +5,7 @@ import pytest
 from spu.arch.params import KINDS
 from spu.rtl.fifo import StreamFifo
 from spu.rtl.loader import Loader
-from verif.formal import array as array_formal
+from verif.formal import loader, streams
 from verif.formal.array import PROOFS, prove
 from verif.formal.hold_proof import prove_tile_holds
 from verif.formal.units import NotProven
@@ -31,9 +31,9 @@ def test_a_fifo_that_drops_a_word_is_not_proven(monkeypatch):
                 m.d.sync += self.level.eq(self.depth - 1)
             return m
 
-    monkeypatch.setattr(array_formal, "StreamFifo", Leaky)
+    monkeypatch.setattr(streams, "StreamFifo", Leaky)
     with pytest.raises(NotProven):
-        prove(lambda: array_formal.fifo(4), 2)
+        prove(lambda: streams.fifo(4), 2)
 
 
 def test_a_tile_that_ignores_the_hold_is_not_proven(monkeypatch):
@@ -50,6 +50,6 @@ def test_a_loader_that_activates_in_spite_of_an_error_is_not_proven(monkeypatch)
                 m.d.sync += self.commit.eq(self.clear)
             return m
 
-    monkeypatch.setattr(array_formal, "Loader", Careless)
+    monkeypatch.setattr(loader, "Loader", Careless)
     with pytest.raises(NotProven):
-        prove(array_formal.loader, 2)
+        prove(loader.loader, 2)
