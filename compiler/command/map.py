@@ -112,6 +112,8 @@ def map_command(
         except NotMapped as error:
             if arch is not None:
                 raise
+            if budget.left <= 0:
+                raise CompileError(f"{error}; --seconds gives it more time") from None
             raise CompileError(
                 f"{error}; "
                 + smallest_change(wanted, *size, memory, unit_latency, seed, progress, budget.left)

@@ -14,7 +14,8 @@ contains it.  ``smoothed.graph()`` is the dataflow graph, ``smoothed.map(arch)``
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from itertools import zip_longest
+from typing import Any, Generic, TypeVar, get_args
 
 from compiler.errors import CompileError
 from compiler.ir.dataflow import Dataflow, Edge, Node, checked, from_json, to_json
@@ -262,24 +263,29 @@ class Task:
     def graph(self, bias: int = 0) -> Dataflow:
         """The dataflow graph, with PAL words of a tensor bias in 1/8 octave.
 
-        Raises ``CompileError`` for parameters that are not annotated, results that are no words,
-        constants beyond the tensor bias or 32 bits, and carried words that become nothing.
+        Raises ``CompileError`` for parameters that are not annotated, results that are no words or
+        of another kind than annotated, constants beyond the tensor bias or 32 bits, and carried
+        words that become nothing.
         """
         trace = _Trace()
         _traces.append(trace)
         try:
-            words = [
-                self._kind(p)(trace.node(IN, []))
-                for p in inspect.signature(self.function).parameters.values()
-            ]
+            signature = inspect.signature(self.function)
+            words = [self._kind(p)(trace.node(IN, [])) for p in signature.parameters.values()]
             results = self.function(*words)
         finally:
             _traces.pop()
         if trace.open:
             raise CompileError(f"{self.name}: a carried word becomes nothing")
-        for word in results if isinstance(results, tuple) else (results,):
+        returned = results if isinstance(results, tuple) else (results,)
+        said = get_args(signature.return_annotation) or (signature.return_annotation,)
+        for word, kind in zip_longest(returned, said[: len(returned)], fillvalue=Word):
             if not isinstance(word, Word):
                 raise CompileError(f"{self.name}: returns {type(word).__name__}, not words")
+            if isinstance(kind, type) and issubclass(kind, Word) and not isinstance(word, kind):
+                raise CompileError(
+                    f"{self.name}: returns {type(word).__name__}, annotated is {kind.__name__}"
+                )
             trace.node(OUT, [word])
         graph = checked(Dataflow(self.name, trace.nodes, tuple(trace.edges), bias))
         try:  # constants, by the rules of a file

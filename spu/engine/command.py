@@ -34,9 +34,9 @@ def run(
         EngineName, typer.Option(help="What executes the program.")
     ] = EngineName.golden,
     stats: Annotated[Path | None, typer.Option("--json", help="Counters as JSON.")] = None,
-    sim: Annotated[SimName, typer.Option(help="Simulator of the RTL engine.")] = SimName[
-        "verilator"
-    ],
+    sim: Annotated[
+        SimName | None, typer.Option(help="Simulator of the RTL engine.", show_default="verilator")
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
@@ -54,6 +54,8 @@ def run(
 
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
+    if sim is not None and engine != EngineName.rtl:
+        raise BadInput(f"--sim {sim}: of --engine rtl, not of {engine}")
     if engine == EngineName.rtl:
         require("sim", but=("verilator",))  # which Icarus and simulators that were built do without
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
@@ -72,12 +74,14 @@ def run(
             *(directory / PROGRAMS).glob("*.spub"),
         ),
     )
+    if out.suffix not in ("", ".npy", ".npz"):
+        raise BadInput(f"{out}: outputs are .npy or .npz")
     if not (directory / REPORT).exists():
         found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
         raise BadInput(f"{directory}: {found}; spu run takes what spu compile wrote")
     package = load(directory)
     taken = _inputs(package, inputs)
-    with _engine(package, engine == EngineName.rtl, str(sim)) as ready:
+    with _engine(package, engine == EngineName.rtl, str(sim or "verilator")) as ready:
         print(_run(package, ready, inputs, taken, out, stats))
     report_saturated(ready.nodes, strict)
 

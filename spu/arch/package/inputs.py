@@ -1,6 +1,6 @@
 """Inputs of compiled models: looked at before anything runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays
             [package.input],
             given,
             lambda _, x: (
-                f"must have shape {_shapes(shape, flat)}, not {x.shape}"
+                f"must have shape {_shapes(vectors, shape, flat)}, not {x.shape}"
                 if x.shape[1:] not in (shape, flat)
                 else "has no input vectors"
                 if not len(x)
@@ -92,9 +92,10 @@ def _numbers(
     return found
 
 
-def _shapes(*shapes: tuple[int, ...]) -> str:
-    """Of n vectors of each of the shapes."""
-    texts = (f"(n, {', '.join(map(str, shape))})" for shape in shapes)
+def _shapes(vectors: Sequence[int], *shapes: tuple[int, ...]) -> str:
+    """Of vectors of each of the shapes, n of them if their number is not fixed."""
+    count = str(vectors[0]) if vectors[0] == vectors[1] else "n"
+    texts = (f"({', '.join((count, *map(str, shape)))})" for shape in shapes)
     return " or ".join(dict.fromkeys(texts))
 
 

@@ -411,3 +411,23 @@ def test_options_of_grids_are_refused_beside_an_array(options):
     result = CliRunner().invoke(app, ["map", "none.json", "--arch", "tiny", *options])
     assert result.exit_code == 2
     assert f"{options[0]}: of a grid, --arch names an array" in result.stderr
+
+
+def test_results_of_tasks_are_of_the_kind_that_is_annotated():
+    def one(x: Pal) -> Int:
+        return x
+
+    def two(x: Pal, n: Int) -> tuple[Int, Pal]:
+        return x, n
+
+    for function, rule in ((one, "one: returns Pal, annotated is Int"), (two, "two: returns Pal")):
+        with pytest.raises(CompileError, match=rule):
+            task(function).graph()
+
+
+def test_a_search_without_time_gives_no_advice_but_more_time(tmp_path):
+    (tmp_path / "g.json").write_text(json.dumps(dataflows.saxpy()))
+    result = CliRunner().invoke(app, ["map", str(tmp_path / "g.json"), "--seconds", "0"])
+    assert result.exit_code == 2
+    assert "--seconds gives it more time" in result.stderr
+    assert "smallest array" not in result.stderr

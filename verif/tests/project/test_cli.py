@@ -326,3 +326,16 @@ def test_sim_exits_1_and_names_the_place_when_the_program_was_changed(compiled, 
     )
     assert result.exit_code == 1, result.output
     assert "FAILED program: tile (1,0) weight row 0 word 0: expected 0x" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (["-o", "y.npy", "--sim", "icarus"], "--sim icarus: of --engine rtl, not of golden"),
+        (["-o", "y.txt"], "y.txt: outputs are .npy or .npz"),
+    ],
+)
+def test_options_of_a_run_that_would_do_nothing_are_refused(options, rule):
+    result = CliRunner().invoke(app, ["run", "none", "--input", "x.npy", *options])
+    assert result.exit_code == 2
+    assert rule in result.stderr
