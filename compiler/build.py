@@ -30,8 +30,8 @@ from spu.arch.params import MATRIX_FORMATS, Architecture
 
 #: The program of a model for a number of vectors.
 Probes = Callable[[int], Program]
-#: Numbers of vectors for which a chain of any number is looked at.  A run takes no more than the
-#: most, since a model may do something else with more (a Slice to 5000 is none up to there).
+#: Numbers of vectors for which a chain of any number is tried beside one, when its nodes take
+#: vectors alike; a run takes no more than the most, so that all runs lie between what was tried.
 VECTORS = (3, 4093)
 #: Vectors for which strategies are compared where a model takes any number.
 COMPARED = 64
@@ -223,7 +223,7 @@ def _numerics(
     """Layers of a chain and its tensor biases, which all strategies share; or why it is none."""
     try:
         layers = chain_of(program)
-        for count in (min(VECTORS[0], most), most) if probes is not None else ():
+        for count in sorted({min(VECTORS[0], most), most}) if probes is not None else ():
             assert probes is not None
             many = probes(count)
             shapes = [p.shape(t)[1:] for p in (program, many) for t in p.outputs.values()]

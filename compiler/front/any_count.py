@@ -10,16 +10,17 @@ from collections.abc import Mapping
 import onnx
 from onnx import NodeProto, TensorProto
 
-#: Operators that take each vector alike, or join vectors in a way that a few of them show.
+#: Operators of chains.  They take each vector alike, or join vectors in a way that a few of them
+#: show: dimensions are products of a number and powers of the count, alike for three counts if for
+#: all.  ``compiler.build`` tries three.
 _ALIKE = frozenset(
     (
-        *("Add", "BatchNormalization", "Cast", "Clip", "Div", "Dropout", "Expand", "Flatten"),
-        *("Gemm", "Identity", "MatMul", "Max", "Min", "Mul", "Neg", "Relu", "Reshape"),
-        *("Squeeze", "Sub", "Sum", "Unsqueeze"),
+        *("Add", "Cast", "Clip", "Dropout", "Expand", "Flatten", "Gemm", "Identity", "MatMul"),
+        *("Max", "Min", "Relu", "Reshape", "Squeeze", "Sum", "Transpose", "Unsqueeze"),
     )
 )
-#: Operators whose results depend on the sizes of what they take.
-_OF_SIZES = frozenset(("Shape", "Size", "EyeLike"))
+#: Operators whose results are the sizes of what they take.
+_OF_SIZES = frozenset(("Shape", "Size"))
 #: Operators that choose some of the sizes and leave them as they are, if these come first.
 _CHOOSING = frozenset(
     (
@@ -47,25 +48,26 @@ def mixing_node(model: onnx.ModelProto) -> NodeProto | None:
     """A node that may do something else with another number of vectors, or None."""
     known = {t.name for t in model.graph.initializer}
     known |= {t.values.name for t in model.graph.sparse_initializer}
+    functions = {f.name for f in model.functions}
     data = {v.name for v in model.graph.input} - known
     sizes: set[str] = set()
     for node in model.graph.node:
-        of_data = data & set(node.input)
-        of_sizes = sizes & set(node.input)
-        if node.domain in ("", "ai.onnx") and node.op_type in _OF_SIZES and not of_sizes:
-            sizes |= set(node.output)
-        elif not of_data and not of_sizes:
+        of_data, of_sizes = data & set(node.input), sizes & set(node.input)
+        made = set(node.output) - {""}
+        if not of_data and not of_sizes:
             if any(a.HasField("g") or a.graphs for a in node.attribute):
                 return node
-        elif node.domain not in ("", "ai.onnx"):
+        elif node.domain not in ("", "ai.onnx") or node.op_type in functions:
             return node
+        elif node.op_type in _OF_SIZES and of_data:
+            sizes |= made
         elif of_data:
             shaped = node.op_type in _SHAPING and of_sizes <= set(node.input[1:2])
             if node.op_type not in _ALIKE or (of_sizes and not shaped):
                 return node
-            data |= set(node.output)
+            data |= made
         elif _chooses(node, sizes):
-            sizes |= set(node.output)
+            sizes |= made
         else:
             return node
     outputs = {v.name for v in model.graph.output}

@@ -18,7 +18,7 @@ from itertools import zip_longest
 from typing import Any, Generic, TypeVar, get_args
 
 from compiler.errors import CompileError
-from compiler.ir.dataflow import Dataflow, Edge, Node, checked, from_json, to_json
+from compiler.ir.dataflow import Dataflow, Edge, Node, from_json, to_json
 from compiler.map.loop.mapper import Mapped, map_kernel
 from spu.arch.operations import CONSTANT, IN, OUT
 from spu.arch.params import Architecture
@@ -287,12 +287,11 @@ class Task:
                     f"{self.name}: returns {type(word).__name__}, annotated is {kind.__name__}"
                 )
             trace.node(OUT, [word])
-        graph = checked(Dataflow(self.name, trace.nodes, tuple(trace.edges), bias))
-        try:  # constants, by the rules of a file
-            from_json(to_json(graph))
+        made = Dataflow(self.name, trace.nodes, tuple(trace.edges), bias)
+        try:  # by the rules of a file, those of constants too
+            return from_json(to_json(made))
         except CompileError as error:
             raise CompileError(f"{self.name}: {error}") from None
-        return graph
 
     def _kind(self, parameter: inspect.Parameter) -> type[Word]:
         kind = parameter.annotation

@@ -312,12 +312,59 @@ def test_sizes_that_shape_data_make_a_chain_of_any_number(nodes, tmp_path):
         ([_node("Relu", "x", "y", domain="ai.other")], "Relu"),
         ([_node("Sigmoid", "x", "y")], "Sigmoid"),
         ([_node("Shape", "x", "s"), _node("Reshape", "x s", "y")], None),
+        # Attributes in the order of their names; the other one may be any number.
+        (
+            [
+                _node("Shape", "x", "s"),
+                _node("Cast", "s", "c", saturate=7, to=TensorProto.UINT8),
+                _node("Reshape", "x c", "y"),
+            ],
+            "Cast",
+        ),
+        (
+            [
+                _node("Shape", "x", "s"),
+                _node("Cast", "s", "c", saturate=1, to=TensorProto.INT64),
+                _node("Reshape", "x c", "y"),
+            ],
+            None,
+        ),
+        # Sizes of constants are constants.
+        (
+            [
+                _node("Shape", "w", "s"),
+                _node("Gather", "s zero", "k"),
+                _node("Mul", "k two", "m"),
+                _node("MatMul", "x w", "y"),
+            ],
+            None,
+        ),
+        # An output that nobody takes has no name, nor has an input that is left out.
+        (
+            [
+                helper.make_node("Dropout", ["x"], ["d", ""], "drop"),
+                helper.make_node("Clip", ["w", "", ""], ["v"], "clip"),
+                helper.make_node("Abs", ["v"], ["u"], "abs"),
+                _node("MatMul", "d u", "y"),
+            ],
+            None,
+        ),
     ],
 )
 def test_the_node_is_named_that_may_do_something_else(nodes, mixing, tmp_path):
     path = _open_model(tmp_path / "m.onnx", nodes, zero=0, two=2)
     found = mixing_node(onnx.load(path))
     assert (found and found.op_type) == mixing
+
+
+def test_a_function_with_the_name_of_an_operator_is_not_that_operator(tmp_path):
+    path = _open_model(tmp_path / "m.onnx", [_node("Identity", "x", "h"), MM])
+    model = onnx.load(path)
+    assert mixing_node(model) is None
+    body = [helper.make_node("Shape", ["a"], ["s"]), helper.make_node("Reshape", ["a", "s"], ["b"])]
+    opset = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("", "Identity", ["a"], ["b"], body, opset))
+    assert mixing_node(model).op_type == "Identity"
 
 
 @pytest.mark.parametrize("shape", [(1, 8), (1, 1, 8)])
