@@ -12,14 +12,19 @@
 """
 
 from pal_units.array import PalArray
+from pal_units.codebook import Codebooks
 from pal_units.encoding import encode
 from pal_units.formats import (
+    ADAPTIVE,
     DOT_PARAMS,
     FORMATS,
+    PAL4A,
     PAL4T,
     PAL4U,
+    PAL6A,
     PAL6T,
     PAL6U,
+    PAL8A,
     PAL8T,
     PAL8U,
     PAL16,
@@ -46,15 +51,20 @@ from pal_units.storage import load, save
 from pal_units.tables import octaves_below
 
 __all__ = [
+    "ADAPTIVE",
     "DOT_PARAMS",
     "FORMATS",
+    "PAL4A",
     "PAL4T",
     "PAL4U",
+    "PAL6A",
     "PAL6T",
     "PAL6U",
+    "PAL8A",
     "PAL8T",
     "PAL8U",
     "PAL16",
+    "Codebooks",
     "DotParams",
     "Format",
     "FormatInfo",

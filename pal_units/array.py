@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pal_units import model
 from pal_units.formats import BIAS_PER_OCTAVE, PAL16, ZERO_BLOCK, Format, whole
+from pal_units.model.adaptive import book_fields, values_in_books
 from pal_units.model.codec import check_tensor_bias, code_dtype, value_under
 from pal_units.model.elementwise import fields, rounded
 from pal_units.shapes import indices, normal_axis, reshaped_axis
@@ -36,7 +37,7 @@ class PalArray:
     codes: element codes, uint8 (``n <= 8``) or uint16, any shape.
     biases: block biases, int8, shape of ``codes`` with ``axis`` divided by ``fmt.block``,
         rounded up: the last block may be shorter; all 0 and not stored where a block is one
-        element.
+        element.  In profile A the bytes of blocks, see ``Codebooks``.
     tensor_bias: ``T``, 1/8 octave, int16.
     fmt: format.
     axis: axis along which blocks lie, not negative.
@@ -191,12 +192,12 @@ class PalArray:
         beta = self._beta()
         bias = np.where(beta == ZERO_BLOCK, 0, self.tensor_bias + beta)
         with np.errstate(over="ignore"):
-            values = np.where(beta == ZERO_BLOCK, 0, value_under(self.codes, bias, self.fmt))
+            values = np.where(beta == ZERO_BLOCK, 0, self._under(bias))
         large = np.isinf(values)
         if large.any():
             # The largest float64 is rounded to 2^1024, which is none, and comes back from it.
             with np.errstate(over="ignore"):
-                half = value_under(self.codes[large], bias[large] - BIAS_PER_OCTAVE, self.fmt)
+                half = self._under(bias - BIAS_PER_OCTAVE)[large]
             if (np.abs(half) > 2.0**1023).any():
                 raise OverflowError(
                     "values are beyond float64: the tensor bias is "
@@ -239,9 +240,22 @@ class PalArray:
         return f"PalArray({values}, {self.fmt.name}, axis={self.axis})"
 
     def __neg__(self) -> "PalArray":
+        if self.fmt.codebooks is not None and self.fmt.codebooks.mirrored:
+            biases = self.biases ^ np.int8(ZERO_BLOCK)  # the highest bit of the selector
+            return PalArray(self.codes, biases, self.tensor_bias, self.fmt, self.axis)
         return self._with_codes(model.neg(self.codes, self.fmt))
 
     def __abs__(self) -> "PalArray":
+        if self.fmt.codebooks is not None and self.fmt.codebooks.mirrored:
+            from pal_units.encoding import encode
+
+            return encode(
+                np.abs(self.decode()),
+                self.fmt,
+                axis=self.axis,
+                tensor_bias=self.tensor_bias,
+                pad=True,
+            )
         return self._with_codes(model.absolute(self.codes, self.fmt))
 
     def __mul__(self, other: "PalArray") -> "PalArray":
@@ -280,7 +294,10 @@ class PalArray:
 
     def codes16(self, tensor_bias: int) -> NDArray[np.uint16]:
         """PAL16 codes under a tensor bias; exact in range for ``F <= 10``."""
-        lam, negative, zero, nan = fields(self.codes, self.fmt)
+        if self.fmt.codebooks is None:
+            lam, negative, zero, nan = fields(self.codes, self.fmt)
+        else:
+            lam, negative, zero, nan = book_fields(self.codes, self._selector(), self.fmt)
         beta = self._beta()
         distance = (
             lam / 2.0**self.fmt.fraction_bits
@@ -291,8 +308,24 @@ class PalArray:
 
     def _beta(self) -> NDArray[np.int64]:
         """The block bias of each element."""
-        beta = np.repeat(self.biases.astype(np.int64), self.fmt.block, axis=self.axis)
-        return beta[(slice(None),) * self.axis + (slice(self.shape[self.axis]),)]
+        beta = self._of_elements(self.biases)
+        return beta if self.fmt.codebooks is None else self.fmt.codebooks.split(beta)[1]
+
+    def _selector(self) -> NDArray[np.int64]:
+        """The selector of each element's block, in profile A."""
+        assert self.fmt.codebooks is not None
+        return self.fmt.codebooks.split(self._of_elements(self.biases))[0]
+
+    def _of_elements(self, of_blocks: NDArray[Any]) -> NDArray[np.int64]:
+        """What is given for each block for each of its elements."""
+        each = np.repeat(of_blocks.astype(np.int64), self.fmt.block, axis=self.axis)
+        return each[(slice(None),) * self.axis + (slice(self.shape[self.axis]),)]
+
+    def _under(self, bias: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values of the codes under a bias for each."""
+        if self.fmt.codebooks is None:
+            return value_under(self.codes, bias, self.fmt)
+        return values_in_books(self.codes, self._selector(), bias, self.fmt)
 
 
 def _decoded(value: Any) -> Any:

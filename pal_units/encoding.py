@@ -39,7 +39,7 @@ def encode(
         infinities; NaN in a format of fewer than 6 bits; a tensor bias that int16 cannot hold;
         numbers that float64 cannot hold.
     """
-    from pal_units import kernels
+    from pal_units import adaptive, kernels
     from pal_units.compiled import in_pieces
 
     fmt = format_of(fmt)
@@ -63,6 +63,10 @@ def encode(
     piece = fmt.block * max(1, 4096 // fmt.block)
     width = piece if moved.size and moved.shape[-1] % piece == 0 else moved.shape[-1]
     rows = moved.reshape(moved.size // max(width, 1), width)
+    shape = moved.shape
+    if fmt.codebooks is not None:
+        codes, byte, tensor_bias = adaptive.encode_rows(rows, fmt, tensor_bias)
+        return _placed(codes, byte, tensor_bias, fmt, shape, length, axis)
     # Elements without a bias of their own need the largest magnitude only.
     together = fmt.block if fmt.block > 1 else max(width, 1)
     levels, (index, shift) = fmt.levels, kernels.cells(fmt)
@@ -89,7 +93,7 @@ def encode(
     used = kind != kernels.EMPTY
     numbers = used & (kind != kernels.NAN_ONLY)
     tensor_bias, beta = place_biases(bias, used, numbers, fmt, tensor_bias)
-    codes: NDArray[Any] = np.empty(rows.shape, code_dtype(fmt))
+    codes = np.empty(rows.shape, code_dtype(fmt))
     in_pieces(
         kernels.codes,
         len(rows),
@@ -104,9 +108,21 @@ def encode(
         fmt.sign_bit,
         codes,
     )
-    shape = moved.shape
+    biases = beta.astype(np.int8) if fmt.block > 1 else np.zeros((*shape[:-1], length), np.int8)
+    return _placed(codes, biases, tensor_bias, fmt, shape, length, axis)
+
+
+def _placed(
+    codes: NDArray[Any],
+    biases: NDArray[np.int8],
+    tensor_bias: int,
+    fmt: Format,
+    shape: tuple[int, ...],
+    length: int,
+    axis: int,
+) -> PalArray:
+    """Rows of codes and biases as an array whose last axis is ``axis``."""
     codes = codes.reshape(shape)[..., :length]
-    biases = beta.astype(np.int8) if fmt.block > 1 else np.zeros(codes.shape, np.int8)
     return PalArray(
         np.moveaxis(codes, -1, axis),
         np.moveaxis(biases.reshape(*shape[:-1], shape[-1] // fmt.block), -1, axis),

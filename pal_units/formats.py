@@ -12,6 +12,10 @@ code is ``sign, m[n-2:0]`` and stands for::
 * profile ``T`` (tapered): with ``k`` leading zeros of ``m`` in ``n-1`` bits,
   ``lambda = k*2^(n-2) + 2^k*(2^(n-1-k) - 1 - m)`` and ``F = n - 3``.
 
+* profile ``A`` (adaptive): the block names one of a few *codebooks*, whose levels lie anywhere on
+  the grid of ``2^-F`` octave (``codebook.Codebooks``); the byte of the block holds that choice
+  beside ``beta``, and 4-bit codes have a 16th level.
+
 ``m = 0, sign = 0`` is zero; ``m = 0, sign = 1`` is NaN for ``n >= 6`` and a second zero,
 which no encoder makes, below; there are no infinities.
 The units of this package take ``beta <= 0``: the encoder puts the largest block of a
@@ -20,13 +24,17 @@ A format may restrict ``beta`` to multiples of a ``bias_step`` (8: whole octaves
 makes its dot products smaller.
 """
 
-import operator
 import reprlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from pal_units.codebook import Codebooks
+from pal_units.codebooks import CODEBOOKS
+from pal_units.whole import whole
 
 #: Block bias that marks a block of zeros (the byte 0x80).
 ZERO_BLOCK = -128
@@ -35,18 +43,10 @@ BETA_MIN = -127
 #: Bias units in an octave: biases are stored in 1/8 octave.
 BIAS_PER_OCTAVE = 8
 
+#: Fraction bits of a bias in octaves.
+BIAS_BITS = 3
 #: Resolutions of block biases, in 1/8 octave.
 BIAS_STEPS = (1, 2, 4, 8)
-
-
-def whole(name: str, value: Any) -> int:
-    """An integer of Python or numpy as ``int``; ``TypeError`` for anything else, bools too."""
-    try:
-        if not isinstance(value, (bool, np.bool_)):
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise TypeError(f"{name} must be an int, not {reprlib.repr(value)}") from None
 
 
 def check_bias_step(bias_step: int) -> None:
@@ -69,17 +69,20 @@ class Format:
     ----------
     name: name that users and files give it.
     n: bits of an element code, 3 to 16.
-    profile: ``"U"`` (uniform) or ``"T"`` (tapered).
-    fraction_bits: ``F``, fraction bits of the logarithm, 0 to ``n - 1``.
+    profile: ``"U"`` (uniform), ``"T"`` (tapered) or ``"A"`` (adaptive, by codebooks).
+    fraction_bits: ``F``, fraction bits of the logarithm, 0 to ``n - 1``; of profile A 3 to 10.
     block: elements that share one block bias.
     bias_step: block biases are multiples of it, in 1/8 octave: 1, 2, 4 or 8.  Whole octaves
         cost profile U nothing, its relative error being the same everywhere below the top;
-        T, finest at its top, loses 1 dB (``docs/area.md``).
+        T, finest at its top, loses 1 dB (``docs/area.md``).  1 for profile A, whose byte has
+        steps of its own.
+    codebooks: those of profile A, None for the others.
 
     Raises
     ------
-    TypeError: a number that is not an integer, a name that is no string.
-    ValueError: a parameter out of range, or ``T`` with ``F != n - 3``.
+    TypeError: a number that is not an integer, a name that is no string, codebooks that are none.
+    ValueError: a parameter out of range, ``T`` with ``F != n - 3``, codebooks that profile and
+        ``n`` do not take.
     """
 
     name: str
@@ -88,31 +91,64 @@ class Format:
     fraction_bits: int
     block: int = 32
     bias_step: int = 1
+    codebooks: Codebooks | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"name must be a str, not {reprlib.repr(self.name)}")
-        for field in ("n", "fraction_bits", "block", "bias_step"):
-            object.__setattr__(self, field, whole(field, getattr(self, field)))
+        for name in ("n", "fraction_bits", "block", "bias_step"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
         if not 3 <= self.n <= 16:
             raise ValueError(f"n must be 3 to 16 bits, not {self.n}")
-        if self.profile not in ("U", "T"):
-            raise ValueError(f"profile must be 'U' or 'T', not {self.profile!r}")
+        if self.profile not in ("U", "T", "A"):
+            raise ValueError(f"profile must be 'U', 'T' or 'A', not {self.profile!r}")
         if self.profile == "T" and self.fraction_bits != self.n - 3:
             raise ValueError(
                 f"profile T needs fraction_bits = n - 3 = {self.n - 3}, not {self.fraction_bits}"
             )
-        if not 0 <= self.fraction_bits <= self.n - 1:
+        if self.profile != "A" and not 0 <= self.fraction_bits <= self.n - 1:
             raise ValueError(
                 f"fraction_bits must be 0 to n - 1 = {self.n - 1}, not {self.fraction_bits}"
             )
         if self.block < 1:
             raise ValueError(f"block must be at least 1 element, not {self.block}")
         check_bias_step(self.bias_step)
+        self._check_codebooks()
+
+    def _check_codebooks(self) -> None:
+        books = self.codebooks
+        if isinstance(books, dict):  # of a file
+            books = Codebooks(**books)
+            object.__setattr__(self, "codebooks", books)
+        if books is not None and not isinstance(books, Codebooks):
+            raise TypeError(f"codebooks must be Codebooks, not {type(books).__name__}")
+        if (self.profile == "A") != (books is not None):
+            raise ValueError(
+                "profile A needs codebooks" if books is None else "only profile A has codebooks"
+            )
+        if books is None:
+            return
+        if not 4 <= self.n <= 8:
+            raise ValueError(f"profile A has n of 4 to 8 bits, not {self.n}")
+        if not BIAS_BITS <= self.fraction_bits <= 10:
+            raise ValueError(
+                f"fraction_bits of profile A must be {BIAS_BITS} to 10, not {self.fraction_bits}"
+            )
+        if self.bias_step != 1 or self.block == 1:
+            raise ValueError("profile A has blocks of 2 or more elements and a bias_step of 1")
+        if len(books.negative[0]) != self.m_max:
+            raise ValueError(
+                f"codebooks of n = {self.n} have {self.m_max} negative levels, "
+                f"not {len(books.negative[0])}"
+            )
+        if books.has_extra and self.has_nan:
+            raise ValueError(
+                f"the code of a 16th level is NaN for n >= 6, not a level: {self.name}"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: no tables."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def with_block(self, block: int) -> "Format":
         """The same element codes in blocks of another size."""
@@ -168,7 +204,14 @@ class Format:
 
     @cached_property
     def lambdas(self) -> np.ndarray:
-        """``lambda(m)`` for each ``m`` in ``1..m_max`` at index ``m``; int64; ``[0]`` is 0."""
+        """``lambda(m)`` for each ``m`` in ``1..m_max`` at index ``m``; int64; ``[0]`` is 0.
+
+        Raises ``TypeError`` for profile A, where each codebook has its own.
+        """
+        if self.codebooks is not None:
+            raise TypeError(
+                f"{self.name} has no levels without a block's codebook: this takes profiles T and U"
+            )
         m = np.arange(self.m_max + 1)
         if self.profile == "U":
             out = self.m_max - m
@@ -180,13 +223,29 @@ class Format:
 
     @property
     def lambda_max(self) -> int:
-        """``lambda`` of the least nonzero level (``m = 1``)."""
+        """``lambda`` of the least nonzero level (``m = 1``), of all codebooks."""
+        if self.codebooks is not None:
+            return self.codebooks.lambda_max
         return int(self.lambdas[1])
 
     @property
     def lambda_bits(self) -> int:
         """Bits that hold any ``lambda``."""
         return self.lambda_max.bit_length()
+
+    @cached_property
+    def book_levels(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Signed levels of each selector of profile A, ascending, float64, and their codes, int64.
+
+        Both ``(selectors, levels)``, below a block top of 1.0, zero among them.
+        Raises ``TypeError`` for profiles T and U.
+        """
+        if self.codebooks is None:
+            raise TypeError(f"{self.name} has no codebooks")
+        order, _ = self.codebooks.ascending
+        lam, sign = self.codebooks.tables
+        value = sign * np.exp2(-lam / 2.0**self.fraction_bits)
+        return np.take_along_axis(value, order, 1), order
 
     @cached_property
     def levels(self) -> np.ndarray:
@@ -204,7 +263,13 @@ PAL8U = Format("PAL8U", 8, "U", 4, bias_step=8)
 PAL8T = Format("PAL8T", 8, "T", 5)
 PAL16 = Format("PAL16", 16, "U", 10, block=1)
 
-#: The formats by name.
+PAL4A = Format("PAL4A", 4, "A", 3, block=16, codebooks=CODEBOOKS["PAL4A"])
+PAL6A = Format("PAL6A", 6, "A", 4, codebooks=CODEBOOKS["PAL6A"])
+PAL8A = Format("PAL8A", 8, "A", 6, codebooks=CODEBOOKS["PAL8A"])
+
+#: The formats of profile A by name.
+ADAPTIVE = {f.name: f for f in (PAL4A, PAL6A, PAL8A)}
+#: The formats of profiles T and U by name.
 FORMATS = {f.name: f for f in (PAL4U, PAL4T, PAL6U, PAL6T, PAL8U, PAL8T, PAL16)}
 
 
@@ -214,17 +279,18 @@ def format_of(fmt: "Format | str") -> Format:
     Raises
     ------
     TypeError: neither a ``Format`` nor a string.
-    ValueError: a name that is none of ``FORMATS``.
+    ValueError: a name that is none of ``FORMATS`` and ``ADAPTIVE``.
     """
     if isinstance(fmt, Format):
         return fmt
     if not isinstance(fmt, str):
         raise TypeError(f"fmt must be a Format or its name, not {reprlib.repr(fmt)}")
-    if fmt not in FORMATS:
+    known = FORMATS | ADAPTIVE
+    if fmt not in known:
         raise ValueError(
-            f"no format {reprlib.repr(fmt)}; there are {', '.join(FORMATS)}, and any Format(...)"
+            f"no format {reprlib.repr(fmt)}; there are {', '.join(known)}, and any Format(...)"
         )
-    return FORMATS[fmt]
+    return known[fmt]
 
 
 def widening(fmt: Format, target: Format) -> tuple[int, int]:
@@ -235,6 +301,8 @@ def widening(fmt: Format, target: Format) -> tuple[int, int]:
 
     Raises ``ValueError`` if there is no such pair.
     """
+    if "A" in (fmt.profile, target.profile):
+        raise ValueError(f"codes of {fmt.name} are not codes of {target.name}")
     if fmt.profile == "T":
         shift = target.n - fmt.n
         fill = (1 << max(shift, 0)) - 1
@@ -272,10 +340,13 @@ class DotParams:
     bias_step: resolution of the block biases in 1/8 octave; finer parts are ignored.
     operand_octaves: operands that lie this far below their block's top, or farther, count
         as zero; a power of two above 1, or None for no such limit.
+    edge_biases: each operand's logarithm takes the fraction of an octave of its own block bias
+        where it is decoded, so that lanes add two numbers, not three.  Products then lie up to
+        an octave lower in their ``product_bits``.
 
     Raises
     ------
-    TypeError: a number that is not an integer.
+    TypeError: a number that is not an integer, ``edge_biases`` that is no bool.
     ValueError: a number out of range, no more ``product_bits`` than ``antilog_bits``, too few
         ``fraction_bits`` for the biases, or ``operand_octaves`` that are no power of two.
     """
@@ -287,11 +358,15 @@ class DotParams:
     accumulator_bits: int = 32
     bias_step: int = 1
     operand_octaves: int | None = None
+    edge_biases: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) is not None or field.name != "operand_octaves":
-                object.__setattr__(self, field.name, whole(field.name, getattr(self, field.name)))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name != "edge_biases" and (value is not None or f.name != "operand_octaves"):
+                object.__setattr__(self, f.name, whole(f.name, value))
+        if not isinstance(self.edge_biases, bool):
+            raise TypeError(f"edge_biases must be a bool, not {reprlib.repr(self.edge_biases)}")
         check_bias_step(self.bias_step)
         for name, least, most in (
             ("fraction_bits", 0, 10),
@@ -321,6 +396,11 @@ class DotParams:
         """Fraction bits of a block bias in octaves."""
         return (BIAS_PER_OCTAVE // self.bias_step).bit_length() - 1
 
+    @property
+    def lane_bias_bits(self) -> int:
+        """Those that reach the lanes: none where operands have them."""
+        return 0 if self.edge_biases else self.bias_bits
+
     def sum_bits(self, products: int) -> int:
         """Signed width of the exact sum of so many products."""
         return self.product_bits + 1 + (products - 1).bit_length()
@@ -340,6 +420,9 @@ DOT_PARAMS = {
     "PAL6T": DotParams(3, 5, product_bits=11),
     "PAL8U": DotParams(4, 5, guard_bits=7, bias_step=8),
     "PAL8T": DotParams(5, 6, product_bits=13, guard_bits=6),
+    "PAL4A": DotParams(3, 4, product_bits=11, edge_biases=True),
+    "PAL6A": DotParams(4, 6, product_bits=13, guard_bits=6, edge_biases=True),
+    "PAL8A": DotParams(6, 9, product_bits=16, guard_bits=3, edge_biases=True),
 }
 
 
@@ -352,9 +435,15 @@ def dot_params(fmt: Format | str, other: Format | str | None = None) -> DotParam
     fmt = format_of(fmt)
     other = fmt if other is None else format_of(other)
     finer = max(fmt, other, key=lambda f: f.fraction_bits)
+    adaptive = "A" in (fmt.profile, other.profile)
     params = DOT_PARAMS.get(finer.name) or DotParams(
         finer.fraction_bits, finer.fraction_bits + 1, bias_step=max(BIAS_STEPS)
     )
     bias_step = min(fmt.bias_step, other.bias_step, params.bias_step)
     bias_bits = (BIAS_PER_OCTAVE // bias_step).bit_length() - 1
-    return replace(params, fraction_bits=max(params.fraction_bits, bias_bits), bias_step=bias_step)
+    return replace(
+        params,
+        fraction_bits=max(params.fraction_bits, bias_bits),
+        bias_step=bias_step,
+        edge_biases=adaptive,
+    )

@@ -130,6 +130,95 @@ def codes(start, stop, x, bias, block, levels, index, shift, eighths, sign_bit, 
                 out[r, k] = m | sign_bit if v < 0 and m > 0 else m
 
 
+@compiled(inline="always")
+def _nearest_place(v, levels):
+    """Place of the level nearest to ``v`` in an ascending row of signed levels, saturating.
+
+    Of a tie both places are returned, else the same twice.
+    """
+    low, high = 0, len(levels) - 1
+    # Far outside all distances are equal.
+    if v >= levels[high]:
+        return high, high
+    if v <= levels[low]:
+        return low, low
+    while high - low > 1:
+        middle = (low + high) // 2
+        if levels[middle] <= v:
+            low = middle
+        else:
+            high = middle
+    down, up = abs(v - levels[low]), abs(levels[high] - v)
+    if up < down:
+        return high, high
+    if up == down:
+        return low, high
+    return low, low
+
+
+@compiled
+def choose(
+    start, stop, x, tensor, nearest, block, levels, steps, low, high, eighths, selector, code
+):
+    """Selector and bias code of each block of ``x`` (rows, K), into (rows, K / block).
+
+    Of the codebooks ``levels`` (selectors, ascending signed levels), and of the bias codes that
+    put the block's bias ``tensor - steps[code]`` at ``nearest + low`` to ``nearest + high``, or
+    the code next to that range, those of least squared error; the first of equals, codes before
+    selectors.
+    """
+    for r in range(start, stop):
+        for b in range(x.shape[1] // block):
+            part = x[r, b * block : (b + 1) * block]
+            first = 0
+            while first < len(steps) - 1 and tensor[r, b] - steps[first] > nearest[r, b] + high:
+                first += 1
+            last = first
+            while last < len(steps) - 1 and tensor[r, b] - steps[last + 1] >= nearest[r, b] + low:
+                last += 1
+            best = np.inf
+            selector[r, b], code[r, b] = 0, first
+            for c in range(first, last + 1):
+                bias = tensor[r, b] - steps[c]
+                p, q = _power(-bias // 8)
+                scale = eighths[-bias % 8]
+                # Outside the window there is one bias, and nothing to weigh.
+                step = min(max(bias - nearest[r, b], low), high)
+                weight = eighths[(2 * step) % 8] * math.ldexp(1.0, int((2 * step) // 8))
+                for s in range(len(levels)):
+                    error = 0.0
+                    for v in part:
+                        a = np.float64(v) * p * scale * q
+                        if not np.isnan(a):
+                            place, _ = _nearest_place(a, levels[s])
+                            difference = levels[s, place] - a
+                            error += difference * difference
+                            if error * weight >= best:  # it only grows
+                                break
+                    if error * weight < best:
+                        best = error * weight
+                        selector[r, b], code[r, b] = s, c
+
+
+@compiled
+def codes_of_books(start, stop, x, bias, selector, block, levels, order, eighths, nan, out):
+    """Nearest codes of ``x`` (rows, K) in the codebooks of its blocks, ties to even, into ``out``.
+
+    ``order`` (selectors, levels) has the codes of ``levels``, ``nan`` that of NaN.
+    """
+    for r in range(start, stop):
+        for b in range(x.shape[1] // block):
+            octaves, j, s = -bias[r, b] // 8, -bias[r, b] % 8, selector[r, b]
+            p, q = _power(octaves)
+            for k in range(b * block, (b + 1) * block):
+                v = np.float64(x[r, k])
+                if np.isnan(v):
+                    out[r, k] = nan
+                    continue
+                below, above = _nearest_place(v * p * eighths[j] * q, levels[s])
+                out[r, k] = order[s, above if order[s, below] % 2 else below]
+
+
 @compiled
 def accumulate(
     start, stop, a, beta_a, b, beta_b, products, block, guard_bits, zero_block, sums, out
@@ -161,6 +250,44 @@ def accumulate(
             for j in range(columns):
                 if beta_b[block_index, j] != zero_block:
                     out[i, j] += (np.int64(total[j]) << guard_bits) >> (down[j] // eighths)
+
+
+@compiled
+def accumulate_logs(
+    start,
+    stop,
+    a,
+    sign_a,
+    octaves_a,
+    b,
+    sign_b,
+    octaves_b,
+    magnitudes,
+    block,
+    guard_bits,
+    sums,
+    out,
+):
+    """As ``accumulate``, of decoded operands whose bias fraction is in their logarithms.
+
+    ``a`` (M, K) and ``b`` (K, N) are logarithms, signs -1, 0 and 1 beside them, octaves
+    (M, K / block) and (K / block, N); ``magnitudes`` are products by the sum of two logarithms.
+    """
+    columns = b.shape[1]
+    total = np.empty(columns, sums.dtype)
+    for i in range(start, stop):
+        out[i] = 0
+        for block_index in range(octaves_a.shape[1]):
+            for j in range(columns):
+                total[j] = 0
+            for k in range(block_index * block, min((block_index + 1) * block, a.shape[1])):
+                if sign_a[i, k]:
+                    row = magnitudes[np.int64(a[i, k]) :]
+                    for j in range(columns):
+                        total[j] += sign_a[i, k] * sign_b[k, j] * row[b[k, j]]
+            for j in range(columns):
+                octaves = octaves_a[i, block_index] + octaves_b[block_index, j]
+                out[i, j] += (np.int64(total[j]) << guard_bits) >> octaves
 
 
 def contiguous(x: NDArray) -> NDArray:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pal_units import model, tables
 from pal_units.array import PalArray
 from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams, dot_params
+from pal_units.model import edge
 
 
 def accumulate(
@@ -44,6 +45,22 @@ def accumulate(
         )
     sums = np.empty(0, np.int32 if params.sum_bits(a.fmt.block) <= 32 else np.int64)
     total = np.empty((rows, columns), np.int64)
+    if params.edge_biases:
+        left, right = _decoded(a, params), _decoded(b.T, params)
+        most = int(left[0].max(initial=0)) + int(right[0].max(initial=0))
+        in_pieces(
+            kernels.accumulate_logs,
+            rows,
+            rows * inner * columns,
+            *left,
+            *(np.ascontiguousarray(part.T) for part in right),
+            edge.magnitudes(np.arange(most + 1), params).astype(sums.dtype),
+            a.fmt.block,
+            params.guard_bits,
+            sums,
+            total,
+        )
+        return _within(total, params), _nan_results(a, b)
     in_pieces(
         kernels.accumulate,
         rows,
@@ -59,13 +76,31 @@ def accumulate(
         sums,
         total,
     )
+    return _within(total, params), _nan_results(a, b)
+
+
+def _within(total: NDArray[np.int64], params: DotParams) -> NDArray[np.int64]:
+    """The accumulators, if they fit; ``OverflowError`` otherwise."""
     limit = 1 << (params.accumulator_bits - 1)
     if total.size and (total.max() >= limit or total.min() < -limit):
         raise OverflowError(
             f"a sum needs more than {params.accumulator_bits} accumulator bits; "
             "give params with more"
         )
-    return total, _nan_results(a, b)
+    return total
+
+
+def _decoded(a: PalArray, params: DotParams) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Logarithms and signs (rows, K), octaves (rows, K / block) of an array with blocks along K."""
+    rows, inner = a.shape
+    codes = np.pad(a.codes, ((0, 0), (0, -inner % a.fmt.block)))
+    blocks = codes.reshape(rows, -1, a.fmt.block)
+    found = edge.operand(blocks, a.biases, a.fmt, params)
+    return (
+        found.log.reshape(codes.shape)[:, :inner].astype(np.int32),
+        found.sign.reshape(codes.shape)[:, :inner].astype(np.int32),
+        found.octaves.astype(np.int32),
+    )
 
 
 def _checked(a: PalArray, b: PalArray, params: DotParams | None) -> DotParams:
@@ -89,7 +124,12 @@ def _checked(a: PalArray, b: PalArray, params: DotParams | None) -> DotParams:
         return dot_params(a.fmt, b.fmt)
     if not isinstance(params, DotParams):
         raise TypeError(f"params must be DotParams, not {type(params).__name__}")
+    adaptive = [v.fmt.name for v in (a, b) if v.fmt.codebooks is not None]
+    if adaptive and not params.edge_biases:
+        raise ValueError(f"products of {adaptive[0]} need params with edge_biases")
     for name, operand in (("a", a), ("b", b)):
+        if operand.fmt.codebooks is not None:
+            continue
         used = operand.biases[operand.biases != ZERO_BLOCK]
         if (used % params.bias_step).any():
             raise ValueError(
@@ -107,7 +147,11 @@ def _nan_results(a: PalArray, b: PalArray) -> NDArray[np.bool_]:
     starts = np.arange(0, a.shape[1], a.fmt.block)
     in_a = np.logical_or.reduceat(nan_a, starts, axis=1)
     in_b = np.logical_or.reduceat(nan_b, starts, axis=0)
-    used_a, used_b = a.biases != ZERO_BLOCK, b.biases != ZERO_BLOCK
+    # Bytes of profile A mark no blocks of zeros.
+    used_a, used_b = (
+        v.biases != ZERO_BLOCK if v.fmt.codebooks is None else np.ones(v.biases.shape, bool)
+        for v in (a, b)
+    )
     return (
         (in_a & used_a).astype(int) @ used_b.astype(int)
         + used_a.astype(int) @ (in_b & used_b).astype(int)

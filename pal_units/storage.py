@@ -1,9 +1,9 @@
 """PAL arrays in files: an ``.npz`` of codes, biases and a description, without pickles.
 
-description: JSON: version, format (name, n, profile, fraction_bits, block, bias_step),
-    tensor_bias, axis
+description: JSON: version, format (name, n, profile, fraction_bits, block, bias_step, and
+    codebooks of profile A), tensor_bias, axis
 codes: uint8 or uint16, the shape of the array
-biases: int8; absent where a block is one element
+biases: int8; absent where a block is one element; in profile A the bytes of blocks
 """
 
 import json
@@ -29,8 +29,11 @@ def save(file: str | PathLike[str] | BinaryIO, a: PalArray) -> None:
     """
     if not isinstance(a, PalArray):
         raise TypeError(f"save takes a PalArray, not {type(a).__name__}")
+    fmt = asdict(a.fmt)
+    if a.fmt.codebooks is None:  # as before there were any
+        del fmt["codebooks"]
     description = json.dumps(
-        {"version": VERSION, "format": asdict(a.fmt), "tensor_bias": a.tensor_bias, "axis": a.axis}
+        {"version": VERSION, "format": fmt, "tensor_bias": a.tensor_bias, "axis": a.axis}
     )
     parts = {"description": np.array(description), "codes": a.codes}
     if a.fmt.block > 1:
@@ -64,6 +67,8 @@ def load(file: str | PathLike[str] | BinaryIO) -> PalArray:
             biases = parts["biases"] if fmt.block > 1 else np.zeros(codes.shape, np.int8)
             found = PalArray(codes, biases, description["tensor_bias"], fmt, description["axis"])
         used = biases[biases != ZERO_BLOCK]
+        if fmt.codebooks is not None:  # every byte is one
+            used = used[:0]
         fits = (used <= 0) & (used >= BETA_MIN) & (used % fmt.bias_step == 0)
         if int(codes.max(initial=0)) >> fmt.n or not fits.all():
             raise ValueError(f"codes or biases that {fmt.name} has not")

@@ -37,7 +37,8 @@ def in_pieces(kernel: Callable[..., object], count: int, work: int, *arguments: 
 
 @cache
 def _forms() -> dict[tuple[str, str], Callable]:
-    return {("pal_units.kernels", form.__name__): form for form in (biases, codes, accumulate)}
+    forms = (biases, codes, choose, codes_of_books, accumulate, accumulate_logs)
+    return {("pal_units.kernels", form.__name__): form for form in forms}
 
 
 def _nearest(a: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -100,6 +101,60 @@ def codes(start, stop, x, bias, block, levels, index, shift, eighths, sign_bit, 
     out[start:stop] = np.where(nan, sign_bit, np.where((v < 0) & (m > 0), m | sign_bit, m))
 
 
+def _places(v: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+    """Places of the nearest levels: below or at a tie, above or the same."""
+    v = np.clip(v, levels[0], levels[-1])  # far outside all distances are equal
+    high = np.clip(np.searchsorted(levels, v, side="right"), 1, len(levels) - 1)
+    down, up = np.abs(v - levels[high - 1]), np.abs(levels[high] - v)
+    return np.where(up < down, high, high - 1), np.where(up <= down, high, high - 1)
+
+
+def choose(
+    start, stop, x, tensor, nearest, block, levels, steps, low, high, eighths, selector, code
+):
+    """See ``kernels.choose``."""
+    blocks = x[start:stop].astype(np.float64).reshape(-1, block)
+    top, near = (v[start:stop].reshape(-1).astype(np.int64) for v in (tensor, nearest))
+    at = (top - near)[:, None] - steps
+    last_code = len(steps) - 1
+    first = np.minimum((at > high).sum(axis=1), last_code)
+    last = np.maximum((at >= low).sum(axis=1) - 1, first)
+    best = np.full(len(blocks), np.inf)
+    chosen = np.stack([np.zeros_like(first), first])
+    for c in range(len(steps)):
+        some = np.flatnonzero((first <= c) & (c <= last))
+        if not len(some):
+            continue
+        bias = top[some] - steps[c]
+        a = _scaled(blocks[some], eighths[-bias % 8][:, None], (-bias // 8)[:, None])
+        step = np.clip(bias - near[some], low, high)
+        weight = eighths[2 * step % 8] * np.ldexp(1.0, (2 * step // 8).astype(np.int32))
+        for s in range(len(levels)):
+            with np.errstate(over="ignore", invalid="ignore"):
+                difference = np.where(np.isnan(a), 0.0, levels[s][_places(a, levels[s])[0]] - a)
+                error = np.add.accumulate(difference * difference, axis=1)[:, -1] * weight
+            better = error < best[some]
+            best[some[better]] = error[better]
+            chosen[:, some[better]] = [[s], [c]]
+    selector[start:stop] = chosen[0].reshape(stop - start, -1)
+    code[start:stop] = chosen[1].reshape(stop - start, -1)
+
+
+def codes_of_books(start, stop, x, bias, selector, block, levels, order, eighths, nan, out):
+    """See ``kernels.codes_of_books``."""
+    v = x[start:stop].astype(np.float64).reshape(-1, block)
+    down = -bias[start:stop].reshape(-1).astype(np.int64)
+    books = selector[start:stop].reshape(-1)
+    no_number = np.isnan(v)
+    a = _scaled(np.where(no_number, 0.0, v), eighths[down % 8][:, None], (down // 8)[:, None])
+    found = np.zeros(v.shape, np.int64)
+    for s in range(len(levels)):
+        some = books == s
+        below, above = _places(a[some], levels[s])
+        found[some] = order[s][np.where(order[s][below] % 2, above, below)]
+    out[start:stop] = np.where(no_number, nan, found).reshape(stop - start, -1)
+
+
 def accumulate(
     start, stop, a, beta_a, b, beta_b, products, block, guard_bits, zero_block, sums, out
 ):
@@ -116,3 +171,29 @@ def accumulate(
             total += flat[table + a[start:stop, k, None].astype(np.int64) * codes_b + b[k]]
         term = (total.astype(np.int64) << guard_bits) >> (down // eighths)
         out[start:stop] += np.where((left[:, None] != zero_block) & (right != zero_block), term, 0)
+
+
+def accumulate_logs(
+    start,
+    stop,
+    a,
+    sign_a,
+    octaves_a,
+    b,
+    sign_b,
+    octaves_b,
+    magnitudes,
+    block,
+    guard_bits,
+    sums,
+    out,
+):
+    """See ``kernels.accumulate_logs``."""
+    out[start:stop] = 0
+    for number in range(octaves_a.shape[1]):
+        octaves = octaves_a[start:stop, number, None].astype(np.int64) + octaves_b[number]
+        total = np.zeros(octaves.shape, sums.dtype)
+        for k in range(number * block, min((number + 1) * block, a.shape[1])):
+            product = magnitudes[a[start:stop, k, None].astype(np.int64) + b[k]]
+            total += product * sign_b[k] * sign_a[start:stop, k, None]
+        out[start:stop] += (total.astype(np.int64) << guard_bits) >> octaves

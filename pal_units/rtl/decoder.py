@@ -24,6 +24,8 @@ def check_formats(formats: tuple[Format, ...], fraction_bits: int) -> None:
             f"formats must be one or more of the same n, not {[f.name for f in formats]}"
         )
     for f in formats:
+        if f.codebooks is not None:
+            raise ValueError(f"{f.name} is of profile A: its codes need a block's codebook")
         if f.fraction_bits > fraction_bits:
             raise ValueError(
                 f"{f.name} needs fraction_bits >= {f.fraction_bits}, not {fraction_bits}"

@@ -1,13 +1,16 @@
 """Block dot product: exact integer sums of slices and blocks, a shift, an accumulator."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams
+from pal_units.rtl.codebook import OPERAND_OCTAVE_BITS
 from pal_units.rtl.product import SliceSum
 
-#: Bits that count the octaves of two block biases.
+#: Bits that count the octaves of two block biases together.
 OCTAVE_BITS = (2 * -ZERO_BLOCK // BIAS_PER_OCTAVE - 1).bit_length()
 
 
@@ -77,12 +80,13 @@ class DotColumn(wiring.Component):
 
     Parameters
     ----------
-    element: layout of decoded elements; params: bits kept; lanes: products a cycle;
-    block: elements in a block, which sizes the block sum.
+    element: layout of decoded elements, or of those of ``a`` and of ``b``; params: bits kept;
+    lanes: products a cycle; block: elements in a block, which sizes the block sum.
 
     Members
     -------
-    a, b : In(lanes x element); beta_a, beta_b : In(signed(8))
+    a, b : In(lanes x element); beta_a, beta_b : In(signed(8)), or under ``edge_biases``
+    octaves_a, octaves_b : In(4); zero_a, zero_b : In(1) - those of ``OperandDecoder``
     mac, block_last, last : In(1) - control of this cycle's slice
     result : Out(signed(accumulator_bits)); nan : Out(1)
 
@@ -93,15 +97,25 @@ class DotColumn(wiring.Component):
     latency = 4
 
     def __init__(
-        self, element: data.StructLayout, params: DotParams, lanes: int, block: int
+        self,
+        element: data.StructLayout | tuple[data.StructLayout, data.StructLayout],
+        params: DotParams,
+        lanes: int,
+        block: int,
     ) -> None:
-        self.element, self.params, self.lanes, self.block = element, params, lanes, block
+        self.elements = element if isinstance(element, tuple) else (element, element)
+        self.params, self.lanes, self.block = params, lanes, block
+        biases: dict[str, Any] = {"beta_a": In(signed(8)), "beta_b": In(signed(8))}
+        if params.edge_biases:
+            biases = {
+                **{f"octaves_{side}": In(OPERAND_OCTAVE_BITS) for side in "ab"},
+                **{f"zero_{side}": In(1) for side in "ab"},
+            }
         super().__init__(
             {
-                "a": In(data.ArrayLayout(element, lanes)),
-                "b": In(data.ArrayLayout(element, lanes)),
-                "beta_a": In(signed(8)),
-                "beta_b": In(signed(8)),
+                "a": In(data.ArrayLayout(self.elements[0], lanes)),
+                "b": In(data.ArrayLayout(self.elements[1], lanes)),
+                **biases,
                 "mac": In(1),
                 "block_last": In(1),
                 "last": In(1),
@@ -116,26 +130,34 @@ class DotColumn(wiring.Component):
         p = self.params
 
         # Cycle 1: products and their sum.
-        m.submodules.bias = bias = BlockBias(p)
-        m.submodules.slice_sum = slice_sum = SliceSum(self.element, p, self.lanes)
+        m.submodules.slice_sum = slice_sum = SliceSum(self.elements, p, self.lanes)
+        octaves, zero = Signal(OCTAVE_BITS), Signal()
+        if p.edge_biases:
+            m.d.comb += [
+                octaves.eq(self.octaves_a + self.octaves_b),
+                zero.eq(self.zero_a | self.zero_b),
+            ]
+        else:
+            m.submodules.bias = bias = BlockBias(p)
+            m.d.comb += [
+                bias.beta_a.eq(self.beta_a),
+                bias.beta_b.eq(self.beta_b),
+                octaves.eq(bias.octaves),
+                zero.eq(bias.zero),
+                slice_sum.bias.eq(bias.fraction),
+            ]
         sum_1, nan_1 = Signal.like(slice_sum.o), Signal()
         mac_1, block_last_1, last_1 = Signal(), Signal(), Signal()
         octaves_1, zero_1 = Signal(OCTAVE_BITS), Signal()
-        m.d.comb += [
-            bias.beta_a.eq(self.beta_a),
-            bias.beta_b.eq(self.beta_b),
-            slice_sum.a.eq(self.a),
-            slice_sum.b.eq(self.b),
-            slice_sum.bias.eq(bias.fraction),
-        ]
+        m.d.comb += [slice_sum.a.eq(self.a), slice_sum.b.eq(self.b)]
         m.d.sync += [
             sum_1.eq(slice_sum.o),
             nan_1.eq(slice_sum.nan),
             mac_1.eq(self.mac),
             block_last_1.eq(self.mac & self.block_last),
             last_1.eq(self.mac & self.block_last & self.last),
-            octaves_1.eq(bias.octaves),
-            zero_1.eq(bias.zero),
+            octaves_1.eq(octaves),
+            zero_1.eq(zero),
         ]
 
         # Cycle 2: the exact sum of the block.

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.formats import DotParams, Format
+from pal_units.rtl.codebook import OperandDecoder, check_operand
 from pal_units.rtl.decoder import ElementDecoder, check_formats, element_layout
 from pal_units.rtl.dot import DotColumn
 
@@ -20,18 +21,20 @@ class DotMatrix(wiring.Component):
 
     Each cycle takes ``lanes`` codes of ``x`` and a row of ``columns x lanes`` weights; the
     codes of ``x`` are decoded once for all columns.  Latency 4, throughput one slice a
-    cycle; see ``DotColumn`` for the control inputs and the result set.
+    cycle; see ``DotColumn`` for the control inputs and the result set.  Under ``edge_biases``
+    the fraction of each bias goes into the operands where they are decoded, not into the lanes.
 
     Parameters
     ----------
     formats: formats of the same ``n`` and block, chosen at run time by ``x_format`` and
-        ``w_format``, which are ignored if there is only one.
+        ``w_format``, which are ignored if there is only one.  One under ``edge_biases``, which
+        profile A needs.
     params: bits kept; its ``fraction_bits`` are at least those of every format.
     lanes, columns: products a column a cycle, a divisor of the block; columns.
 
     Members
     -------
-    x : In(lanes x n); x_beta : In(signed(8)); x_format, w_format : In
+    x : In(lanes x n); x_beta : In(signed(8)), in profile A a block's byte; x_format, w_format : In
     w : In(columns x lanes x n); w_beta : In(columns x signed(8))
     mac, block_last, last : In(1)
     result : Out(columns x signed(accumulator_bits)); nan : Out(columns)
@@ -40,8 +43,8 @@ class DotMatrix(wiring.Component):
 
     Raises
     ------
-    ValueError: formats that one decoder cannot serve, lanes that do not divide the block,
-        or no columns.
+    ValueError: formats that one decoder cannot serve, several under ``edge_biases``, lanes that
+        do not divide the block, or no columns.
 
     Example
     -------
@@ -60,7 +63,12 @@ class DotMatrix(wiring.Component):
     def __init__(
         self, formats: tuple[Format, ...], params: DotParams, lanes: int, columns: int
     ) -> None:
-        check_formats(formats, params.fraction_bits)
+        if not params.edge_biases:
+            check_formats(formats, params.fraction_bits)
+        elif len(formats) != 1:
+            raise ValueError(f"edge_biases are for one format, not {[f.name for f in formats]}")
+        else:
+            check_operand(formats[0], params)
         if formats[0].block % lanes:
             raise ValueError(f"lanes must divide the block of {formats[0].block}, not {lanes}")
         if columns < 1:
@@ -88,6 +96,9 @@ class DotMatrix(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.params
+        if p.edge_biases:
+            self._elaborate_edge(m)
+            return m
         element = element_layout(self.formats, p.fraction_bits, p.operand_octaves)
 
         def decoded(code: object, select: object, name: str) -> object:
@@ -109,17 +120,39 @@ class DotMatrix(wiring.Component):
                         decoded(self.w[c][lane], self.w_format, f"decode_w_{c}_{lane}")
                     ),
                 ]
-            m.d.comb += [
-                column.beta_a.eq(self.x_beta),
-                column.beta_b.eq(self.w_beta[c]),
-                column.mac.eq(self.mac),
-                column.block_last.eq(self.block_last),
-                column.last.eq(self.last),
-                self.result[c].eq(column.result),
-                self.nan[c].eq(column.nan),
-                self.overflowed[c].eq(column.overflowed),
-            ]
+            m.d.comb += [column.beta_a.eq(self.x_beta), column.beta_b.eq(self.w_beta[c])]
+            self._connect(m, c, column)
         return m
+
+    def _elaborate_edge(self, m: Module) -> None:
+        """Operands decoded with their biases: ``x`` once, weights once each."""
+        fmt, p = self.formats[0], self.params
+        m.submodules.decode_x = x = OperandDecoder(fmt, p, self.lanes)
+        m.d.comb += [x.codes.eq(self.x), x.bias.eq(self.x_beta)]
+        for c in range(self.columns):
+            m.submodules[f"decode_w_{c}"] = w = OperandDecoder(fmt, p, self.lanes)
+            m.submodules[f"column_{c}"] = column = DotColumn(x.element, p, self.lanes, fmt.block)
+            m.d.comb += [
+                w.codes.eq(self.w[c]),
+                w.bias.eq(self.w_beta[c]),
+                column.a.eq(x.o),
+                column.b.eq(w.o),
+                column.octaves_a.eq(x.octaves),
+                column.octaves_b.eq(w.octaves),
+                column.zero_a.eq(x.zero),
+                column.zero_b.eq(w.zero),
+            ]
+            self._connect(m, c, column)
+
+    def _connect(self, m: Module, c: int, column: DotColumn) -> None:
+        m.d.comb += [
+            column.mac.eq(self.mac),
+            column.block_last.eq(self.block_last),
+            column.last.eq(self.last),
+            self.result[c].eq(column.result),
+            self.nan[c].eq(column.nan),
+            self.overflowed[c].eq(column.overflowed),
+        ]
 
 
 class DotUnit(wiring.Component):

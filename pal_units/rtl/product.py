@@ -22,21 +22,23 @@ class Product(wiring.Component):
 
     Members
     -------
-    a, b : In(element); bias : In(bias_bits, or 1 that is ignored) - fraction of an octave
-    that the block biases put the product down
+    a, b : In(elements); bias : In(lane_bias_bits, or 1 that is ignored) - fraction of
+    an octave that the block biases put the product down
     upper : Out(k - 1) - bits of the magnitude above the least, inverted if negative
     negative : Out(1); nonzero : Out(1) - and the least bit; nan : Out(1)
     """
 
     latency = 0
 
-    def __init__(self, element: data.StructLayout, params: DotParams) -> None:
+    def __init__(
+        self, elements: tuple[data.StructLayout, data.StructLayout], params: DotParams
+    ) -> None:
         self.params = params
         super().__init__(
             {
-                "a": In(element),
-                "b": In(element),
-                "bias": In(max(params.bias_bits, 1)),
+                "a": In(elements[0]),
+                "b": In(elements[1]),
+                "bias": In(max(params.lane_bias_bits, 1)),
                 "upper": Out(params.product_bits - 1),
                 "negative": Out(1),
                 "nonzero": Out(1),
@@ -48,7 +50,9 @@ class Product(wiring.Component):
         m = Module()
         p = self.params
         log = (
-            self.a.lam + self.b.lam + (self.bias[: p.bias_bits] << (p.fraction_bits - p.bias_bits))
+            self.a.lam
+            + self.b.lam
+            + (self.bias[: p.lane_bias_bits] << (p.fraction_bits - p.lane_bias_bits))
         )
         total = Signal(len(log))
         significand = rom(
@@ -81,24 +85,25 @@ class SliceSum(wiring.Component):
 
     Parameters
     ----------
-    element: layout of decoded elements; params: bits kept; lanes: products.
+    elements: layouts of decoded elements of a and b; params: bits kept; lanes: products.
 
     Members
     -------
-    a, b : In(lanes x element); bias : In(bias_bits) - see ``Product``
+    a, b : In(lanes x elements); bias : In(lane_bias_bits) - see ``Product``
     o : Out(signed(k + 1 + log2(lanes))); nan : Out(1)
     """
 
     latency = 0
 
-    def __init__(self, element: data.StructLayout, params: DotParams, lanes: int) -> None:
-        self.element, self.params, self.lanes = element, params, lanes
-        operands = data.ArrayLayout(element, lanes)
+    def __init__(
+        self, elements: tuple[data.StructLayout, data.StructLayout], params: DotParams, lanes: int
+    ) -> None:
+        self.elements, self.params, self.lanes = elements, params, lanes
         super().__init__(
             {
-                "a": In(operands),
-                "b": In(operands),
-                "bias": In(max(params.bias_bits, 1)),
+                "a": In(data.ArrayLayout(elements[0], lanes)),
+                "b": In(data.ArrayLayout(elements[1], lanes)),
+                "bias": In(max(params.lane_bias_bits, 1)),
                 "o": Out(signed(params.sum_bits(lanes))),
                 "nan": Out(1),
             }
@@ -108,7 +113,7 @@ class SliceSum(wiring.Component):
         m = Module()
         rows, nans = [], []
         for lane in range(self.lanes):
-            m.submodules[f"product_{lane}"] = product = Product(self.element, self.params)
+            m.submodules[f"product_{lane}"] = product = Product(self.elements, self.params)
             m.d.comb += [
                 product.a.eq(self.a[lane]),
                 product.b.eq(self.b[lane]),

@@ -43,7 +43,9 @@ class PalSlice(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.slice_sum = slice_sum = SliceSum(self.element, self.params, self.lanes)
+        m.submodules.slice_sum = slice_sum = SliceSum(
+            (self.element, self.element), self.params, self.lanes
+        )
         for name, codes, ports in (("a", self.a, slice_sum.a), ("b", self.b, slice_sum.b)):
             for lane in range(self.lanes):
                 element = codes[lane]

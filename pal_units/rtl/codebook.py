@@ -1,0 +1,255 @@
+"""Decoders of profile A: the byte of a block, and codes by the codebook that it names."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams, Format
+from pal_units.rtl.decoder import ElementDecoder, element_layout
+from pal_units.rtl.rom import rom
+
+#: Bits of the octaves that a block bias puts an operand down.
+OPERAND_OCTAVE_BITS = (-BETA_MIN // BIAS_PER_OCTAVE).bit_length()
+
+
+def check_adaptive(fmt: Format) -> None:
+    """Raise ``ValueError`` unless a format has codebooks."""
+    if fmt.codebooks is None:
+        raise ValueError(f"a format of profile A is needed, {fmt.name} is of {fmt.profile}")
+
+
+class ByteDecoder(wiring.Component):
+    """The byte of a block of profile A: the codebook that it names, and its bias.
+
+    ``beta = -bias_steps[code]`` in 1/8 octave, ``code`` the lower bits.  Combinational:
+    latency 0.
+
+    Parameters
+    ----------
+    fmt: format of profile A.
+
+    Members
+    -------
+    byte : In(8); selector : Out(selector_bits, at least 1); beta : Out(signed(9))
+
+    Raises
+    ------
+    ValueError: a format of another profile.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL4A
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> evaluate(ByteDecoder(PAL4A), byte=0b101_10001)  # codebook 5, 18 eighths down
+    {'selector': 5, 'beta': -18}
+    """
+
+    latency = 0
+
+    def __init__(self, fmt: Format) -> None:
+        check_adaptive(fmt)
+        self.fmt = fmt
+        books = fmt.codebooks
+        assert books is not None
+        super().__init__(
+            {"byte": In(8), "selector": Out(max(books.selector_bits, 1)), "beta": Out(signed(9))}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        books = self.fmt.codebooks
+        assert books is not None
+        code = self.byte[: books.bias_bits]
+        m.d.comb += self.selector.eq(self.byte[books.bias_bits :])
+        down: Value | int = 0
+        first, start = 0, 0
+        for count, step in books.bias_zones:
+            down = Mux(code >= first, start + (code - first) * step, down)
+            first, start = first + count, start + count * step
+        m.d.comb += self.beta.eq(-down)
+        return m
+
+
+class CodebookDecoder(wiring.Component):
+    """Decode one code by a codebook of its format.
+
+    Combinational: latency 0; a table of all codes of all codebooks.  A mirrored codebook is the
+    other one with its signs turned.
+
+    Parameters
+    ----------
+    fmt: format of profile A.
+    fraction_bits: of ``lam``; at least the format's.
+    octaves: codes this far below the top, or farther, count as zero; None for no limit.
+
+    Members
+    -------
+    code : In(n); selector : In(selector_bits, at least 1); o : Out(element_layout)
+
+    Raises
+    ------
+    ValueError: a format of another profile, or of a finer logarithm than ``lam``.
+
+    Example
+    -------
+    >>> from pal_units.formats import PAL4A
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> decoded = evaluate(CodebookDecoder(PAL4A, 3), code=8, selector=4)["o"]
+    >>> decoded.lam, decoded.negative  # the 16th level of a mirrored codebook
+    (0, 1)
+    """
+
+    latency = 0
+
+    def __init__(self, fmt: Format, fraction_bits: int, octaves: int | None = None) -> None:
+        check_adaptive(fmt)
+        if fmt.fraction_bits > fraction_bits:
+            raise ValueError(
+                f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, not {fraction_bits}"
+            )
+        self.fmt, self.fraction_bits, self.octaves = fmt, fraction_bits, octaves
+        books = fmt.codebooks
+        assert books is not None
+        super().__init__(
+            {
+                "code": In(fmt.n),
+                "selector": In(max(books.selector_bits, 1)),
+                "o": Out(element_layout((fmt,), fraction_bits, octaves)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        books = self.fmt.codebooks
+        assert books is not None
+        rows = len(books.positive)
+        book_bits = (rows - 1).bit_length()
+        # Of symmetric codebooks the magnitudes alone.
+        symmetric = books.positive == books.negative
+        index_bits = self.fmt.n - symmetric
+        lam, _ = books.tables
+        book = self.selector[:book_bits]
+        index = Cat(self.code[:index_bits], book)
+        distances = lam[:rows, : 1 << index_bits].ravel()
+        distance = rom(m, "levels", index, distances.tolist())
+        magnitude = self.code[:-1].any()
+        # A code of a sign alone is the level beyond the positive ones, or none.
+        negative = self.code[-1] & magnitude
+        extra = self.code[-1] & ~magnitude
+        zero = self.code == 0 if books.has_extra else ~magnitude
+        mirror = self.selector[book_bits] if books.mirrored else 0
+        shift = self.fraction_bits - self.fmt.fraction_bits
+        nan = extra if self.fmt.has_nan else 0
+        far: Value | int = 0
+        if self.octaves:
+            far = distance >= self.octaves << self.fmt.fraction_bits
+        m.d.comb += [
+            self.o.lam.eq(distance << shift),
+            self.o.negative.eq((negative ^ mirror) & ~zero),
+            self.o.nan.eq(nan),
+            self.o.zero.eq((zero | far) & ~self.o.nan),
+        ]
+        return m
+
+
+def operand_layout(fmt: Format, params: DotParams) -> data.StructLayout:
+    """Decoded element whose ``lam`` has the bias fraction of its block in it."""
+    bare = element_layout((fmt,), params.fraction_bits, params.operand_octaves)
+    most = fmt.lambda_max << (params.fraction_bits - fmt.fraction_bits)
+    if params.operand_octaves:
+        most = min(most, (params.operand_octaves << params.fraction_bits) - 1)
+    fraction = (BIAS_PER_OCTAVE - params.bias_step << params.fraction_bits) // BIAS_PER_OCTAVE
+    return data.StructLayout(
+        {**{name: field.shape for name, field in bare}, "lam": (most + fraction).bit_length()}
+    )
+
+
+def check_operand(fmt: Format, params: DotParams) -> None:
+    """Raise ``ValueError`` unless operands of a format can be decoded with their biases."""
+    if not params.edge_biases:
+        raise ValueError("operands are decoded with their biases under edge_biases only")
+    if fmt.fraction_bits > params.fraction_bits:
+        raise ValueError(
+            f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, not {params.fraction_bits}"
+        )
+
+
+class OperandDecoder(wiring.Component):
+    """Decode the codes of a slice of a block, and put the fraction of its bias into them.
+
+    ``lam + fraction``, ``fraction`` what ``-beta`` is beyond whole octaves: what a lane multiplies
+    by adding.  Combinational: latency 0.  A bias above 0 counts as 0; the octaves of a block
+    without numbers mean nothing.
+
+    Parameters
+    ----------
+    fmt: format; params: bits kept, of ``edge_biases``; lanes: codes at once.
+
+    Members
+    -------
+    codes : In(lanes x n); bias : In(8) - the block's bias, in profile A its byte
+    o : Out(lanes x operand_layout); octaves : Out(4); zero : Out(1) - a block of zeros
+
+    Raises
+    ------
+    ValueError: parameters without ``edge_biases``, or of a coarser logarithm than the format's.
+
+    Example
+    -------
+    >>> from pal_units.formats import DOT_PARAMS, PAL4A
+    >>> from pal_units.rtl.evaluate import evaluate
+    >>> unit = OperandDecoder(PAL4A, DOT_PARAMS["PAL4A"], 1)
+    >>> found = evaluate(unit, codes=[8], bias=10)  # the top, 10 eighths down
+    >>> found["o"][0].lam, found["octaves"]
+    (2, 1)
+    """
+
+    latency = 0
+
+    def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
+        check_operand(fmt, params)
+        self.fmt, self.params, self.lanes = fmt, params, lanes
+        self.element = operand_layout(fmt, params)
+        super().__init__(
+            {
+                "codes": In(data.ArrayLayout(fmt.n, lanes)),
+                "bias": In(8),
+                "o": Out(data.ArrayLayout(self.element, lanes)),
+                "octaves": Out(OPERAND_OCTAVE_BITS),
+                "zero": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.params
+        beta = Signal(signed(9))
+        selector = Signal(8)
+        if self.fmt.codebooks is not None:
+            m.submodules.byte = byte = ByteDecoder(self.fmt)
+            m.d.comb += [byte.byte.eq(self.bias), beta.eq(byte.beta), selector.eq(byte.selector)]
+        else:
+            m.d.comb += [
+                beta.eq(self.bias.as_signed()),
+                self.zero.eq(self.bias.as_signed() == ZERO_BLOCK),
+            ]
+        down = Signal(8)
+        octave_at = BIAS_PER_OCTAVE.bit_length() - 1
+        m.d.comb += [
+            down.eq(Cat((-beta)[:8]) & (~(beta > 0)).replicate(8)),
+            self.octaves.eq(down[octave_at:]),
+        ]
+        fraction = down[octave_at - p.bias_bits : octave_at] << (p.fraction_bits - p.bias_bits)
+        for lane in range(self.lanes):
+            if self.fmt.codebooks is not None:
+                decoder = CodebookDecoder(self.fmt, p.fraction_bits, p.operand_octaves)
+                m.d.comb += decoder.selector.eq(selector)
+            else:
+                decoder = ElementDecoder((self.fmt,), p.fraction_bits, p.operand_octaves)
+            m.submodules[f"decode_{lane}"] = decoder
+            m.d.comb += [
+                decoder.code.eq(self.codes[lane]),
+                self.o[lane].lam.eq(decoder.o.lam + fraction),
+                *(self.o[lane][name].eq(decoder.o[name]) for name in ("negative", "zero", "nan")),
+            ]
+        return m
