@@ -6,7 +6,9 @@
   github.com/mit-han-lab/fouroversix, rule ``mse``, of equals 6).
 * IF4: a block is E2M1, or INT4 times 6/7, under the same E4M3 scale ``amax / 6``; the sign bit
   of the scale says which (J. Cook et al., "Adaptive Block-Scaled Data Types",
-  arXiv:2603.28765, same reference, of equals E2M1).
+  arXiv:2603.28765, same reference, of equals E2M1).  IF4/8th: the same choice under the fine
+  scale below, each element under the best bias of its own; a bias has 128 values, so that a
+  bit of its byte is left for the element.
 * MX+: MX whose largest element, always in the top octave, spends its exponent field on
   mantissa (J. Lee et al., "MX+", MICRO 2025, arXiv:2510.14557).  Counted here: one byte a
   block for the place of that element, of which 5 bits are used.  Of equals the first.
@@ -31,6 +33,7 @@ from verif.baselines.elements import (
     FP6_E2M3,
     FP8_E4M3,
     INT4,
+    INT6,
     INT8,
     LOG_TAKUM8,
     POSIT8,
@@ -75,6 +78,13 @@ def int_or_float4(x: Values) -> Values:
     return best(
         blocks, [E2M1.round(blocks / scale) * scale, INT4.round(blocks / step) * step]
     ).reshape(np.shape(x))
+
+
+def fine_int_or_float4(x: Values) -> Values:
+    """IF4 under PAL's block bias, 16 elements."""
+    blocks, _ = split(x, 16)
+    rounded = [fine_scaled(x, element, 16).reshape(blocks.shape) for element in (E2M1, INT4)]
+    return best(blocks, rounded).reshape(np.shape(x))
 
 
 def mx_plus(x: Values, fmt: FloatFormat) -> Values:
@@ -162,11 +172,16 @@ ADAPTIVE = (
         Quantiser(f"{e.name}/8th", e.bits + _BYTE, partial(tapered_scaled, element=e))
         for e in (POSIT8, TAKUM8, LOG_TAKUM8)
     ),
-    Quantiser(f"{E2M3.name}/8th", E2M3.bits + _BYTE, partial(fine_scaled, element=E2M3)),
+    *(
+        Quantiser(f"{e.name}/8th", e.bits + _BYTE, partial(fine_scaled, element=e))
+        for e in (E2M3, INT6)
+    ),
     *(
         Quantiser(f"MXFP{f.bits}-{f.name}+", f.bits + 2 * _BYTE, partial(mx_plus, fmt=f))
         for f in (FP8_E4M3, FP6_E2M3, FP4_E2M1)
     ),
     Quantiser("NVFP4-4/6", 4.5, four_over_six),
     Quantiser("IF4", 4.5, int_or_float4),
+    Quantiser("E2M1/8th/16", 4.5, partial(fine_scaled, element=E2M1, block=16)),
+    Quantiser("IF4/8th", 4.5, fine_int_or_float4),
 )

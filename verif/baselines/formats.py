@@ -12,7 +12,8 @@
 * posit8: no scale but a power of two a tensor that puts its root mean square at 1, where
   posits are finest.
 
-Peers that choose among scales or elements are in ``verif/baselines/adaptive.py``.
+Peers that choose among scales or elements are in ``verif/baselines/adaptive.py``, those that
+choose among codebooks in ``verif/baselines/codebooks.py``.
 """
 
 from functools import partial
@@ -23,6 +24,7 @@ from pal_units import encode
 from pal_units.formats import FORMATS, PAL8T, Format
 from verif.baselines.adaptive import ADAPTIVE
 from verif.baselines.blocks import Quantiser, Values, split
+from verif.baselines.codebooks import CODEBOOKS
 from verif.baselines.elements import (
     E2M1,
     E2M3,
@@ -116,5 +118,6 @@ QUANTISERS = {
         Quantiser("NVFP4", 4.5, nvfp4),
         Quantiser("INT4", 4.5, partial(scaled_integer, element=INT4)),
         *ADAPTIVE,
+        *CODEBOOKS,
     )
 }

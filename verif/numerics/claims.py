@@ -64,7 +64,7 @@ def best_peer(table: Levels, among: Sequence[str], distribution: str) -> str:
 
 def own_scales(results: Results, name: str) -> list[str]:
     """Peers with the scale that their definition has, not PAL's."""
-    return [peer for peer in peers(results, name) if not peer.endswith("/8th")]
+    return [peer for peer in peers(results, name) if "/8th" not in peer]
 
 
 def leads(table: Levels, name: str, among: Sequence[str]) -> list[str]:
