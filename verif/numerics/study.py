@@ -18,6 +18,7 @@ from pal_units import encode, matmul
 from verif.baselines.formats import PAL_ROWS, QUANTISERS
 from verif.baselines.rotation import rotate
 from verif.numerics import minilm
+from verif.numerics.tensors import Tensor, tensors
 
 Values = NDArray[Any]
 #: Called with what is done and the share of it, 0 to 1.
@@ -112,6 +113,7 @@ def distribution_rows(names: Sequence[str], sizes: Sizes, progress: Progress) ->
                     {
                         "format": name,
                         "bits_per_element": quantiser.bits_per_element,
+                        "source": distribution,
                         "distribution": distribution,
                         "rotated": bool(is_rotated),
                         "sqnr_db": _finite(sqnr_db(values, quantiser.round(values))),
@@ -140,6 +142,29 @@ def length_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[
     return rows
 
 
+def tensor_rows(
+    names: Sequence[str], found: Sequence[Tensor], progress: Progress = lambda *_: None
+) -> list[dict]:
+    """A row a format and tensor: SQNR of values."""
+    rows = []
+    for i, tensor in enumerate(found):
+        progress(f"{tensor.model}: {tensor.source}", i / len(found))
+        for name in names:
+            quantiser = QUANTISERS[name]
+            rows.append(
+                {
+                    "format": name,
+                    "bits_per_element": quantiser.bits_per_element,
+                    "source": tensor.source,
+                    "model": tensor.model,
+                    "kind": tensor.kind,
+                    "rotated": False,
+                    "sqnr_db": _finite(sqnr_db(tensor.values, quantiser.round(tensor.values))),
+                }
+            )
+    return rows
+
+
 def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
     """A row a format: sentence embeddings against float32.  Raises ``MissingPackage``."""
     exact = minilm.embeddings()
@@ -153,7 +178,7 @@ def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
             {
                 "format": name,
                 "bits_per_element": quantiser.bits_per_element,
-                "model": "all-MiniLM-L6-v2",
+                "model": minilm.NAME,
                 "embedding_sqnr_db": sqnr_db(exact, found),
                 "cosine_mean": float(cosine.mean()),
                 "cosine_min": float(cosine.min()),
@@ -169,7 +194,9 @@ def study(
     progress: Progress = lambda *_: None,
 ) -> dict:
     """The whole study as one object that JSON holds.  Raises ``MissingPackage``."""
-    network_results = network_rows(names, progress) if network else []  # may be missing: first
+    # What may be missing comes first.
+    found = tensors(progress) if network else []
+    network_results = network_rows(names, progress) if network else []
     return {
         "command": "make numerics",
         "versions": {
@@ -180,5 +207,6 @@ def study(
         "sizes": asdict(sizes),
         "rows": distribution_rows(names, sizes, progress),
         "length_rows": length_rows(names, sizes, progress),
+        "tensor_rows": tensor_rows(names, found, progress),
         "network_rows": network_results,
     }
