@@ -8,7 +8,8 @@ from pathlib import Path
 
 from verif.area import claims as area_claims
 from verif.numerics import claims, real
-from verif.numerics.study import DISTRIBUTIONS, LENGTHS
+from verif.numerics.distributions import DISTRIBUTIONS
+from verif.numerics.study import LENGTHS
 from verif.pages import stamps
 from verif.pages.readme import fill, markdown_table, wrapped
 from verif.pages.stamps import ACCURACY, AREA
