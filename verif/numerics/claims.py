@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import inf
 
-from verif.numerics.study import DISTRIBUTIONS
+from verif.numerics.distributions import DISTRIBUTIONS
 from verif.pages.readme import listed
 
 #: PAL formats that sentences speak of.

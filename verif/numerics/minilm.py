@@ -19,6 +19,7 @@ Array = NDArray[np.float32]
 #: Rounds an array ``(..., K)`` along its last axis.
 Quantiser = Callable[[Any], NDArray[Any]]
 
+NAME = "all-MiniLM-L6-v2"
 HEADS, LAYERS, LAYER_NORM_EPSILON = 12, 6, 1e-12
 #: What is encoded: everyday and technical English, short and long.
 SENTENCES = (
@@ -88,15 +89,20 @@ def _normalised(x: Array, weights: dict[str, Array], name: str) -> Array:
     return x / scale * weights[f"{name}.LayerNorm.weight"] + weights[f"{name}.LayerNorm.bias"]
 
 
-def operands(name: str) -> tuple[Array, Array]:
-    """Inputs ``(tokens, K)``, padding left out, and weights ``(N, K)`` of a linear layer.
+def layers() -> dict[str, tuple[Array, Array]]:
+    """Inputs ``(tokens, K)``, padding left out, and weights ``(N, K)`` of each linear layer.
 
     Raises ``MissingPackage``.
     """
     seen: dict[str, Array] = {}
     embeddings(watch=lambda layer, x: seen.update({layer: x}))
     weights, _, mask = _load()
-    return seen[name][mask > 0], weights[f"{name}.weight"]
+    return {name: (x[mask > 0], weights[f"{name}.weight"]) for name, x in seen.items()}
+
+
+def operands(name: str) -> tuple[Array, Array]:
+    """Those of one layer.  Raises ``MissingPackage``."""
+    return layers()[name]
 
 
 def embeddings(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from verif.numerics.study import DISTRIBUTIONS
+from verif.numerics.distributions import DISTRIBUTIONS
 from verif.pages.figures import Figures
 
 

@@ -7,8 +7,9 @@ from math import inf
 from pathlib import Path
 
 from verif.area import claims as area_claims
-from verif.numerics import claims
-from verif.numerics.study import DISTRIBUTIONS, LENGTHS
+from verif.numerics import claims, real
+from verif.numerics.distributions import DISTRIBUTIONS
+from verif.numerics.study import LENGTHS
 from verif.pages import stamps
 from verif.pages.readme import fill, markdown_table, wrapped
 from verif.pages.stamps import ACCURACY, AREA
@@ -76,6 +77,9 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
             *([name, *(_value(lengths[name, n]) for n in LENGTHS)] for name in names),
         ],
     )
+    if real.groups(results):
+        title = "Real tensors: on how many PAL is above every peer of as many bits"
+        yield title, real.table(results)
     if results["network_rows"]:
         rows = {row["format"]: row for row in results["network_rows"]}
         yield (
@@ -152,6 +156,8 @@ def readme(results: dict) -> str:
 
 def text(results: dict) -> str:
     """The whole of ``docs/accuracy.md``."""
+    tensors = real.data(results)
+    tensors = f"{wrapped(tensors, '* ')}\n" if tensors else ""
     return f"""# Accuracy
 
 Written by `make docs` from the results of `make numerics`; do not edit.
@@ -167,6 +173,7 @@ stores. `exact`: nothing is lost.
   of deviation 3 along 1024; integers are uniform from -127 to 127; ternary is -1, 0, 1 times a
   number from 1 to 2 for each row of 1024. The network is the sentence encoder all-MiniLM-L6-v2 with
   weights and inputs of its 36 linear layers rounded, everything else float32, on 32 sentences.
+{tensors}\
 * **PAL**: blocks of 32, of 16 where the name says `/16`. Block biases are in steps of 1/8 octave;
   in whole octaves for PAL8U, as the format has them, and for PAL8T-oct, the same codes for a
   {area_claims.octaves(json.loads(AREA_RESULTS.read_text()))} dot unit ([area](area.md)).

@@ -1,84 +1,30 @@
 """Signal-to-quantisation-noise ratios of every format on the same data.
 
-SQNR is ``10 log10(sum x^2 / sum (x - rounded x)^2)`` in dB, None in rows where nothing is
-lost.  Every random array has a seed of its own, so that a row does not depend on which
-others are computed.  Rotated rows are those of ``verif.baselines.rotation``, PAL's too.
+SQNR is None in rows where nothing is lost.  Every random array has a seed of its own, so that a
+row does not depend on which others are computed.  Rotated rows are those of
+``verif.baselines.rotation``, PAL's too.
 """
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pal_units import encode, matmul
 from verif.baselines.formats import PAL_ROWS, QUANTISERS
 from verif.baselines.rotation import rotate
 from verif.numerics import minilm
+from verif.numerics.distributions import DISTRIBUTIONS, Sizes, Values, data, sqnr_db
+from verif.numerics.tensors import Tensor, tensors
 
-Values = NDArray[Any]
 #: Called with what is done and the share of it, 0 to 1.
 Progress = Callable[[str, float], None]
-
-
-def _outliers(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-    """Standard normal, one value in a hundred times 30."""
-    return rng.standard_normal(shape) * np.where(rng.random(shape) < 0.01, 30.0, 1.0)
-
-
-def _softmax(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-    """Softmax along the last axis of normal scores of deviation 3."""
-    score = 3 * rng.standard_normal(shape)
-    score = np.exp(score - score.max(axis=-1, keepdims=True))
-    return score / score.sum(axis=-1, keepdims=True)
-
-
-def _ternary(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-    """-1, 0 and 1 in equal shares, times a number between 1 and 2 for each row."""
-    return rng.integers(-1, 2, shape) * np.exp2(rng.random((*shape[:-1], 1)))
-
-
-#: Distributions by name.
-DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Values]] = {
-    "gaussian": lambda rng, shape: rng.standard_normal(shape),
-    "laplace": lambda rng, shape: rng.laplace(size=shape),
-    "student-t3": lambda rng, shape: rng.standard_t(3, shape),
-    "lognormal": lambda rng, shape: rng.lognormal(size=shape) * rng.choice([-1.0, 1.0], shape),
-    "outliers": _outliers,
-    "cauchy": lambda rng, shape: rng.standard_cauchy(shape),
-    "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
-    "bimodal": lambda rng, shape: rng.choice([-1.0, 1.0], shape) + 0.1 * rng.standard_normal(shape),
-    "sparse": lambda rng, shape: rng.standard_normal(shape) * (rng.random(shape) < 0.1),
-    "softmax": _softmax,
-    "integers": lambda rng, shape: rng.integers(-127, 128, shape).astype(np.float64),
-    "ternary": _ternary,
-}
 #: Lengths of the dot products of the error curve.
 LENGTHS = (64, 128, 512, 2048, 4096)
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much data: ``values`` numbers an SQNR, ``dots^2`` dot products of ``length``."""
-
-    values: int = 1 << 17
-    dots: int = 128
-    length: int = 1024
-
-
-def sqnr_db(signal: Values, rounded: Values) -> float:
-    """Signal-to-quantisation-noise ratio in dB; infinite without noise."""
-    noise = float(((signal - rounded) ** 2).sum())
-    return float(10 * np.log10(float((signal**2).sum()) / noise)) if noise else float("inf")
-
-
-def data(distribution: str, shape: tuple[int, ...], seed: int) -> Values:
-    """Numbers of a distribution; the seed and the name make the same ones everywhere."""
-    name = int.from_bytes(distribution.encode(), "little")
-    return DISTRIBUTIONS[distribution](np.random.default_rng([seed, name]), shape)
+#: How much data the study has unless told.
+SIZES = Sizes()
 
 
 def _finite(value: float) -> float | None:
@@ -112,6 +58,7 @@ def distribution_rows(names: Sequence[str], sizes: Sizes, progress: Progress) ->
                     {
                         "format": name,
                         "bits_per_element": quantiser.bits_per_element,
+                        "source": distribution,
                         "distribution": distribution,
                         "rotated": bool(is_rotated),
                         "sqnr_db": _finite(sqnr_db(values, quantiser.round(values))),
@@ -140,6 +87,29 @@ def length_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[
     return rows
 
 
+def tensor_rows(
+    names: Sequence[str], found: Sequence[Tensor], progress: Progress = lambda *_: None
+) -> list[dict]:
+    """A row a format and tensor: SQNR of values."""
+    rows = []
+    for i, tensor in enumerate(found):
+        progress(f"{tensor.model}: {tensor.source}", i / len(found))
+        for name in names:
+            quantiser = QUANTISERS[name]
+            rows.append(
+                {
+                    "format": name,
+                    "bits_per_element": quantiser.bits_per_element,
+                    "source": tensor.source,
+                    "model": tensor.model,
+                    "kind": tensor.kind,
+                    "rotated": False,
+                    "sqnr_db": _finite(sqnr_db(tensor.values, quantiser.round(tensor.values))),
+                }
+            )
+    return rows
+
+
 def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
     """A row a format: sentence embeddings against float32.  Raises ``MissingPackage``."""
     exact = minilm.embeddings()
@@ -153,7 +123,7 @@ def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
             {
                 "format": name,
                 "bits_per_element": quantiser.bits_per_element,
-                "model": "all-MiniLM-L6-v2",
+                "model": minilm.NAME,
                 "embedding_sqnr_db": sqnr_db(exact, found),
                 "cosine_mean": float(cosine.mean()),
                 "cosine_min": float(cosine.min()),
@@ -164,12 +134,14 @@ def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
 
 def study(
     names: Sequence[str] = tuple(QUANTISERS),
-    sizes: Sizes = Sizes(),
+    sizes: Sizes = SIZES,
     network: bool = True,
     progress: Progress = lambda *_: None,
 ) -> dict:
     """The whole study as one object that JSON holds.  Raises ``MissingPackage``."""
-    network_results = network_rows(names, progress) if network else []  # may be missing: first
+    # What may be missing comes first.
+    found = tensors(progress) if network else []
+    network_results = network_rows(names, progress) if network else []
     return {
         "command": "make numerics",
         "versions": {
@@ -180,5 +152,6 @@ def study(
         "sizes": asdict(sizes),
         "rows": distribution_rows(names, sizes, progress),
         "length_rows": length_rows(names, sizes, progress),
+        "tensor_rows": tensor_rows(names, found, progress),
         "network_rows": network_results,
     }

