@@ -24,7 +24,7 @@ from pal_units.formats import BIAS_PER_OCTAVE
 from pal_units.model.adaptive import BIAS_WINDOW
 from pal_units.model.codec import EIGHTHS
 from spu.arch.files import replace_file
-from verif.numerics.study import data
+from verif.numerics.distributions import data
 
 #: Distributions that levels are fitted to; all others, and all tensors of networks, are for tests.
 FITTED_ON = ("gaussian", "laplace", "outliers", "uniform")

@@ -20,10 +20,12 @@ from amaranth.lib import wiring
 from rich.console import Console
 from rich.progress import track
 
-from pal_units.formats import DOT_PARAMS, FORMATS, PAL8T, PAL8U, PAL16, Format
+from pal_units.formats import ADAPTIVE, DOT_PARAMS, FORMATS, PAL8T, PAL8U, PAL16, Format
 from pal_units.rtl.accumulator import Accumulator16, Linear16
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
 from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16
+from pal_units.rtl.block_encoder import BlockEncoder, CodebookEncoder
+from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder, OperandDecoder
 from pal_units.rtl.convert import FloatToPal, IntToPal, PalToFloat, PalToInt, Unblock
 from pal_units.rtl.decoder import ElementDecoder
 from pal_units.rtl.elementwise import (
@@ -116,7 +118,19 @@ UNITS = (
     UnitPage(
         AccumulatorEncoder, {"32-bit accumulator": lambda: AccumulatorEncoder(DOT_PARAMS["PAL8T"])}
     ),
-    UnitPage(DotUnit, _each(lambda f: DotUnit(f, DOT_PARAMS[f.name], 16), *SMALL)),
+    UnitPage(
+        DotUnit, _each(lambda f: DotUnit(f, DOT_PARAMS[f.name], 16), *SMALL, *ADAPTIVE.values())
+    ),
+    UnitPage(ByteDecoder, _each(ByteDecoder, *ADAPTIVE.values())),
+    UnitPage(
+        CodebookDecoder, _each(lambda f: CodebookDecoder(f, f.fraction_bits), *ADAPTIVE.values())
+    ),
+    UnitPage(
+        OperandDecoder,
+        _each(lambda f: OperandDecoder(f, DOT_PARAMS[f.name], 8), *ADAPTIVE.values()),
+    ),
+    UnitPage(CodebookEncoder, _each(CodebookEncoder, *ADAPTIVE.values())),
+    UnitPage(BlockEncoder, _each(BlockEncoder, *ADAPTIVE.values())),
     UnitPage(
         DotMatrix,
         {

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pal_units.compiled import compiled, in_pieces
 from verif.baselines.blocks import Values
 from verif.baselines.codebooks import BLOCK, LIMIT, Codebooks, e4m3_scales, fine_biases
-from verif.numerics.study import data
+from verif.numerics.distributions import data
 
 DISTRIBUTIONS = ("gaussian", "laplace", "outliers", "uniform")
 #: Not the seed of the study: codebooks are not fitted to the values that they are judged by.

@@ -30,7 +30,7 @@ def test_range_of_a_format(fmt, octaves):
     [
         ({"n": 2, "profile": "U", "fraction_bits": 1}, "3 to 16"),
         ({"n": 17, "profile": "U", "fraction_bits": 1}, "3 to 16"),
-        ({"n": 8, "profile": "X", "fraction_bits": 5}, "'U' or 'T'"),
+        ({"n": 8, "profile": "X", "fraction_bits": 5}, "'U', 'T' or 'A'"),
         ({"n": 8, "profile": "T", "fraction_bits": 4}, "n - 3 = 5"),
     ],
 )
