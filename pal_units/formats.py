@@ -244,7 +244,7 @@ class Format:
             raise TypeError(f"{self.name} has no codebooks")
         order, _ = self.codebooks.ascending
         lam, sign = self.codebooks.tables
-        value = np.exp2(-lam / 2.0**self.fraction_bits) * sign
+        value = (sign * np.exp2(-lam / 2.0**self.fraction_bits)).astype(np.float64)
         return np.take_along_axis(value, order, 1), order
 
     @cached_property

@@ -21,6 +21,7 @@ from functools import partial
 import numpy as np
 
 from pal_units import encode
+from pal_units.formats import ADAPTIVE as ADAPTIVE_FORMATS
 from pal_units.formats import FORMATS, PAL8T, Format
 from verif.baselines.adaptive import ADAPTIVE
 from verif.baselines.blocks import Quantiser, Values, split
@@ -91,6 +92,7 @@ PAL_ROWS = {
     **{fmt.name: fmt for fmt in FORMATS.values() if fmt.n <= 8},
     "PAL8T-oct": PAL8T.with_bias_step(8),
     **{f"{fmt.name}/16": fmt.with_block(16) for fmt in FORMATS.values() if fmt.n == 4},
+    **ADAPTIVE_FORMATS,
 }
 
 #: Every format of the study by name: PAL first, then its peers.

@@ -7,7 +7,7 @@ from verif.numerics.distributions import DISTRIBUTIONS
 from verif.pages.readme import listed
 
 #: PAL formats that sentences speak of.
-HEADLINES = ("PAL8T", "PAL8U", "PAL6T", "PAL4T/16")
+HEADLINES = ("PAL8A", "PAL8T", "PAL8U", "PAL6A", "PAL6T", "PAL4A", "PAL4T/16")
 #: A peer of less than this many bits below a PAL format is not compared with it.
 CLASS_BITS = 0.5
 #: Differences that two decimals would show as 0 are ties.

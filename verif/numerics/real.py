@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 from statistics import median_low
+from typing import Any
 
 from verif.numerics import claims, minilm, smollm2
 from verif.numerics.tensors import MOST
@@ -52,6 +53,41 @@ class Standing:
             for (model, kind, _), margin in self.margins.items()
             if group in (None, (model, kind))
         )
+
+
+def packed(results: claims.Results) -> claims.Results:
+    """Results with the rows of tensors in columns, to two decimals: a tenth of the text."""
+    rows = results.get("tensor_rows", [])
+    tensors = list(dict.fromkeys((r["model"], r["kind"], r["source"]) for r in rows))
+    columns: dict[str, dict[str, Any]] = {}
+    for r in rows:
+        column = columns.setdefault(
+            r["format"], {"bits_per_element": r["bits_per_element"], "sqnr_db": []}
+        )
+        column["sqnr_db"].append(None if r["sqnr_db"] is None else round(r["sqnr_db"], 2))
+    kept = {key: value for key, value in results.items() if key != "tensor_rows"}
+    return kept | {"tensors": tensors, "tensor_columns": columns}
+
+
+def unpacked(kept: claims.Results) -> claims.Results:
+    """Results with rows of tensors from those that are packed; others as they are."""
+    if "tensors" not in kept:
+        return kept
+    rows = [
+        {
+            "format": name,
+            "bits_per_element": column["bits_per_element"],
+            "source": source,
+            "model": model,
+            "kind": kind,
+            "rotated": False,
+            "sqnr_db": value,
+        }
+        for name, column in kept["tensor_columns"].items()
+        for (model, kind, source), value in zip(kept["tensors"], column["sqnr_db"], strict=True)
+    ]
+    without = {k: v for k, v in kept.items() if k not in ("tensors", "tensor_columns")}
+    return without | {"tensor_rows": rows}
 
 
 def groups(results: claims.Results) -> dict[Group, int]:
