@@ -123,7 +123,7 @@ class BlockEncoder(wiring.Component):
 
     ::
 
-        values -> largest, signs | spread, codebook, bias | codes -> codes, byte
+        values -> largest, signs | spread, codebook, bias | codes -> codes, block_byte
                   cycle 1          cycle 2                  cycle 3
 
     Parameters
@@ -133,7 +133,7 @@ class BlockEncoder(wiring.Component):
     Members
     -------
     push : In(1); values : In(block x 16)
-    codes : Out(block x n); byte : Out(8); valid : Out(1)
+    codes : Out(block x n); block_byte : Out(8); valid : Out(1)
 
     Raises
     ------
@@ -162,7 +162,7 @@ class BlockEncoder(wiring.Component):
                 "push": In(1),
                 "values": In(data.ArrayLayout(PAL16.n, fmt.block)),
                 "codes": Out(data.ArrayLayout(fmt.n, fmt.block)),
-                "byte": Out(8),
+                "block_byte": Out(8),
                 "valid": Out(1),
             }
         )
@@ -218,15 +218,15 @@ class BlockEncoder(wiring.Component):
             code = Mux(down >= start, first + (down - start) // step, code)
             first, start = first + count, start + count * step
         code = Mux(down >= start, first - 1, code)
-        byte = Signal(8)
+        found = Signal(8)
         selector = Cat((book & (rows - 1))[:book_bits], mirrored_1 if books.mirrored else Cat())
-        m.d.comb += byte.eq(Mux(empty, 0, Cat(Value.cast(code)[: books.bias_bits], selector)))
+        m.d.comb += found.eq(Mux(empty, 0, Cat(Value.cast(code)[: books.bias_bits], selector)))
         values_2, byte_2, push_2 = Signal.like(values_1), Signal(8), Signal()
-        m.d.sync += [values_2.eq(values_1), byte_2.eq(byte), push_2.eq(push_1)]
+        m.d.sync += [values_2.eq(values_1), byte_2.eq(found), push_2.eq(push_1)]
 
         # Cycle 3: the codes.
-        m.submodules.byte = decoder = ByteDecoder(fmt)
-        m.d.comb += decoder.byte.eq(byte_2)
+        m.submodules.decode_byte = decoder = ByteDecoder(fmt)
+        m.d.comb += decoder.block_byte.eq(byte_2)
         for i in range(fmt.block):
             m.submodules[f"encode_{i}"] = encode = CodebookEncoder(fmt)
             value = values_2[i]
@@ -238,5 +238,5 @@ class BlockEncoder(wiring.Component):
                 encode.selector.eq(decoder.selector),
             ]
             m.d.sync += self.codes[i].eq(encode.o)
-        m.d.sync += [self.byte.eq(byte_2), self.valid.eq(push_2)]
+        m.d.sync += [self.block_byte.eq(byte_2), self.valid.eq(push_2)]
         return m

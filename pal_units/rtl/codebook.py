@@ -30,7 +30,7 @@ class ByteDecoder(wiring.Component):
 
     Members
     -------
-    byte : In(8); selector : Out(selector_bits, at least 1); beta : Out(signed(9))
+    block_byte : In(8); selector : Out(selector_bits, at least 1); beta : Out(signed(9))
 
     Raises
     ------
@@ -40,7 +40,7 @@ class ByteDecoder(wiring.Component):
     -------
     >>> from pal_units.formats import PAL4A
     >>> from pal_units.rtl.evaluate import evaluate
-    >>> evaluate(ByteDecoder(PAL4A), byte=0b101_10001)  # codebook 5, 18 eighths down
+    >>> evaluate(ByteDecoder(PAL4A), block_byte=0b101_10001)  # codebook 5, 18 eighths down
     {'selector': 5, 'beta': -18}
     """
 
@@ -52,18 +52,22 @@ class ByteDecoder(wiring.Component):
         books = fmt.codebooks
         assert books is not None
         super().__init__(
-            {"byte": In(8), "selector": Out(max(books.selector_bits, 1)), "beta": Out(signed(9))}
+            {
+                "block_byte": In(8),
+                "selector": Out(max(books.selector_bits, 1)),
+                "beta": Out(signed(9)),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         books = self.fmt.codebooks
         assert books is not None
-        code = self.byte[: books.bias_bits]
-        m.d.comb += self.selector.eq(self.byte[books.bias_bits :])
-        down: Value | int = 0
-        first, start = 0, 0
-        for count, step in books.bias_zones:
+        code = self.block_byte[: books.bias_bits]
+        m.d.comb += self.selector.eq(self.block_byte[books.bias_bits :])
+        (first, step), *zones = books.bias_zones
+        down, start = code * step, first * step
+        for count, step in zones:
             down = Mux(code >= first, start + (code - first) * step, down)
             first, start = first + count, start + count * step
         m.d.comb += self.beta.eq(-down)
@@ -226,8 +230,12 @@ class OperandDecoder(wiring.Component):
         beta = Signal(signed(9))
         selector = Signal(8)
         if self.fmt.codebooks is not None:
-            m.submodules.byte = byte = ByteDecoder(self.fmt)
-            m.d.comb += [byte.byte.eq(self.bias), beta.eq(byte.beta), selector.eq(byte.selector)]
+            m.submodules.decode_byte = decode_byte = ByteDecoder(self.fmt)
+            m.d.comb += [
+                decode_byte.block_byte.eq(self.bias),
+                beta.eq(decode_byte.beta),
+                selector.eq(decode_byte.selector),
+            ]
         else:
             m.d.comb += [
                 beta.eq(self.bias.as_signed()),
