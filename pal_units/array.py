@@ -240,23 +240,25 @@ class PalArray:
         return f"PalArray({values}, {self.fmt.name}, axis={self.axis})"
 
     def __neg__(self) -> "PalArray":
-        if self.fmt.codebooks is not None and self.fmt.codebooks.mirrored:
+        books = self.fmt.codebooks
+        if books is not None and books.mirrored:
             biases = self.biases ^ np.int8(ZERO_BLOCK)  # the highest bit of the selector
             return PalArray(self.codes, biases, self.tensor_bias, self.fmt, self.axis)
+        if books is not None and not books.symmetric:
+            return self._anew(-self.decode())
         return self._with_codes(model.neg(self.codes, self.fmt))
 
     def __abs__(self) -> "PalArray":
-        if self.fmt.codebooks is not None and self.fmt.codebooks.mirrored:
-            from pal_units.encoding import encode
-
-            return encode(
-                np.abs(self.decode()),
-                self.fmt,
-                axis=self.axis,
-                tensor_bias=self.tensor_bias,
-                pad=True,
-            )
+        """Magnitudes; exact but for codebooks that are not symmetric, where they are rounded."""
+        if self.fmt.codebooks is not None and not self.fmt.codebooks.symmetric:
+            return self._anew(np.abs(self.decode()))
         return self._with_codes(model.absolute(self.codes, self.fmt))
+
+    def _anew(self, values: NDArray[np.float64]) -> "PalArray":
+        """Values encoded as this array is."""
+        from pal_units.encoding import encode
+
+        return encode(values, self.fmt, axis=self.axis, tensor_bias=self.tensor_bias, pad=True)
 
     def __mul__(self, other: "PalArray") -> "PalArray":
         from pal_units import functions

@@ -11,8 +11,9 @@ Choosing codebooks by block: R. Elangovan et al., "LO-BCQ", arXiv:2502.05376, 20
 T. Tambe, "BlockDialect", arXiv:2501.01144, 2025.  Both take levels of integers.
 """
 
+import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,8 @@ from pal_units.whole import whole
 BYTE_BITS = 8
 #: Longest distance below a block's top, in units of the grid, that a table entry may have.
 LAMBDA_LIMIT = 1 << 12
+#: Furthest that a bias puts a block down, in 1/8 octave: that of int8.
+BIAS_REACH = 127
 #: The spread of a block is the sum of its elements' distances below the largest, each in half
 #: octaves and at most ``SPREAD_LIMIT``; it has so many classes, whatever the block.
 SPREAD_CLASSES, SPREAD_LIMIT = 32, 7
@@ -38,7 +41,7 @@ Rows = tuple[tuple[int, ...], ...]
 
 def spread_shift(block: int) -> int:
     """Lower bits of a block's spread that its class leaves out."""
-    return max((block * (SPREAD_LIMIT + 1) // SPREAD_CLASSES - 1).bit_length(), 0)
+    return max((block * SPREAD_LIMIT).bit_length() - (SPREAD_CLASSES - 1).bit_length(), 0)
 
 
 def _rows(name: str, rows: Any) -> Rows:
@@ -53,7 +56,7 @@ def _rows(name: str, rows: Any) -> Rows:
     return tuple(found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Codebooks:
     """The codebooks of a format, and how the byte of a block names one.
 
@@ -66,7 +69,7 @@ class Codebooks:
         of the code that is a second zero otherwise.
     mirrored: the highest bit of the selector negates all levels of the block.
     bias_zones: pairs of a count and a step in 1/8 octave: so many bias codes are so far apart.
-    picks: what the hardware's encoder takes of a block by its spread (``spread_class``): pairs of
+    picks: what the hardware's encoder takes of a block by the class of its spread: pairs of
         a codebook and of what the bias lies above the least that does not clip, in 1/8 octave.
         One for each of ``SPREAD_CLASSES``, or none.
 
@@ -74,7 +77,8 @@ class Codebooks:
     ------
     TypeError: a level or a zone that is no integer.
     ValueError: rows whose number is no power of two, of unequal lengths, not descending, or beyond
-        0 to 4095; zones that do not fill what the selector leaves of a byte; other picks.
+        0 to 4095; less than 2 selectors or more than 32; zones that do not fill what the selector
+        leaves of a byte, or reach further than 127 eighths, as other profiles do; other picks.
     """
 
     positive: Rows
@@ -114,14 +118,23 @@ class Codebooks:
                 "a codebook has as many positive levels as negative, or one more, not "
                 f"{len(self.positive[0])} and {len(self.negative[0])}"
             )
+        if not 2 <= self.selectors <= 32:
+            raise ValueError(
+                f"a block chooses among 2 to 32 codebooks, mirrored ones too, not {self.selectors}"
+            )
         if any(len(zone) != 2 or min(zone) < 1 for zone in self.bias_zones):
             raise ValueError(f"bias_zones must be pairs of at least 1, not {self.bias_zones}")
         if sum(n for n, _ in self.bias_zones) != 1 << self.bias_bits:
             raise ValueError(
-                f"{self.selectors} selectors leave {1 << max(self.bias_bits, 0)} bias codes of a "
+                f"{self.selectors} selectors leave {1 << self.bias_bits} bias codes of a "
                 f"byte, bias_zones have {sum(n for n, _ in self.bias_zones)}"
             )
 
+        if self.bias_steps[-1] > BIAS_REACH:
+            raise ValueError(
+                f"bias_zones must not reach further than {BIAS_REACH} eighths of an octave, not "
+                f"{self.bias_steps[-1]}"
+            )
         if self.picks and len(self.picks) != SPREAD_CLASSES:
             raise ValueError(f"picks are {SPREAD_CLASSES} or none, not {len(self.picks)}")
         for pick in self.picks:
@@ -129,6 +142,20 @@ class Codebooks:
                 raise ValueError(
                     f"a pick is a codebook of 0 to {count - 1} and a step of -8 to 8, not {pick}"
                 )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: no tables."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __repr__(self) -> str:
+        mirrored = ", mirrored" if self.mirrored else ""
+        digest = zlib.crc32(repr(tuple(self.__getstate__().values())).encode())
+        return f"Codebooks({len(self.positive)}{mirrored}: {digest:08x})"
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the negative levels of each codebook are the positive ones."""
+        return self.positive == self.negative
 
     @property
     def selectors(self) -> int:

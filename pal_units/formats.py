@@ -10,11 +10,10 @@ code is ``sign, m[n-2:0]`` and stands for::
 
 * profile ``U`` (uniform): ``lambda = M - m`` with ``M = 2^(n-1) - 1``;
 * profile ``T`` (tapered): with ``k`` leading zeros of ``m`` in ``n-1`` bits,
-  ``lambda = k*2^(n-2) + 2^k*(2^(n-1-k) - 1 - m)`` and ``F = n - 3``.
-
+  ``lambda = k*2^(n-2) + 2^k*(2^(n-1-k) - 1 - m)`` and ``F = n - 3``;
 * profile ``A`` (adaptive): the block names one of a few *codebooks*, whose levels lie anywhere on
   the grid of ``2^-F`` octave (``codebook.Codebooks``); the byte of the block holds that choice
-  beside ``beta``, and 4-bit codes have a 16th level.
+  beside ``beta``, and below 6 bits the second zero may be a further positive level.
 
 ``m = 0, sign = 0`` is zero; ``m = 0, sign = 1`` is NaN for ``n >= 6`` and a second zero,
 which no encoder makes, below; there are no infinities.
@@ -25,7 +24,7 @@ makes its dot products smaller.
 """
 
 import reprlib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +42,8 @@ BETA_MIN = -127
 #: Bias units in an octave: biases are stored in 1/8 octave.
 BIAS_PER_OCTAVE = 8
 
+#: Octaves below the top within which the levels of codebooks lie, as those of PAL16.
+LEVEL_OCTAVES = 32
 #: Fraction bits of a bias in octaves.
 BIAS_BITS = 3
 #: Resolutions of block biases, in 1/8 octave.
@@ -91,7 +92,7 @@ class Format:
     fraction_bits: int
     block: int = 32
     bias_step: int = 1
-    codebooks: Codebooks | None = field(default=None, repr=False)
+    codebooks: Codebooks | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -117,9 +118,6 @@ class Format:
 
     def _check_codebooks(self) -> None:
         books = self.codebooks
-        if isinstance(books, dict):  # of a file
-            books = Codebooks(**books)
-            object.__setattr__(self, "codebooks", books)
         if books is not None and not isinstance(books, Codebooks):
             raise TypeError(f"codebooks must be Codebooks, not {type(books).__name__}")
         if (self.profile == "A") != (books is not None):
@@ -143,7 +141,12 @@ class Format:
             )
         if books.has_extra and self.has_nan:
             raise ValueError(
-                f"the code of a 16th level is NaN for n >= 6, not a level: {self.name}"
+                f"a further positive level needs n < 6, where its code is no NaN: {self.name}"
+            )
+        if books.lambda_max >> self.fraction_bits >= LEVEL_OCTAVES:
+            raise ValueError(
+                f"levels must be less than {LEVEL_OCTAVES} octaves below the top, one of "
+                f"{self.name} is {books.lambda_max >> self.fraction_bits}"
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -180,7 +183,7 @@ class Format:
 
     @property
     def has_nan(self) -> bool:
-        """Whether the code ``sign_bit`` is NaN; otherwise it is zero."""
+        """Whether the code ``sign_bit`` is NaN; otherwise it is zero, or a level in profile A."""
         return self.n >= 6
 
     @property
@@ -434,7 +437,8 @@ def dot_params(fmt: Format | str, other: Format | str | None = None) -> DotParam
     """
     fmt = format_of(fmt)
     other = fmt if other is None else format_of(other)
-    finer = max(fmt, other, key=lambda f: f.fraction_bits)
+    # Of equally fine ones that of profile A, whatever the order of the operands.
+    finer = max(fmt, other, key=lambda f: (f.fraction_bits, f.codebooks is not None, f.name))
     adaptive = "A" in (fmt.profile, other.profile)
     params = DOT_PARAMS.get(finer.name) or DotParams(
         finer.fraction_bits, finer.fraction_bits + 1, bias_step=max(BIAS_STEPS)

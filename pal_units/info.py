@@ -43,9 +43,18 @@ def finfo(fmt: Format | str) -> FormatInfo:
     fmt = format_of(fmt)
     if fmt.codebooks is None:
         rows = [fmt.levels[1:]]
+        # Half a step of the natural logarithm is rounded to either side.
+        step = np.log(2) / 2.0**fmt.fraction_bits
+        decibels = float(10 * np.log10(step**2 / 12))
     else:
-        books = fmt.codebooks.positive + fmt.codebooks.negative
-        rows = [np.exp2(-np.array(row) / 2.0**fmt.fraction_bits) for row in books]
+        books = fmt.codebooks
+        rows = [
+            np.exp2(-np.array(row) / 2.0**fmt.fraction_bits)
+            for pair in zip(books.positive, books.negative, strict=True)
+            for row in pair
+        ]
+        noise = [_top_octave_noise(row) for row in rows]
+        decibels = float(10 * np.log10(min(map(float.__add__, noise[::2], noise[1::2])) / 2))
     largest, smallest = max(float(r[-1]) for r in rows), min(float(r[0]) for r in rows)
     return FormatInfo(
         fmt.name,
@@ -57,18 +66,16 @@ def finfo(fmt: Format | str) -> FormatInfo:
         float(np.log2(largest / smallest)),
         # The worst value between two levels is the midpoint, relative to itself.
         max(float(((r[1:] - r[:-1]) / (r[1:] + r[:-1])).max()) for r in rows),
-        min(map(_top_octave_db, rows)),
+        decibels,
     )
 
 
-def _top_octave_db(levels: NDArray[np.float64]) -> float:
-    """Noise of values uniform in the log in the octave below the largest level.
+def _top_octave_noise(levels: NDArray[np.float64]) -> float:
+    """Noise to signal of values uniform in the log in the octave below the largest level.
 
-    Between two levels half a step of each is rounded to the middle: for small steps ``s`` of
-    the natural logarithm the mean of the squared error is ``s^2 / 12`` of the signal.
+    Between two levels a step ``s`` of the natural logarithm apart it is ``s^2 / 12``.
     """
-    edges = np.log(levels[levels >= levels[-1] / 2])
-    first = np.log(levels[-1] / 2)
-    edges = np.append(first, edges[edges > first + 1e-12])
-    steps = np.diff(edges)
-    return float(10 * np.log10((steps**3).sum() / steps.sum() / 12))
+    logs = np.log(levels)
+    steps = np.diff(logs)
+    within = np.minimum(logs[1:] - (logs[-1] - np.log(2)), steps).clip(0)
+    return float((within * steps**2).sum() / within.sum() / 12)

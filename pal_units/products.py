@@ -16,6 +16,8 @@ def accumulate(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Accumulators and NaN flags of ``a @ b``, bit for bit those of the hardware's dot units.
 
+    Units of profile A are of one format; products of two are what one with both would give.
+
     A sum that leaves ``params.accumulator_bits`` on its way and comes back is taken as it ends, as
     a unit's accumulator has it, which wraps.  The array differs there: its MatrixUnit hands out the
     top from the first partial sum outside the range.  None of up to ``params.max_blocks`` blocks
@@ -129,8 +131,9 @@ def _checked(a: PalArray, b: PalArray, params: DotParams | None) -> DotParams:
         raise ValueError(f"products of {adaptive[0]} need params with edge_biases")
     for name, operand in (("a", a), ("b", b)):
         if operand.fmt.codebooks is not None:
-            continue
-        used = operand.biases[operand.biases != ZERO_BLOCK]
+            used = operand.fmt.codebooks.split(operand.biases)[1]
+        else:
+            used = operand.biases[operand.biases != ZERO_BLOCK]
         if (used % params.bias_step).any():
             raise ValueError(
                 f"block biases of {name} are finer than the bias_step of "

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pal_units.array import PalArray
+from pal_units.codebook import Codebooks
 from pal_units.formats import BETA_MIN, ZERO_BLOCK, Format
 
 #: Of the description; a reader refuses others.
@@ -62,7 +63,10 @@ def load(file: str | PathLike[str] | BinaryIO) -> PalArray:
             description = json.loads(str(parts["description"]))
             if description["version"] != VERSION:
                 raise ValueError(f"version {description['version']}, this reads {VERSION}")
-            fmt = Format(**description["format"])
+            facts = description["format"]
+            if facts.get("codebooks") is not None:
+                facts["codebooks"] = Codebooks(**facts["codebooks"])
+            fmt = Format(**facts)
             codes = parts["codes"]
             biases = parts["biases"] if fmt.block > 1 else np.zeros(codes.shape, np.int8)
             found = PalArray(codes, biases, description["tensor_bias"], fmt, description["axis"])

@@ -122,8 +122,17 @@ def _canonical(codes: ArrayLike, fmt: Format) -> NDArray[np.int64]:
     return np.where((codes & fmt.m_max == 0) & ~is_nan(codes, fmt), 0, codes)
 
 
+def _check_symmetric(fmt: Format) -> None:
+    """Raise ``TypeError`` for codebooks whose negative levels are not the positive ones."""
+    if fmt.codebooks is not None and not fmt.codebooks.symmetric:
+        raise TypeError(
+            f"{fmt.name} has codebooks that are not symmetric: a sign is no bit of a code"
+        )
+
+
 def neg(a: ArrayLike, fmt: Format) -> Codes:
     """``-a``; zero and NaN stay."""
+    _check_symmetric(fmt)
     a = np.asarray(a)
     return np.where(a & fmt.m_max == 0, _canonical(a, fmt), a ^ fmt.sign_bit).astype(
         code_dtype(fmt)
@@ -132,6 +141,7 @@ def neg(a: ArrayLike, fmt: Format) -> Codes:
 
 def absolute(a: ArrayLike, fmt: Format) -> Codes:
     """``|a|``; NaN stays."""
+    _check_symmetric(fmt)
     a = np.asarray(a)
     return with_nan(a & fmt.m_max, is_nan(a, fmt), fmt)
 

@@ -82,7 +82,7 @@ class CodebookEncoder(wiring.Component):
             negative.eq(self.i.negative ^ mirror),
             distance.eq(Mux(self.i.lam < 0, 0, self.i.lam)),
         ]
-        symmetric = books.positive == books.negative
+        symmetric = books.symmetric
         sides = [
             [self._thresholds(side[i]) for i in range(rows)]
             for side in ((books.positive,) if symmetric else (books.positive, books.negative))

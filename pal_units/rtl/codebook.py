@@ -129,7 +129,7 @@ class CodebookDecoder(wiring.Component):
         rows = len(books.positive)
         book_bits = (rows - 1).bit_length()
         # Of symmetric codebooks the magnitudes alone.
-        symmetric = books.positive == books.negative
+        symmetric = books.symmetric
         index_bits = self.fmt.n - symmetric
         lam, _ = books.tables
         book = self.selector[:book_bits]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
 from pal_units.formats import FLOAT_MANTISSAS, PAL16, TABLE_FRACTION_BITS, ZERO_BLOCK, Format
-from pal_units.rtl.decoder import ElementDecoder
+from pal_units.rtl.decoder import ElementDecoder, refuse_adaptive
 from pal_units.rtl.encoder import ElementEncoder, result_layout
 from pal_units.rtl.log import UNITS_PER_BIAS, IntegerLog, pal16_code
 from pal_units.rtl.pipeline import Pipeline, check_stages
@@ -24,6 +24,7 @@ class _Converter(wiring.Component):
     steps = 3
 
     def __init__(self, fmt: Format, stages: int, ports: dict[str, wiring.Member]) -> None:
+        refuse_adaptive(fmt)
         check_stages(stages, self.steps)
         if fmt.fraction_bits < 1:
             raise ValueError(f"conversions need F >= 1, {fmt.name} has F = 0")
@@ -333,6 +334,7 @@ class Unblock(wiring.Component):
     """
 
     def __init__(self, fmt: Format, stages: int = 0) -> None:
+        refuse_adaptive(fmt)
         check_stages(stages, 1)
         if fmt.fraction_bits > PAL16.fraction_bits:
             raise ValueError(

@@ -17,15 +17,21 @@ def element_layout(
     return data.StructLayout({"lam": bits, "negative": 1, "zero": 1, "nan": 1})
 
 
+def refuse_adaptive(*formats: Format) -> None:
+    """Raise ``ValueError`` for formats of profile A: a unit of bare codes knows no codebook."""
+    for f in formats:
+        if f.codebooks is not None:
+            raise ValueError(f"{f.name} is of profile A: its codes need a block's codebook")
+
+
 def check_formats(formats: tuple[Format, ...], fraction_bits: int) -> None:
     """Raise ``ValueError`` unless one decoder can serve all the formats."""
     if len({f.n for f in formats}) != 1:
         raise ValueError(
             f"formats must be one or more of the same n, not {[f.name for f in formats]}"
         )
+    refuse_adaptive(*formats)
     for f in formats:
-        if f.codebooks is not None:
-            raise ValueError(f"{f.name} is of profile A: its codes need a block's codebook")
         if f.fraction_bits > fraction_bits:
             raise ValueError(
                 f"{f.name} needs fraction_bits >= {f.fraction_bits}, not {fraction_bits}"

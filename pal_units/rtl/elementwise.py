@@ -8,7 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.formats import Format
-from pal_units.rtl.decoder import ElementDecoder
+from pal_units.rtl.decoder import ElementDecoder, refuse_adaptive
 from pal_units.rtl.encoder import ElementEncoder, result_layout
 from pal_units.rtl.pipeline import Pipeline, check_stages
 
@@ -36,6 +36,7 @@ class ElementwiseUnit(wiring.Component, ABC):
     def __init__(
         self, fmt: Format, stages: int = 0, controls: Mapping[str, Shape | int] = {}
     ) -> None:
+        refuse_adaptive(fmt)
         check_stages(stages, self.steps)
         self.fmt, self.stages, self.controls = fmt, stages, tuple(controls)
         super().__init__(
@@ -284,6 +285,7 @@ class Comparator(wiring.Component):
     """
 
     def __init__(self, fmt: Format, stages: int = 0) -> None:
+        refuse_adaptive(fmt)
         check_stages(stages, 1)
         self.fmt, self.stages, self.latency = fmt, stages, stages
         super().__init__(

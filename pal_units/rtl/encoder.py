@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
 from pal_units.formats import Format
+from pal_units.rtl.decoder import refuse_adaptive
 
 
 class MagnitudeEncoder(wiring.Component):
@@ -41,6 +42,7 @@ class MagnitudeEncoder(wiring.Component):
     latency = 0
 
     def __init__(self, fmt: Format, fraction_bits: int, lam_bits: int) -> None:
+        refuse_adaptive(fmt)
         if fraction_bits < fmt.fraction_bits:
             raise ValueError(
                 f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, not {fraction_bits}"
@@ -109,6 +111,7 @@ class ElementEncoder(wiring.Component):
     latency = 0
 
     def __init__(self, fmt: Format, fraction_bits: int, lam_bits: int) -> None:
+        refuse_adaptive(fmt)
         self.fmt, self.fraction_bits = fmt, fraction_bits
         super().__init__({"i": In(result_layout(lam_bits)), "o": Out(fmt.n)})
         self.saturates = Signal()

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.formats import BETA_MIN, PAL16, ZERO_BLOCK, Format
+from pal_units.rtl.decoder import refuse_adaptive
 from pal_units.rtl.encoder import ElementEncoder
 from pal_units.rtl.log import UNITS_PER_BIAS
 
@@ -68,6 +69,7 @@ class ReblockUnit(wiring.Component):
     latency = 1
 
     def __init__(self, formats: tuple[Format, ...], push_lanes: int, slice_lanes: int) -> None:
+        refuse_adaptive(*formats)
         block = formats[0].block
         for name, lanes in (("push_lanes", push_lanes), ("slice_lanes", slice_lanes)):
             if block % lanes:

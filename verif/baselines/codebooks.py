@@ -140,6 +140,7 @@ def _search(start, stop, arrays, scales, table, block, error, scale, book):
     for i in range(start, stop):
         error[i] = np.inf
         scale[i] = 0
+        book[i] = 0
         for j in range(scales.shape[1]):
             step = scales[i, j]
             total = 0.0

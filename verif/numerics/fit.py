@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units import codebooks, kernels
-from pal_units.codebook import SPREAD_CLASSES, SPREAD_LIMIT, SPREAD_UNITS, spread_shift
+from pal_units.codebook import (
+    LAMBDA_LIMIT,
+    SPREAD_CLASSES,
+    SPREAD_LIMIT,
+    SPREAD_UNITS,
+    spread_shift,
+)
 from pal_units.compiled import compiled, in_pieces
 from pal_units.formats import BIAS_PER_OCTAVE
 from pal_units.model.adaptive import BIAS_WINDOW
@@ -251,7 +257,7 @@ def descend(fit: Fit, books: list[list[list[int]]]) -> tuple[float, list[list[li
                         kept = side[i]
                         side[i] += change
                         above = side[i + 1] if i + 1 < len(side) else -1
-                        below = side[i - 1] if i else 1 << 12
+                        below = side[i - 1] if i else LAMBDA_LIMIT
                         if above < side[i] < below:
                             if not shape.extra:
                                 negative[i] = side[i]

@@ -42,8 +42,11 @@ def _file() -> Path:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingPackage(PACKAGE)
-    (path,) = Path(spec.origin).parent.glob("*.gguf")
-    return path
+    folder = Path(spec.origin).parent
+    paths = list(folder.glob("*.gguf"))
+    if len(paths) != 1:
+        raise ValueError(f"{folder} must hold one GGUF file, not {len(paths)}")
+    return paths[0]
 
 
 class Model:
