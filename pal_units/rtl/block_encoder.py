@@ -98,13 +98,15 @@ class CodebookEncoder(wiring.Component):
                 for row in side
                 for high in range(1 << found)
             ]
-            threshold = rom(m, f"threshold_{bit}", Cat(magnitude, which), contents)
+            place = Cat(magnitude, which)
+            threshold = rom(m, f"threshold_{bit}", place, contents) if len(place) else contents[0]
             reached = Signal(name=f"reached_{bit}")
             m.d.comb += reached.eq(distance < threshold)
             magnitude = Cat(reached, magnitude)
         extra: Value | int = 0
         if books.has_extra:
-            threshold = rom(m, "threshold_extra", book, [row[-1] for row in sides[0]])
+            last = [row[-1] for row in sides[0]]
+            threshold = rom(m, "threshold_extra", book, last) if book_bits else last[0]
             extra = ~negative & (distance < threshold)
         code = Mux(extra, fmt.sign_bit, Cat(magnitude, negative & magnitude.any()))
         nan = fmt.sign_bit if fmt.has_nan else 0

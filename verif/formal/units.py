@@ -1,4 +1,4 @@
-"""Proofs about PAL16 units by SAT, for all inputs (yosys ``sat``, which is MiniSat).
+"""Proofs about units of PAL16 and of profile A by SAT, for all inputs (yosys ``sat``, MiniSat).
 
 A property is a circuit with the unit in it and an output ``holds``.  Units are pipelines
 without feedback, so that their registers are replaced by wires first: what is proven is
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Module, Mux, Value
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import PAL16
+from pal_units.formats import PAL4A, PAL16, Format
 from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16
+from pal_units.rtl.block_encoder import CodebookEncoder
+from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder
 from pal_units.rtl.elementwise import Comparator, Divider, Multiplier, SquareRoot
 from rtl import yosys
 
@@ -48,7 +50,7 @@ class NotProven(RuntimeError):
 
 
 def prove(condition: Callable[..., Value], operands: int, timeout: int = 300) -> None:
-    """Prove ``condition(unit, *codes)`` for all PAL16 codes.
+    """Prove ``condition(unit, *codes)`` for all PAL16 codes, or whatever 16 bits stand for.
 
     ``unit(component, **inputs)`` adds a unit and gives its output ``o``, or the view of
     its outputs.  Raises ``NotProven``.
@@ -196,6 +198,89 @@ def multiply_add_by_one_is_addition(unit: Any, a: Value, c: Value) -> Value:
     return unit(FusedMultiplyAdd16(), a=a, b=_TOP, c=c) == unit(Adder16(), a=a, b=c)
 
 
+def _all(terms: list[Value]) -> Value:
+    return Cat(*terms).all()
+
+
+def byte_decoder_is_its_definition(unit: Any, a: Value) -> Value:
+    """A case for each byte of ``PAL4A``: the bits above, and the sum of the steps up to it."""
+    books, byte = PAL4A.codebooks, a[:8]
+    assert books is not None
+    found = unit(ByteDecoder(PAL4A), block_byte=byte)
+    steps = [step for count, step in books.bias_zones for _ in range(count)]
+    beta = [-sum(steps[:code]) for code in range(len(steps))]
+    terms = [
+        (byte != v) | ((found.selector == v // len(beta)) & (found.beta == beta[v % len(beta)]))
+        for v in range(256)
+    ]
+    return _all(terms)
+
+
+def _decoded(fmt: Format, selector: int, code: int) -> tuple[int, int] | None:
+    """Distance and sign of a code of a codebook, from its rows; None for zero."""
+    books, magnitude = fmt.codebooks, code & fmt.m_max
+    assert books is not None
+    turned, book = divmod(selector, len(books.positive))
+    if magnitude:
+        negative = code >> fmt.magnitude_bits
+        row = (books.negative if negative else books.positive)[book]
+        return row[magnitude - 1], negative ^ turned
+    return (books.positive[book][-1], turned) if code else None
+
+
+def codebook_decoder_is_its_definition(unit: Any, a: Value) -> Value:
+    """A case for each code of each codebook of ``PAL4A``."""
+    code, selector = a[:4], a[4:7]
+    found = unit(CodebookDecoder(PAL4A, PAL4A.fraction_bits), code=code, selector=selector)
+    terms = [~found.nan]
+    for v in range(128):
+        level = _decoded(PAL4A, v >> 4, v & 15)
+        usual = ~found.zero
+        if level is not None:
+            usual &= (found.lam == level[0]) & (found.negative == level[1])
+        terms.append((a[:7] != v) | (found.zero if level is None else usual))
+    return _all(terms)
+
+
+def _encoded(unit: Any, distance: Value, negative: Value, selector: Value) -> Value:
+    """Code of a number at a distance below the top, in PAL16's units."""
+    encoder = CodebookEncoder(PAL4A)
+    # Zeros above: neither zero nor NaN.
+    lam = (distance + Const(0, signed(len(encoder.i.lam))))[: len(encoder.i.lam)]
+    number = Cat(lam, negative, Const(0, 2))
+    return unit(encoder, i=number, selector=selector)
+
+
+def encoder_of_a_codebook_undoes_its_decoder(unit: Any, a: Value) -> Value:
+    """Each code of each codebook of ``PAL4A``, and all that saturates."""
+    code, selector, above = a[:4], a[4:7], a[7:]
+    level = unit(CodebookDecoder(PAL4A, PAL16.fraction_bits), code=code, selector=selector)
+    distance = Mux(level.lam == 0, -above, level.lam)
+    return level.zero | (_encoded(unit, distance, level.negative, selector) == code)
+
+
+def codebook_encoder_is_monotone(unit: Any, a: Value, b: Value, c: Value) -> Value:
+    """A value farther below the top has no greater code, in all codebooks of ``PAL4A``."""
+    selector, negative = c[:3], c[3]
+    first, second = (_encoded(unit, v.as_signed(), negative, selector) for v in (a, b))
+    usual = a.as_signed() <= b.as_signed()
+
+    def rank(code: Value) -> Value:
+        return Mux(code == PAL4A.sign_bit, PAL4A.m_max + 1, code[:3])
+
+    # Codes of one sign, or zero: of the codes of a sign the one alone belongs to the others.
+    signs = [v[-1] & v[:-1].any() for v in (first, second)]
+    same_side = (second == 0) | (signs[0] == signs[1])
+    return ~usual | ((rank(first) >= rank(second)) & same_side)
+
+
+def mirrored_codebooks_encode_negated_numbers(unit: Any, a: Value, b: Value) -> Value:
+    """The code of ``-x`` in the mirrored codebook is that of ``x``."""
+    book, negative, distance = b[:2], b[2], a.as_signed()
+    plain = _encoded(unit, distance, negative, Cat(book, Const(0, 1)))
+    return plain == _encoded(unit, distance, ~negative, Cat(book, Const(1, 1)))
+
+
 #: Properties with the number of their operands.
 PROPERTIES: dict[Callable[..., Value], int] = {
     multiplier_is_its_definition: 2,
@@ -208,4 +293,9 @@ PROPERTIES: dict[Callable[..., Value], int] = {
     equal_numbers_cancel: 1,
     sums_have_the_sign_of_the_larger: 2,
     multiply_add_by_one_is_addition: 2,
+    byte_decoder_is_its_definition: 1,
+    codebook_decoder_is_its_definition: 1,
+    encoder_of_a_codebook_undoes_its_decoder: 1,
+    codebook_encoder_is_monotone: 3,
+    mirrored_codebooks_encode_negated_numbers: 2,
 }

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pal_units.formats import FORMATS
+from pal_units.formats import ADAPTIVE, FORMATS
 from rtl.simulator import SimulationError
 from verif.stimulus.vectors import Vectors, check_units
+from verif.tests.adaptive_cases import FOUR_BOOKS, ONE_BOOK
+from verif.tests.pal_units.adaptive_mutants import ADAPTIVE_MUTANTS
 
 ROOT = Path(__file__).parents[3]
 
@@ -160,8 +162,8 @@ MUTANTS = [
     (
         "fraction of a block bias",
         "product",
-        "<< (p.fraction_bits - p.bias_bits))",
-        "<< (p.fraction_bits - p.bias_bits - 1))",
+        "<< (p.fraction_bits - p.lane_bias_bits))",
+        "<< (p.fraction_bits - p.lane_bias_bits - 1))",
         "sliced_dot",
         "PAL8T",
     ),
@@ -323,12 +325,16 @@ MUTANTS = [
         "fused_multiply_add",
         "PAL4T",
     ),
+    *ADAPTIVE_MUTANTS,
 ]
+KNOWN = FORMATS | ADAPTIVE | {f.name: f for f in (FOUR_BOOKS, ONE_BOOK)}
+#: Modules of the makers of vectors.
+MAKERS = ("verif.tests.cases", "verif.tests.adaptive_cases")
 
 
 @contextmanager
 def _mutated(name, old, new):
-    """Import ``verif.tests.cases`` anew, with a piece of an RTL source replaced."""
+    """Import the makers of vectors anew, with a piece of an RTL source replaced."""
     module = f"pal_units.rtl.{name}"
     source = (ROOT / "pal_units" / "rtl" / f"{name}.py").read_text()
     assert source.count(old) >= 1, f"{name}.py has no {old!r}: choose the mutant anew"
@@ -345,16 +351,15 @@ def _mutated(name, old, new):
             return importlib.util.spec_from_file_location(module, file, loader=Loader(module, file))
 
     finder = Finder()
-    saved = {
-        k: m
-        for k, m in sys.modules.items()
-        if k.startswith("pal_units.rtl") or k == "verif.tests.cases"
-    }
+    saved = {k: m for k, m in sys.modules.items() if k.startswith("pal_units.rtl") or k in MAKERS}
     for key in saved:
         del sys.modules[key]
     sys.meta_path.insert(0, finder)
     try:
-        yield importlib.import_module("verif.tests.cases")
+        makers = {}
+        for name_of_module in MAKERS:
+            makers |= vars(importlib.import_module(name_of_module))
+        yield makers
     finally:
         sys.meta_path.remove(finder)
         for key in [k for k in sys.modules if k in saved or k.startswith("pal_units.rtl")]:
@@ -369,15 +374,16 @@ def test_every_mutant_of_a_file_is_killed(file, tmp_path):
     for what, name, old, new, maker, fmt in MUTANTS:
         if name == file:
             with _mutated(name, old, new) as mutated:
-                cases[what] = Vectors(*getattr(mutated, maker)(FORMATS[fmt]))
+                cases[what] = Vectors(*mutated[maker](KNOWN[fmt]))
     with pytest.raises(SimulationError, match="vectors differ") as error:
         check_units(cases, tmp_path)
     survivors = [what for what in cases if f"{what}: " not in str(error.value)]
     assert survivors == []
 
 
-def test_there_are_at_least_30_mutants_of_all_kinds():
-    assert len(MUTANTS) >= 30
+def test_there_are_at_least_30_mutants_of_all_kinds_and_40_of_profile_a():
+    assert len(MUTANTS) >= 70
+    assert len(ADAPTIVE_MUTANTS) >= 40
     assert {m[1] for m in MUTANTS} >= {
         "rom",
         "dot",
@@ -388,4 +394,7 @@ def test_there_are_at_least_30_mutants_of_all_kinds():
         "decoder",
         "convert",
         "transcendental",
+        "codebook",
+        "block_encoder",
+        "matrix",
     }

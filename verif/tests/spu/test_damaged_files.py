@@ -22,11 +22,12 @@ RUN = CliRunner()
 
 
 def _spu(*line):
-    """Exit code and stderr of a command."""
+    """Exit code and stderr of a command, without the lines that tell of progress."""
     result = RUN.invoke(app, [str(word) for word in line])
+    said = [t for t in result.stderr.splitlines(keepends=True) if not t.startswith("... ")]
     if result.exit_code:
-        assert len(result.stderr.splitlines()) == 1, result.stderr
-    return result.exit_code, result.stderr
+        assert len(said) == 1, result.stderr
+    return result.exit_code, "".join(said)
 
 
 def _built(path, kind):
