@@ -143,7 +143,7 @@ class BlockEncoder(wiring.Component):
 
     Example
     -------
-    >>> from pal_units.formats import PAL4A
+    >>> from pal_units.formats import PAL4A, PAL16
     >>> from pal_units.rtl.evaluate import evaluate
     >>> unit = BlockEncoder(PAL4A)
     >>> found = evaluate(unit, push=1, values=[PAL16.m_max - 1024] * 16)  # all of them 1/2
