@@ -22,8 +22,8 @@ ADAPTIVE_MUTANTS = [
     (
         "start of a bias zone",
         "codebook",
-        "start + count * step",
-        "start + count",
+        "start = code * step, first * step",
+        "start = code * step, first",
         "byte_decoder",
         "four books",
     ),
