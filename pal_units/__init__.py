@@ -13,10 +13,10 @@
 
 from pal_units.array import PalArray
 from pal_units.codebook import Codebooks
+from pal_units.dot_params import DOT_PARAMS, DotParams, dot_params
 from pal_units.encoding import encode
 from pal_units.formats import (
     ADAPTIVE,
-    DOT_PARAMS,
     FORMATS,
     PAL4A,
     PAL4T,
@@ -28,9 +28,7 @@ from pal_units.formats import (
     PAL8T,
     PAL8U,
     PAL16,
-    DotParams,
     Format,
-    dot_params,
 )
 from pal_units.functions import (
     add,

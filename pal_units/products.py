@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from pal_units import model, tables
 from pal_units.array import PalArray
-from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams, dot_params
+from pal_units.dot_params import DotParams, dot_params
+from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK
 from pal_units.model import edge
 
 

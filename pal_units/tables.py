@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from pal_units.formats import BIAS_PER_OCTAVE, PAL16, DotParams, Format
+from pal_units.dot_params import DotParams
+from pal_units.formats import BIAS_PER_OCTAVE, PAL16, Format
 
 # Bipartite logarithm (D. Das Sarma, D. W. Matula, "Faithful bipartite ROM reciprocal
 # tables", ARITH-12, 1995): 12 mantissa bits in fields of 4, 4, 4 and 3 guard bits keep

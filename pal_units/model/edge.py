@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pal_units import tables
-from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams, Format
+from pal_units.dot_params import DotParams
+from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, Format
 from pal_units.model.adaptive import book_fields
 from pal_units.model.codec import is_nan
 from pal_units.model.elementwise import fields

@@ -86,7 +86,12 @@ def rsqrt(a: ArrayLike, odd: ArrayLike, fmt: Format, headroom: int = 0) -> Codes
 
 
 def _ordinal(codes: ArrayLike, fmt: Format) -> NDArray[np.int64]:
-    """Integers in the order of the values."""
+    """Integers in the order of the values.
+
+    Raises ``TypeError`` for profile A, whose codes have no order without a block's codebook.
+    """
+    if fmt.codebooks is not None:
+        raise TypeError(f"codes of {fmt.name} have no order without their blocks' codebooks")
     codes = np.asarray(codes, np.int64)
     magnitude = codes & fmt.m_max
     return np.where(codes & fmt.sign_bit, -magnitude, magnitude)

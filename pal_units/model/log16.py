@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pal_units import tables
-from pal_units.formats import PAL16, DotParams
+from pal_units.dot_params import DotParams
+from pal_units.formats import PAL16
 from pal_units.model.codec import is_nan, nearest_code, scaled, value_under, with_nan
 
 

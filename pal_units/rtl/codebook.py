@@ -4,7 +4,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams, Format
+from pal_units.dot_params import DotParams
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, ZERO_BLOCK, Format
 from pal_units.rtl.decoder import ElementDecoder, element_layout
 from pal_units.rtl.rom import rom
 
@@ -200,7 +201,8 @@ class OperandDecoder(wiring.Component):
 
     Example
     -------
-    >>> from pal_units.formats import DOT_PARAMS, PAL4A
+    >>> from pal_units.dot_params import DOT_PARAMS
+    >>> from pal_units.formats import PAL4A
     >>> from pal_units.rtl.evaluate import evaluate
     >>> unit = OperandDecoder(PAL4A, DOT_PARAMS["PAL4A"], 1)
     >>> found = evaluate(unit, codes=[8], bias=10)  # the top, 10 eighths down

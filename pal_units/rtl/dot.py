@@ -6,7 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, DotParams
+from pal_units.dot_params import DotParams
+from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK
 from pal_units.rtl.codebook import OPERAND_OCTAVE_BITS
 from pal_units.rtl.product import SliceSum
 

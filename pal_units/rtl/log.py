@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
-from pal_units.formats import BIAS_PER_OCTAVE, PAL16, DotParams
+from pal_units.dot_params import DotParams
+from pal_units.formats import BIAS_PER_OCTAVE, PAL16
 from pal_units.rtl.rom import rom
 
 OCTAVE = 1 << PAL16.fraction_bits
@@ -106,7 +107,8 @@ class AccumulatorEncoder(wiring.Component):
 
     Example
     -------
-    >>> from pal_units.formats import DOT_PARAMS, PAL16
+    >>> from pal_units.dot_params import DOT_PARAMS
+    >>> from pal_units.formats import PAL16
     >>> from pal_units.rtl.evaluate import evaluate
     >>> from pal_units.tables import octaves_below
     >>> params = DOT_PARAMS["PAL8T"]

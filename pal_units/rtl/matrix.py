@@ -4,7 +4,8 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import DotParams, Format
+from pal_units.dot_params import DotParams
+from pal_units.formats import Format
 from pal_units.rtl.codebook import OperandDecoder, check_operand
 from pal_units.rtl.decoder import ElementDecoder, check_formats, element_layout
 from pal_units.rtl.dot import DotColumn
@@ -48,7 +49,8 @@ class DotMatrix(wiring.Component):
 
     Example
     -------
-    >>> from pal_units.formats import DOT_PARAMS, PAL8T
+    >>> from pal_units.dot_params import DOT_PARAMS
+    >>> from pal_units.formats import PAL8T
     >>> from pal_units.rtl.evaluate import evaluate
     >>> from pal_units.tables import octaves_below
     >>> unit = DotMatrix((PAL8T.with_block(2),), DOT_PARAMS["PAL8T"], lanes=2, columns=2)
@@ -169,7 +171,8 @@ class DotUnit(wiring.Component):
 
     Example
     -------
-    >>> from pal_units.formats import DOT_PARAMS, PAL8T
+    >>> from pal_units.dot_params import DOT_PARAMS
+    >>> from pal_units.formats import PAL8T
     >>> from pal_units.rtl.evaluate import evaluate
     >>> from pal_units.tables import octaves_below
     >>> unit = DotUnit(PAL8T.with_block(2), DOT_PARAMS["PAL8T"], lanes=2)

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units import tables
-from pal_units.formats import DotParams
+from pal_units.dot_params import DotParams
 from pal_units.rtl.heap import heap_sum
 from pal_units.rtl.rom import rom
 from pal_units.rtl.shift import aligned

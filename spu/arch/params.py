@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from pal_units.formats import DOT_PARAMS, PAL4T, PAL4U, PAL6T, PAL6U, PAL8T, PAL8U, PAL16, Format
+from pal_units.dot_params import DOT_PARAMS
+from pal_units.formats import PAL4T, PAL4U, PAL6T, PAL6U, PAL8T, PAL8U, PAL16, Format
 
 #: Bits of a block bias, which every word carries beside its data and its predicate.
 BIAS_BITS = 8

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from pal_units.formats import PAL4U, PAL6T, PAL8U, DotParams, Format
+from pal_units.dot_params import DotParams
+from pal_units.formats import PAL4U, PAL6T, PAL8U, Format
 from verif.area import units
 from verif.area.accuracy import dot_sqnr_db
 from verif.area.units import Unit

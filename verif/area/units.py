@@ -9,16 +9,8 @@ from amaranth.lib import wiring
 from numpy.typing import NDArray
 
 from pal_units import model, octaves_below
-from pal_units.formats import (
-    BIAS_PER_OCTAVE,
-    DOT_PARAMS,
-    PAL4U,
-    PAL6T,
-    PAL8T,
-    PAL8U,
-    DotParams,
-    Format,
-)
+from pal_units.dot_params import DOT_PARAMS, DotParams
+from pal_units.formats import BIAS_PER_OCTAVE, PAL4U, PAL6T, PAL8T, PAL8U, Format
 from pal_units.rtl.decoder import element_layout
 from verif.area import operands
 from verif.area.operands import Encoder

@@ -20,7 +20,8 @@ from amaranth.lib import wiring
 from rich.console import Console
 from rich.progress import track
 
-from pal_units.formats import ADAPTIVE, DOT_PARAMS, FORMATS, PAL8T, PAL8U, PAL16, Format
+from pal_units.dot_params import DOT_PARAMS
+from pal_units.formats import ADAPTIVE, FORMATS, PAL8T, PAL8U, PAL16, Format
 from pal_units.rtl.accumulator import Accumulator16, Linear16
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
 from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16

@@ -14,7 +14,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.codebook import SPREAD_CLASSES, Codebooks
-from pal_units.formats import DOT_PARAMS, PAL16, DotParams, Format
+from pal_units.dot_params import DOT_PARAMS, DotParams
+from pal_units.formats import PAL16, Format
 from pal_units.model import adaptive, edge
 from pal_units.rtl.block_encoder import BlockEncoder, CodebookEncoder
 from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder, OperandDecoder

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pal_units import model, tables
-from pal_units.formats import DOT_PARAMS, FORMATS, PAL8T, PAL8U, PAL16, Format
+from pal_units.dot_params import DOT_PARAMS
+from pal_units.formats import FORMATS, PAL8T, PAL8U, PAL16, Format
 from pal_units.rtl.accumulator import Accumulator16
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
 from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import DotParams
+from pal_units.dot_params import DotParams
 from pal_units.rtl.dot import BlockBias, shifted_block
 
 #: Doublings that an accumulator holds above a full-scale product: sums of 1024 of them.

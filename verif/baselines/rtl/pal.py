@@ -4,7 +4,8 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import DotParams, Format
+from pal_units.dot_params import DotParams
+from pal_units.formats import Format
 from pal_units.rtl.decoder import ElementDecoder, element_layout
 from pal_units.rtl.product import SliceSum
 

@@ -7,19 +7,8 @@ import pytest
 
 import pal_units as pal
 from pal_units import tables
-from pal_units.formats import (
-    ADAPTIVE,
-    PAL4A,
-    PAL4T,
-    PAL6A,
-    PAL6U,
-    PAL8A,
-    PAL8T,
-    PAL8U,
-    ZERO_BLOCK,
-    DotParams,
-    dot_params,
-)
+from pal_units.dot_params import DotParams, dot_params
+from pal_units.formats import ADAPTIVE, PAL4A, PAL4T, PAL6A, PAL6U, PAL8A, PAL8T, PAL8U, ZERO_BLOCK
 from pal_units.model import edge
 from verif.tests.adaptive_cases import FOUR_BOOKS, biases_of, edge_params, levels
 from verif.tests.cases import SMALL, corner_codes

@@ -4,18 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pal_units.formats import (
-    ADAPTIVE,
-    DOT_PARAMS,
-    PAL4A,
-    PAL4T,
-    PAL6A,
-    PAL6U,
-    PAL8A,
-    PAL8T,
-    PAL8U,
-    PAL16,
-)
+from pal_units.dot_params import DOT_PARAMS
+from pal_units.formats import ADAPTIVE, PAL4A, PAL4T, PAL6A, PAL6U, PAL8A, PAL8T, PAL8U, PAL16
 from pal_units.model import adaptive
 from pal_units.rtl.block_encoder import BlockEncoder, CodebookEncoder
 from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder, OperandDecoder

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pal_units import model
-from pal_units.formats import PAL8T, PAL8U, PAL16, DotParams, Format
+from pal_units.dot_params import DotParams
+from pal_units.formats import PAL8T, PAL8U, PAL16, Format
 
 FORMATS_8 = (PAL8U, PAL8T)
 

@@ -10,7 +10,8 @@ import pytest
 from mpmath import mpf
 
 from pal_units import model, tables
-from pal_units.formats import DOT_PARAMS, FLOAT_MANTISSAS, FORMATS, PAL16, TABLE_FRACTION_BITS
+from pal_units.dot_params import DOT_PARAMS
+from pal_units.formats import FLOAT_MANTISSAS, FORMATS, PAL16, TABLE_FRACTION_BITS
 from pal_units.model.elementwise import rounded
 from verif.tests.cases import SMALL, codes_of, every
 

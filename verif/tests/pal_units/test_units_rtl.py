@@ -7,18 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units import model
-from pal_units.formats import (
-    DOT_PARAMS,
-    PAL4T,
-    PAL4U,
-    PAL6T,
-    PAL6U,
-    PAL8T,
-    PAL8U,
-    PAL16,
-    DotParams,
-    Format,
-)
+from pal_units.dot_params import DOT_PARAMS, DotParams
+from pal_units.formats import PAL4T, PAL4U, PAL6T, PAL6U, PAL8T, PAL8U, PAL16, Format
 from pal_units.rtl.adder import Adder
 from pal_units.rtl.adder16 import Adder16
 from pal_units.rtl.convert import FloatToPal, IntToPal, PalToFloat, Unblock

@@ -14,7 +14,7 @@ ALLOWED = {
     "pal_units": {"pal_units"},
     "spu": set(),
     "spu.__main__": {"spu.command"},
-    "spu.arch": {"pal_units.formats", "pal_units.model", "spu.arch"},
+    "spu.arch": {"pal_units.dot_params", "pal_units.formats", "pal_units.model", "spu.arch"},
     "spu.command": {"spu.arch", "spu.command"},
     "spu.rtl": {"pal_units", "spu.arch", "spu.rtl"},
     "spu.model": {"pal_units", "spu.arch", "spu.model"},

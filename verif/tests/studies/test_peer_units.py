@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pal_units import model
-from pal_units.formats import PAL4U, PAL6T, PAL8T, PAL8U, DotParams
+from pal_units.dot_params import DotParams
+from pal_units.formats import PAL4U, PAL6T, PAL8T, PAL8U
 from verif.baselines.elements import (
     BF16,
     FP4_E2M1,
