@@ -158,15 +158,12 @@ class CodebookDecoder(wiring.Component):
 
 
 def operand_layout(fmt: Format, params: DotParams) -> data.StructLayout:
-    """Decoded element whose ``lam`` has the bias fraction of its block in it."""
-    bare = element_layout((fmt,), params.fraction_bits, params.operand_octaves)
+    """Decoded element whose ``lam`` has the bias fraction of its block in it, and no NaN."""
     most = fmt.lambda_max << (params.fraction_bits - fmt.fraction_bits)
     if params.operand_octaves:
         most = min(most, (params.operand_octaves << params.fraction_bits) - 1)
     fraction = (BIAS_PER_OCTAVE - params.bias_step << params.fraction_bits) // BIAS_PER_OCTAVE
-    return data.StructLayout(
-        {**{name: field.shape for name, field in bare}, "lam": (most + fraction).bit_length()}
-    )
+    return data.StructLayout({"lam": (most + fraction).bit_length(), "negative": 1, "zero": 1})
 
 
 def check_operand(fmt: Format, params: DotParams) -> None:
@@ -183,8 +180,8 @@ class OperandDecoder(wiring.Component):
     """Decode the codes of a slice of a block, and put the fraction of its bias into them.
 
     ``lam + fraction``, ``fraction`` what ``-beta`` is beyond whole octaves: what a lane multiplies
-    by adding.  Combinational: latency 0.  A bias above 0 counts as 0; the octaves of a block
-    without numbers mean nothing.
+    by adding.  Combinational: latency 0.  A bias above 0 counts as 0.  NaN counts as zero, and so
+    does all of a block of zeros, whose octaves mean nothing.
 
     Parameters
     ----------
@@ -193,7 +190,8 @@ class OperandDecoder(wiring.Component):
     Members
     -------
     codes : In(lanes x n); bias : In(8) - the block's bias, in profile A its byte
-    o : Out(lanes x operand_layout); octaves : Out(4); zero : Out(1) - a block of zeros
+    o : Out(lanes x operand_layout); octaves : Out(4); zero : Out(1) - a block of zeros;
+    nan : Out(1) - a code of the slice is NaN
 
     Raises
     ------
@@ -223,6 +221,7 @@ class OperandDecoder(wiring.Component):
                 "o": Out(data.ArrayLayout(self.element, lanes)),
                 "octaves": Out(OPERAND_OCTAVE_BITS),
                 "zero": Out(1),
+                "nan": Out(1),
             }
         )
 
@@ -250,6 +249,7 @@ class OperandDecoder(wiring.Component):
             self.octaves.eq(down[octave_at:]),
         ]
         fraction = down[octave_at - p.bias_bits : octave_at] << (p.fraction_bits - p.bias_bits)
+        nans = []
         for lane in range(self.lanes):
             if self.fmt.codebooks is not None:
                 decoder = CodebookDecoder(self.fmt, p.fraction_bits, p.operand_octaves)
@@ -260,6 +260,9 @@ class OperandDecoder(wiring.Component):
             m.d.comb += [
                 decoder.code.eq(self.codes[lane]),
                 self.o[lane].lam.eq(decoder.o.lam + fraction),
-                *(self.o[lane][name].eq(decoder.o[name]) for name in ("negative", "zero", "nan")),
+                self.o[lane].negative.eq(decoder.o.negative),
+                self.o[lane].zero.eq(decoder.o.zero | decoder.o.nan | self.zero),
             ]
+            nans.append(decoder.o.nan)
+        m.d.comb += self.nan.eq(Cat(*nans).any())
         return m

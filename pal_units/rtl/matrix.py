@@ -21,7 +21,7 @@ class DotMatrix(wiring.Component):
     octaves of a block's biases shift it down to a unit of the accumulator.
 
     Each cycle takes ``lanes`` codes of ``x`` and a row of ``columns x lanes`` weights; the
-    codes of ``x`` are decoded once for all columns.  Latency 4, throughput one slice a
+    codes of ``x`` are decoded once for all columns.  Latency 3, throughput one slice a
     cycle; see ``DotColumn`` for the control inputs and the result set.  Under ``edge_biases``
     the fraction of each bias goes into the operands where they are decoded, not into the lanes.
 
@@ -143,6 +143,8 @@ class DotMatrix(wiring.Component):
                 column.octaves_b.eq(w.octaves),
                 column.zero_a.eq(x.zero),
                 column.zero_b.eq(w.zero),
+                column.nan_a.eq(x.nan),
+                column.nan_b.eq(w.nan),
             ]
             self._connect(m, c, column)
 
@@ -161,7 +163,7 @@ class DotUnit(wiring.Component):
     """Dot products of two streams of codes of one format, ``lanes`` pairs a cycle.
 
     A ``DotMatrix`` of one column: ``2^((beta_a + beta_b)/8) * sum_i a_i b_i`` over blocks,
-    with its error bound.  Latency 4, throughput one slice a cycle.
+    with its error bound.  Latency 3, throughput one slice a cycle.
     ``block`` must be a multiple of ``lanes``.
 
     Members

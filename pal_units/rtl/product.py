@@ -22,8 +22,9 @@ class Product(wiring.Component):
 
     Members
     -------
-    a, b : In(elements); bias : In(lane_bias_bits, or 1 that is ignored) - fraction of
-    an octave that the block biases put the product down
+    a, b : In(elements), which may lack NaN
+    bias : In(lane_bias_bits, or 1 that is ignored) - fraction of an octave that the block biases
+    put the product down
     upper : Out(k - 1) - bits of the magnitude above the least, inverted if negative
     negative : Out(1); nonzero : Out(1) - and the least bit; nan : Out(1)
     """
@@ -58,6 +59,7 @@ class Product(wiring.Component):
         significand = rom(
             m, "antilog", total[: p.fraction_bits], tables.antilog(p.fraction_bits, p.antilog_bits)
         )
+        nans = [side.nan for side in (self.a, self.b) if "nan" in side.shape().members]
         nonzero = ~(self.a.zero | self.b.zero | self.nan)
         # Bits above the least one; a product of 0 has none before the shift either.
         upper = aligned(
@@ -69,7 +71,7 @@ class Product(wiring.Component):
         )
         m.d.comb += [
             total.eq(log),
-            self.nan.eq(self.a.nan | self.b.nan),
+            self.nan.eq(Cat(*nans).any()),
             self.nonzero.eq(nonzero),
             self.negative.eq((self.a.negative ^ self.b.negative) & nonzero),
             self.upper.eq(upper ^ self.negative.replicate(len(upper))),

@@ -19,6 +19,6 @@ MEMORY = 1
 #: Reblock pop; the push that completes a block to the earliest pop is also 1.
 REBLOCK = 1
 #: Slice with ``last`` to the earliest drain of its results.
-ACCUMULATE = 5
+ACCUMULATE = 4
 #: Drain to the drained word.
 DRAIN = 2

@@ -45,8 +45,8 @@ class MatrixUnit(wiring.Component):
 
     Contract
     --------
-    Latency: ``timing.ACCUMULATE`` = 5 from a mac with ``last`` to the first drain of its results,
-        ``timing.DRAIN`` = 2 from a drain to its word; 7 in all.
+    Latency: ``timing.ACCUMULATE`` = 4 from a mac with ``last`` to the first drain of its results,
+        ``timing.DRAIN`` = 2 from a drain to its word; 6 in all.
     Throughput: a mac and a drain a cycle.
     Holds: none of its own; in a tile it stands still with its region.
     Reset: no results, nothing accumulated.
@@ -62,7 +62,7 @@ class MatrixUnit(wiring.Component):
     >>> top = PAL8T.m_max | PAL8T.m_max << 8   # twice the largest code
     >>> last = {"x": {"data": top, "valid": 1}, "mac": 1, "block_last": 1, "last": 1}
     >>> weights = {"mac": 0, "weights": {"codes": [[PAL8T.m_max, 0]]}}
-    >>> steps = [last, weights, *[{}] * 3, {"drain": 1}, {"drain": 0}, {}]
+    >>> steps = [last, weights, *[{}] * 2, {"drain": 1}, {"drain": 0}, {}]
     >>> observe(MatrixUnit(ONE), steps, "o")[-1]   # 1 * 1 + 1 * 0, to a unit of the log
     {'data': 32766, 'bias': 0, 'valid': 1}
     """

@@ -173,37 +173,36 @@ def operand_decoder(fmt: Format, params: DotParams | None = None) -> Case:
     byte, code = every(np.arange(256), np.arange(1 << fmt.n))
     codes = np.stack([code, code ^ (1 << fmt.n) - 1], axis=1)
     found = edge.operand(codes, byte.astype(np.uint8).view(np.int8), fmt, params)
-    nan = (codes == fmt.sign_bit) & fmt.has_nan
-    # A bias that marks zeros is seen in ``zero`` of the block, not of its elements.
-    alive = ~found.empty[:, None] & (found.sign != 0)
+    alive = found.sign != 0
     bits = len(OperandDecoder(fmt, params, 1).o[0].lam)
-    hidden = found.empty[:, None]
-    want = np.where(
-        hidden,
-        0,
+    want = (
         np.where(alive, found.log, 0)
-        | (alive & (found.sign < 0)).astype(np.int64) << bits
-        | (~alive & ~nan).astype(np.int64) << bits + 1
-        | nan.astype(np.int64) << bits + 2,
+        | (found.sign < 0).astype(np.int64) << bits
+        | (~alive).astype(np.int64) << bits + 1
     )
 
     def lane(unit: Any, i: int) -> Value:
         o = unit.o[i]
-        number = ~o.zero & ~o.nan
-        return Cat(Mux(number, o.lam, 0), o.negative & number, o.zero, o.nan)
+        return Cat(Mux(o.zero, 0, o.lam), o.negative & ~o.zero, o.zero)
 
     unit = _Shown(
         OperandDecoder(fmt, params, 2),
         {
-            "o": (lambda u: Cat(lane(u, 0), lane(u, 1)), lambda u: ~u.zero),
+            "o": (lambda u: Cat(lane(u, 0), lane(u, 1)), _always),
             "octaves": (lambda u: u.octaves, lambda u: ~u.zero),
             "zero": (lambda u: u.zero, _always),
+            "nan": (lambda u: u.nan, _always),
         },
     )
     return (
         unit,
         {"codes": join(codes, fmt.n), "bias": byte},
-        {"o": join(want, bits + 3), "octaves": found.octaves, "zero": found.empty},
+        {
+            "o": join(want, bits + 2),
+            "octaves": found.octaves,
+            "zero": found.empty,
+            "nan": found.nan,
+        },
     )
 
 

@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.dot_params import DotParams
-from pal_units.rtl.dot import BlockBias, shifted_block
+from pal_units.rtl.block_accumulator import shifted_block
+from pal_units.rtl.dot import BlockBias
 
 #: Doublings that an accumulator holds above a full-scale product: sums of 1024 of them.
 HEADROOM_BITS = 10
@@ -66,7 +67,7 @@ class FixedPointDot(wiring.Component):
             m.d.comb += [bias.beta_a.eq(self.beta_a), bias.beta_b.eq(self.beta_b)]
             if "bias" in slice_sum.signature.members:
                 m.d.comb += slice_sum.bias.eq(bias.fraction)
-            term = shifted_block(m, term, bias.octaves, self.scale)
+            term = shifted_block(m, term, bias.octaves, self.scale.guard_bits)
         kept = Signal.like(self.result)
         m.d.comb += kept.eq(Mux(self.first, 0, self.result))
         m.d.sync += [
