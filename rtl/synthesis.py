@@ -209,8 +209,32 @@ def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
 
     Raises ``UnmappedCells``.
     """
-    script = [*script_lines(library, "gates", fast=True), "design -save words"]
-    for i, recipe in enumerate(_SPEED_RECIPES):
+    return _timings(unit, library, list(_SPEED_RECIPES), fast=True)
+
+
+def within(unit: wiring.Component, library: Library, delay: float) -> Timing | None:
+    """The smallest netlist that keeps a delay, in the unit of ``Timing``; None if none is found.
+
+    Recipes for speed, sized for that delay instead of the least, with ripple adders and with such
+    of logarithmic depth.  Raises ``UnmappedCells``.
+    """
+    picoseconds = f"-D,{delay * _unit_of_time(library):.0f}"
+    recipes = [recipe.replace("-D,1", picoseconds) for recipe in _SPEED_RECIPES]
+    found = [p for fast in (False, True) for p in _timings(unit, library, recipes, fast)]
+    kept = [p for p in found if p.delay <= delay]
+    return min(kept, key=lambda p: p.gate_equivalents) if kept else None
+
+
+def _unit_of_time(library: Library) -> float:
+    """Picoseconds in the unit of delays."""
+    return 1000 * (FO4 if library.neutral else 1.0)
+
+
+def _timings(
+    unit: wiring.Component, library: Library, recipes: list[str], fast: bool
+) -> list[Timing]:
+    script = [*script_lines(library, "gates", fast=fast), "design -save words"]
+    for i, recipe in enumerate(recipes):
         script += [
             "design -load words",
             f"abc -liberty cells.lib -script +{recipe}",
@@ -221,15 +245,12 @@ def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
     def results(folder: Path) -> list[Timing]:
         log = (folder / "yosys.log").read_text(errors="replace")
         picoseconds = [float(d) for d in re.findall(r"Delay =\s*([0-9.]+) ps", log)]
-        if len(picoseconds) != len(_SPEED_RECIPES):
-            raise UnmappedCells(
-                f"abc reported {len(picoseconds)} delays, not {len(_SPEED_RECIPES)}"
-            )
-        unit_of_time = 1000 * (FO4 if library.neutral else 1.0)
+        if len(picoseconds) != len(recipes):
+            raise UnmappedCells(f"abc reported {len(picoseconds)} delays, not {len(recipes)}")
         return [
             Timing(
                 _netlist(folder / f"netlist{i}.json", library).gate_equivalents,
-                delay / unit_of_time,
+                delay / _unit_of_time(library),
             )
             for i, delay in enumerate(picoseconds)
         ]

@@ -1,20 +1,15 @@
-"""Real operands for energy: what flows through a dot unit, cycle by cycle."""
+"""Real numbers for energy: what flows through a unit."""
 
 from collections.abc import Callable
 
 import numpy as np
 import onnx
-from amaranth.hdl import Value
-from amaranth.lib import wiring
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from verif.area.operands import Array, Operands
-from verif.area.units import Unit
+from verif.area.datapaths import Array
 from verif.digits.data import MODEL, split
 from verif.numerics import minilm
 from verif.numerics.distributions import data
-from verif.stimulus.vectors import join
 
 #: Dot products of a stream: rows of inputs times rows of weights.
 INPUTS, WEIGHTS = 6, 6
@@ -54,29 +49,3 @@ STREAMS: dict[str, Callable[[], tuple[Array, Array]]] = {
     "digits": digits,
     "minilm": sentences,
 }
-
-
-def port_values(
-    unit: Unit, component: wiring.Component, a: Array, b: Array
-) -> dict[str, list[int]]:
-    """Values of the ports in each cycle: every row of ``a`` with every row of ``b``."""
-    x, w = unit.encode(a), unit.encode(b)
-    slices = a.shape[1] // unit.lanes
-    i, j = (v.ravel() for v in np.indices((len(a), len(b))))
-    first = np.tile(np.arange(slices) == 0, len(i))
-    bits = len(Value.cast(component.a[0]))
-    values = unit.port_value or (lambda codes: codes)
-    ports = {
-        "a": join(values(x.codes[i]).reshape(-1, unit.lanes), bits),
-        "b": join(values(w.codes[j]).reshape(-1, unit.lanes), bits),
-        "first": first.tolist(),
-    }
-    if unit.blocked:
-        ports["beta_a"] = _per_slice(x, i, slices, unit.lanes)
-        ports["beta_b"] = _per_slice(w, j, slices, unit.lanes)
-    return ports
-
-
-def _per_slice(operands: Operands, rows: NDArray[np.int64], slices: int, lanes: int) -> list[int]:
-    repeated = np.repeat(operands.biases, operands.block // lanes, axis=1)[:, :slices]
-    return repeated[rows].ravel().tolist()

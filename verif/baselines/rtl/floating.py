@@ -1,6 +1,6 @@
 """Products of small floating-point numbers, aligned to one fixed point."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,41 +12,81 @@ from verif.baselines.elements import FloatFormat
 ROUNDINGS = ("truncate", "jam")
 
 
+def float_layout(fmt: FloatFormat) -> data.StructLayout:
+    """Decoded number: significand with its leading bit, exponent from 0, sign."""
+    return data.StructLayout(
+        {
+            "significand": fmt.mantissa_bits + 1,
+            "exponent": range(fmt.exponent_span + 1),
+            "negative": 1,
+        }
+    )
+
+
+class FloatDecoder(wiring.Component):
+    """Fields of a floating-point code; subnormals have exponent 0.
+
+    Combinational: latency 0.
+
+    Members
+    -------
+    code : In(n); o : Out(float_layout); special : Out(1) - infinity, NaN
+    """
+
+    latency = 0
+
+    def __init__(self, fmt: FloatFormat) -> None:
+        self.fmt = fmt
+        super().__init__({"code": In(fmt.bits), "o": Out(float_layout(fmt)), "special": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fmt, code = self.fmt, self.code
+        exponent = code[fmt.mantissa_bits : -1]
+        normal = exponent.any()
+        m.d.comb += [
+            self.o.significand.eq(Cat(code[: fmt.mantissa_bits], normal)),
+            self.o.exponent.eq(exponent - normal),
+            self.o.negative.eq(code[-1]),
+        ]
+        magnitudes = range(fmt.codes, 1 << (fmt.bits - 1))
+        if magnitudes:
+            # Special codes are the last ones: E4M3's 0x7F, E5M2's from 0x7C.
+            fixed = len(magnitudes).bit_length() - 1
+            m.d.comb += self.special.eq(code[fixed:-1].all())
+        return m
+
+
 class FloatProduct(wiring.Component):
-    """Product of two floating-point codes as an aligned magnitude.
+    """Product of two decoded numbers as an aligned magnitude.
 
     Combinational: latency 0.  Significands multiply, exponents add and shift; of the
     magnitude ``kept`` bits below the format's largest product remain.
 
     Members
     -------
-    a, b : In(n); magnitude : Out(kept); negative : Out(1); special : Out(1) - infinity, NaN
+    a, b : In(float_layout); magnitude : Out(kept); negative : Out(1)
     """
 
     latency = 0
 
     def __init__(self, fmt: FloatFormat, kept: int) -> None:
         self.fmt, self.kept = fmt, kept
+        element = float_layout(fmt)
         super().__init__(
-            {
-                "a": In(fmt.bits),
-                "b": In(fmt.bits),
-                "magnitude": Out(kept),
-                "negative": Out(1),
-                "special": Out(1),
-            }
+            {"a": In(element), "b": In(element), "magnitude": Out(kept), "negative": Out(1)}
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         fmt = self.fmt
-        (mantissa_a, exponent_a), (mantissa_b, exponent_b) = (
-            self._fields(m, code, name) for code, name in ((self.a, "a"), (self.b, "b"))
-        )
         product = Signal(2 * (fmt.mantissa_bits + 1))
         exponent = Signal(range(2 * fmt.exponent_span + 1))
         full = Signal(fmt.product_bits)
-        m.d.comb += [product.eq(mantissa_a * mantissa_b), exponent.eq(exponent_a + exponent_b)]
+        m.d.comb += [
+            product.eq(self.a.significand * self.b.significand),
+            exponent.eq(self.a.exponent + self.b.exponent),
+        ]
         # Below the window nothing is computed: a product at the top, shifted right.
         down = Signal.like(exponent)
         top = 2 * fmt.exponent_span
@@ -59,36 +99,12 @@ class FloatProduct(wiring.Component):
             m.d.comb += self.magnitude.eq(
                 aligned(m, "aligned", product, down, wide)[wide - self.kept :]
             )
-        m.d.comb += [
-            self.negative.eq(self.a[-1] ^ self.b[-1]),
-            self.special.eq(self._special(self.a) | self._special(self.b)),
-        ]
+        m.d.comb += self.negative.eq(self.a.negative ^ self.b.negative)
         return m
-
-    def _fields(self, m: Module, code: Value, name: str) -> tuple[Value, Value]:
-        """Significand with its leading bit, and exponent from 0; subnormals have exponent 0."""
-        fmt = self.fmt
-        exponent = code[fmt.mantissa_bits : -1]
-        normal = exponent.any()
-        significand = Signal(fmt.mantissa_bits + 1, name=f"significand_{name}")
-        above = Signal(range(fmt.exponent_span + 1), name=f"exponent_{name}")
-        m.d.comb += [
-            significand.eq(Cat(code[: fmt.mantissa_bits], normal)),
-            above.eq(exponent - normal),
-        ]
-        return significand, above
-
-    def _special(self, code: Value) -> Value:
-        magnitudes = range(self.fmt.codes, 1 << (self.fmt.bits - 1))
-        if not magnitudes:
-            return Value.cast(0)
-        # Special codes are the last ones: E4M3's 0x7F, E5M2's from 0x7C.
-        fixed = len(magnitudes).bit_length() - 1
-        return code[fixed:-1].all()
 
 
 class FloatSlice(wiring.Component):
-    """Sum of ``lanes`` products of floating-point codes, exact or in a window.
+    """Sum of ``lanes`` products of floating-point numbers, exact or in a window.
 
     Combinational: latency 0.  A negative product inverts its magnitude and adds 1 in the
     same sum; with ``jam`` the least bit of a nonzero product is 1, which needs no addition,
@@ -97,23 +113,30 @@ class FloatSlice(wiring.Component):
     Parameters
     ----------
     fmt: format; lanes: products; window: bits of magnitude kept, all of them if None;
-    rounding: one of ``ROUNDINGS``.
+    rounding: one of ``ROUNDINGS``; decoded: take decoded numbers, none of them special, as in an
+    array whose edges decode.
 
     Members
     -------
-    a, b : In(lanes x n); o : Out(signed(kept + 1 + log2(lanes))); nan : Out(1)
+    a, b : In(lanes x n), or lanes x float_layout
+    o : Out(signed(kept + 1 + log2(lanes))); nan : Out(1)
     """
 
     latency = 0
 
     def __init__(
-        self, fmt: FloatFormat, lanes: int, window: int | None = None, rounding: str = "truncate"
+        self,
+        fmt: FloatFormat,
+        lanes: int,
+        window: int | None = None,
+        rounding: str = "truncate",
+        decoded: bool = False,
     ) -> None:
         if rounding not in ROUNDINGS:
             raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, not {rounding!r}")
-        self.fmt, self.lanes, self.rounding = fmt, lanes, rounding
+        self.fmt, self.lanes, self.rounding, self.decoded = fmt, lanes, rounding, decoded
         self.kept = min(window or fmt.product_bits, fmt.product_bits)
-        operands = data.ArrayLayout(fmt.bits, lanes)
+        operands = data.ArrayLayout(float_layout(fmt) if decoded else fmt.bits, lanes)
         super().__init__(
             {
                 "a": In(operands),
@@ -128,16 +151,21 @@ class FloatSlice(wiring.Component):
         rows, specials = [], []
         for lane in range(self.lanes):
             m.submodules[f"product_{lane}"] = product = FloatProduct(self.fmt, self.kept)
-            m.d.comb += [product.a.eq(self.a[lane]), product.b.eq(self.b[lane])]
+            for name, operands, port in (("a", self.a, product.a), ("b", self.b, product.b)):
+                if self.decoded:
+                    m.d.comb += port.eq(operands[lane])
+                    continue
+                m.submodules[f"decode_{name}_{lane}"] = decode = FloatDecoder(self.fmt)
+                m.d.comb += [decode.code.eq(operands[lane]), port.eq(decode.o)]
+                specials.append(decode.special)
             negative, magnitude = product.negative, product.magnitude
             inverted = negative.replicate(self.kept)
             if self.rounding == "jam":
-                nonzero = self.a[lane][:-1].any() & self.b[lane][:-1].any()
+                nonzero = (product.a.significand != 0) & (product.b.significand != 0)
                 upper = Mux(nonzero, magnitude[1:] ^ inverted[1:], 0)
                 rows.append(Cat(nonzero, upper, ~(negative & nonzero)))
             else:
                 rows += [Cat(magnitude ^ inverted, ~negative), negative]
-            specials.append(product.special)
         m.d.comb += [
             self.o.eq(heap_sum([*rows, -(self.lanes << self.kept)], len(self.o))),
             self.nan.eq(Cat(*specials).any()),

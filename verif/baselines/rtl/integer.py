@@ -1,5 +1,7 @@
 """Products of two's complement integers, as rows of one sum."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -26,15 +28,16 @@ class IntegerSlice(wiring.Component):
     bits: of an operand; lanes: products; multiplier: one of ``MULTIPLIERS``.
     dropped: columns left out; compensation: what each sum gets for them, in units of
     ``2^(dropped - fraction)``.
+    recoded: take Booth's digits of ``a``, as in an array whose edges make them.
 
     Members
     -------
-    a, b : In(lanes x bits); nan : Out(1), always 0
+    a, b : In(lanes x bits), or ``a`` : In(lanes x digits_layout); nan : Out(1), always 0
     o : Out(signed(2 * bits - dropped + fraction + log2(lanes)))
 
     Raises
     ------
-    ValueError: an odd number of bits, another multiplier, or columns that cannot be dropped.
+    ValueError: too few bits, another multiplier, or columns that cannot be dropped.
     """
 
     latency = 0
@@ -47,21 +50,23 @@ class IntegerSlice(wiring.Component):
         dropped: int = 0,
         compensation: int = 0,
         fraction: int = 0,
+        recoded: bool = False,
     ) -> None:
         if multiplier not in MULTIPLIERS:
             raise ValueError(
                 f"multiplier must be one of {', '.join(MULTIPLIERS)}, not {multiplier!r}"
             )
-        if bits % 2:
-            raise ValueError(f"bits must be even, not {bits}")
+        if bits < 2:
+            raise ValueError(f"bits must be 2 or more, not {bits}")
         if not 0 <= dropped <= (bits if multiplier == "booth" else 0):
             raise ValueError(f"dropped must be 0 to {bits}, of Booth's rows only, not {dropped}")
         self.bits, self.lanes, self.multiplier = bits, lanes, multiplier
         self.dropped, self.compensation, self.fraction = dropped, compensation, fraction
+        self.recoded = recoded
         operands = data.ArrayLayout(bits, lanes)
         super().__init__(
             {
-                "a": In(operands),
+                "a": In(data.ArrayLayout(digits_layout(bits), lanes) if recoded else operands),
                 "b": In(operands),
                 "nan": Out(1),
                 "o": Out(signed(2 * bits - dropped + fraction + (lanes - 1).bit_length())),
@@ -74,7 +79,9 @@ class IntegerSlice(wiring.Component):
         constant, below = divmod(self.compensation, 1 << self.fraction)
         for lane in range(self.lanes):
             more, offset = (
-                _booth(self.a[lane], self.b[lane], self.dropped)
+                digit_rows(self.b[lane], list(self.a[lane]), self.dropped)
+                if self.recoded
+                else booth_rows(self.a[lane], self.b[lane], self.dropped)
                 if self.multiplier == "booth"
                 else _baugh_wooley(self.a[lane], self.b[lane])
             )
@@ -85,28 +92,47 @@ class IntegerSlice(wiring.Component):
         return m
 
 
-def _booth(a: Value, b: Value, dropped: int) -> tuple[list[Value], int]:
-    """Rows and a constant: a digit of ``b`` selects 0, a or 2a, inverted if negative.
+def digits_layout(bits: int) -> data.ArrayLayout:
+    """Booth's digits of an operand, from the least: -2 to 2 as one, two and a sign."""
+    digit = data.StructLayout({"one": 1, "two": 1, "negative": 1})
+    return data.ArrayLayout(digit, (bits + 1) // 2)
 
-    Bits below column ``dropped`` are left out; a digit of -0 would show in what is left of
-    its row, and is 0 there.
-    """
-    n, rows, constant = len(a), [], 0
-    digits = Cat(Const(0, 1), b)
-    for i in range(n // 2):
-        low, middle, high = (digits[2 * i + j] for j in range(3))
+
+def booth_digits(b: Value) -> Any:
+    """Digits of a signed number of any width; the last one of an odd width is -1, 0 or 1."""
+    bits, parts = Cat(Const(0, 1), b, b[-1]), []
+    for i in range((len(b) + 1) // 2):
+        low, middle, high = (bits[2 * i + j] for j in range(3))
         one, two = low ^ middle, (low == middle) & (high != middle)
+        parts.append(Cat(one, two, high & ~(low & middle)))
+    return digits_layout(len(b))(Cat(*parts))
+
+
+def booth_rows(a: Value, b: Value, dropped: int = 0) -> tuple[list[Value], int]:
+    """Rows and a constant whose sum is ``a * b``, signed and of any width, see ``digit_rows``."""
+    return digit_rows(a, list(booth_digits(b)), dropped, odd=len(b) % 2 == 1)
+
+
+def digit_rows(
+    a: Value, digits: list[Any], dropped: int = 0, odd: bool = False
+) -> tuple[list[Value], int]:
+    """Rows and a constant: a digit selects 0, a or 2a, inverted if negative.
+
+    ``odd``: the last digit selects no 2a.  Bits below column ``dropped`` are left out.
+    """
+    rows, constant = [], 0
+    for i, digit in enumerate(digits):
         below = max(dropped - 2 * i, 0)
-        negative = high & ~(low & middle) if below else high
+        top = len(a) - (odd and i + 1 == len(digits))
         bits = Cat(
-            ((one & Cat(a, a[-1])[j]) | (two & Cat(Const(0, 1), a)[j])) ^ negative
-            for j in range(n + 1)
+            ((digit.one & Cat(a, a[-1])[j]) | (digit.two & Cat(Const(0, 1), a)[j])) ^ digit.negative
+            for j in range(top + 1)
         )
-        # In two's complement the top bit counts -2^n: inverted it counts 2^n above that.
-        rows.append(Cat(bits[:n], ~bits[n])[below:] << max(2 * i - dropped, 0))
+        # In two's complement the top bit counts -2^top: inverted it counts 2^top above that.
+        rows.append(Cat(bits[:top], ~bits[top])[below:] << max(2 * i - dropped, 0))
         if not below:
-            rows.append(negative << (2 * i - dropped))
-        constant -= 1 << (n + 2 * i - dropped)
+            rows.append(digit.negative << (2 * i - dropped))
+        constant -= 1 << (top + 2 * i - dropped)
     return rows, constant
 
 

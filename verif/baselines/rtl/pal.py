@@ -1,4 +1,4 @@
-"""Products of PAL codes: decoders and the slice of pal_units, as one combinational unit."""
+"""Operands and products of PAL as the studies' units take them."""
 
 from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
@@ -6,61 +6,88 @@ from amaranth.lib.wiring import In, Out
 
 from pal_units.dot_params import DotParams
 from pal_units.formats import Format
-from pal_units.rtl.decoder import ElementDecoder, element_layout
+from pal_units.rtl.block_accumulator import OCTAVE_BITS
+from pal_units.rtl.codebook import OPERAND_OCTAVE_BITS, OperandDecoder, operand_layout
 from pal_units.rtl.product import SliceSum
 
+#: What an edge says of a block: octaves down, whether it is all zeros, whether a slice has NaN.
+SCALE = data.StructLayout({"octaves": OPERAND_OCTAVE_BITS, "zero": 1, "nan": 1})
 
-class PalSlice(wiring.Component):
-    """Sum of ``lanes`` products of PAL codes.
+
+class PalEdge(wiring.Component):
+    """``OperandDecoder`` with what it says of the block in one port.
+
+    Combinational: latency 0.
+
+    Members
+    -------
+    codes : In(lanes x n); bias : In(8); o : Out(lanes x operand); scale : Out(SCALE)
+    """
+
+    latency = 0
+
+    def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
+        self.decoder = OperandDecoder(fmt, params, lanes)
+        members = self.decoder.signature.members
+        super().__init__(
+            {**{name: members[name] for name in ("codes", "bias", "o")}, "scale": Out(SCALE)}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.decoder = decoder = self.decoder
+        m.d.comb += [
+            decoder.codes.eq(self.codes),
+            decoder.bias.eq(self.bias),
+            self.o.eq(decoder.o),
+            self.scale.octaves.eq(decoder.octaves),
+            self.scale.zero.eq(decoder.zero),
+            self.scale.nan.eq(decoder.nan),
+        ]
+        return m
+
+
+class PalProducts(wiring.Component):
+    """Sum of ``lanes`` products of PAL operands, and the octaves of their blocks.
 
     Combinational: latency 0.
 
     Parameters
     ----------
-    fmt: format; params: bits kept; lanes: products.
-    decoded: take decoded operands, as in a matrix whose decoders stand at its edge.
+    fmt: format; params: bits kept, of ``edge_biases``; lanes: products.
 
     Members
     -------
-    a, b : In(lanes x n, or lanes x element); bias : In(bias_bits)
-    o : Out(signed(k + 1 + log2(lanes))); nan : Out(1)
+    a, b : In(lanes x operand); scale_a, scale_b : In(SCALE)
+    o : Out(signed(k + 1 + log2(lanes))); octaves : Out(5); nan : Out(1)
     """
 
     latency = 0
 
-    def __init__(self, fmt: Format, params: DotParams, lanes: int, decoded: bool = False) -> None:
-        self.fmt, self.params, self.lanes, self.decoded = fmt, params, lanes, decoded
-        self.element = element_layout((fmt,), params.fraction_bits, params.operand_octaves)
-        operands = data.ArrayLayout(self.element if decoded else fmt.n, lanes)
+    def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
+        element = operand_layout(fmt, params)
+        self.slice_sum = SliceSum((element, element), params, lanes)
         super().__init__(
             {
-                "a": In(operands),
-                "b": In(operands),
-                "bias": In(max(params.bias_bits, 1)),
+                "a": In(data.ArrayLayout(element, lanes)),
+                "b": In(data.ArrayLayout(element, lanes)),
+                "scale_a": In(SCALE),
+                "scale_b": In(SCALE),
                 "o": Out(signed(params.sum_bits(lanes))),
+                "octaves": Out(OCTAVE_BITS),
                 "nan": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.slice_sum = slice_sum = SliceSum(
-            (self.element, self.element), self.params, self.lanes
-        )
-        for name, codes, ports in (("a", self.a, slice_sum.a), ("b", self.b, slice_sum.b)):
-            for lane in range(self.lanes):
-                element = codes[lane]
-                if not self.decoded:
-                    decode = ElementDecoder(
-                        (self.fmt,), self.params.fraction_bits, self.params.operand_octaves
-                    )
-                    m.submodules[f"decode_{name}_{lane}"] = decode
-                    m.d.comb += decode.code.eq(codes[lane])
-                    element = decode.o
-                m.d.comb += ports[lane].eq(element)
+        m.submodules.slice_sum = slice_sum = self.slice_sum
+        x, w = self.scale_a, self.scale_b
         m.d.comb += [
-            slice_sum.bias.eq(self.bias),
+            slice_sum.a.eq(self.a),
+            slice_sum.b.eq(self.b),
             self.o.eq(slice_sum.o),
-            self.nan.eq(slice_sum.nan),
+            self.octaves.eq(x.octaves + w.octaves),
+            self.nan.eq((x.nan | w.nan) & ~(x.zero | w.zero)),
         ]
         return m
