@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units.compiled import compiled, in_pieces
+from verif.baselines.booth import booth_product
 from verif.baselines.elements import FloatFormat
 
 
@@ -22,25 +23,10 @@ def integer_products(bits: int) -> NDArray[np.int64]:
 
 @cache
 def dropped_products(bits: int, dropped: int) -> NDArray[np.int64]:
-    """Booth products in units of ``2^dropped`` without what each row has below it.
-
-    A row is ``digit * a * 4^i`` with a digit of ``b`` from -2 to 2; a negative one is
-    inverted, and the 1 that makes that a negation is a row of its own, left out if it lies
-    below.
-    """
+    """Booth products of two's complement codes without their lowest columns."""
     codes = np.arange(1 << bits)
     values = np.where(codes < 1 << (bits - 1), codes, codes - (1 << bits))
-    total = np.zeros((len(codes), len(codes)), np.int64)
-    for i in range(bits // 2):
-        high, middle = codes >> (2 * i + 1) & 1, codes >> (2 * i) & 1
-        low = codes >> (2 * i - 1) & 1 if i else np.zeros_like(codes)
-        digit = middle + low - 2 * high
-        negative = (digit < 0).astype(np.int64)
-        row = np.outer(values, digit) - negative
-        total += (row << (2 * i)) >> dropped
-        if 2 * i >= dropped:
-            total += negative << (2 * i - dropped)
-    return total
+    return booth_product(values[:, None], values, (bits + 1) // 2, dropped)
 
 
 def dropped_mean(bits: int, dropped: int) -> float:

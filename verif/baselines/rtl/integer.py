@@ -34,7 +34,7 @@ class IntegerSlice(wiring.Component):
 
     Raises
     ------
-    ValueError: an odd number of bits, another multiplier, or columns that cannot be dropped.
+    ValueError: too few bits, another multiplier, or columns that cannot be dropped.
     """
 
     latency = 0
@@ -52,8 +52,8 @@ class IntegerSlice(wiring.Component):
             raise ValueError(
                 f"multiplier must be one of {', '.join(MULTIPLIERS)}, not {multiplier!r}"
             )
-        if bits % 2:
-            raise ValueError(f"bits must be even, not {bits}")
+        if bits < 2:
+            raise ValueError(f"bits must be 2 or more, not {bits}")
         if not 0 <= dropped <= (bits if multiplier == "booth" else 0):
             raise ValueError(f"dropped must be 0 to {bits}, of Booth's rows only, not {dropped}")
         self.bits, self.lanes, self.multiplier = bits, lanes, multiplier
@@ -74,7 +74,7 @@ class IntegerSlice(wiring.Component):
         constant, below = divmod(self.compensation, 1 << self.fraction)
         for lane in range(self.lanes):
             more, offset = (
-                _booth(self.a[lane], self.b[lane], self.dropped)
+                booth_rows(self.a[lane], self.b[lane], self.dropped)
                 if self.multiplier == "booth"
                 else _baugh_wooley(self.a[lane], self.b[lane])
             )
@@ -85,28 +85,32 @@ class IntegerSlice(wiring.Component):
         return m
 
 
-def _booth(a: Value, b: Value, dropped: int) -> tuple[list[Value], int]:
-    """Rows and a constant: a digit of ``b`` selects 0, a or 2a, inverted if negative.
+def booth_rows(a: Value, b: Value, dropped: int = 0) -> tuple[list[Value], int]:
+    """Rows and a constant whose sum is ``a * b``: a digit of ``b`` selects 0, a or 2a, inverted
+    if negative.
 
-    Bits below column ``dropped`` are left out; a digit of -0 would show in what is left of
-    its row, and is 0 there.
+    Both are signed, of any width; an odd one of ``b`` has a last digit of -1, 0 or 1.  Bits
+    below column ``dropped`` are left out; a digit of -0 would show in what is left of its row,
+    and is 0 there.
     """
-    n, rows, constant = len(a), [], 0
-    digits = Cat(Const(0, 1), b)
-    for i in range(n // 2):
+    rows, constant = [], 0
+    digits = Cat(Const(0, 1), b, b[-1])
+    for i in range((len(b) + 1) // 2):
         low, middle, high = (digits[2 * i + j] for j in range(3))
         one, two = low ^ middle, (low == middle) & (high != middle)
         below = max(dropped - 2 * i, 0)
         negative = high & ~(low & middle) if below else high
+        # A last digit of an odd width selects no 2a.
+        top = len(a) if 2 * i + 1 < len(b) else len(a) - 1
         bits = Cat(
             ((one & Cat(a, a[-1])[j]) | (two & Cat(Const(0, 1), a)[j])) ^ negative
-            for j in range(n + 1)
+            for j in range(top + 1)
         )
-        # In two's complement the top bit counts -2^n: inverted it counts 2^n above that.
-        rows.append(Cat(bits[:n], ~bits[n])[below:] << max(2 * i - dropped, 0))
+        # In two's complement the top bit counts -2^top: inverted it counts 2^top above that.
+        rows.append(Cat(bits[:top], ~bits[top])[below:] << max(2 * i - dropped, 0))
         if not below:
             rows.append(negative << (2 * i - dropped))
-        constant -= 1 << (n + 2 * i - dropped)
+        constant -= 1 << (top + 2 * i - dropped)
     return rows, constant
 
 
