@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from verif.area.operands import Array
 from verif.area.units import Unit
-from verif.baselines.products import dot_accumulators
+from verif.baselines.accumulators import dot_accumulators
 from verif.numerics.distributions import DISTRIBUTIONS, Sizes, data, sqnr_db
 
 #: The accuracy study's.

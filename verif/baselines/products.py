@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pal_units.compiled import compiled, in_pieces
 from verif.baselines.booth import booth_product
 from verif.baselines.elements import FloatFormat
 
@@ -56,44 +55,3 @@ def float_products(fmt: FloatFormat, window: int | None, rounding: str) -> NDArr
 def unit_shift(fmt: FloatFormat, window: int | None) -> int:
     """Bits of an exact product that lie below the window."""
     return max(fmt.product_bits - (window or fmt.product_bits), 0)
-
-
-def dot_accumulators(a, beta_a, b, beta_b, tables, block, lanes, guard_bits, offset=0):
-    """Accumulators (M, N), int64, of a fixed-point dot unit with a block scale.
-
-    ``a`` (M, K) and ``b`` (N, K) are codes, biases (M, K / block) and (N, K / block) are at
-    most 0; ``tables[eighths, a, b]`` are products.  Sums of ``lanes`` products, each with
-    ``offset``, shift down by the octaves of the biases, keeping ``guard_bits``, and round down.
-    """
-    out = np.zeros((len(a), len(b)), np.int64)
-    in_pieces(
-        _accumulate,
-        len(a),
-        a.size * len(b),
-        a,
-        beta_a,
-        b,
-        beta_b,
-        tables,
-        block,
-        lanes,
-        guard_bits,
-        offset,
-        out,
-    )
-    return out
-
-
-@compiled
-def _accumulate(start, stop, a, beta_a, b, beta_b, tables, block, lanes, guard_bits, offset, out):
-    for i in range(start, stop):
-        for j in range(len(b)):
-            out[i, j] = 0
-            for s in range(a.shape[1] // lanes):
-                at = s * lanes // block
-                down = -(np.int64(beta_a[i, at]) + beta_b[j, at])
-                table = tables[down % 8]
-                total = offset
-                for k in range(s * lanes, (s + 1) * lanes):
-                    total += table[a[i, k], b[j, k]]
-                out[i, j] += (total << guard_bits) >> (down // 8)
