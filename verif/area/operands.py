@@ -8,15 +8,19 @@ from numpy.typing import NDArray
 
 from pal_units import encode
 from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, Format
-from verif.baselines.elements import Element
+from verif.baselines.adaptive import fine_parts, four_over_six_parts
+from verif.baselines.elements import E2M1, E4M3, Element
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Operands:
-    """Codes ``(rows, K)``, block biases ``(rows, K / block)`` in 1/8 octave, at most 0, and
-    what a value of 1.0 of the format stands for under bias 0."""
+    """Codes ``(rows, K)``, block scales ``(rows, K / block)`` and what a value of 1.0 of the
+    format stands for under a block scale of 1.
+
+    ``biases`` are block scales as they are stored: in 1/8 octave, at most 0, or codes of E4M3.
+    """
 
     codes: NDArray[np.int64]
     biases: NDArray[np.int64]
@@ -55,6 +59,35 @@ def microscaling(element: Element, block: int = 32) -> Encoder:
         values = element.round(np.ldexp(blocks, -(top + down)[..., None]))
         return Operands(
             codes_of(values, element).reshape(x.shape), BIAS_PER_OCTAVE * down, 2.0**top, block
+        )
+
+    return encoded
+
+
+def fine_scaled(element: Element, block: int = 32) -> Encoder:
+    """PAL's block bias, in 1/8 octave, searched as the accuracy study's ``/8th`` peers do."""
+
+    def encoded(x: Array) -> Operands:
+        values, bias = fine_parts(x, element, block)
+        top = float(bias.max())
+        # Blocks of zeros have the least bias; without any other all are at the top.
+        return Operands(
+            codes_of(values, element).reshape(x.shape),
+            (bias - top).astype(np.int64)[..., 0],
+            float(np.exp2(top / BIAS_PER_OCTAVE)),
+            block,
+        )
+
+    return encoded
+
+
+def nvfp4() -> Encoder:
+    """E2M1 under E4M3 scales of 16 elements, four over six, as the study's ``NVFP4-4/6``."""
+
+    def encoded(x: Array) -> Operands:
+        values, scale, tensor = four_over_six_parts(x)
+        return Operands(
+            codes_of(values, E2M1).reshape(x.shape), codes_of(scale, E4M3)[..., 0], tensor, 16
         )
 
     return encoded

@@ -53,30 +53,49 @@ BIAS_MIN = -127
 
 
 def _scales(amax: Values, tensor: float, target: float) -> Values:
-    """E4M3 block scales that put ``amax`` at ``target``, times the tensor's; never 0."""
-    scale = E4M3.round(amax / target / tensor) * tensor
-    return np.where(scale == 0, 1.0, scale)
+    """E4M3 block scales that put ``amax`` at ``target``, in units of the tensor's."""
+    return E4M3.round(amax / target / tensor)
+
+
+def _scaled(blocks: Values, element: Element, scale: Values) -> Values:
+    """Blocks divided by their scales and rounded; 0 under a scale of 0."""
+    return element.round(np.where(scale == 0, 0.0, blocks) / np.where(scale == 0, 1.0, scale))
 
 
 def _tensor_scale(x: Values, top: float) -> float:
     return float(np.float32(np.abs(x).max() / (E2M1.largest * top))) or 1.0
 
 
-def four_over_six(x: Values) -> Values:
-    """NVFP4 with blocks scaled to 6 or to 4."""
+def four_over_six_parts(x: Values) -> tuple[Values, Values, float]:
+    """Elements ``(..., blocks, 16)``, their E4M3 scales ``(..., blocks, 1)``, the tensor's scale.
+
+    A number is ``element * (scale * tensor)``.
+    """
     blocks, amax = split(x, 16)
     tensor = _tensor_scale(x, FOUR_OVER_SIX_TOP)
-    scales = [_scales(amax, tensor, target) for target in (6.0, 4.0)]
-    return best(blocks, [E2M1.round(blocks / s) * s for s in scales]).reshape(np.shape(x))
+    six, four = (_scales(amax, tensor, target) for target in (6.0, 4.0))
+    errors = [
+        ((_scaled(blocks, E2M1, s * tensor) * (s * tensor) - blocks) ** 2).sum(-1, keepdims=True)
+        for s in (six, four)
+    ]
+    scale = np.where(errors[1] < errors[0], four, six)
+    return _scaled(blocks, E2M1, scale * tensor), scale, tensor
+
+
+def four_over_six(x: Values) -> Values:
+    """NVFP4 with blocks scaled to 6 or to 4."""
+    elements, scale, tensor = four_over_six_parts(x)
+    return (elements * (scale * tensor)).reshape(np.shape(x))
 
 
 def int_or_float4(x: Values) -> Values:
     """IF4: blocks of E2M1 or of integers, one E4M3 scale for 16 elements."""
     blocks, amax = split(x, 16)
-    scale = _scales(amax, _tensor_scale(x, E4M3.largest), E2M1.largest)
+    tensor = _tensor_scale(x, E4M3.largest)
+    scale = _scales(amax, tensor, E2M1.largest) * tensor
     step = scale * (E2M1.largest / INT4.largest)
     return best(
-        blocks, [E2M1.round(blocks / scale) * scale, INT4.round(blocks / step) * step]
+        blocks, [_scaled(blocks, e, s) * s for e, s in ((E2M1, scale), (INT4, step))]
     ).reshape(np.shape(x))
 
 
@@ -105,24 +124,34 @@ def mx_plus(x: Values, fmt: FloatFormat) -> Values:
 
 def fine_scaled(x: Values, element: Element, block: int = 32) -> Values:
     """An element under PAL's block bias; ``element`` is finest right below its top."""
+    elements, bias = fine_parts(x, element, block)
+    return (elements * np.exp2(bias / 8)).reshape(np.shape(x))
+
+
+def fine_parts(x: Values, element: Element, block: int = 32) -> tuple[Values, Values]:
+    """Elements ``(..., blocks, block)`` of ``fine_scaled`` and biases ``(..., blocks, 1)``, in
+    1/8 octave; blocks of zeros have the least bias."""
     return _searched(x, block, element, (np.log2(element.largest),))
 
 
 def tapered_scaled(x: Values, element: Element, block: int = 32) -> Values:
     """An element that is finest somewhere above 1.0, under PAL's block bias."""
-    return _searched(x, block, element, tuple(map(float, TAPERED_TOPS)))
+    elements, bias = _searched(x, block, element, tuple(map(float, TAPERED_TOPS)))
+    return (elements * np.exp2(bias / 8)).reshape(np.shape(x))
 
 
-def _searched(x: Values, block: int, element: Element, tops: tuple[float, ...]) -> Values:
+def _searched(
+    x: Values, block: int, element: Element, tops: tuple[float, ...]
+) -> tuple[Values, Values]:
     blocks, amax = split(x, block)
     flat = np.ascontiguousarray(blocks.reshape(-1, block))
     nearest = np.floor(8 * (np.log2(amax.reshape(-1, 1)) - np.array(tops)) + 0.5)
     bias = _least(flat, nearest, element.levels, element.middles)
     bias = _least(flat, bias[:, None] + np.array(STEPS), element.levels, element.middles)
     used = np.abs(flat).max(axis=1) > 0
-    tensor = bias[used].max() if used.any() else 0.0
-    scale = np.exp2(np.maximum(bias, tensor + BIAS_MIN) / 8).reshape(amax.shape)
-    return (element.round(blocks / scale) * scale).reshape(np.shape(x))
+    least = (bias[used].max() if used.any() else 0.0) + BIAS_MIN
+    bias = np.where(used, np.maximum(bias, least), least).reshape(amax.shape)
+    return element.round(blocks / np.exp2(bias / 8)), bias
 
 
 def _least(blocks, biases, levels, middles):
