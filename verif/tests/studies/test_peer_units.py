@@ -85,7 +85,7 @@ def _biases(rng):
     return rng.integers(-60, 1, (2, SLICES))
 
 
-INTEGERS = [(bits, multiplier) for bits in (8, 6, 4) for multiplier in MULTIPLIERS]
+INTEGERS = [(bits, multiplier) for bits in (8, 6, 4, 7, 5) for multiplier in MULTIPLIERS]
 FLOATS = [
     (FP8_E4M3, None, "truncate"),
     (FP8_E4M3, 12, "truncate"),
@@ -100,6 +100,8 @@ FLOATS = [
     (FP4_E2M1, 6, "truncate"),
     (FP4_E2M1, 7, "jam"),
     (FP8_E2M5, 11, "jam"),
+    (FP8_E2M5, None, "truncate"),
+    (FP8_E2M5, 9, "truncate"),
     (FP8_E5M2, 12, "truncate"),
     (FP8_E5M2, 5, "truncate"),
     (FP6_E2M3, None, "truncate"),
@@ -132,7 +134,16 @@ def test_integer_units_are_exact(tmp_path, record_property):
 
 
 #: Bits, dropped columns, guard bits of a block scale or None for none.
-DROPPED = [(8, 3, None), (8, 1, 0), (8, 4, 5), (8, 6, 8), (8, 2, 1), (6, 5, 3), (4, 2, None)]
+DROPPED = [
+    (8, 3, None),
+    (8, 1, 0),
+    (8, 4, 5),
+    (8, 6, 8),
+    (8, 2, 1),
+    (6, 5, 3),
+    (4, 2, None),
+    (7, 3, 8),
+]
 
 
 def test_integer_units_with_dropped_columns_equal_their_models(tmp_path, record_property):
@@ -156,7 +167,7 @@ def test_integer_units_with_dropped_columns_equal_their_models(tmp_path, record_
 
 
 def test_dropped_columns_lack_what_their_bits_can_hold():
-    for bits in (4, 6, 8):
+    for bits in (4, 5, 6, 8, 9):
         exact = integer_products(bits)
         assert np.array_equal(dropped_products(bits, 0), exact)
         for dropped in range(1, bits + 1):
@@ -280,7 +291,7 @@ def _bf16_case(window):
     ("make", "message"),
     [
         (lambda: IntegerSlice(8, 4, "wallace"), "multiplier must be one of booth"),
-        (lambda: IntegerSlice(7, 4), "bits must be even, not 7"),
+        (lambda: IntegerSlice(1, 4), "bits must be 2 or more, not 1"),
         (
             lambda: IntegerSlice(8, 4, dropped=9),
             "dropped must be 0 to 8, of Booth's rows only, not 9",
