@@ -1,18 +1,24 @@
 """Encoding in profile A: which codebook and bias each block takes, on large arrays."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pal_units import kernels
+from pal_units.codebook import BIAS_WINDOW
 from pal_units.compiled import in_pieces
 from pal_units.formats import BIAS_PER_OCTAVE, Format
-from pal_units.model.adaptive import BIAS_WINDOW
 from pal_units.model.codec import BIAS_MAX, EIGHTHS, check_tensor_bias, code_dtype
 
 #: Elements that are looked at at a time for the largest of their blocks.
 _AT_ONCE = 1 << 20
+
+
+@cache
+def _cells(fmt: Format) -> tuple[NDArray[np.int16], int]:
+    return kernels.book_cells(fmt.book_levels[0])
 
 
 def peaks(rows: NDArray[np.floating], block: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -51,19 +57,12 @@ def encode_rows(
     numbers = most > 0
     near = np.floor(BIAS_PER_OCTAVE * np.log2(np.where(numbers, most, 1.0)) + 0.5)
     nearest = near.astype(np.int32)
-    low, high = BIAS_WINDOW
     if tensor_bias is None:
-        tensor_bias = 0
-        if numbers.any():
-            # No other block can want a higher bias than one of these.
-            largest = numbers & (nearest + high >= nearest[numbers].max() + low)
-            some, near = rows.reshape(-1, fmt.block)[largest.ravel()], nearest[largest][:, None]
-            top = np.minimum(near + high, BIAS_MAX)
-            found = _chosen(some, top, near, fmt, np.arange(high - low + 1))
-            tensor_bias = int((top - found[1]).max())
+        tensor_bias = _highest_bias(rows, nearest, numbers, fmt) if numbers.any() else 0
     check_tensor_bias(tensor_bias)
     tensor = np.full(nearest.shape, tensor_bias, np.int32)
-    selector, code = _chosen(rows, tensor, nearest, fmt, books.bias_steps)
+    cells = _cells(fmt)
+    selector, code = chosen(rows, tensor, nearest, fmt.block, levels, cells, books.bias_steps)
     selector, code = np.where(numbers, selector, 0), np.where(numbers, code, 0)
     out: NDArray[Any] = np.empty(rows.shape, code_dtype(fmt))
     in_pieces(
@@ -75,6 +74,7 @@ def encode_rows(
         selector,
         fmt.block,
         levels,
+        *cells,
         order,
         EIGHTHS,
         fmt.sign_bit,
@@ -83,21 +83,55 @@ def encode_rows(
     return out, books.join(selector, code), tensor_bias
 
 
-def _chosen(
-    rows: NDArray, tensor: NDArray, nearest: NDArray, fmt: Format, steps: NDArray
+def _highest_bias(
+    rows: NDArray, nearest: NDArray[np.int32], numbers: NDArray[np.bool_], fmt: Format
+) -> int:
+    """The highest bias that a block with ``numbers`` wants.
+
+    From those of the largest magnitudes down, until no other can want a higher one.
+    """
+    low, high = BIAS_WINDOW
+    blocks = rows.reshape(-1, fmt.block)
+    most = int(nearest[numbers].max())
+    best = most + low
+    for near in range(most, best - high, -1):
+        if near + high <= best:
+            break
+        some = blocks[(numbers & (nearest == near)).ravel()]
+        at, top = np.full((2, len(some), 1), near, np.int32)
+        top[:] = min(near + high, BIAS_MAX)
+        steps = np.arange(high - low + 1)
+        _, code = chosen(some, top, at, fmt.block, fmt.book_levels[0], _cells(fmt), steps)
+        best = max(best, int((top - code).max(initial=best)))
+    return best
+
+
+def chosen(
+    rows: NDArray,
+    tensor: NDArray[np.int32],
+    nearest: NDArray[np.int32],
+    block: int,
+    levels: NDArray[np.float64],
+    cells: tuple[NDArray[np.int16], int],
+    steps: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Selectors and bias codes of the blocks of ``rows``."""
-    levels, _ = fmt.book_levels
+    """Selectors and bias codes of the blocks of ``rows`` (rows, K), both (rows, K / block).
+
+    ``tensor`` and ``nearest`` are of that shape too; ``levels`` are codebooks' signed levels
+    below a top of 1.0, ascending, with their ``kernels.book_cells``; ``steps`` what bias codes
+    put a block below ``tensor``.
+    """
     selector, code = np.zeros((2, *nearest.shape), np.int64)
     in_pieces(
         kernels.choose,
         len(rows),
         rows.size * len(levels),
         np.ascontiguousarray(rows),
-        tensor.astype(np.int32),
+        tensor,
         nearest,
-        fmt.block,
+        block,
         levels,
+        *cells,
         steps,
         *BIAS_WINDOW,
         EIGHTHS,

@@ -1,8 +1,8 @@
 """Arrays in PAL formats, in the manner of numpy."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, BinaryIO
 
@@ -45,8 +45,8 @@ class PalArray:
     Raises
     ------
     TypeError: parts of another type.
-    ValueError: biases whose shape does not fit, or of single elements that are not 0; an axis or
-        tensor bias out of range.
+    ValueError: codes of more than ``fmt.n`` bits; biases whose shape does not fit, or of single
+        elements that are not 0; an axis or tensor bias out of range.
     """
 
     codes: NDArray[Any]
@@ -65,6 +65,9 @@ class PalArray:
                     f"{name} must be an array of {dtype.__name__}, not "
                     f"{getattr(part, 'dtype', type(part).__name__)}"
                 )
+        most = int(self.codes.max(initial=0)) if self.fmt.n % 8 else 0
+        if most >> self.fmt.n:
+            raise ValueError(f"codes of {self.fmt.name} have {self.fmt.n} bits, not {most}")
         object.__setattr__(self, "axis", normal_axis(self.axis, self.ndim))
         object.__setattr__(self, "tensor_bias", whole("tensor_bias", self.tensor_bias))
         check_tensor_bias(self.tensor_bias)
@@ -189,15 +192,15 @@ class PalArray:
 
         Raises ``OverflowError`` for values that float64 does not reach.
         """
-        beta = self._beta()
-        bias = np.where(beta == ZERO_BLOCK, 0, self.tensor_bias + beta)
+        bias = self.tensor_bias + self._beta()
+        used = bias != self.tensor_bias + ZERO_BLOCK  # all, in profile A
         with np.errstate(over="ignore"):
-            values = np.where(beta == ZERO_BLOCK, 0, self._under(bias))
+            values = np.where(used, self._under(np.where(used, bias, 0)), 0)
         large = np.isinf(values)
         if large.any():
             # The largest float64 is rounded to 2^1024, which is none, and comes back from it.
             with np.errstate(over="ignore"):
-                half = self._under(bias - BIAS_PER_OCTAVE)[large]
+                half = self._under(bias - BIAS_PER_OCTAVE, large)
             if (np.abs(half) > 2.0**1023).any():
                 raise OverflowError(
                     "values are beyond float64: the tensor bias is "
@@ -240,25 +243,44 @@ class PalArray:
         return f"PalArray({values}, {self.fmt.name}, axis={self.axis})"
 
     def __neg__(self) -> "PalArray":
+        """``-a``; exact but under codebooks that are neither symmetric nor mirrored.
+
+        Those lack levels of the other sign: the values are encoded anew, with a tensor bias of
+        their own, so that nothing saturates.  Raises ``ValueError`` for one that int16 cannot hold.
+        """
         books = self.fmt.codebooks
         if books is not None and books.mirrored:
             biases = self.biases ^ np.int8(ZERO_BLOCK)  # the highest bit of the selector
             return PalArray(self.codes, biases, self.tensor_bias, self.fmt, self.axis)
         if books is not None and not books.symmetric:
-            return self._anew(-self.decode())
+            return self._anew(np.negative)
         return self._with_codes(model.neg(self.codes, self.fmt))
 
     def __abs__(self) -> "PalArray":
-        """Magnitudes; exact but for codebooks that are not symmetric, where they are rounded."""
+        """Magnitudes; exact but under codebooks that are not symmetric: there encoded anew.
+
+        Those that are not mirrored lack levels of the other sign, and take a tensor bias of their
+        own, so that nothing saturates.  Raises ``ValueError`` for one that int16 cannot hold.
+        """
         if self.fmt.codebooks is not None and not self.fmt.codebooks.symmetric:
-            return self._anew(np.abs(self.decode()))
+            return self._anew(np.abs)
         return self._with_codes(model.absolute(self.codes, self.fmt))
 
-    def _anew(self, values: NDArray[np.float64]) -> "PalArray":
-        """Values encoded as this array is."""
+    def _anew(self, function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> "PalArray":
+        """A function of the values that keeps magnitudes, encoded as this array is."""
         from pal_units.encoding import encode
 
-        return encode(values, self.fmt, axis=self.axis, tensor_bias=self.tensor_bias, pad=True)
+        assert self.fmt.codebooks is not None
+        # Whole octaves are put aside, so that float64 holds the values.
+        rest = self.tensor_bias % BIAS_PER_OCTAVE
+        found = encode(
+            function(replace(self, tensor_bias=rest).decode()),
+            self.fmt,
+            axis=self.axis,
+            tensor_bias=rest if self.fmt.codebooks.mirrored else None,
+            pad=True,
+        )
+        return replace(found, tensor_bias=found.tensor_bias + self.tensor_bias - rest)
 
     def __mul__(self, other: "PalArray") -> "PalArray":
         from pal_units import functions
@@ -310,24 +332,24 @@ class PalArray:
 
     def _beta(self) -> NDArray[np.int64]:
         """The block bias of each element."""
-        beta = self._of_elements(self.biases)
-        return beta if self.fmt.codebooks is None else self.fmt.codebooks.split(beta)[1]
+        books = self.fmt.codebooks
+        return self._of_elements(self.biases if books is None else books.split(self.biases)[1])
 
     def _selector(self) -> NDArray[np.int64]:
         """The selector of each element's block, in profile A."""
         assert self.fmt.codebooks is not None
-        return self.fmt.codebooks.split(self._of_elements(self.biases))[0]
+        return self._of_elements(self.fmt.codebooks.split(self.biases)[0])
 
     def _of_elements(self, of_blocks: NDArray[Any]) -> NDArray[np.int64]:
         """What is given for each block for each of its elements."""
         each = np.repeat(of_blocks.astype(np.int64), self.fmt.block, axis=self.axis)
         return each[(slice(None),) * self.axis + (slice(self.shape[self.axis]),)]
 
-    def _under(self, bias: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values of the codes under a bias for each."""
+    def _under(self, bias: NDArray[np.int64], where: Any = ...) -> NDArray[np.float64]:
+        """The values of the codes ``where`` under the biases there, of one for each code."""
         if self.fmt.codebooks is None:
-            return value_under(self.codes, bias, self.fmt)
-        return values_in_books(self.codes, self._selector(), bias, self.fmt)
+            return value_under(self.codes[where], bias[where], self.fmt)
+        return values_in_books(self.codes[where], self._selector()[where], bias[where], self.fmt)
 
 
 def _decoded(value: Any) -> Any:

@@ -34,6 +34,9 @@ BIAS_REACH = 127
 SPREAD_CLASSES, SPREAD_LIMIT = 32, 7
 #: Half octaves in an octave.
 SPREAD_UNITS = 2
+#: Biases that encoding tries, as steps from the nearest to a block's largest magnitude: first and
+#: last.  Those of PAL's 4-bit formats; wider windows gain less than 0.1 dB.
+BIAS_WINDOW = (-4, 2)
 
 
 Rows = tuple[tuple[int, ...], ...]
@@ -56,6 +59,17 @@ def _rows(name: str, rows: Any) -> Rows:
     return tuple(found)
 
 
+def _integers(name: str, values: Any, least: int, most: int) -> NDArray[np.int64]:
+    """Integers within a range."""
+    found = np.asarray(values)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"a {name} must be an integer, not {found.dtype}")
+    wrong = (found < least) | (found > most)
+    if wrong.any():
+        raise ValueError(f"a {name} must be {least} to {most}, not {found[wrong].flat[0]}")
+    return found.astype(np.int64)
+
+
 @dataclass(frozen=True, repr=False)
 class Codebooks:
     """The codebooks of a format, and how the byte of a block names one.
@@ -69,6 +83,7 @@ class Codebooks:
         of the code that is a second zero otherwise.
     mirrored: the highest bit of the selector negates all levels of the block.
     bias_zones: pairs of a count and a step in 1/8 octave: so many bias codes are so far apart.
+        By default 64 of 1/8 octave, which is what 4 selectors leave of a byte.
     picks: what the hardware's encoder takes of a block by the class of its spread: pairs of
         a codebook and of what the bias lies above the least that does not clip, in 1/8 octave.
         One for each of ``SPREAD_CLASSES``, or none.
@@ -77,8 +92,9 @@ class Codebooks:
     ------
     TypeError: a level or a zone that is no integer.
     ValueError: rows whose number is no power of two, of unequal lengths, not descending, or beyond
-        0 to 4095; less than 2 selectors or more than 32; zones that do not fill what the selector
-        leaves of a byte, or reach further than 127 eighths, as other profiles do; other picks.
+        0 to 4095; mirrored ones that are symmetric; less than 2 selectors or more than 32; zones
+        that do not fill what the selector leaves of a byte, or reach further than 127 eighths, as
+        other profiles do; other picks.
     """
 
     positive: Rows
@@ -118,6 +134,8 @@ class Codebooks:
                 "a codebook has as many positive levels as negative, or one more, not "
                 f"{len(self.positive[0])} and {len(self.negative[0])}"
             )
+        if self.mirrored and self.symmetric:
+            raise ValueError("mirrored codebooks must not be symmetric: they have the same levels")
         if not 2 <= self.selectors <= 32:
             raise ValueError(
                 f"a block chooses among 2 to 32 codebooks, mirrored ones too, not {self.selectors}"
@@ -178,10 +196,19 @@ class Codebooks:
         return len(self.positive[0]) > len(self.negative[0])
 
     @cached_property
+    def zones(self) -> list[tuple[int, int, int]]:
+        """Each zone's first bias code, what that puts a block down, and the step, in 1/8 octave."""
+        found, first, down = [], 0, 0
+        for count, step in self.bias_zones:
+            found.append((first, down, step))
+            first, down = first + count, down + count * step
+        return found
+
+    @cached_property
     def bias_steps(self) -> NDArray[np.int64]:
         """What each bias code puts the top of a block down, in 1/8 octave; ascending from 0."""
-        steps = [step for count, step in self.bias_zones for _ in range(count)]
-        return np.append(0, np.cumsum(steps)[:-1])
+        first, down, step = np.repeat(self.zones, [count for count, _ in self.bias_zones], 0).T
+        return down + (np.arange(len(first)) - first) * step
 
     @property
     def lambda_max(self) -> int:
@@ -189,14 +216,19 @@ class Codebooks:
         return max(row[0] for row in (*self.positive, *self.negative))
 
     def split(self, byte: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Selector and block bias ``beta``, at most 0, of bytes as int8 or uint8."""
-        byte = np.asarray(byte).astype(np.int64) & ((1 << BYTE_BITS) - 1)
+        """Selector and block bias ``beta``, at most 0, of bytes: as int8 or uint8, -128 to 255.
+
+        Raises ``TypeError`` for what are no integers, ``ValueError`` for those out of range.
+        """
+        byte = _integers("byte", byte, -(1 << BYTE_BITS - 1), (1 << BYTE_BITS) - 1)
+        byte = byte & ((1 << BYTE_BITS) - 1)
         return byte >> self.bias_bits, -self.bias_steps[byte & ((1 << self.bias_bits) - 1)]
 
     def join(self, selector: Any, code: Any) -> NDArray[np.int8]:
-        """Bytes of selectors and bias codes."""
-        byte = np.asarray(selector, np.int64) << self.bias_bits | np.asarray(code, np.int64)
-        return byte.astype(np.uint8).view(np.int8)
+        """Bytes of selectors and bias codes; raises as ``split``."""
+        selector = _integers("selector", selector, 0, self.selectors - 1)
+        code = _integers("bias code", code, 0, (1 << self.bias_bits) - 1)
+        return (selector << self.bias_bits | code).astype(np.uint8).view(np.int8)
 
     @cached_property
     def tables(self) -> tuple[NDArray[np.int64], NDArray[np.int8]]:

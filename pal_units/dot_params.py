@@ -108,20 +108,41 @@ DOT_PARAMS = {
 }
 
 
+def _of_codebooks(fmt: Format) -> DotParams:
+    """Bits for a format of profile A without a good point of its own.
+
+    With the levels of the library's formats, on gaussian numbers and on such with outliers, they
+    cost less than 0.1 dB.  Products reach below the least level, an octave of edge biases further
+    down; the accumulator has room for 127 blocks.
+    """
+    depth = -(-fmt.lambda_max >> fmt.fraction_bits)
+    product_bits, guard_bits = min(max(fmt.fraction_bits + 11, depth + 2), 31), 6
+    return DotParams(
+        fmt.fraction_bits,
+        fmt.fraction_bits + 3,
+        product_bits,
+        guard_bits,
+        min(max(32, product_bits + guard_bits + (fmt.block - 1).bit_length() + 8), 64),
+        edge_biases=True,
+    )
+
+
 def dot_params(fmt: Format | str, other: Format | str | None = None) -> DotParams:
     """Bits for dot products of one or two formats.
 
     The good point of the format with more fraction bits, or one more antilog bit than its
-    ``F``; no block bias is finer than the products take.
+    ``F``, three more in profile A; no block bias is finer than the products take.
     """
     fmt = format_of(fmt)
     other = fmt if other is None else format_of(other)
     # Of equally fine ones that of profile A, whatever the order of the operands.
     finer = max(fmt, other, key=lambda f: (f.fraction_bits, f.codebooks is not None, f.name))
     adaptive = "A" in (fmt.profile, other.profile)
-    params = DOT_PARAMS.get(finer.name) or DotParams(
-        finer.fraction_bits, finer.fraction_bits + 1, bias_step=max(BIAS_STEPS)
-    )
+    params = DOT_PARAMS.get(finer.name)
+    if params is None and finer.codebooks is not None:
+        params = _of_codebooks(finer)
+    elif params is None:
+        params = DotParams(finer.fraction_bits, finer.fraction_bits + 1, bias_step=max(BIAS_STEPS))
     bias_step = min(fmt.bias_step, other.bias_step, params.bias_step)
     bias_bits = (BIAS_PER_OCTAVE // bias_step).bit_length() - 1
     return replace(

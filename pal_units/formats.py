@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pal_units.codebook import Codebooks
+from pal_units.codebook import BIAS_WINDOW, Codebooks
 from pal_units.codebooks import CODEBOOKS
 from pal_units.whole import whole
 
@@ -69,7 +69,7 @@ class Format:
     Parameters
     ----------
     name: name that users and files give it.
-    n: bits of an element code, 3 to 16.
+    n: bits of an element code, 3 to 16; of profile A 4 to 8.
     profile: ``"U"`` (uniform), ``"T"`` (tapered) or ``"A"`` (adaptive, by codebooks).
     fraction_bits: ``F``, fraction bits of the logarithm, 0 to ``n - 1``; of profile A 3 to 10.
     block: elements that share one block bias.
@@ -83,7 +83,7 @@ class Format:
     ------
     TypeError: a number that is not an integer, a name that is no string, codebooks that are none.
     ValueError: a parameter out of range, ``T`` with ``F != n - 3``, codebooks that profile and
-        ``n`` do not take.
+        ``n`` do not take, or none of which has levels of both signs within 3/16 octave of the top.
     """
 
     name: str
@@ -148,13 +148,25 @@ class Format:
                 f"levels must be less than {LEVEL_OCTAVES} octaves below the top, one of "
                 f"{self.name} is {books.lambda_max >> self.fraction_bits}"
             )
+        # A bias is tried up to the window's last step above the nearest to the largest number, and
+        # that one is half a step below it at worst.
+        reach = ((2 * BIAS_WINDOW[1] - 1) << self.fraction_bits) // (2 * BIAS_PER_OCTAVE)
+        tops = [max(p[-1], n[-1]) for p, n in zip(books.positive, books.negative, strict=True)]
+        if min(tops) > reach:
+            raise ValueError(
+                f"a codebook of {self.name} must have levels of both signs within 3/16 octave of "
+                f"the top, {reach} units, or encoding saturates; the nearest are {min(tops)} below"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: no tables."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def with_block(self, block: int) -> "Format":
-        """The same element codes in blocks of another size."""
+        """The same element codes in blocks of another size.
+
+        Codebooks and their ``picks`` stay those that were fitted to blocks of this size.
+        """
         return replace(self, block=block)
 
     def with_bias_step(self, bias_step: int) -> "Format":

@@ -6,6 +6,7 @@ is more than 32 octaves below the top of a computation becomes zero: that of a p
 product of the largest operands, that of a sum twice the largest operand.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pal_units import model, tables
 from pal_units.array import PalArray
 from pal_units.encoding import encode
-from pal_units.formats import BIAS_PER_OCTAVE, PAL16
+from pal_units.formats import BIAS_PER_OCTAVE, PAL16, Format
 from pal_units.model.elementwise import fields
 
 
@@ -55,9 +56,13 @@ def _check(*operands: Any) -> None:
 def _check_alike(a: PalArray, b: PalArray) -> None:
     _check(a, b)
     if (a.shape, a.fmt, a.axis) != (b.shape, b.fmt, b.axis):
+        # Of formats of one name, what else differs.
+        facts = [f.name for f in dataclasses.fields(Format)] if a.fmt.name == b.fmt.name else []
+        pairs = ((name, getattr(a.fmt, name), getattr(b.fmt, name)) for name in facts)
         raise ValueError(
             "operands must agree in shape, format and block axis, not "
             f"{a.shape} {a.fmt.name} {a.axis} and {b.shape} {b.fmt.name} {b.axis}"
+            + "".join(f", {name} {x} and {y}" for name, x, y in pairs if x != y)
         )
 
 

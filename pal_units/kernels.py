@@ -38,6 +38,23 @@ def cells(fmt: Format) -> tuple[NDArray[np.int32], int]:
     return np.maximum(index, 1), shift
 
 
+def book_cells(levels: NDArray[np.float64]) -> tuple[NDArray[np.int16], int]:
+    """As ``cells`` for codebooks, rows of ascending signed levels of up to 1.0 with zero.
+
+    Index of the last level not above any of a cell but the first, (selectors, 2, cells), negative
+    values second; there is always one level more.  A cell has about as many mantissa bits as
+    tell the levels of an octave apart.
+    """
+    bits = levels.shape[1].bit_length() - 1
+    shift = 52 - bits
+    least = np.abs(levels[levels != 0]).min()
+    first = np.float64(least / 4).view(np.int64) >> shift
+    starts = (np.arange(first, (_ONE >> shift) + 2) << shift).view(np.float64)
+    lowest = np.stack([np.append(0.0, starts[1:-1]), -starts[1:]])  # the first with those below it
+    index = [np.searchsorted(row, lowest, side="right") - 1 for row in levels]
+    return np.clip(index, 0, levels.shape[1] - 2).astype(np.int16), shift
+
+
 @compiled(inline="always")
 def _nearest(a, levels, index, shift):
     """Index of the level nearest to ``a >= 0``, ties to even, saturating."""
@@ -131,34 +148,33 @@ def codes(start, stop, x, bias, block, levels, index, shift, eighths, sign_bit, 
 
 
 @compiled(inline="always")
-def _nearest_place(v, levels):
-    """Place of the level nearest to ``v`` in an ascending row of signed levels, saturating.
-
-    Of a tie both places are returned, else the same twice.
-    """
-    low, high = 0, len(levels) - 1
-    # Far outside all distances are equal.
-    if v >= levels[high]:
-        return high, high
-    if v <= levels[low]:
-        return low, low
-    while high - low > 1:
-        middle = (low + high) // 2
-        if levels[middle] <= v:
-            low = middle
-        else:
-            high = middle
-    down, up = abs(v - levels[low]), abs(levels[high] - v)
-    if up < down:
-        return high, high
-    if up == down:
-        return low, high
-    return low, low
+def _below(v, levels, index, shift):
+    """Index of the last of ascending signed levels not above ``v``; the ends have one beside."""
+    last = index.shape[1] - 1
+    cell = (np.float64(abs(v)).view(np.int64) >> shift) - (_ONE >> shift) + last
+    below = np.int64(index[1 if v < 0 else 0, min(max(cell, 0), last)])
+    while below < len(levels) - 2 and levels[below + 1] <= v:
+        below += 1
+    return below
 
 
 @compiled
 def choose(
-    start, stop, x, tensor, nearest, block, levels, steps, low, high, eighths, selector, code
+    start,
+    stop,
+    x,
+    tensor,
+    nearest,
+    block,
+    levels,
+    index,
+    shift,
+    steps,
+    low,
+    high,
+    eighths,
+    selector,
+    code,
 ):
     """Selector and bias code of each block of ``x`` (rows, K), into (rows, K / block).
 
@@ -190,8 +206,9 @@ def choose(
                     for v in part:
                         a = np.float64(v) * p * scale * q
                         if not np.isnan(a):
-                            place, _ = _nearest_place(a, levels[s])
-                            difference = levels[s, place] - a
+                            # The nearer of two: no branch, which would be a guess.
+                            k = _below(a, levels[s], index[s], shift)
+                            difference = min(abs(a - levels[s, k]), abs(levels[s, k + 1] - a))
                             error += difference * difference
                             if error * weight >= best:  # it only grows
                                 break
@@ -201,7 +218,9 @@ def choose(
 
 
 @compiled
-def codes_of_books(start, stop, x, bias, selector, block, levels, order, eighths, nan, out):
+def codes_of_books(
+    start, stop, x, bias, selector, block, levels, index, shift, order, eighths, nan, out
+):
     """Nearest codes of ``x`` (rows, K) in the codebooks of its blocks, ties to even, into ``out``.
 
     ``order`` (selectors, levels) has the codes of ``levels``, ``nan`` that of NaN.
@@ -215,8 +234,13 @@ def codes_of_books(start, stop, x, bias, selector, block, levels, order, eighths
                 if np.isnan(v):
                     out[r, k] = nan
                     continue
-                below, above = _nearest_place(v * p * eighths[j] * q, levels[s])
-                out[r, k] = order[s, above if order[s, below] % 2 else below]
+                # Far outside all distances are equal.
+                a = min(max(v * p * eighths[j] * q, levels[s, 0]), levels[s, -1])
+                place = _below(a, levels[s], index[s], shift)
+                down, up = a - levels[s, place], levels[s, place + 1] - a
+                if up < down or (up == down and order[s, place] % 2):
+                    place += 1
+                out[r, k] = order[s, place]
 
 
 @compiled

@@ -95,9 +95,9 @@ def _within(total: NDArray[np.int64], params: DotParams) -> NDArray[np.int64]:
 
 def _decoded(a: PalArray, params: DotParams) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Logarithms and signs (rows, K), octaves (rows, K / block) of an array with blocks along K."""
-    rows, inner = a.shape
+    inner = a.shape[1]
     codes = np.pad(a.codes, ((0, 0), (0, -inner % a.fmt.block)))
-    blocks = codes.reshape(rows, -1, a.fmt.block)
+    blocks = codes.reshape(*a.biases.shape, a.fmt.block)
     found = edge.operand(blocks, a.biases, a.fmt, params)
     return (
         found.log.reshape(codes.shape)[:, :inner].astype(np.int32),

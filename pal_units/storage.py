@@ -74,8 +74,8 @@ def load(file: str | PathLike[str] | BinaryIO) -> PalArray:
         if fmt.codebooks is not None:  # every byte is one
             used = used[:0]
         fits = (used <= 0) & (used >= BETA_MIN) & (used % fmt.bias_step == 0)
-        if int(codes.max(initial=0)) >> fmt.n or not fits.all():
-            raise ValueError(f"codes or biases that {fmt.name} has not")
+        if not fits.all():
+            raise ValueError(f"biases that {fmt.name} has not")
     except OSError:
         raise
     except Exception as error:  # what numpy, zipfile and json raise for damaged files is anything

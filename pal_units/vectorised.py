@@ -110,7 +110,21 @@ def _places(v: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[NDArra
 
 
 def choose(
-    start, stop, x, tensor, nearest, block, levels, steps, low, high, eighths, selector, code
+    start,
+    stop,
+    x,
+    tensor,
+    nearest,
+    block,
+    levels,
+    index,
+    shift,
+    steps,
+    low,
+    high,
+    eighths,
+    selector,
+    code,
 ):
     """See ``kernels.choose``."""
     blocks = x[start:stop].astype(np.float64).reshape(-1, block)
@@ -140,7 +154,9 @@ def choose(
     code[start:stop] = chosen[1].reshape(stop - start, -1)
 
 
-def codes_of_books(start, stop, x, bias, selector, block, levels, order, eighths, nan, out):
+def codes_of_books(
+    start, stop, x, bias, selector, block, levels, index, shift, order, eighths, nan, out
+):
     """See ``kernels.codes_of_books``."""
     v = x[start:stop].astype(np.float64).reshape(-1, block)
     down = -bias[start:stop].reshape(-1).astype(np.int64)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pal_units.codebook import SPREAD_LIMIT, SPREAD_UNITS, spread_shift
+from pal_units.codebook import BIAS_WINDOW, SPREAD_LIMIT, SPREAD_UNITS, spread_shift
 from pal_units.formats import BIAS_PER_OCTAVE, PAL16, Format
 from pal_units.model.codec import (
     BIAS_MAX,
@@ -14,10 +14,6 @@ from pal_units.model.codec import (
     with_nan,
 )
 from pal_units.model.elementwise import fields
-
-#: Biases that the encoder tries, as steps from the nearest to the largest magnitude: first and
-#: last.  Those of PAL's 4-bit formats; wider windows gain less than 0.1 dB.
-BIAS_WINDOW = (-4, 2)
 
 
 def nearest_in_book(x: ArrayLike, fmt: Format, selector: int) -> Codes:
@@ -52,12 +48,17 @@ def values_in_books(
     codes: ArrayLike, selector: ArrayLike, bias: ArrayLike, fmt: Format
 ) -> NDArray[np.float64]:
     """Values of codes in codebooks below the top ``2^(bias/8)``, powers of two exact."""
-    lam, negative, zero, nan = book_fields(codes, selector, fmt)
-    unit = 1 << fmt.fraction_bits
-    octaves, rest = np.divmod(np.asarray(bias, np.int64) * (unit // BIAS_PER_OCTAVE) - lam, unit)
-    # Zero times a top beyond float64 would be NaN.
-    magnitude = np.ldexp(np.exp2(rest / unit), np.where(zero, 0, octaves))
-    return np.where(nan, np.nan, np.where(zero, 0.0, np.where(negative, -magnitude, magnitude)))
+    books, unit = fmt.codebooks, 1 << fmt.fraction_bits
+    assert books is not None
+    lam, sign = books.tables
+    eighths = np.arange(BIAS_PER_OCTAVE)[:, None, None]
+    octaves, rest = np.divmod(eighths * (unit // BIAS_PER_OCTAVE) - lam, unit)
+    # Of every code of every codebook below each top within an octave.
+    value = sign * np.ldexp(np.exp2(np.arange(unit) / unit)[rest], octaves)
+    if fmt.has_nan:
+        value[..., fmt.sign_bit] = np.nan
+    octaves, eighth = np.divmod(np.asarray(bias, np.int64), BIAS_PER_OCTAVE)
+    return np.ldexp(value[eighth, np.asarray(selector), np.asarray(codes)], octaves)
 
 
 def _errors(

@@ -215,11 +215,10 @@ class BlockEncoder(wiring.Component):
         down = Signal(signed(PAL16.magnitude_bits))
         m.d.comb += down.eq((PAL16.m_max - peak_1) // UNITS_PER_BIAS - lift)
         code: Value | int = 0
-        first, start = 0, 0
-        for count, step in books.bias_zones:
+        for first, start, step in books.zones:
             code = Mux(down >= start, first + (down - start) // step, code)
-            first, start = first + count, start + count * step
-        code = Mux(down >= start, first - 1, code)
+        last = len(books.bias_steps) - 1
+        code = Mux(down >= int(books.bias_steps[last]) + step, last, code)
         found = Signal(8)
         selector = Cat((book & (rows - 1))[:book_bits], mirrored_1 if books.mirrored else Cat())
         m.d.comb += found.eq(Mux(empty, 0, Cat(Value.cast(code)[: books.bias_bits], selector)))

@@ -66,11 +66,10 @@ class ByteDecoder(wiring.Component):
         assert books is not None
         code = self.block_byte[: books.bias_bits]
         m.d.comb += self.selector.eq(self.block_byte[books.bias_bits :])
-        (first, step), *zones = books.bias_zones
-        down, start = code * step, first * step
-        for count, step in zones:
+        (_, _, step), *zones = books.zones
+        down = code * step
+        for first, start, step in zones:
             down = Mux(code >= first, start + (code - first) * step, down)
-            first, start = first + count, start + count * step
         m.d.comb += self.beta.eq(-down)
         return m
 
@@ -195,7 +194,8 @@ class OperandDecoder(wiring.Component):
 
     Raises
     ------
-    ValueError: parameters without ``edge_biases``, or of a coarser logarithm than the format's.
+    ValueError: parameters without ``edge_biases``, or of a coarser logarithm than the format's; no
+        lanes.
 
     Example
     -------
@@ -212,6 +212,8 @@ class OperandDecoder(wiring.Component):
 
     def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
         check_operand(fmt, params)
+        if lanes < 1:
+            raise ValueError(f"lanes must be at least 1, not {lanes}")
         self.fmt, self.params, self.lanes = fmt, params, lanes
         self.element = operand_layout(fmt, params)
         super().__init__(

@@ -44,8 +44,8 @@ class DotMatrix(wiring.Component):
 
     Raises
     ------
-    ValueError: formats that one decoder cannot serve, several under ``edge_biases``, lanes that
-        do not divide the block, or no columns.
+    ValueError: formats that one decoder cannot serve, several under ``edge_biases``, profile A
+        without it, lanes that do not divide the block, or no columns.
 
     Example
     -------
@@ -65,6 +65,9 @@ class DotMatrix(wiring.Component):
     def __init__(
         self, formats: tuple[Format, ...], params: DotParams, lanes: int, columns: int
     ) -> None:
+        adaptive = [f.name for f in formats if f.codebooks is not None]
+        if adaptive and not params.edge_biases:
+            raise ValueError(f"products of {adaptive[0]} need params with edge_biases")
         if not params.edge_biases:
             check_formats(formats, params.fraction_bits)
         elif len(formats) != 1:

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pal_units import codebooks, kernels
+from pal_units import adaptive, codebooks, kernels
 from pal_units.codebook import (
+    BIAS_WINDOW,
     LAMBDA_LIMIT,
     SPREAD_CLASSES,
     SPREAD_LIMIT,
@@ -27,8 +28,6 @@ from pal_units.codebook import (
 )
 from pal_units.compiled import compiled, in_pieces
 from pal_units.formats import BIAS_PER_OCTAVE
-from pal_units.model.adaptive import BIAS_WINDOW
-from pal_units.model.codec import EIGHTHS
 from spu.arch.files import replace_file
 from verif.numerics.distributions import data
 
@@ -100,22 +99,14 @@ class Fit:
     def assign(self, levels: Levels) -> float:
         """Give each block its codebook and bias; the mean SQNR in dB over the distributions."""
         low, high = BIAS_WINDOW
-        code = np.zeros_like(self.selector)
-        in_pieces(
-            kernels.choose,
-            len(self.blocks),
-            self.blocks.size * len(levels),
+        self.selector, code = adaptive.chosen(
             self.blocks,
             self.nearest + np.int32(high),
             self.nearest,
             self.shape.block,
             levels,
+            kernels.book_cells(levels),
             np.arange(high - low + 1),
-            low,
-            high,
-            EIGHTHS,
-            self.selector,
-            code,
         )
         self.bias = self.nearest + high - code
         self.scale = np.exp2(self.bias / BIAS_PER_OCTAVE)

@@ -22,8 +22,8 @@ ADAPTIVE_MUTANTS = [
     (
         "start of a bias zone",
         "codebook",
-        "start = code * step, first * step",
-        "start = code * step, first",
+        "start + (code - first)",
+        "first + (code - first)",
         "byte_decoder",
         "four books",
     ),
@@ -394,7 +394,7 @@ ADAPTIVE_MUTANTS = [
     (
         "bias below the last",
         "block_encoder",
-        "Mux(down >= start, first - 1, code)",
+        "Mux(down >= int(books.bias_steps[last]) + step, last, code)",
         "code",
         "small_block_encoder",
         "PAL4A",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import operator
 import pickle
 from dataclasses import replace
 from fractions import Fraction
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 
 import pal_units as pal
 from pal_units import adaptive, model
-from pal_units.codebook import SPREAD_CLASSES, Codebooks
+from pal_units.codebook import BIAS_WINDOW, SPREAD_CLASSES, Codebooks
 from pal_units.formats import ADAPTIVE, PAL4A, PAL6A, PAL8A, PAL8T, PAL16, Format, widening
-from pal_units.model.adaptive import BIAS_WINDOW, encode_blocks, nearest_in_book
+from pal_units.model.adaptive import encode_blocks, nearest_in_book
 from verif.numerics import fit
 from verif.numerics.distributions import DISTRIBUTIONS, data
 from verif.tests.adaptive_cases import FOUR_BOOKS, ONE_BOOK, down_of_codes, levels
@@ -93,6 +94,23 @@ def test_a_byte_is_split_and_joined(fmt):
     assert np.array_equal(fmt.codebooks.split(byte), [selector, beta])
     code = np.searchsorted(down_of_codes(fmt), -beta)
     assert np.array_equal(fmt.codebooks.join(selector, code).view(np.uint8), byte)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "rule"),
+    [
+        (lambda b: b.split(256), ValueError, "a byte must be -128 to 255, not 256"),
+        (lambda b: b.split([0, -129]), ValueError, "a byte must be -128 to 255, not -129"),
+        (lambda b: b.split(1.0), TypeError, "a byte must be an integer, not float64"),
+        (lambda b: b.join(8, 0), ValueError, "a selector must be 0 to 7, not 8"),
+        (lambda b: b.join([0, -1], 0), ValueError, "a selector must be 0 to 7, not -1"),
+        (lambda b: b.join(0, 32), ValueError, "a bias code must be 0 to 31, not 32"),
+        (lambda b: b.join(0, True), TypeError, "a bias code must be an integer, not bool"),
+    ],
+)
+def test_bytes_are_refused_that_are_none(call, error, rule):
+    with pytest.raises(error, match=rule):
+        call(PAL4A.codebooks)
 
 
 # The nearest code of a codebook.
@@ -271,6 +289,21 @@ def test_the_tensor_bias_is_the_highest_that_any_block_wants(fmt):
 
 
 @by_name
+def test_the_tensor_bias_of_close_blocks_is_that_of_the_whole_search(fmt):
+    """Blocks of almost one magnitude, of which a lesser one may want the higher bias."""
+    rng, lesser = np.random.default_rng(15), 0
+    for _ in range(100):
+        x = rng.standard_normal((6, fmt.block))
+        x *= np.exp2(rng.uniform(0, 0.7, (6, 1))) / np.abs(x).max(axis=1, keepdims=True)
+        alone = [pal.encode(block, fmt).tensor_bias for block in x]
+        _as_the_model(x, fmt)
+        assert adaptive.encode_rows(x, fmt, None)[2] == max(alone)
+        nearest = np.floor(8 * np.log2(np.abs(x).max(axis=1)) + 0.5)
+        lesser += max(alone) > max(np.array(alone)[nearest == nearest.max()])
+    assert lesser or fmt is FOUR_BOOKS
+
+
+@by_name
 def test_the_error_of_a_block_is_bounded_by_half_the_widest_gap(fmt):
     """A bias of the window clips nothing, and of the first codebook each error is half a gap."""
     row = np.sort(_values(fmt)[0][~np.isnan(_values(fmt)[0])])
@@ -335,7 +368,7 @@ def test_zeros_and_blocks_of_nan_have_the_byte_0(fmt):
 # Arrays.
 
 
-@pytest.fixture(params=ADAPTIVE.values(), ids=lambda f: f.name)
+@pytest.fixture(params=[*ADAPTIVE.values(), FOUR_BOOKS], ids=lambda f: f.name)
 def array(request):
     x = np.random.default_rng(8).standard_normal((4, 64, 3))
     return pal.encode(x, request.param, axis=1)
@@ -347,10 +380,15 @@ def _same(a, b):
     assert (a.tensor_bias, a.fmt, a.axis) == (b.tensor_bias, b.fmt, b.axis)
 
 
-def test_negation_is_exact_and_undoes_itself(array):
-    assert np.array_equal((-array).decode(), -array.decode())
-    negated = -array
-    _same(-negated, array)
+def test_negation_is_exact_and_undoes_itself_or_is_encoded_anew(array):
+    negated, books = -array, array.fmt.codebooks
+    if books.symmetric or books.mirrored:
+        assert np.array_equal(negated.decode(), -array.decode())
+        _same(-negated, array)
+    else:
+        near = replace(array, tensor_bias=array.tensor_bias % 8)  # octaves are put aside
+        _same(-near, pal.encode(-near.decode(), array.fmt, axis=1))
+        assert np.array_equal(negated.decode(), (-near).decode() * 2.0 ** (array.tensor_bias // 8))
     zeros = pal.encode(np.zeros((2, 32)), array.fmt)
     assert ((-zeros).decode() == 0).all()
 
@@ -364,13 +402,41 @@ def test_negation_of_all_codes_and_bytes_is_exact():
 
 
 def test_magnitudes_are_exact_or_encoded_anew(array):
-    found = abs(array)
-    if array.fmt.codebooks.mirrored:
-        want = pal.encode(np.abs(array.decode()), array.fmt, axis=1, tensor_bias=array.tensor_bias)
-        _same(found, want)
-        assert (found.decode() >= 0).all()
-    else:
+    array = replace(array, tensor_bias=array.tensor_bias % 8)
+    found, books = abs(array), array.fmt.codebooks
+    assert (found.decode() >= 0).all()
+    if books.symmetric:
         assert np.array_equal(found.decode(), np.abs(array.decode()))
+    else:
+        kept = array.tensor_bias if books.mirrored else None
+        want = pal.encode(np.abs(array.decode()), array.fmt, axis=1, tensor_bias=kept)
+        _same(found, want)
+
+
+@pytest.mark.parametrize("octaves", [-4000, 0, 4000])
+def test_turned_signs_of_codebooks_without_their_levels_saturate_nothing(octaves):
+    """The top is a level of negative numbers alone; far from 1 float64 does not reach it."""
+    fmt = FOUR_BOOKS
+    assert min(row[-1] for row in fmt.codebooks.negative) == 0
+    assert min(row[-1] for row in fmt.codebooks.positive) == 2  # 2/16 octave
+    x = 2.0 ** (np.arange(0, -40, -5) / 16)
+    a = pal.encode(-x, fmt)
+    assert a.decode() == pytest.approx(-x, rel=1e-12)
+    assert a.tensor_bias == 0
+    a = replace(a, tensor_bias=a.tensor_bias + 8 * octaves)
+    for found in (-a, abs(a)):
+        near = replace(found, tensor_bias=found.tensor_bias - 8 * octaves)
+        assert near.tensor_bias > 0
+        assert near.decode() == pytest.approx(x, rel=0.05)
+    for turn in (operator.neg, abs):
+        with pytest.raises(ValueError, match=r"must fit int16, not 3276[89]"):
+            turn(replace(a, tensor_bias=32767))
+
+
+def test_magnitudes_of_mirrored_codebooks_far_from_1_are_those_near_it():
+    a = pal.encode(np.random.default_rng(16).standard_normal((3, 64)), PAL4A)
+    far = abs(replace(a, tensor_bias=a.tensor_bias + 30000))
+    _same(replace(far, tensor_bias=far.tensor_bias - 30000), abs(a))
 
 
 def test_parts_shapes_and_transposed_arrays_have_the_same_values(array):
@@ -451,11 +517,12 @@ def test_products_and_sums_are_those_of_pal16_encoded_anew(array):
         codes = np.where(values == 0, 0, np.rint(np.maximum(m, 0))).astype(int)
         codes = np.where((values < 0) & (codes > 0), codes | PAL16.sign_bit, codes)
         assert np.array_equal(a.codes16(a.tensor_bias), codes)
-    t = array.tensor_bias
-    product = model.mul(array.codes16(t), other.codes16(t), PAL16)
-    assert np.array_equal((array * other).decode(), _through_pal16(product, 2 * t, fmt, 1))
-    total = model.add16(array.codes16(t + 8), other.codes16(t + 8))
-    assert np.array_equal((array + other).decode(), _through_pal16(total, t + 8, fmt, 1))
+    t, u = array.tensor_bias, other.tensor_bias
+    product = model.mul(array.codes16(t), other.codes16(u), PAL16)
+    assert np.array_equal((array * other).decode(), _through_pal16(product, t + u, fmt, 1))
+    top = max(t, u) + 8
+    total = model.add16(array.codes16(top), other.codes16(top))
+    assert np.array_equal((array + other).decode(), _through_pal16(total, top, fmt, 1))
     assert ((array - array).decode() == 0).all()
 
 
@@ -607,6 +674,11 @@ P, N = BOOKS.positive, BOOKS.negative
         ({"positive": ((1,),) * 4, "negative": ((),) * 4}, ValueError, "or one more, not 1 and 0"),
         ({"mirrored": 1}, TypeError, "mirrored must be a bool, not int"),
         (
+            {"positive": N, "negative": N},
+            ValueError,
+            "mirrored codebooks must not be symmetric: they have the same levels",
+        ),
+        (
             {"mirrored": False},
             ValueError,
             "4 selectors leave 64 bias codes of a byte, bias_zones have 32",
@@ -635,6 +707,32 @@ def test_codebooks_refuse_what_is_none(changes, error, rule):
 
 
 EIGHT = PAL8A.codebooks
+
+
+def _topless(positive, negative):
+    """PAL4A with other levels at the top of each codebook."""
+    sides = (
+        tuple((*(d + 9 for d in row[:-1]), top) for row, top in zip(rows, tops, strict=True))
+        for rows, tops in ((P, positive), (N, negative))
+    )
+    books = replace(BOOKS, **dict(zip(("positive", "negative"), sides, strict=True)))
+    return replace(PAL4A, codebooks=books)
+
+
+def _lowered(units):
+    """PAL8A with all levels so many units lower, of 64 in an octave."""
+    positive = tuple(tuple(d + units for d in row) for row in EIGHT.positive)
+    books = replace(EIGHT, positive=positive, negative=positive)
+    return replace(PAL8A, codebooks=books)
+
+
+def test_levels_that_begin_three_sixteenths_of_an_octave_down_still_reach_every_number():
+    with pytest.raises(ValueError, match=r"3/16 octave of the top, 12 units, .* are 13 below"):
+        _lowered(13)
+    x = np.exp2(np.arange(512) / 512)[:, None] * np.resize([1, -1], 32)
+    for fmt in (PAL8A, _lowered(12)):
+        back = np.concatenate([pal.encode(row, fmt).decode()[None] for row in x])
+        assert np.abs(back / x - 1).max() < 0.006
 
 
 @pytest.mark.parametrize(
@@ -674,6 +772,13 @@ EIGHT = PAL8A.codebooks
             ValueError,
             "a further positive level needs n < 6, where its code is no NaN: PAL6A",
         ),
+        (
+            lambda: _topless((2, 2, 2, 2), (2, 2, 2, 2)),
+            ValueError,
+            "PAL4A must have levels of both signs within 3/16 octave of the top, 1 units, "
+            "or encoding saturates; the nearest are 2 below",
+        ),
+        (lambda: _topless((0, 2, 0, 2), (2, 0, 2, 0)), ValueError, "the nearest are 2 below"),
         (
             lambda: pal.encode(np.ones(16), "PAL5A"),
             ValueError,

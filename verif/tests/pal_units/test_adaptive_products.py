@@ -10,7 +10,8 @@ from pal_units import tables
 from pal_units.dot_params import DotParams, dot_params
 from pal_units.formats import ADAPTIVE, PAL4A, PAL4T, PAL6A, PAL6U, PAL8A, PAL8T, PAL8U, ZERO_BLOCK
 from pal_units.model import edge
-from verif.tests.adaptive_cases import FOUR_BOOKS, biases_of, edge_params, levels
+from verif.numerics.distributions import data
+from verif.tests.adaptive_cases import FOUR_BOOKS, ONE_BOOK, biases_of, edge_params, levels
 from verif.tests.cases import SMALL, corner_codes
 
 PAIRS = [
@@ -142,6 +143,53 @@ def test_biases_in_whole_octaves_give_the_same_at_the_edge_and_in_lanes(fmt):
     assert np.array_equal(lanes[1], at_edge[1])
 
 
+@pytest.mark.parametrize("shape", [(0, 64, 3), (3, 64, 0), (3, 0, 5), (0, 0, 0)])
+def test_products_of_nothing_are_those_of_other_formats(shape):
+    rows, inner, columns = shape
+    for fmt in (*ADAPTIVE.values(), FOUR_BOOKS, PAL8T):
+        a = pal.encode(np.ones((rows, inner)), fmt)
+        b = pal.encode(np.ones((inner, columns)), fmt, axis=0)
+        total, nan = pal.accumulate(a, b)
+        assert (total.shape, total.dtype) == ((rows, columns), np.int64)
+        assert (nan.shape, nan.dtype) == ((rows, columns), bool)
+        assert not total.any()
+        assert not nan.any()
+        assert ((a @ b) == np.zeros((rows, columns))).all()
+
+
+@pytest.mark.parametrize("fmt", ADAPTIVE.values(), ids=lambda f: f.name)
+def test_codebooks_of_the_user_keep_enough_bits(fmt):
+    """Less than 0.1 dB to exact sums, and room for 127 blocks, whatever the block."""
+    own = replace(fmt, name="of the user")
+    params = dot_params(own)
+    assert params.fraction_bits == fmt.fraction_bits
+    for block in (2, 16, 24, 32, 1000):
+        assert dot_params(own.with_block(block)).max_blocks(block) >= 127
+    for name in ("gaussian", "outliers"):
+        x, w = (data(name, (64, 1024), seed) for seed in (43, 44))
+        a, b = pal.encode(x, own), pal.encode(w, own)
+        real = x @ w.T
+        loss = [((found - real) ** 2).sum() for found in (a @ b.T, a.decode() @ b.decode().T)]
+        assert 10 * np.log10(loss[0] / loss[1]) < 0.1
+
+
+def test_products_of_the_user_reach_below_the_deepest_level():
+    books = ONE_BOOK.codebooks
+    deep = replace(
+        ONE_BOOK,
+        fraction_bits=7,  # 4095 / 2^7 octaves
+        codebooks=replace(books, negative=((3500, 2500, 1700, 1200, 700, 30, 0),)),
+    )
+    params = dot_params(deep)
+    assert params.product_bits == 31
+    assert params.max_blocks(deep.block) >= 127
+    assert dot_params(replace(FOUR_BOOKS, block=8)).product_bits == 15
+    near = pal.accumulate(
+        pal.encode(np.ones((1, 8)), deep), pal.encode(np.ones((8, 1)), deep, axis=0)
+    )
+    assert near[0].any()
+
+
 def test_nan_reaches_its_results_only():
     a, b = np.ones((2, 64)), np.ones((64, 2))
     a[0, 3], b[:32, 1] = np.nan, 0
@@ -161,6 +209,11 @@ def test_parameters_of_pairs():
     coarse = dot_params(PAL6A, PAL8U)
     assert (coarse.edge_biases, coarse.bias_step) == (True, 1)
     assert not dot_params(PAL8T, PAL8U).edge_biases
+    # Of the user's formats each profile has its own rule.
+    own = replace(PAL8T, name="of the user")
+    assert dot_params(own) == DotParams(5, 6)
+    assert dot_params(own, PAL4A) == DotParams(5, 6, edge_biases=True)
+    assert dot_params(own, replace(PAL8A, name="mine")) == dot_params(replace(PAL8A, name="mine"))
 
 
 ONES = pal.encode(np.ones((2, 32 * 400)), PAL4A)

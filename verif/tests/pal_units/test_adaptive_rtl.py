@@ -113,7 +113,16 @@ NO_PICKS = replace(PAL4A, codebooks=replace(PAL4A.codebooks, picks=()))
         (lambda: CodebookEncoder(PAL6U), "profile A is needed, PAL6U is of U"),
         (lambda: BlockEncoder(PAL4T), "profile A is needed, PAL4T is of T"),
         (lambda: BlockEncoder(NO_PICKS), "PAL4A has no picks for the hardware's encoder"),
-        (lambda: DotUnit(PAL4A, replace(EDGE, edge_biases=False), 16), "PAL4A is of profile A"),
+        (
+            lambda: DotUnit(PAL4A, replace(EDGE, edge_biases=False), 16),
+            "products of PAL4A need params with edge_biases",
+        ),
+        (
+            lambda: DotMatrix((PAL8T, PAL8A), DOT_PARAMS["PAL8T"], 16, 1),
+            "products of PAL8A need params with edge_biases",
+        ),
+        (lambda: OperandDecoder(PAL4A, EDGE, 0), "lanes must be at least 1, not 0"),
+        (lambda: OperandDecoder(PAL8T, DOT_PARAMS["PAL8A"], -1), "at least 1, not -1"),
         (lambda: DotUnit(PAL4A, EDGE, 3), "divide the block of 16, not 3"),
         (lambda: DotUnit(PAL6A, EDGE, 4), "PAL6A needs fraction_bits >= 4, not 3"),
         (lambda: DotMatrix((PAL4A,), EDGE, 4, 0), "columns must be at least 1, not 0"),

@@ -99,6 +99,26 @@ def _refused(call, errors=(TypeError, ValueError, OverflowError, IndexError)):
             "codes must be an array of uint8, not float64",
         ),
         (
+            lambda: pal.PalArray(np.array([3, 16], np.uint8), np.zeros(1, np.int8), 0, "PAL4T", 0),
+            TypeError,
+            "fmt must be a Format, not str",
+        ),
+        *(
+            (
+                lambda fmt=fmt: pal.PalArray(
+                    np.array([3, 1 << fmt.n], np.uint8), np.zeros(1, np.int8), 0, fmt, 0
+                ),
+                ValueError,
+                f"codes of {fmt.name} have {fmt.n} bits, not {1 << fmt.n}",
+            )
+            for fmt in (pal.PAL4T, pal.PAL6U, pal.ADAPTIVE["PAL4A"], pal.ADAPTIVE["PAL6A"])
+        ),
+        (
+            lambda: pal.encode(ONES, "PAL8T") + pal.encode(ONES, "PAL8T", block=16),
+            ValueError,
+            r"and \(2, 64\) PAL8T 1, block 32 and 16$",
+        ),
+        (
             lambda: pal.PalArray(np.zeros(64, np.uint8), np.zeros(3, np.int8), 0, pal.PAL8T, 0),
             ValueError,
             r"must have shape \(2,\), not \(3,\)",
