@@ -1,222 +1,230 @@
-"""What PAL is asked to reach against each peer, and what it reaches."""
+"""What matrix units of PAL are asked to reach against their peers, and what they reach."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from verif.area.edges import EDGE, at_edge
-from verif.area.study import median_energy
+from verif.area.shapes import DOT16, MATRIX16
+
+Row = list[str]
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A ratio of areas: of a PAL unit to a peer.
+    """A ratio of areas of matrix units of 16 x 16.
 
     Parameters
     ----------
-    unit: the PAL unit; decoded: the same with its decoders at the edge of an array, or "".
-    peer: with a scale for the tensor; block_peer: with the block scale that PAL has.
-    limit: of the ratio; accuracy: row whose dot SQNR the unit must reach, less ``margin_db``.
+    name: of the bar; pals: formats of PAL, of which one must meet it; peers: one format under
+    either scale, all of which it must be met against.
+    area: most of the ratio of smallest areas; margin_db: by which PAL's SQNR must be above.
+    energy: most of the ratio of energies a multiply-accumulate, None if none is asked.
     """
 
-    unit: str
-    peer: str
-    block_peer: str
-    limit: float
-    accuracy: str
+    name: str
+    pals: tuple[str, ...]
+    peers: tuple[str, ...]
+    area: float
     margin_db: float = 0.0
-    decoded: str = ""
+    energy: float | None = None
 
 
+_EIGHT = ("PAL8T", "PAL8A")
 BARS = (
-    Bar("PAL8U lean", "INT8", "MXINT8", 0.55, "E4M3 exact", 5),
-    Bar("PAL8U lean", "E3M4 12-bit window", "MX-E3M4 12-bit window", 0.65, "E4M3 exact", 5),
-    Bar("PAL8U lean", "E4M3 12-bit window", "MX-E4M3 12-bit window", 0.70, "E4M3 exact", 5),
-    Bar("PAL8T-oct lean", "INT8", "MXINT8", 0.60, "MXINT8", decoded="PAL8T-oct lean, decoded"),
-    Bar(
-        "PAL6T lean",
-        "E2M3 exact",
-        "MX-E2M3 exact",
-        0.75,
-        "MX-E2M3 exact",
-        decoded="PAL6T lean, decoded",
-    ),
-    Bar("PAL4U lean", "E2M1 exact", "MX-E2M1 exact", 0.85, "MX-E2M1 exact"),
+    Bar("integers of 8 bits", _EIGHT, ("MXINT8", "INT8/8th"), 0.75, energy=0.75),
+    Bar("integers of 8 bits, Winograd", _EIGHT, ("MXINT8 Winograd", "INT8/8th Winograd"), 0.85),
+    Bar("E4M3", ("PAL8U",), ("MX-E4M3", "E4M3/8th"), 0.80, 5.0, 1.0),
+    Bar("E2M3", ("PAL6T", "PAL6A"), ("MX-E2M3", "E2M3/8th"), 0.85),
+    Bar("NVFP4", ("PAL4A",), ("NVFP4-4/6", "E2M1/8th/16"), 0.85, 1.0, 0.9),
 )
-#: Energy of a multiply-accumulate: unit, unit with decoders at the edge, peers, limit.
-ENERGY_BARS = (
-    ("PAL8U lean", "", "INT8", "MXINT8", 0.75),
-    ("PAL6T lean", "PAL6T lean, decoded", "E2M3 exact", "MX-E2M3 exact", 0.80),
-)
+#: Most of the ratio at each peer's own fastest clock.
+CLOCK_LIMIT = 1.0
+#: Bits of the formats up to whose best dot SQNR both fronts are asked to be PAL's.
+FRONT_BITS = 8.25
 #: Largest share of a tile's logic that is neither matrix unit, vector unit nor memory.
 OVERHEAD_LIMIT = 0.35
 #: Largest share of control state, and of crossbar and registers.
 CONTROL_LIMIT = 0.20
 
-Row = list[str]
+
+@dataclass(frozen=True)
+class Verdict:
+    """A PAL format against a peer under one bar; ratios are PAL's over the peer's.
+
+    ``equal_loss``: both lean; ``above_db``: how far PAL's dot SQNR lies above then.
+    ``equal_sqnr``: PAL cut to what the bar asks of its SQNR, None if it never reaches that.
+    ``clock``: PAL's area at the peer's fastest clock; ``energy``: at zero delay, median of streams.
+    """
+
+    bar: Bar
+    pal: str
+    peer: str
+    equal_loss: float
+    above_db: float
+    equal_sqnr: float | None
+    clock: float | None
+    energy: float
+
+    @property
+    def met(self) -> bool:
+        """Whether a unit that is as good as asked is as small as asked."""
+        ratios = [self.equal_sqnr] if self.equal_sqnr is not None else []
+        if self.above_db >= self.bar.margin_db:
+            ratios.append(self.equal_loss)
+        return bool(ratios) and min(ratios) <= self.bar.area
 
 
-def area_rows(results: dict) -> Iterator[Row]:
-    """Heading, then a row a bar: ratios to both peers, in area and area-delay product."""
-    rows = {row["unit"]: row for row in results["rows"]}
+def lean(results: dict, shape: str = MATRIX16.name) -> dict[str, dict]:
+    """Lean units of a shape by their format."""
+    return {
+        row["format"]: row
+        for row in results["rows"]
+        if row["cut"] == "lean" and row["shape"] == shape
+    }
+
+
+def median_energy(row: dict, delay: str = "zero") -> float:
+    """Median energy of a row over its streams."""
+    values = sorted(streams[delay] for streams in row["energy_per_mac"].values())
+    return values[len(values) // 2]
+
+
+def verdicts(results: dict) -> Iterator[Verdict]:
+    """Each PAL format of a bar against each peer."""
+    units = lean(results)
+    named = {bar.name: bar for bar in BARS}
+    for pair in results["pairs"]:
+        mine, other = units[pair["pal"]], units[pair["peer"]]
+        fastest = min(other["speeds"], key=lambda p: p["delay"], default=None)
+        clock = None
+        if fastest and pair["clocked_ge_per_mac"]:
+            clock = pair["clocked_ge_per_mac"] / (fastest["ge"] / MATRIX16.macs)
+        yield Verdict(
+            named[pair["bar"]],
+            pair["pal"],
+            pair["peer"],
+            mine["ge_per_mac"] / other["ge_per_mac"],
+            mine["dot_sqnr_db"] - other["dot_sqnr_db"],
+            pair["equal"] and pair["equal"]["ge_per_mac"] / other["ge_per_mac"],
+            clock,
+            median_energy(mine) / median_energy(other),
+        )
+
+
+def verdict_rows(results: dict) -> Iterator[Row]:
+    """Heading, then a row a PAL format and peer."""
     yield [
-        "unit",
-        "peer",
         "bar",
-        "area",
-        "area, adder cells",
-        "area x delay",
-        "dot SQNR, dB",
-        "needed",
-        "met in area",
+        "PAL",
+        "peer",
+        "asked",
+        "both lean",
+        "PAL above by, dB",
+        "margin, dB",
+        "at equal SQNR and margin",
+        "met",
+        "at the peer's fastest clock",
+        "energy",
     ]
-    for bar in BARS:
-        for peer in (bar.peer, bar.block_peer):
-            ratios: list[float | None] = []
-            for column in ("ge", "ge_adder_cells", "area_delay"):
-                if rows["INT8"][column] is None:  # no adder cells, or no delays
-                    ratios.append(None)
-                    continue
-                value = rows[bar.unit][column]
-                if bar.decoded:
-                    value = at_edge(value, rows[bar.decoded][column])
-                ratios.append(value / rows[peer][column])
-            needed = rows[bar.accuracy]["dot_sqnr_db"] + bar.margin_db
-            reached = rows[bar.unit]["dot_sqnr_db"]
-            met = ratios[0] is not None and ratios[0] <= bar.limit and reached >= needed
-            label = bar.unit + (f", decoders shared by {EDGE}" if bar.decoded else "")
-            yield [
-                label,
-                peer,
-                f"{bar.limit:.2f}",
-                *("-" if r is None else f"{r:.3f}" for r in ratios),
-                f"{reached:.2f}",
-                f"{needed:.2f}",
-                "yes" if met else "no",
-            ]
-
-
-def ratio_rows(studies: dict[str, dict]) -> Iterator[Row]:
-    """Heading, then a row a bar and peer: the ratio of areas in each library."""
-    yield ["unit", "peer", *studies, "spread"]
-    tables = [list(area_rows(study))[1:] for study in studies.values()]
-    for rows in zip(*tables, strict=True):
-        ratios = [float(row[3]) for row in rows]
+    for v in verdicts(results):
         yield [
-            rows[0][0],
-            rows[0][1],
-            *(f"{r:.3f}" for r in ratios),
-            f"{max(ratios) - min(ratios):.3f}",
+            v.bar.name,
+            v.pal,
+            v.peer,
+            f"{v.bar.area:.2f}",
+            f"{v.equal_loss:.3f}",
+            f"{v.above_db:+.2f}",
+            f"{v.bar.margin_db:g}",
+            "never" if v.equal_sqnr is None else f"{v.equal_sqnr:.3f}",
+            "yes" if v.met else "no",
+            "never" if v.clock is None else f"{v.clock:.3f}",
+            f"{v.energy:.3f}" + (f" of {v.bar.energy:g}" if v.bar.energy else ""),
         ]
 
 
-def energy_rows(results: dict) -> Iterator[Row]:
-    """Heading, then a row a bar and peer: ratios of energies, per stream and median."""
-    rows = {row["unit"]: row for row in results["rows"]}
-    streams = list(rows["INT8"]["energy_per_mac"])
-    yield ["unit", "peer", "bar", *streams, "with glitches", "met"]
-    for unit, decoded, *peers, limit in ENERGY_BARS:
-        for peer in peers:
+def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats: less area (first) and more decibels (second)."""
+    best: list[tuple[float, float]] = []
+    for area, decibels in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not best or decibels > best[-1][1]:
+            best.append((area, decibels))
+    return best
 
-            def value(name: str, stream: str, delay: str = "zero") -> float:
-                return rows[name]["energy_per_mac"][stream][delay]
 
-            def ratio(
-                stream: str,
-                delay: str = "zero",
-                unit: str = unit,
-                decoded: str = decoded,
-                peer: str = peer,
-            ) -> float:
-                mine = value(unit, stream, delay)
-                if decoded:
-                    mine = at_edge(mine, value(decoded, stream, delay))
-                return mine / value(peer, stream, delay)
+def fronts(results: dict) -> dict[str, list[dict]]:
+    """Rows on the front of area against dot SQNR, by shape, up to the best of 8.25 bits."""
+    found = {}
+    for shape in (DOT16.name, MATRIX16.name):
+        rows = [row for row in results["rows"] if row["shape"] == shape]
+        top = max(r["dot_sqnr_db"] for r in rows if r["bits_per_element"] <= FRONT_BITS)
+        best = set(front([(r["ge_per_mac"], r["dot_sqnr_db"]) for r in rows]))
+        found[shape] = sorted(
+            (
+                r
+                for r in rows
+                if (r["ge_per_mac"], r["dot_sqnr_db"]) in best and r["dot_sqnr_db"] <= top
+            ),
+            key=lambda r: r["ge_per_mac"],
+        )
+    return found
 
-            ratios = [ratio(stream) for stream in streams]
-            glitches = sorted(ratio(stream, "unit") for stream in streams)[len(streams) // 2]
-            label = unit + (f", decoders shared by {EDGE}" if decoded else "")
+
+def front_rows(results: dict) -> Iterator[Row]:
+    """Heading, then a row a point of either front."""
+    yield ["shape", "unit", "bits", "NAND2 a MAC", "dot SQNR, dB"]
+    for shape, rows in fronts(results).items():
+        for row in rows:
             yield [
-                label,
-                peer,
-                f"{limit:.2f}",
-                *(f"{r:.3f}" for r in ratios),
-                f"{glitches:.3f}",
-                "yes" if max(ratios) <= limit else "no",
+                shape,
+                row["unit"],
+                f"{row['bits_per_element']:g}",
+                f"{row['ge_per_mac']:.1f}",
+                f"{row['dot_sqnr_db']:.2f}",
             ]
 
 
 def unit_rows(results: dict) -> Iterator[Row]:
-    """Heading, then a row a unit."""
+    """Heading, then a row a family, lean or default: areas of all shapes."""
     delay, energy = results["units"]["delay"], results["units"]["energy"]
     yield [
-        "unit",
+        "format",
+        "kept",
+        "cut",
         "bits",
-        "scale",
-        "accumulator",
-        "NAND2 a lane",
-        "with adder cells",
+        "weight bits",
+        "dot16, NAND2 a MAC",
+        "matrix8x8",
+        "matrix16x16",
+        "of that at the edge",
         f"fastest, {delay}",
-        "area x delay",
         "dot SQNR, dB",
         "student-t3",
         "outliers",
         f"energy a MAC, {energy}",
     ]
+    table: dict[tuple[str, str], dict[str, dict]] = {}
     for row in results["rows"]:
-        if row["variant"]:
-            continue
-        adders = row["ge_adder_cells"]
-        energy_value = median_energy(row)
+        if row["cut"] in ("default", "lean"):
+            table.setdefault((row["format"], row["cut"]), {})[row["shape"]] = row
+    for (name, cut), shapes in table.items():
+        row = shapes[MATRIX16.name]
         yield [
-            row["unit"],
+            name,
+            row["kept"],
+            cut,
             f"{row['bits_per_element']:g}",
-            row["scale"],
-            row["accumulator"],
-            f"{row['ge_per_lane']:.1f}",
-            f"{adders / row['lanes']:.1f}" if adders else "-",
+            f"{row['weight_bits']:.2f}",
             *(
-                "-" if value is None else text.format(value)
-                for text, value in (
-                    ("{:.2f}", row["delay_ns"]),
-                    ("{:.0f}", row["area_delay"] and row["area_delay"] / row["lanes"]),
-                )
+                f"{shapes[s]['ge_per_mac']:.1f}" if s in shapes else "-"
+                for s in (DOT16.name, "matrix8x8", MATRIX16.name)
             ),
+            f"{row['edge_ge_per_mac']:.1f}",
+            f"{row['fo4']:.1f}" if row.get("fo4") else "-",
             *(
-                _decibels(row[key])
+                f"{row[key]:.2f}"
                 for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3", "dot_sqnr_db_outliers")
             ),
-            f"{energy_value:.3g}" if energy_value else "-",
+            f"{median_energy(row):.3g}" if "energy_per_mac" in row else "-",
         ]
-
-
-def target_rows(results: dict) -> Iterator[Row]:
-    """Heading, then a row a 16-lane unit: its smallest area at equal delays, INT8's own."""
-    rows = [row for row in results["rows"] if not row["variant"] and row["lanes"] > 1]
-    targets = sorted(p["delay"] for row in rows if row["unit"] == "INT8" for p in row["speeds"])
-    yield ["NAND2 a lane, within", *(f"{t:.1f} {results['units']['delay']}" for t in targets)]
-    for row in rows:
-        found = [
-            min((p["ge"] for p in row["speeds"] if p["delay"] <= target), default=None)
-            for target in targets
-        ]
-        yield [row["unit"], *("-" if ge is None else f"{ge / row['lanes']:.0f}" for ge in found)]
-
-
-def variant_rows(results: dict) -> Iterator[Row]:
-    """Heading, then a row a variant that was tried."""
-    yield ["variant", "product", "scale", "NAND2 a lane", "dot SQNR, dB", "student-t3", "outliers"]
-    for row in results["rows"]:
-        if row["variant"]:
-            yield [
-                row["unit"],
-                row["product"],
-                row["scale"],
-                f"{row['ge_per_lane']:.1f}",
-                *(
-                    _decibels(row[key])
-                    for key in ("dot_sqnr_db", "dot_sqnr_db_student-t3", "dot_sqnr_db_outliers")
-                ),
-            ]
 
 
 def part_rows(results: dict) -> Iterator[Row]:
@@ -236,21 +244,15 @@ def part_rows(results: dict) -> Iterator[Row]:
         ]
 
 
-def _decibels(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
 def moved(results: dict, baseline: dict, tolerance: float = 0.02) -> list[str]:
-    """What differs from a baseline by more than ``tolerance``: one line each.
-
-    Variants count only if the results have any.
-    """
-    tried = any(row["variant"] for row in results["rows"])
+    """What differs from a baseline by more than ``tolerance``: one line each."""
 
     def areas(study: dict) -> dict[str, float]:
-        return {row["unit"]: row["ge"] for row in study["rows"] if tried or not row["variant"]} | {
-            f"{p['module']}, {p['part']}": p["ge"] for p in study["parts"]
-        }
+        return {
+            f"{row['format']} {row['cut']}, {row['shape']}": row["ge"]
+            for row in study["rows"]
+            if row["cut"] != "point"
+        } | {f"{p['module']}, {p['part']}": p["ge"] for p in study["parts"]}
 
     before, after = areas(baseline), areas(results)
     lines = [f"{name}: new, {after[name]:.0f}" for name in after if name not in before]

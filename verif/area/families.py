@@ -33,7 +33,7 @@ Setting = tuple[int, ...]
 #: Guard bits of a block scale, from the default down.
 _GUARDS = (8, 4, 3, 2, 1, 0)
 #: Bits of the significands of scales in 1/8 octave, and columns of their multiplier left out.
-_SIGNIFICANDS, _COLUMNS = (8, 7, 6, 5, 4), (0, 2, 4)
+_SIGNIFICANDS, _COLUMNS = (8, 6, 5), (0, 4)
 
 
 @dataclass(frozen=True)

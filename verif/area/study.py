@@ -1,161 +1,220 @@
-"""The comparison itself: a row a unit, computed on all cores."""
+"""The comparison itself: units of every family, cut alike, computed on all cores.
+
+* ``default``: the family keeps everything; ``lean``: the smallest unit that loses at most
+  ``LOSS_DB`` of the SQNR of Gaussian dot products against that; further points of the fronts lose
+  at most ``LOSSES``.  Which of the settings that the search leaves is smallest, the dot unit says,
+  by one recipe of the mapper.
+* A bar compares PAL's lean unit with a peer's (``equal loss``), and the smallest unit of PAL that
+  is as good as the peer's lean one, or better by the bar's margin (``equal SQNR``).
+"""
 
 import contextlib
 import os
 import platform
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from functools import cache
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from amaranth.lib import wiring
-
-from rtl.activity import Simulator
-from rtl.gates import NAND2
 from rtl.probe import check as check_library
-from rtl.synthesis import Netlist, speeds, synthesise
+from rtl.synthesis import synthesise
 from spu.arch.params import CONFIGS
 from verif.area.accuracy import dot_sqnr_db
-from verif.area.netlists import cells, check
-from verif.area.streams import STREAMS, port_values
+from verif.area.bars import BARS
+from verif.area.datapaths import Datapath
+from verif.area.families import FAMILIES, Family, Setting
+from verif.area.measure import area, cells, delays, energies, mapped, smallest_within
+from verif.area.shapes import DOT16, MATRIX16, SHAPES, Shape, parts
 from verif.area.tiles import part_rows, shares, tile_kinds
-from verif.area.units import Unit, units, variants
-from verif.numerics import MissingPackage
 
 #: The array whose parts are listed.
 ARCH = CONFIGS["basic"]
-#: Cycles of a stream that glitches are counted in; they take long.
-GLITCH_CYCLES = 256
-#: Called with a unit's name and the share of work done, 0 to 1.
+#: Called with what is done and the share of work done, 0 to 1.
 Progress = Callable[[str, float], None]
 #: Distributions whose dot products are rated, the first one in column ``dot_sqnr_db``.
 DISTRIBUTIONS = ("gaussian", "student-t3", "outliers")
+#: What a lean unit may lose against its family's default, and further points of fronts, dB.
+LOSS_DB = 1.0
+LOSSES = (0.25, 2.5, 5.0)
 
 
-def by_name() -> dict[str, Unit]:
-    """Every unit and variant."""
-    return {u.name: u for u in (*units(), *variants())}
-
-
-@cache
-def _stream(name: str) -> tuple[Any, Any] | None:
-    try:
-        return STREAMS[name]()
-    except MissingPackage:
-        return None
-
-
-def row(name: str, path: Path | None = None) -> dict:
+def unit(path: Datapath, shape: Shape, cut: str, library_path: Path | None = None) -> dict:
     """Everything about one unit, as JSON holds it.
 
-    Areas are in NAND2s of the library, ``area`` in its own unit; delays in ns, or FO4
-    without a process; energies of a multiply-accumulate in pJ, or in transitions of an
-    inverter's input.  Variants have area and accuracy only.
+    Areas are in NAND2s of the library; delays in ns, or FO4 without a process; energies of a
+    multiply-accumulate in pJ, or in transitions of an inverter's input.  Delays, energies and
+    tails are those of lean units and default ones of ``matrix16x16`` and ``dot16``.
     """
-    unit, library = by_name()[name], cells(path)
-    component = unit.make()
-    gates = synthesise(component, library)
-    result = {
-        "unit": unit.name,
-        "format": unit.format,
-        "bits_per_element": unit.bits,
-        "lanes": unit.lanes,
-        "variant": unit.variant,
-        "scale": unit.scale,
-        "product": unit.product,
-        "accumulator": unit.accumulator,
-        "ge": gates.gate_equivalents,
-        "ge_per_lane": gates.gate_equivalents / unit.lanes,
-        "area": gates.area,
-        "transistors": round(NAND2 * gates.gate_equivalents) if library.neutral else None,
-        "unmapped": 0,  # or synthesis would have failed
+    library = cells(library_path)
+    found = mapped(path, shape, library)
+    ge = area(found)
+    row: dict[str, Any] = {
+        "unit": path.name,
+        "format": path.family,
+        "shape": shape.name,
+        "cut": cut,
+        "kept": path.setting,
+        "bits_per_element": path.bits,
+        "weight_bits": path.weight_bits,
+        "block": path.block,
+        "ge": ge,
+        "ge_per_mac": ge / shape.macs,
+        "edge_ge_per_mac": sum(
+            m.part.count * m.netlist.gate_equivalents for m in found if m.part.role == "edge"
+        )
+        / shape.macs,
     }
-    for distribution in DISTRIBUTIONS:
+    for distribution in DISTRIBUTIONS if cut in ("default", "lean") else DISTRIBUTIONS[:1]:
         key = "dot_sqnr_db" if distribution == DISTRIBUTIONS[0] else f"dot_sqnr_db_{distribution}"
-        result[key] = dot_sqnr_db(unit, distribution) if unit.products else None
-    if unit.variant:
-        return result
-    result["ge_adder_cells"] = (
-        synthesise(component, library, "adders").gate_equivalents if library.full_adder else None
-    )
-    points = speeds(component, library) if library.timed else []
-    result["speeds"] = [{"ge": p.gate_equivalents, "delay": p.delay} for p in points]
-    result["delay_ns"] = min((p.delay for p in points), default=None)
-    result["area_delay"] = min((p.area_delay for p in points), default=None)
-    result["energy_per_mac"] = energies(unit, component, gates)
-    return result
+        row[key] = dot_sqnr_db(path, distribution, shape.lanes, shape.matrix)
+    if cut != "lean":
+        return row
+    row["speeds"] = delays(found, library) if library.timed else []
+    row["fo4"] = min((p["delay"] for p in row["speeds"]), default=None)
+    row["energy_per_mac"] = energies(path, shape, found)
+    return row
 
 
-def energies(unit: Unit, component: wiring.Component, netlist: Netlist) -> dict:
-    """Energy of a multiply-accumulate on each stream that can be had, by kind of delay.
+def smallest(family: Family, floor_db: float, library_path: Path | None = None) -> Setting | None:
+    """Of the settings that the search leaves the one whose dot unit is smallest; None for none."""
+    settings = list(family.cheapest(floor_db))
+    if len(settings) < 2:
+        return settings[0] if settings else None
+    library = cells(library_path)
 
-    Glitches of float32 units, deep and large, are left out for the time they take.
-    Raises ``WrongNetlist``: the simulated netlist differs from the model.
-    """
-    found: dict[str, dict[str, float]] = {}
-    simulator = Simulator(netlist)
-    for name in STREAMS:
-        stream = _stream(name)
-        if stream is None:
+    def size(setting: Setting) -> float:
+        core = next(parts(family.make(setting), DOT16)).component
+        return synthesise(core, library, recipes=1).gate_equivalents
+
+    return min(settings, key=size)
+
+
+def family_rows(name: str, library_path: Path | None = None) -> list[dict]:
+    """Rows of a family: its default, its lean unit in every shape, and points of its fronts."""
+    family = FAMILIES[name]
+    best = family.sqnr(family.default)
+    wanted = {LOSS_DB: "lean"} | dict.fromkeys(LOSSES, "point")
+    settings = {"default": family.default}
+    for loss, cut in wanted.items():
+        settings[f"{cut} {loss:g}"] = found = smallest(family, best - loss, library_path)
+        assert found is not None
+    rows, seen = [], set()
+    for label, setting in settings.items():
+        cut = label.split()[0]
+        if setting in seen and cut == "point":
             continue
-        ports = port_values(unit, component, *stream)
-        activity = simulator.run(ports)
-        check(unit, activity.outputs["result"], len(component.result), *stream)
-        found[name] = {"zero": simulator.energy(activity) / unit.lanes}
-        if unit.accumulator != "float32":
-            part = {port: values[:GLITCH_CYCLES] for port, values in ports.items()}
-            found[name]["unit"] = simulator.energy(simulator.run(part, "unit")) / unit.lanes
-    return found
+        seen.add(setting)
+        for shape in SHAPES.values() if cut == "lean" else (DOT16, MATRIX16):
+            made = unit(family.make(setting), shape, cut, library_path)
+            rows.append({**made, "setting": setting, "uncut_dot_sqnr_db": best})
+    return rows
 
 
-def tile(module: str, path: Path | None = None) -> list[dict]:
-    """Parts of a tile kind of the studied array, or of its top, ``spu``."""
-    return part_rows(ARCH, module, cells(path))
+def equal(name: str, floor_db: float, library_path: Path | None = None) -> dict | None:
+    """The smallest matrix of a family whose dot products reach a SQNR; None if none does."""
+    family = FAMILIES[name]
+    setting = smallest(family, floor_db, library_path)
+    return setting and unit(family.make(setting), MATRIX16, "equal", library_path)
 
 
-def study(
-    path: Path | None = None, tried: bool = False, progress: Progress = lambda *_: None
-) -> dict:
-    """Rows of units and of the parts of an array, with versions, as JSON holds them.
+def clocked(
+    name: str, setting: Setting, delay: float, library_path: Path | None = None
+) -> float | None:
+    """NAND2s a MAC of a matrix that keeps a delay, None if it cannot."""
+    library = cells(library_path)
+    found = mapped(FAMILIES[name].make(setting), MATRIX16, library)
+    ge = smallest_within(found, library, delay)
+    return ge and ge / MATRIX16.macs
 
-    ``tried``: also the variants that were tried.  Raises ``LibraryError`` before any work.
+
+def study(path: Path | None = None, progress: Progress = lambda *_: None) -> dict:
+    """Rows of units, of comparisons, and of the parts of an array, as JSON holds them.
+
+    Raises ``LibraryError`` before any work.
     """
     library = cells(path)
     if path:
         check_library(library, str(path))
-    names = [u.name for u in (*units(), *(variants() if tried else ()))]
-    # The longest first, so that no core waits for the other.
-    jobs: dict[Future[Any], str] = {}
+    modules = (*tile_kinds(ARCH), "spu")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for module in (*tile_kinds(ARCH), "spu"):
+        jobs: dict[Future[Any], str] = {}
+        # The longest first, so that no core waits for the other.
+        for module in modules:
             jobs[pool.submit(tile, module, path)] = module
-        for name in reversed(names):
-            jobs[pool.submit(row, name, path)] = name
-        try:
-            for done, job in enumerate(as_completed(jobs), 1):
-                job.result()
-                progress(jobs[job], done / len(jobs))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    found = {name: job.result() for job, name in jobs.items()}
-    parts = [part for module in (*tile_kinds(ARCH), "spu") for part in found[module]]
+        for name in sorted(FAMILIES, key=lambda n: "/8th" not in n):
+            jobs[pool.submit(family_rows, name, path)] = name
+        found = _done(pool, jobs, progress, 0.0, 0.8)
+        rows = [row for name in FAMILIES for row in found[name]]
+        pairs = _pairs(pool, rows, path, progress)
+    counts = tile_kinds(ARCH)
+    tile_parts = [part for module in modules for part in found[module]]
     return {
-        "command": "make area" + (" VARIANTS=1" if tried else ""),
+        "command": "make area",
         "library": library.name,
         "units": {
             "delay": "FO4" if library.neutral else "ns",
             "energy": "inverter inputs" if library.neutral else "pJ",
         },
         "versions": dict(_versions()),
-        "rows": [found[name] for name in names],
-        "parts": parts,
-        "tiles": tile_kinds(ARCH),
-        "shares": shares(parts, tile_kinds(ARCH)),
+        "rows": rows,
+        "pairs": pairs,
+        "parts": tile_parts,
+        "tiles": counts,
+        "shares": shares(tile_parts, counts),
     }
+
+
+def _pairs(pool: Executor, rows: list[dict], path: Path | None, progress: Progress) -> list[dict]:
+    """A row for each PAL format and peer of a bar."""
+    lean = {r["format"]: r for r in rows if r["cut"] == "lean" and r["shape"] == MATRIX16.name}
+    jobs: dict[Future[Any], str] = {}
+    found = []
+    for bar in BARS:
+        for peer in bar.peers:
+            for pal in bar.pals:
+                floor = lean[peer]["dot_sqnr_db"] + bar.margin_db - 1e-6
+                key = f"{pal} against {peer}"
+                jobs[pool.submit(equal, pal, floor, path)] = f"{key}, equal SQNR"
+                if (fo4 := lean[peer]["fo4"]) is not None:
+                    job = pool.submit(clocked, pal, lean[pal]["setting"], fo4, path)
+                    jobs[job] = f"{key}, at its clock"
+                found.append((bar, pal, peer, key))
+    done = _done(pool, jobs, progress, 0.8, 1.0)
+    return [
+        {
+            "pal": pal,
+            "peer": peer,
+            "bar": bar.name,
+            "equal": done[f"{key}, equal SQNR"],
+            "clocked_ge_per_mac": done.get(f"{key}, at its clock"),
+        }
+        for bar, pal, peer, key in found
+    ]
+
+
+def _done(
+    pool: ProcessPoolExecutor,
+    jobs: dict[Future[Any], str],
+    progress: Progress,
+    begin: float,
+    end: float,
+) -> dict[str, Any]:
+    """Results by name; what fails ends the others."""
+    try:
+        for done, job in enumerate(as_completed(jobs), 1):
+            job.result()
+            progress(jobs[job], begin + (end - begin) * done / len(jobs))
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    return {name: job.result() for job, name in jobs.items()}
+
+
+def tile(module: str, path: Path | None = None) -> list[dict]:
+    """Parts of a tile kind of the studied array, or of its top, ``spu``."""
+    return part_rows(ARCH, module, cells(path))
 
 
 def _versions() -> Iterator[tuple[str, str]]:
@@ -164,9 +223,3 @@ def _versions() -> Iterator[tuple[str, str]]:
         yield package, metadata.version(package)
     with contextlib.suppress(metadata.PackageNotFoundError):
         yield "pyosys", metadata.version("pyosys")
-
-
-def median_energy(result: dict, delay: str = "zero") -> float | None:
-    """Median energy of a row over its streams."""
-    values = [v[delay] for v in (result["energy_per_mac"] or {}).values() if delay in v]
-    return float(np.median(values)) if values else None

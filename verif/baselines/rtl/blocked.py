@@ -14,7 +14,7 @@ from pal_units.rtl.block_accumulator import OCTAVE_BITS
 from verif.baselines.elements import FP8_E4M3, FloatFormat
 from verif.baselines.rtl.floating import FloatDecoder, float_layout
 from verif.baselines.rtl.integer import booth_digits, digits_layout
-from verif.baselines.rtl.scales import E4M3Scale, EighthScale, FineScale
+from verif.baselines.rtl.scales import SUM_ABOVE, E4M3Scale, EighthScale, FineScale
 from verif.baselines.rtl.winograd import WinogradCorrection
 
 #: Scales of a block: a bias in whole octaves, one in eighths, an E4M3 number; or none.
@@ -145,7 +145,12 @@ class PeerProducts(wiring.Component):
         self.layout = scale_layout(scale, special, correction)
         self.fine: FineScale | None = None
         if scale in ("eighths", "e4m3"):
-            self.fine = FineScale(len(slice_sum.o), significand_bits, dropped, compensation)
+            self.fine = FineScale(
+                max(len(slice_sum.o), significand_bits + SUM_ABOVE),
+                significand_bits,
+                dropped,
+                compensation,
+            )
         said = {"scale_a": In(self.layout), "scale_b": In(self.layout)}
         total = self.fine.o if self.fine else slice_sum.o
         super().__init__(
