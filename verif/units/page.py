@@ -37,7 +37,7 @@ def page(unit: Unit, fmt: Format, component: Any, module: str, vectors: int) -> 
         "A port is one vector; its parts are in the rows below it, with their bits in the port.\n",
         "## Timing\n",
         _timing(latency),
-        "\n## Parameters\n",
+        "\n## Parameters of this one\n",
         markdown(("parameter", "value"), _parameters(unit, component)),
         f"## Format {fmt.name}\n",
         *_format(fmt),
