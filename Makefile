@@ -22,6 +22,10 @@ READY := $(VENV)/ready
 STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 SITE  := $(VENV)/site
+# Icarus Verilog as Debian 12 has it, for x86-64.
+ICARUS := build/icarus
+ICARUS_VERSION := 11.0-1.1+b1
+ICARUS_SHA256 := 14d9d14dc8256fd89667fb68c3bd93f1c57310b9c95b33fb0d4b7719c887ae2f
 # setuptools, which installs the project, takes these for names of variables.
 NAMES := *'$$'[A-Za-z_]*|*[{}]*
 
@@ -30,7 +34,7 @@ NAMES := *'$$'[A-Za-z_]*|*[{}]*
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal onnx fuzz models squares mapping bless bench docs site stamps lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal icarus onnx fuzz models squares mapping bless bench docs site stamps lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,7 +64,17 @@ test: $(READY) ## what CI runs: lint, types, unit and array tests
 
 regress: $(READY) $(STUDY) $(FPGA) $(SITE) ## slow suites: all tests, more seeds and images, real network
 	@mkdir -p build
+	-$(MAKE) icarus  # its tests are skipped where there is none
 	$(BIN)/python -m pytest -v -n $(JOBS) --dist worksteal --junitxml build/junit-regress.xml $(PYTEST_ARGS)
+
+icarus: $(ICARUS)/ready ## Icarus Verilog of Debian in build/icarus, for tests of what `spu unit` writes
+
+$(ICARUS)/ready:
+	mkdir -p $(ICARUS)
+	cd $(ICARUS) && apt-get download iverilog=$(ICARUS_VERSION)
+	cd $(ICARUS) && echo "$(ICARUS_SHA256)  iverilog_$(ICARUS_VERSION)_amd64.deb" | sha256sum -c
+	cd $(ICARUS) && dpkg -x iverilog_$(ICARUS_VERSION)_amd64.deb .
+	@touch $@
 
 $(STUDY): requirements-numerics.lock $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-numerics.lock

@@ -8,40 +8,16 @@ Tests compare the pages with the code, and the digests with its hardware.
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from amaranth.back import rtlil
 from amaranth.hdl import UnusedElaboratable
-from amaranth.lib import wiring
 from rich.console import Console
 from rich.progress import track
 
-from pal_units.dot_params import DOT_PARAMS
-from pal_units.formats import ADAPTIVE, FORMATS, PAL8T, PAL8U, PAL16, Format
-from pal_units.rtl.accumulator import Accumulator16, Linear16
-from pal_units.rtl.adder import Adder, FusedMultiplyAdd
-from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16
-from pal_units.rtl.block_encoder import BlockEncoder, CodebookEncoder
-from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder, OperandDecoder
-from pal_units.rtl.convert import FloatToPal, IntToPal, PalToFloat, PalToInt, Unblock
-from pal_units.rtl.decoder import ElementDecoder
-from pal_units.rtl.elementwise import (
-    Comparator,
-    Divider,
-    Multiplier,
-    ReciprocalSquareRoot,
-    SquareRoot,
-)
-from pal_units.rtl.encoder import ElementEncoder, MagnitudeEncoder
-from pal_units.rtl.log import AccumulatorEncoder, IntegerLog
-from pal_units.rtl.matrix import DotMatrix, DotUnit
-from pal_units.rtl.reblock import ReblockUnit
-from pal_units.rtl.transcendental import Exponential, Logarithm
-from pal_units.rtl.widen import Widener
 from rtl.liberty import neutral
 from rtl.synthesis import synthesise
 from spu.arch.files import replace_files
@@ -49,110 +25,24 @@ from spu.command.tables import markdown
 from verif.pages.contracts import markdown as contract
 from verif.pages.contracts import ports, source, summary
 from verif.pages.stamps import FLOW
+from verif.units.catalogue import UNITS, Maker, Unit
 
 FOLDER = Path(__file__).parents[2] / "docs" / "units"
 AREAS = FOLDER / "area.json"
-SMALL = tuple(f for f in FORMATS.values() if f.n <= 8)
 
-Maker = Callable[[], wiring.Component]
 #: NAND2 equivalents and digest of the hardware by unit and configuration, and the flow's digest.
 Areas = dict[str, dict[str, tuple[float, str]]]
 
 
-@dataclass(frozen=True)
-class UnitPage:
-    """A unit with the configurations that its page gives areas of."""
-
-    component: type[wiring.Component]
-    configurations: dict[str, Maker]
-
-    @property
-    def path(self) -> Path:
-        """File of the page."""
-        return FOLDER / f"{self.component.__name__}.md"
-
-
-def _each(component: Callable[[Format], wiring.Component], *formats: Format) -> dict[str, Maker]:
-    return {f.name: partial(component, f) for f in formats}
-
-
-UNITS = (
-    UnitPage(ElementDecoder, _each(lambda f: ElementDecoder((f,), f.fraction_bits), *SMALL)),
-    UnitPage(MagnitudeEncoder, _each(lambda f: MagnitudeEncoder(f, 10, 16), *SMALL)),
-    UnitPage(ElementEncoder, _each(lambda f: ElementEncoder(f, 10, 17), *SMALL)),
-    UnitPage(Multiplier, _each(Multiplier, *FORMATS.values())),
-    UnitPage(Divider, _each(Divider, *FORMATS.values())),
-    UnitPage(SquareRoot, _each(SquareRoot, *FORMATS.values())),
-    UnitPage(ReciprocalSquareRoot, _each(ReciprocalSquareRoot, *FORMATS.values())),
-    UnitPage(Comparator, _each(Comparator, *FORMATS.values())),
-    UnitPage(Adder, _each(Adder, *SMALL)),
-    UnitPage(Adder16, {PAL16.name: Adder16}),
-    UnitPage(FusedMultiplyAdd, _each(FusedMultiplyAdd, *SMALL)),
-    UnitPage(Linear16, {PAL16.name: Linear16}),
-    UnitPage(Accumulator16, {"4 lanes": lambda: Accumulator16(4)}),
-    UnitPage(FusedMultiplyAdd16, {PAL16.name: FusedMultiplyAdd16}),
-    UnitPage(Exponential, _each(Exponential, *FORMATS.values())),
-    UnitPage(Logarithm, _each(Logarithm, *FORMATS.values())),
-    UnitPage(
-        FloatToPal,
-        {
-            **_each(FloatToPal, *FORMATS.values()),
-            "PAL8T, bfloat16": lambda: FloatToPal(PAL8T, "bfloat16"),
-        },
-    ),
-    UnitPage(
-        PalToFloat,
-        {**_each(PalToFloat, *SMALL), "PAL8T, bfloat16": lambda: PalToFloat(PAL8T, "bfloat16")},
-    ),
-    UnitPage(IntToPal, _each(IntToPal, *FORMATS.values())),
-    UnitPage(PalToInt, _each(PalToInt, *SMALL)),
-    UnitPage(Unblock, _each(Unblock, *SMALL)),
-    UnitPage(
-        ReblockUnit,
-        {
-            **_each(lambda f: ReblockUnit((f,), 4, 8), *SMALL),
-            "all of them": lambda: ReblockUnit(SMALL, 4, 8),
-        },
-    ),
-    UnitPage(Widener, {"all of 8, 6 and 4 bits": lambda: Widener(SMALL)}),
-    UnitPage(IntegerLog, {"24 bits": lambda: IntegerLog(24), "32 bits": lambda: IntegerLog(32)}),
-    UnitPage(
-        AccumulatorEncoder, {"32-bit accumulator": lambda: AccumulatorEncoder(DOT_PARAMS["PAL8T"])}
-    ),
-    UnitPage(
-        DotUnit, _each(lambda f: DotUnit(f, DOT_PARAMS[f.name], 16), *SMALL, *ADAPTIVE.values())
-    ),
-    UnitPage(ByteDecoder, _each(ByteDecoder, *ADAPTIVE.values())),
-    UnitPage(
-        CodebookDecoder, _each(lambda f: CodebookDecoder(f, f.fraction_bits), *ADAPTIVE.values())
-    ),
-    UnitPage(
-        OperandDecoder,
-        _each(lambda f: OperandDecoder(f, DOT_PARAMS[f.name], 8), *ADAPTIVE.values()),
-    ),
-    UnitPage(CodebookEncoder, _each(CodebookEncoder, *ADAPTIVE.values())),
-    UnitPage(BlockEncoder, _each(BlockEncoder, *ADAPTIVE.values())),
-    UnitPage(
-        DotMatrix,
-        {
-            "PAL8T and PAL8U, 8 lanes, 4 columns": lambda: DotMatrix(
-                (PAL8T, PAL8U), DOT_PARAMS["PAL8T"], 8, 4
-            )
-        },
-    ),
-)
-
-
-def page(unit: UnitPage, areas: dict[str, tuple[float, str]]) -> str:
+def page(unit: Unit, areas: dict[str, tuple[float, str]]) -> str:
     """The page of a unit as Markdown."""
-    name = unit.component.__name__
     makers = unit.configurations
     first = next(iter(makers.values()))()
     rows = [
         [label, str(make().latency), f"{areas[label][0]:.0f}"] for label, make in makers.items()
     ]
     parts = [
-        f"# {name}\n",
+        f"# {unit.name}\n",
         f"`{source(unit.component)}`. Written by `make docs`; do not edit.\n",
         *contract(unit.component),
         f"\n## Ports ({next(iter(makers))})\n",
@@ -169,8 +59,7 @@ def index() -> str:
     """The list of pages."""
     rows = []
     for unit in UNITS:
-        name = unit.component.__name__
-        rows.append([f"[{name}]({name}.md)", summary(unit.component)])
+        rows.append([f"[{unit.name}]({unit.name}.md)", summary(unit.component)])
     return "# Units\n\nWritten by `make docs`; do not edit.\n\n" + markdown(["unit", "what"], rows)
 
 
@@ -178,7 +67,7 @@ def texts(areas: Areas) -> dict[Path, str]:
     """Every page by its file."""
     return {
         FOLDER / "README.md": index(),
-        **{u.path: page(u, areas[u.component.__name__]) for u in UNITS},
+        **{FOLDER / f"{u.name}.md": page(u, areas[u.name]) for u in UNITS},
     }
 
 
@@ -203,11 +92,10 @@ def stale(flow: str, kept: Areas) -> Iterator[tuple[str, str, Maker, str]]:
     """Unit, configuration, maker and digest of those whose area is not that of the code."""
     same_flow = flow == FLOW.sources()
     for unit in UNITS:
-        name = unit.component.__name__
         for label, make in unit.configurations.items():
             digest = hardware(make)
-            if not same_flow or kept.get(name, {}).get(label, (0, ""))[1] != digest:
-                yield name, label, make, digest
+            if not same_flow or kept.get(unit.name, {}).get(label, (0, ""))[1] != digest:
+                yield unit.name, label, make, digest
 
 
 def main() -> None:
@@ -219,12 +107,7 @@ def main() -> None:
         list(stale(flow, kept)), "synthesis", console=Console(stderr=True)
     ):
         kept.setdefault(name, {})[label] = (area(make), digest)
-    areas = {
-        u.component.__name__: {
-            label: kept[u.component.__name__][label] for label in u.configurations
-        }
-        for u in UNITS
-    }
+    areas = {u.name: {label: kept[u.name][label] for label in u.configurations} for u in UNITS}
     lines = [
         f"{json.dumps(name)}: {json.dumps(value)}"
         for name, value in [("flow", sources), *areas.items()]

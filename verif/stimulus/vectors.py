@@ -1,12 +1,13 @@
 """Run arithmetic units in a simulator on arrays of vectors, one vector a cycle."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from amaranth.hdl import Shape
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 
 from rtl import emit, simulator
 from spu.engine.rtl_run import BUILD
@@ -14,12 +15,16 @@ from spu.engine.rtl_run import BUILD
 #: Differences that a failure shows.
 KEPT = 4
 
+#: What ``Vectors`` takes, in its order; the last two may be missing.
+Case = tuple[Any, ...]
+
 
 class Vectors:
     """A unit with the values of its inputs and what its outputs must be, one a cycle.
 
     Values are integers; negative ones are taken in two's complement.  Inputs that are not
-    given stay 0.  ``checked`` marks the vectors whose outputs count, all by default.
+    given stay 0.  ``checked`` marks the vectors whose outputs count, all by default.  ``care``
+    has for an output the bits that mean something, a mask a vector; of others it is all bits.
     """
 
     def __init__(
@@ -28,6 +33,7 @@ class Vectors:
         inputs: dict[str, Any],
         expected: dict[str, Any],
         checked: Any = None,
+        care: Mapping[str, Any] | None = None,
     ) -> None:
         self.unit, self.inputs, self.expected = unit, inputs, expected
         self.count = len(next(iter(inputs.values())))
@@ -38,6 +44,18 @@ class Vectors:
         self.in_ports, self.out_ports = (
             {k: widths[k] for k in ports} for ports in (inputs, expected)
         )
+        #: Bits of a vector's outputs that count, by the outputs' names; one for all if they do.
+        self.care: dict[str, Any] = {"": self.checked}
+        if care is not None:
+            self.care = {
+                name: np.where(self.checked, np.asarray(care.get(name, (1 << bits) - 1), object), 0)
+                for name, bits in self.out_ports.items()
+            }
+
+    @property
+    def care_ports(self) -> dict[str, int]:
+        """Bits of ``care``."""
+        return {"": 1} if "" in self.care else self.out_ports
 
 
 def check_units(cases: dict[str, Vectors], work: Path, waves: bool = False) -> dict[str, int]:
@@ -53,8 +71,10 @@ def check_units(cases: dict[str, Vectors], work: Path, waves: bool = False) -> d
     for i, (name, v) in enumerate(cases.items()):
         text += _bench(i, v)
         stimulus, expected = work / f"stimulus_{i}.hex", work / f"expected_{i}.hex"
-        _write(stimulus, v.inputs, v.in_ports)
-        _write(expected, {**v.expected, "": v.checked}, {**v.out_ports, "": 1})
+        _write(stimulus, words(v.inputs, v.in_ports))
+        wanted, caring = words(v.expected, v.out_ports), words(v.care, v.care_ports)
+        above = sum(v.out_ports.values())
+        _write(expected, [w | c << above for w, c in zip(wanted, caring, strict=True)])
         job.append(
             {
                 "name": name,
@@ -75,7 +95,7 @@ def check_units(cases: dict[str, Vectors], work: Path, waves: bool = False) -> d
     (work / "job.json").write_text(json.dumps(job))
     build = simulator.build(text, "bench", BUILD / "sim-cache", waves=waves)
     build.run(
-        "verif.unit_bench",
+        "verif.benches.unit_bench",
         work,
         expected=1,
         plusargs=plusargs,
@@ -96,9 +116,9 @@ def check_unit(
     return check_units({"unit": Vectors(unit, inputs, expected, checked)}, work, waves)["unit"]
 
 
-def _write(path: Path, values: dict[str, Any], ports: dict[str, int]) -> None:
-    """One hexadecimal word a vector, the first port in the least bits."""
-    dtype: Any = np.uint64 if sum(ports.values()) <= 64 else object
+def words(values: Mapping[str, Any], ports: Mapping[str, int]) -> list[int]:
+    """One integer a vector, the first port in the least bits."""
+    dtype: Any = np.uint64 if sum(ports.values()) < 64 else object
     one = int if dtype is object else dtype
     total: Any = one(0)
     at = 0
@@ -110,7 +130,12 @@ def _write(path: Path, values: dict[str, Any], ports: dict[str, int]) -> None:
             column = np.asarray(column, np.int64).astype(np.uint64)
         total = total + ((column & one((1 << bits) - 1)) << one(at))
         at += bits
-    path.write_text("\n".join(map("{:x}".format, total.tolist())) + "\n")
+    found: list[int] = total.tolist()
+    return found
+
+
+def _write(path: Path, values: list[int]) -> None:
+    path.write_text("\n".join(map("{:x}".format, values)) + "\n")
 
 
 def _outputs(i: int, v: Vectors) -> str:
@@ -140,6 +165,8 @@ endmodule
 def _bench(i: int, v: Vectors) -> str:
     """Verilog of one bench: memories of vectors around the unit, and a comparison."""
     n_in, n_out = sum(v.in_ports.values()), sum(v.out_ports.values())
+    n_care = sum(v.care_ports.values())
+    care = f"want[{n_out} +: {n_care}]" if n_care == n_out else f"{{{n_out}{{want[{n_out}]}}}}"
     address = max(16, (v.count - 1).bit_length())
     connections, at = [], 0
     for name, bits in v.in_ports.items():
@@ -160,7 +187,7 @@ def _bench(i: int, v: Vectors) -> str:
 module bench_{i}(input clk, output reg done, output reg [31:0] errors, output reg [31:0] compared,
                  output reg [{32 * KEPT - 1}:0] index, output reg [{n_out * KEPT - 1}:0] got);
   reg [{n_in - 1}:0] stimulus [0:{(1 << address) - 1}];
-  reg [{n_out}:0] expected [0:{(1 << address) - 1}];
+  reg [{n_out + n_care - 1}:0] expected [0:{(1 << address) - 1}];
   reg [31:0] cycle = 0, count = 0;
   reg [2:0] resetting = 4;
   reg [8*512-1:0] name;
@@ -173,16 +200,17 @@ module bench_{i}(input clk, output reg done, output reg [31:0] errors, output re
   wire rst = resetting != 0;
   wire [31:0] at = cycle - {v.unit.latency};
   wire [{n_in - 1}:0] vector = stimulus[cycle[{address - 1}:0]];
-  wire [{n_out}:0] want = expected[at[{address - 1}:0]];
+  wire [{n_out + n_care - 1}:0] want = expected[at[{address - 1}:0]];
   wire [{n_out - 1}:0] out;
+  wire [{n_out - 1}:0] care = {care};
   unit_{i} unit({", ".join(connections)});
   always @(posedge clk) begin
     if (rst) resetting <= resetting - 1;
     else if (!done) begin
       cycle <= cycle + 1;
-      if (at < count && want[{n_out}]) begin
+      if (at < count && care != 0) begin
         compared <= compared + 1;
-        if (out !== want[{n_out - 1}:0]) begin
+        if ((out & care) !== (want[{n_out - 1}:0] & care)) begin
           errors <= errors + 1;
           if (errors < {KEPT}) begin
             index[errors * 32 +: 32] <= at;
@@ -204,3 +232,17 @@ def join(values: np.ndarray, bits: int) -> list[int]:
     for i in range(raw.shape[-1]):
         total = total + (raw[..., i] << (bits * i))
     return list(total)
+
+
+def packed(layout: data.StructLayout, **fields: Any) -> np.ndarray:
+    """Values of a structure from those of its fields, in two's complement; others are 0.
+
+    What a field is too narrow for spills into the one above it: it must not go unnoticed.
+    """
+    total = np.zeros((), np.int64)
+    for name, values in fields.items():
+        field = layout[name]
+        column = np.asarray(values).astype(np.int64)
+        column = np.where(column < 0, column & ((1 << field.width) - 1), column)
+        total = total | column << field.offset
+    return total

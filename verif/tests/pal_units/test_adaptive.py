@@ -19,7 +19,7 @@ from pal_units.formats import ADAPTIVE, PAL4A, PAL6A, PAL8A, PAL8T, PAL16, Forma
 from pal_units.model.adaptive import encode_blocks, nearest_in_book
 from verif.numerics import fit
 from verif.numerics.distributions import DISTRIBUTIONS, data
-from verif.tests.adaptive_cases import FOUR_BOOKS, ONE_BOOK, down_of_codes, levels
+from verif.stimulus.adaptive_cases import FOUR_BOOKS, ONE_BOOK, down_of_codes, levels
 
 by_name = pytest.mark.parametrize(
     "fmt", [*ADAPTIVE.values(), FOUR_BOOKS, ONE_BOOK], ids=lambda f: f.name

@@ -11,8 +11,8 @@ from pal_units.dot_params import DotParams, dot_params
 from pal_units.formats import ADAPTIVE, PAL4A, PAL4T, PAL6A, PAL6U, PAL8A, PAL8T, PAL8U, ZERO_BLOCK
 from pal_units.model import edge
 from verif.numerics.distributions import data
-from verif.tests.adaptive_cases import FOUR_BOOKS, ONE_BOOK, biases_of, edge_params, levels
-from verif.tests.cases import SMALL, corner_codes
+from verif.stimulus.adaptive_cases import FOUR_BOOKS, ONE_BOOK, biases_of, edge_params, levels
+from verif.stimulus.codes import SMALL, corner_codes
 
 PAIRS = [
     *((f, f) for f in (*ADAPTIVE.values(), *SMALL)),

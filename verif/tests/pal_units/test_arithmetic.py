@@ -6,7 +6,7 @@ import pytest
 from pal_units import model, tables
 from pal_units.dot_params import DOT_PARAMS
 from pal_units.formats import PAL4T, PAL8T, PAL8U, PAL16, Format
-from verif.tests.cases import SMALL, codes_of, corner_codes, every
+from verif.stimulus.codes import SMALL, codes_of, corner_codes, every
 
 by_name = pytest.mark.parametrize("fmt", SMALL, ids=lambda f: f.name)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from verif.stimulus import elementwise_cases as cases
 from verif.stimulus.vectors import Vectors, check_units
-from verif.tests import cases
 
 #: Units that are simulated side by side: building a simulator takes longer than what it runs.
 GROUPS = {

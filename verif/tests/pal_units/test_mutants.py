@@ -15,8 +15,8 @@ import pytest
 
 from pal_units.formats import ADAPTIVE, FORMATS
 from rtl.simulator import SimulationError
+from verif.stimulus.adaptive_cases import FOUR_BOOKS, ONE_BOOK
 from verif.stimulus.vectors import Vectors, check_units
-from verif.tests.adaptive_cases import FOUR_BOOKS, ONE_BOOK
 from verif.tests.pal_units.adaptive_mutants import ADAPTIVE_MUTANTS
 
 ROOT = Path(__file__).parents[3]
@@ -329,7 +329,9 @@ MUTANTS = [
 ]
 KNOWN = FORMATS | ADAPTIVE | {f.name: f for f in (FOUR_BOOKS, ONE_BOOK)}
 #: Modules of the makers of vectors.
-MAKERS = ("verif.tests.cases", "verif.tests.adaptive_cases")
+MAKERS = tuple(
+    f"verif.stimulus.{name}" for name in ("elementwise_cases", "block_cases", "adaptive_cases")
+)
 
 
 @contextmanager

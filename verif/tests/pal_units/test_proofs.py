@@ -13,7 +13,7 @@ from pal_units import model, tables
 from pal_units.dot_params import DOT_PARAMS
 from pal_units.formats import FLOAT_MANTISSAS, FORMATS, PAL16, TABLE_FRACTION_BITS
 from pal_units.model.elementwise import rounded
-from verif.tests.cases import SMALL, codes_of, every
+from verif.stimulus.codes import SMALL, codes_of, every
 
 by_name = pytest.mark.parametrize("fmt", SMALL, ids=lambda f: f.name)
 TABLED = [f for f in FORMATS.values() if f.fraction_bits <= TABLE_FRACTION_BITS]

@@ -2,9 +2,6 @@
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from pal_units import model
 from pal_units.dot_params import DOT_PARAMS, DotParams
@@ -17,17 +14,16 @@ from pal_units.rtl.elementwise import Divider, Multiplier
 from pal_units.rtl.matrix import DotMatrix, DotUnit
 from pal_units.rtl.reblock import ReblockUnit
 from spu.arch.params import MATRIX_DOT, MATRIX_FORMATS
-from verif.stimulus.vectors import Vectors, check_unit, check_units, join
-from verif.tests.cases import (
-    SMALL,
-    accumulator,
-    accumulator_encoder,
-    block_dot,
-    codes_of,
-    corner_codes,
-    random_biases,
-    reblock,
+from verif.stimulus.block_cases import accumulator, accumulator_encoder, block_dot, reblock
+from verif.stimulus.codec_cases import (
+    element_decoder,
+    element_encoder,
+    integer_log,
+    linear16,
+    magnitude_encoder,
 )
+from verif.stimulus.codes import SMALL, codes_of, corner_codes, random_biases
+from verif.stimulus.vectors import Vectors, check_unit, check_units, join
 
 #: Both profiles of 8 bits, which the matrix unit takes.
 FORMATS_8 = (PAL8T, PAL8U)
@@ -45,7 +41,11 @@ def _check(cases, work, record_property):
 def test_decoder_equals_the_format_for_every_code(tmp_path, record_property):
     counts = _check(
         {
-            "-".join(f.name for f in formats): _decoder(formats)
+            "-".join(f.name for f in formats): Vectors(
+                *element_decoder(
+                    formats[0], ElementDecoder(formats, max(f.fraction_bits for f in formats))
+                )
+            )
             for formats in (FORMATS_8, (PAL6T, PAL6U), (PAL4T, PAL4U), (PAL16,))
         },
         tmp_path,
@@ -54,56 +54,12 @@ def test_decoder_equals_the_format_for_every_code(tmp_path, record_property):
     assert counts == {"PAL8T-PAL8U": 512, "PAL6T-PAL6U": 128, "PAL4T-PAL4U": 32, "PAL16": 1 << 16}
 
 
-def _decoder(formats):
-    """Every code of every format."""
-    fraction = max(f.fraction_bits for f in formats)
-    unit = _FlatDecoder(formats, fraction)
-    fmt = formats[0]
-    codes, select = (
-        np.tile(codes_of(fmt), len(formats)),
-        np.repeat(np.arange(len(formats)), 1 << fmt.n),
-    )
-    lam = np.concatenate(
-        [f.lambdas[codes_of(f) & f.m_max] << (fraction - f.fraction_bits) for f in formats]
-    )
-    nan = (codes == fmt.sign_bit) & (fmt.n >= 6)
-    zero = (codes & fmt.m_max == 0) & ~nan
-    # The distance of zero and NaN means nothing: the wrapper hides it.
-    want = {
-        "lam": np.where(zero | nan, 0, lam),
-        "negative": codes >> (fmt.n - 1),
-        "zero": zero,
-        "nan": nan,
-    }
-    return Vectors(unit, {"code": codes, "select": select}, want)
-
-
-class _FlatDecoder(wiring.Component):
-    """A decoder with plain ports and ``lam`` 0 where it means nothing."""
-
-    latency = 0
-
-    def __init__(self, formats, fraction_bits):
-        self.inner = ElementDecoder(formats, fraction_bits)
-        super().__init__(
-            {
-                "code": In(formats[0].n),
-                "select": In(1),
-                "lam": Out(len(self.inner.o.lam)),
-                "negative": Out(1),
-                "zero": Out(1),
-                "nan": Out(1),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.inner = inner = self.inner
-        m.d.comb += [inner.code.eq(self.code), inner.select.eq(self.select)]
-        m.d.comb += [getattr(self, name).eq(inner.o[name]) for name in ("negative", "zero", "nan")]
-        with m.If(~self.zero & ~self.nan):
-            m.d.comb += self.lam.eq(inner.o.lam)
-        return m
+def test_encoders_and_logarithms_equal_the_model(tmp_path, record_property):
+    makers = (magnitude_encoder, element_encoder)
+    cases = {f"{make.__name__} {f.name}": Vectors(*make(f)) for make in makers for f in SMALL}
+    cases |= {make.__name__: Vectors(*make()) for make in (linear16, integer_log)}
+    counts = _check(cases, tmp_path, record_property)
+    assert counts["magnitude_encoder PAL8T"] == counts["linear16"] == 1 << 16
 
 
 def test_pipeline_stages_change_only_the_latency(tmp_path, record_property):
@@ -274,7 +230,7 @@ def test_reblock_unit_equals_the_model(tmp_path, record_property):
     _check(
         {
             f"{'-'.join(f.name for f in formats)} to {formats[select].name} by {push}": Vectors(
-                *reblock(formats, select, push, slices)
+                *reblock(ReblockUnit(formats, push, slices), select)
             )
             for formats, select, push, slices in (
                 (FORMATS_8, 0, 4, 8),

@@ -164,7 +164,7 @@ def test_options_that_the_pages_name_exist():
 
 def test_every_documented_unit_has_an_example():
     from verif.pages.array_pages import COMPONENTS
-    from verif.pages.unit_pages import UNITS
+    from verif.units.catalogue import UNITS
 
     for unit in (*UNITS, *COMPONENTS):
         assert ">>> " in unit.component.__doc__, unit.component

@@ -73,6 +73,7 @@ NEEDS = {
     "map": (["map", "graph.json", "-o", "out"], ["explain", "mapped"], ["disasm", "mapped"]),
     "sim": (
         ["rtl", "-o", "out"],
+        ["unit", "Linear16", "-o", "out"],
         ["run", "digits", "--engine", "rtl", "--input", "x.npy", "-o", "out"],
     ),
     "studies": (["sim", "-o", "out"], ["numerics"], ["area", "--json", "out"], ["fpga", "INT8"]),

@@ -157,8 +157,9 @@ def test_pages_of_the_array_are_those_of_the_code():
 def test_areas_in_the_pages_are_those_of_the_code(unit, label):
     from verif.pages import unit_pages
     from verif.pages.unit_pages import area
+    from verif.units.catalogue import UNITS
 
-    make = next(u for u in unit_pages.UNITS if u.component.__name__ == unit).configurations[label]
+    make = next(u for u in UNITS if u.name == unit).configurations[label]
     committed, _ = unit_pages.load()[1][unit][label]
     assert area(make) == pytest.approx(committed, rel=0.02)
 

@@ -1,18 +1,17 @@
 """Vectors of the units of profile A, and of dot products whose biases go in at the edge.
 
-A case is as in ``verif.tests.cases``.  Decoders are exhaustive; encoders see every threshold of
-every codebook from both sides.  What a unit says means nothing is hidden by a wrapper.
+As in ``elementwise_cases``.  Decoders are exhaustive; encoders see every threshold of every
+codebook from both sides.  What a unit says means nothing is not compared.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Shape, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data
 
+from pal_units import model
 from pal_units.codebook import SPREAD_CLASSES, Codebooks
 from pal_units.dot_params import DOT_PARAMS, DotParams
 from pal_units.formats import PAL16, Format
@@ -20,8 +19,8 @@ from pal_units.model import adaptive, edge
 from pal_units.rtl.block_encoder import BlockEncoder, CodebookEncoder
 from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder, OperandDecoder
 from pal_units.rtl.matrix import DotMatrix, DotUnit
-from verif.stimulus.vectors import join
-from verif.tests.cases import Case, corner_codes, every, random_biases
+from verif.stimulus.codes import corner_codes, every, random_biases
+from verif.stimulus.vectors import Case, join, packed
 
 #: PAL16's units of a distance in an octave.
 OCTAVE = 1 << PAL16.fraction_bits
@@ -41,7 +40,8 @@ FOUR_BOOKS = Format(
     4,
     block=8,
     codebooks=Codebooks(
-        *((tuple(row[:15]) for row in side) for side in zip(*_BOOKS, strict=True)),
+        tuple(positive[:15] for positive, _ in _BOOKS),
+        tuple(negative[:15] for _, negative in _BOOKS),
         bias_zones=((20, 2), (34, 1), (10, 3)),
         picks=tuple((i // 10, i % 4 - 2) for i in range(SPREAD_CLASSES)),
     ),
@@ -92,129 +92,82 @@ def edge_params(fmt: Format, **changes: Any) -> DotParams:
     return replace((DOT_PARAMS | DOT)[fmt.name], edge_biases=True, **changes)
 
 
-class _Shown(wiring.Component):
-    """A unit with flat outputs, of which some are 0 where others say that they mean nothing."""
-
-    def __init__(
-        self, unit: Any, outputs: dict[str, tuple[Callable[[Any], Value], Callable[[Any], Value]]]
-    ) -> None:
-        self.unit, self.outputs, self.latency = unit, outputs, unit.latency
-        inputs = {k: v for k, v in unit.signature.members.items() if v.flow is In}
-        widths = {k: Shape.cast(Value.cast(v(unit)).shape()).width for k, (v, _) in outputs.items()}
-        super().__init__({**inputs, **{name: Out(width) for name, width in widths.items()}})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.unit = unit = self.unit
-        for name, member in unit.signature.members.items():
-            if member.flow is In:
-                m.d.comb += getattr(unit, name).eq(getattr(self, name))
-        for name, (value, shown) in self.outputs.items():
-            m.d.comb += getattr(self, name).eq(Mux(shown(unit), Value.cast(value(unit)), 0))
-        return m
-
-
-def _always(unit: Any) -> Value:
-    return Value.cast(1)
-
-
-def byte_decoder(fmt: Format) -> Case:
+def byte_decoder(fmt: Format, unit: Any = None) -> Case:
     """All 256 bytes."""
     books = fmt.codebooks
     assert books is not None
     byte, down = np.arange(256), down_of_codes(fmt)
     count = 256 // books.selectors
     return (
-        ByteDecoder(fmt),
+        unit or ByteDecoder(fmt),
         {"block_byte": byte},
         {"selector": byte // count, "beta": [-down[v % count] for v in byte]},
     )
 
 
-def codebook_decoder(fmt: Format, fraction_bits: int = 0, octaves: int | None = None) -> Case:
+def codebook_decoder(fmt: Format, unit: Any = None) -> Case:
     """All codes of all codebooks."""
-    books, fraction_bits = fmt.codebooks, fraction_bits or fmt.fraction_bits
+    unit = unit or CodebookDecoder(fmt, fmt.fraction_bits)
+    books = fmt.codebooks
     assert books is not None
     selector, code = every(np.arange(books.selectors), np.arange(1 << fmt.n))
     nan = (code == fmt.sign_bit) & fmt.has_nan
     lam, negative = np.zeros((2, len(code)), np.int64)
     zero = ~nan
     for s, c, distance, sign in levels(fmt):
-        if octaves and distance >= octaves << fmt.fraction_bits:
+        if unit.octaves and distance >= unit.octaves << fmt.fraction_bits:
             continue
         at = s << fmt.n | c
-        lam[at], negative[at], zero[at] = distance << (fraction_bits - fmt.fraction_bits), sign, 0
-    number = ("lam", "negative")
-    unit = _Shown(
-        CodebookDecoder(fmt, fraction_bits, octaves),
-        {
-            name: (
-                lambda u, name=name: u.o[name],
-                (lambda u: ~u.o.zero & ~u.o.nan) if name in number else _always,
-            )
-            for name in (*number, "zero", "nan")
-        },
-    )
-    return (
-        unit,
-        {"selector": selector, "code": code},
-        {"lam": lam, "negative": negative, "zero": zero, "nan": nan},
-    )
+        lam[at] = distance << (unit.fraction_bits - fmt.fraction_bits)
+        negative[at], zero[at] = sign, 0
+    want, care = decoded(unit.o.shape(), lam, negative, zero, nan)
+    return unit, {"selector": selector, "code": code}, {"o": want}, None, {"o": care}
+
+
+def decoded(
+    layout: data.StructLayout, lam: np.ndarray, negative: Any, zero: Any, nan: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decoded elements and which of their bits mean something: of zeros and NaN their class."""
+    number = np.where(zero | nan, 0, -1)
+    lam = lam & number
+    care = packed(layout, lam=number, negative=number, zero=-1, nan=-1)
+    return packed(layout, lam=lam, negative=negative, zero=zero, nan=nan), care
 
 
 def far_codebook_decoder(fmt: Format) -> Case:
     """With a limit of two octaves, and bits below the format's."""
-    return codebook_decoder(fmt, fmt.fraction_bits + 2, 2)
+    return codebook_decoder(fmt, CodebookDecoder(fmt, fmt.fraction_bits + 2, 2))
 
 
-def operand_decoder(fmt: Format, params: DotParams | None = None) -> Case:
-    """All codes under all biases or bytes; two lanes, the second has the code's complement."""
-    params = params or edge_params(fmt)
+def operand_decoder(fmt: Format, unit: Any = None) -> Case:
+    """All codes under all biases or bytes; every other lane has the code's complement."""
+    unit = unit or OperandDecoder(fmt, edge_params(fmt), 2)
     byte, code = every(np.arange(256), np.arange(1 << fmt.n))
-    codes = np.stack([code, code ^ (1 << fmt.n) - 1], axis=1)
-    found = edge.operand(codes, byte.astype(np.uint8).view(np.int8), fmt, params)
-    alive = found.sign != 0
-    bits = len(OperandDecoder(fmt, params, 1).o[0].lam)
-    want = (
-        np.where(alive, found.log, 0)
-        | (found.sign < 0).astype(np.int64) << bits
-        | (~alive).astype(np.int64) << bits + 1
+    codes = np.where(np.arange(unit.lanes) % 2, code[:, None] ^ (1 << fmt.n) - 1, code[:, None])
+    found = edge.operand(codes, byte.astype(np.uint8).view(np.int8), fmt, unit.params)
+    number = np.where(found.sign == 0, 0, -1)
+    want = packed(
+        unit.element, lam=found.log & number, negative=found.sign < 0, zero=found.sign == 0
     )
-
-    def lane(unit: Any, i: int) -> Value:
-        o = unit.o[i]
-        return Cat(Mux(o.zero, 0, o.lam), o.negative & ~o.zero, o.zero)
-
-    unit = _Shown(
-        OperandDecoder(fmt, params, 2),
-        {
-            "o": (lambda u: Cat(lane(u, 0), lane(u, 1)), _always),
-            "octaves": (lambda u: u.octaves, lambda u: ~u.zero),
-            "zero": (lambda u: u.zero, _always),
-            "nan": (lambda u: u.nan, _always),
-        },
-    )
+    care = packed(unit.element, lam=number, negative=number, zero=-1)
+    bits = unit.element.size
     return (
         unit,
         {"codes": join(codes, fmt.n), "bias": byte},
-        {
-            "o": join(want, bits + 2),
-            "octaves": found.octaves,
-            "zero": found.empty,
-            "nan": found.nan,
-        },
+        {"o": join(want, bits), "octaves": found.octaves, "zero": found.empty, "nan": found.nan},
+        None,
+        {"o": join(care, bits), "octaves": np.where(found.empty, 0, -1)},
     )
 
 
 def near_operand_decoder(fmt: Format) -> Case:
     """Operands two octaves down are zero, and biases count in half octaves."""
     params = edge_params(fmt)
-    return operand_decoder(
-        fmt, replace(params, fraction_bits=params.fraction_bits + 1, bias_step=4, operand_octaves=2)
-    )
+    near = replace(params, fraction_bits=params.fraction_bits + 1, bias_step=4, operand_octaves=2)
+    return operand_decoder(fmt, OperandDecoder(fmt, near, 2))
 
 
-def codebook_encoder(fmt: Format) -> Case:
+def codebook_encoder(fmt: Format, unit: Any = None) -> Case:
     """Every distance at 4 bits; above, those on both sides of every threshold, and random ones."""
     books, rng = fmt.codebooks, np.random.default_rng(30)
     assert books is not None
@@ -246,9 +199,9 @@ def codebook_encoder(fmt: Format) -> Case:
         want[selector == s] = adaptive.nearest_in_book(x[selector == s], fmt, s)
     want = np.where(zero, 0, want)
     want = np.where(nan, fmt.sign_bit if fmt.has_nan else 0, want)
-    bits = len(CodebookEncoder(fmt).i.lam)
-    i = lam & (1 << bits) - 1 | negative << bits | zero << bits + 1 | nan << bits + 2
-    return CodebookEncoder(fmt), {"i": i, "selector": selector}, {"o": want}
+    unit = unit or CodebookEncoder(fmt)
+    i = packed(unit.i.shape(), lam=lam, negative=negative, zero=zero, nan=nan)
+    return unit, {"i": i, "selector": selector}, {"o": want}
 
 
 def blocks16(fmt: Format, count: int) -> np.ndarray:
@@ -289,34 +242,25 @@ def blocks16(fmt: Format, count: int) -> np.ndarray:
     return values[rng.permutation(count)]
 
 
-def block_encoder(fmt: Format, count: int = 3000) -> Case:
+def block_encoder(fmt: Format, unit: Any = None, count: int = 3000) -> Case:
     """Blocks with bubbles between them, in which the values are other blocks."""
     rng, values = np.random.default_rng(32), blocks16(fmt, count)
     codes, byte = adaptive.reblock(values, fmt)
     push = rng.random(count) < 0.7
     push[:2] = [True, False]
-    unit = _Shown(
-        BlockEncoder(fmt),
-        {
-            "codes": (lambda u: u.codes, lambda u: u.valid),
-            "block_byte": (lambda u: u.block_byte, lambda u: u.valid),
-            "valid": (lambda u: u.valid, _always),
-        },
-    )
+    pushed = np.where(push, -1, 0)
     return (
-        unit,
+        unit or BlockEncoder(fmt),
         {"push": push, "values": join(values, 16)},
-        {
-            "codes": [v if p else 0 for v, p in zip(join(codes, fmt.n), push, strict=True)],
-            "block_byte": np.where(push, byte.view(np.uint8), 0),
-            "valid": push,
-        },
+        {"codes": join(codes, fmt.n), "block_byte": byte, "valid": push},
+        None,
+        {"codes": pushed, "block_byte": pushed},
     )
 
 
 def small_block_encoder(fmt: Format) -> Case:
     """Of blocks of 8."""
-    return block_encoder(fmt.with_block(8), 1500)
+    return block_encoder(fmt.with_block(8), count=1500)
 
 
 def biases_of(rng: np.random.Generator, fmt: Format, shape: Any) -> np.ndarray:
@@ -326,21 +270,30 @@ def biases_of(rng: np.random.Generator, fmt: Format, shape: Any) -> np.ndarray:
     return random_biases(rng, shape).astype(np.int8)
 
 
-def edge_dot(
-    fmt: Format, params: DotParams | None = None, columns: int = 0, lanes: int = 0, blocks: int = 0
-) -> tuple[Any, dict, dict, np.ndarray]:
+def edge_dot(fmt: Format, lanes: int = 0, blocks: int = 1000) -> Case:
+    """Of a ``DotUnit`` with biases at the edge."""
+    unit = DotUnit(fmt, edge_params(fmt), lanes or max(fmt.block // 8, 2))
+    return dot_products(fmt, unit, blocks)
+
+
+def dot_products(fmt: Format, unit: Any, blocks: int = 1000) -> Case:
     """Dot products one to many blocks long, in slices with idle cycles between them.
 
-    Of ``columns`` a ``DotMatrix``, otherwise a ``DotUnit``.  Idle cycles hold other operands.
+    Of a ``DotMatrix`` or a ``DotUnit``.  Idle cycles hold other operands.
     """
-    rng, params = np.random.default_rng(33), params or edge_params(fmt)
-    lanes, blocks, columns_ = lanes or max(fmt.block // 8, 2), blocks or 1000, max(columns, 1)
+    rng, single = np.random.default_rng(33), isinstance(unit, DotUnit)
+    matrix = unit.matrix if single else unit
+    params, lanes, columns = matrix.params, matrix.lanes, matrix.columns
     x = corner_codes(rng, fmt, (blocks, fmt.block))
-    w = corner_codes(rng, fmt, (blocks, columns_, fmt.block))
-    x_bias, w_bias = biases_of(rng, fmt, blocks), biases_of(rng, fmt, (blocks, columns_))
+    w = corner_codes(rng, fmt, (blocks, columns, fmt.block))
+    x_bias, w_bias = biases_of(rng, fmt, blocks), biases_of(rng, fmt, (blocks, columns))
     last = rng.random(blocks) < 0.4
     last[-1] = True
-    term, nan = edge.dot(x[:, None], x_bias[:, None, None], w, w_bias[..., None], fmt, fmt, params)
+    pairs = x[:, None], x_bias[:, None, None], w, w_bias[..., None]
+    # A dot product of one block each: what it adds to an accumulator.
+    term, nan = (
+        edge.dot(*pairs, fmt, fmt, params) if params.edge_biases else model.dot(*pairs, fmt, params)
+    )
     starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
     result, any_nan = np.add.reduceat(term, starts), np.logical_or.reduceat(nan, starts)
     slices = fmt.block // lanes
@@ -356,16 +309,16 @@ def edge_dot(
     block_last = np.where(idle, rng.random(cycles) < 0.5, block_last)
     last_slice = np.where(idle, rng.random(cycles) < 0.5, last_slice)
     xs = x.reshape(blocks, slices, lanes)[block, part]
-    ws = w.reshape(blocks, columns_, slices, lanes)[block, :, part]
+    ws = w.reshape(blocks, columns, slices, lanes)[block, :, part]
     xs[idle] = rng.integers(0, 1 << fmt.n, xs[idle].shape)
     ws[idle] = rng.integers(0, 1 << fmt.n, ws[idle].shape)
     xb, wb = x_bias[block], w_bias[block]
     done = mac & block_last & last_slice
-    index = (np.cumsum(last) - last)[block]
+    index = (np.cumsum(last) - last.astype(int))[block]
     control = {"mac": mac, "block_last": block_last, "last": last_slice}
-    if not columns:
+    if single:
         return (
-            DotUnit(fmt, params, lanes),
+            unit,
             {
                 "a": join(xs, fmt.n),
                 "b": join(ws[:, 0], fmt.n),
@@ -378,7 +331,7 @@ def edge_dot(
         )
     mask = (1 << params.accumulator_bits) - 1
     return (
-        DotMatrix((fmt,), params, lanes, columns),
+        unit,
         {
             "x": join(xs, fmt.n),
             "x_beta": xb,
@@ -394,11 +347,12 @@ def edge_dot(
     )
 
 
-def edge_matrix(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
+def edge_matrix(fmt: Format) -> Case:
     """Three columns."""
-    return edge_dot(fmt, columns=3, lanes=2, blocks=400)
+    return dot_products(fmt, DotMatrix((fmt,), edge_params(fmt), 2, 3), 400)
 
 
-def near_edge_dot(fmt: Format) -> tuple[Any, dict, dict, np.ndarray]:
+def near_edge_dot(fmt: Format) -> Case:
     """Operands four octaves down count as zero, biases in whole octaves."""
-    return edge_dot(fmt, edge_params(fmt, bias_step=8, operand_octaves=4))
+    params = edge_params(fmt, bias_step=8, operand_octaves=4)
+    return dot_products(fmt, DotUnit(fmt, params, max(fmt.block // 8, 2)))
