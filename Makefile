@@ -84,8 +84,7 @@ numerics: $(STUDY) ## accuracy of PAL and its peers: build/numerics.json, plots
 	$(BIN)/python -m spu numerics --json build/numerics.json
 
 area: $(STUDY) ## area, delay, energy of PAL and its peers: build/area.json, plots
-	$(BIN)/python -m spu area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json) \
-	  $(if $(filter-out 0,$(VARIANTS)),--variants)
+	$(BIN)/python -m spu area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json)
 
 $(FPGA): requirements-fpga.lock $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-fpga.lock
@@ -131,7 +130,6 @@ docs: $(READY) ## write the generated pages of docs/ (accuracy and area from bui
 	$(BIN)/python -m verif.pages.array_pages
 	$(BIN)/python -m verif.numerics.report
 	$(BIN)/python -m verif.area.report
-	$(BIN)/python -m verif.area.lean_report
 
 $(SITE): requirements-site.lock $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-site.lock

@@ -3,102 +3,137 @@
 from collections.abc import Iterator
 
 from verif.area import bars
-from verif.area.lean import PAIRS
-from verif.area.study import DISTRIBUTIONS
+from verif.area.bars import CLOCK_LIMIT, FRONT_BITS, Verdict
+from verif.area.families import FAMILIES
+from verif.area.shapes import DOT16, MATRIX16
 from verif.pages.readme import listed
 
-#: Units whose gain over float32 accumulation a sentence splits.
-ACCUMULATION = ("E4M3 float32, 16 lanes", "E4M3 exact", "E4M3 12-bit window", "PAL8U lean")
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f} dB"
+
+
+def _said(v: Verdict) -> str:
+    """One comparison in words: the ratio by which it is judged, and what it is at equal loss."""
+    if v.equal_sqnr is None:
+        return f"{v.pal} never reaches {v.peer}"
+    return (
+        f"{v.pal} {v.equal_sqnr:.2f} of {v.peer} (both lean {v.equal_loss:.2f} at "
+        f"{_signed(v.above_db)})"
+    )
+
+
+def met(results: dict) -> dict[str, bool]:
+    """Whether each bar is met: by some PAL format against each of the bar's peers."""
+    found: dict[str, dict[str, bool]] = {}
+    for v in bars.verdicts(results):
+        peers = found.setdefault(v.bar.name, {})
+        peers[v.peer] = peers.get(v.peer, False) or v.met
+    return {name: all(peers.values()) for name, peers in found.items()}
 
 
 def verdicts(results: dict) -> Iterator[str]:
-    """A sentence a lean unit: which bars it meets against peers that are not cut."""
-    rows = list(bars.area_rows(results))[1:]
-    for unit in dict.fromkeys(row[0] for row in rows):
-        found: dict[str, list[str]] = {"yes": [], "no": []}
-        for _, peer, limit, ratio, *_, met in (row for row in rows if row[0] == unit):
-            found[met].append(f"{peer} ({ratio} of {limit})")
+    """A sentence a bar of areas."""
+    reached = met(results)
+    for bar in bars.BARS:
+        said = [_said(v) for v in bars.verdicts(results) if v.bar == bar]
+        if not said:
+            continue
+        margin = f" at {bar.margin_db:+g} dB or more" if bar.margin_db else " at no lower dot SQNR"
         yield (
-            f"{unit}: "
-            + "; ".join(
-                f"{word} against {listed(found[met])}"
-                for met, word in (("yes", "met"), ("no", "missed"))
-                if found[met]
-            )
-            + "."
+            f"**{bar.name}**, asked at most {bar.area:.2f}{margin}: "
+            f"{'met' if reached[bar.name] else 'missed'}. {'; '.join(said)}."
         )
 
 
-def delays(results: dict) -> str:
-    """Which lean units are faster and which slower than the peers of their bars."""
-    rows = {row["unit"]: row for row in results["rows"]}
-    parts, slower = [], 0
-    for bar in bars.BARS:
-        unit = bar.decoded or bar.unit
-        for peer in (bar.peer, bar.block_peer):
-            mine, other = rows[unit]["delay_ns"], rows[peer]["delay_ns"]
-            parts.append(f"{unit} {mine:.0f}, {peer} {other:.0f}")
-            slower += mine > other
-    return (
-        f"the fastest that each gets, {results['units']['delay']}: {'; '.join(parts)}. "
-        f"PAL is the slower one in {slower} of {len(parts)}."
-    )
-
-
-def tails(results: dict) -> str:
-    """What PAL's units lose on heavy tails against Gaussian data."""
-    parts = []
-    for row in results["rows"]:
-        if row["variant"] or not row["unit"].startswith("PAL") or "decoded" in row["unit"]:
-            continue
-        gaussian = row["dot_sqnr_db"]
-        lost = {d: gaussian - row[f"dot_sqnr_db_{d}"] for d in DISTRIBUTIONS[1:]}
-        worst = max(lost, key=lambda d: lost[d])
-        parts.append(f"{row['unit']} {lost[worst]:.1f}")
-    return (
-        f"what dot products lose against Gaussian data, dB, the worse of "
-        f"{listed(list(DISTRIBUTIONS[1:]))}: {', '.join(parts)}."
-    )
-
-
-def check_settings(results: dict) -> None:
-    """Raise ``ValueError`` unless default units are larger than lean, and better on outliers."""
-    rows = {row["unit"]: row for row in results["rows"]}
-    for default, lean in dict.fromkeys((pair.default, pair.lean) for pair in PAIRS):
-        for column in ("dot_sqnr_db_outliers", "ge_per_lane"):
-            if rows[default][column] <= rows[lean][column]:
-                raise ValueError(f"{default} should be above {lean} in {column}")
-
-
-def octaves(results: dict) -> str:
-    """How a dot unit with block biases in whole octaves compares with one in 1/8: an adjective."""
-    area = {row["unit"]: row["ge_per_lane"] for row in results["rows"] if row["variant"]}
-    pairs = [
-        (area[unit.replace(" step 1", " step 8")], fine)
-        for unit, fine in area.items()
-        if unit.startswith("PAL8T")
-        and unit.replace(" step 1", " step 8") in area
-        and " step 1" in unit
+def clocks(results: dict) -> str:
+    """Areas at each peer's own fastest clock."""
+    parts = [
+        f"{v.pal} at {v.peer}'s {'never' if v.clock is None else f'{v.clock:.2f}'}"
+        for v in bars.verdicts(results)
     ]
-    if not pairs:
-        raise ValueError("no variants of PAL8T with block biases in 1/8 and in whole octaves")
-    return "smaller" if all(whole < fine for whole, fine in pairs) else "no smaller"
+    kept = sum(v.clock is not None and v.clock <= CLOCK_LIMIT for v in bars.verdicts(results))
+    return (
+        f"smallest lean matrix that keeps the peer's own fastest clock, over the peer's area "
+        f"there (asked: at most {CLOCK_LIMIT:g}; reached in {kept} of {len(parts)}): "
+        f"{'; '.join(parts)}."
+    )
 
 
 def energies(results: dict) -> str:
     """Ratios of energies against their bars."""
-    rows = list(bars.energy_rows(results))[1:]
-    return (
-        "; ".join(
-            f"{row[0]} against {row[1]} {'met' if row[-1] == 'yes' else 'missed'} "
-            f"({max(row[3:-2], key=float)} of {row[2]})"
-            for row in rows
+    parts = [
+        f"{v.pal} against {v.peer} {'met' if v.energy <= v.bar.energy else 'missed'} "
+        f"({v.energy:.2f} of {v.bar.energy:g})"
+        for v in bars.verdicts(results)
+        if v.bar.energy
+    ]
+    return "; ".join(parts) + "."
+
+
+def fronts(results: dict) -> Iterator[str]:
+    """A sentence a front: whose its points are."""
+    for shape, rows in bars.fronts(results).items():
+        others = [row["unit"] for row in rows if not FAMILIES[row["format"]].is_pal]
+        yield (
+            f"**{shape}**: of {len(rows)} points of the front up to the best dot SQNR of a format "
+            f"of {FRONT_BITS:g} bits, {len(rows) - len(others)} are PAL's"
+            + (f"; the others: {', '.join(others)}." if others else ".")
         )
-        + "."
+
+
+def tails(results: dict) -> str:
+    """What lean units lose on heavy tails against Gaussian data."""
+    parts = []
+    for name, row in bars.lean(results).items():
+        lost = max(row["dot_sqnr_db"] - row[f"dot_sqnr_db_{d}"] for d in ("student-t3", "outliers"))
+        parts.append(f"{name} {lost:.1f}")
+    return (
+        "what dot products of lean units lose against Gaussian data, dB, the worse of "
+        f"{listed(['student-t3', 'outliers'])}: {', '.join(parts)}. Guard bits are what lean "
+        "units save: defaults keep them."
     )
 
 
-def accumulation(results: dict) -> str:
-    """How much of the gain over float32 is fixed-point accumulation, which is not PAL's."""
-    rows = {row["unit"]: row for row in results["rows"]}
-    return ", ".join(f"{name} {rows[name]['ge_per_lane']:.0f}" for name in ACCUMULATION)
+def weights(results: dict) -> str:
+    """Bits of weights that are stored decoded."""
+    units = bars.lean(results)
+    parts = [
+        f"{name} {row['weight_bits']:.1f} for {row['bits_per_element']:.3g}"
+        for name, row in units.items()
+        if row["weight_bits"] - row["bits_per_element"] > 0.5
+    ]
+    return (
+        "a matrix takes weights decoded, so that no lane has a decoder; each of their bits counts "
+        "here as the flip-flop that it is registered in. A memory behind holds as many bits: "
+        f"{', '.join(parts)}."
+    )
+
+
+def tiles(results: dict) -> str:
+    """Shares of the array's logic."""
+    shares = results["shares"]
+    return (
+        f"of `{results['parts'][0]['arch']}`: {shares['overhead']:.1%} of the logic "
+        f"are neither matrix unit, vector unit nor memory (asked: at most "
+        f"{bars.OVERHEAD_LIMIT:.0%}). Control state (contexts, constants, configuration "
+        f"registers, address generators, sequencer) is {shares['control']:.1%}, or "
+        f"{shares['control_with_contexts']:.1%} if every bit of context memory counted as a "
+        f"flip-flop; crossbar, registers, links and guards are {shares['crossbar']:.1%} (asked: "
+        f"at most {bars.CONTROL_LIMIT:.0%} each)."
+    )
+
+
+def sentences(results: dict) -> Iterator[str]:
+    """All that the page says of its tables."""
+    yield from verdicts(results)
+    yield f"**Clock**: {clocks(results)}"
+    yield f"**Energy** of a multiply-accumulate, asked of some: {energies(results)}"
+    yield from fronts(results)
+    yield f"**Weights**: {weights(results)}"
+    yield f"**Heavy tails**: {tails(results)}"
+    yield f"**Tiles** {tiles(results)}"
+
+
+#: Shapes whose fronts are drawn.
+DRAWN = (DOT16, MATRIX16)

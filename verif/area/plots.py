@@ -6,6 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from verif.area.bars import lean
+from verif.area.shapes import DOT16, MATRIX16
 from verif.pages.figures import Figures
 
 #: Points of type.
@@ -60,99 +62,77 @@ def kind(name: str) -> str:
     return "log" if name.startswith("PAL") else "integer" if "INT" in name else "float"
 
 
-def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats: less area (first) and more decibels (second)."""
-    best: list[tuple[float, float]] = []
-    for area, decibels in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not best or decibels > best[-1][1]:
-            best.append((area, decibels))
-    return best
-
-
 def draw(results: dict, folder: Path, kinds: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Write each plot of each kind of file into ``folder``; returns the files.
 
     Raises ``MissingPackage``.
     """
     figures = Figures(folder, f"{results['command']}, {results['library']}", kinds)
-    pyplot = figures.pyplot
+    _bars(figures, lean(results))
+    for shape in (DOT16.name, MATRIX16.name):
+        families = marks(results, shape)
+        _against_accuracy(
+            figures,
+            f"area_{shape}",
+            f"{shape}, all cut by one search",
+            [mark for found in families.values() for mark in found],
+            [[(m.area, m.decibels) for m in found] for found in families.values()],
+            "one format, cut more or less",
+        )
+    return figures.written
 
-    rows = [row for row in results["rows"] if not row["variant"] and row["lanes"] > 1]
-    figure, panel = pyplot.subplots(figsize=(9, 8))
-    names = [row["unit"] for row in rows]
+
+def marks(results: dict, shape: str) -> dict[str, list[Mark]]:
+    """Units of each family by area; the lean one, or else the largest, has the label."""
+    found: dict[str, list[Mark]] = {}
+    for row in sorted(results["rows"], key=lambda r: r["ge_per_mac"]):
+        if row["shape"] == shape:
+            name = row["format"]
+            found.setdefault(name, []).append(
+                Mark(
+                    row["ge_per_mac"],
+                    row["dot_sqnr_db"],
+                    kind(name),
+                    row["block"] > 0,
+                    name if row["cut"] == "lean" else "",
+                )
+            )
+    return found
+
+
+def _bars(figures: Figures, units: dict[str, dict]) -> None:
+    """Areas of lean matrices, the most accurate on top."""
+    names = sorted(units, key=lambda n: -units[n]["dot_sqnr_db"])
+    figure, panel = figures.pyplot.subplots(figsize=(9, 8))
     panel.barh(
-        names, [row["ge_per_lane"] for row in rows], color=[_KINDS[kind(n)][0] for n in names]
+        names, [units[n]["ge_per_mac"] for n in names], color=[_KINDS[kind(n)][0] for n in names]
     )
+    for at, name in enumerate(names):
+        panel.annotate(
+            f"{units[name]['dot_sqnr_db']:.1f} dB",
+            (units[name]["ge_per_mac"], at),
+            textcoords="offset points",
+            xytext=(3, 0),
+            va="center",
+            fontsize=_LABEL_SIZE,
+        )
     panel.invert_yaxis()
-    panel.set(xlabel="NAND2 equivalents a lane, gates, smallest area", title="16-lane dot units")
+    panel.margins(0.1, 0.01)
+    panel.set(
+        xlabel="NAND2 equivalents a multiply-accumulate, smallest area; dot SQNR beside",
+        title=f"lean units, {MATRIX16.name}",
+    )
     panel.legend(
-        loc="upper right",
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.08),
+        ncols=len(_KINDS),
         handles=[
-            pyplot.Rectangle((0, 0), 1, 1, color=colour, label=words)
+            figures.pyplot.Rectangle((0, 0), 1, 1, color=colour, label=words)
             for colour, _, words in _KINDS.values()
         ],
     )
     panel.grid(alpha=0.3, axis="x")
     figures.save(figure, "area")
-
-    rated = [row for row in rows if row["dot_sqnr_db"] is not None]
-    best = front([(r["ge_per_lane"], r["dot_sqnr_db"]) for r in rated])
-    _against_accuracy(
-        figures,
-        "area_accuracy",
-        "16-lane dot units, peers uncut",
-        [
-            Mark(
-                row["ge_per_lane"],
-                row["dot_sqnr_db"],
-                kind(row["unit"]),
-                row["scale"].startswith("block"),
-                row["unit"],
-            )
-            for row in rated
-        ],
-        [best],
-        "no unit is smaller and better",
-    )
-    return figures.written
-
-
-def lean_marks(results: dict) -> dict[str, list[Mark]]:
-    """Units of each family by area: all that either comparison came to; the largest has a label."""
-    units: dict[str, dict[tuple[float, float], None]] = {}
-    for row in results["rows"]:
-        for unit in (*row["equal_sqnr"], *row["equal_loss"]):
-            units.setdefault(unit["family"], {})[unit["ge_per_lane"], unit["dot_sqnr_db"]] = None
-    return {
-        family: [
-            Mark(
-                *point,
-                kind(family),
-                family.startswith(("PAL", "MX")),
-                family if point == max(points) else "",
-            )
-            for point in sorted(points)
-        ]
-        for family, points in units.items()
-    }
-
-
-def draw_lean(results: dict, folder: Path, kinds: Sequence[str] = ("png", "svg")) -> list[Path]:
-    """Write the plot of units that were all cut by one search; returns the files.
-
-    Raises ``MissingPackage``.
-    """
-    figures = Figures(folder, f"{results['command']}, {results['library']}", kinds)
-    families = lean_marks(results)
-    _against_accuracy(
-        figures,
-        "lean",
-        "16-lane dot units, all cut by one search",
-        [mark for marks in families.values() for mark in marks],
-        [[(m.area, m.decibels) for m in marks] for marks in families.values()],
-        "one format, cut more or less",
-    )
-    return figures.written
 
 
 def _against_accuracy(
@@ -178,7 +158,7 @@ def _against_accuracy(
             markerfacecolor=colour if mark.block_scale else "white",
         )
     panel.set(
-        xlabel="area: NAND2 equivalents a lane (less is better)",
+        xlabel="area: NAND2 equivalents a multiply-accumulate (less is better)",
         ylabel="accuracy: SQNR of dot products, dB, Gaussian data (more is better)",
         title=title,
     )

