@@ -226,13 +226,13 @@ def test_sentence_embeddings_reach_the_bars():
 def test_numerics_command_writes_json_and_plots(tmp_path, monkeypatch):
     from spu.command.main import app
 
-    monkeypatch.setattr(study, "QUANTISERS", {k: QUANTISERS[k] for k in ("PAL8T", "PAL4T/16")})
     monkeypatch.setattr(
-        study.study, "__defaults__", (("PAL8T",), Sizes(4096, 4, 64), True, lambda *_: None)
+        study.study, "__defaults__", (study.FORMATS, Sizes(4096, 4, 64), True, lambda *_: None)
     )
     target = tmp_path / "numerics.json"
     result = CliRunner().invoke(
-        app, ["numerics", "--json", str(target), "--plots", str(tmp_path / "plots")]
+        app,
+        ["numerics", "--only", "PAL8T", "--json", str(target), "--plots", str(tmp_path / "plots")],
     )
     assert result.exit_code == 0, result.output
     assert json.loads(target.read_text())["network_rows"][0]["cosine_min"] > 0.999
