@@ -1,6 +1,7 @@
 """``spu sim`` and the studies: accuracy, area, FPGA."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -84,33 +85,57 @@ def numerics(
     ),
     plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/numerics"),
     network: Annotated[bool, typer.Option(help="Also run the real networks.")] = True,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--format", help="Python file of formats that are added; may be repeated."),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Formats of the study that are run, with commas; all by default."),
+    ] = None,
 ) -> None:
     """Compare the accuracy of PAL formats and their peers; writes JSON, PNG and SVG.
 
-    Example: spu numerics --json build/numerics.json
+    Example: spu numerics --no-network --format my_format.py --only PAL6A,INT6/8th
     """
     require("studies", but=_SOME)
     from verif.numerics import MissingPackage, tensors
+    from verif.numerics.added import BadFormat, chosen, load
     from verif.numerics.plots import draw
     from verif.numerics.report import tables
     from verif.numerics.study import study
+    from verif.pages.figures import Figures
 
     with working("numerics") as note:
         _check_outputs(json_path, plots)
+        check_kept((json_path,), files or ())
         sources = ACCURACY.sources()
         try:
+            added = [quantiser for path in files or () for quantiser in load(path)]
+            formats = chosen(added, None if only is None else only.split(","))
+            require("studies", but=(_FPGA,))
+            Figures(plots, "")  # what plots need is missing now, not after the work
             if network:
                 require("numerics")
                 tensors.require()
-            require("studies", but=(_FPGA,))
             results = study(
-                network=network, progress=lambda what, share: note(f"{what}, {share:.0%}")
-            ) | {"sources": sources}
+                formats, network=network, progress=lambda what, share: note(f"{what}, {share:.0%}")
+            ) | {"sources": sources, "added": [quantiser.name for quantiser in added]}
+            if added or only is not None or not network:
+                results["command"] = shlex.join(
+                    [
+                        "spu",
+                        "numerics",
+                        *([] if network else ["--no-network"]),
+                        *(word for path in files or () for word in ("--format", str(path))),
+                        *([] if only is None else ["--only", only]),
+                    ]
+                )
             replace_file(
                 json_path, lambda sink: sink.write(json.dumps(results, indent=1).encode() + b"\n")
             )
             draw(results, plots)
-        except MissingPackage as error:
+        except (MissingPackage, BadFormat) as error:
             raise BadInput(str(error)) from None
     show(*(table(title, rows[0], rows[1:]) for title, rows in tables(results)))
     print(f"{json_path}, {plots}: written by `{results['command']}`")

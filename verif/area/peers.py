@@ -9,15 +9,15 @@ from pal_units.formats import BIAS_PER_OCTAVE
 from verif.area import operands
 from verif.area.datapaths import Coded, Codes, Datapath, remembered, repeated
 from verif.area.operands import Encoder
-from verif.baselines import scales
+from verif.baselines import pairs
 from verif.baselines.accumulators import Winograd, dot_accumulators
 from verif.baselines.elements import FP4_E2M1, Element, FloatFormat
+from verif.baselines.pairs import PairScale
 from verif.baselines.products import dropped_mean, dropped_products, float_products, unit_shift
 from verif.baselines.rtl.blocked import PeerEdge, PeerProducts, scale_layout
 from verif.baselines.rtl.floating import FloatSlice, float_layout
 from verif.baselines.rtl.integer import IntegerSlice
 from verif.baselines.rtl.winograd import WinogradSlice, correction_bits
-from verif.baselines.scales import PairScale
 
 #: Bits below a sum of dropped products that a constant for what they lack takes.
 FRACTION = 3
@@ -32,8 +32,8 @@ def _pair(scale: str, significand: int, dropped: int) -> PairScale | None:
 
     def make(compensation: int) -> PairScale:
         if scale == "e4m3":
-            return scales.e4m3(dropped, compensation)
-        return scales.eighths(significand, dropped, compensation)
+            return pairs.e4m3(dropped, compensation)
+        return pairs.eighths(significand, dropped, compensation)
 
     rows = make(0).digits
     return make(min(max(round(make(0).lacking), 0), rows))

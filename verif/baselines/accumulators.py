@@ -10,8 +10,8 @@ from pal_units.compiled import compiled, in_pieces
 from pal_units.formats import BIAS_PER_OCTAVE
 from pal_units.rtl.block_accumulator import OCTAVE_BITS
 from verif.baselines import booth
+from verif.baselines.pairs import PairScale
 from verif.baselines.products import dropped_products, integer_products
-from verif.baselines.scales import PairScale
 
 Integers = NDArray[np.int64]
 #: A pair of blocks goes no farther down: what ``BlockAccumulator`` takes.

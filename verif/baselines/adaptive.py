@@ -6,9 +6,11 @@
   github.com/mit-han-lab/fouroversix, rule ``mse``, of equals 6).
 * IF4: a block is E2M1, or INT4 times 6/7, under the same E4M3 scale ``amax / 6``; the sign bit
   of the scale says which (J. Cook et al., "Adaptive Block-Scaled Data Types",
-  arXiv:2603.28765, same reference, of equals E2M1).  IF4/8th: the same choice under the fine
-  scale below, each element under the best bias of its own; a bias has 128 values, so that a
-  bit of its byte is left for the element.
+  arXiv:2603.28765, same reference, of equals E2M1).
+* ``IF4/8th``, ``E2M3|INT6/8th``, ``E2M5|INT8/8th``: the same choice under the fine scale below,
+  each element under the best bias of its own, of equals the float; a bias has 128 values, so
+  that a bit of its byte is left for the element.  Biases are counted below the highest of their
+  element's, which flatters these peers where both kinds lie in a tensor.
 * MX+: MX whose largest element, always in the top octave, spends its exponent field on
   mantissa (J. Lee et al., "MX+", MICRO 2025, arXiv:2510.14557).  Counted here: one byte a
   block for the place of that element, of which 5 bits are used.  Of equals the first.
@@ -18,17 +20,17 @@
   no fixed place, around the best whole octave first.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from pal_units.compiled import compiled, in_pieces
+from pal_units.compiled import in_pieces
 from verif.baselines.blocks import Quantiser, Values, best, split
 from verif.baselines.elements import (
     E2M1,
     E2M3,
     E2M5,
-    E4M3,
     FP4_E2M1,
     FP6_E2M3,
     FP8_E4M3,
@@ -41,6 +43,8 @@ from verif.baselines.elements import (
     Element,
     FloatFormat,
 )
+from verif.baselines.nearest import least_biases
+from verif.baselines.scales import e4m3_scales, elements, kept_biases, tensor_scale
 
 #: Largest block scale of Four Over Six: 1.5 times any below it is still an E4M3 number.
 FOUR_OVER_SIX_TOP = 256.0
@@ -48,22 +52,6 @@ FOUR_OVER_SIX_TOP = 256.0
 STEPS = (0, 1, -1, 2, -2, -3, -4)
 #: Octaves above 1.0 at which the largest magnitude of a block of tapered elements may lie.
 TAPERED_TOPS = range(7)
-#: Least bias of a block below the tensor's, in 1/8 octave: that of an int8.
-BIAS_MIN = -127
-
-
-def _scales(amax: Values, tensor: float, target: float) -> Values:
-    """E4M3 block scales that put ``amax`` at ``target``, in units of the tensor's."""
-    return E4M3.round(amax / target / tensor)
-
-
-def _scaled(blocks: Values, element: Element, scale: Values) -> Values:
-    """Blocks divided by their scales and rounded; 0 under a scale of 0."""
-    return element.round(np.where(scale == 0, 0.0, blocks) / np.where(scale == 0, 1.0, scale))
-
-
-def _tensor_scale(x: Values, top: float) -> float:
-    return float(np.float32(np.abs(x).max() / (E2M1.largest * top))) or 1.0
 
 
 def four_over_six_parts(x: Values) -> tuple[Values, Values, float]:
@@ -72,37 +60,37 @@ def four_over_six_parts(x: Values) -> tuple[Values, Values, float]:
     A number is ``element * (scale * tensor)``.
     """
     blocks, amax = split(x, 16)
-    tensor = _tensor_scale(x, FOUR_OVER_SIX_TOP)
-    six, four = (_scales(amax, tensor, target) for target in (6.0, 4.0))
+    tensor = tensor_scale(float(np.abs(x).max()), E2M1.largest, FOUR_OVER_SIX_TOP)
+    six, four = (e4m3_scales(amax, target, tensor) for target in (6.0, 4.0))
     errors = [
-        ((_scaled(blocks, E2M1, s * tensor) * (s * tensor) - blocks) ** 2).sum(-1, keepdims=True)
+        ((elements(blocks, E2M1, s * tensor) * (s * tensor) - blocks) ** 2).sum(-1, keepdims=True)
         for s in (six, four)
     ]
     scale = np.where(errors[1] < errors[0], four, six)
-    return _scaled(blocks, E2M1, scale * tensor), scale, tensor
+    return elements(blocks, E2M1, scale * tensor), scale, tensor
 
 
 def four_over_six(x: Values) -> Values:
     """NVFP4 with blocks scaled to 6 or to 4."""
-    elements, scale, tensor = four_over_six_parts(x)
-    return (elements * (scale * tensor)).reshape(np.shape(x))
+    values, scale, tensor = four_over_six_parts(x)
+    return (values * (scale * tensor)).reshape(np.shape(x))
 
 
 def int_or_float4(x: Values) -> Values:
     """IF4: blocks of E2M1 or of integers, one E4M3 scale for 16 elements."""
     blocks, amax = split(x, 16)
-    tensor = _tensor_scale(x, E4M3.largest)
-    scale = _scales(amax, tensor, E2M1.largest) * tensor
+    tensor = tensor_scale(float(np.abs(x).max()), E2M1.largest)
+    scale = e4m3_scales(amax, E2M1.largest, tensor) * tensor
     step = scale * (E2M1.largest / INT4.largest)
     return best(
-        blocks, [_scaled(blocks, e, s) * s for e, s in ((E2M1, scale), (INT4, step))]
+        blocks, [elements(blocks, e, s) * s for e, s in ((E2M1, scale), (INT4, step))]
     ).reshape(np.shape(x))
 
 
-def fine_int_or_float4(x: Values) -> Values:
-    """IF4 under PAL's block bias, 16 elements."""
-    blocks, _ = split(x, 16)
-    rounded = [fine_scaled(x, element, 16).reshape(blocks.shape) for element in (E2M1, INT4)]
+def fine_chosen(x: Values, elements: Sequence[Element], block: int = 32) -> Values:
+    """The element of least squared error for each block, each under the best bias of its own."""
+    blocks, _ = split(x, block)
+    rounded = [fine_scaled(x, element, block).reshape(blocks.shape) for element in elements]
     return best(blocks, rounded).reshape(np.shape(x))
 
 
@@ -124,8 +112,8 @@ def mx_plus(x: Values, fmt: FloatFormat) -> Values:
 
 def fine_scaled(x: Values, element: Element, block: int = 32) -> Values:
     """An element under PAL's block bias; ``element`` is finest right below its top."""
-    elements, bias = fine_parts(x, element, block)
-    return (elements * np.exp2(bias / 8)).reshape(np.shape(x))
+    values, bias = fine_parts(x, element, block)
+    return (values * np.exp2(bias / 8)).reshape(np.shape(x))
 
 
 def fine_parts(x: Values, element: Element, block: int = 32) -> tuple[Values, Values]:
@@ -136,8 +124,8 @@ def fine_parts(x: Values, element: Element, block: int = 32) -> tuple[Values, Va
 
 def tapered_scaled(x: Values, element: Element, block: int = 32) -> Values:
     """An element that is finest somewhere above 1.0, under PAL's block bias."""
-    elements, bias = _searched(x, block, element, tuple(map(float, TAPERED_TOPS)))
-    return (elements * np.exp2(bias / 8)).reshape(np.shape(x))
+    values, bias = _searched(x, block, element, tuple(map(float, TAPERED_TOPS)))
+    return (values * np.exp2(bias / 8)).reshape(np.shape(x))
 
 
 def _searched(
@@ -148,20 +136,15 @@ def _searched(
     nearest = np.floor(8 * (np.log2(amax.reshape(-1, 1)) - np.array(tops)) + 0.5)
     bias = _least(flat, nearest, element.levels, element.middles)
     bias = _least(flat, bias[:, None] + np.array(STEPS), element.levels, element.middles)
-    used = np.abs(flat).max(axis=1) > 0
-    least = (bias[used].max() if used.any() else 0.0) + BIAS_MIN
-    bias = np.where(used, np.maximum(bias, least), least).reshape(amax.shape)
+    bias = kept_biases(flat, bias).reshape(amax.shape)
     return element.round(blocks / np.exp2(bias / 8)), bias
 
 
 def _least(blocks, biases, levels, middles):
-    """Of the biases of each block ``(N, candidates)``, in 1/8 octave, that of least error.
-
-    Which way a tie is rounded makes no difference to that.
-    """
+    """Of the biases of each block ``(N, candidates)``, in 1/8 octave, that of least error."""
     out = np.empty(len(blocks))
     in_pieces(
-        _search,
+        least_biases,
         len(blocks),
         blocks.size * biases.shape[1],
         blocks,
@@ -172,22 +155,6 @@ def _least(blocks, biases, levels, middles):
         out,
     )
     return out
-
-
-@compiled
-def _search(start, stop, blocks, scales, biases, levels, middles, out):
-    for i in range(start, stop):
-        least = np.inf
-        for j in range(biases.shape[1]):
-            scale = scales[i, j]
-            error = 0.0
-            for k in range(blocks.shape[1]):
-                magnitude = abs(blocks[i, k])
-                nearest = levels[np.searchsorted(middles, magnitude / scale)] * scale
-                error += (nearest - magnitude) ** 2
-            if error < least:
-                least = error
-                out[i] = biases[i, j]
 
 
 #: A share of 8 bits for a block of 32.
@@ -206,11 +173,15 @@ ADAPTIVE = (
         for e in (E2M3, INT6)
     ),
     *(
+        Quantiser(f"{f.name}|{i.name}/8th", f.bits + _BYTE, partial(fine_chosen, elements=(f, i)))
+        for f, i in ((E2M5, INT8), (E2M3, INT6))
+    ),
+    *(
         Quantiser(f"MXFP{f.bits}-{f.name}+", f.bits + 2 * _BYTE, partial(mx_plus, fmt=f))
         for f in (FP8_E4M3, FP6_E2M3, FP4_E2M1)
     ),
     Quantiser("NVFP4-4/6", 4.5, four_over_six),
     Quantiser("IF4", 4.5, int_or_float4),
     Quantiser("E2M1/8th/16", 4.5, partial(fine_scaled, element=E2M1, block=16)),
-    Quantiser("IF4/8th", 4.5, fine_int_or_float4),
+    Quantiser("IF4/8th", 4.5, partial(fine_chosen, elements=(E2M1, INT4), block=16)),
 )

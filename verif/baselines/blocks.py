@@ -19,11 +19,18 @@ class Quantiser:
     bits_per_element: storage with the share of block scales and of what else a block
         stores; tensor scales left out.
     round: the function; ``K`` must be a multiple of the block.
+    multiply: dot products ``(M, N)`` of rows ``(M, K)`` and ``(N, K)`` as hardware has them; None
+        for exact sums of rounded values, which flatters a format.
     """
 
     name: str
     bits_per_element: float
     round: Callable[[Values], Values]
+    multiply: Callable[[Values, Values], Values] | None = None
+
+    def dots(self, x: Values, w: Values) -> Values:
+        """Dot products ``(M, N)`` of the rows of ``x`` and ``w``."""
+        return self.multiply(x, w) if self.multiply else self.round(x) @ self.round(w).T
 
 
 def split(x: Values, block: int) -> tuple[Values, Values]:

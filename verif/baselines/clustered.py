@@ -1,4 +1,4 @@
-"""Codebooks of LO-BCQ, printed by ``python -m verif.studies.codebooks``; do not edit."""
+"""Codebooks of LO-BCQ, printed by ``python -m verif.numerics.cluster``; do not edit."""
 
 CLUSTERED: dict[str, tuple[tuple[int, ...], ...]] = {
     "LO-BCQ/64": (

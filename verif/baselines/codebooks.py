@@ -6,7 +6,7 @@
   ``N_c`` codebooks of 16 six-bit integers.  ``4 + log2(N_c) / 8 + 8 / L_A`` bits: 4.5 for 8
   codebooks and arrays of 64 (``LO-BCQ/64``), and for 4 and 32 (``LO-BCQ/32``).  The authors fit
   the codebooks to layers of a language model; ours are fitted to the study's distributions by
-  ``verif/studies/codebooks.py``, apart for each scale, and lie in ``clustered.py``.
+  ``verif/numerics/cluster.py``, apart for each scale, and lie in ``clustered.py``.
 * BlockDialect (W. Jang and T. Tambe, "BlockDialect: Block-wise fine-grained mixed format
   quantization for energy-efficient LLM inference", arXiv:2501.01144): blocks of 16 or 32 with a
   shared exponent of 5 bits, ``floor(log2 amax) - 2``, and one of the 16 dialects of DialectFP4
@@ -28,10 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units.compiled import compiled, in_pieces
-from verif.baselines.adaptive import BIAS_MIN
 from verif.baselines.blocks import Quantiser, Values, split
 from verif.baselines.clustered import CLUSTERED
-from verif.baselines.elements import E4M3
+from verif.baselines.scales import e4m3_scales, fine_scales, tensor_scale
 
 #: Largest magnitude of a codebook of LO-BCQ: six bits with a sign.
 LIMIT = 31
@@ -157,18 +156,13 @@ def _search(start, stop, arrays, scales, table, block, error, scale, book):
                     if errors[k] < errors[books[b]]:
                         books[b] = k
                 total += errors[books[b]]
+                if total * step * step >= error[i]:  # it only grows
+                    break
             total *= step * step
             if total < error[i]:
                 error[i] = total
                 scale[i] = j
                 book[i] = books
-
-
-def e4m3_scales(amax: Values, largest: float) -> Values:
-    """E4M3 scales that put ``amax`` at 31, times the tensor's; never 0."""
-    tensor = float(np.float32(largest / (LIMIT * E4M3.largest))) or 1.0
-    scale = E4M3.round(amax / LIMIT / tensor) * tensor
-    return np.where(scale == 0, 1.0, scale)
 
 
 def fine_biases(amax: Values, limit: float) -> Values:
@@ -179,8 +173,11 @@ def fine_biases(amax: Values, limit: float) -> Values:
 def clustered(x: Values, codebooks: Codebooks, length: int) -> Values:
     """LO-BCQ with an E4M3 scale for ``length`` values."""
     arrays, amax = _flat(x, length)
-    scale = e4m3_scales(amax, float(np.abs(x).max()))
-    return codebooks.round(arrays, scale).reshape(np.shape(x))
+    tensor = tensor_scale(float(np.abs(x).max()), LIMIT)
+    scale = e4m3_scales(amax, LIMIT, tensor) * tensor
+    kept = scale > 0  # arrays under a scale of 0 are zeros
+    rounded = codebooks.round(np.where(kept, arrays, 0.0), np.where(kept, scale, 1.0))
+    return rounded.reshape(np.shape(x))
 
 
 def fine_scaled(x: Values, codebooks: Codebooks, length: int) -> Values:
@@ -188,11 +185,8 @@ def fine_scaled(x: Values, codebooks: Codebooks, length: int) -> Values:
     arrays, amax = _flat(x, length)
     biases = fine_biases(amax, codebooks.limit)
     found = codebooks.search(arrays, np.exp2(biases / 8))[1]
-    bias = np.take_along_axis(biases, found[:, None], 1)
-    used = np.abs(arrays).max(axis=1) > 0
-    tensor = bias[used].max() if used.any() else 0.0
-    scale = np.exp2(np.maximum(bias, tensor + BIAS_MIN) / 8)
-    return codebooks.round(arrays, scale).reshape(np.shape(x))
+    bias = np.take_along_axis(biases, found[:, None], 1)[:, 0]
+    return codebooks.round(arrays, fine_scales(arrays, bias)).reshape(np.shape(x))
 
 
 def dialects(x: Values, block: int) -> Values:

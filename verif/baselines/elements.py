@@ -19,6 +19,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pal_units.compiled import in_pieces
+from verif.baselines.nearest import padded_middles, round_all
+
 
 @dataclass(frozen=True, eq=False)
 class Element:
@@ -48,23 +51,25 @@ class Element:
 
     @cached_property
     def middles(self) -> NDArray[np.float64]:
-        """Where rounding changes from one level to the next."""
-        return (self.levels[1:] + self.levels[:-1]) / 2
+        """Where rounding changes from one level to the next, as ``nearest`` takes it."""
+        return padded_middles(self.levels)
 
     def round(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Nearest values, ties to the even code, saturating; NaN stays."""
-        a = np.abs(np.asarray(x, np.float64))
-        above = np.searchsorted(self.middles, a)
-        # ``above`` takes ties down; an odd code there goes up to the even one.
-        tied = self.middles[np.minimum(above, len(self.middles) - 1)] == a
-        code = above + (tied & (above % 2 == 1))
-        if not self.rounds_to_zero:
-            code = np.where((code == 0) & (a > 0), 1, code)
-        value = np.copysign(self.levels[code], x)
-        if self.negative_largest is not None:
-            lowest = -(self.largest + self.negative_largest) / 2
-            value = np.where(x < lowest, -self.negative_largest, value)
-        return np.where(np.isnan(a), np.nan, value)
+        flat = np.ascontiguousarray(x, np.float64).reshape(-1)
+        out = np.empty_like(flat)
+        in_pieces(
+            round_all,
+            len(flat),
+            len(flat),
+            flat,
+            self.levels,
+            self.middles,
+            self.rounds_to_zero,
+            self.negative_largest or self.largest,
+            out,
+        )
+        return out.reshape(np.shape(x))
 
 
 def _float_levels(

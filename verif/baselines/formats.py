@@ -20,7 +20,7 @@ from functools import partial
 
 import numpy as np
 
-from pal_units import encode
+from pal_units import encode, matmul
 from pal_units.formats import ADAPTIVE as ADAPTIVE_FORMATS
 from pal_units.formats import FORMATS, PAL8T, Format
 from verif.baselines.adaptive import ADAPTIVE
@@ -40,6 +40,7 @@ from verif.baselines.elements import (
     POSIT8,
     Element,
 )
+from verif.baselines.scales import e4m3_scales, elements, tensor_scale
 
 
 def mx(x: Values, element: Element, clips: bool = True) -> Values:
@@ -54,10 +55,9 @@ def mx(x: Values, element: Element, clips: bool = True) -> Values:
 def nvfp4(x: Values) -> Values:
     """E2M1 with an E4M3 scale for 16 elements and a tensor scale."""
     blocks, amax = split(x, 16)
-    tensor = np.float64(np.float32(np.abs(x).max() / (E2M1.largest * E4M3.largest))) or 1.0
-    scale = E4M3.round(amax / E2M1.largest / tensor) * tensor
-    scale = np.where(scale == 0, 1.0, scale)
-    return (E2M1.round(blocks / scale) * scale).reshape(np.shape(x))
+    tensor = tensor_scale(float(np.abs(x).max()), E2M1.largest)
+    scale = e4m3_scales(amax, E2M1.largest, tensor) * tensor
+    return (elements(blocks, E2M1, scale) * scale).reshape(np.shape(x))
 
 
 def scaled_integer(x: Values, element: Element, block: int = 32) -> Values:
@@ -81,9 +81,16 @@ def posit(x: Values) -> Values:
     return np.ldexp(POSIT8.round(np.ldexp(x, -exponent)), exponent)
 
 
-def pal(x: Values, fmt: Format) -> Values:
-    """A PAL format along the last axis."""
-    return encode(x, fmt).decode()
+def pal(name: str, fmt: Format) -> Quantiser:
+    """A PAL format along the last axis, whose dot products are those of the hardware."""
+
+    def values(x: Values) -> Values:
+        return encode(x, fmt).decode()
+
+    def dots(x: Values, w: Values) -> Values:
+        return matmul(encode(x, fmt), encode(w.T, fmt, axis=0))
+
+    return Quantiser(name, fmt.n + 8 / fmt.block, values, dots)
 
 
 #: PAL formats of the study by the name of their row: ``/16`` is a block of 16, ``-oct`` has
@@ -99,10 +106,7 @@ PAL_ROWS = {
 QUANTISERS = {
     q.name: q
     for q in (
-        *(
-            Quantiser(name, fmt.n + 8 / fmt.block, partial(pal, fmt=fmt))
-            for name, fmt in PAL_ROWS.items()
-        ),
+        *(pal(name, fmt) for name, fmt in PAL_ROWS.items()),
         Quantiser("FP8-E4M3", 8, partial(tensor_scaled, element=E4M3)),
         Quantiser("FP8-E5M2", 8, partial(tensor_scaled, element=E5M2)),
         Quantiser("MXFP8-E4M3", 8.25, partial(mx, element=E4M3)),

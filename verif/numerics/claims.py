@@ -29,7 +29,10 @@ def levels(results: Results, column: str = "sqnr_db", rotated: bool = False) -> 
 
 def embeddings(results: Results) -> dict[str, float]:
     """SQNR of sentence embeddings by format; empty without the network."""
-    return {r["format"]: r["embedding_sqnr_db"] for r in results["network_rows"]}
+    return {
+        r["format"]: inf if r["embedding_sqnr_db"] is None else r["embedding_sqnr_db"]
+        for r in results["network_rows"]
+    }
 
 
 def bits(results: Results) -> dict[str, float]:
@@ -37,13 +40,23 @@ def bits(results: Results) -> dict[str, float]:
     return {row["format"]: row["bits_per_element"] for row in results["rows"]}
 
 
+def added(results: Results) -> list[str]:
+    """Formats of the user beside those of the study."""
+    return list(results.get("added", ()))
+
+
 def peers(results: Results, name: str) -> list[str]:
-    """Formats that are not PAL's, of no more total bits and of less than one class fewer."""
-    total = bits(results)
+    """What a format is compared with: of no more total bits and of less than one class fewer.
+
+    A PAL format's are those that are not PAL's; a format of the user has all of the study.
+    """
+    total, mine = bits(results), added(results)
     return [
         peer
         for peer, b in total.items()
-        if not peer.startswith("PAL") and total[name] - CLASS_BITS < b <= total[name]
+        if peer not in mine
+        and (name in mine or not peer.startswith("PAL"))
+        and total[name] - CLASS_BITS < b <= total[name]
     ]
 
 
@@ -140,6 +153,36 @@ def losses(results: Results) -> Iterator[str]:
             if parts
             else f"{name} loses to no peer of as many bits on values."
         ) + ending
+
+
+def classes() -> str:
+    """What "as many bits" is."""
+    return (
+        "*Of as many bits* as a format are those whose bits of an element, with the shares of what "
+        f"a block stores, are no more than its own, and less than {CLASS_BITS:g} fewer."
+    )
+
+
+def elements(results: Results) -> str:
+    """What the choice of an element by block gives peers, and what is left of PAL's lead."""
+    table, total = levels(results), bits(results)
+    parts = []
+    for name, chosen, single in (
+        ("PAL8A", "E2M5|INT8/8th", ("E2M5/8th", "INT8/8th")),
+        ("PAL6A", "E2M3|INT6/8th", ("E2M3/8th", "INT6/8th")),
+        ("PAL4A", "IF4/8th", ("E2M1/8th/16",)),
+    ):
+        if chosen not in total:
+            parts.append(f"{chosen} has not run yet")
+            continue
+        best = best_peer(table, single, "gaussian")
+        parts.append(
+            f"{best} {decibels(table[best, 'gaussian'])}, {chosen} "
+            f"{decibels(table[chosen, 'gaussian'])}, {name} {decibels(table[name, 'gaussian'])}"
+        )
+    return (
+        f"Elements chosen by block, under PAL's scale, on Gaussian values, dB: {'; '.join(parts)}."
+    )
 
 
 def scale_share(results: Results) -> str:

@@ -119,9 +119,13 @@ def embeddings(
     def rounded(x: Array) -> Array:
         return x if quantise is None else quantise(x).astype(np.float32)
 
-    def linear(x: Array, name: str) -> Array:
-        watch(name, x)
-        return rounded(x) @ rounded(weights[f"{name}.weight"]).T + weights[f"{name}.bias"]
+    def linear(x: Array, *names: str) -> list[Array]:
+        inputs = rounded(x)
+        made = []
+        for name in names:
+            watch(name, x)
+            made.append(inputs @ rounded(weights[f"{name}.weight"]).T + weights[f"{name}.bias"])
+        return made
 
     x = (
         weights["embeddings.word_embeddings.weight"][tokens]
@@ -132,23 +136,17 @@ def embeddings(
     hidden = np.where(mask[:, None, None, :] > 0, 0.0, -np.inf).astype(np.float32)
     for i in range(LAYERS):
         layer = f"encoder.layer.{i}"
-        q, k, v = (
-            linear(x, f"{layer}.attention.self.{part}")
-            .reshape(*x.shape[:2], HEADS, -1)
-            .transpose(0, 2, 1, 3)
-            for part in ("query", "key", "value")
-        )
+        parts = linear(x, *(f"{layer}.attention.self.{part}" for part in ("query", "key", "value")))
+        q, k, v = (p.reshape(*x.shape[:2], HEADS, -1).transpose(0, 2, 1, 3) for p in parts)
         score = q @ k.swapaxes(-1, -2) / np.float32(np.sqrt(q.shape[-1])) + hidden
         score = np.exp(score - score.max(axis=-1, keepdims=True))
         mixed = score / score.sum(axis=-1, keepdims=True) @ v
         mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)
-        x = _normalised(
-            x + linear(mixed, f"{layer}.attention.output.dense"),
-            weights,
-            f"{layer}.attention.output",
-        )
-        inner = linear(x, f"{layer}.intermediate.dense")
+        (mixed,) = linear(mixed, f"{layer}.attention.output.dense")
+        x = _normalised(x + mixed, weights, f"{layer}.attention.output")
+        (inner,) = linear(x, f"{layer}.intermediate.dense")
         inner = inner * (1 + erf(inner / np.float32(np.sqrt(2)))) / 2
-        x = _normalised(x + linear(inner, f"{layer}.output.dense"), weights, f"{layer}.output")
+        (inner,) = linear(inner, f"{layer}.output.dense")
+        x = _normalised(x + inner, weights, f"{layer}.output")
     pooled = (x * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
     return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)

@@ -2,12 +2,21 @@
 
 from pathlib import Path
 
+from verif.numerics import claims
 from verif.numerics.distributions import DISTRIBUTIONS
 from verif.pages.figures import Figures
 
 
-def _colour(name: str) -> str:
+def _colour(name: str, results: dict) -> str:
+    if name in claims.added(results):
+        return "tab:green"
     return "tab:red" if name.startswith("PAL") else "tab:blue"
+
+
+def _bits(results: dict, highest: float) -> tuple[float, float]:
+    """Where an axis of bits begins and ends: that of the study, or further."""
+    found = claims.bits(results).values()
+    return min(3.8, min(found) - 0.2), max(highest, max(found) + 0.2)
 
 
 def draw(results: dict, folder: Path) -> list[Path]:
@@ -23,7 +32,10 @@ def draw(results: dict, folder: Path) -> list[Path]:
         for row in results["rows"]:
             if row["distribution"] == distribution and not row["rotated"] and row["sqnr_db"]:
                 panel.plot(
-                    row["bits_per_element"], row["sqnr_db"], "o", color=_colour(row["format"])
+                    row["bits_per_element"],
+                    row["sqnr_db"],
+                    "o",
+                    color=_colour(row["format"], results),
                 )
                 panel.annotate(
                     row["format"],
@@ -32,7 +44,7 @@ def draw(results: dict, folder: Path) -> list[Path]:
                     xytext=(3, 2),
                     textcoords="offset points",
                 )
-        panel.set(title=distribution, xlabel="bits per element", xlim=(3.8, 9.6))
+        panel.set(title=distribution, xlabel="bits per element", xlim=_bits(results, 9.6))
         panel.grid(alpha=0.3)
     for panels in grid:
         panels[0].set_ylabel("SQNR of values, dB")
@@ -40,13 +52,15 @@ def draw(results: dict, folder: Path) -> list[Path]:
 
     figure, panel = pyplot.subplots(figsize=(8, 5))
     for name in dict.fromkeys(row["format"] for row in results["length_rows"]):
-        rows = [r for r in results["length_rows"] if r["format"] == name]
+        rows = [r for r in results["length_rows"] if r["format"] == name and r["dot_sqnr_db"]]
+        if not rows:  # nothing is lost
+            continue
         panel.semilogx(
             [r["length"] for r in rows],
             [r["dot_sqnr_db"] for r in rows],
             ".-",
             base=2,
-            color=_colour(name),
+            color=_colour(name, results),
             alpha=0.8,
         )
         panel.annotate(
@@ -65,8 +79,13 @@ def draw(results: dict, folder: Path) -> list[Path]:
     if results["network_rows"]:
         figure, panel = pyplot.subplots(figsize=(8, 5))
         for row in results["network_rows"]:
+            if row["embedding_sqnr_db"] is None:
+                continue
             panel.plot(
-                row["bits_per_element"], row["embedding_sqnr_db"], "o", color=_colour(row["format"])
+                row["bits_per_element"],
+                row["embedding_sqnr_db"],
+                "o",
+                color=_colour(row["format"], results),
             )
             panel.annotate(
                 row["format"],
@@ -79,7 +98,7 @@ def draw(results: dict, folder: Path) -> list[Path]:
             xlabel="bits per element",
             ylabel="SQNR of sentence embeddings, dB",
             title=f"{results['network_rows'][0]['model']}, 36 linear layers",
-            xlim=(3.8, 9.4),
+            xlim=_bits(results, 9.4),
         )
         panel.grid(alpha=0.3)
         save(figure, "minilm")

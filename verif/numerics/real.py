@@ -104,15 +104,16 @@ def groups(results: claims.Results) -> dict[Group, int]:
 
 
 def standings(results: claims.Results) -> Iterator[Standing]:
-    """Each PAL format that has peers, widest first, as the rows have them."""
+    """Each format of PAL or of the user that has peers, widest first, as the rows have them."""
     rows = results.get("tensor_rows", [])
     levels: dict[Key, dict[str, float]] = {}
     for r in rows:
         tensor = (r["model"], r["kind"], r["source"])
         levels.setdefault(tensor, {})[r["format"]] = inf if r["sqnr_db"] is None else r["sqnr_db"]
-    as_rows = {"rows": rows}
+    as_rows = {"rows": rows, "added": claims.added(results)}
     bits = claims.bits(as_rows)
-    for name in sorted((n for n in bits if n.startswith("PAL")), key=lambda n: -bits[n]):
+    mine = [n for n in bits if n.startswith("PAL") or n in as_rows["added"]]
+    for name in sorted(mine, key=lambda n: -bits[n]):
         everyone, own = claims.peers(as_rows, name), claims.own_scales(as_rows, name)
         if not own:
             continue

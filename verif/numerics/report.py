@@ -9,7 +9,7 @@ from pathlib import Path
 from verif.area import claims as area_claims
 from verif.numerics import claims, real
 from verif.numerics.distributions import DISTRIBUTIONS
-from verif.numerics.study import LENGTHS
+from verif.numerics.study import COMMAND, LENGTHS
 from verif.pages import stamps
 from verif.pages.readme import fill, markdown_table, wrapped
 from verif.pages.stamps import ACCURACY, AREA
@@ -35,9 +35,14 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
     """Title and rows, the first one the headings, of each table."""
     names, bits = _names(results), claims.bits(results)
     values = claims.levels(results)
-    for name in claims.HEADLINES:
+    mine = claims.added(results)
+    for name in (*(h for h in claims.HEADLINES if h in bits), *mine):
+        among = claims.peers(results, name)
+        if not among:
+            continue
         yield (
-            f"{name} above each peer of as many bits, SQNR of values, dB",
+            f"{name} above each {'format' if name in mine else 'peer'} of as many bits, "
+            "SQNR of values, dB",
             [
                 ["peer", "bits", *DISTRIBUTIONS],
                 *(
@@ -49,7 +54,7 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
                             for d in DISTRIBUTIONS
                         ),
                     ]
-                    for peer in claims.peers(results, name)
+                    for peer in among
                 ),
             ],
         )
@@ -69,7 +74,10 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
                     ),
                 ],
             )
-    lengths = {(r["format"], r["length"]): r["dot_sqnr_db"] for r in results["length_rows"]}
+    lengths = {
+        (r["format"], r["length"]): inf if r["dot_sqnr_db"] is None else r["dot_sqnr_db"]
+        for r in results["length_rows"]
+    }
     yield (
         "SQNR of dot products of Gaussian data by length, dB",
         [
@@ -77,11 +85,12 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
             *([name, *(_value(lengths[name, n]) for n in LENGTHS)] for name in names),
         ],
     )
-    if real.groups(results):
+    if len(real.table(results)) > 1:
         title = "Real tensors: on how many PAL is above every peer of as many bits"
         yield title, real.table(results)
     if results["network_rows"]:
         rows = {row["format"]: row for row in results["network_rows"]}
+        embeddings = claims.embeddings(results)
         yield (
             f"{results['network_rows'][0]['model']}: embeddings against float32",
             [
@@ -90,7 +99,7 @@ def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
                     [
                         name,
                         f"{bits[name]:g}",
-                        f"{rows[name]['embedding_sqnr_db']:.2f}",
+                        _value(embeddings[name]),
                         f"{rows[name]['cosine_min']:.5f}",
                     ]
                     for name in names
@@ -116,6 +125,12 @@ BASELINE = ACCURACY.path.with_name("accuracy.json")
 
 def _bullets(sentences: Iterator[str]) -> str:
     return "\n".join(wrapped(sentence, "* ") for sentence in sentences)
+
+
+def _losses(results: dict) -> Iterator[str]:
+    yield from claims.losses(results)
+    yield claims.scale_share(results)
+    yield claims.elements(results)
 
 
 def readme(results: dict) -> str:
@@ -181,11 +196,14 @@ stores. `exact`: nothing is lost.
   in whole octaves for PAL8U, as the format has them, and for PAL8T-oct, the same codes for a
   {area_claims.octaves(json.loads(AREA_RESULTS.read_text()))} dot unit ([area](area.md)).
 * **Peers**: definitions and sources in `verif/baselines/`. `/8th` is an element under PAL's own
-  block bias in 1/8 octave, searched for the least squared error; INT8/64 has a float16 scale for
+  block bias in 1/8 octave, searched for the least squared error, and `E2M3|INT6` the better of two
+  for each block, which costs a bit of the byte; INT8/64 has a float16 scale for
   64. LO-BCQ's codebooks are fitted to the same data as PAL's. Where a definition leaves a choice,
   the docstring there says what was chosen.
 * **Rotated**: a Hadamard rotation of 32 neighbours with random signs before rounding, PAL's rows
   too.
+
+{wrapped(claims.classes())}
 
 What holds:
 
@@ -195,7 +213,7 @@ What holds:
 
 Differences in dB are the largest, at the place that is named first.
 
-{(chr(10) * 2).join(wrapped(s) for s in (*claims.losses(results), claims.scale_share(results)))}
+{(chr(10) * 2).join(wrapped(s) for s in _losses(results))}
 
 ## Figures and tables
 
@@ -210,6 +228,11 @@ def main() -> None:
     """Write the page, its figures, its data and the README's part from ``build/numerics.json``."""
     results = stamps.results(Path("build/numerics.json"), ACCURACY)
     if results is None:
+        return
+    if results["command"] != COMMAND:
+        print(
+            f"build/numerics.json is of `{results['command']}`, not of `{COMMAND}`; nothing written"
+        )
         return
     kept = json.dumps(real.packed(results))
     results = real.unpacked(json.loads(kept))  # the page says what the data beside it say

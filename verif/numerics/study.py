@@ -5,15 +5,19 @@ row does not depend on which others are computed.  Rotated rows are those of
 ``verif.baselines.rotation``, PAL's too.
 """
 
+import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from importlib import metadata
+from typing import TypeVar
 
 import numpy as np
 
-from pal_units import encode, matmul
-from verif.baselines.formats import PAL_ROWS, QUANTISERS
+from verif.baselines.blocks import Quantiser
+from verif.baselines.formats import QUANTISERS
 from verif.baselines.rotation import rotate
 from verif.numerics import minilm
 from verif.numerics.distributions import DISTRIBUTIONS, Sizes, Values, data, sqnr_db
@@ -25,133 +29,177 @@ Progress = Callable[[str, float], None]
 LENGTHS = (64, 128, 512, 2048, 4096)
 #: How much data the study has unless told.
 SIZES = Sizes()
+#: What makes the whole study.
+COMMAND = "make numerics"
+#: Formats of the study unless told.
+FORMATS = tuple(QUANTISERS.values())
+
+Item = TypeVar("Item")
 
 
-def _finite(value: float) -> float | None:
+def _decibels(signal: Values, rounded: Values, what: str) -> float | None:
+    """SQNR, None if nothing is lost; ``ValueError`` if it is no number."""
+    value = sqnr_db(signal, rounded)
+    if np.isnan(value):
+        raise ValueError(f"{what}: the SQNR is no number")
     return value if np.isfinite(value) else None
 
 
-def dots(name: str, x: Values, w: Values) -> Values:
-    """Dot products of the rows of ``x`` and ``w``.
+def _on_all_cores(
+    work: Callable[[Item], list[dict]], items: Sequence[Item]
+) -> Iterator[tuple[Item, list[dict]]]:
+    """Items in their order, each with the rows that it makes.
 
-    PAL sums as its hardware does, with rounded products; peers get exact sums of their
-    rounded values, which flatters them.
+    Most of the work holds no lock of Python's: threads suffice.
     """
-    if name in PAL_ROWS:
-        return matmul(encode(x, PAL_ROWS[name]), encode(w.T, PAL_ROWS[name], axis=0))
-    return QUANTISERS[name].round(x) @ QUANTISERS[name].round(w).T
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            yield from zip(items, pool.map(work, items), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def distribution_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[dict]:
+def _distribution(
+    quantiser: Quantiser,
+    distribution: str,
+    exact: Values,
+    inputs: Sequence[tuple[Values, Values, Values]],
+) -> list[dict]:
+    what = f"{quantiser.name} on {distribution}"
+    return [
+        {
+            "format": quantiser.name,
+            "bits_per_element": quantiser.bits_per_element,
+            "source": distribution,
+            "distribution": distribution,
+            "rotated": bool(is_rotated),
+            "sqnr_db": _decibels(values, quantiser.round(values), what),
+            "dot_sqnr_db": _decibels(exact, quantiser.dots(left, right), what),
+        }
+        for is_rotated, (values, left, right) in enumerate(inputs)
+    ]
+
+
+def distribution_rows(formats: Sequence[Quantiser], sizes: Sizes, progress: Progress) -> list[dict]:
     """A row a format and distribution, plain and rotated: SQNR of values and dot products."""
     rows = []
     for i, distribution in enumerate(DISTRIBUTIONS):
         x = data(distribution, (sizes.values // 1024, 1024), 1)
         a, b = (data(distribution, (sizes.dots, sizes.length), seed) for seed in (2, 3))
-        exact = a @ b.T
-        turned = rotate(x), rotate(a), rotate(b)
-        for j, name in enumerate(names):
-            progress(f"{distribution}: {name}", (i + j / len(names)) / len(DISTRIBUTIONS))
-            quantiser = QUANTISERS[name]
-            for is_rotated, (values, left, right) in enumerate(((x, a, b), turned)):
-                rows.append(
-                    {
-                        "format": name,
-                        "bits_per_element": quantiser.bits_per_element,
-                        "source": distribution,
-                        "distribution": distribution,
-                        "rotated": bool(is_rotated),
-                        "sqnr_db": _finite(sqnr_db(values, quantiser.round(values))),
-                        "dot_sqnr_db": _finite(sqnr_db(exact, dots(name, left, right))),
-                    }
-                )
+        work = partial(
+            _distribution,
+            distribution=distribution,
+            exact=a @ b.T,
+            inputs=((x, a, b), (rotate(x), rotate(a), rotate(b))),
+        )
+        for j, (quantiser, found) in enumerate(_on_all_cores(work, formats)):
+            share = (i + (j + 1) / len(formats)) / len(DISTRIBUTIONS)
+            progress(f"{distribution}: {quantiser.name}", share)
+            rows += found
     return rows
 
 
-def length_rows(names: Sequence[str], sizes: Sizes, progress: Progress) -> list[dict]:
+def _length(quantiser: Quantiser, a: Values, b: Values, exact: Values) -> list[dict]:
+    length = a.shape[1]
+    what = f"{quantiser.name} at length {length}"
+    return [
+        {
+            "format": quantiser.name,
+            "distribution": "gaussian",
+            "length": length,
+            "dot_sqnr_db": _decibels(exact, quantiser.dots(a, b), what),
+        }
+    ]
+
+
+def length_rows(formats: Sequence[Quantiser], sizes: Sizes, progress: Progress) -> list[dict]:
     """A row a format and length: SQNR of dot products of Gaussian data."""
     rows = []
     for i, length in enumerate(LENGTHS):
         a, b = (data("gaussian", (sizes.dots, length), seed) for seed in (4, 5))
-        exact = a @ b.T
-        for j, name in enumerate(names):
-            progress(f"length {length}: {name}", (i + j / len(names)) / len(LENGTHS))
-            rows.append(
-                {
-                    "format": name,
-                    "distribution": "gaussian",
-                    "length": length,
-                    "dot_sqnr_db": sqnr_db(exact, dots(name, a, b)),
-                }
-            )
+        work = partial(_length, a=a, b=b, exact=a @ b.T)
+        for quantiser, found in _on_all_cores(work, formats):
+            progress(f"length {length}: {quantiser.name}", i / len(LENGTHS))
+            rows += found
     return rows
 
 
 def tensor_rows(
-    names: Sequence[str], found: Sequence[Tensor], progress: Progress = lambda *_: None
+    formats: Sequence[Quantiser], found: Sequence[Tensor], progress: Progress = lambda *_: None
 ) -> list[dict]:
     """A row a format and tensor: SQNR of values."""
+
+    def work(tensor: Tensor) -> list[dict]:
+        return [
+            {
+                "format": quantiser.name,
+                "bits_per_element": quantiser.bits_per_element,
+                "source": tensor.source,
+                "model": tensor.model,
+                "kind": tensor.kind,
+                "rotated": False,
+                "sqnr_db": _decibels(
+                    tensor.values,
+                    quantiser.round(tensor.values),
+                    f"{quantiser.name} on {tensor.model} {tensor.source}",
+                ),
+            }
+            for quantiser in formats
+        ]
+
     rows = []
-    for i, tensor in enumerate(found):
-        progress(f"{tensor.model}: {tensor.source}", i / len(found))
-        for name in names:
-            quantiser = QUANTISERS[name]
-            rows.append(
-                {
-                    "format": name,
-                    "bits_per_element": quantiser.bits_per_element,
-                    "source": tensor.source,
-                    "model": tensor.model,
-                    "kind": tensor.kind,
-                    "rotated": False,
-                    "sqnr_db": _finite(sqnr_db(tensor.values, quantiser.round(tensor.values))),
-                }
-            )
+    for i, (tensor, made) in enumerate(_on_all_cores(work, found)):
+        progress(f"{tensor.model}: {tensor.source}", (i + 1) / len(found))
+        rows += made
     return rows
 
 
-def network_rows(names: Sequence[str], progress: Progress) -> list[dict]:
+def network_rows(formats: Sequence[Quantiser], progress: Progress) -> list[dict]:
     """A row a format: sentence embeddings against float32.  Raises ``MissingPackage``."""
     exact = minilm.embeddings()
-    rows = []
-    for i, name in enumerate(names):
-        progress(f"sentence embeddings: {name}", i / len(names))
-        quantiser = QUANTISERS[name]
+
+    def work(quantiser: Quantiser) -> list[dict]:
         found = minilm.embeddings(quantiser.round)
         cosine = (exact * found).sum(axis=1)
-        rows.append(
+        return [
             {
-                "format": name,
+                "format": quantiser.name,
                 "bits_per_element": quantiser.bits_per_element,
                 "model": minilm.NAME,
-                "embedding_sqnr_db": sqnr_db(exact, found),
+                "embedding_sqnr_db": _decibels(exact, found, f"{quantiser.name} on {minilm.NAME}"),
                 "cosine_mean": float(cosine.mean()),
                 "cosine_min": float(cosine.min()),
             }
-        )
+        ]
+
+    rows = []
+    for i, (quantiser, made) in enumerate(_on_all_cores(work, formats)):
+        progress(f"sentence embeddings: {quantiser.name}", (i + 1) / len(formats))
+        rows += made
     return rows
 
 
 def study(
-    names: Sequence[str] = tuple(QUANTISERS),
+    formats: Sequence[Quantiser] = FORMATS,
     sizes: Sizes = SIZES,
     network: bool = True,
     progress: Progress = lambda *_: None,
 ) -> dict:
-    """The whole study as one object that JSON holds.  Raises ``MissingPackage``."""
+    """The whole study as one object that JSON holds.  Raises ``MissingPackage``, and ``ValueError``
+    if a format gives no numbers."""
     # What may be missing comes first.
     found = tensors(progress) if network else []
-    network_results = network_rows(names, progress) if network else []
+    network_results = network_rows(formats, progress) if network else []
     return {
-        "command": "make numerics",
+        "command": COMMAND,
         "versions": {
             "python": platform.python_version(),
             "numpy": metadata.version("numpy"),
             "pal-spu": metadata.version("pal-spu"),
         },
         "sizes": asdict(sizes),
-        "rows": distribution_rows(names, sizes, progress),
-        "length_rows": length_rows(names, sizes, progress),
-        "tensor_rows": tensor_rows(names, found, progress),
+        "rows": distribution_rows(formats, sizes, progress),
+        "length_rows": length_rows(formats, sizes, progress),
+        "tensor_rows": tensor_rows(formats, found, progress),
         "network_rows": network_results,
     }

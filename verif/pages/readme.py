@@ -8,8 +8,9 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row has the headings."""
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    """A Markdown table; the first row has the headings.  A stroke in a cell is escaped."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [cells[0], ["---"] * len(rows[0]), *cells[1:]]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 

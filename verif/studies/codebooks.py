@@ -1,247 +1,248 @@
-"""Codebooks of LO-BCQ (``verif/baselines/codebooks.py``) for the distributions of the study.
+"""What was tried for profile A: ``python -m verif.studies.codebooks``, some minutes.
 
-``python -m verif.studies.codebooks`` prints ``verif/baselines/clustered.py``.
-
-As the authors do (arXiv:2502.05376), blocks are clustered from seeds as of k-means++, and then
-assignment of blocks and design of each cluster's codebook alternate.  What is maximised
-is the mean of the SQNR in dB over ``DISTRIBUTIONS``: each one's squared errors are divided by
-its noise of the round before.  More than the authors' Lloyd-Max steps, so that the
-peer is not held back by its fit:
-
-* a design is the best of all: levels are multiples of 1/4 and in the end of 1, found by dynamic
-  programming over the errors between two consecutive levels (J. D. Bruce, "Optimum
-  quantization", MIT, 1965);
-* the scale of ``/8th`` is searched anew with every assignment;
-* single levels move by 1 as long as any such move gains, blocks and scales assigned anew at each;
-* of several seeds the best counts.
+Writes the tables of ``docs/decisions/adaptive.md``.  Every row is a shape that is fitted by
+alternation alone, as ``verif.numerics.fit`` begins, to ``VALUES`` numbers of each distribution and
+from two beginnings, so that formats, which are fitted longer, end a little above their rows.  It
+is measured on the values of the accuracy study.
 """
 
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
 import numpy as np
-from numpy.typing import NDArray
 
-from pal_units.compiled import compiled, in_pieces
-from verif.baselines.blocks import Values
-from verif.baselines.codebooks import BLOCK, LIMIT, Codebooks, e4m3_scales, fine_biases
+from pal_units.formats import BIAS_PER_OCTAVE
+from verif.numerics import MissingPackage, fit, minilm
 from verif.numerics.distributions import data
+from verif.numerics.fit import Shape
+from verif.numerics.fitting import Levels, Sample
+from verif.numerics.tensors import cut
+from verif.pages.readme import markdown_table
+from verif.pages.stamps import TRIED
 
-DISTRIBUTIONS = ("gaussian", "laplace", "outliers", "uniform")
-#: Not the seed of the study: codebooks are not fitted to the values that they are judged by.
-SEED = 11
-VALUES = 1 << 16
-#: Levels of a codebook.
-LEVELS = 16
-#: Parts of 1 that levels are multiples of, one after the other.
-GRAINS = (4, 1)
-#: Rounds of assignment and design at most; most end sooner.
-ROUNDS = 40
-#: Blocks among which the seeds of clusters are drawn.
-DRAWN = 4096
-#: Codebooks by name: length of arrays, codebooks, seeds tried.
-SETS = {
-    "LO-BCQ/64": (64, 8, 6),
-    "LO-BCQ/32": (32, 4, 6),
-    "LO-BCQ/64/8th": (64, 8, 3),
-    "LO-BCQ/32/8th": (32, 4, 3),
-}
+#: Numbers of each distribution that rows are fitted to.
+VALUES = 1 << 14
+#: Numbers that they are measured on: as many as the accuracy study has.
+MEASURED = (128, 1024)
+#: Window of biases where blocks below one bias choose apart: that of LO-BCQ's peer.
+WIDE = (-8, 6)
+#: Headings of distributions.
+SHORT = {"student-t3": "t3"}
 
-Books = tuple[tuple[int, ...], ...]
+Zones = tuple[tuple[int, int], ...]
 
 
-class Data:
-    """Values to fit to, in arrays ``(N, length)``, equally many of each distribution.
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: what it is called, its shape, and whether a format is made of it."""
 
-    Parameters
-    ----------
-    length: values with one scale.
-    fine: whether scales are searched in 1/8 octave; else they are E4M3.
-    """
-
-    def __init__(self, length: int, fine: bool):
-        parts = [data(d, (VALUES // 1024, 1024), SEED).reshape(-1, length) for d in DISTRIBUTIONS]
-        amax = [np.abs(part).max(axis=1, keepdims=True) for part in parts]
-        self.signal = np.array([(part**2).sum() for part in parts])
-        self.arrays = np.ascontiguousarray(np.concatenate(parts))
-        self.scales = np.concatenate(
-            [np.exp2(fine_biases(a, LIMIT) / 8) if fine else e4m3_scales(a, a.max()) for a in amax]
-        )
-
-    def noise(self, errors: Values) -> Values:
-        """Sum of each distribution's errors."""
-        return errors.reshape(len(self.signal), -1).sum(axis=1)
-
-    def quality(self, errors: Values) -> float:
-        """Mean SQNR in dB."""
-        return float(10 * np.log10(self.signal / self.noise(errors)).mean())
+    cells: tuple[str, ...]
+    shape: Shape
+    chosen: bool = False
 
 
-def fit(name: str) -> Books:
-    """The best codebooks of a name that its seeds lead to."""
-    length, count, seeds = SETS[name]
-    values = Data(length, name.endswith("/8th"))
-    found = []
-    for seed in range(seeds):
-        books = _seeded(values, count, np.random.default_rng(seed))
-        for before, grain in zip((1, *GRAINS), GRAINS, strict=False):
-            books = _alternate(values, _rescaled(books, grain / before), grain)
-        found.append(_descend(values, books))
-    return max(found, key=lambda pair: pair[0])[1]
+def four(
+    books: int,
+    bits: int = 3,
+    step: int = 1,
+    extra: bool = True,
+    mirrored: bool = False,
+    block: int = 16,
+    chosen: int = 0,
+) -> Shape:
+    """A shape of 4 bits; ``bits``: of the grid."""
+    window = WIDE if chosen else fit.BIAS_WINDOW
+    return Shape(4, bits, block, books, extra, mirrored, (), VALUES, False, chosen, step, window)
 
 
-def _seeded(values: Data, count: int, rng: np.random.Generator) -> Books:
-    """Designs for clusters of sorted blocks around seeds that are drawn far from each other."""
-    scale = values.scales[:, :1]
-    blocks = np.sort((values.arrays / scale).reshape(-1, BLOCK), axis=1)
-    drawn = blocks[rng.choice(len(blocks), DRAWN, replace=False)]
-    seeds = [drawn[0]]
-    while len(seeds) < count:
-        away = np.min([((drawn - s) ** 2).sum(axis=1) for s in seeds], axis=0)
-        seeds.append(drawn[rng.choice(DRAWN, p=away / away.sum())])
-    cluster = np.argmin([((blocks - s) ** 2).sum(axis=1) for s in seeds], axis=0)
-    weight = np.repeat(1 / values.signal, len(scale) // len(values.signal)) * scale[:, 0] ** 2
-    moments = np.zeros((count, 3, 4 * LIMIT))
-    _gather(values.arrays, scale[:, 0], weight, cluster.reshape(len(scale), -1), moments)
-    return tuple(design(m) for m in moments)
+def wide(n: int, books: int, bits: int) -> Shape:
+    """A symmetric shape of 6 or 8 bits."""
+    return Shape(n, bits, 32, books, False, False, (), VALUES, False)
 
 
-def _rescaled(books: Books, factor: float) -> Books:
-    return tuple(tuple(int(v) for v in np.rint(np.array(b) * factor)) for b in books)
+def _row4(label: str, grid: int, step: str, shape: Shape, chosen: bool = False) -> Row:
+    return Row((label, f"1/{grid} octave", step), shape, chosen)
 
 
-def _alternate(values: Data, books: Books, grain: int) -> Books:
-    """Assignment and design until nothing gains, with levels in parts of 1."""
-    limit = LIMIT * grain
-    scales = values.scales / grain
-    best = -np.inf
-    kept = books
-    for _ in range(ROUNDS):
-        error, place, book = Codebooks(books, limit, BLOCK).search(values.arrays, scales)
-        quality = values.quality(error)
-        if quality <= best + 1e-4:
-            break
-        best, kept = quality, books
-        scale = np.take_along_axis(scales, place[:, None], 1)[:, 0]
-        noise = values.noise(error)
-        weight = scale**2 / np.repeat(noise, len(error) // len(noise))
-        moments = np.zeros((len(books), 3, 4 * limit))
-        _gather(values.arrays, scale, weight, book, moments)
-        books = tuple(design(m) if m[0].any() else b for m, b in zip(moments, books, strict=True))
-    return kept
-
-
-@compiled
-def _gather(arrays, scales, weights, books, moments):
-    """Weights, weighted values and squares in each half of 1, by codebook."""
-    cells = moments.shape[2]
-    for i in range(arrays.shape[0]):
-        for e in range(arrays.shape[1]):
-            value = arrays[i, e] / scales[i]
-            cell = min(max(int(np.floor(2 * value)) + cells // 2, 0), cells - 1)
-            book = books[i, e * books.shape[1] // arrays.shape[1]]
-            moments[book, 0, cell] += weights[i]
-            moments[book, 1, cell] += weights[i] * value
-            moments[book, 2, cell] += weights[i] * value * value
-
-
-def design(moments: Values, count: int = LEVELS) -> tuple[int, ...]:
-    """The ``count`` integers of least squared error for values of moments ``(3, cells)``.
-
-    Cells are halves of 1 between the largest negative and the largest positive level.
-    """
-    sums = np.concatenate([np.zeros((3, 1)), np.cumsum(moments, axis=1)], axis=1)
-    cells = moments.shape[1]
-    place = np.arange(cells // 2 + 1)
-    level = place - cells // 4
-
-    def error(begin: NDArray, end: NDArray, to: NDArray) -> Values:
-        weight, value, square = sums[:, end] - sums[:, begin]
-        return square - 2 * to * value + to * to * weight
-
-    low, high = place[:, None], place[None, :]
-    between = np.where(
-        low < high,
-        error(2 * low, low + high, level[:, None]) + error(low + high, 2 * high, level[None, :]),
-        np.inf,
+FOUR = (
+    _row4("2, symmetric", 4, "1/8", four(2, 2, extra=False)),
+    _row4("4, symmetric", 4, "1/8", four(4, 2, extra=False)),
+    _row4("4, symmetric", 8, "1/8", four(4, extra=False)),
+    _row4("8, symmetric", 8, "1/4", four(8, step=2, extra=False)),
+    _row4("16, symmetric", 8, "1/2", four(16, step=4, extra=False)),
+    _row4("2 and mirrors, 16 levels", 8, "1/8", four(2, mirrored=True)),
+    _row4("4 and mirrors, 16 levels", 8, "1/8", four(4, mirrored=True), True),
+    _row4("the same", 16, "1/8", four(4, 4, mirrored=True)),
+    _row4("8 without mirrors, 16 levels", 8, "1/8", four(8)),
+    _row4("8 and mirrors, 16 levels", 8, "1/4", four(8, step=2, mirrored=True)),
+    _row4("32 and mirrors, 16 levels", 8, "1", four(32, step=8, mirrored=True)),
+    _row4("8 a sub-block of 8, bias for 64", 8, "1/8", four(8, block=64, chosen=8)),
+    _row4("4 a sub-block of 8, bias for 32", 8, "1/8", four(4, block=32, chosen=8)),
+)
+#: Bias codes of two shapes of the first table.
+ZONES: tuple[tuple[str, Zones, Shape], ...] = (
+    ("32 of 1/8", ((32, 1),), FOUR[6].shape),
+    ("32 of 1/4", ((32, 2),), FOUR[6].shape),
+    ("16 of 1/8, 16 of 1/4", ((16, 1), (16, 2)), FOUR[6].shape),
+    ("16 of 1/8, 8 of 1/4, 8 of 1/2", ((16, 1), (8, 2), (8, 4)), FOUR[6].shape),
+    ("16 of 1/8, 8 of 1/4, 8 of 1", ((16, 1), (8, 2), (8, 8)), FOUR[6].shape),
+    ("64 of 1/8 (a bit more)", ((64, 1),), FOUR[6].shape),
+    ("64 of 1/8, 2 and mirrors", ((64, 1),), FOUR[5].shape),
+)
+WIDER = tuple(
+    Row((f"{n}, {books}", f"1/{1 << bits} octave"), wide(n, books, bits), chosen)
+    for n, books, bits, chosen in (
+        (6, 1, 4, False),
+        (6, 2, 4, False),
+        (6, 4, 3, False),
+        (6, 4, 4, True),
+        (6, 4, 5, False),
+        (8, 1, 6, False),
+        (8, 4, 5, False),
+        (8, 4, 6, True),
+        (8, 4, 7, False),
     )
-    least = error(0 * place, 2 * place, level)
-    ways = []
-    for _ in range(count - 1):
-        paths = least[:, None] + between
-        ways.append(paths.argmin(axis=0))
-        least = paths.min(axis=0)
-    last = int((least + error(2 * place, np.full_like(place, cells), level)).argmin())
-    found = [last]
-    for way in reversed(ways):
-        found.append(int(way[found[-1]]))
-    return tuple(int(level[p]) for p in reversed(found))
+)
+#: Codes an octave of a codebook of 8 bits that is not fitted.
+TAPERED = (64, 32, 16, 8, 4, 2, 1)
+TAPERED_SHAPE = wide(8, 1, 6)
 
 
-def _descend(values: Data, books: Books) -> tuple[float, Books]:
-    """Levels move by 1 while that gains; the mean SQNR in dB and the codebooks."""
-    errors = np.stack([_errors(values, book) for book in books])
-    best = values.quality(_least(errors[0], errors[1:].min(axis=0)))
-    found = list(books)
-    tried_since = 0
-    while True:
-        for k in range(len(found)):
-            others = np.delete(errors, k, axis=0).min(axis=0)
-            for place in range(LEVELS):
-                for step in (1, -1):
-                    tried_since += 1
-                    book = list(found[k])
-                    book[place] += step
-                    if abs(book[place]) > LIMIT or len(set(book)) < LEVELS:
-                        continue
-                    moved = _errors(values, tuple(book))
-                    quality = values.quality(_least(moved, others))
-                    if quality > best + 1e-6:
-                        best, found[k], errors[k] = quality, tuple(book), moved
-                        tried_since = 0
-            if tried_since >= 2 * LEVELS * len(found):
-                return best, tuple(found)
+@cache
+def levels(shape: Shape) -> Levels:
+    """Levels of all selectors of a shape, fitted."""
+    values = fit.sample(shape)
+    return fit.off_grid(fit.alternated(values, shape, fit.BEGINNINGS[:2])[1], shape)
 
 
-def _errors(values: Data, book: tuple[int, ...]) -> Values:
-    """Squared errors ``(N, candidate scales, blocks)`` under one codebook."""
-    count, length = values.arrays.shape
-    out = np.empty((count, values.scales.shape[1], length // BLOCK))
-    table = Codebooks((book,), LIMIT, BLOCK).table[:, 0]
-    in_pieces(_measure, count, out.size * BLOCK, values.arrays, values.scales, table, out)
-    return out
+def tapered() -> Levels:
+    """Levels of ``TAPERED``, of both signs, zero among them."""
+    steps = [64 // count for count in TAPERED for _ in range(count)]
+    distance = np.cumsum([0, *steps[:-1]])
+    side = np.exp2(-distance / 64)
+    return np.array([[*-side, 0.0, *side[::-1]]])
 
 
-@compiled
-def _measure(start, stop, arrays, scales, table, out):
-    limit = len(table) // 8
-    block = arrays.shape[1] // out.shape[2]
-    for i in range(start, stop):
-        for j in range(scales.shape[1]):
-            step = scales[i, j]
-            for b in range(out.shape[2]):
-                total = 0.0
-                for e in range(b * block, (b + 1) * block):
-                    value = arrays[i, e] / step
-                    twice = 2 * min(max(value, -limit), limit)
-                    row = int(np.floor(twice) + np.ceil(twice)) + 4 * limit
-                    total += (table[row] - value) ** 2
-                out[i, j, b] = total * step * step
+def decibels(x: Levels, shape: Shape, books: Levels, zones: Zones = ()) -> float:
+    """SQNR of a tensor ``(..., K)``, its biases those of ``zones`` below the highest or all."""
+    blocks = x.reshape(-1, shape.block)
+    values = fit.sample(shape, [blocks])
+    if zones:
+        wanted = np.rint(BIAS_PER_OCTAVE * np.log2(values.assign(books).scale))
+        used = np.abs(blocks).max(axis=1) > 0
+        top = wanted[used].max()
+        steps = np.cumsum([0, *(step for count, step in zones for _ in range(count))][:-1])
+        values = Sample([blocks], within(fit.biases(shape, blocks), top, steps), values.chosen)
+    return float(10 * np.log10((x**2).sum() / values.assign(books).noise[0]))
 
 
-def _least(errors: Values, others: Values) -> Values:
-    """Error of each array under its best scale, each block under the better."""
-    return np.minimum(errors, others).sum(axis=2).min(axis=1)
+def within(biases: Levels, top: float, steps: Levels) -> Levels:
+    """Scales of the nearest biases at or below each that codes name, ``steps`` below the top.
+
+    What that takes out of the window is tried only if nothing is left in it.
+    """
+    code = np.searchsorted(steps, top - biases).clip(0, len(steps) - 1)
+    named = top - steps[code]
+    named = np.where(named < biases[:, -1:], named[:, :1], named)
+    return np.exp2(named / BIAS_PER_OCTAVE)
+
+
+def measured(shape: Shape, books: Levels, names: Sequence[str], zones: Zones = ()) -> list[str]:
+    """SQNR on distributions, as tables have it."""
+    return [f"{decibels(data(d, MEASURED, 1), shape, books, zones):.1f}" for d in names]
+
+
+def networks() -> dict[str, list[Levels]]:
+    """Weights of the sentence encoder's layers and what comes into them, cut."""
+    found: dict[str, list[Levels]] = {"weights": [], "inputs": []}
+    for layer, (inputs, weights) in minilm.layers().items():
+        found["weights"].append(cut(weights, f"{layer}.weight"))
+        if not layer.endswith((".key", ".value")):  # those of the query
+            found["inputs"].append(cut(inputs, f"{layer}.input"))
+    return found
+
+
+def first() -> Iterator[list[str]]:
+    """What was tried at 4 bits, the headings first."""
+    names = ["gaussian", "laplace", "student-t3", "lognormal", "outliers", "uniform"]
+    yield ["codebooks", "grid", "bias steps", *map(_short, names)]
+    for row in FOUR:
+        yield [*_bold(row), *measured(row.shape, levels(row.shape), names)]
+
+
+def second() -> Iterator[list[str]]:
+    """Bias codes of the byte of a block."""
+    names = ["gaussian", "laplace", "student-t3", "lognormal", "outliers"]
+    tensors = networks()
+    yield ["bias codes", "reach", *map(_short, names), *tensors]
+    committed = fit.SHAPES["PAL4A"].zones
+    for label, zones, shape in ZONES:
+        books = levels(shape)
+        reach = (sum(n * step for n, step in zones) - zones[-1][1]) / BIAS_PER_OCTAVE
+        means = [
+            np.mean([decibels(x, shape, books, zones) for x in group]) for group in tensors.values()
+        ]
+        yield [
+            f"**{label}**" if zones == committed else label,
+            f"{reach:.1f}",
+            *measured(shape, books, names, zones),
+            *(f"{mean:.1f}" for mean in means),
+        ]
+
+
+def third() -> Iterator[list[str]]:
+    """What was tried at 6 and 8 bits."""
+    names = ["gaussian", "laplace", "student-t3", "lognormal", "outliers", "uniform", "integers"]
+    yield ["bits, codebooks", "grid", *map(_short, names)]
+    for row in WIDER:
+        yield [*_bold(row), *measured(row.shape, levels(row.shape), names)]
+    label = f"8, codes an octave {', '.join(map(str, TAPERED))}"
+    yield [label, "1/64 octave", *measured(TAPERED_SHAPE, tapered(), names)]
+
+
+def _short(name: str) -> str:
+    return SHORT.get(name, name)
+
+
+def _bold(row: Row) -> list[str]:
+    return [f"**{row.cells[0]}**" if row.chosen else row.cells[0], *row.cells[1:]]
 
 
 def text() -> str:
-    """The whole of ``verif/baselines/clustered.py``."""
-    lines = [
-        '"""Codebooks of LO-BCQ, printed by ``python -m verif.studies.codebooks``; do not edit."""',
-        "",
-        "CLUSTERED: dict[str, tuple[tuple[int, ...], ...]] = {",
-    ]
-    for name in SETS:
-        lines += [f'    "{name}": (', *(f"        {book}," for book in fit(name)), "    ),"]
-    return "\n".join([*lines, "}", ""])
+    """The tables, and what they are."""
+    return f"""4 bits in blocks of 16, at 4.5 bits, biases unlimited:
+
+{markdown_table(list(first()))}
+
+The bias of "4 and mirrors" has 5 bits. Reach in octaves, the same data, and the mean over weights
+and inputs of the sentence encoder's layers, for which nothing was fitted:
+
+{markdown_table(list(second()))}
+
+6 and 8 bits in blocks of 32, symmetric, biases unlimited:
+
+{markdown_table(list(third()))}
+"""
+
+
+def main() -> int:
+    """Fit, measure and write the tables."""
+    argparse.ArgumentParser(
+        description=f"Write the tables of {TRIED.label}, some minutes."
+    ).parse_args()
+    sources = TRIED.sources()
+    try:
+        minilm.require()
+    except MissingPackage as error:
+        print(error, file=sys.stderr)
+        return 2
+    TRIED.write(text(), sources)
+    print(f"wrote {TRIED.label}")
+    return 0
 
 
 if __name__ == "__main__":
-    print(text(), end="")
+    sys.exit(main())

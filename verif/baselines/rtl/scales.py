@@ -8,8 +8,8 @@ from pal_units.formats import BIAS_PER_OCTAVE
 from pal_units.rtl.block_accumulator import OCTAVE_BITS
 from pal_units.rtl.heap import heap_sum
 from verif.baselines.elements import FP8_E4M3
+from verif.baselines.pairs import check_scale, eighth_significands
 from verif.baselines.rtl.integer import booth_rows
-from verif.baselines.scales import check_scale, eighth_significands
 
 #: Bits that a sum has above a significand, so that no dropped column makes it overflow.
 SUM_ABOVE = 4

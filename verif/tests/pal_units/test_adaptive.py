@@ -17,7 +17,7 @@ from pal_units import adaptive, model
 from pal_units.codebook import BIAS_WINDOW, SPREAD_CLASSES, Codebooks
 from pal_units.formats import ADAPTIVE, PAL4A, PAL6A, PAL8A, PAL8T, PAL16, Format, widening
 from pal_units.model.adaptive import encode_blocks, nearest_in_book
-from verif.numerics import fit
+from verif.numerics import fit, fitting
 from verif.numerics.distributions import DISTRIBUTIONS, data
 from verif.stimulus.adaptive_cases import FOUR_BOOKS, ONE_BOOK, down_of_codes, levels
 
@@ -823,9 +823,29 @@ def test_codebooks_take_lists_and_integers_of_numpy():
 def test_the_committed_codebooks_are_what_the_fit_gives():
     books, picks = fit.fitted("PAL6A")
     committed = PAL6A.codebooks
-    assert tuple(tuple(positive) for positive, _ in books) == committed.positive
-    assert tuple(tuple(negative) for _, negative in books) == committed.negative
-    assert tuple(tuple(pick) for pick in picks) == committed.picks
+    assert tuple(books) == tuple(zip(committed.positive, committed.negative, strict=True))
+    assert tuple(picks) == committed.picks
+
+
+COMMITTED = list(zip(PAL4A.codebooks.positive, PAL4A.codebooks.negative, strict=True))
+
+
+def test_no_level_of_pal4a_gains_by_a_move():
+    """All 120 moves by one: the committed levels are where the fit ends."""
+    shape = fit.SHAPES["PAL4A"]
+    _, found = fit.descended(fit.sample(shape), COMMITTED, shape)
+    assert found == COMMITTED
+
+
+@pytest.mark.parametrize(("book", "place"), [(0, 0), (1, 11), (3, 7)])
+def test_a_level_that_is_off_by_one_would_gain_by_its_move_back(book, place):
+    shape = fit.SHAPES["PAL4A"]
+    values = fit.sample(shape)
+    broken = list(COMMITTED)
+    broken[book] = fit.moved(shape, COMMITTED[book], place, 1)
+    assert fit.moved(shape, broken[book], place, -1) == COMMITTED[book]
+    right, wrong = (values.assign(fit.off_grid(b, shape)).quality for b in (COMMITTED, broken))
+    assert right > wrong + fitting.GAIN_DB
 
 
 def test_the_committed_codebooks_are_as_the_fit_writes_them():
@@ -836,8 +856,5 @@ def test_the_committed_codebooks_are_as_the_fit_writes_them():
         shape = fit.SHAPES[name]
         assert (shape.n, shape.fraction_bits, shape.block) == (fmt.n, fmt.fraction_bits, fmt.block)
         assert (shape.extra, shape.mirrored, shape.zones) == (b.has_extra, b.mirrored, b.bias_zones)
-        found[name] = (
-            [[list(p), list(n)] for p, n in zip(b.positive, b.negative, strict=True)],
-            list(b.picks),
-        )
+        found[name] = (list(zip(b.positive, b.negative, strict=True)), list(b.picks))
     assert fit.text(found) == fit.CODEBOOKS.read_text()

@@ -136,6 +136,7 @@ def test_results_of_area_have_a_file_each(here):
         ("asm x -o @", "-o"),
         ("numerics --plots @", "--plots"),
         ("numerics --json=@", "--json"),
+        ("numerics --format @", "--format"),
         ("area --plots @", "--pl"),
         ("explain @", "an argument"),
         ("check @", "an argument"),

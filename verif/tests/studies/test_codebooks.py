@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 
 from verif.baselines import codebooks
-from verif.baselines.adaptive import fine_int_or_float4, fine_scaled
 from verif.baselines.clustered import CLUSTERED
 from verif.baselines.codebooks import DIALECTS, LIMIT, Codebooks
-from verif.baselines.elements import E2M1, INT4
+from verif.baselines.elements import E2M1, E2M3, E2M5, INT4, INT6, INT8
 from verif.baselines.formats import QUANTISERS
-from verif.numerics import study
-from verif.studies import codebooks as fitting
+from verif.numerics import cluster, study
 
 RNG = np.random.default_rng(7)
 LENGTH = {"LO-BCQ/64": 64, "LO-BCQ/32": 32, "LO-BCQ/64/8th": 64, "LO-BCQ/32/8th": 32}
@@ -138,45 +136,60 @@ def test_zeros_stay_and_no_single_codebook_is_better(name):
         QUANTISERS[name].round(np.zeros((2, length + 8)))
 
 
-def test_if4_under_the_fine_scale_takes_the_better_element():
-    x = np.concatenate([RNG.standard_normal((20, 16)), RNG.uniform(-1, 1, (20, 16))])
-    both = [fine_scaled(x, element, 16) for element in (E2M1, INT4)]
-    errors = [((r - x) ** 2).sum(axis=1) for r in both]
-    got = ((fine_int_or_float4(x) - x) ** 2).sum(axis=1)
-    assert np.array_equal(got, np.minimum(*errors))
-    assert set(np.argmin(errors, axis=0)) == {0, 1}
+@pytest.mark.parametrize(
+    ("name", "elements", "block", "bits"),
+    [
+        ("IF4/8th", (E2M1, INT4), 16, 4.5),
+        ("E2M3|INT6/8th", (E2M3, INT6), 32, 6.25),
+        ("E2M5|INT8/8th", (E2M5, INT8), 32, 8.25),
+    ],
+)
+def test_a_block_under_the_fine_scale_takes_the_better_element(name, elements, block, bits):
+    """Against every bias of the search for each block alone."""
+    x = np.concatenate([RNG.standard_normal((20, block)), RNG.uniform(-1, 1, (20, block))])
+    tried = np.array(
+        [
+            [
+                ((element.round(row / scale) * scale - row) ** 2).sum()
+                for row in x
+                for nearest in [round(8 * np.log2(np.abs(row).max() / element.largest))]
+                for scale in [2.0 ** ((nearest + step) / 8)]
+            ]
+            for element in elements
+            for step in range(-4, 3)
+        ]
+    )
+    got = ((QUANTISERS[name].round(x) - x) ** 2).sum(axis=1)
+    assert got == pytest.approx(tried.min(axis=0))
+    assert set(tried.argmin(axis=0) // 7) == {0, 1}
+    assert QUANTISERS[name].bits_per_element == bits
 
 
 def test_a_design_is_the_best_of_all():
     """Against every pair of integers from -3 to 3."""
     values = RNG.standard_normal(40) * 1.5
     arrays, moments = values.reshape(5, 8), np.zeros((1, 3, 12))
-    fitting._gather(arrays, np.ones(5), np.ones(5), np.zeros((5, 1), np.intp), moments)
+    cluster._gather(arrays, np.ones(5), np.ones(5), np.zeros((5, 1), np.intp), moments)
 
     def error(levels):
         return ((_nearest(values, levels) - values) ** 2).sum()
 
-    found = fitting.design(moments[0], 2)
+    found = cluster.design(moments[0], 2)
     assert error(found) == min(error((a, b)) for a in range(-3, 4) for b in range(a + 1, 4))
 
 
 def test_no_level_moved_by_one_gains():
     """A few moves of the 128 of each set: what the fit ends with is a local optimum."""
-    name = "LO-BCQ/64"
-    values = fitting.Data(64, fine=False)
-    books = CLUSTERED[name]
+    values, books = cluster.sample(64, fine=False), CLUSTERED["LO-BCQ/64"]
 
     def quality(candidate):
-        return values.quality(
-            Codebooks(candidate, LIMIT, 8).search(values.arrays, values.scales)[0]
-        )
+        return values.assign(np.array(candidate, float)).quality
 
     best = quality(books)
     for k, place, step in RNG.integers([0, 0, 0], [8, 16, 2], (12, 3)):
-        moved = [list(book) for book in books]
-        moved[k][place] += 2 * step - 1
-        if len(set(moved[k])) == 16 and max(map(abs, moved[k])) <= LIMIT:
-            assert quality(tuple(map(tuple, moved))) <= best + 1e-6
+        book = cluster.moved(books[k], place, 2 * step - 1)
+        if book is not None:
+            assert quality((*books[:k], book, *books[k + 1 :])) <= best + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -187,7 +200,7 @@ def test_no_level_moved_by_one_gains():
     ],
 )
 def test_the_fit_leads_to_the_stored_codebooks(name):
-    assert fitting.fit(name) == CLUSTERED[name]
+    assert cluster.fit(name) == CLUSTERED[name]
 
 
 #: Least SQNR in dB on values that the codebooks were not fitted to.

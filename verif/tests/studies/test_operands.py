@@ -7,8 +7,8 @@ from verif.area.operands import fine_scaled, microscaling, nvfp4
 from verif.baselines.accumulators import dot_accumulators
 from verif.baselines.elements import E2M1, E2M3, E2M5, E3M4, E4M3, FP4_E2M1, FP6_E2M3, INT8, MXINT8
 from verif.baselines.formats import QUANTISERS
+from verif.baselines.pairs import e4m3, eighths
 from verif.baselines.products import float_products
-from verif.baselines.scales import e4m3, eighths
 
 RNG = np.random.default_rng(5)
 #: Zeros, ranges that need every bias of a byte, and blocks far below the largest.

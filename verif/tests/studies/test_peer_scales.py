@@ -6,10 +6,10 @@ import pytest
 from verif.baselines.accumulators import Winograd, dot_accumulators
 from verif.baselines.booth import booth_product
 from verif.baselines.elements import E4M3
+from verif.baselines.pairs import e4m3, eighth_significands, eighths
 from verif.baselines.products import dropped_products, integer_products
 from verif.baselines.rtl.scales import E4M3Scale, EighthScale, FineScale
 from verif.baselines.rtl.winograd import WinogradCorrection, WinogradSlice
-from verif.baselines.scales import e4m3, eighth_significands, eighths
 from verif.stimulus.vectors import Vectors, check_unit, check_units, join
 
 SLICES = 2000

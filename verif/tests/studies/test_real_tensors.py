@@ -47,7 +47,7 @@ def _tensors():
 
 
 def test_a_row_for_every_format_and_tensor():
-    rows = study.tensor_rows(["PAL8T", "MXINT8"], _tensors())
+    rows = study.tensor_rows([QUANTISERS["PAL8T"], QUANTISERS["MXINT8"]], _tensors())
     assert [(r["source"], r["format"]) for r in rows] == [
         (source, name) for source in ("a.weight", "b.input") for name in ("PAL8T", "MXINT8")
     ]
@@ -72,7 +72,7 @@ def test_a_row_for_every_format_and_tensor():
     (tensor, _) = _tensors()
     exact = study.sqnr_db(tensor.values, QUANTISERS["PAL8T"].round(tensor.values))
     assert rows[0]["sqnr_db"] == exact
-    assert study.tensor_rows(["PAL8T"], _tensors()[1:]) == rows[2:3]
+    assert study.tensor_rows([QUANTISERS["PAL8T"]], _tensors()[1:]) == rows[2:3]
 
 
 #: By tensor, SQNR of PAL8T, of MXINT8, of INT8/8th, which has PAL's scale.
