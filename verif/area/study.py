@@ -12,7 +12,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
@@ -96,13 +96,14 @@ def family_rows(name: str, library_path: Path | None = None) -> list[dict]:
     family = FAMILIES[name]
     best = family.sqnr(family.default)
     wanted = {LOSS_DB: "lean"} | dict.fromkeys(LOSSES, "point")
-    settings = {"default": family.default}
+    settings = [("default", family.default)]
     for loss, cut in wanted.items():
-        settings[f"{cut} {loss:g}"] = found = smallest(family, best - loss, library_path)
-        assert found is not None
-    rows, seen = [], set()
-    for label, setting in settings.items():
-        cut = label.split()[0]
+        found = smallest(family, best - loss, library_path)
+        assert found is not None  # the default loses nothing
+        settings.append((cut, found))
+    rows: list[dict] = []
+    seen: set[Setting] = set()
+    for cut, setting in settings:
         if setting in seen and cut == "point":
             continue
         seen.add(setting)
@@ -116,7 +117,7 @@ def equal(name: str, floor_db: float, library_path: Path | None = None) -> dict 
     """The smallest matrix of a family whose dot products reach a SQNR; None if none does."""
     family = FAMILIES[name]
     setting = smallest(family, floor_db, library_path)
-    return setting and unit(family.make(setting), MATRIX16, "equal", library_path)
+    return unit(family.make(setting), MATRIX16, "equal", library_path) if setting else None
 
 
 def clocked(
@@ -166,7 +167,9 @@ def study(path: Path | None = None, progress: Progress = lambda *_: None) -> dic
     }
 
 
-def _pairs(pool: Executor, rows: list[dict], path: Path | None, progress: Progress) -> list[dict]:
+def _pairs(
+    pool: ProcessPoolExecutor, rows: list[dict], path: Path | None, progress: Progress
+) -> list[dict]:
     """A row for each PAL format and peer of a bar."""
     lean = {r["format"]: r for r in rows if r["cut"] == "lean" and r["shape"] == MATRIX16.name}
     jobs: dict[Future[Any], str] = {}

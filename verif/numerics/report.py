@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 
-from verif.area import claims as area_claims
 from verif.numerics import claims, real
 from verif.numerics.distributions import DISTRIBUTIONS
 from verif.numerics.study import COMMAND, LENGTHS
 from verif.pages import stamps
 from verif.pages.readme import fill, markdown_table, wrapped
-from verif.pages.stamps import ACCURACY, AREA
+from verif.pages.stamps import ACCURACY
 
 Row = list[str]
 
@@ -117,8 +116,6 @@ def markdown(results: dict) -> str:
     )
 
 
-#: The results that the page of areas was written from.
-AREA_RESULTS = AREA.path.with_name("area.json")
 #: The results that the page was written from.
 BASELINE = ACCURACY.path.with_name("accuracy.json")
 
@@ -193,8 +190,7 @@ stores. `exact`: nothing is lost.
   among codebooks by block, which were fitted to gaussian, laplace, outliers and uniform data of
   another seed; all other distributions and all tensors are new to them
   ([what was tried](decisions/adaptive.md)). Block biases are in steps of 1/8 octave;
-  in whole octaves for PAL8U, as the format has them, and for PAL8T-oct, the same codes for a
-  {area_claims.octaves(json.loads(AREA_RESULTS.read_text()))} dot unit ([area](area.md)).
+  in whole octaves for PAL8U, as the format has them, and for PAL8T-oct, which has PAL8T's codes.
 * **Peers**: definitions and sources in `verif/baselines/`. `/8th` is an element under PAL's own
   block bias in 1/8 octave, searched for the least squared error, and `E2M3|INT6` the better of two
   for each block, which costs a bit of the byte; INT8/64 has a float16 scale for
