@@ -23,6 +23,7 @@ from rtl.synthesis import synthesise
 from spu.arch.params import CONFIGS
 from verif.area.accuracy import dot_sqnr_db
 from verif.area.bars import BARS
+from verif.area.bars import lean as lean_units
 from verif.area.datapaths import Datapath
 from verif.area.families import FAMILIES, Family, Setting
 from verif.area.measure import area, cells, delays, energies, mapped, smallest_within
@@ -171,7 +172,7 @@ def _pairs(
     pool: ProcessPoolExecutor, rows: list[dict], path: Path | None, progress: Progress
 ) -> list[dict]:
     """A row for each PAL format and peer of a bar."""
-    lean = {r["format"]: r for r in rows if r["cut"] == "lean" and r["shape"] == MATRIX16.name}
+    lean = lean_units({"rows": rows})
     jobs: dict[Future[Any], str] = {}
     found = []
     for bar in BARS:

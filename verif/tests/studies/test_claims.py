@@ -1,22 +1,21 @@
 """What README and docs claim is computed from committed results, and follows them."""
 
 import json
-from dataclasses import replace
 from itertools import product
 
-import numpy as np
 import pytest
 
 from spu.arch.params import CONFIGS
+from verif.area import bars, plots, report
 from verif.area import claims as area_claims
-from verif.area import lean, lean_report, lean_study, plots, report
-from verif.area.netlists import WrongNetlist, checked_area
-from verif.area.study import by_name
+from verif.area.families import FAMILIES, Family
+from verif.area.shapes import DOT16, MATRIX16
+from verif.area.study import LOSS_DB, family_rows
 from verif.numerics import claims, real
 from verif.numerics import report as accuracy_report
 from verif.numerics.study import DISTRIBUTIONS
 from verif.pages.readme import README, fill, part
-from verif.pages.stamps import ACCURACY, AREA, LEAN, PERFORMANCE
+from verif.pages.stamps import ACCURACY, AREA, PERFORMANCE
 from verif.studies.performance import binds
 
 
@@ -29,15 +28,13 @@ def without_stamp(made):
 
 
 @pytest.mark.parametrize(
-    ("of", "made"),
-    [(accuracy_report, ACCURACY), (report, AREA), (lean_report, LEAN)],
-    ids=lambda v: "",
+    ("of", "made"), [(accuracy_report, ACCURACY), (report, AREA)], ids=lambda v: ""
 )
 def test_pages_say_what_their_data_say(of, made):
     assert without_stamp(made) == of.text(results(of)).rstrip("\n")
 
 
-@pytest.mark.parametrize(("name", "of"), [("accuracy", accuracy_report), ("area", lean_report)])
+@pytest.mark.parametrize(("name", "of"), [("accuracy", accuracy_report), ("area", report)])
 def test_the_readme_says_what_the_data_say(name, of):
     assert part(name) == of.readme(results(of))
 
@@ -53,32 +50,37 @@ def test_a_part_of_the_readme_is_replaced_alone(tmp_path, monkeypatch):
         part("nothing")
 
 
-def test_the_readme_counts_the_pairs_in_which_logarithms_are_smaller():
-    found = results(lean_report)
-    assert "in 13 of 13 pairs" in " ".join(lean_report.readme(found).split())
-    pal, peer = found["rows"][0]["equal_sqnr"]
-    pal["ge_per_lane"] = 1.5 * peer["ge_per_lane"]
-    said = " ".join(lean_report.readme(found).split())
-    assert "in 12 of 13 pairs" in said
-    assert "to 1.50 at 8 bits" in said
+def test_the_readme_counts_the_bars_that_are_met():
+    found = results(report)
+    reached = area_claims.met(found)
+    said = " ".join(report.readme(found).split())
+    assert f"{sum(reached.values())} of the project's {len(bars.BARS)} bars" in said
+    for name, good in reached.items():
+        changed = results(report)
+        for pair in changed["pairs"]:
+            if pair["bar"] == name:
+                peer = bars.lean(changed)[pair["peer"]]["ge_per_mac"]
+                share = 2.0 if good else 0.1
+                pair["equal"] = {"ge_per_mac": share * peer, "dot_sqnr_db": 99.0}
+                bars.lean(changed)[pair["pal"]]["ge_per_mac"] = share * peer
+        assert area_claims.met(changed)[name] != good
+        assert (f"(missed: {name}" in " ".join(report.readme(changed).split())) or not good
 
 
 @pytest.mark.regress
 def test_figures_of_area_are_what_their_data_draw(tmp_path):
     """Bit for bit, with the locked matplotlib."""
     pytest.importorskip("matplotlib")
-    figures = [
-        *plots.draw(results(report), tmp_path, ("svg",)),
-        *plots.draw_lean(results(lean_report), tmp_path, ("svg",)),
-    ]
-    assert {path.name for path in figures} == {"area.svg", "area_accuracy.svg", "lean.svg"}
+    figures = plots.draw(results(report), tmp_path, ("svg",))
+    assert {p.name for p in figures} == {"area.svg", "area_dot16.svg", "area_matrix16x16.svg"}
     for path in figures:
         assert path.read_bytes() == (AREA.path.parent / "figures" / path.name).read_bytes(), path
 
 
-def test_every_family_of_the_figure_has_one_label():
-    families = plots.lean_marks(results(lean_report))
-    assert families.keys() == {name for p in lean.PAIRS for name in (p.pal, p.peer)}
+@pytest.mark.parametrize("shape", [DOT16, MATRIX16], ids=lambda s: s.name)
+def test_every_family_of_a_figure_has_one_label(shape):
+    families = plots.marks(results(report), shape.name)
+    assert families.keys() == FAMILIES.keys()
     for family, marks in families.items():
         assert [mark.label for mark in marks if mark.label] == [family]
         assert [mark.area for mark in marks] == sorted(mark.area for mark in marks)
@@ -140,32 +142,33 @@ def test_every_row_has_its_bits_and_both_rotations():
 
 
 def test_claims_of_area_turn_with_the_data():
-    found = results(lean_report)
-    row = found["rows"][0]
-    row["equal_loss"][1]["ge_per_lane"] = row["equal_loss"][0]["ge_per_lane"] / 0.54
-    assert f"0.54 of {row['peer']} (met: 0.55)" in next(lean_report.verdicts(found))
-    row["equal_loss"][1]["ge_per_lane"] = row["equal_loss"][0]["ge_per_lane"] / 0.56
-    assert f"0.56 of {row['peer']} (missed: 0.55)" in next(lean_report.verdicts(found))
-    uncut = results(report)
-    met = next(area_claims.verdicts(uncut))
-    for unit in uncut["rows"]:
-        if unit["unit"] == "PAL8U lean":
-            unit["ge"] *= 2
-    assert met.startswith("PAL8U lean: met against INT8")
-    assert next(area_claims.verdicts(uncut)).startswith("PAL8U lean: missed against INT8")
-
-
-def test_comparatives_of_pages_turn_with_the_data():
     found = results(report)
-    assert area_claims.octaves(found) == "smaller"
-    for row in found["rows"]:
-        if row["unit"] == "PAL8T L6 k12 step 8, decoded":
-            row["ge_per_lane"] *= 2
-        if row["unit"] == "PAL6T lean":
-            row["dot_sqnr_db_outliers"] += 20
-    assert area_claims.octaves(found) == "no smaller"
-    with pytest.raises(ValueError, match="PAL6T default should be above PAL6T lean"):
-        report.text(found)
+    bar = bars.BARS[0]
+    said = next(area_claims.verdicts(found))
+    assert said.startswith(f"**{bar.name}**, asked at most {bar.area:.2f}")
+    for pair in found["pairs"]:
+        if pair["bar"] == bar.name:
+            pair["equal"] = {"ge_per_mac": 0.5 * bars.lean(found)[pair["peer"]]["ge_per_mac"]}
+    assert ": met. " in next(area_claims.verdicts(found))
+    for pair in found["pairs"]:
+        if pair["bar"] == bar.name and pair["peer"] == bar.peers[1]:
+            pair["equal"] = None
+            bars.lean(found)[pair["pal"]]["dot_sqnr_db"] = 0.0
+    assert ": missed. " in next(area_claims.verdicts(found))
+    assert f"never reaches {bar.peers[1]}" in next(area_claims.verdicts(found))
+
+
+def test_fronts_name_the_peers_that_are_on_them():
+    found = results(report)
+    row = next(
+        r
+        for r in found["rows"]
+        if r["format"] == "MX-E4M3" and r["shape"] == MATRIX16.name and r["cut"] == "lean"
+    )
+    row["ge_per_mac"] = 1.0
+    said = list(area_claims.fronts(found))
+    assert row["unit"] in said[1]
+    assert row["unit"] not in said[0]
 
 
 def _product(depth, ii, steady):
@@ -219,40 +222,35 @@ def test_the_page_of_performance_says_what_its_rows_say():
 
 
 def test_lean_rows_keep_their_rules():
-    for row in results(lean_report)["rows"]:
-        pal, peer = row["equal_loss"]
-        assert peer["dot_sqnr_db"] >= peer["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-5
-        floor = min(pal["dot_sqnr_db"], peer["dot_sqnr_db"])
-        assert all(unit["dot_sqnr_db"] >= floor - 1e-5 for unit in row["equal_sqnr"])
-        assert all(
-            even["ge_per_lane"] <= unit["ge_per_lane"] + 1e-9
-            for even, unit in zip(row["equal_sqnr"], row["equal_loss"], strict=True)
-        )
-        assert row["limit"] == next(
-            p.limit for p in lean.PAIRS if (p.pal, p.peer) == (row["pal"], row["peer"])
-        )
-    measured = [(row["pal"], row["peer"]) for row in results(lean_report)["rows"]]
-    pairs = [(p.pal, p.peer) for p in lean.PAIRS]
-    assert measured == [pair for pair in pairs if pair in measured]
-    missing = [pair for pair in pairs if pair not in measured]
-    said = " ".join(part("area").split())
-    assert all(f"{pal} and {peer}" in said for pal, peer in missing)
-    assert ("Not measured yet" in said) == bool(missing)
+    found = results(report)
+    for row in found["rows"]:
+        if row["cut"] == "lean" and row["shape"] == MATRIX16.name:
+            assert row["dot_sqnr_db"] >= row["uncut_dot_sqnr_db"] - LOSS_DB - 1e-5
+    units = bars.lean(found)
+    for pair in found["pairs"]:
+        margin = next(b.margin_db for b in bars.BARS if b.name == pair["bar"])
+        if pair["equal"]:
+            above = pair["equal"]["dot_sqnr_db"] - units[pair["peer"]]["dot_sqnr_db"]
+            assert above >= margin - 1e-5
+    measured = {(pair["bar"], pair["pal"], pair["peer"]) for pair in found["pairs"]}
+    assert measured == {
+        (b.name, pal, peer) for b in bars.BARS for pal in b.pals for peer in b.peers
+    }
 
 
 def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
     """On made-up SQNR that falls with every cut, against all settings."""
     weights = (1.0, 0.7, 0.4)
-    family = lean.Family("made up", ((9, 8, 7, 6), (5, 4, 3), (0, 1)), lambda s: None)
+    family = Family("made up", ((9, 8, 7, 6), (5, 4, 3), (0, 1)), lambda s: None)
 
-    def sqnr(name, setting):
+    def sqnr(_, setting):
         cuts = (9 - setting[0], 5 - setting[1], setting[2])
         return 30 - sum(w * c for w, c in zip(weights, cuts, strict=True))
 
-    monkeypatch.setattr(lean, "sqnr", sqnr)
-    found = set(lean.cheapest(family, 28.2))
+    monkeypatch.setattr(Family, "sqnr", sqnr)
+    found = set(family.cheapest(28.2))
     settings = list(product(*family.axes))
-    good = {s for s in settings if sqnr("", s) >= 28.2}
+    good = {s for s in settings if sqnr(family, s) >= 28.2}
 
     def cut_by_one(setting):
         for axis, values in enumerate(family.axes):
@@ -265,29 +263,13 @@ def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
 
 
 @pytest.mark.regress
-def test_a_lean_unit_is_the_committed_one():
-    row = results(lean_report)["rows"][0]
-    committed = row["equal_loss"][1]
-    found = lean_study.smallest(row["peer"], committed["uncut_dot_sqnr_db"] - row["loss_db"] - 1e-6)
-    assert found["unit"] == committed["unit"]
-    assert found["ge_per_lane"] == pytest.approx(committed["ge_per_lane"], rel=0.02)
-    assert found["dot_sqnr_db"] == pytest.approx(committed["dot_sqnr_db"], abs=0.01)
-
-
-def test_a_cut_unit_that_differs_from_its_model_has_no_area():
-    unit = by_name()["E2M1 exact"]
-    wrong = unit.products().copy()
-    wrong[:, 7, 6] += 1
-    with pytest.raises(WrongNetlist, match="E2M1 exact does not compute"):
-        checked_area(replace(unit, products=lambda: np.ascontiguousarray(wrong)))
-
-
-@pytest.mark.regress
-def test_the_study_of_one_pair_gives_the_committed_row(monkeypatch):
-    monkeypatch.setattr(lean, "PAIRS", lean.PAIRS[:1])
-    committed = results(lean_report)["rows"][0]
-    (row,) = lean_study.study()["rows"]
-    for kind in lean_report.KINDS:
-        assert lean_report.ratio(row, kind) == pytest.approx(
-            lean_report.ratio(committed, kind), rel=0.02
-        )
+def test_rows_of_a_family_are_the_committed_ones():
+    name = "MX-E2M1"
+    committed = [row for row in results(report)["rows"] if row["format"] == name]
+    found = family_rows(name)
+    assert [(r["unit"], r["shape"], r["cut"]) for r in found] == [
+        (r["unit"], r["shape"], r["cut"]) for r in committed
+    ]
+    for mine, other in zip(found, committed, strict=True):
+        assert mine["ge"] == pytest.approx(other["ge"], rel=0.02)
+        assert mine["dot_sqnr_db"] == pytest.approx(other["dot_sqnr_db"], abs=0.01)

@@ -146,9 +146,7 @@ def test_what_is_imported_inside_a_function_counts():
     assert "rtl.emit" not in closure(("spu.engine.rtl_engine",), without=("spu.engine.rtl_run",))
 
 
-@pytest.mark.parametrize(
-    "module", ["verif.numerics.report", "verif.area.report", "verif.area.lean_report"]
-)
+@pytest.mark.parametrize("module", ["verif.numerics.report", "verif.area.report"])
 def test_a_page_whose_study_has_not_run_stays_as_it_is(module, tmp_path, monkeypatch, capsys):
     """``make docs`` goes on to the other pages."""
     monkeypatch.chdir(tmp_path)
