@@ -93,11 +93,17 @@ def smallest(family: Family, floor_db: float, library_path: Path | None = None) 
 
 
 def family_rows(name: str, library_path: Path | None = None) -> list[dict]:
-    """Rows of a family: its default, its lean unit in every shape, and points of its fronts."""
+    """Rows of a family: its default, its lean unit in every shape, and points of its fronts.
+
+    With a library of a process the lean units alone, of ``dot16`` and ``matrix16x16``.
+    """
     family = FAMILIES[name]
     best = family.sqnr(family.default)
-    wanted = {LOSS_DB: "lean"} | dict.fromkeys(LOSSES, "point")
-    settings = [("default", family.default)]
+    wanted = {LOSS_DB: "lean"}
+    settings = []
+    if not library_path:
+        wanted |= dict.fromkeys(LOSSES, "point")
+        settings.append(("default", family.default))
     for loss, cut in wanted.items():
         found = smallest(family, best - loss, library_path)
         assert found is not None  # the default loses nothing
@@ -108,7 +114,8 @@ def family_rows(name: str, library_path: Path | None = None) -> list[dict]:
         if setting in seen and cut == "point":
             continue
         seen.add(setting)
-        for shape in SHAPES.values() if cut == "lean" else (DOT16, MATRIX16):
+        every = cut == "lean" and not library_path
+        for shape in SHAPES.values() if every else (DOT16, MATRIX16):
             made = unit(family.make(setting), shape, cut, library_path)
             rows.append({**made, "setting": setting, "uncut_dot_sqnr_db": best})
     return rows

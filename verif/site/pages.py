@@ -24,7 +24,6 @@ SECTIONS = {
     "Numbers": (
         "docs/numerics.md",
         "docs/accuracy.md",
-        "docs/lean.md",
         "docs/area.md",
         "docs/area_processes.md",
         "pal_units/README.md",
