@@ -22,26 +22,33 @@ class BlockAccumulator(wiring.Component):
 
     ::
 
-        slice sum | block sum, shift | accumulator -> result
-                  cycle 1            cycle 2       cycle 3
+        products + kept | shift   | accumulator -> result
+                  cycle 1   cycle 2   cycle 3
 
-    Latency 3 cycles from the last slice sum to ``result``, throughput one slice a cycle, back to
-    back.  The sums of the slices of a block add up exactly; the block's sum goes its octaves down
-    with ``guard_bits`` below, rounded down, and into the accumulator.  ``result`` holds until the
-    next hand-over: the second accumulator set, so that draining overlaps accumulation.
+    Latency 3 cycles from the last sum to ``result``, throughput one slice a cycle, back to back.
+    The sum of a block so far goes back into the heap of the products (``kept``), so that they have
+    no register of their own; where nothing is multiplied ``sum`` is ``kept``.  The block's sum goes
+    its octaves down with ``guard_bits`` below, rounded down, and into the accumulator.  ``result``
+    holds until the next hand-over: the second accumulator set, so that draining overlaps
+    accumulation.
 
     Parameters
     ----------
-    slice_bits: signed width of a slice's sum; block_bits: that of a block's sum;
-    slices: of a block; guard_bits: of the accumulator below the sums' unit;
+    block_bits: signed width of a block's sum; guard_bits: of the accumulator below the sums' unit;
     accumulator_bits: its width; it wraps.
+    slices: of a block; with one nothing is kept.
     scaled: whether blocks have octaves; without, sums are added as they are.
+    multiplier: component that multiplies a block's sum before the shift, ports ``sum``,
+        ``significand`` and ``o``; for number formats with finer scales than PAL's, see
+        ``verif.baselines.rtl.scales``.
 
     Members
     -------
-    sum : In(signed(slice_bits)); sum_nan : In(1)
-    octaves : In(5) - that the block's sum goes down; with ``scaled`` only
-    mac, block_last, last : In(1) - a slice; it closes a block; it also closes the dot product
+    sum : In(signed(block_bits)); sum_nan : In(1) - with this slice; a NaN in this slice
+    kept : Out(signed(block_bits)) - what the sum of the next slice begins with
+    octaves : In(5); zero : In(1) - of the block, whose sum then counts 0; with ``scaled`` only
+    significand : In - of the block, with a ``multiplier`` only
+    block_last, last : In(1) - a slice closes its block; and the dot product
     result : Out(signed(accumulator_bits)); nan : Out(1)
 
     ``overflowed``, a signal beside ``result`` for who needs it: bit 0 if a sum of the dot product
@@ -50,8 +57,8 @@ class BlockAccumulator(wiring.Component):
     Example
     -------
     >>> from pal_units.rtl.evaluate import evaluate
-    >>> unit = BlockAccumulator(8, 8, 1, 2, 16)
-    >>> evaluate(unit, sum=-5, octaves=1, mac=1, block_last=1, last=1)["result"]  # -5 * 4 / 2
+    >>> unit = BlockAccumulator(8, 2, 16)
+    >>> evaluate(unit, sum=-5, octaves=1, block_last=1, last=1)["result"]  # -5 * 4 / 2
     -10
     """
 
@@ -59,21 +66,24 @@ class BlockAccumulator(wiring.Component):
 
     def __init__(
         self,
-        slice_bits: int,
         block_bits: int,
-        slices: int,
         guard_bits: int,
         accumulator_bits: int,
+        slices: int = 1,
         scaled: bool = True,
+        multiplier: wiring.Component | None = None,
     ) -> None:
-        self.block_bits, self.slices = block_bits, slices
-        self.guard_bits, self.scaled = guard_bits, scaled
+        self.guard_bits, self.slices, self.scaled = guard_bits, slices, scaled
+        self.multiplier = multiplier
+        block = {"octaves": In(OCTAVE_BITS), "zero": In(1)} if scaled else {}
+        if multiplier:
+            block["significand"] = multiplier.signature.members["significand"]
         super().__init__(
             {
-                "sum": In(signed(slice_bits)),
+                "sum": In(signed(block_bits)),
                 "sum_nan": In(1),
-                **({"octaves": In(OCTAVE_BITS)} if scaled else {}),
-                "mac": In(1),
+                "kept": Out(signed(block_bits)),
+                **block,
                 "block_last": In(1),
                 "last": In(1),
                 "result": Out(signed(accumulator_bits)),
@@ -84,42 +94,40 @@ class BlockAccumulator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        sum_1, nan_1 = Signal.like(self.sum), Signal()
-        mac_1, block_last_1, last_1 = Signal(), Signal(), Signal()
+        # Cycle 1: the exact sum of the block so far.
+        total, total_nan = Signal.like(self.sum), Signal()
+        block_last, last = Signal(), Signal()
         m.d.sync += [
-            sum_1.eq(self.sum),
-            nan_1.eq(self.sum_nan),
-            mac_1.eq(self.mac),
-            block_last_1.eq(self.mac & self.block_last),
-            last_1.eq(self.mac & self.block_last & self.last),
+            total.eq(self.sum),
+            total_nan.eq(self.sum_nan),
+            block_last.eq(self.block_last),
+            last.eq(self.block_last & self.last),
         ]
-
-        # Cycle 2: the exact sum of the block, and its octaves.
-        total, total_nan = Signal(signed(self.block_bits)), Signal()
-        m.d.comb += [total.eq(sum_1), total_nan.eq(nan_1)]
         if self.slices > 1:
-            partial, partial_nan = Signal.like(total), Signal()
-            m.d.comb += [total.eq(sum_1 + partial), total_nan.eq(nan_1 | partial_nan)]
-            with m.If(mac_1):
-                m.d.sync += [
-                    partial.eq(Mux(block_last_1, 0, total)),
-                    partial_nan.eq(Mux(block_last_1, 0, total_nan)),
-                ]
-        term = Signal(signed(self.block_bits + self.guard_bits))
-        nan_2, close_2, last_2 = Signal(), Signal(), Signal()
-        m.d.sync += [close_2.eq(block_last_1), last_2.eq(last_1), nan_2.eq(total_nan)]
+            m.d.comb += self.kept.eq(Mux(block_last, 0, total))
+            m.d.sync += total_nan.eq((total_nan & ~block_last) | self.sum_nan)
+
+        # Cycle 2: in units of the accumulator.
+        closes, nan = block_last, total_nan & block_last
         if self.scaled:
-            octaves = Signal(OCTAVE_BITS)
-            m.d.sync += [
-                octaves.eq(self.octaves),
-                term.eq(shifted_block(m, total, octaves, self.guard_bits)),
-            ]
-        else:
-            m.d.sync += term.eq(total << self.guard_bits)
+            octaves, zero = Signal(OCTAVE_BITS), Signal()
+            m.d.sync += [octaves.eq(self.octaves), zero.eq(self.zero)]
+            closes, nan = block_last & ~zero, nan & ~zero
+        closed: Value = Mux(closes, total, 0).as_signed()
+        if self.multiplier:
+            m.submodules.multiplier = multiplier = self.multiplier
+            significand = Signal.like(self.significand)
+            m.d.sync += significand.eq(self.significand)
+            m.d.comb += [multiplier.sum.eq(closed), multiplier.significand.eq(significand)]
+            closed = multiplier.o
+        shifted = closed << self.guard_bits
+        if self.scaled:
+            shifted = shifted_block(m, closed, octaves, self.guard_bits)
+        term, term_nan, ends = Signal(signed(len(shifted))), Signal(), Signal()
+        m.d.sync += [term.eq(shifted), term_nan.eq(nan), ends.eq(last)]
 
         # Cycle 3: the accumulator and, after the last block, the result.
-        accumulator = Signal.like(self.result)
-        accumulator_nan = Signal()
+        accumulator, accumulator_nan = Signal.like(self.result), Signal()
         following = Signal(signed(len(accumulator) + 1))
         left, accumulator_left = Signal(2), Signal(2)
         m.d.comb += [
@@ -132,16 +140,15 @@ class BlockAccumulator(wiring.Component):
                 )
             ),
         ]
-        with m.If(close_2):
-            m.d.sync += [
-                accumulator.eq(Mux(last_2, 0, following)),
-                accumulator_nan.eq(Mux(last_2, 0, accumulator_nan | nan_2)),
-                accumulator_left.eq(Mux(last_2, 0, left)),
-            ]
-        with m.If(last_2):
+        m.d.sync += [
+            accumulator.eq(Mux(ends, 0, following)),
+            accumulator_nan.eq(~ends & (accumulator_nan | term_nan)),
+            accumulator_left.eq(Mux(ends, 0, left)),
+        ]
+        with m.If(ends):
             m.d.sync += [
                 self.result.eq(following),
-                self.nan.eq(accumulator_nan | nan_2),
+                self.nan.eq(accumulator_nan | term_nan),
                 self.overflowed.eq(left),
             ]
         return m

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -58,8 +58,8 @@ class DotColumn(wiring.Component):
 
     ::
 
-        elements -> products, slice sum | block sum, shift | accumulator -> result
-                    cycle 1               cycle 2            cycle 3
+        elements -> products, block sum | shift   | accumulator -> result
+                    cycle 1               cycle 2   cycle 3
 
     Latency 3 cycles from the last elements to ``result``; throughput one slice of
     ``lanes`` elements a cycle, back to back.  The biases of a block come with all of its
@@ -79,7 +79,8 @@ class DotColumn(wiring.Component):
     -------
     a, b : In(lanes x element); beta_a, beta_b : In(signed(8)), or under ``edge_biases``
     octaves_a, octaves_b : In(4); zero_a, zero_b, nan_a, nan_b : In(1) - of ``OperandDecoder``
-    mac, block_last, last : In(1) - control of this cycle's slice
+    mac, block_last, last : In(1) - control of this cycle's slice; without ``mac`` all of ``a`` is
+    zero
     result : Out(signed(accumulator_bits)); nan : Out(1)
 
     ``overflowed``, a signal beside ``result`` for who needs it: bit 0 if a sum of the dot product
@@ -120,36 +121,36 @@ class DotColumn(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.params
-        m.submodules.slice_sum = slice_sum = SliceSum(self.elements, p, self.lanes)
+        m.submodules.slice_sum = slice_sum = SliceSum(self.elements, p, self.lanes, self.block)
         m.submodules.block = block = BlockAccumulator(
-            p.sum_bits(self.lanes),
-            p.sum_bits(self.block),
-            self.block // self.lanes,
-            p.guard_bits,
-            p.accumulator_bits,
+            p.sum_bits(self.block), p.guard_bits, p.accumulator_bits, self.block // self.lanes
         )
+        if slice_sum.keeps:
+            m.d.comb += slice_sum.kept.eq(block.kept)
+        nan: Value = slice_sum.nan
         if p.edge_biases:
+            nan = self.nan_a | self.nan_b
             m.d.comb += [
                 block.octaves.eq(self.octaves_a + self.octaves_b),
                 # Operands of a block of zeros are zeros.
-                block.sum.eq(slice_sum.o),
-                block.sum_nan.eq((self.nan_a | self.nan_b) & ~(self.zero_a | self.zero_b)),
+                block.zero.eq(0),
             ]
+            nan = nan & ~(self.zero_a | self.zero_b)
         else:
             m.submodules.bias = bias = BlockBias(p)
             m.d.comb += [
                 bias.beta_a.eq(self.beta_a),
                 bias.beta_b.eq(self.beta_b),
                 block.octaves.eq(bias.octaves),
-                block.sum.eq(Mux(bias.zero, 0, slice_sum.o)),
-                block.sum_nan.eq(slice_sum.nan & ~bias.zero),
+                block.zero.eq(bias.zero),
                 slice_sum.bias.eq(bias.fraction),
             ]
         m.d.comb += [
             slice_sum.a.eq(self.a),
             slice_sum.b.eq(self.b),
-            block.mac.eq(self.mac),
-            block.block_last.eq(self.block_last),
+            block.sum.eq(slice_sum.o),
+            block.sum_nan.eq(nan & self.mac),
+            block.block_last.eq(self.mac & self.block_last),
             block.last.eq(self.last),
             self.result.eq(block.result),
             self.nan.eq(block.nan),

@@ -1,5 +1,7 @@
 """Matrix of dot products on codes: decoders at the edge and a ``DotColumn`` a column."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -106,7 +108,7 @@ class DotMatrix(wiring.Component):
             return m
         element = element_layout(self.formats, p.fraction_bits, p.operand_octaves)
 
-        def decoded(code: object, select: object, name: str) -> object:
+        def decoded(code: object, select: object, name: str) -> Any:
             m.submodules[name] = unit = ElementDecoder(
                 self.formats, p.fraction_bits, p.operand_octaves
             )
@@ -121,6 +123,7 @@ class DotMatrix(wiring.Component):
             for lane in range(self.lanes):
                 m.d.comb += [
                     column.a[lane].eq(x[lane]),
+                    column.a[lane].zero.eq(x[lane].zero | ~self.mac),
                     column.b[lane].eq(
                         decoded(self.w[c][lane], self.w_format, f"decode_w_{c}_{lane}")
                     ),
@@ -141,6 +144,7 @@ class DotMatrix(wiring.Component):
                 w.codes.eq(self.w[c]),
                 w.bias.eq(self.w_beta[c]),
                 column.a.eq(x.o),
+                *(column.a[lane].zero.eq(x.o[lane].zero | ~self.mac) for lane in range(self.lanes)),
                 column.b.eq(w.o),
                 column.octaves_a.eq(x.octaves),
                 column.octaves_b.eq(w.octaves),

@@ -87,26 +87,35 @@ class SliceSum(wiring.Component):
 
     Parameters
     ----------
-    elements: layouts of decoded elements of a and b; params: bits kept; lanes: products.
+    elements: layouts of decoded elements of a and b; params: bits kept; lanes: products;
+    block: elements in a block, if its sum so far is one of the terms.
 
     Members
     -------
     a, b : In(lanes x elements); bias : In(lane_bias_bits) - see ``Product``
-    o : Out(signed(k + 1 + log2(lanes))); nan : Out(1)
+    kept : In(as o) - added, of blocks longer than a slice
+    o : Out(signed(k + 1 + log2(lanes or block))); nan : Out(1)
     """
 
     latency = 0
 
     def __init__(
-        self, elements: tuple[data.StructLayout, data.StructLayout], params: DotParams, lanes: int
+        self,
+        elements: tuple[data.StructLayout, data.StructLayout],
+        params: DotParams,
+        lanes: int,
+        block: int = 0,
     ) -> None:
         self.elements, self.params, self.lanes = elements, params, lanes
+        self.keeps = block > lanes
+        total = signed(params.sum_bits(max(block, lanes)))
         super().__init__(
             {
                 "a": In(data.ArrayLayout(elements[0], lanes)),
                 "b": In(data.ArrayLayout(elements[1], lanes)),
                 "bias": In(max(params.lane_bias_bits, 1)),
-                "o": Out(signed(params.sum_bits(lanes))),
+                **({"kept": In(total)} if self.keeps else {}),
+                "o": Out(total),
                 "nan": Out(1),
             }
         )
@@ -123,6 +132,8 @@ class SliceSum(wiring.Component):
             ]
             rows.append(Cat(product.nonzero, product.upper, ~product.negative))
             nans.append(product.nan)
+        if self.keeps:
+            rows.append(Cat(self.kept))
         m.d.comb += [
             self.o.eq(heap_sum([*rows, -(self.lanes << self.params.product_bits)], len(self.o))),
             self.nan.eq(Cat(*nans).any()),

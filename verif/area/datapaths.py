@@ -43,7 +43,8 @@ class Datapath:
     guard_bits: of the accumulator below a product's unit.
     edge: the component that decodes a slice of so many codes: ports ``codes``, ``bias`` if there
     are blocks, ``o``, and ``scale`` if there is anything to say of a block.
-    products: the component that sums so many products, see ``verif.baselines.rtl.core``.
+    products: the component that sums so many products, in blocks of so many elements (0: a slice
+    alone), see ``verif.baselines.rtl.core``.
     encode: numbers as operands; said: what ``scale_b`` takes for each slice of so many of them.
     accumulate: accumulators of the rows of one tensor with those of another: in slices of so many
     elements, of which each is shifted alone (``exact`` False), or blocks that add exactly.
@@ -58,7 +59,7 @@ class Datapath:
     block: int
     guard_bits: int
     edge: Callable[[int], wiring.Component]
-    products: Callable[[int], wiring.Component]
+    products: Callable[[int, int], wiring.Component]
     encode: Callable[[Array], Coded]
     said: Callable[[Coded, int], Codes]
     accumulate: Callable[[Coded, Coded, int, bool], NDArray[np.int64]]

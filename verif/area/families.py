@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pal_units.dot_params import DotParams
-from pal_units.formats import PAL4A, PAL4T, PAL4U, PAL6A, PAL6T, PAL6U, PAL8A, PAL8T, PAL8U, Format
+from pal_units.formats import PAL4A, PAL4U, PAL6A, PAL6T, PAL8A, PAL8T, PAL8U, Format
 from verif.area.accuracy import dot_sqnr_db
 from verif.area.datapaths import Datapath
 from verif.area.pal import pal
@@ -160,11 +160,9 @@ FAMILIES = {
         _pal(PAL8U, (5, 4), (12, 11, 10, 9, 8, 7)),
         _pal(PAL8T, (6, 5), (13, 12, 11, 10), (0, 8)),
         _pal(PAL8A, (9, 8, 7, 6), (16, 15, 14, 13, 12, 11), (0, 8)),
-        _pal(PAL6U, (4, 3), (11, 10, 9, 8, 7)),
         _pal(PAL6T, (5, 4, 3), (11, 10, 9, 8), (0, 8)),
         _pal(PAL6A, (6, 5, 4), (13, 12, 11, 10, 9), (0, 8)),
         _pal(PAL4U, (3, 2), (9, 8, 7, 6, 5)),
-        _pal(PAL4T, (3, 2), (10, 9, 8, 7, 6)),
         _pal(PAL4A, (4, 3), (11, 10, 9, 8, 7, 6)),
         *(
             _integer(8, element, scale, tuple(range(7)), winograd)

@@ -114,14 +114,14 @@ def delays(found: list[Mapped], library: Library) -> list[dict]:
     return out
 
 
-def smallest_within(found: list[Mapped], library: Library, delay: float) -> float | None:
+def smallest_within(path: Datapath, shape: Shape, library: Library, delay: float) -> float | None:
     """Least gate equivalents of a unit whose parts all keep a delay; None if one cannot."""
     total = 0.0
-    for m in found:
-        point = within(m.part.component, library, delay)
+    for part in parts(path, shape):
+        point = within(part.component, library, delay)
         if point is None:
             return None
-        total += m.part.count * point.gate_equivalents
+        total += part.count * point.gate_equivalents
     return total
 
 

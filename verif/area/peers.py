@@ -84,13 +84,13 @@ def integer(
     def compensation(lanes: int) -> int:
         return round(lacking(lanes) * 2**fraction) if dropped and scale != "none" else 0
 
-    def products(lanes: int) -> PeerProducts:
+    def products(lanes: int, block: int) -> PeerProducts:
+        cut = dropped, compensation(lanes), fraction
+        kept = _kept(2 * bits - dropped + fraction, lanes, block)
         if winograd:
-            slice_sum = WinogradSlice(bits, lanes, dropped, compensation(lanes), fraction)
+            slice_sum = WinogradSlice(bits, lanes, *cut, kept=kept)
         else:
-            slice_sum = IntegerSlice(
-                bits, lanes, "booth", dropped, compensation(lanes), fraction, recoded=True
-            )
+            slice_sum = IntegerSlice(bits, lanes, "booth", *cut, recoded=True, kept=kept)
         return _under(slice_sum, scale, False, significand, pair)
 
     def edge(lanes: int) -> PeerEdge:
@@ -138,6 +138,11 @@ def integer(
         * (pair.unit * 2.0**pair.dropped if pair else 1.0),
         (lambda lanes: lacking(lanes)) if scale == "none" and dropped else lambda _: 0.0,
     )
+
+
+def _kept(product_bits: int, lanes: int, block: int) -> int:
+    """Bits of the sum of a block so far, 0 if a block is a slice."""
+    return product_bits + (block - 1).bit_length() if block > lanes else 0
 
 
 def _under(
@@ -208,8 +213,10 @@ def floating(
         block,
         guard,
         lambda lanes: PeerEdge(lanes, fmt.bits, scale, fmt),
-        lambda lanes: _under(
-            FloatSlice(fmt, lanes, window, rounding, decoded=True),
+        lambda lanes, block: _under(
+            FloatSlice(
+                fmt, lanes, window, rounding, decoded=True, kept=_kept(kept + 1, lanes, block)
+            ),
             scale,
             special,
             significand,

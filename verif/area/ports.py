@@ -41,12 +41,15 @@ def core_ports(
         return {**found, "first": (at == 0).astype(int).tolist()}
     per_block = max(path.block // lanes, 1)
     found |= {
-        "mac": [1] * len(at),
         "block_last": (at % per_block == per_block - 1).astype(int).tolist(),
         "last": (at == slices - 1).astype(int).tolist(),
     }
-    early = ("b", "scale_b")
-    return {name: v + v[-1:] if name in early else [0, *v] for name, v in found.items()}
+    # In the first cycle whatever operands are there are closed, and handed over before the rest.
+    early, closing = ("b", "scale_b"), ("block_last", "last")
+    return {
+        name: v + v[-1:] if name in early else [int(name in closing), *v]
+        for name, v in found.items()
+    }
 
 
 def _pairs(x: Coded, w: Coded) -> tuple[Codes, Codes]:

@@ -54,15 +54,12 @@ class Part:
 
 def parts(path: Datapath, shape: Shape) -> Iterator[Part]:
     """The parts of a unit."""
-    products = path.products(shape.lanes)
     if not shape.matrix:
+        products = path.products(shape.lanes, 0)
         yield Part("core", 1, DotCore(products, shape.lanes, path.guard_bits))
         yield Part("edge", 2 / SHARED, path.edge(shape.lanes))
         return
-    block = path.block or shape.lanes
-    yield Part(
-        "core",
-        shape.columns,
-        MatrixColumn(products, shape.lanes, max(block, shape.lanes), path.guard_bits),
-    )
+    block = max(path.block, shape.lanes)
+    column = MatrixColumn(path.products(shape.lanes, block), shape.lanes, block, path.guard_bits)
+    yield Part("core", shape.columns, column)
     yield Part("edge", 1, RegisteredEdge(path.edge(shape.lanes)))

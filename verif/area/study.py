@@ -1,8 +1,8 @@
 """The comparison itself: units of every family, cut alike, computed on all cores.
 
 * ``default``: the family keeps everything; ``lean``: the smallest unit that loses at most
-  ``LOSS_DB`` of the SQNR of Gaussian dot products against that; further points of the fronts lose
-  at most ``LOSSES``.  Which of the settings that the search leaves is smallest, the dot unit says,
+  ``LOSS_DB`` of the SQNR of Gaussian dot products against that; a further ``point`` of the fronts
+  loses at most ``LOSSES``.  Which of the settings that the search leaves is smallest, the dot unit says,
   by one recipe of the mapper.
 * A bar compares PAL's lean unit with a peer's (``equal loss``), and the smallest unit of PAL that
   is as good as the peer's lean one, or better by the bar's margin (``equal SQNR``).
@@ -38,15 +38,15 @@ Progress = Callable[[str, float], None]
 DISTRIBUTIONS = ("gaussian", "student-t3", "outliers")
 #: What a lean unit may lose against its family's default, and further points of fronts, dB.
 LOSS_DB = 1.0
-LOSSES = (0.25, 2.5, 5.0)
+LOSSES = (2.5,)
 
 
 def unit(path: Datapath, shape: Shape, cut: str, library_path: Path | None = None) -> dict:
     """Everything about one unit, as JSON holds it.
 
     Areas are in NAND2s of the library; delays in ns, or FO4 without a process; energies of a
-    multiply-accumulate in pJ, or in transitions of an inverter's input.  Delays, energies and
-    tails are those of lean units and default ones of ``matrix16x16`` and ``dot16``.
+    multiply-accumulate in pJ, or in transitions of an inverter's input.  Delays and energies are
+    those of lean matrices of 16 x 16, tails those of lean and default units.
     """
     library = cells(library_path)
     found = mapped(path, shape, library)
@@ -70,7 +70,7 @@ def unit(path: Datapath, shape: Shape, cut: str, library_path: Path | None = Non
     for distribution in DISTRIBUTIONS if cut in ("default", "lean") else DISTRIBUTIONS[:1]:
         key = "dot_sqnr_db" if distribution == DISTRIBUTIONS[0] else f"dot_sqnr_db_{distribution}"
         row[key] = dot_sqnr_db(path, distribution, shape.lanes, shape.matrix)
-    if cut != "lean":
+    if cut != "lean" or shape != MATRIX16:
         return row
     row["speeds"] = delays(found, library) if library.timed else []
     row["fo4"] = min((p["delay"] for p in row["speeds"]), default=None)
@@ -95,7 +95,7 @@ def smallest(family: Family, floor_db: float, library_path: Path | None = None) 
 def family_rows(name: str, library_path: Path | None = None) -> list[dict]:
     """Rows of a family: its default, its lean unit in every shape, and points of its fronts.
 
-    With a library of a process the lean units alone, of ``dot16`` and ``matrix16x16``.
+    With a library of a process the lean matrix of 16 x 16 alone.
     """
     family = FAMILIES[name]
     best = family.sqnr(family.default)
@@ -114,8 +114,8 @@ def family_rows(name: str, library_path: Path | None = None) -> list[dict]:
         if setting in seen and cut == "point":
             continue
         seen.add(setting)
-        every = cut == "lean" and not library_path
-        for shape in SHAPES.values() if every else (DOT16, MATRIX16):
+        shapes = {"default": (MATRIX16,), "point": (DOT16, MATRIX16)}.get(cut, SHAPES.values())
+        for shape in (MATRIX16,) if library_path else shapes:
             made = unit(family.make(setting), shape, cut, library_path)
             rows.append({**made, "setting": setting, "uncut_dot_sqnr_db": best})
     return rows
@@ -132,9 +132,7 @@ def clocked(
     name: str, setting: Setting, delay: float, library_path: Path | None = None
 ) -> float | None:
     """NAND2s a MAC of a matrix that keeps a delay, None if it cannot."""
-    library = cells(library_path)
-    found = mapped(FAMILIES[name].make(setting), MATRIX16, library)
-    ge = smallest_within(found, library, delay)
+    ge = smallest_within(FAMILIES[name].make(setting), MATRIX16, cells(library_path), delay)
     return ge and ge / MATRIX16.macs
 
 

@@ -86,8 +86,8 @@ def dot_accumulators(
     scales: biases in 1/8 octave, at most 0, or what ``scale`` splits.  ``tables[eighths, a, b]``
     are products, one table if eighths do not matter to them.  Sums of ``lanes`` products, each
     with ``offset``, are multiplied by the significand of ``scale`` if there is one and shift
-    down by the octaves, keeping ``guard_bits``, rounded down: each by itself (``FixedPointDot``),
-    or their sum over a block (``by_block``, ``BlockAccumulator``).  With ``winograd`` the tables
+    down by the octaves, keeping ``guard_bits``, rounded down: each by itself (``DotCore``), or
+    their sum over a block (``by_block``, ``MatrixColumn``).  With ``winograd`` the tables
     are of its sums' codes, and its corrections belong to the sums.
 
     Raises ``ValueError`` for rows that blocks, or blocks that lanes, do not divide, block scales
@@ -195,12 +195,16 @@ def _accumulate(
                     else:
                         for k in range(first, first + lanes):
                             total += table[a[i, k], b[j, k]]
-                    if digits:
-                        total = _product(total, pairs[2][pair], digits, dropped) + compensation
                     if by_block:
                         block_sum += total
-                    else:
-                        accumulator += (total << guard_bits) >> down
+                        continue
+                    if digits:
+                        total = _product(total, pairs[2][pair], digits, dropped) + compensation
+                    accumulator += (total << guard_bits) >> down
                 if by_block:
+                    if digits:
+                        block_sum = (
+                            _product(block_sum, pairs[2][pair], digits, dropped) + compensation
+                        )
                     accumulator += (block_sum << guard_bits) >> down
             out[i, j] = accumulator

@@ -112,20 +112,21 @@ class PeerEdge(wiring.Component):
 
 
 class PeerProducts(wiring.Component):
-    """Sum of a slice's products under the scales of its blocks.
+    """Sum of a slice's products, or of a block so far, and the scales of its blocks.
 
-    Combinational: latency 0.  Scales finer than octaves multiply the slice's sum
-    (``FineScale``); the sum is then in units of ``2^dropped`` of the product.
+    Combinational: latency 0.
 
     Parameters
     ----------
-    slice_sum: the products; lanes: of them; scale: one of ``SCALES``; special: whether edges find
-    NaN; significand_bits: of the multiplier of ``eighths``; dropped, compensation: of it.
+    slice_sum: the products; scale: one of ``SCALES``; special: whether edges find NaN;
+    significand_bits: of ``eighths``; dropped, compensation: of what multiplies by a scale that is
+    finer than octaves (``FineScale``).
 
     Members
     -------
-    a, b : In(as of slice_sum); scale_a, scale_b : In(scale_layout), if there is anything to say
-    o : Out(signed); octaves : Out(5), with a block scale only; nan : Out(1)
+    a, b, kept : In(as of slice_sum); scale_a, scale_b : In(scale_layout), if there is any
+    o : Out(as of slice_sum); octaves : Out(5), with a block scale only; nan : Out(1)
+    significand : Out(significand_bits), with a fine scale only
     """
 
     latency = 0
@@ -140,64 +141,56 @@ class PeerProducts(wiring.Component):
         compensation: int = 0,
     ) -> None:
         self.slice_sum, self.kind, self.special = slice_sum, scale, special
+        self.cut = dropped, compensation
         members = slice_sum.signature.members
         correction = len(slice_sum.correction_a) if "correction_a" in members else 0
         self.layout = scale_layout(scale, special, correction)
-        self.fine: FineScale | None = None
-        if scale in ("eighths", "e4m3"):
-            self.fine = FineScale(
-                max(len(slice_sum.o), significand_bits + SUM_ABOVE),
-                significand_bits,
-                dropped,
-                compensation,
-            )
+        self.fine = scale in ("eighths", "e4m3")
         said = {"scale_a": In(self.layout), "scale_b": In(self.layout)}
-        total = self.fine.o if self.fine else slice_sum.o
         super().__init__(
             {
-                "a": members["a"],
-                "b": members["b"],
+                **{name: members[name] for name in ("a", "b", "kept", "o") if name in members},
                 **(said if self.layout.size else {}),
-                "o": Out(signed(len(total))),
                 **({"octaves": Out(OCTAVE_BITS)} if scale != "none" else {}),
+                **({"significand": Out(significand_bits)} if self.fine else {}),
                 "nan": Out(1),
             }
         )
 
+    def multiplier(self) -> FineScale:
+        """What multiplies the sum by the significand."""
+        bits = len(self.significand)
+        return FineScale(max(len(self.o), bits + SUM_ABOVE), bits, *self.cut)
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.slice_sum = slice_sum = self.slice_sum
-        m.d.comb += [slice_sum.a.eq(self.a), slice_sum.b.eq(self.b)]
+        m.d.comb += [slice_sum.a.eq(self.a), slice_sum.b.eq(self.b), self.o.eq(slice_sum.o)]
+        if "kept" in self.signature.members:
+            m.d.comb += slice_sum.kept.eq(self.kept)
         if "correction" in self.layout.members:
             m.d.comb += [
                 slice_sum.correction_a.eq(self.scale_a.correction),
                 slice_sum.correction_b.eq(self.scale_b.correction),
             ]
         nan: Value = self.scale_a.nan | self.scale_b.nan if self.special else Const(0)
-        total: Value = slice_sum.o
         if self.kind == "octaves":
             m.d.comb += self.octaves.eq(self.scale_a.block + self.scale_b.block)
         elif self.fine:
-            m.submodules.fine = fine = self.fine
+            pair: EighthScale | E4M3Scale
             if self.kind == "eighths":
-                m.submodules.pair = eighth = EighthScale(len(fine.significand))
-                m.d.comb += [
-                    eighth.beta_a.eq(self.scale_a.block),
-                    eighth.beta_b.eq(self.scale_b.block),
-                ]
-                pair: EighthScale | E4M3Scale = eighth
+                pair = EighthScale(len(self.significand))
+                sides = pair.beta_a, pair.beta_b
             else:
-                m.submodules.pair = e4m3 = E4M3Scale()
-                m.d.comb += [
-                    e4m3.scale_a.eq(self.scale_a.block),
-                    e4m3.scale_b.eq(self.scale_b.block),
-                ]
-                pair, nan = e4m3, nan | e4m3.nan
+                pair = E4M3Scale()
+                sides = pair.scale_a, pair.scale_b
+                nan = nan | pair.nan
+            m.submodules.pair = pair
             m.d.comb += [
-                fine.sum.eq(slice_sum.o),
-                fine.significand.eq(pair.significand),
+                sides[0].eq(self.scale_a.block),
+                sides[1].eq(self.scale_b.block),
+                self.significand.eq(pair.significand),
                 self.octaves.eq(pair.octaves),
             ]
-            total = fine.o
-        m.d.comb += [self.o.eq(total), self.nan.eq(nan)]
+        m.d.comb += self.nan.eq(nan)
         return m

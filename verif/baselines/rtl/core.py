@@ -1,11 +1,15 @@
 """What stands around any products: the core of a dot unit, and a column of a matrix.
 
 The same for PAL and its peers.  ``products`` is a combinational component with decoded operands
-``a`` and ``b``, with what their blocks' scales are (``scale_a``, ``scale_b``) unless there are
-none, with the sum of a slice, ``o``, its ``nan``, and the ``octaves`` that scales put it down.
+``a`` and ``b`` and what is said of their blocks (``scale_a``, ``scale_b``) if there is anything to
+say; with the sum of a slice, ``o``, and of a block so far, ``kept``, if blocks are longer; with its
+``nan``, the ``octaves`` that scales put it down, and the ``significand`` that they multiply it by
+if they are finer than octaves: ``multiplier`` makes the component that does so.
 """
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,6 +31,19 @@ def operand_ports(products: wiring.Component) -> dict[str, wiring.Member]:
     return {name: members[name] for name in OPERANDS if name in members}
 
 
+def _multiplier(products: Any) -> Any:
+    """What multiplies a sum by the significand of its blocks, None if nothing does."""
+    return products.multiplier() if "significand" in products.signature.members else None
+
+
+def _accumulator_bits(
+    products: wiring.Component, multiplier: Any, elements: int, guard: int
+) -> int:
+    """Of sums of ``elements`` products."""
+    total = multiplier.o if multiplier else products.o
+    return len(total) - _bits(elements) + guard + HEADROOM_BITS
+
+
 class DotCore(wiring.Component):
     """Accumulate sums of products in one register, a slice a cycle.
 
@@ -36,7 +53,7 @@ class DotCore(wiring.Component):
 
     Parameters
     ----------
-    products: see above; lanes: in a slice; guard_bits: below a product's unit.
+    products: see above, of slices alone; lanes: in a slice; guard_bits: below a product's unit.
 
     Members
     -------
@@ -48,7 +65,8 @@ class DotCore(wiring.Component):
 
     def __init__(self, products: wiring.Component, lanes: int, guard_bits: int) -> None:
         self.products, self.guard_bits = products, guard_bits
-        width = len(products.o) - _bits(lanes) + guard_bits + HEADROOM_BITS
+        self.multiplier = _multiplier(products)
+        width = _accumulator_bits(products, self.multiplier, lanes, guard_bits)
         super().__init__(
             {**operand_ports(products), "first": In(1), "result": Out(signed(width)), "nan": Out(1)}
         )
@@ -57,9 +75,14 @@ class DotCore(wiring.Component):
         m = Module()
         m.submodules.products = products = self.products
         m.d.comb += [getattr(products, n).eq(getattr(self, n)) for n in operand_ports(products)]
-        term = products.o << self.guard_bits
+        total: Value = products.o
+        if self.multiplier:
+            m.submodules.multiplier = multiplier = self.multiplier
+            m.d.comb += [multiplier.sum.eq(total), multiplier.significand.eq(products.significand)]
+            total = multiplier.o
+        term = total << self.guard_bits
         if "octaves" in products.signature.members:
-            term = shifted_block(m, products.o, products.octaves, self.guard_bits)
+            term = shifted_block(m, total, products.octaves, self.guard_bits)
         kept = Signal.like(self.result)
         m.d.comb += kept.eq(Mux(self.first, 0, self.result))
         m.d.sync += [
@@ -73,30 +96,31 @@ class MatrixColumn(wiring.Component):
     """A column of a matrix unit: registers of its weights, products, and a ``BlockAccumulator``.
 
     Latency 4 from weights, 3 from ``a``, which comes from registers at the matrix' edge a cycle
-    later; throughput one slice a cycle.
+    later; throughput one slice a cycle.  Where nothing is multiplied ``a`` is zero, as the edge
+    makes it.
 
     Parameters
     ----------
-    products: see above; lanes: in a slice; block: elements that share a scale, a multiple of
-    ``lanes``, or ``lanes`` without scales; guard_bits: below a product's unit.
+    products: see above, of a block; lanes: in a slice; block: elements that share a scale, a
+    multiple of ``lanes``, or ``lanes`` without scales; guard_bits: below a product's unit.
 
     Members
     -------
     a, scale_a : In(as of products), of the slice whose weights came a cycle before;
-    b, scale_b : In(as of products); mac, block_last, last : In(1) - with ``a``
+    b, scale_b : In(as of products); block_last, last : In(1) - with ``a``
     result : Out(signed(product + guard + 10)); nan : Out(1); overflowed : Out(2)
     """
 
     latency = 1 + BlockAccumulator.latency
 
     def __init__(self, products: wiring.Component, lanes: int, block: int, guard_bits: int) -> None:
-        self.products, self.lanes, self.block, self.guard_bits = products, lanes, block, guard_bits
+        self.products, self.slices, self.guard_bits = products, block // lanes, guard_bits
         self.scaled = "octaves" in products.signature.members
-        width = len(products.o) - _bits(lanes) + guard_bits + HEADROOM_BITS
+        self.multiplier = _multiplier(products)
+        width = _accumulator_bits(products, self.multiplier, block, guard_bits)
         super().__init__(
             {
                 **operand_ports(products),
-                "mac": In(1),
                 "block_last": In(1),
                 "last": In(1),
                 "result": Out(signed(width)),
@@ -115,21 +139,24 @@ class MatrixColumn(wiring.Component):
                 m.d.sync += register.eq(value)
                 value = register
             m.d.comb += getattr(products, name).eq(value)
-        bits = len(products.o)
         m.submodules.accumulate = accumulate = BlockAccumulator(
-            bits,
-            bits - _bits(self.lanes) + _bits(self.block),
-            self.block // self.lanes,
+            len(products.o),
             self.guard_bits,
             len(self.result),
+            self.slices,
             self.scaled,
+            self.multiplier,
         )
+        members = products.signature.members
+        if "kept" in members:
+            m.d.comb += products.kept.eq(accumulate.kept)
         if self.scaled:
             m.d.comb += accumulate.octaves.eq(products.octaves)
+        if self.multiplier:
+            m.d.comb += accumulate.significand.eq(products.significand)
         m.d.comb += [
             accumulate.sum.eq(products.o),
             accumulate.sum_nan.eq(products.nan),
-            accumulate.mac.eq(self.mac),
             accumulate.block_last.eq(self.block_last),
             accumulate.last.eq(self.last),
             self.result.eq(accumulate.result),

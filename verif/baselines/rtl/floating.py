@@ -114,7 +114,7 @@ class FloatSlice(wiring.Component):
     ----------
     fmt: format; lanes: products; window: bits of magnitude kept, all of them if None;
     rounding: one of ``ROUNDINGS``; decoded: take decoded numbers, none of them special, as in an
-    array whose edges decode.
+    array whose edges decode; kept: signed width of another term, 0 for none.
 
     Members
     -------
@@ -131,26 +131,30 @@ class FloatSlice(wiring.Component):
         window: int | None = None,
         rounding: str = "truncate",
         decoded: bool = False,
+        kept: int = 0,
     ) -> None:
         if rounding not in ROUNDINGS:
             raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, not {rounding!r}")
         self.fmt, self.lanes, self.rounding, self.decoded = fmt, lanes, rounding, decoded
-        self.kept = min(window or fmt.product_bits, fmt.product_bits)
+        self.window = min(window or fmt.product_bits, fmt.product_bits)
         operands = data.ArrayLayout(float_layout(fmt) if decoded else fmt.bits, lanes)
         super().__init__(
             {
                 "a": In(operands),
                 "b": In(operands),
                 "nan": Out(1),
-                "o": Out(signed(self.kept + 1 + (lanes - 1).bit_length())),
+                **({"kept": In(signed(kept))} if kept else {}),
+                "o": Out(signed(max(self.window + 1 + (lanes - 1).bit_length(), kept))),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows, specials = [], []
+        if "kept" in self.signature.members:
+            rows.append(Cat(self.kept))
         for lane in range(self.lanes):
-            m.submodules[f"product_{lane}"] = product = FloatProduct(self.fmt, self.kept)
+            m.submodules[f"product_{lane}"] = product = FloatProduct(self.fmt, self.window)
             for name, operands, port in (("a", self.a, product.a), ("b", self.b, product.b)):
                 if self.decoded:
                     m.d.comb += port.eq(operands[lane])
@@ -159,7 +163,7 @@ class FloatSlice(wiring.Component):
                 m.d.comb += [decode.code.eq(operands[lane]), port.eq(decode.o)]
                 specials.append(decode.special)
             negative, magnitude = product.negative, product.magnitude
-            inverted = negative.replicate(self.kept)
+            inverted = negative.replicate(self.window)
             if self.rounding == "jam":
                 nonzero = (product.a.significand != 0) & (product.b.significand != 0)
                 upper = Mux(nonzero, magnitude[1:] ^ inverted[1:], 0)
@@ -167,7 +171,7 @@ class FloatSlice(wiring.Component):
             else:
                 rows += [Cat(magnitude ^ inverted, ~negative), negative]
         m.d.comb += [
-            self.o.eq(heap_sum([*rows, -(self.lanes << self.kept)], len(self.o))),
+            self.o.eq(heap_sum([*rows, -(self.lanes << self.window)], len(self.o))),
             self.nan.eq(Cat(*specials).any()),
         ]
         return m

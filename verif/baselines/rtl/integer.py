@@ -1,5 +1,6 @@
 """Products of two's complement integers, as rows of one sum."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Value, signed
@@ -29,6 +30,7 @@ class IntegerSlice(wiring.Component):
     dropped: columns left out; compensation: what each sum gets for them, in units of
     ``2^(dropped - fraction)``.
     recoded: take Booth's digits of ``a``, as in an array whose edges make them.
+    kept: signed width of another term, 0 for none; ``o`` has at least as many bits.
 
     Members
     -------
@@ -51,6 +53,7 @@ class IntegerSlice(wiring.Component):
         compensation: int = 0,
         fraction: int = 0,
         recoded: bool = False,
+        kept: int = 0,
     ) -> None:
         if multiplier not in MULTIPLIERS:
             raise ValueError(
@@ -64,12 +67,14 @@ class IntegerSlice(wiring.Component):
         self.dropped, self.compensation, self.fraction = dropped, compensation, fraction
         self.recoded = recoded
         operands = data.ArrayLayout(bits, lanes)
+        total = 2 * bits - dropped + fraction + (lanes - 1).bit_length()
         super().__init__(
             {
                 "a": In(data.ArrayLayout(digits_layout(bits), lanes) if recoded else operands),
                 "b": In(operands),
                 "nan": Out(1),
-                "o": Out(signed(2 * bits - dropped + fraction + (lanes - 1).bit_length())),
+                **({"kept": In(signed(kept))} if kept else {}),
+                "o": Out(signed(max(kept, total))),
             }
         )
 
@@ -87,9 +92,17 @@ class IntegerSlice(wiring.Component):
             )
             rows += more
             constant += offset
-        total = heap_sum([*rows, constant], len(self.o) - self.fraction)
-        m.d.comb += self.o.eq(Cat(Const(below, self.fraction), total))
+        m.d.comb += self.o.eq(compensated(self, rows, constant, below))
         return m
+
+
+def compensated(unit: Any, rows: Iterable[Value], constant: int, below: int) -> Value:
+    """Sum of rows, of a constant with ``below`` in the fraction, and of what ``unit`` keeps."""
+    width, fraction = len(unit.o), unit.fraction
+    if "kept" in unit.signature.members:
+        terms = [row << fraction for row in rows]
+        return heap_sum([*terms, (constant << fraction) + below, Cat(unit.kept)], width)
+    return Cat(Const(below, fraction), heap_sum([*rows, constant], width - fraction))
 
 
 def digits_layout(bits: int) -> data.ArrayLayout:

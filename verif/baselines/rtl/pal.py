@@ -1,6 +1,6 @@
 """Operands and products of PAL as the studies' units take them."""
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -48,32 +48,35 @@ class PalEdge(wiring.Component):
 
 
 class PalProducts(wiring.Component):
-    """Sum of ``lanes`` products of PAL operands, and the octaves of their blocks.
+    """Sum of ``lanes`` products of PAL operands, or of a block so far, and its octaves.
 
     Combinational: latency 0.
 
     Parameters
     ----------
-    fmt: format; params: bits kept, of ``edge_biases``; lanes: products.
+    fmt: format; params: bits kept, of ``edge_biases``; lanes: products; block: elements that add
+    up before the shift, 0 for a slice alone.
 
     Members
     -------
     a, b : In(lanes x operand); scale_a, scale_b : In(SCALE)
-    o : Out(signed(k + 1 + log2(lanes))); octaves : Out(5); nan : Out(1)
+    kept : In(as o), of blocks longer than a slice
+    o : Out(signed(k + 1 + log2(lanes or block))); octaves : Out(5); nan : Out(1)
     """
 
     latency = 0
 
-    def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
+    def __init__(self, fmt: Format, params: DotParams, lanes: int, block: int = 0) -> None:
         element = operand_layout(fmt, params)
-        self.slice_sum = SliceSum((element, element), params, lanes)
+        self.slice_sum = SliceSum((element, element), params, lanes, block)
+        members = self.slice_sum.signature.members
         super().__init__(
             {
                 "a": In(data.ArrayLayout(element, lanes)),
                 "b": In(data.ArrayLayout(element, lanes)),
                 "scale_a": In(SCALE),
                 "scale_b": In(SCALE),
-                "o": Out(signed(params.sum_bits(lanes))),
+                **{name: members[name] for name in ("kept", "o") if name in members},
                 "octaves": Out(OCTAVE_BITS),
                 "nan": Out(1),
             }
@@ -82,6 +85,8 @@ class PalProducts(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.slice_sum = slice_sum = self.slice_sum
+        if slice_sum.keeps:
+            m.d.comb += slice_sum.kept.eq(self.kept)
         x, w = self.scale_a, self.scale_b
         m.d.comb += [
             slice_sum.a.eq(self.a),

@@ -1,11 +1,11 @@
 """Sums of integer products by Winograd's inner product: half the multipliers."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.rtl.heap import heap_sum
-from verif.baselines.rtl.integer import booth_rows
+from verif.baselines.rtl.integer import booth_rows, compensated
 
 #: Least bits of an operand: fewer leave no room for what dropped columns lack.
 LEAST_BITS = 4
@@ -35,6 +35,7 @@ class WinogradSlice(wiring.Component):
     ``2^(dropped - fraction)``.
     corrected: with ports for corrections; without, ``o`` still holds what whoever reads the
     total of all slices subtracts, and has one bit more.
+    kept: signed width of another term, 0 for none; ``o`` has at least as many bits.
 
     Members
     -------
@@ -58,6 +59,7 @@ class WinogradSlice(wiring.Component):
         compensation: int = 0,
         fraction: int = 0,
         corrected: bool = True,
+        kept: int = 0,
     ) -> None:
         _check(bits, lanes, dropped)
         self.bits, self.lanes, self.corrected = bits, lanes, corrected
@@ -72,7 +74,8 @@ class WinogradSlice(wiring.Component):
                 "b": In(operands),
                 **(corrections if corrected else {}),
                 "nan": Out(1),
-                "o": Out(signed(width + (not corrected))),
+                **({"kept": In(signed(kept))} if kept else {}),
+                "o": Out(signed(max(width + (not corrected), kept))),
             }
         )
 
@@ -93,8 +96,7 @@ class WinogradSlice(wiring.Component):
             for correction in (self.correction_a, self.correction_b):
                 rows.append(Cat(correction[:-1], ~correction[-1]))
                 constant -= 1 << (len(correction) - 1)
-        total = heap_sum([*rows, constant], len(self.o) - self.fraction)
-        m.d.comb += self.o.eq(Cat(Const(below, self.fraction), total))
+        m.d.comb += self.o.eq(compensated(self, rows, constant, below))
         return m
 
 
