@@ -86,7 +86,7 @@ def dot_accumulators(
     scales: biases in 1/8 octave, at most 0, or what ``scale`` splits.  ``tables[eighths, a, b]``
     are products, one table if eighths do not matter to them.  Sums of ``lanes`` products, each
     with ``offset``, are multiplied by the significand of ``scale`` if there is one and shift
-    down by the octaves, keeping ``guard_bits``, rounded down: each by itself (``FixedPointDot``),
+    down by the octaves, keeping ``guard_bits``, rounded down: each by itself (``DotCore``),
     or their sum over a block (``by_block``, ``BlockAccumulator``).  With ``winograd`` the tables
     are of its sums' codes, and its corrections belong to the sums.
 
