@@ -90,7 +90,7 @@ $(FPGA): requirements-fpga.lock $(READY)
 	@touch $@
 
 fpga: $(FPGA) ## dot units on an ECP5: look-up tables, clock
-	$(BIN)/python -m spu fpga "PAL8U lean" "PAL6T lean" INT8 "E4M3 12-bit window" "E2M3 exact"
+	$(BIN)/python -m spu fpga PAL8T PAL8U PAL6T MXINT8 MX-E4M3 MX-E2M3
 
 performance: $(READY) ## matrix products in RTL, speed of simulation: docs/performance.md
 	$(BIN)/python -m verif.studies.performance

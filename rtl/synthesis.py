@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
@@ -48,6 +48,14 @@ _SPEED_RECIPES = tuple(
 )
 # ROMs become logic (``proc -norom``, ``memory_map``), never cells that a count would miss.
 # Nothing may trim adders before ``alumacc``: it merges only those of one width.
+_FROM_VERILOG = """
+read_verilog -sv unit.v
+hierarchy -check -top {top}
+proc -norom
+flatten
+rename -top unit
+write_rtlil unit.il
+"""
 _TO_WORDS = """
 read_rtlil unit.il
 hierarchy -top unit
@@ -124,6 +132,18 @@ endmodule
 """
 
 
+@dataclass(frozen=True)
+class Verilog:
+    """A unit as a source text and the name of its module; ports and clock are its own."""
+
+    text: str
+    top: str
+
+
+#: What can be synthesised.
+Source: TypeAlias = wiring.Component | Verilog
+
+
 class UnmappedCells(RuntimeError):
     """Synthesis left something that has no area."""
 
@@ -179,10 +199,7 @@ class Timing:
 
 
 def synthesise(
-    unit: wiring.Component,
-    library: Library,
-    mapping: str = "gates",
-    recipes: int = len(_AREA_RECIPES),
+    unit: Source, library: Library, mapping: str = "gates", recipes: int = len(_AREA_RECIPES)
 ) -> Netlist:
     """Smallest netlist of a unit; every flip-flop, table and gate is a cell of the library.
 
@@ -204,7 +221,7 @@ def synthesise(
     return min(run_flow(unit, library, mapping, script, results), key=lambda n: n.area)
 
 
-def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
+def speeds(unit: Source, library: Library) -> list[Timing]:
     """The unit with adders of logarithmic depth by several recipes, from small to fast.
 
     Raises ``UnmappedCells``.
@@ -212,7 +229,7 @@ def speeds(unit: wiring.Component, library: Library) -> list[Timing]:
     return _timings(unit, library, list(_SPEED_RECIPES), fast=True)
 
 
-def within(unit: wiring.Component, library: Library, delay: float) -> Timing | None:
+def within(unit: Source, library: Library, delay: float) -> Timing | None:
     """The smallest netlist that keeps a delay, in the unit of ``Timing``; None if none is found.
 
     Recipes for speed, adders of logarithmic depth, sized for that delay instead of the least.
@@ -229,9 +246,7 @@ def _unit_of_time(library: Library) -> float:
     return 1000 * (FO4 if library.neutral else 1.0)
 
 
-def _timings(
-    unit: wiring.Component, library: Library, recipes: list[str], fast: bool
-) -> list[Timing]:
+def _timings(unit: Source, library: Library, recipes: list[str], fast: bool) -> list[Timing]:
     script = [*script_lines(library, "gates", fast=fast), "design -save words"]
     for i, recipe in enumerate(recipes):
         script += [
@@ -288,7 +303,7 @@ def _cell_adder(library: Library) -> str:
 
 
 def run_flow(
-    unit: wiring.Component,
+    unit: Source,
     library: Library,
     mapping: str,
     script: list[str],
@@ -297,7 +312,7 @@ def run_flow(
     """Run a script on a unit in a folder of its own; ``results`` reads what it left there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "unit.il").write_text(rtlil.convert(unit, name="unit", emit_src=False))
+        _emit(unit, folder)
         (folder / "cells.lib").write_text(library.text)
         (folder / "ripple.v").write_text(_RIPPLE)
         (folder / "adder.v").write_text(_GATES_ADDER)
@@ -305,6 +320,15 @@ def run_flow(
             (folder / "heap.v").write_text(_cell_adder(library))
         yosys.run("\n".join(script), folder)
         return results(folder)
+
+
+def _emit(unit: Source, folder: Path) -> None:
+    """Leave a unit as module ``unit`` in ``unit.il``."""
+    if isinstance(unit, Verilog):
+        (folder / "unit.v").write_text(unit.text)
+        yosys.run(_FROM_VERILOG.format(top=unit.top), folder)
+    else:
+        (folder / "unit.il").write_text(rtlil.convert(unit, name="unit", emit_src=False))
 
 
 def _netlist(path: Path, library: Library) -> Netlist:

@@ -131,9 +131,7 @@ def numerics(
                         *([] if only is None else ["--only", only]),
                     ]
                 )
-            replace_file(
-                json_path, lambda sink: sink.write(json.dumps(results, indent=1).encode() + b"\n")
-            )
+            _write(json_path, results)
             draw(results, plots)
         except (MissingPackage, BadFormat) as error:
             raise BadInput(str(error)) from None
@@ -148,8 +146,15 @@ def area(
             "--liberty", help="Cell library; NAND2 equivalents without a process if not given."
         ),
     ] = None,
-    json_path: Annotated[Path, typer.Option("--json", help="Results.")] = Path("build/area.json"),
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json", help="Results; build/area.json, of --unit none by default."),
+    ] = None,
     plots: Annotated[Path, typer.Option(help="Directory for plots.")] = Path("build/area"),
+    own: Annotated[
+        Path | None,
+        typer.Option("--unit", help="Measure the unit of this .py or .v file, and nothing else."),
+    ] = None,
     check: Annotated[
         Path | None,
         typer.Option(help="Results to compare with: more than 2 % of difference fails."),
@@ -162,12 +167,18 @@ def area(
     Example: spu area --liberty sky130hd_tt.lib --json build/area.json
     """
     require("studies", but=_SOME)
+    if own:
+        if check:
+            raise BadInput("--check: of the study, not of --unit")
+        _own_area(own, library, json_path)
+        return
     from rtl import liberty
-    from verif.area import report
+    from verif.area import bars, report
     from verif.area.plots import draw
     from verif.area.study import study
     from verif.numerics import MissingPackage
 
+    json_path = json_path or Path("build/area.json")
     with working("area") as note:
         _check_outputs(json_path, plots)
         check_kept((json_path,), (library, check))
@@ -177,16 +188,13 @@ def area(
                 isinstance(baseline, dict) and {"rows", "pairs", "parts"} <= baseline.keys()
             ):
                 raise BadInput(f"{check}: not results of spu area")
-            for remark in liberty.read(library).remarks() if library else ():
-                console.print(f"{library}: {remark}", highlight=False, markup=False)
+            _remarks(library)
             require("studies", but=(_FPGA,))
             sources = AREA.sources()
             results = study(library, lambda what, share: note(f"{what}, {share:.0%}")) | {
                 "sources": sources
             }
-            replace_file(
-                json_path, lambda sink: sink.write(json.dumps(results, indent=1).encode() + b"\n")
-            )
+            _write(json_path, results)
             draw(results, plots)
         except (liberty.LibraryError, MissingPackage) as error:
             raise BadInput(str(error)) from None
@@ -196,34 +204,75 @@ def area(
     print(
         f"{json_path}, {plots}: written by `{results['command']}` with library {results['library']}"
     )
-    if baseline and (moved := report.moved(results, baseline)):
+    if baseline and (moved := bars.moved(results, baseline)):
         for line in moved:
             console.print(f"MOVED {line}", style="red", highlight=False, markup=False)
         raise typer.Exit(EXIT_FAILED)
 
 
-def fpga(
-    names: Annotated[list[str], typer.Argument(help="Units as `spu area` names them.")],
-) -> None:
-    """Place dot units on an ECP5: look-up tables, flip-flops, clock between registers.
+def _own_area(path: Path, library: Path | None, json_path: Path | None) -> None:
+    """Measure a user's unit and show it beside units of the study that are nearest in bits."""
+    from rtl import liberty
+    from verif.area.user import BadUnit, measure, rows
 
-    Example: spu fpga "PAL8U lean" INT8
+    with working(str(path)):
+        if json_path:
+            check_directory(json_path.parent, (json_path.name,))
+            check_kept((json_path,), (library, path))
+        try:
+            _remarks(library)
+            measured = measure(path, library)
+        except (BadUnit, liberty.LibraryError) as error:
+            raise BadInput(str(error)) from None
+        name = liberty.read(library).name if library else liberty.neutral().name
+        if json_path:
+            _write(json_path, {"command": "spu area --unit", "library": name, "rows": measured})
+    baseline = AREA.path.with_name("area.json")
+    results = json.loads(baseline.read_text()) if baseline.exists() and not library else None
+    heading, *found = rows(measured, results)
+    show(table(f"Area, library {name}", heading, found))
+    if json_path:
+        print(json_path)
+
+
+def _remarks(library: Path | None) -> None:
+    """Say what is remarkable about a Liberty file.  Raises ``LibraryError``."""
+    from rtl import liberty
+
+    for remark in liberty.read(library).remarks() if library else ():
+        console.print(f"{library}: {remark}", highlight=False, markup=False)
+
+
+def _write(path: Path, results: dict) -> None:
+    replace_file(path, lambda sink: sink.write(json.dumps(results, indent=1).encode() + b"\n"))
+
+
+def fpga(
+    names: Annotated[list[str], typer.Argument(help="Families as `spu area` names them.")],
+) -> None:
+    """Place dot units of 16 lanes on an ECP5: look-up tables, flip-flops, clock between registers.
+
+    Of each family the one that keeps everything, without what decodes its operands at an edge.
+
+    Example: spu fpga PAL8T MXINT8
     """
     require("studies", but=_SOME)
     from rtl.fpga import DoesNotFit, implement
-    from verif.area.study import by_name
+    from verif.area.families import FAMILIES
+    from verif.area.shapes import DOT16, parts
 
-    units = by_name()
     rows = []
     with working("placing") as note:
         for name in names:
-            if name not in units:
-                raise BadInput(f"no unit {name!r}; there are {', '.join(units)}")
+            if name not in FAMILIES:
+                raise BadInput(f"no family {name!r}; there are {', '.join(FAMILIES)}")
         require("studies", but=(_PLOTS,))
         try:
             for name in names:
                 note(name)
-                found = implement(units[name].make())
+                family = FAMILIES[name]
+                core = next(parts(family.make(family.default), DOT16)).component
+                found = implement(core)
                 rows.append((name, found.luts, found.flip_flops, f"{found.fmax_mhz:.1f}"))
         except DoesNotFit as error:
             raise BadInput(f"{name}: {error}") from None

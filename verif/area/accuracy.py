@@ -1,5 +1,6 @@
 """SQNR of dot products as a unit computes them, its truncations included."""
 
+from collections.abc import Callable
 from functools import cache
 
 from verif.area.datapaths import Array, Datapath
@@ -37,6 +38,12 @@ def dot_sqnr_db(
         )
     a, b, exact_dots = _data(distribution, sizes)
     return sqnr_db(exact_dots, dots(path, a, b, lanes, exact))
+
+
+def gaussian_sqnr_db(dots: Callable[[Array, Array], Array], sizes: Sizes = SIZES) -> float:
+    """SQNR in dB of dot products (M, N) of rows (M, K) and (N, K) of Gaussian numbers."""
+    a, b, exact = _data("gaussian", sizes)
+    return sqnr_db(exact, dots(a, b))
 
 
 @cache

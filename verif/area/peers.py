@@ -112,8 +112,9 @@ def integer(
         return blocks | (correction & (1 << width) - 1) << scale_layout(scale).size
 
     def accumulate(a: Coded, b: Coded, lanes: int, exact: bool) -> Codes:
-        # The first operand is the one whose digits are taken.
-        table = dropped_products(bits + winograd, dropped).T << fraction
+        # Digits are taken of the first operand, of Winograd's sums of the second.
+        table = dropped_products(bits + winograd, dropped) << fraction
+        table = table if winograd else table.T
         sized = Winograd(bits, lanes, dropped, fraction) if winograd else None
         return _accumulators(
             a, b, table[None], block, lanes, guard, exact, pair, compensation(lanes), sized

@@ -2,8 +2,8 @@
 
 * ``default``: the family keeps everything; ``lean``: the smallest unit that loses at most
   ``LOSS_DB`` of the SQNR of Gaussian dot products against that; a further ``point`` of the fronts
-  loses at most ``LOSSES``.  Which of the settings that the search leaves is smallest, the dot unit says,
-  by one recipe of the mapper.
+  loses at most ``LOSSES``.  Which of the settings that the search leaves is smallest, the dot unit
+  says, by one recipe of the mapper.
 * A bar compares PAL's lean unit with a peer's (``equal loss``), and the smallest unit of PAL that
   is as good as the peer's lean one, or better by the bar's margin (``equal SQNR``).
 """

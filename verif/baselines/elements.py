@@ -171,8 +171,6 @@ FP8_E2M5 = FloatFormat("E2M5", 2, 5, 1, 128)
 FP6_E2M3 = FloatFormat("E2M3", 2, 3, 1, 32)
 FP6_E3M2 = FloatFormat("E3M2", 3, 2, 3, 32)
 FP4_E2M1 = FloatFormat("E2M1", 2, 1, 1, 8)
-#: bfloat16, the top exponent for infinity and NaN.
-BF16 = FloatFormat("bf16", 8, 7, 127, 255 << 7)
 E4M3, E5M2, E3M4, E2M5, E2M3, E3M2, E2M1 = (
     f.element for f in (FP8_E4M3, FP8_E5M2, FP8_E3M4, FP8_E2M5, FP6_E2M3, FP6_E3M2, FP4_E2M1)
 )

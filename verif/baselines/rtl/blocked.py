@@ -94,7 +94,7 @@ class PeerEdge(wiring.Component):
                 m.d.comb += [decode.code.eq(code), o.eq(decode.o)]
                 specials.append(decode.special)
             elif self.recoded:
-                m.d.comb += o.eq(booth_digits(code))
+                m.d.comb += o.eq(Cat(*booth_digits(code)))
             else:
                 m.d.comb += o.eq(code)
         fields = self.layout.members

@@ -1,7 +1,7 @@
 """Products of two's complement integers, as rows of one sum."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from amaranth.hdl import Cat, Const, Module, Value, signed
 from amaranth.lib import data, wiring
@@ -111,19 +111,26 @@ def digits_layout(bits: int) -> data.ArrayLayout:
     return data.ArrayLayout(digit, (bits + 1) // 2)
 
 
-def booth_digits(b: Value) -> Any:
+class Digit(NamedTuple):
+    """A digit of Booth's: whether it is 1 or -1, 2 or -2, below 0."""
+
+    one: Value
+    two: Value
+    negative: Value
+
+
+def booth_digits(b: Value) -> list[Digit]:
     """Digits of a signed number of any width; the last one of an odd width is -1, 0 or 1."""
-    bits, parts = Cat(Const(0, 1), b, b[-1]), []
-    for i in range((len(b) + 1) // 2):
-        low, middle, high = (bits[2 * i + j] for j in range(3))
+    bits, digits = [Const(0, 1), *b, b[-1]], []
+    for low, middle, high in zip(bits[:-2:2], bits[1:-1:2], bits[2::2], strict=True):
         one, two = low ^ middle, (low == middle) & (high != middle)
-        parts.append(Cat(one, two, high & ~(low & middle)))
-    return digits_layout(len(b))(Cat(*parts))
+        digits.append(Digit(one, two, high & ~(low & middle)))
+    return digits
 
 
 def booth_rows(a: Value, b: Value, dropped: int = 0) -> tuple[list[Value], int]:
     """Rows and a constant whose sum is ``a * b``, signed and of any width, see ``digit_rows``."""
-    return digit_rows(a, list(booth_digits(b)), dropped, odd=len(b) % 2 == 1)
+    return digit_rows(a, booth_digits(b), dropped, odd=len(b) % 2 == 1)
 
 
 def digit_rows(
@@ -137,9 +144,9 @@ def digit_rows(
     for i, digit in enumerate(digits):
         below = max(dropped - 2 * i, 0)
         top = len(a) - (odd and i + 1 == len(digits))
+        ones, twos = [*a, a[-1]], [Const(0, 1), *a]
         bits = Cat(
-            ((digit.one & Cat(a, a[-1])[j]) | (digit.two & Cat(Const(0, 1), a)[j])) ^ digit.negative
-            for j in range(top + 1)
+            ((digit.one & ones[j]) | (digit.two & twos[j])) ^ digit.negative for j in range(top + 1)
         )
         # In two's complement the top bit counts -2^top: inverted it counts 2^top above that.
         rows.append(Cat(bits[:top], ~bits[top])[below:] << max(2 * i - dropped, 0))

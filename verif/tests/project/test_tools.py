@@ -66,7 +66,7 @@ def program(compiled, tmp_path):
         ("map g --seed -1", "'--seed'"),
         ("disasm a b", "unexpected extra argument"),
         ("fpga", "Missing argument"),
-        ("fpga nothing", "no unit 'nothing'; there are"),
+        ("fpga nothing", "no family 'nothing'; there are"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(arguments, said):

@@ -2,6 +2,8 @@
 
 import builtins
 import json
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,14 +22,15 @@ from rtl.gates import liberty as neutral_text
 from rtl.liberty import LibraryError
 from rtl.synthesis import MAPPINGS, Netlist, UnmappedCells, speeds, synthesise
 from spu.command.main import app
-from verif.area import bars
-from verif.area.edges import at_edge
-from verif.area.netlists import WrongNetlist
-from verif.area.plots import front
-from verif.area.report import BASELINE, tables
-from verif.area.study import by_name, energies, row
+from verif.area import bars, measure
+from verif.area.families import FAMILIES, Family
+from verif.area.shapes import DOT16, Shape, parts
+from verif.area.study import unit
+from verif.pages.stamps import AREA
 
 NEUTRAL = liberty.neutral()
+#: Shapes that take seconds, not a minute.
+SMALL = (Shape("dot4", 4, 1), Shape("matrix4", 4, 4))
 
 
 class Nand(wiring.Component):
@@ -209,7 +212,10 @@ def test_native_and_wasm_yosys_agree(monkeypatch):
     ``amap`` takes gates in the order that the C library's sort leaves equals in, and that
     differs between the two.
     """
-    make, original = by_name()["PAL4U lean"].make, builtins.__import__
+    family, original = FAMILIES["PAL4U"], builtins.__import__
+
+    def make():
+        return next(parts(family.make(family.default), SMALL[0])).component
 
     def without_native(name, *args, **kwargs):
         if name == "pyosys":
@@ -286,60 +292,136 @@ def test_loops_of_gates_are_refused():
         Simulator(Netlist(module, NEUTRAL))
 
 
-def test_a_wrong_netlist_is_found():
-    unit = by_name()["E2M1 exact"]
-    component = unit.make()
-    netlist = synthesise(component, NEUTRAL, recipes=1)
-    assert energies(unit, component, netlist)["digits"]["zero"] > 10
+def _turned(netlist):
+    """The netlist with one gate exchanged for its inverse."""
     for cell in netlist.module["cells"].values():
         if cell["type"] in ("XOR2", "XNOR2"):
             cell["type"] = "XNOR2" if cell["type"] == "XOR2" else "XOR2"
-            break
-    with pytest.raises(WrongNetlist, match="E2M1 exact does not compute its dot products"):
-        energies(unit, component, netlist)
+            return netlist
+    raise AssertionError("no gate to turn")
 
 
-@pytest.mark.parametrize("name", ["PAL4U lean", "MX-E2M1 exact"])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("MX-E2M1", SMALL[0]), ("PAL4U", SMALL[1]), ("INT6/8th", SMALL[0])]
+)
+def test_a_wrong_netlist_is_found(name, shape, monkeypatch):
+    family = FAMILIES[name]
+    path = family.make(family.default)
+    found = measure.mapped(path, shape, NEUTRAL)
+    assert [m.part.role for m in found] == ["core", "edge"]
+    assert measure.area(found) == pytest.approx(
+        sum(m.part.count * m.netlist.gate_equivalents for m in found)
+    )
+    netlists = {type(m.part.component): m.netlist for m in found}
+    monkeypatch.setattr(measure, "synthesise", lambda c, _: netlists[type(c)])
+    measure.mapped(path, shape, NEUTRAL)
+    _turned(netlists[type(found[0].part.component)])
+    with pytest.raises(measure.WrongNetlist, match=f"{name} .*does not compute its dot products"):
+        measure.mapped(path, shape, NEUTRAL)
+
+
+def test_a_unit_that_differs_from_its_model_has_no_area():
+    path = FAMILIES["MX-E2M1"].make(FAMILIES["MX-E2M1"].default)
+    wrong = replace(path, accumulate=lambda *args: path.accumulate(*args) + 1)
+    with pytest.raises(measure.WrongNetlist, match=r"MX-E2M1 .*does not compute"):
+        measure.mapped(wrong, SMALL[0], NEUTRAL)
+
+
+def test_energies_and_delays_are_those_of_the_parts():
+    path, shape = FAMILIES["MX-E2M1"].make(FAMILIES["MX-E2M1"].default), SMALL[0]
+    found = measure.mapped(path, shape, NEUTRAL)
+    for energy in measure.energies(path, shape, found).values():
+        assert energy["unit"] > energy["zero"] > 1
+    points = measure.delays(found, NEUTRAL)
+    assert min(p["ge"] for p in points) > 0
+    fastest = min(p["delay"] for p in points)
+    slack, tight = (measure.smallest_within(found, NEUTRAL, d) for d in (2 * fastest, fastest))
+    assert measure.smallest_within(found, NEUTRAL, fastest / 2) is None
+    assert slack <= tight
+    # Nothing that a recipe for area does not find, but for what sizing leaves.
+    assert slack > 0.9 * measure.area(found)
+
+
+def _falling(weights):
+    """A family whose made-up SQNR falls with every cut."""
+
+    class Made(Family):
+        def sqnr(self, setting):
+            cuts = (9 - setting[0], 5 - setting[1], setting[2])
+            return 30 - sum(w * c for w, c in zip(weights, cuts, strict=True))
+
+    return Made("made up", ((9, 8, 7, 6), (5, 4, 3), (0, 1)), lambda setting: None)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.7, 0.4), (0.4, 0.0, 2.0), (0.5, 0.5, 0.5)])
+def test_the_search_leaves_what_no_single_cut_improves(weights):
+    family = _falling(weights)
+    found = list(family.cheapest(28.2))
+    good = {s for s in product(*family.axes) if family.sqnr(s) >= 28.2}
+
+    def cut_by_one(setting):
+        for axis, values in enumerate(family.axes):
+            i = values.index(setting[axis])
+            if i + 1 < len(values):
+                yield (*setting[:axis], values[i + 1], *setting[axis + 1 :])
+
+    assert len(set(found)) == len(found) > 0
+    assert set(found) == {s for s in good if not any(c in good for c in cut_by_one(s))}
+    assert list(family.cheapest(31.0)) == []
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("name", ["PAL4U", "MX-E2M1"])
+def test_cheapest_units_of_a_family_cannot_be_cut_further(name):
+    family = FAMILIES[name]
+    floor = family.sqnr(family.default) - 1.0
+    for setting in family.cheapest(floor):
+        assert family.sqnr(setting) >= floor
+        for axis, values in enumerate(family.axes):
+            if (i := values.index(setting[axis]) + 1) < len(values):
+                assert family.sqnr((*setting[:axis], values[i], *setting[axis + 1 :])) < floor
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("name", ["PAL4U", "MX-E2M1"])
 def test_rows_are_those_of_the_committed_results(name):
-    committed = {r["unit"]: r for r in json.loads(BASELINE.read_text())["rows"]}[name]
-    found = row(name)
-    for key in ("ge", "ge_adder_cells", "area_delay"):
-        assert found[key] == pytest.approx(committed[key], rel=0.02)
+    committed = next(
+        r
+        for r in json.loads(AREA.path.with_name("area.json").read_text())["rows"]
+        if (r["format"], r["cut"], r["shape"]) == (name, "lean", DOT16.name)
+    )
+    found = unit(FAMILIES[name].make(tuple(committed["setting"])), DOT16, "lean")
+    assert found["unit"] == committed["unit"]
+    assert found["ge"] == pytest.approx(committed["ge"], rel=0.02)
+    assert found["fo4"] == pytest.approx(committed["fo4"], rel=0.02)
     assert found["dot_sqnr_db"] == pytest.approx(committed["dot_sqnr_db"], abs=0.01)
-    assert found["unmapped"] == 0
     for stream, energy in found["energy_per_mac"].items():
         assert energy == pytest.approx(committed["energy_per_mac"][stream], rel=0.02)
         assert energy["unit"] > energy["zero"]
 
 
 def test_what_moved_is_shown():
-    results = json.loads(BASELINE.read_text())
-    assert bars.moved(results, results) == []
-    changed = json.loads(BASELINE.read_text())
-    first, second = changed["rows"][:2]
-    first["ge"] *= 1.03
-    second["ge"] *= 1.01
-    changed["rows"][2]["unit"] = "another"
-    lines = bars.moved(changed, results)
-    assert len(lines) == 3
-    assert any(line.startswith(f"{first['unit']}: ") and "(+3.0%)" in line for line in lines)
-    assert any(line.startswith("another: new") for line in lines)
+    def results(**areas):
+        return {
+            "rows": [
+                {"format": name, "cut": cut, "shape": "dot16", "ge": ge}
+                for name, ge in areas.items()
+                for cut in ("lean", "point")
+            ],
+            "parts": [{"module": "spu", "part": "host", "ge": 10.0}],
+        }
 
-
-def test_committed_tables_have_every_bar():
-    results = json.loads(BASELINE.read_text())
-    parts = dict(tables(results))
-    assert len(parts["Areas against the bars, peers uncut"]) == 1 + 2 * len(bars.BARS)
-    assert {r["unit"] for r in results["rows"]} == set(by_name())
-    assert all(r["unmapped"] == 0 and r["ge"] > 0 for r in results["rows"])
-    assert at_edge(160, 144) == 145
-    equal = parts["Smallest area at equal delay"]
-    int8 = next(r for r in equal if r[0] == "INT8")
-    assert int(int8[1]) >= int(int8[2]) >= int(int8[3]) > 400  # more time, less area
+    before = results(PAL8U=100.0, PAL8T=100.0, gone=5.0)
+    assert bars.moved(before, before) == []
+    assert bars.moved(results(PAL8U=103.0, PAL8T=101.0, another=1.0), before) == [
+        "PAL8U lean, dot16: 100 -> 103 (+3.0%)",
+        "another lean, dot16: new, 1",
+        "gone lean, dot16: gone, was 5",
+    ]
 
 
 def test_the_pareto_front_leaves_out_what_is_beaten():
-    assert front([(3, 5), (1, 1), (2, 1), (2, 4), (1, 2), (4, 5)]) == [(1, 2), (2, 4), (3, 5)]
+    assert bars.front([(3, 5), (1, 1), (2, 1), (2, 4), (1, 2), (4, 5)]) == [(1, 2), (2, 4), (3, 5)]
 
 
 def test_breakdown_adds_up():
@@ -382,10 +464,10 @@ def test_fpga_without_its_tools_says_how_to_get_them(monkeypatch):
         implement(Adder())
 
 
-def test_fpga_of_an_unknown_unit_names_those_there_are():
+def test_fpga_of_an_unknown_family_names_those_there_are():
     done = CliRunner().invoke(app, ["fpga", "PAL9"])
     assert done.exit_code == 2
-    assert "no unit 'PAL9'; there are PAL8U default" in " ".join(done.output.split())
+    assert "no family 'PAL9'; there are PAL8U, PAL8T" in " ".join(done.output.split())
 
 
 @pytest.mark.regress
