@@ -113,13 +113,14 @@ class BlockAccumulator(wiring.Component):
             octaves, zero = Signal(OCTAVE_BITS), Signal()
             m.d.sync += [octaves.eq(self.octaves), zero.eq(self.zero)]
             closes, nan = block_last & ~zero, nan & ~zero
-        closed: Value = Mux(closes, total, 0).as_signed()
+        block: Value = total
         if self.multiplier:
             m.submodules.multiplier = multiplier = self.multiplier
             significand = Signal.like(self.significand)
             m.d.sync += significand.eq(self.significand)
-            m.d.comb += [multiplier.sum.eq(closed), multiplier.significand.eq(significand)]
-            closed = multiplier.o
+            m.d.comb += [multiplier.sum.eq(total), multiplier.significand.eq(significand)]
+            block = multiplier.o
+        closed = Mux(closes, block, 0).as_signed()
         shifted = closed << self.guard_bits
         if self.scaled:
             shifted = shifted_block(m, closed, octaves, self.guard_bits)
