@@ -102,6 +102,7 @@ def _files(path):
         "sim --arch tiny --rtl o/report.json -o o",
         "area --json area.json --check area.json",
         "area --json area.json --liberty area.json",
+        "area --json area.json --unit area.json",
     ],
 )
 def test_what_is_read_is_not_overwritten(line, here):
