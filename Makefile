@@ -10,7 +10,6 @@ SIM_ARGS ?=
 PYTEST_ARGS ?=
 # Cell library of `make area`, and whether it also measures what was tried on the way.
 LIBERTY ?=
-VARIANTS ?=
 # Random programs on each array; fuzzed models.
 COUNT ?= 500
 # Tests side by side; simulator builds are shared between them.
@@ -84,8 +83,7 @@ numerics: $(STUDY) ## accuracy of PAL and its peers: build/numerics.json, plots
 	$(BIN)/python -m spu numerics --json build/numerics.json
 
 area: $(STUDY) ## area, delay, energy of PAL and its peers: build/area.json, plots
-	$(BIN)/python -m spu area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json) \
-	  $(if $(filter-out 0,$(VARIANTS)),--variants)
+	$(BIN)/python -m spu area --json build/area.json $(if $(LIBERTY),--liberty $(LIBERTY),--check docs/area.json)
 
 $(FPGA): requirements-fpga.lock $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-fpga.lock

@@ -1,17 +1,12 @@
 """What README and docs claim is computed from committed results, and follows them."""
 
 import json
-from dataclasses import replace
-from itertools import product
 
-import numpy as np
 import pytest
 
 from spu.arch.params import CONFIGS
 from verif.area import claims as area_claims
 from verif.area import lean, lean_report, lean_study, plots, report
-from verif.area.netlists import WrongNetlist, checked_area
-from verif.area.study import by_name
 from verif.numerics import claims, real
 from verif.numerics import report as accuracy_report
 from verif.numerics.study import DISTRIBUTIONS
@@ -240,30 +235,6 @@ def test_lean_rows_keep_their_rules():
     assert ("Not measured yet" in said) == bool(missing)
 
 
-def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
-    """On made-up SQNR that falls with every cut, against all settings."""
-    weights = (1.0, 0.7, 0.4)
-    family = lean.Family("made up", ((9, 8, 7, 6), (5, 4, 3), (0, 1)), lambda s: None)
-
-    def sqnr(name, setting):
-        cuts = (9 - setting[0], 5 - setting[1], setting[2])
-        return 30 - sum(w * c for w, c in zip(weights, cuts, strict=True))
-
-    monkeypatch.setattr(lean, "sqnr", sqnr)
-    found = set(lean.cheapest(family, 28.2))
-    settings = list(product(*family.axes))
-    good = {s for s in settings if sqnr("", s) >= 28.2}
-
-    def cut_by_one(setting):
-        for axis, values in enumerate(family.axes):
-            i = values.index(setting[axis])
-            if i + 1 < len(values):
-                yield (*setting[:axis], values[i + 1], *setting[axis + 1 :])
-
-    assert found == {s for s in good if not any(c in good for c in cut_by_one(s))}
-    assert len(found) > 2
-
-
 @pytest.mark.regress
 def test_a_lean_unit_is_the_committed_one():
     row = results(lean_report)["rows"][0]
@@ -272,14 +243,6 @@ def test_a_lean_unit_is_the_committed_one():
     assert found["unit"] == committed["unit"]
     assert found["ge_per_lane"] == pytest.approx(committed["ge_per_lane"], rel=0.02)
     assert found["dot_sqnr_db"] == pytest.approx(committed["dot_sqnr_db"], abs=0.01)
-
-
-def test_a_cut_unit_that_differs_from_its_model_has_no_area():
-    unit = by_name()["E2M1 exact"]
-    wrong = unit.products().copy()
-    wrong[:, 7, 6] += 1
-    with pytest.raises(WrongNetlist, match="E2M1 exact does not compute"):
-        checked_area(replace(unit, products=lambda: np.ascontiguousarray(wrong)))
 
 
 @pytest.mark.regress
