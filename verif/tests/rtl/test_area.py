@@ -374,7 +374,6 @@ def test_the_search_leaves_what_no_single_cut_improves(weights):
     assert list(family.cheapest(31.0)) == []
 
 
-@pytest.mark.regress
 @pytest.mark.parametrize("name", ["PAL4U", "MX-E2M1"])
 def test_cheapest_units_of_a_family_cannot_be_cut_further(name):
     family = FAMILIES[name]
