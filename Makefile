@@ -8,7 +8,7 @@ SEED   ?= 0
 # More options of `spu sim`, such as --stall-share 0.3
 SIM_ARGS ?=
 PYTEST_ARGS ?=
-# Cell library of `make area`, and whether it also measures what was tried on the way.
+# Cell library of `make area`.
 LIBERTY ?=
 # Random programs on each array; fuzzed models.
 COUNT ?= 500
