@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pal_units import encode
-from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, Format
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE
 from verif.baselines.adaptive import fine_parts, four_over_six_parts
 from verif.baselines.elements import E2M1, E4M3, Element
 
@@ -32,19 +31,8 @@ class Operands:
 Encoder = Callable[[Array], Operands]
 
 
-def pal(fmt: Format) -> Encoder:
-    """The encoder of a PAL format."""
-
-    def encoded(x: Array) -> Operands:
-        a = encode(x, fmt)
-        return Operands(
-            a.codes.astype(np.int64),
-            a.biases.astype(np.int64),
-            2.0 ** (a.tensor_bias / BIAS_PER_OCTAVE),
-            fmt.block,
-        )
-
-    return encoded
+#: Octaves that a block of MX can be down: as far as PAL's biases of whole octaves reach.
+OCTAVES_DOWN = -BETA_MIN // BIAS_PER_OCTAVE
 
 
 def microscaling(element: Element, block: int = 32) -> Encoder:
@@ -55,7 +43,7 @@ def microscaling(element: Element, block: int = 32) -> Encoder:
         amax = np.abs(blocks).max(axis=-1)
         exponent = np.where(amax > 0, np.frexp(amax)[1] - 1 - element.emax, -(1 << 20))
         top = int(exponent.max())
-        down = np.clip(exponent - top, BETA_MIN // BIAS_PER_OCTAVE, 0)
+        down = np.clip(exponent - top, -OCTAVES_DOWN, 0)
         values = element.round(np.ldexp(blocks, -(top + down)[..., None]))
         return Operands(
             codes_of(values, element).reshape(x.shape), BIAS_PER_OCTAVE * down, 2.0**top, block
@@ -115,10 +103,3 @@ def codes_of(values: Array, element: Element) -> NDArray[np.int64]:
         return steps & ((1 << element.bits) - 1)
     magnitude = np.searchsorted(element.levels, np.abs(values))
     return magnitude | np.where(np.signbit(values) & (magnitude > 0), 1 << (element.bits - 1), 0)
-
-
-def bfloat16(x: Array) -> Operands:
-    """bfloat16, no scale."""
-    codes = np.asarray(x, np.float32).view(np.uint32).astype(np.int64)
-    nearest = codes + 0x7FFF + (codes >> 16 & 1) >> 16
-    return Operands(nearest, np.zeros((len(x), 1), np.int64), 1.0, x.shape[1])

@@ -1,6 +1,7 @@
 """The flow from units to cells: areas, delays, energies; and what users can get wrong."""
 
 import builtins
+import contextlib
 import json
 from dataclasses import replace
 from itertools import product
@@ -292,13 +293,7 @@ def test_loops_of_gates_are_refused():
         Simulator(Netlist(module, NEUTRAL))
 
 
-def _turned(netlist):
-    """The netlist with one gate exchanged for its inverse."""
-    for cell in netlist.module["cells"].values():
-        if cell["type"] in ("XOR2", "XNOR2"):
-            cell["type"] = "XNOR2" if cell["type"] == "XOR2" else "XOR2"
-            return netlist
-    raise AssertionError("no gate to turn")
+INVERSES = {"XOR2": "XNOR2", "XNOR2": "XOR2", "NAND2": "AND2", "NOR2": "OR2"}
 
 
 @pytest.mark.parametrize(
@@ -315,15 +310,24 @@ def test_a_wrong_netlist_is_found(name, shape, monkeypatch):
     netlists = {type(m.part.component): m.netlist for m in found}
     monkeypatch.setattr(measure, "synthesise", lambda c, _: netlists[type(c)])
     measure.mapped(path, shape, NEUTRAL)
-    _turned(netlists[type(found[0].part.component)])
-    with pytest.raises(measure.WrongNetlist, match=f"{name} .*does not compute its dot products"):
-        measure.mapped(path, shape, NEUTRAL)
+    cells = netlists[type(found[0].part.component)].module["cells"].values()
+    gates = [cell for cell in cells if cell["type"] in INVERSES]
+    gates = gates[:: len(gates) // 12]
+    unseen = 0
+    for gate in gates:
+        kept, gate["type"] = gate["type"], INVERSES[gate["type"]]
+        with contextlib.suppress(measure.WrongNetlist):
+            measure.mapped(path, shape, NEUTRAL)
+            unseen += 1
+        gate["type"] = kept
+    # Flags are no part of dot products: NaN, of a column also overflow.
+    assert unseen < 0.3 * len(gates) > 3
 
 
 def test_a_unit_that_differs_from_its_model_has_no_area():
     path = FAMILIES["MX-E2M1"].make(FAMILIES["MX-E2M1"].default)
     wrong = replace(path, accumulate=lambda *args: path.accumulate(*args) + 1)
-    with pytest.raises(measure.WrongNetlist, match=r"MX-E2M1 .*does not compute"):
+    with pytest.raises(measure.WrongNetlist, match=r"MX-E2M1 .* does not compute"):
         measure.mapped(wrong, SMALL[0], NEUTRAL)
 
 
@@ -370,7 +374,6 @@ def test_the_search_leaves_what_no_single_cut_improves(weights):
     assert list(family.cheapest(31.0)) == []
 
 
-@pytest.mark.regress
 @pytest.mark.parametrize("name", ["PAL4U", "MX-E2M1"])
 def test_cheapest_units_of_a_family_cannot_be_cut_further(name):
     family = FAMILIES[name]

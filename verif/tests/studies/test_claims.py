@@ -1,16 +1,15 @@
 """What README and docs claim is computed from committed results, and follows them."""
 
 import json
-from itertools import product
 
 import pytest
 
 from spu.arch.params import CONFIGS
 from verif.area import bars, plots, report
 from verif.area import claims as area_claims
-from verif.area.families import FAMILIES, Family
+from verif.area.families import FAMILIES
 from verif.area.shapes import DOT16, MATRIX16
-from verif.area.study import LOSS_DB, family_rows
+from verif.area.study import LOSS_DB
 from verif.numerics import claims, real
 from verif.numerics import report as accuracy_report
 from verif.numerics.study import DISTRIBUTIONS
@@ -236,40 +235,3 @@ def test_lean_rows_keep_their_rules():
     assert measured == {
         (b.name, pal, peer) for b in bars.BARS for pal in b.pals for peer in b.peers
     }
-
-
-def test_the_search_leaves_what_no_single_cut_improves(monkeypatch):
-    """On made-up SQNR that falls with every cut, against all settings."""
-    weights = (1.0, 0.7, 0.4)
-    family = Family("made up", ((9, 8, 7, 6), (5, 4, 3), (0, 1)), lambda s: None)
-
-    def sqnr(_, setting):
-        cuts = (9 - setting[0], 5 - setting[1], setting[2])
-        return 30 - sum(w * c for w, c in zip(weights, cuts, strict=True))
-
-    monkeypatch.setattr(Family, "sqnr", sqnr)
-    found = set(family.cheapest(28.2))
-    settings = list(product(*family.axes))
-    good = {s for s in settings if sqnr(family, s) >= 28.2}
-
-    def cut_by_one(setting):
-        for axis, values in enumerate(family.axes):
-            i = values.index(setting[axis])
-            if i + 1 < len(values):
-                yield (*setting[:axis], values[i + 1], *setting[axis + 1 :])
-
-    assert found == {s for s in good if not any(c in good for c in cut_by_one(s))}
-    assert len(found) > 2
-
-
-@pytest.mark.regress
-def test_rows_of_a_family_are_the_committed_ones():
-    name = "MX-E2M1"
-    committed = [row for row in results(report)["rows"] if row["format"] == name]
-    found = family_rows(name)
-    assert [(r["unit"], r["shape"], r["cut"]) for r in found] == [
-        (r["unit"], r["shape"], r["cut"]) for r in committed
-    ]
-    for mine, other in zip(found, committed, strict=True):
-        assert mine["ge"] == pytest.approx(other["ge"], rel=0.02)
-        assert mine["dot_sqnr_db"] == pytest.approx(other["dot_sqnr_db"], abs=0.01)

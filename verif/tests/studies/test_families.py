@@ -73,6 +73,11 @@ class Unit(wiring.Component):
         return m
 
 
+def _params(path):
+    """Of PAL's units, None of others."""
+    return getattr(path.products(LANES).slice_sum, "params", None)
+
+
 def _bits(path):
     return len(Value.cast(path.edge(LANES).codes[0]))
 
@@ -133,7 +138,7 @@ def _rows(path, rng):
 
 def _total(path, a, b, exact):
     """Accumulators of all pairs of rows, and whether NaN is in them."""
-    params = getattr(path.products(LANES).slice_sum, "params", None)
+    params = _params(path)
     sides, nans, empties = [], [], []
     for codes, biases in (a, b):
         operands, nan, empty = _operands(path, codes, biases, params)
@@ -198,6 +203,46 @@ def _case(path, seed, matrix):
     return Vectors(unit, values, {"result": result, "nan": nan}, last, {"result": full})
 
 
+def _digits(codes, bits):
+    """Booth's digits: whether each is 1 or -1, 2 or -2, negative."""
+    value = codes - (codes >> (bits - 1) << bits)
+    doubled, total, sums = 2 * value, np.zeros_like(codes), np.zeros_like(codes)
+    for i in range((bits + 1) // 2):
+        low, middle, high = (doubled >> 2 * i + j & 1 for j in range(3))
+        digit = low + middle - 2 * high
+        sums += digit * 4**i
+        total |= ((abs(digit) == 1) | (abs(digit) == 2) << 1 | (digit < 0) << 2) << 3 * i
+    assert np.array_equal(sums, value)
+    return total
+
+
+def _edge_case(path, seed):
+    """Vectors of an edge: what it makes of codes of numbers is what ``encode`` and ``said`` say."""
+    rng = np.random.default_rng(seed)
+    block = path.block or LANES
+    x = rng.standard_normal((40, 4 * block)) * np.exp2(rng.integers(-12, 12, (40, 1)))
+    x[rng.random(x.shape) < 0.1] = 0
+    x[:4], x[4, block : 2 * block] = 0, 0
+    coded, edge = path.encode(x), path.edge(LANES)
+    inputs = {"codes": join(coded.codes.reshape(-1, LANES), _bits(path))}
+    if "bias" in edge.signature.members:
+        inputs["bias"] = np.repeat(coded.biases.ravel(), block // LANES)
+    width = len(Value.cast(edge.o)) // LANES
+    recoded = getattr(edge, "recoded", False)
+    operands = _digits(coded.codes, _bits(path)) if recoded else coded.operands
+    expected = {"o": join(operands.reshape(-1, LANES), width)}
+    if "scale" in edge.signature.members:
+        expected["scale"] = path.said(coded, LANES).ravel()
+    care = None
+    if path.family in FORMATS | ADAPTIVE:
+        # Of a zero nothing else counts.
+        zero = operand_layout((FORMATS | ADAPTIVE)[path.family], _params(path))["zero"].offset
+        absent = coded.operands >> zero & 1
+        bits = np.where(absent, 1 << zero, (1 << width) - 1)
+        care = {"o": join(bits.reshape(-1, LANES), width)}
+    return Vectors(edge, inputs, expected, None, care)
+
+
 def _cuts(family: Family):
     """The uncut setting, one with a step of each cut, one with all of every cut."""
     yield family.default
@@ -220,6 +265,16 @@ def test_units_of_a_family_of_each_kind_equal_their_datapaths(tmp_path, record_p
     families = [FAMILIES[name] for name in KINDS]
     settings = [(f, s) for f in families for s in list(_cuts(f))[:2]]
     _check(settings, tmp_path, record_property)
+
+
+def test_edges_give_what_encoded_numbers_say(tmp_path, record_property):
+    cases = {}
+    for i, family in enumerate(FAMILIES.values()):
+        for setting in {family.default, tuple(axis[-1] for axis in family.axes)}:
+            path = family.make(setting)
+            cases[path.name] = _edge_case(path, i)
+    assert len(cases) == 2 * len(FAMILIES)
+    record_property("cases", sum(check_units(cases, tmp_path).values()))
 
 
 @pytest.mark.regress
