@@ -13,9 +13,11 @@ from typing import BinaryIO
 from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import wiring
 
+from pal_units.formats import PAL8T
+from pal_units.rtl.codebook import operand_layout
 from spu.arch.config import Space
 from spu.arch.files import replace_files
-from spu.arch.params import CONFIGS, KINDS, Architecture
+from spu.arch.params import CONFIGS, DOTS, KINDS, Architecture
 from spu.command.tables import markdown
 from spu.rtl.address import AddressGenerator
 from spu.rtl.alu import Alu
@@ -27,6 +29,7 @@ from spu.rtl.fifo import StreamFifo
 from spu.rtl.host import HostRegisters
 from spu.rtl.loader import Loader
 from spu.rtl.matrix_unit import MatrixUnit
+from spu.rtl.operand_column import OperandColumn
 from spu.rtl.ports import ConfigBus, RegionControl
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.tile import Tile
@@ -81,6 +84,14 @@ COMPONENTS = (
     ComponentPage(VectorUnit, _each(VectorUnit)),
     ComponentPage(VectorLane, {"any array": VectorLane}),
     ComponentPage(MatrixUnit, _each(MatrixUnit)),
+    ComponentPage(
+        OperandColumn,
+        {
+            "9 bits of logarithm, lean": lambda: OperandColumn(
+                (operand_layout((PAL8T,), DOTS["lean"]),) * 2, DOTS["lean"], 8
+            )
+        },
+    ),
     ComponentPage(AddressGenerator, {"8 bits": lambda: AddressGenerator(8)}),
     ComponentPage(DataMemory, _each(DataMemory)),
     ComponentPage(

@@ -128,7 +128,7 @@ UNITS = (
     ),
     UnitPage(
         OperandDecoder,
-        _each(lambda f: OperandDecoder(f, DOT_PARAMS[f.name], 8), *ADAPTIVE.values()),
+        _each(lambda f: OperandDecoder((f,), DOT_PARAMS[f.name], 8), *ADAPTIVE.values()),
     ),
     UnitPage(CodebookEncoder, _each(CodebookEncoder, *ADAPTIVE.values())),
     UnitPage(BlockEncoder, _each(BlockEncoder, *ADAPTIVE.values())),

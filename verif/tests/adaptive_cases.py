@@ -167,14 +167,19 @@ def far_codebook_decoder(fmt: Format) -> Case:
     return codebook_decoder(fmt, fmt.fraction_bits + 2, 2)
 
 
-def operand_decoder(fmt: Format, params: DotParams | None = None) -> Case:
-    """All codes under all biases or bytes; two lanes, the second has the code's complement."""
-    params = params or edge_params(fmt)
+def operand_decoder(
+    fmt: Format, params: DotParams | None = None, formats: tuple[Format, ...] = ()
+) -> Case:
+    """All codes under all biases or bytes; two lanes, the second has the code's complement.
+
+    ``formats``: of the unit, of which ``fmt`` is selected; none for it alone.
+    """
+    params, formats = params or edge_params(fmt), formats or (fmt,)
     byte, code = every(np.arange(256), np.arange(1 << fmt.n))
     codes = np.stack([code, code ^ (1 << fmt.n) - 1], axis=1)
     found = edge.operand(codes, byte.astype(np.uint8).view(np.int8), fmt, params)
     alive = found.sign != 0
-    bits = len(OperandDecoder(fmt, params, 1).o[0].lam)
+    bits = len(OperandDecoder(formats, params, 1).o[0].lam)
     want = (
         np.where(alive, found.log, 0)
         | (found.sign < 0).astype(np.int64) << bits
@@ -186,7 +191,7 @@ def operand_decoder(fmt: Format, params: DotParams | None = None) -> Case:
         return Cat(Mux(o.zero, 0, o.lam), o.negative & ~o.zero, o.zero)
 
     unit = _Shown(
-        OperandDecoder(fmt, params, 2),
+        OperandDecoder(formats, params, 2),
         {
             "o": (lambda u: Cat(lane(u, 0), lane(u, 1)), _always),
             "octaves": (lambda u: u.octaves, lambda u: ~u.zero),
@@ -196,7 +201,11 @@ def operand_decoder(fmt: Format, params: DotParams | None = None) -> Case:
     )
     return (
         unit,
-        {"codes": join(codes, fmt.n), "bias": byte},
+        {
+            "codes": join(codes, fmt.n if len(formats) == 1 else 8),
+            "bias": byte,
+            "select": np.full(len(byte), formats.index(fmt)),
+        },
         {
             "o": join(want, bits + 2),
             "octaves": found.octaves,

@@ -11,7 +11,7 @@ import numpy as np
 
 from pal_units import model, tables
 from pal_units.dot_params import DOT_PARAMS
-from pal_units.formats import FORMATS, PAL8T, PAL8U, PAL16, Format
+from pal_units.formats import FORMATS, PAL4A, PAL4T, PAL6A, PAL6T, PAL8T, PAL8U, PAL16, Format
 from pal_units.rtl.accumulator import Accumulator16
 from pal_units.rtl.adder import Adder, FusedMultiplyAdd
 from pal_units.rtl.adder16 import Adder16, FusedMultiplyAdd16
@@ -28,9 +28,12 @@ from pal_units.rtl.matrix import DotUnit
 from pal_units.rtl.reblock import ReblockUnit
 from pal_units.rtl.transcendental import Exponential, Logarithm
 from pal_units.rtl.widen import Widener
+from spu.arch.blocks import reblock as blocks_of
 from verif.stimulus.vectors import join
 
 SMALL = tuple(f for f in FORMATS.values() if f.n <= 8)
+#: Formats of several profiles that one unit serves, in blocks of the same size.
+TOGETHER = (PAL8T, PAL6T, PAL4T, PAL4A.with_block(32), PAL6A)
 #: Random vectors of units that cannot be exhausted.
 MANY = 1_000_000
 #: Biases, in 1/8 octave, that the 10-bit bias ports take.
@@ -390,7 +393,7 @@ def reblock(
     values[5] = 0
     values[6] = 0
     values[6, 3] = PAL16.sign_bit
-    codes, beta = model.reblock(values, fmt)
+    codes, beta = blocks_of(values, fmt)
     words = codes.reshape(blocks, pops, slice_lanes)
     cycles = (blocks + 1) * pushes
     push = np.arange(cycles) < blocks * pushes

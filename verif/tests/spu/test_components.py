@@ -12,12 +12,14 @@ from amaranth.lib import wiring
 
 import pal_units.rtl
 import spu.rtl
+from pal_units.formats import PAL8T
+from pal_units.rtl.codebook import operand_layout
 from spu.arch import bitstream, timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Space
 from spu.arch.context import CONTEXT, Op, Source
 from spu.arch.packing import pack, to_words
-from spu.arch.params import KINDS, Architecture
+from spu.arch.params import DOTS, KINDS, Architecture
 from spu.rtl.address import AddressGenerator
 from spu.rtl.alu import Alu
 from spu.rtl.axi import AxiLiteSlave
@@ -29,6 +31,7 @@ from spu.rtl.host import HostRegisters
 from spu.rtl.loader import Loader
 from spu.rtl.matrix_unit import MatrixUnit
 from spu.rtl.observe import ONE, observe
+from spu.rtl.operand_column import OperandColumn
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.tile import Tile
 from spu.rtl.top import Spu
@@ -113,6 +116,12 @@ ANSWERS = {
         [{"drain": 1}],
         {"x": {"data": 0x7F7F, "valid": 1}, "mac": 1, "block_last": 1, "last": 1},
         "o.valid",
+    ),
+    "OperandColumn": (
+        lambda: OperandColumn((operand_layout((PAL8T,), DOTS["lean"]),) * 2, DOTS["lean"], 1),
+        [{}],
+        {"block_last": 1, "last": 1},
+        "result",
     ),
     "Sequencer": (lambda: Sequencer(ONE, 0), [], {"start": 1, "iterations": 1}, "active"),
     "Tile": (
