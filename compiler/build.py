@@ -20,13 +20,13 @@ from compiler.map.pipeline.chain import Dense, NotAChain, chain_of, fixed_ranges
 from compiler.map.pipeline.compile import compile_chain
 from compiler.map.steps import compile_program
 from compiler.passes.formats import choose_formats
-from pal_units.formats import PAL8T, PAL8U, Format
+from pal_units.formats import PAL8T, Format
 from spu.arch.package.compiled import Package
 from spu.arch.package.inputs import of_program
 from spu.arch.package.pipeline import Pipeline
 from spu.arch.package.program import Program
 from spu.arch.package.ranges import Ranges
-from spu.arch.params import MATRIX_FORMATS, Architecture
+from spu.arch.params import Architecture
 
 #: The program of a model for a number of vectors.
 Probes = Callable[[int], Program]
@@ -44,7 +44,7 @@ def compile_file(
     path: Path,
     arch: Architecture,
     strategy: Strategy = "auto",
-    fmt: Format = MATRIX_FORMATS[0],
+    fmt: Format = PAL8T,
     batch: int | None = None,
     dims: Mapping[str, int] | None = None,
     **options: Any,
@@ -95,13 +95,14 @@ def compile_model(
     program: Program,
     arch: Architecture,
     strategy: Strategy = "auto",
-    fmt: Format = MATRIX_FORMATS[0],
+    fmt: Format = PAL8T,
     seed: int = 0,
     input_max: float | None = None,
     calibrate: Mapping[str, NDArray] | None = None,
     budget: float | None = None,
     probes: Probes | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    weights: Format | None = None,
 ) -> Package | Pipeline:
     """Compile a tensor program for an array.
 
@@ -109,7 +110,8 @@ def compile_model(
     ----------
     strategy: with ``"auto"``, the one that takes fewer cycles for the vectors of the program's
         input; the package's report says why.
-    fmt: of matrix products.
+    fmt: of matrix products, one of the array's.
+    weights: of constant weights, by default that of the product's data.
     input_max: largest magnitude of any input of a chain of dense layers, 1 by default: no result
         saturates for these.  In place of it ``calibrate``, inputs by name that show how large
         values become, of any model.
@@ -125,9 +127,14 @@ def compile_model(
     ------
     CompileError: names the node and the rule; of ``"pipeline"``, why a model is no chain.
     """
+    try:
+        fmt = arch.data_format(fmt)
+        weights = None if weights is None else arch.weight_format(weights)
+    except ValueError as error:
+        raise CompileError(str(error)) from None
     if strategy not in STRATEGIES:
         raise CompileError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
-    if budget is not None and (calibrate is None or fmt not in (PAL8T, PAL8U)):
+    if budget is not None and (calibrate is None or fmt.n != 8):
         raise CompileError(
             "a budget takes inputs to measure with (--calibrate), and a --format of "
             "8 bits to begin with"
@@ -143,7 +150,7 @@ def compile_model(
     calibrate = None if calibrate is None else of_program(program, calibrate)
     shape = program.shape(next(iter(program.inputs.values()))) if program.inputs else ()
     most = _most_vectors(program) if probes else 0
-    layers, ranges, why = _numerics(program, strategy, input_max, calibrate, probes, most)
+    layers, ranges, why = _numerics(program, arch, strategy, input_max, calibrate, probes, most)
     batch = shape[0] if shape else 1
     if probes is not None and ranges is not None and strategy != "steps" and budget is None:
         batch = min(COMPARED, most)
@@ -151,13 +158,17 @@ def compile_model(
     if strategy != "pipeline":
         known: dict[Any, Any] = {}
         try:
-            one = _steps(program, arch, fmt, seed, calibrate, budget, ranges, known, progress)
+            one = _steps(
+                program, arch, fmt, weights, seed, calibrate, budget, ranges, known, progress
+            )
             several = one
             if probes is not None and batch != shape[0]:
                 many = probes(batch)
                 shown = calibrate and {k: np.repeat(x, batch, 0) for k, x in calibrate.items()}
-                again = fixed_ranges(many, chain_of(many), input_max, shown)
-                several = compile_program(many, arch, fmt, seed=seed, known=known, ranges=again)
+                again = fixed_ranges(many, chain_of(many), arch, input_max, shown)
+                several = compile_program(
+                    many, arch, fmt, seed=seed, known=known, ranges=again, weights=weights
+                )
             steps, cycles["steps"] = one, sum(several.cycles().values())
         except CompileError as error:
             if ranges is None or strategy == "steps" or isinstance(error, WrongProgram):
@@ -177,6 +188,7 @@ def compile_model(
                 largest,
                 (1, most) if probes else (batch, batch),
                 progress,
+                weights,
             ).package
         except CompileError as error:
             if strategy == "pipeline" or isinstance(error, WrongProgram):
@@ -214,6 +226,7 @@ def _most_vectors(program: Program) -> int:
 
 def _numerics(
     program: Program,
+    arch: Architecture,
     strategy: Strategy,
     input_max: float | None,
     calibrate: Mapping[str, NDArray] | None,
@@ -242,7 +255,7 @@ def _numerics(
     try:
         return (
             layers,
-            fixed_ranges(program, layers, input_max, calibrate),
+            fixed_ranges(program, layers, arch, input_max, calibrate),
             ("a budget chooses a format for each product, a pipeline has one"),
         )
     except NotAChain as error:
@@ -255,6 +268,7 @@ def _steps(
     program: Program,
     arch: Architecture,
     fmt: Format,
+    weights: Format | None,
     seed: int,
     calibrate: Mapping[str, NDArray] | None,
     budget: float | None,
@@ -273,6 +287,7 @@ def _steps(
         progress=progress,
         calibrate=calibrate,
         ranges=ranges,
+        weights=weights,
     )
     steps = compiled()
     if budget is None or calibrate is None:

@@ -134,6 +134,7 @@ def compile(
     strategy: Literal["auto", "pipeline", "steps"] = "auto",
     *,
     fmt: "str | Format" = "PAL8T",
+    weights: "str | Format | None" = None,
     seed: int = 0,
     input_max: float | None = None,
     batch: int | None = None,
@@ -148,7 +149,8 @@ def compile(
     strategy: ``"pipeline"``, one program for a chain of dense layers, which takes vectors
         (n, inputs); ``"steps"``, a program for each step; ``"auto"``, what takes fewer cycles for
         the batch.  All give the same codes.
-    fmt: of matrix products.
+    fmt: of matrix products, one that the array takes; weights: of constant weights, by default
+        the same.
     seed: of the searches.
     input_max: largest magnitude of any input of a chain of dense layers, 1 by default.
     batch, dims: size of the first dimension of inputs where it is open, and of others by name.
@@ -175,6 +177,7 @@ def compile(
         input_max=input_max,
         calibrate=calibrate,
         budget=budget,
+        weights=None if weights is None else _format(weights),
     )
 
 
@@ -266,14 +269,10 @@ def map(
 
 
 def _format(given: "str | Format") -> "Format":
-    from pal_units import FORMATS
+    from pal_units.formats import format_of
     from spu.arch.errors import UserError
-    from spu.arch.params import MATRIX_FORMATS
 
-    found = FORMATS.get(given) if isinstance(given, str) else given
-    if found not in MATRIX_FORMATS:
-        raise UserError(
-            f"fmt must be one of {', '.join(f.name for f in MATRIX_FORMATS)}, not "
-            f"{getattr(given, 'name', given)!r}"
-        )
-    return found
+    try:
+        return format_of(given)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from None

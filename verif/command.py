@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from pal_units.formats import PAL8T
 from spu.arch.files import check_directory, replace_file
-from spu.arch.params import MATRIX_FORMATS
 from spu.command.common import EXIT_FAILED, BadInput, check_kept, console, working
 from spu.command.extras import require
-from spu.command.options import Arch, FormatName, SimName, array
+from spu.command.options import Arch, FormatName, SimName, array, data_format
 from spu.command.tables import show, table
 from verif.pages.stamps import ACCURACY, AREA
 
@@ -28,7 +28,7 @@ def sim(
         typer.Option(min=1, max=360, help="Held-out images; all 360 by default, 4 with Icarus."),
     ] = None,
     fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] = FormatName[
-        MATRIX_FORMATS[0].name
+        PAL8T.name
     ],
     seed: Annotated[int, typer.Option(min=0, help="Seed of placement and stalls.")] = 0,
     waves: Annotated[bool, typer.Option("--waves", help="Leave run/waves.fst.")] = False,
@@ -55,11 +55,12 @@ def sim(
     require("studies", but=_SOME)
     from verif.simulate import WRITTEN, Job, simulate, table
 
+    tiles = array(arch)
     job = Job(
-        array(arch),
+        tiles,
         sim=str(simulator),
         images=images,
-        fmt=str(fmt),
+        fmt=data_format(tiles, fmt).name,
         seed=seed,
         waves=waves,
         stall_share=stall_share,

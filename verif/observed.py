@@ -15,7 +15,7 @@ from rich.table import Table
 from pal_units.formats import PAL16
 from spu.arch.config import Guard
 from spu.arch.context import ALU_OPS, LINKS, SINKS, SUM_OPS, VECTOR_OPS, Op, Source
-from spu.arch.params import ALWAYS, MATRIX_FORMATS, Architecture
+from spu.arch.params import ALWAYS, Architecture
 from spu.model import words as w
 from spu.model.array import GoldenArray
 from spu.model.region import RegionModel, TileUnits
@@ -24,13 +24,18 @@ from verif.random_programs import ARRAYS
 from verif.stimulus.programs import random_case
 
 #: Arrays and first seed of the programs that CI runs, and their number.
-CI_ARRAYS, FIRST_SEED, COUNT = ("2x2", "two regions"), 1000, 40
+CI_ARRAYS, FIRST_SEED, COUNT = ("2x2", "two regions"), 3000, 56
+_DATA = sorted({name for array in CI_ARRAYS for name in ARRAYS[array].formats})
+#: Of arrays whose weight rows hold codes.
+_WEIGHTS = sorted(
+    {n for array in CI_ARRAYS if not ARRAYS[array].decoded_weights for n in ARRAYS[array].formats}
+)
 #: What must reach outputs, by kind.  PUSH gives no word of its own.
 KINDS: dict[str, tuple[str, ...]] = {
     "operation": tuple(op.name for op in Op if op in (*ALU_OPS, *VECTOR_OPS, *SUM_OPS)),
-    "format of data": tuple(f.name for f in MATRIX_FORMATS),
-    "format of weights": tuple(f.name for f in MATRIX_FORMATS),
-    "format of blocks": tuple(f.name for f in MATRIX_FORMATS),
+    "format of data": tuple(_DATA),
+    "format of weights": tuple(_WEIGHTS),
+    "format of blocks": tuple(_DATA),
     "guard": tuple(f"{g.name} {held}" for g in Guard for held in (True, False)),
     "NaN": ("VECTOR", "SUM", "MATRIX"),
     "saturated": ("VECTOR", "SUM", "MATRIX"),
@@ -81,10 +86,9 @@ class ObservedRegion(RegionModel):
                 labels.append(("operation", ops[t].name))
             if source is Source.MATRIX:
                 mode = self.units[t].matrix.results[-1]
-                labels += [
-                    ("format of data", mode.x_format.name),
-                    ("format of weights", mode.w_format.name),
-                ]
+                labels.append(("format of data", mode.x_format.name))
+                if mode.w_format is not None:
+                    labels.append(("format of weights", mode.w_format.name))
             if source is Source.REBLOCK:
                 labels.append(("format of blocks", self.units[t].reblock.fmt.name))
             if source in (Source.VECTOR, Source.SUM, Source.MATRIX):

@@ -20,7 +20,8 @@ from verif.benches.random_bench import Figures, Plan
 #: Programs of a short run; more pay for the other simulator: on ``2x2`` it takes 25 processor
 #: seconds more to build, and 20 programs take 3 s less.
 FEW = 150
-#: Arrays that random programs run on: every tile kind, both word widths, one or two regions.
+#: Arrays that random programs run on: every tile kind, both word widths, one or two regions, all
+#: formats of data that products take, weights decoded and as codes.
 #: Their matrix units are small, since those of ``basic`` have tests of their own.
 ARRAYS = {
     a.name: a
@@ -46,6 +47,9 @@ ARRAYS = {
             contexts=8,
             memory_words=16,
             weight_rows=8,
+            formats=("PAL8U", "PAL6A", "PAL8T"),
+            bits="default",
+            decoded_weights=False,
         ),
         Architecture(
             "two regions",
@@ -56,6 +60,8 @@ ARRAYS = {
             memory_words=8,
             weight_rows=8,
             regions=("001", "001"),
+            formats=("PAL8U", "PAL4A", "PAL6U", "PAL4U"),
+            decoded_weights=False,
         ),
         Architecture(
             "two rows",
@@ -67,6 +73,7 @@ ARRAYS = {
             weight_rows=8,
             stream_words=4,
             regions=("00", "11"),
+            formats=("PAL8T",),
         ),
         Architecture(
             "wide",
@@ -77,6 +84,8 @@ ARRAYS = {
             memory_words=8,
             weight_rows=8,
             data_bits=128,
+            formats=("PAL4A",),
+            bits="default",
         ),
         CONFIGS["basic"],
     )

@@ -16,13 +16,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from compiler.map.pipeline.compile import Compiled
-from pal_units.formats import FORMATS
+from pal_units.formats import PAL8T
 from spu.arch import bitstream
 from spu.arch.errors import InputError
 from spu.arch.files import check_directory, replace_file
 from spu.arch.package.manifest import PROGRAM, REPORT
 from spu.arch.package.store import save
-from spu.arch.params import MATRIX_FORMATS, Architecture
+from spu.arch.params import Architecture
 from spu.command.programs import read_program
 from spu.engine import codec
 from spu.engine.rtl_run import BUILD, RtlResult, building_rtl, check_rtl, run_rtl
@@ -47,7 +47,7 @@ class Job:
     arch: Architecture
     sim: str = "verilator"
     images: int | None = None
-    fmt: str = MATRIX_FORMATS[0].name
+    fmt: str = PAL8T.name
     seed: int = 0
     waves: bool = False
     stall_share: float = 0.0
@@ -167,7 +167,7 @@ def _compiled(job: Job, phases: _Phases) -> Compiled:
         compiled = job.compiled or pipeline(
             MODEL,
             job.arch,
-            FORMATS[job.fmt],
+            job.arch.data_format(job.fmt),
             seed=job.seed,
             progress=lambda note: update(None, note),
         )
@@ -216,7 +216,7 @@ def _judge(
             f"held {held}, or not the {rtl.run_cycles} that the testbench saw"
         )
     codes = codec.output_codes(golden.outputs, report, arch)
-    unpredicted = int((codes != predict(compiled.quantised, x)).any(axis=1).sum())
+    unpredicted = int((codes != predict(compiled.quantised, x, arch)).any(axis=1).sum())
     if unpredicted:
         failures.append(f"golden model and PAL prediction differ on {unpredicted} images")
 

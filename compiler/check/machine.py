@@ -167,7 +167,7 @@ class Machine:
             TileRegister.WRITE: ("memory", arch.memory_words),
         }
         if not weights_by_round:
-            uses[TileRegister.WEIGHT] = "mac", 2 * arch.weight_rows
+            uses[TileRegister.WEIGHT] = "mac", arch.weight_rows
         accesses: dict[tuple[Tile, int], int] = {}
         for now in (now for slot in self.slots for now in slot):
             for first, (field, _) in uses.items():

@@ -9,18 +9,21 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 
+import numpy as np
+
 from compiler.check.machine import Machine
 from compiler.check.terms import Terms
+from compiler.check.units import formats_of
 from compiler.errors import WrongProgram
 from compiler.map.pipeline.quantise import QuantisedNetwork
-from pal_units import model
 from pal_units.formats import Format
 from spu.arch.bitstream import Image
 from spu.arch.config import Space
 from spu.arch.context import Op
-from spu.arch.package.product import stored
-from spu.arch.params import BLOCK, MATRIX_FORMATS
+from spu.arch.package.product import matrix_mode
+from spu.arch.params import BLOCK, Architecture
 from spu.arch.program import Timing
+from spu.arch.weights import unpacked_rows, weights_of
 
 
 def check_pipeline(
@@ -51,7 +54,7 @@ def check_pipeline(
         },
     )
     meaning = _Meaning(machine, network.fmt)
-    want = _expected(terms, network, rounds)
+    want = _expected(terms, network, image.arch, rounds)
     arch = image.arch
     every = [
         (group, word)
@@ -96,10 +99,10 @@ def _sum(terms: Terms, x: int, y: int, relu: bool) -> int:
 def _dot(
     terms: Terms,
     offset: int,
-    formats: tuple[int, int],
+    formats: tuple[int, ...],
     blocks: Iterable[Iterable[tuple[int, int, int]]],
 ) -> int:
-    """A dot product of ``blocks``: products of elements and codes, and the code's block bias."""
+    """A dot product of ``blocks``: products of elements and weights, and the weight's block."""
     return terms.number("dot product", offset, formats, _bag(map(_bag, blocks)))
 
 
@@ -108,26 +111,29 @@ def _code(terms: Terms, number: int, block: Iterable[int], value: int) -> int:
     return terms.number("code", number, _bag(block), value)
 
 
-def _expected(terms: Terms, network: QuantisedNetwork, rounds: int) -> list[list[int]]:
+def _expected(
+    terms: Terms, network: QuantisedNetwork, arch: Architecture, rounds: int
+) -> list[list[int]]:
     """Tokens of the results of each iteration, straight from the network."""
     out = []
-    number = MATRIX_FORMATS.index(network.fmt)
-    formats = number, MATRIX_FORMATS.index(stored(network.fmt))
-    weights = [
-        model.widen(layer.codes, network.fmt, stored(network.fmt)).tolist()
-        for layer in network.layers
-    ]
+    number = arch.format_number(network.fmt)
+    formats = formats_of(matrix_mode(arch, 0, network.fmt, network.weights))
+    weights = []
+    for layer in network.layers:
+        short = -layer.codes.shape[1] % BLOCK
+        whole = np.pad(layer.codes, ((0, 0), (0, short))).reshape(len(layer.codes), -1, BLOCK)
+        found, owned = weights_of(whole, layer.beta, network.weights, arch)
+        weights.append((found.reshape(len(whole), -1).tolist(), owned.tolist()))
     for iteration in range(rounds):
         inputs = [
             terms.number("element", iteration, k) for k in range(network.layers[0].codes.shape[1])
         ]
-        for layer, codes in zip(network.layers, weights, strict=True):
+        for layer, (values, of_blocks) in zip(network.layers, weights, strict=True):
             results = []
             for n in range(len(layer.codes)):
-                betas = layer.beta[n].tolist()
                 blocks = [
                     [
-                        (inputs[k], codes[n][k], betas[b // BLOCK])
+                        (inputs[k], values[n][k], of_blocks[n][b // BLOCK])
                         for k in range(b, min(b + BLOCK, len(inputs)))
                     ]
                     for b in range(0, len(inputs), BLOCK)
@@ -158,7 +164,7 @@ class _Meaning:
         self.lanes = cache(self._lanes)
         self._element = cache(self._of_element)
         self._columns = cache(self._of_columns)
-        self._row = cache(machine.image.read)
+        self._row = cache(self._of_row)
 
     def _lanes(self, token: int) -> tuple[int, ...]:
         """PAL16 values of a word."""
@@ -187,25 +193,30 @@ class _Meaning:
         if len(formats) != 1:
             raise WrongProgram(f"tile {tile} mixes formats in a dot product")
         (numbers,) = formats
-        rows = self.arch.weight_rows
         out = []
         for column in range(self.arch.columns):
             found = []
             for parts, _ in blocks:
                 products: list[tuple[int, int, int]] = []
                 for word, part, address, *_ in parts:
-                    row = self._row(Space.WEIGHT, tile, address % rows)
+                    weights, of_blocks = self._row(tile, address)
                     products += [
                         (
                             self._element(word, part * self.arch.lanes + lane),
-                            code,
-                            row["beta"][column],
+                            weight,
+                            of_blocks[column],
                         )
-                        for lane, code in enumerate(row["codes"][column])
+                        for lane, weight in enumerate(weights[column])
                     ]
                 found.append(products)
             out.append(_dot(self.terms, offset, numbers, found))
         return tuple(out)
+
+    def _of_row(self, tile: tuple[int, int], address: int) -> tuple[list[list[int]], list[int]]:
+        """Weights and blocks of a weight row."""
+        bits = self.machine.image.rows.get((Space.WEIGHT, *tile), {}).get(address, 0)
+        weights, blocks = unpacked_rows([bits], self.arch)
+        return weights[0].tolist(), blocks[0].tolist()
 
     def _of_element(self, token: int, position: int) -> int:
         """An element of a word of codes."""
@@ -219,5 +230,5 @@ class _Meaning:
         _, number, *pushed = self.terms.terms[block]
         lanes = self.arch.drain_lanes
         values = [value for push in pushed for value in self.lanes(push)[:lanes]]
-        place = word * self.arch.codes_per_word(MATRIX_FORMATS[number]) + position
+        place = word * self.arch.codes_per_word(self.arch.data_formats[number]) + position
         return _code(self.terms, number, values, values[place])

@@ -5,12 +5,12 @@ from numpy.typing import NDArray
 
 from compiler.check.machine import Machine
 from compiler.check.terms import Terms
+from compiler.check.units import formats_of
 from compiler.errors import WrongProgram
-from pal_units import model
 from spu.arch.bitstream import Image
 from spu.arch.config import Space, TileRegister
-from spu.arch.package.product import Gemm, stored, with_weights
-from spu.arch.params import BLOCK, MATRIX_FORMATS
+from spu.arch.package.product import Gemm, matrix_mode, product_rows, with_weights
+from spu.arch.params import BLOCK
 from spu.arch.program import read_generator
 
 
@@ -34,7 +34,7 @@ def check_plan(plan: Gemm) -> None:
     """``check_product`` of a product whose weights are not known yet, with weights of any bits."""
     outputs, depth = plan.weight_shape
     rng = np.random.default_rng(0)
-    codes = rng.integers(0, 1 << plan.fmt.n, (outputs, depth), np.uint8)
+    codes = rng.integers(0, 1 << plan.weights.n, (outputs, depth), np.uint8)
     beta = rng.integers(-99, 1, (outputs, depth // BLOCK), np.int8)
     check_product(with_weights(plan, codes, beta, 1), codes, beta, 1)
 
@@ -53,7 +53,7 @@ def _check_streams(plan: Gemm, machine: Machine, offset: int) -> None:
     arch, terms, rounds = plan.arch, machine.terms, machine.rounds
     parts = arch.slices_per_word(plan.fmt)
     slices, per_block = plan.ii * plan.steps, BLOCK // arch.lanes
-    formats = (MATRIX_FORMATS.index(plan.fmt), MATRIX_FORMATS.index(stored(plan.fmt)))
+    formats = formats_of(matrix_mode(arch, offset, plan.fmt, plan.weights))
     words = {
         s: [[terms.number("x", s, r, k) for k in range(slices // parts)] for r in range(rounds)]
         for s in range(len(plan.streams))
@@ -116,12 +116,11 @@ def _pass(plan: Gemm, r: int) -> int:
 def _check_weights(plan: Gemm, codes: NDArray, beta: NDArray) -> None:
     """Addresses of all macs, and what is there."""
     arch, slices = plan.arch, plan.ii * plan.steps
-    size, per_pass = 2 * arch.weight_rows, len(plan.streams[0][1])
+    size = arch.weight_rows
     access = np.arange(plan.rounds * slices)
     want = access // (slices * (plan.rounds // plan.passes)) * slices + access % slices
     right = set()
-    wide = model.widen(codes, plan.fmt, stored(plan.fmt))
-    image = _image(plan)
+    image, rows = _image(plan), product_rows(plan, codes, beta)
     for _, members in plan.streams:
         for share in members:
             generator = read_generator(image, share.tile, TileRegister.WEIGHT)
@@ -130,13 +129,8 @@ def _check_weights(plan: Gemm, codes: NDArray, beta: NDArray) -> None:
                 raise WrongProgram(f"{_name(plan)}: macs of tile {share.tile} take other weights")
             right.add(addresses)
             for row in range(plan.passes * slices):
-                p, s = divmod(row, slices)
-                first = (p * per_pass + share.group) * arch.columns
-                outputs = slice(first, first + arch.columns)
-                held = image.read(Space.WEIGHT, share.tile, row)
-                if (
-                    np.array(held["codes"]) != wide[outputs, s * arch.lanes : (s + 1) * arch.lanes]
-                ).any() or (np.array(held["beta"]) != beta[outputs, s * arch.lanes // BLOCK]).any():
+                held = image.rows.get((Space.WEIGHT, *share.tile), {}).get(row, 0)
+                if held != rows[share.tile, row]:
                     raise WrongProgram(
                         f"{_name(plan)}: weight row {row} of tile {share.tile} is "
                         "not that of the weights"

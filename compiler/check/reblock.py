@@ -4,7 +4,6 @@ from compiler.check.machine import Machine
 from compiler.check.terms import Terms
 from compiler.errors import WrongProgram
 from spu.arch.package.reblocking import Reblocking
-from spu.arch.params import MATRIX_FORMATS
 
 
 def check_reblocking(plan: Reblocking) -> None:
@@ -13,7 +12,7 @@ def check_reblocking(plan: Reblocking) -> None:
     machine = Machine(plan.image, terms)
     if machine.timing != plan.timing:
         raise WrongProgram(f"blocks of {plan.fmt.name}: the program has {machine.timing}")
-    rounds, number = machine.rounds, MATRIX_FORMATS.index(plan.fmt)
+    rounds, number = machine.rounds, plan.arch.format_number(plan.fmt)
     entering = {
         column: [terms.number("input", column, i) for i in range(rounds * arch.pushes_per_block)]
         for column in plan.columns

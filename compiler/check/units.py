@@ -9,7 +9,7 @@ from spu.arch import timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Guard, Space, TileRegister
 from spu.arch.context import Close, Op, Source
-from spu.arch.params import MATRIX_FORMATS, REGISTERS
+from spu.arch.params import REGISTERS
 from spu.arch.program import Tile, read_generator
 
 #: Fields of a GUARD: slot, stage, predicate.
@@ -36,6 +36,11 @@ def cell_of(context: Mapping[str, int], sink: str) -> int:
     return source.value
 
 
+def formats_of(mode: Mapping[str, int]) -> tuple[int, ...]:
+    """Numbers of the formats that a matrix mode names: of data, and of codes of weights."""
+    return tuple(number for name, number in mode.items() if name != "offset")
+
+
 class Units:
     """Units of a tile that keep words from cycle to cycle.
 
@@ -48,7 +53,7 @@ class Units:
         self._register = cache(lambda row: image.read(Space.REGISTER, place, row))
         for row in range(TileRegister.WEIGHT):
             for name, number in self._register(row).items():
-                if name.endswith("format") and number >= len(MATRIX_FORMATS):
+                if name.endswith("format") and number >= len(self.arch.formats):
                     raise WrongProgram(
                         f"tile {place}, register {row}: {name} {number} stands for nothing"
                     )
@@ -130,7 +135,7 @@ class Units:
         if len(self.pushed) == self.arch.pushes_per_block:
             number = self._register(TileRegister.REBLOCK)["format"]
             block = self.terms.number("block", number, *self.pushed)
-            words = self.arch.words_per_block(MATRIX_FORMATS[number])
+            words = self.arch.words_per_block(self.arch.data_formats[number])
             self.codes = [self.terms.number("codes", block, i) for i in range(words)]
             self.pushed = []
 
@@ -142,16 +147,10 @@ class Units:
         A part is (word, slice, address of the weight row, formats); the last one of a block is
         the one whose word has its bias.
         """
-        address = self._next(TileRegister.WEIGHT) % (2 * self.arch.weight_rows)
+        address = self._next(TileRegister.WEIGHT) % self.arch.weight_rows
         mode = self._register(TileRegister.MODE + context["mode"])
         self.valid &= token is not None
-        part = (
-            -1 if token is None else token,
-            context["slice"],
-            address,
-            mode["x_format"],
-            mode["w_format"],
-        )
+        part = (-1 if token is None else token, context["slice"], address, *formats_of(mode))
         self.block.append(part)
         close = Close(context["close"])
         last = close is Close.DOT

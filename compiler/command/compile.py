@@ -7,12 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from compiler.command.model import Batch, Dims, naming, parse_dims
-from pal_units.formats import FORMATS
+from pal_units.formats import PAL8T
 from spu.arch.files import check_directory
-from spu.arch.params import MATRIX_FORMATS
 from spu.command.common import BadInput, check_alone, check_kept, check_own, remark, working
 from spu.command.extras import require
-from spu.command.options import Arch, FormatName, array
+from spu.command.options import Arch, FormatName, array, data_format, weight_format
 
 
 class StrategyName(Enum):
@@ -28,8 +27,12 @@ def compile_command(
     out: Annotated[Path, typer.Option("-o", "--output", help="Directory for the program.")],
     arch: Arch = "basic",
     fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] = FormatName[
-        MATRIX_FORMATS[0].name
+        PAL8T.name
     ],
+    weights: Annotated[
+        FormatName | None,
+        typer.Option(help="Number format of constant weights.", show_default="that of --format"),
+    ] = None,
     strategy: Annotated[
         StrategyName,
         typer.Option(
@@ -63,6 +66,7 @@ def compile_command(
     """
     require("onnx")
     tiles, sizes = array(arch), parse_dims(dim)
+    number_format, of_weights = data_format(tiles, fmt), weight_format(tiles, weights)
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
 
     check_directory(out, (PROGRAM, REPORT, ARRAYS))
@@ -95,13 +99,14 @@ def compile_command(
                 program,
                 tiles,
                 strategy.value,
-                FORMATS[fmt],
+                number_format,
                 seed,
                 input_max,
                 given,
                 budget,
                 probes_of(source, model.stem, batch, sizes),
                 note,
+                of_weights,
             )
         report = save(made, out)
     for line in report["notes"]:

@@ -35,6 +35,9 @@ from spu.arch.params import BLOCK, Architecture
 #: Rounds of a pass, which a loop of the generator of weight addresses counts.
 MOST_COUNT = 1 << ADDRESS_LOOP["count_less_1"].width
 
+#: A planned product: rows, depth, outputs, formats of data and of weights.
+Key = tuple[int, int, int, Format, Format]
+
 
 def kernel_of(mapped: Mapped) -> Kernel:
     """What is kept of a mapping to run it."""
@@ -61,13 +64,14 @@ def compile_program(
     progress: Callable[[str], None] = lambda _: None,
     calibrate: Mapping[str, NDArray] | None = None,
     ranges: Ranges | None = None,
+    weights: Format | None = None,
 ) -> Package:
     """Map all kernels and products of a program; each is checked, see ``compiler.check``.
 
     ``bias``, and ``calibrate``, inputs by name: see ``ranges.choose``; ``ranges`` in place of what
     it chooses.  ``known``: kernels mapped
     before; new ones are added.  ``formats``: of products by the number of their step, in place of
-    ``fmt``.
+    ``fmt``; ``weights``: of constant weights, None for that of the other operand.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def compile_program(
         ``Refused`` with every product and kernel that does not fit.
     """
     known = {} if known is None else known
-    plans: dict[tuple[int, int, int, Format], Gemm] = {}
+    plans: dict[Key, Gemm] = {}
     products = [i for i, step in enumerate(program.steps) if isinstance(step, Product)]
     chosen = dict.fromkeys(products, fmt) | dict(formats or {})
     check_array(arch, bool(products))
@@ -85,7 +89,7 @@ def compile_program(
         raise CompileError(str(error)) from None
     if ranges is None:
         program, ranges = choose(program, bias, calibrate)
-    compiled = Package(program, arch, ranges, chosen, reblocks)
+    compiled = Package(program, arch, ranges, chosen, reblocks, weights=weights)
     refused: list[Refusal] = []
     for i in products:
         step = program.steps[i]
@@ -93,7 +97,8 @@ def compile_program(
         progress(f"product {i}")
         try:
             _check_weights(program, step, ranges, compiled.bias(step.a))
-            compiled.pieces[i] = tuple(_pieces(program, step, arch, chosen[i], seed, plans))
+            formats_of = chosen[i], compiled.weight_format(i)
+            compiled.pieces[i] = tuple(_pieces(program, step, arch, formats_of, seed, plans))
         except CompileError as error:
             refused.append(Refusal.at(program.label(step), error))
     parts = [piece.plan for pieces in compiled.pieces.values() for piece in pieces]
@@ -156,9 +161,9 @@ def _pieces(
     program: Program,
     step: Product,
     arch: Architecture,
-    fmt: Format,
+    formats: tuple[Format, Format],
     seed: int,
-    plans: dict[tuple[int, int, int, Format], Gemm],
+    plans: dict[Key, Gemm],
 ) -> list[Piece]:
     """Cut a product so that the weights of each piece fit the weight memories, and its rows the
     counters of a run."""
@@ -176,9 +181,9 @@ def _pieces(
                 for start in range(0, depth, each):
                     d = range(start, min(start + each, depth))
                     o = range(first, min(first + width, outputs))
-                    key = rows, len(d), len(o), fmt
+                    key = rows, len(d), len(o), *formats
                     if key not in plans:
-                        plans[key] = plan_gemm(arch, *key, seed)
+                        plans[key] = plan_gemm(arch, *key[:3], key[3], seed, key[4])
                     pieces += [Piece(r, d, o, plan) for r, plan in _by_rows(plans, key)]
         except CompileError:
             if width == once:
@@ -190,9 +195,7 @@ def _pieces(
     )
 
 
-def _by_rows(
-    plans: dict[tuple[int, int, int, Format], Gemm], key: tuple[int, int, int, Format]
-) -> list[tuple[range, Gemm]]:
+def _by_rows(plans: dict[Key, Gemm], key: Key) -> list[tuple[range, Gemm]]:
     """Rows of a planned product, cut equally into as few runs as counters of rounds allow.
 
     How a product is arranged does not depend on its rows, if each stream has some.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from compiler.errors import CompileError
 from compiler.ir.values import real_values
 from compiler.passes.predict import predict
-from pal_units.formats import FORMATS, Format
+from pal_units.formats import Format
 from spu.arch.package.compiled import Package
 
 #: Bits of codes that are tried, the fewest first.
@@ -46,7 +46,8 @@ def choose_formats(
     """Formats of products with which the outputs keep ``budget`` dB on these inputs.
 
     ``compiled`` has 8 bits everywhere.  Greedy: the products that take most words of blocks come
-    first, each gets the fewest bits with which the budget is kept; its profile stays.
+    first, each gets the fewest bits with which the budget is kept, of the array's formats of its
+    profile.
 
     Raises
     ------
@@ -63,7 +64,10 @@ def choose_formats(
     for done, i in enumerate(order):
         progress(done, len(order))
         for bits in BITS:
-            trial = formats | {i: FORMATS[f"PAL{bits}{formats[i].profile}"]}
+            narrow = f"PAL{bits}{formats[i].profile}"
+            if narrow not in compiled.arch.formats:
+                continue
+            trial = formats | {i: compiled.arch.data_format(narrow)}
             if trial == formats or quality(replace(compiled, formats=trial), inputs) >= budget:
                 formats = trial
                 break

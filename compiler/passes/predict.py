@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import pal_units as pal
 from pal_units import model
 from pal_units.formats import Format
+from spu.arch.blocks import decode_blocks, reblock
 from spu.arch.operations import CONSTANT, IN, constant_codes
 from spu.arch.package.compiled import Package, Work, partial_sums
 from spu.arch.package.expression import REAL, operand_bias
@@ -46,13 +47,14 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
 
     def blocked(x: NDArray, fmt: Format, bias: int) -> NDArray[np.float64]:
         """Values of rows in blocks, whose biases come from their largest elements."""
-        codes, beta = model.reblock(model.encode16(x, bias).reshape(-1, fmt.block), fmt)
-        return model.decode_blocks(codes, beta[:, None], bias, fmt).reshape(x.shape)
+        codes, beta = reblock(model.encode16(x, bias).reshape(-1, fmt.block), fmt)
+        return decode_blocks(codes, beta[:, None], bias, fmt).reshape(x.shape)
 
     def product(number: int, step: Product, sources: list[NDArray]) -> NDArray:
         constant = program.tensors[step.b].constant
         right = sources[1] if constant is None else constant
         fmt, bias = compiled.formats[number], compiled.bias(step.out)
+        weights, dot = compiled.weight_format(number), compiled.arch.dot
         biases = compiled.source_biases(number)
         depths = list(dict.fromkeys(p.depth for p in compiled.pieces[number]))
         parts = []
@@ -62,13 +64,18 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
             left = blocked(np.pad(sources[0][:, :, d], ((0, 0), (0, 0), short)), fmt, biases[0])
             lower = np.pad(right[:, d], ((0, 0), short, (0, 0)))
             if constant is None:
-                lower = blocked(lower.transpose(0, 2, 1), fmt, biases[1]).transpose(0, 2, 1)
+                lower = blocked(lower.transpose(0, 2, 1), weights, biases[1]).transpose(0, 2, 1)
             own = biases[0] if compiled.ranges.fixed else None
             parts.append(
                 np.array(
                     [
                         rounded(
-                            pal.encode(x, fmt, tensor_bias=own) @ pal.encode(y, fmt, axis=0), bias
+                            pal.matmul(
+                                pal.encode(x, fmt, tensor_bias=own),
+                                pal.encode(y, weights, axis=0),
+                                dot,
+                            ),
+                            bias,
                         )
                         for x, y in zip(left, lower, strict=True)
                     ]

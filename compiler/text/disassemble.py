@@ -6,7 +6,7 @@ from typing import Any
 from spu.arch.bitstream import Image
 from spu.arch.config import ADDRESS_WORDS, Compare, Guard, Space, TileRegister, words_per_row
 from spu.arch.context import SINKS, Close, Op, Source
-from spu.arch.params import ALWAYS, EXISTS, LOOPS, MATRIX_FORMATS, REGISTERS, Port
+from spu.arch.params import ALWAYS, EXISTS, LOOPS, REGISTERS, Port
 from spu.arch.program import read_generator, read_input_guard, read_predicates, read_timing
 
 _FLAGS = ("guarded", "drain", "pop", "read")
@@ -121,6 +121,11 @@ def _predicate_text(row: Mapping[str, Any]) -> str:
     return " and ".join(terms) or "exists"
 
 
+def _format(image: Image, number: int) -> str:
+    """Name of a format of data; units take numbers of none for the last one."""
+    return image.arch.formats[min(number, len(image.arch.formats) - 1)]
+
+
 def _registers(image: Image, tile: tuple[int, int]) -> Iterator[str]:
     written = image.rows.get((Space.REGISTER, *tile), {})
     shown = {row for row, bits in written.items() if bits}
@@ -134,8 +139,11 @@ def _registers(image: Image, tile: tuple[int, int]) -> Iterator[str]:
     for row in sorted(shown):
         value = image.read(Space.REGISTER, tile, row)
         if row < TileRegister.VECTOR_MODE:
-            data, weights = (MATRIX_FORMATS[value[name]].name for name in ("x_format", "w_format"))
-            yield f"  mode {row}: offset {value['offset']} data {data} weights {weights}"
+            data = _format(image, value["x_format"])
+            text = f"  mode {row}: offset {value['offset']} data {data}"
+            if "w_format" in value:
+                text += f" weights {_format(image, value['w_format'])}"
+            yield text
         elif row < TileRegister.GUARD:
             yield (
                 f"  vector mode {row - TileRegister.VECTOR_MODE}: offset {value['offset']} "
@@ -145,7 +153,7 @@ def _registers(image: Image, tile: tuple[int, int]) -> Iterator[str]:
             name = Guard(row - TileRegister.GUARD).name.lower()
             yield f"  guard {name}: {guard_text(value)}"
         elif row == TileRegister.REBLOCK:
-            yield f"  reblock {MATRIX_FORMATS[value['format']].name}"
+            yield f"  reblock {_format(image, value['format'])}"
         elif row in _GENERATORS:
             generator = read_generator(image, tile, row)
             text = " ".join(f"{count}x{stride:+}" for count, stride in generator.loops)

@@ -114,6 +114,40 @@ class CodebookEncoder(wiring.Component):
         return m
 
 
+def block_byte(
+    m: Module, fmt: Format, peak: Value, mirrored: Value, magnitudes: list[Value]
+) -> Value:
+    """The byte of a block of PAL16 values: its spread picks codebook and bias.
+
+    ``peak``, ``magnitudes``: of PAL16 codes, 0 for zero and NaN; ``mirrored``: most are negative.
+    """
+    books = fmt.codebooks
+    assert books is not None
+    unit_at = PAL16.fraction_bits - (SPREAD_UNITS.bit_length() - 1)
+    spread = Value.cast(0)
+    for i, magnitude in enumerate(magnitudes):
+        distance = Signal(PAL16.magnitude_bits - unit_at, name=f"distance_{i}")
+        m.d.comb += distance.eq((peak - magnitude)[unit_at:])
+        near = (distance < SPREAD_LIMIT) & magnitude.any()
+        spread = spread + Mux(near, distance[: SPREAD_LIMIT.bit_length()], SPREAD_LIMIT)
+    chosen = Signal(range(SPREAD_LIMIT * fmt.block + 1), name=f"spread_{fmt.name}")
+    m.d.comb += chosen.eq(spread)
+    spread_class = chosen[spread_shift(fmt.block) :]
+    rows = len(books.positive)
+    book_bits = (rows - 1).bit_length()
+    book = rom(m, f"book_{fmt.name}", spread_class, [b for b, _ in books.picks])
+    lift = rom(m, f"lift_{fmt.name}", spread_class, [s for _, s in books.picks])
+    down = Signal(signed(PAL16.magnitude_bits), name=f"down_{fmt.name}")
+    m.d.comb += down.eq((PAL16.m_max - peak) // UNITS_PER_BIAS - lift)
+    code: Value | int = 0
+    for first, start, step in books.zones:
+        code = Mux(down >= start, first + (down - start) // step, code)
+    last = len(books.bias_steps) - 1
+    code = Mux(down >= int(books.bias_steps[last]) + step, last, code)
+    selector = Cat((book & (rows - 1))[:book_bits], mirrored if books.mirrored else Cat())
+    return Mux(peak.any(), Cat(Value.cast(code)[: books.bias_bits], selector), 0)
+
+
 class BlockEncoder(wiring.Component):
     """Encode a block of PAL16 values in profile A, one block a cycle.
 
@@ -197,31 +231,9 @@ class BlockEncoder(wiring.Component):
         ]
 
         # Cycle 2: the spread, and what it picks.
-        unit_at = PAL16.fraction_bits - (SPREAD_UNITS.bit_length() - 1)
-        spread = Value.cast(0)
-        for i in range(fmt.block):
-            distance = Signal(PAL16.magnitude_bits - unit_at, name=f"distance_{i}")
-            m.d.comb += distance.eq((peak_1 - magnitude(values_1[i]))[unit_at:])
-            near = (distance < SPREAD_LIMIT) & magnitude(values_1[i]).any()
-            spread = spread + Mux(near, distance[: SPREAD_LIMIT.bit_length()], SPREAD_LIMIT)
-        chosen = Signal(range(SPREAD_LIMIT * fmt.block + 1))
-        m.d.comb += chosen.eq(spread)
-        spread_class = chosen[spread_shift(fmt.block) :]
-        rows = len(books.positive)
-        book_bits = (rows - 1).bit_length()
-        book = rom(m, "book", spread_class, [b for b, _ in books.picks])
-        lift = rom(m, "lift", spread_class, [s for _, s in books.picks])
-        empty = ~peak_1.any()
-        down = Signal(signed(PAL16.magnitude_bits))
-        m.d.comb += down.eq((PAL16.m_max - peak_1) // UNITS_PER_BIAS - lift)
-        code: Value | int = 0
-        for first, start, step in books.zones:
-            code = Mux(down >= start, first + (down - start) // step, code)
-        last = len(books.bias_steps) - 1
-        code = Mux(down >= int(books.bias_steps[last]) + step, last, code)
         found = Signal(8)
-        selector = Cat((book & (rows - 1))[:book_bits], mirrored_1 if books.mirrored else Cat())
-        m.d.comb += found.eq(Mux(empty, 0, Cat(Value.cast(code)[: books.bias_bits], selector)))
+        magnitudes = [magnitude(values_1[i]) for i in range(fmt.block)]
+        m.d.comb += found.eq(block_byte(m, fmt, peak_1, mirrored_1, magnitudes))
         values_2, byte_2, push_2 = Signal.like(values_1), Signal(8), Signal()
         m.d.sync += [values_2.eq(values_1), byte_2.eq(found), push_2.eq(push_1)]
 

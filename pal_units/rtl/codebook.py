@@ -1,13 +1,16 @@
 """Decoders of profile A: the byte of a block, and codes by the codebook that it names."""
 
+from contextlib import AbstractContextManager
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.dot_params import DotParams
-from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, ZERO_BLOCK, Format
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, PAL8T, PAL8U, ZERO_BLOCK, Format
 from pal_units.rtl.decoder import ElementDecoder, element_layout
 from pal_units.rtl.rom import rom
+from pal_units.rtl.widen import Widener
 
 #: Bits of the octaves that a block bias puts an operand down.
 OPERAND_OCTAVE_BITS = (-BETA_MIN // BIAS_PER_OCTAVE).bit_length()
@@ -156,23 +159,35 @@ class CodebookDecoder(wiring.Component):
         return m
 
 
-def operand_layout(fmt: Format, params: DotParams) -> data.StructLayout:
+def operand_layout(formats: tuple[Format, ...], params: DotParams) -> data.StructLayout:
     """Decoded element whose ``lam`` has the bias fraction of its block in it, and no NaN."""
-    most = fmt.lambda_max << (params.fraction_bits - fmt.fraction_bits)
+    most = max(f.lambda_max << (params.fraction_bits - f.fraction_bits) for f in formats)
     if params.operand_octaves:
         most = min(most, (params.operand_octaves << params.fraction_bits) - 1)
     fraction = (BIAS_PER_OCTAVE - params.bias_step << params.fraction_bits) // BIAS_PER_OCTAVE
     return data.StructLayout({"lam": (most + fraction).bit_length(), "negative": 1, "zero": 1})
 
 
-def check_operand(fmt: Format, params: DotParams) -> None:
-    """Raise ``ValueError`` unless operands of a format can be decoded with their biases."""
+def check_operands(formats: tuple[Format, ...], params: DotParams) -> None:
+    """Raise ``ValueError`` unless operands of the formats can be decoded with their biases."""
     if not params.edge_biases:
         raise ValueError("operands are decoded with their biases under edge_biases only")
-    if fmt.fraction_bits > params.fraction_bits:
-        raise ValueError(
-            f"{fmt.name} needs fraction_bits >= {fmt.fraction_bits}, not {params.fraction_bits}"
-        )
+    if not formats:
+        raise ValueError("formats must be one or more")
+    wide = widened(formats)
+    for f in (*formats, *wide):
+        if f.fraction_bits > params.fraction_bits:
+            raise ValueError(
+                f"{f.name} needs fraction_bits >= {f.fraction_bits}, not {params.fraction_bits}"
+            )
+    if len(formats) > 1 and max(f.n for f in formats) > 8:
+        raise ValueError(f"several formats have up to 8 bits, not {[f.name for f in formats]}")
+
+
+def widened(formats: tuple[Format, ...]) -> tuple[Format, ...]:
+    """What codes of profiles T and U are widened to where there are several formats."""
+    profiles = {f.profile for f in formats}
+    return tuple(f for f in (PAL8T, PAL8U) if f.profile in profiles and len(formats) > 1)
 
 
 class OperandDecoder(wiring.Component):
@@ -184,25 +199,27 @@ class OperandDecoder(wiring.Component):
 
     Parameters
     ----------
-    fmt: format; params: bits kept, of ``edge_biases``; lanes: codes at once.
+    formats: of a slice, chosen at run time by ``select``, which is ignored if there is one; several
+        have up to 8 bits.  params: bits kept, of ``edge_biases``; lanes: codes at once.
 
     Members
     -------
-    codes : In(lanes x n); bias : In(8) - the block's bias, in profile A its byte
+    codes : In(lanes x n), of several formats In(lanes x 8), the code in the lowest bits
+    bias : In(8) - the block's bias, in profile A its byte; select : In - index of the format
     o : Out(lanes x operand_layout); octaves : Out(4); zero : Out(1) - a block of zeros;
     nan : Out(1) - a code of the slice is NaN
 
     Raises
     ------
-    ValueError: parameters without ``edge_biases``, or of a coarser logarithm than the format's; no
-        lanes.
+    ValueError: parameters without ``edge_biases``, or of a coarser logarithm than a format's; no
+        formats, or several of which one has more than 8 bits; no lanes.
 
     Example
     -------
     >>> from pal_units.dot_params import DOT_PARAMS
     >>> from pal_units.formats import PAL4A
     >>> from pal_units.rtl.evaluate import evaluate
-    >>> unit = OperandDecoder(PAL4A, DOT_PARAMS["PAL4A"], 1)
+    >>> unit = OperandDecoder((PAL4A,), DOT_PARAMS["PAL4A"], 1)
     >>> found = evaluate(unit, codes=[8], bias=10)  # the top, 10 eighths down
     >>> found["o"][0].lam, found["octaves"]
     (2, 1)
@@ -210,16 +227,17 @@ class OperandDecoder(wiring.Component):
 
     latency = 0
 
-    def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
-        check_operand(fmt, params)
+    def __init__(self, formats: tuple[Format, ...], params: DotParams, lanes: int) -> None:
+        check_operands(formats, params)
         if lanes < 1:
             raise ValueError(f"lanes must be at least 1, not {lanes}")
-        self.fmt, self.params, self.lanes = fmt, params, lanes
-        self.element = operand_layout(fmt, params)
+        self.formats, self.params, self.lanes = formats, params, lanes
+        self.element = operand_layout(formats, params)
         super().__init__(
             {
-                "codes": In(data.ArrayLayout(fmt.n, lanes)),
+                "codes": In(data.ArrayLayout(8 if len(formats) > 1 else formats[0].n, lanes)),
                 "bias": In(8),
+                "select": In(range(max(len(formats), 2))),
                 "o": Out(data.ArrayLayout(self.element, lanes)),
                 "octaves": Out(OPERAND_OCTAVE_BITS),
                 "zero": Out(1),
@@ -231,19 +249,23 @@ class OperandDecoder(wiring.Component):
         m = Module()
         p = self.params
         beta = Signal(signed(9))
-        selector = Signal(8)
-        if self.fmt.codebooks is not None:
-            m.submodules.decode_byte = decode_byte = ByteDecoder(self.fmt)
-            m.d.comb += [
-                decode_byte.block_byte.eq(self.bias),
-                beta.eq(decode_byte.beta),
-                selector.eq(decode_byte.selector),
-            ]
-        else:
-            m.d.comb += [
-                beta.eq(self.bias.as_signed()),
-                self.zero.eq(self.bias.as_signed() == ZERO_BLOCK),
-            ]
+        selectors: dict[int, Signal] = {}
+        plain = [i for i, f in enumerate(self.formats) if f.codebooks is None]
+        plain_select = Signal(range(max(len(plain), 2)))
+        for i, f in enumerate(self.formats):
+            if f.codebooks is not None:
+                m.submodules[f"decode_byte_{i}"] = decode_byte = ByteDecoder(f)
+                m.d.comb += decode_byte.block_byte.eq(self.bias)
+                selectors[i] = decode_byte.selector
+            with self._case(m, i):
+                if i in selectors:
+                    m.d.comb += beta.eq(decode_byte.beta)
+                else:
+                    m.d.comb += [
+                        beta.eq(self.bias.as_signed()),
+                        self.zero.eq(self.bias.as_signed() == ZERO_BLOCK),
+                        plain_select.eq(plain.index(i)),
+                    ]
         down = Signal(8)
         octave_at = BIAS_PER_OCTAVE.bit_length() - 1
         m.d.comb += [
@@ -251,20 +273,52 @@ class OperandDecoder(wiring.Component):
             self.octaves.eq(down[octave_at:]),
         ]
         fraction = down[octave_at - p.bias_bits : octave_at] << (p.fraction_bits - p.bias_bits)
+        layout = element_layout(self.formats, p.fraction_bits, p.operand_octaves)
         nans = []
         for lane in range(self.lanes):
-            if self.fmt.codebooks is not None:
-                decoder = CodebookDecoder(self.fmt, p.fraction_bits, p.operand_octaves)
-                m.d.comb += decoder.selector.eq(selector)
-            else:
-                decoder = ElementDecoder((self.fmt,), p.fraction_bits, p.operand_octaves)
-            m.submodules[f"decode_{lane}"] = decoder
+            elements = {i: self._of_book(m, lane, i, selector) for i, selector in selectors.items()}
+            if plain:
+                elements |= dict.fromkeys(plain, self._of_plain(m, lane, plain, plain_select))
+            element = Signal(layout, name=f"element_{lane}")
+            for i, decoded in elements.items():
+                with self._case(m, i):
+                    m.d.comb += [element[name].eq(decoded[name]) for name, _ in layout]
             m.d.comb += [
-                decoder.code.eq(self.codes[lane]),
-                self.o[lane].lam.eq(decoder.o.lam + fraction),
-                self.o[lane].negative.eq(decoder.o.negative),
-                self.o[lane].zero.eq(decoder.o.zero | decoder.o.nan | self.zero),
+                self.o[lane].lam.eq(element.lam + fraction),
+                self.o[lane].negative.eq(element.negative),
+                self.o[lane].zero.eq(element.zero | element.nan | self.zero),
             ]
-            nans.append(decoder.o.nan)
+            nans.append(element.nan)
         m.d.comb += self.nan.eq(Cat(*nans).any())
         return m
+
+    def _case(self, m: Module, i: int) -> AbstractContextManager[None]:
+        """Of a format; numbers of none are the last one's."""
+        last = len(self.formats) - 1
+        numbers = [n for n in range(1 << len(self.select)) if n == i or (i == last and n > last)]
+        return m.If(self.select.matches(*numbers)) if last else m.If(1)
+
+    def _of_book(self, m: Module, lane: int, i: int, selector: Value) -> data.View:
+        """A code by the codebook that the block's byte names."""
+        fmt, p = self.formats[i], self.params
+        m.submodules[f"decode_{i}_{lane}"] = decoder = CodebookDecoder(
+            fmt, p.fraction_bits, p.operand_octaves
+        )
+        m.d.comb += [decoder.code.eq(self.codes[lane]), decoder.selector.eq(selector)]
+        return decoder.o
+
+    def _of_plain(self, m: Module, lane: int, plain: list[int], select: Value) -> data.View:
+        """A code of profile T or U; of several formats widened, so that one decoder serves them."""
+        p, formats = self.params, tuple(self.formats[i] for i in plain)
+        code: Value = self.codes[lane]
+        uniform: Value | int = 0
+        if len(self.formats) > 1:
+            m.submodules[f"widen_{lane}"] = widener = Widener(formats)
+            m.d.comb += [widener.i.eq(code), widener.select.eq(select)]
+            code, uniform = widener.o, widener.uniform
+            formats = widened(self.formats)
+        m.submodules[f"decode_{lane}"] = decoder = ElementDecoder(
+            formats, p.fraction_bits, p.operand_octaves
+        )
+        m.d.comb += [decoder.code.eq(code), decoder.select.eq(uniform)]
+        return decoder.o

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from pal_units.dot_params import DotParams
 from pal_units.formats import Format
-from pal_units.rtl.codebook import OperandDecoder, check_operand
+from pal_units.rtl.codebook import OperandDecoder, check_operands
 from pal_units.rtl.decoder import ElementDecoder, check_formats, element_layout
 from pal_units.rtl.dot import DotColumn
 
@@ -75,7 +75,7 @@ class DotMatrix(wiring.Component):
         elif len(formats) != 1:
             raise ValueError(f"edge_biases are for one format, not {[f.name for f in formats]}")
         else:
-            check_operand(formats[0], params)
+            check_operands(formats, params)
         if formats[0].block % lanes:
             raise ValueError(f"lanes must divide the block of {formats[0].block}, not {lanes}")
         if columns < 1:
@@ -135,10 +135,10 @@ class DotMatrix(wiring.Component):
     def _elaborate_edge(self, m: Module) -> None:
         """Operands decoded with their biases: ``x`` once, weights once each."""
         fmt, p = self.formats[0], self.params
-        m.submodules.decode_x = x = OperandDecoder(fmt, p, self.lanes)
+        m.submodules.decode_x = x = OperandDecoder((fmt,), p, self.lanes)
         m.d.comb += [x.codes.eq(self.x), x.bias.eq(self.x_beta)]
         for c in range(self.columns):
-            m.submodules[f"decode_w_{c}"] = w = OperandDecoder(fmt, p, self.lanes)
+            m.submodules[f"decode_w_{c}"] = w = OperandDecoder((fmt,), p, self.lanes)
             m.submodules[f"column_{c}"] = column = DotColumn(x.element, p, self.lanes, fmt.block)
             m.d.comb += [
                 w.codes.eq(self.w[c]),

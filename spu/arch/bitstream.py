@@ -90,11 +90,14 @@ class Image:
 
     def write(self, space: Space, tile: tuple[int, int], address: int, value: dict) -> None:
         """Pack ``value`` into a row; ``ValueError`` for addresses or values out of range."""
+        self.write_bits(space, tile, address, pack(row_layout(space, address, self.arch), value))
+
+    def write_bits(self, space: Space, tile: tuple[int, int], address: int, bits: int) -> None:
+        """Write a packed row; ``ValueError`` for addresses out of range."""
         if not 0 <= address < depth(space, self.arch):
             raise ValueError(
                 f"{space.name} row {address} is outside 0..{depth(space, self.arch) - 1}"
             )
-        bits = pack(row_layout(space, address, self.arch), value)
         self.rows.setdefault((space, *tile), {})[address] = bits
 
     def read(self, space: Space, tile: tuple[int, int], address: int) -> dict:

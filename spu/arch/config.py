@@ -3,7 +3,7 @@
 from enum import Enum
 from functools import cache
 
-from pal_units.formats import PAL8T
+from pal_units.formats import ADAPTIVE, BETA_MIN, BIAS_PER_OCTAVE, FORMATS, PAL8T
 from spu.arch.context import CONTEXT
 from spu.arch.packing import Layout, array, number, signed, struct
 from spu.arch.params import (
@@ -11,7 +11,6 @@ from spu.arch.params import (
     BIAS_BITS,
     CONSTANTS,
     LOOPS,
-    MATRIX_FORMATS,
     MAX_PORTS,
     MODES,
     PREDICATES,
@@ -35,11 +34,10 @@ class Space(Enum):
 
 TILE_SPACES = (Space.CONTEXT, Space.CONSTANT, Space.REGISTER, Space.WEIGHT, Space.MEMORY)
 
-#: Number of a matrix format.
-FORMAT = range(len(MATRIX_FORMATS))
-#: Matrix mode: ``T_y - T_x - T_w`` in 1/8 octave, formats of data and weights.
+#: Bits of ``T_y - T_x - T_w`` in 1/8 octave.
 OFFSET_BITS = 10
-MATRIX_MODE = struct({"offset": signed(OFFSET_BITS), "x_format": FORMAT, "w_format": FORMAT})
+#: Bits of the octaves that a block is down.
+OCTAVE_BITS = (-BETA_MIN // BIAS_PER_OCTAVE).bit_length()
 #: Vector mode.  Sums: the top of the second summand lies ``offset`` / 16 octave below that of
 #: the first.  Logarithms: the result's top lies ``offset`` / 16 octave below what the operands
 #: give.  EXP2 and LOG2: tensor bias of the operand in 1/8, that of the result in 1/16 octave.
@@ -68,7 +66,7 @@ class Guard(Enum):
 class TileRegister:
     """Rows of the register space of a tile, 32 bits each."""
 
-    MODE = 0  # MATRIX_MODE, one a mode
+    MODE = 0  # ``matrix_mode``, one a mode
     VECTOR_MODE = MODE + MODES  # VECTOR_MODE, one a mode
     GUARD = VECTOR_MODE + MODES  # GUARD, one a ``Guard``
     REBLOCK = GUARD + len(Guard)  # format of reblocked words
@@ -118,21 +116,55 @@ PREDICATE = struct(
 STREAM = struct({"read": MAX_PORTS, "emit": MAX_PORTS})
 
 
+def format_numbers(arch: Architecture) -> range:
+    """Numbers of formats of data, two at least."""
+    return range(max(len(arch.formats), 2))
+
+
+@cache
+def matrix_mode(arch: Architecture) -> Layout:
+    """Matrix mode: ``T_y - T_x - T_w`` in 1/8 octave, format of data; of weights if of codes."""
+    weights = {} if arch.decoded_weights else {"w_format": format_numbers(arch)}
+    return struct({"offset": signed(OFFSET_BITS), "x_format": format_numbers(arch), **weights})
+
+
 def stored_word(arch: Architecture) -> Layout:
     """A constant, or a word of data memory: data and bias; always valid."""
     return struct({"data": arch.data_bits, "bias": BIAS_BITS})
 
 
-def weight_row(arch: Architecture) -> Layout:
-    """A weight row: ``codes[column][lane]`` and the block bias of each column.
+def lam_bits(arch: Architecture) -> int:
+    """Bits of a decoded weight's logarithm: of any format of weights, its bias fraction in it."""
+    dot, per_octave = arch.dot, 1 << arch.dot.fraction_bits
+    most = dot.operand_octaves or max(
+        -(-fmt.lambda_max >> fmt.fraction_bits)
+        for fmt in (*FORMATS.values(), *ADAPTIVE.values())
+        if fmt.n <= 8
+    )
+    return (most * per_octave + per_octave - 1).bit_length()
 
-    Codes have 8 bits, narrower ones the lowest of them.  A row of 4-bit codes holds two
-    slices, the second one in the upper halves; addresses then count slices.
+
+@cache
+def weight_row(arch: Architecture) -> Layout:
+    """A weight row: ``weights[column][lane]``, then ``blocks[column]``.
+
+    Decoded, an operand is its logarithm ``lam`` with its block's bias fraction in it, in units of
+    ``2^-fraction_bits`` octave, and its class; a block is its ``octaves``, whether it is one of
+    ``zero`` and whether a weight of the slice is ``nan``.  Otherwise weights are codes, in the
+    lowest of 8 bits, and blocks their biases, or bytes in profile A.
     """
+    weight, block = (
+        (
+            struct({"lam": lam_bits(arch), "negative": 1, "zero": 1}),
+            struct({"octaves": OCTAVE_BITS, "zero": 1, "nan": 1}),
+        )
+        if arch.decoded_weights
+        else (number(PAL8T.n), number(BIAS_BITS))
+    )
     return struct(
         {
-            "codes": array(array(PAL8T.n, arch.lanes), arch.columns),
-            "beta": array(signed(BIAS_BITS), arch.columns),
+            "weights": array(array(weight, arch.lanes), arch.columns),
+            "blocks": array(block, arch.columns),
         }
     )
 
@@ -141,7 +173,7 @@ def weight_row(arch: Architecture) -> Layout:
 def row_layout(space: Space, row: int, arch: Architecture) -> Layout:
     """Layout of a row of a space."""
     if space is Space.REGISTER:
-        return _register_layout(row)
+        return _register_layout(row, arch)
     if space is Space.SEQUENCER:
         if row >= SequencerRegister.INPUT:
             return GUARD
@@ -153,15 +185,15 @@ def row_layout(space: Space, row: int, arch: Architecture) -> Layout:
     return {Space.CONTEXT: CONTEXT, Space.STREAM: STREAM, Space.WEIGHT: weight_row(arch)}[space]
 
 
-def _register_layout(row: int) -> Layout:
+def _register_layout(row: int, arch: Architecture) -> Layout:
     if row >= TileRegister.WEIGHT:
         first = (row - TileRegister.WEIGHT) % ADDRESS_WORDS == 0
         return ADDRESS_BASE if first else ADDRESS_LOOP
     if row == TileRegister.REBLOCK:
-        return struct({"format": FORMAT})
+        return struct({"format": format_numbers(arch)})
     if row >= TileRegister.GUARD:
         return GUARD
-    return MATRIX_MODE if row < TileRegister.VECTOR_MODE else VECTOR_MODE
+    return matrix_mode(arch) if row < TileRegister.VECTOR_MODE else VECTOR_MODE
 
 
 def depth(space: Space, arch: Architecture) -> int:

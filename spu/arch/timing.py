@@ -16,8 +16,8 @@ ALU = 1
 WRITE = 1
 #: Data memory read.
 MEMORY = 1
-#: Reblock pop; the push that completes a block to the earliest pop is also 1.
-REBLOCK = 1
+#: Reblock pop to its word.  The push that completes a block to the earliest pop is 1.
+REBLOCK = 2
 #: Slice with ``last`` to the earliest drain of its results.
 ACCUMULATE = 4
 #: Drain to the drained word.

@@ -10,10 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture, from_parameters
+from pal_units.formats import ADAPTIVE, FORMATS, Format
+from spu.arch.params import CONFIGS, Architecture, from_parameters
 from spu.command.common import BadInput
 
-FormatName = StrEnum("FormatName", {f.name: f.name for f in MATRIX_FORMATS})  # type: ignore[misc]
+#: Formats of operands, of which an array takes some.
+FormatName = StrEnum(  # type: ignore[misc]
+    "FormatName", {f.name: f.name for f in (*FORMATS.values(), *ADAPTIVE.values()) if f.n <= 8}
+)
 SimName = StrEnum("SimName", ["verilator", "icarus"])
 Arch = Annotated[
     str,
@@ -54,6 +58,22 @@ def array(given: str) -> Architecture:
     return arch
 
 
+def data_format(arch: Architecture, name: str) -> Format:
+    """The format of ``--format``; ``BadInput`` says which ones the array takes."""
+    try:
+        return arch.data_format(name)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
+def weight_format(arch: Architecture, name: str | None) -> Format | None:
+    """The format of ``--weights``, None if none is given."""
+    try:
+        return None if name is None else arch.weight_format(name)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Members of an object of JSON; ``ValueError`` for a name that is there twice."""
     found = dict(pairs)
@@ -80,6 +100,8 @@ def _check_parameters(path: Path, parameters: Any) -> None:
             fits, wanted = type(value) is int, "a whole number"
         elif kind is str:
             fits, wanted = isinstance(value, str), "text"
+        elif kind is bool:
+            fits, wanted = isinstance(value, bool), "true or false"
         else:
             fits = isinstance(value, list) and all(isinstance(x, str) for x in value)
             wanted = "a list of texts"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units import model
-from pal_units.formats import FORMATS
+from spu.arch.blocks import reblock
 from spu.arch.params import Architecture
 from spu.arch.program import Tile
 from spu.model.units import words_of
@@ -20,12 +20,12 @@ def encode_inputs(x: NDArray, report: Mapping, arch: Architecture) -> dict[int, 
     is its data and its block bias in 1/8 octave.  Values above the tensor's top saturate; raises
     ``ValueError`` for infinities, and for NaN in a format without.
     """
-    io, fmt = report["io"], FORMATS[report["format"]]
+    io, fmt = report["io"], arch.data_format(report["format"])
     x = np.asarray(x, np.float64).reshape(len(x), -1)
     padded = np.pad(x, ((0, 0), (0, -x.shape[1] % fmt.block)))
     # As the array makes blocks of a tensor that is not in blocks yet.
     values = model.encode16(padded, io["input_tensor_bias"])
-    codes, beta = model.reblock(values.reshape(len(x), -1, fmt.block), fmt)
+    codes, beta = reblock(values.reshape(len(x), -1, fmt.block), fmt)
     words = words_of(codes.reshape(len(x), -1, arch.codes_per_word(fmt)), fmt)
     per_block = arch.words_per_block(fmt)
     return {

@@ -9,6 +9,7 @@ from pal_units import model
 from pal_units.formats import BETA_MIN, PAL16, Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
+from spu.arch.blocks import empty_block
 from spu.arch.config import OFFSET_BITS
 from spu.arch.errors import InputError, UserError
 from spu.arch.operations import constant_codes
@@ -177,14 +178,15 @@ class _Host:
     def _product(self, i: int, step: Product, a: NDArray, b: NDArray) -> NDArray[np.uint16]:
         compiled, program = self.compiled, self.compiled.program
         fmt, out_bias = compiled.formats[i], compiled.ranges.tensors[step.out]
+        weights = compiled.weight_format(i)
         x_codes, x_beta = self._blocks(a, fmt)
         values = program.tensors[step.b].constant
         if values is not None:
-            found = [weight_blocks(matrix, fmt) for matrix in values]
+            found = [weight_blocks(matrix, weights) for matrix in values]
         else:
             codes, beta = self._blocks(b.transpose(0, 2, 1), fmt)
             found = [
-                (c, *lifted(each, compiled.bias(step.b)))
+                (c, *lifted(each, compiled.bias(step.b), weights))
                 for c, each in zip(codes, beta, strict=True)
             ]
         shape = program.shape(step.out)
@@ -193,11 +195,12 @@ class _Host:
         out, before = np.zeros((len(parts), *shape), np.uint16), self.engine.saturated
         label = program.label(step)
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
-            beta, t_x = (
-                (x_beta[batch], compiled.bias(step.a))
-                if compiled.ranges.fixed
-                else lifted(x_beta[batch], compiled.bias(step.a), out_bias - t_weight - MOST_OFFSET)
-            )
+            beta, t_x = x_beta[batch], compiled.bias(step.a)
+            if not compiled.ranges.fixed:
+                try:
+                    beta, t_x = lifted(beta, t_x, fmt, out_bias - t_weight - MOST_OFFSET)
+                except UserError as error:
+                    raise InputError(f"{label}: {error}") from None
             for piece in pieces:
                 blocks = slice(piece.depth.start // BLOCK, -(-piece.depth.stop // BLOCK))
                 taken = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
@@ -226,11 +229,11 @@ class _Host:
 
     @staticmethod
     def _weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
-        return with_weights(plan, *_filled(codes, beta, plan.weight_shape), offset)
+        return with_weights(plan, *_filled(codes, beta, plan.weight_shape, plan.weights), offset)
 
     def _multiply(self, plan: Gemm, codes: NDArray, beta: NDArray) -> NDArray[np.uint16]:
         assert plan.image is not None
-        filled = _filled(codes, beta, (len(codes), plan.weight_shape[1]))
+        filled = _filled(codes, beta, (len(codes), plan.weight_shape[1]), plan.fmt)
         outputs = self.engine.run(
             plan.image, code_streams(plan, *filled), plan.rounds, lambda _: plan.cycles, False
         )
@@ -274,20 +277,31 @@ def _check_nan(a: NDArray, b: NDArray, out: NDArray, label: str) -> None:
         )
 
 
-def _filled(codes: NDArray, beta: NDArray, shape: tuple[int, int]) -> tuple[NDArray, NDArray]:
+def _filled(
+    codes: NDArray, beta: NDArray, shape: tuple[int, int], fmt: Format
+) -> tuple[NDArray, NDArray]:
     """Rows of blocks, with rows and blocks of zeros up to a shape (rows, codes)."""
     rows, depth = shape[0] - codes.shape[0], shape[1] - codes.shape[1]
     return (
         np.pad(codes, ((0, rows), (0, depth))),
-        np.pad(beta, ((0, rows), (0, depth // BLOCK)), constant_values=model.ZERO_BLOCK),
+        np.pad(beta, ((0, rows), (0, depth // BLOCK)), constant_values=empty_block(fmt)),
     )
 
 
-def lifted(beta: NDArray, bias: int, lowest: int = LEAST_BIAS) -> tuple[NDArray, int]:
+def lifted(beta: NDArray, bias: int, fmt: Format, lowest: int = LEAST_BIAS) -> tuple[NDArray, int]:
     """Block biases under the least tensor bias that holds them, and that, at least ``lowest``.
 
-    The accumulator's unit lies a fixed number of octaves below the tensors' tops.
+    The accumulator's unit lies a fixed number of octaves below the tensors' tops.  In profile A
+    ``beta`` are bytes, which do not name all biases: they stay.  Raises ``UserError`` where they
+    may not.
     """
+    if fmt.codebooks is not None:
+        if lowest > bias:
+            raise UserError(
+                f"the ratio of results to operands needs a tensor bias of {lowest}/8 octave, "
+                f"blocks of {fmt.name} stay at {bias}/8"
+            )
+        return beta, bias
     empty = beta == model.ZERO_BLOCK
     most = max(int(beta[~empty].max(initial=BETA_MIN)), lowest - bias)
     return np.where(empty, beta, np.maximum(beta - most, BETA_MIN)), bias + most

@@ -3,7 +3,8 @@
 The bias of a block reaches only so far below that of its tensor, and the accumulator's unit lies a
 fixed number of octaves below the tops of the tensors.  A row, column or block far below the
 greatest values of its tensor has fewer bits for both reasons than its format has; and so have
-elements far below the tops of their blocks, as a product has a least magnitude, too.
+elements far below the tops of their blocks, as a product has a least magnitude, and as operands
+count as zero from some octaves on, too.
 """
 
 from typing import NamedTuple
@@ -12,21 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units import model, tables
+from pal_units.dot_params import DotParams
 from pal_units.formats import BIAS_PER_OCTAVE, Format
+from spu.arch.blocks import decode_blocks, encode_blocks, reblock
 from spu.arch.operations import constant_codes
 from spu.arch.package.compiled import Package
 from spu.arch.package.product import weight_blocks
 from spu.arch.package.program import Product
-from spu.arch.params import BLOCK, MATRIX_DOT
+from spu.arch.params import BLOCK
 
-#: The accumulator's unit, of the product of the tensors' tops.
-UNIT = 2.0 ** -float(tables.octaves_below(MATRIX_DOT))
 #: Units of the accumulator that a block loses on average, as it cuts off.
 CUT_OFF = 0.5
-#: Half of the least product, of the tops of two blocks.
-LEAST_PRODUCT = 2.0**-MATRIX_DOT.product_bits
 
 Values = NDArray[np.float64]
+
+
+def unit(dot: DotParams) -> float:
+    """The accumulator's unit, of the product of the tensors' tops."""
+    return float(2.0 ** -float(tables.octaves_below(dot)))
 
 
 def lost_accuracy(compiled: Package, i: int, a: Values, b: Values) -> NDArray[np.bool_]:
@@ -42,25 +46,32 @@ def lost_accuracy(compiled: Package, i: int, a: Values, b: Values) -> NDArray[np
     """
     program = compiled.program
     step, fmt, biases = program.steps[i], compiled.formats[i], compiled.source_biases(i)
+    dot, weights = compiled.arch.dot, compiled.weight_format(i)
     assert isinstance(step, Product)
     known = program.tensors[step.b].constant is not None
-    x = _blocked(np.nan_to_num(a), fmt, biases[0], False)
-    y = _blocked(np.nan_to_num(b).transpose(0, 2, 1), fmt, biases[1], known)
+    x = _blocked(np.nan_to_num(a), fmt, biases[0], False, dot)
+    y = _blocked(np.nan_to_num(b).transpose(0, 2, 1), weights, biases[1], known, dot)
     if compiled.ranges.fixed:
         x = x._replace(top=np.full_like(x.top, 2.0 ** (biases[0] / BIAS_PER_OCTAVE)))
-    near = half_gap(np.ones(()), fmt)
-    by_format = _products(x.off**2 + (near * x.free) ** 2, y.free**2) + _products(
-        x.free**2, y.off**2 + (near * y.free) ** 2
+    near_x, near_y = (half_gap(np.ones(()), f) for f in (fmt, weights))
+    near = max(near_x, near_y)
+    by_format = _products(x.off**2 + (near_x * x.free) ** 2, y.free**2) + _products(
+        x.free**2, y.off**2 + (near_y * y.free) ** 2
     )
     by_limits = (
-        UNIT
+        unit(dot)
         * CUT_OFF
         * (x.top * y.top)[:, None, None]
         * _products((x.tops > 0).astype(float), (y.tops > 0).astype(float))
     )
     if x.limited is not x.free or y.limited is not y.free:
         by_limits += np.abs(_products(x.limited, y.limited) - _products(x.free, y.free))
-    least = LEAST_PRODUCT**2 / BLOCK * _products(x.filled * x.tops**2, y.filled * y.tops**2)
+    # Half of the least product, of the tops of two blocks.
+    least = (
+        2.0 ** (-2 * dot.product_bits)
+        / BLOCK
+        * _products(x.filled * x.tops**2, y.filled * y.tops**2)
+    )
     rows, columns = (
         least.sum(axis=axis, keepdims=True) > by_format.sum(axis=axis, keepdims=True)
         for axis in (2, 1)
@@ -75,10 +86,11 @@ def _products(x: Values, y: Values) -> Values:
 
 
 class _Blocks(NamedTuple):
-    """Rows (batch, rows, depth) in blocks: values as they are, the same if none had to be larger
-    than the bias of a block reaches, values if biases were as low as they need, and how far these
-    are off; numbers of elements other than zero, and tops, of the blocks (batch, rows, blocks), and
-    tops of the tensors (batch,)."""
+    """Rows (batch, rows, depth) in blocks: values as they are multiplied, the same if none had to
+    be larger than the bias of a block reaches or counts as zero, values if biases were as low as
+    they need and nothing did, and how far these are off; numbers of elements other than zero, and
+    tops, of the blocks (batch, rows, blocks), and tops of the tensors (batch,).
+    """
 
     limited: Values
     free: Values
@@ -88,7 +100,7 @@ class _Blocks(NamedTuple):
     top: Values
 
 
-def _blocked(rows: Values, fmt: Format, bias: int, known: bool) -> _Blocks:
+def _blocked(rows: Values, fmt: Format, bias: int, known: bool, dot: DotParams) -> _Blocks:
     """Blocks along the depth, by the encoder if they are ``known`` beforehand, else by the reblock
     unit; ``bias`` of the tensor."""
     batch, count, depth = rows.shape
@@ -100,20 +112,26 @@ def _blocked(rows: Values, fmt: Format, bias: int, known: bool) -> _Blocks:
         beta = np.array([beta for _, beta, _ in found])
         own = np.array([bias for _, _, bias in found])
     else:
-        codes, beta = model.reblock(constant_codes(blocks, bias), fmt)
+        codes, beta = reblock(constant_codes(blocks, bias), fmt)
         own = np.full(batch, bias)
-    used = beta != model.ZERO_BLOCK
+    biases, beta = beta, np.asarray(beta, np.int64)
+    if fmt.codebooks is not None:
+        _, beta = fmt.codebooks.split(biases)
+        used = (codes != 0).any(axis=-1)
+    else:
+        used = beta != model.ZERO_BLOCK
     tops = np.where(used, 2.0 ** ((own[:, None, None] + beta) / BIAS_PER_OCTAVE), 0.0)
     limited = np.stack(
-        [
-            model.decode_blocks(c, b[..., None], t, fmt)
-            for c, b, t in zip(codes, beta, own, strict=True)
-        ]
+        [decode_blocks(c, b[..., None], t, fmt) for c, b, t in zip(codes, biases, own, strict=True)]
     )
-    free, least = limited, used & (beta == fmt.beta_min)
+    free, least = limited, used & (beta == least_bias(fmt))
     if least.any():
         free = limited.copy()
         free[least] = _moved(blocks[least], fmt, bias, known)
+    if dot.operand_octaves:
+        far = (limited != 0) & (np.abs(limited) <= tops[..., None] * 2.0**-dot.operand_octaves)
+        if far.any():
+            limited = np.where(far, 0.0, limited)
 
     def joined(values: Values) -> Values:
         return values.reshape(padded.shape)[:, :, :depth]
@@ -137,18 +155,29 @@ def _moved(blocks: Values, fmt: Format, bias: int, known: bool) -> Values:
     octaves = (bias - model.bias_for(np.where(most > 0, most, 1.0))) // BIAS_PER_OCTAVE - 1
     moved = np.ldexp(blocks, octaves)
     codes, beta = (
-        model.encode_blocks(moved, fmt, bias)[:2]
-        if known
-        else model.reblock(model.encode16(moved, bias), fmt)
+        encode_blocks(moved, fmt, bias)[:2] if known else reblock(model.encode16(moved, bias), fmt)
     )
-    return np.ldexp(model.decode_blocks(codes, beta.reshape(-1, 1), bias, fmt), -octaves)
+    return np.ldexp(decode_blocks(codes, beta.reshape(-1, 1), bias, fmt), -octaves)
+
+
+def least_bias(fmt: Format) -> int:
+    """Of a block, in 1/8 octave."""
+    return fmt.beta_min if fmt.codebooks is None else -int(fmt.codebooks.bias_steps[-1])
 
 
 def half_gap(size: Values, fmt: Format) -> Values:
     """Greatest error of rounding numbers up to ``size``, any shape, to codes of a block of
-    top 1.
+    top 1, in profile A by whatever codebook.
     """
-    levels = np.sort(model.value_of(np.arange(fmt.m_max + 1), fmt))
-    most = np.maximum.accumulate(np.diff(levels) / 2)
-    index = np.clip(np.searchsorted(levels, size), 1, len(levels) - 1)
-    return most[index - 1]
+    if fmt.codebooks is None:
+        books = [model.value_of(np.arange(fmt.m_max + 1), fmt)]
+    else:
+        signed, _ = fmt.book_levels
+        books = [np.abs(row[side]) for row in signed for side in (row >= 0, row <= 0)]
+
+    def gaps(levels: Values) -> Values:
+        levels = np.sort(levels)
+        most = np.maximum.accumulate(np.diff(levels) / 2)
+        return most[np.clip(np.searchsorted(levels, size), 1, len(levels) - 1) - 1]
+
+    return np.max([gaps(levels) for levels in books], axis=0)

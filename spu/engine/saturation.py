@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pal_units.formats import PAL8T
 from spu.arch.context import SUM_OPS
 from spu.arch.operations import CONSTANT, IN, OPERATIONS, constant_codes, vector_mode
 from spu.arch.package.compiled import Work
 from spu.arch.package.expression import Expression, operand_bias
-from spu.arch.params import MATRIX_FORMATS
 from spu.model import saturation
 from spu.model import words as w
 from spu.model.operations import NO_MODE, apply
@@ -60,7 +60,7 @@ def _operation(
     if op in SUM_OPS:
         counts = saturation.sums(out, op, a, b, c, np.zeros(1, np.int64))
     else:
-        counts = saturation.vector(out, op, a, b, c, mode or NO_MODE, 0, MATRIX_FORMATS[0])
+        counts = saturation.vector(out, op, a, b, c, mode or NO_MODE, 0, PAL8T)
     none = np.zeros(terms[0].shape, bool)
     return w.lanes(out)[..., 0], none if counts is None else counts > 0
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pal_units import model
+from spu.arch.blocks import empty_block, encode_blocks
 from spu.arch.package.product import Gemm, emitted
 from spu.model.units import words_of
 from spu.model.words import Stream, from_integers
@@ -19,7 +19,7 @@ def input_streams(plan: Gemm, x: NDArray, t_in: int = 0) -> dict[int, Stream]:
     """
     padded = np.zeros((plan.rows, plan.weight_shape[1]))
     padded[:, : plan.depth] = x
-    codes, beta, _ = model.encode_blocks(padded, plan.fmt, t_in)
+    codes, beta, _ = encode_blocks(padded, plan.fmt, t_in)
     return code_streams(plan, codes, beta)
 
 
@@ -31,7 +31,7 @@ def code_streams(plan: Gemm, codes: NDArray, beta: NDArray) -> dict[int, Stream]
     arch, fmt, count = plan.arch, plan.fmt, len(plan.streams)
     more = ((0, -plan.rows % count), (0, 0))
     codes = np.pad(codes, more)
-    beta = np.pad(beta, more, constant_values=model.ZERO_BLOCK)
+    beta = np.pad(beta, more, constant_values=empty_block(fmt))
     words = words_of(codes.reshape(len(codes), -1, arch.codes_per_word(fmt)), fmt)
     per_block = arch.words_per_block(fmt)
     rows = [

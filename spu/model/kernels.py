@@ -8,14 +8,19 @@ from pal_units.compiled import compiled
 
 @compiled
 def add_slice(
-    table: NDArray[np.int32],
+    products: NDArray[np.int64],
+    log_x: NDArray[np.int64],
+    sign_x: NDArray[np.int64],
+    empty_x: NDArray[np.bool_],
+    nan_code: int,
     words: NDArray[np.uint16],
     first: int,
     pitch: int,
     mask: int,
-    weights: NDArray[np.uint8],
-    beta: NDArray[np.int64],
-    nan_codes: tuple[int, int],
+    log_w: NDArray[np.int64],
+    sign_w: NDArray[np.int64],
+    nan_w: NDArray[np.bool_],
+    empty_w: NDArray[np.bool_],
     bits: int,
     partial: NDArray[np.int64],
     partial_nan: NDArray[np.bool_],
@@ -23,28 +28,28 @@ def add_slice(
 ) -> None:
     """Add the products of a slice to the running sums of a block, which wrap at ``bits`` bits.
 
-    ``table`` (8, 2^n, 2^m) by eighths of an octave and both codes; ``words`` (batch, ...), see
-    ``words``, whose codes lie ``pitch`` bits apart under ``mask``, the slice's from number
-    ``first``; ``weights`` (columns, lanes) under ``beta`` (columns); ``partial`` and
-    ``partial_nan`` (batch, columns), ``all_valid`` (batch).  ``nan_codes`` are those of data and
-    weights, or -1.
+    ``products`` by the sum of both logarithms.  Of data ``log_x`` and ``sign_x`` (256, codes) by
+    bias and code, ``empty_x`` (256); ``words`` (batch, ...), see ``words``, whose codes lie
+    ``pitch`` bits apart under ``mask``, the slice's from number ``first``.  Of weights ``log_w``
+    and ``sign_w`` (columns, lanes), ``nan_w`` and ``empty_w`` (columns).  ``partial`` and
+    ``partial_nan`` (batch, columns), ``all_valid`` (batch).  ``nan_code`` is that of data, or -1.
     """
     half = 1 << (bits - 1)
-    columns, lanes = weights.shape
-    codes = np.empty(lanes, np.uint16)
+    columns, lanes = log_w.shape
+    logs, signs = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
     for b in range(words.shape[0]):
-        bias = (np.int64(words[b, -2]) ^ 128) - 128
+        bias = np.int64(words[b, -2]) & 255
         all_valid[b] &= words[b, -1] != 0
+        nan_x = False
         for lane in range(lanes):
             place = (first + lane) * pitch
-            codes[lane] = words[b, place >> 4] >> (place & 15) & mask
+            code = np.int64(words[b, place >> 4] >> (place & 15) & mask)
+            logs[lane], signs[lane] = log_x[bias, code], sign_x[bias, code]
+            nan_x |= code == nan_code
         for c in range(columns):
-            products = table[max(-(bias + beta[c]), 0) & 7]
             total = partial[b, c]
-            nan = partial_nan[b, c]
             for lane in range(lanes):
-                x, w = codes[lane], weights[c, lane]
-                total += products[x, w]
-                nan |= (x == nan_codes[0]) | (w == nan_codes[1])
+                total += signs[lane] * sign_w[c, lane] * products[logs[lane] + log_w[c, lane]]
             partial[b, c] = (total + half) % (2 * half) - half
-            partial_nan[b, c] = nan
+            if (nan_x or nan_w[c]) and not (empty_x[bias] or empty_w[c]):
+                partial_nan[b, c] = True

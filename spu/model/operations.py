@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from pal_units.formats import PAL8T
 from spu.arch.context import SUM_OPS, VECTOR_OPS, Op
-from spu.arch.params import MATRIX_FORMATS
 from spu.model import units
 from spu.model.words import Words
 
@@ -17,5 +17,5 @@ def apply(op: Op, words: list[Words], mode: dict[str, int] | None) -> Words:
     if op in SUM_OPS:
         return units.sums(op, a, b, c, np.zeros(1, np.int64))
     if op in VECTOR_OPS:
-        return units.vector(op, a, b, c, mode or NO_MODE, 0, MATRIX_FORMATS[0])
+        return units.vector(op, a, b, c, mode or NO_MODE, 0, PAL8T)
     return units.alu(op, a, b, c)

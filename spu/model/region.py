@@ -14,7 +14,6 @@ from spu.arch.params import (
     CONSTANTS,
     EXISTS,
     LOOPS,
-    MATRIX_FORMATS,
     NEIGHBOURS,
     PREDICATES,
     PROGRAMMABLE,
@@ -92,25 +91,23 @@ class TileUnits:
         self.kind, self.memory = arch.kind(*tile), memory
         rows = [image.read(Space.REGISTER, tile, r) for r in range(TileRegister.COUNT)]
         self.modes = [
-            units.MatrixMode(
-                row | {name: row[name] % len(MATRIX_FORMATS) for name in ("x_format", "w_format")}
-            )
+            units.MatrixMode(row, arch)
             for row in rows[TileRegister.MODE : TileRegister.VECTOR_MODE]
         ]
         self.vector_modes = rows[TileRegister.VECTOR_MODE : TileRegister.GUARD]
         self.guards = rows[TileRegister.GUARD : TileRegister.REBLOCK]
         written = image.rows.get((Space.WEIGHT, *tile), {}) if self.kind.matrix else {}
-        self.weights = {r: units.weight_codes(image.read(Space.WEIGHT, tile, r)) for r in written}
-        self.no_weights = units.weight_codes(image.read(Space.WEIGHT, tile, arch.weight_rows))
-        self.weight_rows = arch.weight_rows
+        self.weights = units.Weights(written, arch)
         self.matrix = units.MatrixUnit(arch, batch)
         self.accumulators = units.Accumulators(arch, batch)
         self.reblock = units.Reblock(
-            arch, MATRIX_FORMATS[rows[TileRegister.REBLOCK]["format"]], batch
+            arch,
+            arch.data_formats[min(rows[TileRegister.REBLOCK]["format"], len(arch.formats) - 1)],
+            batch,
         )
         self.access, self.generators = {}, {}
         for name, first, size, accesses in (
-            ("weight", TileRegister.WEIGHT, 2 * arch.weight_rows, 0),
+            ("weight", TileRegister.WEIGHT, arch.weight_rows, 0),
             ("read", TileRegister.READ, arch.memory_words, 0),
             ("write", TileRegister.WRITE, arch.memory_words, np.zeros(batch, np.int64)),
         ):
@@ -119,11 +116,9 @@ class TileUnits:
                 rows[first : first + ADDRESS_WORDS], size, accesses
             )
 
-    def weight_row(self, mode: units.MatrixMode) -> tuple[dict, bool]:
-        """Row and slice of the next mac's weights."""
-        address = self.generators["weight"].next()
-        row = address // 2 if mode.halves else address
-        return (self.weights.get(row % self.weight_rows, self.no_weights), bool(address % 2))
+    def weight_row(self, mode: units.MatrixMode) -> tuple:
+        """The next mac's weights, see ``Weights.row``."""
+        return self.weights.row(int(self.generators["weight"].next()), mode)
 
 
 class Slot:
@@ -382,8 +377,7 @@ class RegionModel:
             if close is Close.GUARDS:
                 block_last = self._guard(tile, Guard.BLOCK, slot, iteration)
                 last = block_last and self._guard(tile, Guard.LAST, slot, iteration)
-            row, upper = tile.weight_row(mode)
-            tile.matrix.mac(self.cycle, x[t], part, row, upper, mode, block_last, last)
+            tile.matrix.mac(self.cycle, x[t], part, tile.weight_row(mode), mode, block_last, last)
 
     def _memory(self, plan: Slot, stored: Words, slot: int, iteration: int) -> None:
         for t in plan.reads:

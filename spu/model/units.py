@@ -6,7 +6,7 @@ higher than the program says, for ``saturation``.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 
 from pal_units import model
 from pal_units.formats import PAL16, Format
+from pal_units.model import edge
 from pal_units.model.elementwise import fields, rounded
 from spu.arch import timing
+from spu.arch.blocks import reblock, unblock
+from spu.arch.config import lam_bits
 from spu.arch.context import READS_B, READS_C, Op
-from spu.arch.params import BLOCK, MATRIX_DOT, MATRIX_FORMATS, Architecture, code_pitch
+from spu.arch.params import BLOCK, Architecture, code_pitch
+from spu.arch.weights import operands_of, unpacked_rows
 from spu.model import words as w
 from spu.model.kernels import add_slice
 from spu.model.words import Words
@@ -61,34 +65,66 @@ def beyond(codes: NDArray, side: NDArray, nan: NDArray) -> NDArray[np.uint16]:
     return np.where((side != 0) & ~nan, top, codes).astype(np.uint16)
 
 
-def weight_codes(row: dict) -> dict:
-    """Codes of an unpacked weight row by (bits, upper slice), and biases as ``"beta"``."""
-    codes = np.array(row["codes"], np.uint8)
-    out: dict = {"beta": np.array(row["beta"], np.int64)}
-    for fmt in MATRIX_FORMATS:
-        for upper in (False, True):
-            shift = 4 if upper and code_pitch(fmt) == 4 else 0
-            out[fmt.n, upper] = codes >> np.uint8(shift) & np.uint8((1 << fmt.n) - 1)
-    return out
-
-
 class MatrixMode:
-    """A row of matrix modes, with what a mac needs of its formats."""
+    """A row of matrix modes, with what a mac needs of its formats.
 
-    def __init__(self, row: dict) -> None:
+    A number of no format stands for the last one, as in the units.
+    """
+
+    def __init__(self, row: dict, arch: Architecture) -> None:
         self.offset = row["offset"]
-        self.x_format, self.w_format = (
-            MATRIX_FORMATS[row[name]] for name in ("x_format", "w_format")
+        last = len(arch.formats) - 1
+        self.x_format = arch.data_formats[min(row["x_format"], last)]
+        #: Of codes of weights; None where rows are decoded.
+        self.w_format = (
+            None if arch.decoded_weights else arch.data_formats[min(row["w_format"], last)]
         )
-        self.halves = code_pitch(self.w_format) == 4
-        x_nan, w_nan = (f.sign_bit if f.has_nan else -1 for f in (self.x_format, self.w_format))
-        self.nan_codes = x_nan, w_nan
         self.pitch, self.mask = code_pitch(self.x_format), (1 << self.x_format.n) - 1
+        self.data = operand_tables(self.x_format, arch)
 
-    @cached_property
-    def products(self) -> NDArray[np.int32]:
-        """Products of all codes, by eighths of an octave."""
-        return model.product_tables(self.x_format, self.w_format, MATRIX_DOT)
+
+class Weights:
+    """Weight rows of a tile, as operands of each format that a mode may name."""
+
+    def __init__(self, rows: dict[int, int], arch: Architecture) -> None:
+        self.arch = arch
+        self.number = {row: i for i, row in enumerate(rows)}
+        # The last one is that of all rows that were not written.
+        self.fields = unpacked_rows([*rows.values(), 0], arch)
+        self.operands: dict[Format | None, tuple] = {}
+
+    def row(self, address: int, mode: MatrixMode) -> tuple:
+        """Logs and signs (columns, lanes), octaves, NaN and emptiness (columns) of a row."""
+        if mode.w_format not in self.operands:
+            fmt = mode.w_format or mode.x_format
+            found = operands_of(*self.fields, fmt, self.arch)
+            self.operands[mode.w_format] = (
+                found.log,
+                found.sign,
+                found.octaves,
+                found.nan,
+                found.empty,
+            )
+        i = self.number.get(address % self.arch.weight_rows, len(self.number))
+        return tuple(part[i] for part in self.operands[mode.w_format])
+
+
+@cache
+def operand_tables(
+    fmt: Format, arch: Architecture
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], int]:
+    """Operands of data: logs and signs (256 biases or bytes, codes), octaves (256) and which are
+    blocks of zeros, the NaN code or -1."""
+    every = np.arange(256, dtype=np.uint8).view(np.int8)
+    codes = np.broadcast_to(np.arange(1 << fmt.n), (256, 1 << fmt.n))
+    found = edge.operand(codes, every, fmt, arch.dot)
+    return (found.log, found.sign, found.octaves, found.empty, fmt.sign_bit if fmt.has_nan else -1)
+
+
+@cache
+def products(arch: Architecture) -> NDArray[np.int64]:
+    """Magnitudes of products by the sum of both logarithms."""
+    return edge.magnitudes(np.arange(2 << lam_bits(arch)), arch.dot)
 
 
 class MatrixUnit:
@@ -113,37 +149,42 @@ class MatrixUnit:
         cycle: int,
         x: Words,
         part: int,
-        row: dict,
-        upper: bool,
+        row: tuple,
         mode: MatrixMode,
         block_last: bool,
         last: bool,
     ) -> None:
-        """Multiply-accumulate a slice of ``x`` with a weight row, see ``weight_codes``."""
-        beta = row["beta"]
+        """Multiply-accumulate a slice of ``x`` with a weight row, see ``Weights.row``."""
+        dot, (log, sign, octaves, nan, empty) = self.arch.dot, row
+        log_x, sign_x, octaves_x, empty_x, nan_code = mode.data
         add_slice(
-            mode.products,
+            products(self.arch),
+            log_x,
+            sign_x,
+            empty_x,
+            nan_code,
             x,
             part * self.arch.lanes,
             mode.pitch,
             mode.mask,
-            row[mode.w_format.n, upper],
-            beta,
-            mode.nan_codes,
-            MATRIX_DOT.sum_bits(BLOCK),
+            log,
+            sign,
+            nan,
+            empty,
+            dot.sum_bits(BLOCK),
             self.partial,
             self.partial_nan,
             self.all_valid,
         )
         if not block_last:
             return
-        bias, total, nan = w.bias(x)[:, None], self.partial, self.partial_nan
-        zero = (beta == model.ZERO_BLOCK) | (bias == model.ZERO_BLOCK)
-        self.accumulator = self.accumulator + model.scale_block(total, bias, beta, MATRIX_DOT)
+        down = octaves_x[w.bias(x) & 0xFF][:, None] + octaves
+        term = self.partial * 2**dot.guard_bits // 2**down
+        self.accumulator = self.accumulator + term
         self.side = np.where(
-            self.side != 0, self.side, outside(self.accumulator, MATRIX_DOT.accumulator_bits)
+            self.side != 0, self.side, outside(self.accumulator, dot.accumulator_bits)
         )
-        self.accumulator_nan = self.accumulator_nan | (nan & ~zero)
+        self.accumulator_nan = self.accumulator_nan | self.partial_nan
         self.partial[:], self.partial_nan[:] = 0, False
         if last:
             self.finished[cycle + timing.ACCUMULATE] = (
@@ -153,8 +194,8 @@ class MatrixUnit:
                 self.all_valid,
                 mode,
             )
-            self.accumulator, self.side = np.zeros_like(total), np.zeros_like(self.side)
-            self.accumulator_nan = np.zeros_like(nan)
+            self.accumulator, self.side = np.zeros_like(self.partial), np.zeros_like(self.side)
+            self.accumulator_nan = np.zeros_like(self.partial_nan)
             self.all_valid = np.ones_like(self.all_valid)
 
     def settle(self, cycle: int) -> None:
@@ -179,7 +220,7 @@ def drained(results: Sequence[tuple], arch: Architecture, raised: int = 0) -> Wo
     accumulator, nan, side, valid, offset = (np.array(part) for part in zip(*results, strict=True))
     data = np.zeros((*valid.shape, arch.lanes16), np.uint16)
     codes = model.encode_accumulator(
-        np.where(side, 0, accumulator), nan, offset[:, None, None] + 8 * raised, MATRIX_DOT
+        np.where(side, 0, accumulator), nan, offset[:, None, None] + 8 * raised, arch.dot
     )
     data[..., : arch.drain_lanes] = beyond(codes, side, nan)
     return w.build(data, 0, valid)
@@ -254,11 +295,7 @@ def vector(
     elif op is Op.UNBLOCK:
         count = x.shape[-1]
         codes = codes_of(a, fmt)[..., part * count : (part + 1) * count]
-        bias = w.bias(a)
-        lower = np.where(
-            bias == model.ZERO_BLOCK, bias, np.maximum(bias - 8 * raised, model.ZERO_BLOCK + 1)
-        )
-        data = model.unblock(codes, lower[..., None], fmt)
+        data = unblock(codes, w.bias(a)[..., None], fmt, raised)
     elif op in (Op.LT, Op.EQ):
         compare = model.less if op is Op.LT else model.equal
         data = np.where(compare(x, y, PAL16), _ONES, 0)
@@ -359,7 +396,7 @@ class Reblock:
         self.fill[rows] += lanes
         full = rows[self.fill[rows] == BLOCK]
         if full.size:
-            codes, beta = model.reblock(self.values[full], self.fmt)
+            codes, beta = reblock(self.values[full], self.fmt)
             data = words_of(codes, self.fmt).reshape(len(full), self.slices, -1)
             biases = np.broadcast_to(beta[:, None].astype(np.int64), data.shape[:2])
             self.ready[full] = w.build(data, biases, np.ones(data.shape[:2], bool))

@@ -6,22 +6,22 @@ from amaranth.lib.wiring import In, Out
 
 from pal_units.rtl.reblock import ReblockUnit
 from spu.arch import timing
-from spu.arch.config import FORMAT, Guard
+from spu.arch.config import Guard, format_numbers
 from spu.arch.context import LINKS, SINKS, Close, Op, Source
-from spu.arch.params import MATRIX_FORMATS, REGISTERS, Architecture, TileKind
+from spu.arch.params import REGISTERS, Architecture, TileKind
 from spu.rtl.address import LOOPS, AddressGenerator
 from spu.rtl.alu import Alu
 from spu.rtl.layouts import (
     ADDRESS_BASE,
     CONTEXT,
     GUARD,
-    MATRIX_MODE,
     VECTOR_MODE,
+    matrix_mode,
     stored_word,
     weight_row,
     word_layout,
 )
-from spu.rtl.matrix_unit import MatrixUnit, packed
+from spu.rtl.matrix_unit import MatrixUnit
 from spu.rtl.ports import STAGE_FLAGS, guard_holds, slot_bits
 from spu.rtl.vector_unit import VectorUnit
 
@@ -45,9 +45,9 @@ class Datapath(wiring.Component):
     -------
     context : In(CONTEXT); constant : In(WORD)
     slot : In(slot bits); flags : In(16 x 7) - from the sequencer
-    matrix_mode : In(MATRIX_MODE); vector_mode : In(VECTOR_MODE); guards : In(4 x GUARD)
+    matrix_mode : In(matrix mode); vector_mode : In(VECTOR_MODE); guards : In(4 x GUARD)
     weight_base, read_base, write_base : In(ADDRESS_BASE); weight_loops, read_loops, write_loops :
-        In(4 x ADDRESS_LOOP) - of the address generators; reblock_format : In(FORMAT)
+        In(4 x ADDRESS_LOOP) - of the address generators; reblock_format : In
     weight_row : Out; weights : In(weight row) - row of this cycle's mac, one cycle later
     read : Out(1); read_address : Out; read_data : In(stored word) - one cycle later
     write : Out(1); write_address : Out; write_data : Out(stored word) - to the data memory
@@ -89,10 +89,10 @@ class Datapath(wiring.Component):
                 "constant": In(word),
                 "slot": In(slot_bits(arch)),
                 "flags": In(STAGE_FLAGS),
-                "matrix_mode": In(MATRIX_MODE),
+                "matrix_mode": In(matrix_mode(arch)),
                 "vector_mode": In(VECTOR_MODE),
                 "guards": In(data.ArrayLayout(GUARD, len(Guard))),
-                "reblock_format": In(FORMAT),
+                "reblock_format": In(format_numbers(arch)),
                 **{f"{name}_base": In(ADDRESS_BASE) for name in _GENERATORS},
                 **{f"{name}_loops": In(LOOPS) for name in _GENERATORS},
                 "weight_row": Out(range(arch.weight_rows)),
@@ -134,7 +134,7 @@ class Datapath(wiring.Component):
             sources[Source.MATRIX] = matrix.o
         if self.kind.memory:
             m.submodules.reblock = reblock = ReblockUnit(
-                MATRIX_FORMATS, self.arch.drain_lanes, self.arch.codes_per_word()
+                self.arch.data_formats, self.arch.drain_lanes, self.arch.codes_per_word()
             )
             loaded, popped = Signal(word), Signal(word)
             sources |= {Source.MEMORY: loaded, Source.REBLOCK: popped}
@@ -223,7 +223,7 @@ class Datapath(wiring.Component):
     def _matrix(self, m: Module, matrix: MatrixUnit, x: data.View) -> Signal:
         """Guarded macs with generated weight rows; returns whether one happens."""
         context = self.context
-        mac, halves = Signal(), Signal()
+        mac = Signal()
         closes, ends = Signal(), Signal()
         by_guards = context.close == Close.GUARDS
         m.d.comb += [
@@ -234,13 +234,11 @@ class Datapath(wiring.Component):
             ends.eq(
                 Mux(by_guards, closes & self._guard(m, Guard.LAST), context.close == Close.DOT)
             ),
-            halves.eq(packed(self.matrix_mode.w_format)),
         ]
-        rows = self._generator(m, "weight", len(self.weight_row) + 1)
+        rows = self._generator(m, "weight", len(self.weight_row))
         m.d.comb += [
             rows.advance.eq(mac),
-            self.weight_row.eq(Mux(halves, rows.address >> 1, rows.address)),
-            matrix.upper.eq(rows.address[0]),
+            self.weight_row.eq(rows.address),
             matrix.weights.eq(self.weights),
             matrix.x.eq(x),
             matrix.slice.eq(context.slice),

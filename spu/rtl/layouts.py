@@ -24,7 +24,7 @@ def of(layout: Layout) -> Any:
 
 
 CONTEXT = of(context.CONTEXT)
-MATRIX_MODE, VECTOR_MODE = of(config.MATRIX_MODE), of(config.VECTOR_MODE)
+VECTOR_MODE = of(config.VECTOR_MODE)
 GUARD, STREAM, PREDICATE, LOOP = map(
     of, (config.GUARD, config.STREAM, config.PREDICATE, config.LOOP)
 )
@@ -45,6 +45,11 @@ def stored_word(arch: Architecture) -> data.StructLayout:
 def weight_row(arch: Architecture) -> data.StructLayout:
     """``config.weight_row``."""
     return of(config.weight_row(arch))
+
+
+def matrix_mode(arch: Architecture) -> data.StructLayout:
+    """``config.matrix_mode``."""
+    return of(config.matrix_mode(arch))
 
 
 def row_layout(space: config.Space, row: int, arch: Architecture) -> data.Layout:

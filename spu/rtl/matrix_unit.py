@@ -1,45 +1,40 @@
-"""MatrixUnit: ``lanes x columns`` multiply-accumulates a cycle on codes of 8, 6 and 4 bits."""
+"""MatrixUnit: ``lanes x columns`` multiply-accumulates a cycle on decoded operands."""
+
+from collections.abc import Callable
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import PAL8T, PAL8U, PAL16
+from pal_units.formats import PAL16
+from pal_units.rtl.codebook import OperandDecoder
+from pal_units.rtl.dot import DotColumn
 from pal_units.rtl.log import AccumulatorEncoder
-from pal_units.rtl.matrix import DotMatrix
-from pal_units.rtl.widen import Widener
 from spu.arch import timing
 from spu.arch.config import OFFSET_BITS
-from spu.arch.params import MATRIX_DOT, MATRIX_FORMATS, SLICES, Architecture, code_pitch
-from spu.rtl.layouts import MATRIX_MODE, weight_row, word_layout
-
-#: What every code is widened to.
-_WIDE = (PAL8T, PAL8U)
-
-
-def packed(number: Value) -> Value:
-    """Whether codes of a format share bytes: two slices of weights in a row."""
-    return number.matches(*(i for i, f in enumerate(MATRIX_FORMATS) if code_pitch(f) < 8))
+from spu.arch.params import BLOCK, SLICES, Architecture, code_pitch
+from spu.rtl.layouts import matrix_mode, weight_row, word_layout
 
 
 class MatrixUnit(wiring.Component):
     """Dot products of a stream of words with ``columns`` weight columns.
 
     A ``mac`` multiplies the chosen slice of word ``x`` with a weight row, which the
-    weight memory delivers one cycle later.  Codes of 6 and 4 bits are widened to 8, which
-    is exact, so that all formats multiply alike.  After a mac with ``last`` the results of all
-    columns go to the result set, while the next dot product accumulates.  Each ``drain`` encodes
-    the next ``drain_lanes`` results to PAL16.
+    weight memory delivers one cycle later.  Codes of ``x`` are decoded once for all columns, with
+    the fraction of their block's bias, before the operand register; lanes add two logarithms.
+    Weight rows hold operands, or codes that are decoded in each column (``decoded_weights``).
+    After a mac with ``last`` the results of all columns go to the result set, while the next dot
+    product accumulates.  Each ``drain`` encodes the next ``drain_lanes`` results to PAL16.
 
     Parameters
     ----------
-    arch: its ``lanes``, ``columns`` and word.
+    arch: its ``lanes``, ``columns``, ``formats``, bits of dot products and word.
 
     Members
     -------
     x : In(WORD); slice : In(3); mac, block_last, last, drain : In(1) - from the context word
-    mode : In(MATRIX_MODE) - of the mac; a dot product drains with the offset of its last mac
-    weights : In(weight row) - of the mac one cycle before; upper : In(1) - its second slice
+    mode : In(matrix mode) - of the mac; a dot product drains with the offset of its last mac
+    weights : In(weight row) - of the mac one cycle before
     o : Out(WORD)
     saturated : Out(drain_lanes) - lanes of ``o`` whose result lay above the top of PAL16
 
@@ -61,7 +56,7 @@ class MatrixUnit(wiring.Component):
     >>> from spu.rtl.observe import ONE, observe
     >>> top = PAL8T.m_max | PAL8T.m_max << 8   # twice the largest code
     >>> last = {"x": {"data": top, "valid": 1}, "mac": 1, "block_last": 1, "last": 1}
-    >>> weights = {"mac": 0, "weights": {"codes": [[PAL8T.m_max, 0]]}}
+    >>> weights = {"mac": 0, "weights": {"weights": [[{"lam": 0}, {"zero": 1}]]}}
     >>> steps = [last, weights, *[{}] * 2, {"drain": 1}, {"drain": 0}, {}]
     >>> observe(MatrixUnit(ONE), steps, "o")[-1]   # 1 * 1 + 1 * 0, to a unit of the log
     {'data': 32766, 'bias': 0, 'valid': 1}
@@ -80,9 +75,8 @@ class MatrixUnit(wiring.Component):
                 "block_last": In(1),
                 "last": In(1),
                 "drain": In(1),
-                "mode": In(MATRIX_MODE),
+                "mode": In(matrix_mode(arch)),
                 "weights": In(weight_row(arch)),
-                "upper": In(1),
                 "o": Out(word),
                 "saturated": Out(arch.drain_lanes),
             }
@@ -92,46 +86,12 @@ class MatrixUnit(wiring.Component):
         m = Module()
         arch = self.arch
 
-        # Operand register: the weight row arrives together with it.
-        codes = Signal(data.ArrayLayout(8, arch.lanes))
-        uniform = Signal()
-        beta, mac, block_last, last = Signal(signed(8)), Signal(), Signal(), Signal()
-        w_format, upper = Signal.like(self.mode.w_format), Signal()
-        m.d.sync += [
-            beta.eq(self.x.bias),
-            mac.eq(self.mac),
-            upper.eq(self.upper),
-            block_last.eq(self.block_last),
-            last.eq(self.last),
-            w_format.eq(self.mode.w_format),
-        ]
-        for lane in range(arch.lanes):
-            part = self.x.data.word_select(self.slice, 8 * arch.lanes).word_select(lane, 8)
-            half = self.x.data.word_select(self.slice, 4 * arch.lanes).word_select(lane, 4)
-            widen = self._widener(m, f"x_{lane}", self.mode.x_format, part, half)
-            m.d.sync += [codes[lane].eq(widen.o), uniform.eq(widen.uniform)]
-
-        m.submodules.matrix = matrix = DotMatrix(_WIDE, MATRIX_DOT, arch.lanes, arch.columns)
-        for c in range(arch.columns):
-            for lane in range(arch.lanes):
-                byte = self.weights.codes[c][lane]
-                widen = self._widener(
-                    m, f"w_{c}_{lane}", w_format, byte, Mux(upper, byte[4:], byte[:4])
-                )
-                m.d.comb += [matrix.w[c][lane].eq(widen.o), matrix.w_format.eq(widen.uniform)]
-        m.d.comb += [
-            matrix.x.eq(codes),
-            matrix.x_beta.eq(beta),
-            matrix.x_format.eq(uniform),
-            matrix.w_beta.eq(self.weights.beta),
-            matrix.mac.eq(mac),
-            matrix.block_last.eq(block_last),
-            matrix.last.eq(last),
-        ]
-        results = [matrix.result[c] for c in range(arch.columns)]
-        nans = [matrix.nan[c] for c in range(arch.columns)]
-        overflows = [matrix.overflowed[c] for c in range(arch.columns)]
-        assert timing.ACCUMULATE == 1 + DotMatrix.latency
+        columns = self._columns(m)
+        results, nans, overflows = (
+            [getattr(column, name) for column in columns]
+            for name in ("result", "nan", "overflowed")
+        )
+        assert timing.ACCUMULATE == 1 + DotColumn.latency
 
         # Validity of the running dot product, delayed to meet its results.
         so_far, complete = Signal(init=1), Signal()
@@ -168,7 +128,7 @@ class MatrixUnit(wiring.Component):
             out_valid = following
         lanes, above = Signal(data.ArrayLayout(PAL16.n, arch.lanes16)), Signal(arch.drain_lanes)
         for lane in range(arch.drain_lanes):
-            m.submodules[f"encode_{lane}"] = encode = AccumulatorEncoder(MATRIX_DOT, OFFSET_BITS)
+            m.submodules[f"encode_{lane}"] = encode = AccumulatorEncoder(arch.dot, OFFSET_BITS)
             m.d.comb += [
                 encode.i.eq(Array(results[lane :: arch.drain_lanes])[index]),
                 encode.nan.eq(Array(nans[lane :: arch.drain_lanes])[index]),
@@ -193,9 +153,87 @@ class MatrixUnit(wiring.Component):
             m.d.comb += [self.o.data.eq(lanes), self.o.valid.eq(1), self.saturated.eq(above)]
         return m
 
-    @staticmethod
-    def _widener(m: Module, name: str, number: Value, byte: Value, half: Value) -> Widener:
-        """Widen a code: a byte, or half of one if codes of the format share bytes."""
-        m.submodules[f"widen_{name}"] = widen = Widener(MATRIX_FORMATS)
-        m.d.comb += [widen.i.eq(Mux(packed(number), half, byte)), widen.select.eq(number)]
-        return widen
+    def _columns(self, m: Module) -> list[DotColumn]:
+        """Dot products of the columns: operands of ``x`` in a register, weights beside them."""
+        arch = self.arch
+        m.submodules.decode_x = x = OperandDecoder(arch.data_formats, arch.dot, arch.lanes)
+        m.d.comb += [x.bias.eq(self.x.bias), x.select.eq(self.mode.x_format)]
+        # Codes of each pitch are the same bits of the word, for all formats of that pitch.
+        pitches = [code_pitch(f) for f in arch.data_formats]
+        for lane in range(arch.lanes):
+            codes = [
+                self.x.data.word_select(self.slice, pitch * arch.lanes).word_select(lane, pitch)
+                for pitch in pitches
+            ]
+            m.d.comb += x.codes[lane].eq(_chosen(codes, self.mode.x_format))
+        held = Signal(
+            data.ArrayLayout(x.element, arch.lanes),
+            name="operands",
+            init=[{"zero": 1}] * arch.lanes,
+        )
+        octaves, zero, nan = Signal.like(x.octaves), Signal(init=1), Signal()
+        block_last, last = Signal(), Signal()
+        m.d.sync += [
+            held.eq(x.o),
+            # Without a mac all is zero.
+            *(held[lane].zero.eq(x.o[lane].zero | ~self.mac) for lane in range(arch.lanes)),
+            octaves.eq(x.octaves),
+            zero.eq(x.zero | ~self.mac),
+            nan.eq(x.nan),
+            block_last.eq(self.mac & self.block_last),
+            last.eq(self.last),
+        ]
+        weights = self._decoded if arch.decoded_weights else self._decoders(m)
+        columns = []
+        for c in range(arch.columns):
+            lanes, block = weights(c)
+            m.submodules[f"column_{c}"] = column = DotColumn(
+                (x.element, lanes.shape().elem_shape), arch.dot, arch.lanes, BLOCK
+            )
+            m.d.comb += [
+                column.a.eq(held),
+                column.octaves_a.eq(octaves),
+                column.zero_a.eq(zero),
+                column.nan_a.eq(nan),
+                column.b.eq(lanes),
+                *(
+                    getattr(column, f"{name}_b").eq(value)
+                    for name, value in zip(("octaves", "zero", "nan"), block, strict=True)
+                ),
+                column.mac.eq(1),
+                column.block_last.eq(block_last),
+                column.last.eq(last),
+            ]
+            columns.append(column)
+        return columns
+
+    def _decoded(self, c: int) -> tuple[data.View, tuple[Value, ...]]:
+        """Operands of a column, and its block's octaves, whether it is empty, whether it has NaN:
+        of decoded weights."""
+        block = self.weights.blocks[c]
+        return self.weights.weights[c], (block.octaves, block.zero, block.nan)
+
+    def _decoders(self, m: Module) -> Callable[[int], tuple[data.View, tuple[Value, ...]]]:
+        """The same of codes."""
+        arch = self.arch
+        w_format = Signal.like(self.mode.w_format)
+        m.d.sync += w_format.eq(self.mode.w_format)
+
+        def decoded(c: int) -> tuple[data.View, tuple[Value, ...]]:
+            m.submodules[f"decode_w_{c}"] = w = OperandDecoder(
+                arch.data_formats, arch.dot, arch.lanes
+            )
+            m.d.comb += [w.bias.eq(self.weights.blocks[c]), w.select.eq(w_format)]
+            for lane in range(arch.lanes):
+                m.d.comb += w.codes[lane].eq(self.weights.weights[c][lane])
+            return w.o, (w.octaves, w.zero, w.nan)
+
+        return decoded
+
+
+def _chosen(values: list[Value], number: Value) -> Value:
+    """One of some values; of numbers beyond the last one."""
+    chosen = values[-1]
+    for i, value in enumerate(values[:-1]):
+        chosen = Mux(number == i, value, chosen)
+    return chosen

@@ -1,21 +1,24 @@
 """VectorUnit: PAL16 arithmetic on the lanes of a word."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from pal_units.formats import PAL8T, PAL8U, PAL16, ZERO_BLOCK
+from pal_units.formats import PAL8T, PAL8U, PAL16, ZERO_BLOCK, Format
 from pal_units.rtl.accumulator import UNITS_PER_OFFSET, Accumulator16
 from pal_units.rtl.adder16 import ZERO as ZERO_LOG
 from pal_units.rtl.adder16 import LinearSum
-from pal_units.rtl.decoder import ElementDecoder
+from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder
+from pal_units.rtl.decoder import ElementDecoder, element_layout
 from pal_units.rtl.elementwise import Comparator
 from pal_units.rtl.log import UNITS_PER_BIAS, pal16_code
 from pal_units.rtl.widen import Widener
 from spu.arch import timing
-from spu.arch.config import FORMAT
+from spu.arch.config import format_numbers
 from spu.arch.context import READS_B, READS_C, SUM_OPS, VECTOR_OPS, Op
-from spu.arch.params import MATRIX_FORMATS, SLICES, Architecture, code_pitch
+from spu.arch.params import SLICES, Architecture, code_pitch
 from spu.rtl.layouts import VECTOR_MODE, word_layout
 from spu.rtl.vector_lane import VectorLane
 
@@ -34,7 +37,7 @@ class VectorUnit(wiring.Component):
     Members
     -------
     op : In(Op); enable, emit : In(1); mode : In(VECTOR_MODE)
-    slice : In(3); format : In(FORMAT) - of UNBLOCK
+    slice : In(3); format : In - of UNBLOCK
     a, b, c : In(WORD); o, total : Out(WORD)
     saturated, total_saturated : Out(lanes) - of ``o`` and ``total``: lanes whose result lay above
         the top of PAL16, so that they hold the top
@@ -72,7 +75,7 @@ class VectorUnit(wiring.Component):
                 "emit": In(1),
                 "mode": In(VECTOR_MODE),
                 "slice": In(range(SLICES)),
-                "format": In(FORMAT),
+                "format": In(format_numbers(arch)),
                 "a": In(word),
                 "b": In(word),
                 "c": In(word),
@@ -151,31 +154,61 @@ class VectorUnit(wiring.Component):
 
     def _unblocked(self, m: Module, lane: int) -> tuple[Signal, Value]:
         """PAL16 code of a block's code, in part ``slice`` of the word; whether above the top."""
-        lanes = self.arch.lanes16
-        m.submodules[f"widen_{lane}"] = widen = Widener(MATRIX_FORMATS)
-        m.submodules[f"decode_{lane}"] = decode = ElementDecoder(
-            (PAL8T, PAL8U), PAL16.fraction_bits
-        )
+        lanes, formats = self.arch.lanes16, self.arch.data_formats
+        element = Signal(element_layout(formats, PAL16.fraction_bits), name=f"element_{lane}")
+        beta, empty = Signal(signed(9), name=f"beta_{lane}"), Signal(name=f"empty_{lane}")
+        plain = [f for f in formats if f.codebooks is None]
+        code, number = Signal(8, name=f"code_{lane}"), Signal(range(max(len(plain), 2)))
+        if plain:
+            m.submodules[f"widen_{lane}"] = widen = Widener(plain)
+            m.submodules[f"decode_{lane}"] = decode = ElementDecoder(
+                (PAL8T, PAL8U), PAL16.fraction_bits
+            )
+            m.d.comb += [
+                widen.i.eq(code),
+                widen.select.eq(number),
+                decode.code.eq(widen.o),
+                decode.select.eq(widen.uniform),
+            ]
         with m.Switch(self.format):
-            for number, fmt in enumerate(MATRIX_FORMATS):
-                pitch = code_pitch(fmt)
-                part = self.a.data.word_select(self.slice, pitch * lanes)
-                with m.Case(number):
-                    m.d.comb += widen.i.eq(part.word_select(lane, pitch))
-        beta = self.a.bias.as_signed()
-        m.d.comb += [
-            widen.select.eq(self.format),
-            decode.code.eq(widen.o),
-            decode.select.eq(widen.uniform),
-        ]
-        magnitude = PAL16.m_max - decode.o.lam + beta * UNITS_PER_BIAS
-        code = pal16_code(m, magnitude, decode.o.negative, f"unblocked_{lane}")
-        out, empty = Signal(PAL16.n, name=f"unblocked_code_{lane}"), beta == ZERO_BLOCK
+            for i, f in enumerate(formats):
+                pitch = code_pitch(f)
+                part = self.a.data.word_select(self.slice, pitch * lanes).word_select(lane, pitch)
+                with m.Case(i) if i + 1 < len(formats) else m.Default():
+                    m.d.comb += code.eq(part)
+                    if f.codebooks is None:
+                        m.d.comb += [
+                            number.eq(plain.index(f)),
+                            *(element[name].eq(decode.o[name]) for name, _ in element.shape()),
+                            beta.eq(self.a.bias.as_signed()),
+                            empty.eq(self.a.bias.as_signed() == ZERO_BLOCK),
+                        ]
+                    else:
+                        m.d.comb += self._by_codebook(m, f, lane, code, element, beta)
+        magnitude = PAL16.m_max - element.lam + beta * UNITS_PER_BIAS
+        found = pal16_code(m, magnitude, element.negative, f"unblocked_{lane}")
+        out = Signal(PAL16.n, name=f"unblocked_code_{lane}")
         m.d.comb += out.eq(
-            Mux(decode.o.nan & ~empty, PAL16.sign_bit, Mux(decode.o.zero | empty, 0, code))
+            Mux(element.nan & ~empty, PAL16.sign_bit, Mux(element.zero | empty, 0, found))
         )
-        above = (magnitude > PAL16.m_max) & ~decode.o.nan & ~decode.o.zero & ~empty
+        above = (magnitude > PAL16.m_max) & ~element.nan & ~element.zero & ~empty
         return out, above
+
+    def _by_codebook(
+        self, m: Module, fmt: Format, lane: int, code: Value, element: data.View, beta: Signal
+    ) -> list[Any]:
+        """A code of profile A and the byte of its block."""
+        m.submodules[f"decode_byte_{fmt.name}_{lane}"] = byte = ByteDecoder(fmt)
+        m.submodules[f"decode_{fmt.name}_{lane}"] = decode = CodebookDecoder(
+            fmt, PAL16.fraction_bits
+        )
+        return [
+            byte.block_byte.eq(self.a.bias),
+            decode.code.eq(code),
+            decode.selector.eq(byte.selector),
+            beta.eq(byte.beta),
+            *(element[name].eq(decode.o[name]) for name, _ in element.shape()),
+        ]
 
     def _sums(self, m: Module, operands: Value) -> None:
         assert self.latency == LinearSum.latency == Accumulator16.latency

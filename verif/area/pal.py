@@ -18,7 +18,7 @@ from verif.baselines.rtl.pal import SCALE, PalEdge, PalProducts
 
 def pal(fmt: Format, params: DotParams) -> Datapath:
     """The datapath of a PAL format that keeps so many bits, biases at the edge."""
-    layout = operand_layout(fmt, params)
+    layout = operand_layout((fmt,), params)
     limit = f", {params.operand_octaves} octaves" if params.operand_octaves else ""
     return Datapath(
         fmt.name,
@@ -42,7 +42,7 @@ def _encoded(x: Array, fmt: Format, params: DotParams) -> Coded:
     found = edge.operand(blocks, a.biases, fmt, params)
     if found.nan.any():
         raise ValueError("operands of studies are numbers")
-    layout = operand_layout(fmt, params)
+    layout = operand_layout((fmt,), params)
     absent = found.sign == 0
     bits = np.where(absent, 0, found.log)
     bits = bits | (found.sign < 0).astype(np.int64) << layout["negative"].offset
@@ -79,7 +79,7 @@ def block_octaves(biases: Codes, fmt: Format) -> tuple[Codes, NDArray[np.bool_]]
 def _accumulated(
     a: Coded, b: Coded, lanes: int, exact: bool, fmt: Format, params: DotParams
 ) -> NDArray[np.int64]:
-    layout, length = operand_layout(fmt, params), a.operands.shape[1]
+    layout, length = operand_layout((fmt,), params), a.operands.shape[1]
     step = fmt.block if exact else lanes
     sides = []
     for coded in (a, b):

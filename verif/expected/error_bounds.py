@@ -147,7 +147,8 @@ class _Analysis:
                 a,
                 b if constant is None else constant,
                 list(dict.fromkeys(p.depth for p in self.compiled.pieces[number])),
-                self.compiled.formats[number],
+                (self.compiled.formats[number], self.compiled.weight_format(number)),
+                self.compiled.arch.dot,
                 self.compiled.source_biases(number),
             )
         ]

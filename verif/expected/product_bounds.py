@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units import model
+from pal_units.dot_params import DotParams
 from pal_units.formats import Format
+from spu.arch.blocks import decode_blocks
 from spu.arch.package.expression import least_magnitude
 from spu.arch.package.product import weight_blocks
-from spu.arch.params import BLOCK, MATRIX_DOT
-from spu.engine.product_loss import UNIT, half_gap
+from spu.arch.params import BLOCK
+from spu.engine.product_loss import half_gap, least_bias, unit
 
 Values = NDArray[np.float64]
 
@@ -19,7 +21,8 @@ def product_errors(
     a: tuple[Values, Values],
     b: tuple[Values, Values] | Values,
     depths: Sequence[range],
-    fmt: Format,
+    formats: tuple[Format, Format],
+    dot: DotParams,
     biases: tuple[int, ...],
 ) -> list[tuple[Values, Values]]:
     """Results of parts of the depth of a product, and how far the computed ones are at most, before
@@ -28,15 +31,16 @@ def product_errors(
     ``a`` (batch, rows, depth), ``b`` (batch, depth, columns): values and their errors, or constant
     weights; ``biases`` of the tensors.
     """
-    value_a, error_a, top_a = _blocked(a, fmt, biases[0])
+    fmt, weights = formats
+    value_a, error_a, top_a = _blocked(a, fmt, biases[0], dot)
     if isinstance(b, tuple):
         columns = b[0].transpose(0, 2, 1), b[1].transpose(0, 2, 1)
-        value_b, error_b, top_b = _blocked(columns, fmt, biases[1])
+        value_b, error_b, top_b = _blocked(columns, weights, biases[1], dot)
     else:
         value_b = b.transpose(0, 2, 1)
-        error_b, top_b = _known_weights(b, fmt)
+        error_b, top_b = _known_weights(b, weights, dot)
     # A unit of the accumulator, far below the tops of the whole tensors, for each block.
-    unit = UNIT * (top_a.max(axis=(1, 2)) * top_b.max(axis=(1, 2)))[:, None, None]
+    units = unit(dot) * (top_a.max(axis=(1, 2)) * top_b.max(axis=(1, 2)))[:, None, None]
     parts = []
     for depth in depths:
         taken = slice(depth.start, depth.stop)
@@ -49,13 +53,16 @@ def product_errors(
         size_y = np.abs(y) + off_y
         # Of what is multiplied, and of the products.
         error = np.abs(x) @ off_y + off_x @ size_y
-        error = error + 2.0 ** -(MATRIX_DOT.antilog_bits + 1) * ((np.abs(x) + off_x) @ size_y)
-        error = error + BLOCK * 2.0 ** -(MATRIX_DOT.product_bits - 1) * (top_x @ top_y)
-        parts.append((x @ y, error + top_x.shape[2] * unit))
+        error = error + 2.0 ** -(dot.antilog_bits + 1) * ((np.abs(x) + off_x) @ size_y)
+        # Products lie below the whole octaves of both biases.
+        error = error + BLOCK * 2.0 ** -(dot.product_bits - 2) * (top_x @ top_y)
+        parts.append((x @ y, error + top_x.shape[2] * units))
     return parts
 
 
-def _blocked(rows: tuple[Values, Values], fmt: Format, bias: int) -> tuple[Values, Values, Values]:
+def _blocked(
+    rows: tuple[Values, Values], fmt: Format, bias: int, dot: DotParams
+) -> tuple[Values, Values, Values]:
     """Rows (batch, rows, depth) in blocks: values, errors, tops (batch, rows, blocks)."""
     value, error = rows
     short = -value.shape[2] % BLOCK
@@ -65,7 +72,7 @@ def _blocked(rows: tuple[Values, Values], fmt: Format, bias: int) -> tuple[Value
     ]
     size = np.abs(blocks[0])
     # The least bias of the format holds for smaller blocks too.
-    floor = 2.0 ** ((bias + fmt.beta_min) / 8)
+    floor = 2.0 ** ((bias + least_bias(fmt)) / 8)
     tops = [
         np.maximum(
             floor, 2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), least_magnitude(bias))) / 8)
@@ -75,17 +82,26 @@ def _blocked(rows: tuple[Values, Values], fmt: Format, bias: int) -> tuple[Value
     lost = np.maximum(
         *(half_gap((size + blocks[1]) / t[..., None], fmt) * t[..., None] for t in tops)
     )
+    if dot.operand_octaves:
+        far = size - blocks[1] <= tops[1][..., None] * 2.0**-dot.operand_octaves
+        lost = np.where(far, np.inf, lost)
     # What becomes zero is no further off than it is large.
     out = (blocks[1] + np.minimum(lost, size + blocks[1])).reshape(*value.shape[:2], -1)
     return value, out[:, :, : value.shape[2]], tops[1]
 
 
-def _known_weights(constant: Values, fmt: Format) -> tuple[Values, Values]:
+def _known_weights(constant: Values, fmt: Format, dot: DotParams) -> tuple[Values, Values]:
     """Errors of weights that are known (batch, columns, depth), and tops of their blocks."""
     errors, tops = [], []
     for matrix in constant:
         codes, beta, t_weight = weight_blocks(matrix, fmt)
-        decoded = model.decode_blocks(codes, beta, t_weight, fmt)
+        decoded = decode_blocks(codes, beta, t_weight, fmt)
+        if fmt.codebooks is not None:
+            _, beta = fmt.codebooks.split(beta)
+        top = 2.0 ** ((beta.astype(np.float64) + t_weight) / 8)
+        if dot.operand_octaves:
+            limit = np.repeat(top, BLOCK, axis=-1) * 2.0**-dot.operand_octaves
+            decoded = np.where(np.abs(decoded) <= limit, 0.0, decoded)
         errors.append(np.abs(decoded[:, : matrix.shape[0]] - matrix.T))
-        tops.append(2.0 ** ((beta.astype(np.float64) + t_weight) / 8))
+        tops.append(top)
     return np.array(errors), np.array(tops)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import pal_units as pal
 from pal_units import model
+from pal_units.dot_params import DotParams
 from pal_units.formats import BIAS_PER_OCTAVE, PAL16, Format
 from pal_units.model.log16 import log_of_integer
 from pal_units.tables import octaves_below
@@ -20,7 +21,7 @@ from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.compiled import Package
 from spu.arch.package.expression import REAL, Expression
 from spu.arch.package.program import Layout, Map, gathered
-from spu.arch.params import BLOCK, MATRIX_DOT
+from spu.arch.params import BLOCK
 
 Values = NDArray[np.float64]
 #: Operations that round to the nearest level; others go through tables.
@@ -45,7 +46,12 @@ def outputs(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, Value
                 shape = program.shape(step.out)
                 values[step.out] = expression(step.expression, [s.reshape(shape) for s in sources])
             else:
-                values[step.out] = product(sources[0], sources[1], compiled.formats[number])
+                values[step.out] = product(
+                    sources[0],
+                    sources[1],
+                    (compiled.formats[number], compiled.weight_format(number)),
+                    compiled.arch.dot,
+                )
     return {name: values[i] for name, i in program.outputs.items()}
 
 
@@ -63,19 +69,23 @@ def expression(wanted: Expression, sources: list[Values]) -> Values:
     return found[wanted]
 
 
-def product(a: Values, b: Values, fmt: Format) -> Values:
+def product(a: Values, b: Values, formats: tuple[Format, Format], dot: DotParams) -> Values:
     """``[n, rows, depth]`` times ``[n, depth, columns]``, blocks along the depth."""
+    fmt, weights = formats
     short = -a.shape[2] % BLOCK
     a, b = np.pad(a, ((0, 0), (0, 0), (0, short))), np.pad(b, ((0, 0), (0, short), (0, 0)))
     return np.array(
-        [_dots(pal.encode(x, fmt), pal.encode(y, fmt, axis=0)) for x, y in zip(a, b, strict=True)]
+        [
+            _dots(pal.encode(x, fmt), pal.encode(y, weights, axis=0), dot)
+            for x, y in zip(a, b, strict=True)
+        ]
     )
 
 
-def _dots(a: pal.PalArray, b: pal.PalArray) -> Values:
+def _dots(a: pal.PalArray, b: pal.PalArray, dot: DotParams) -> Values:
     """Sums of products, and the values of PAL16 that the unit makes of them."""
-    sums, nan = pal.accumulate(a, b, MATRIX_DOT)
-    octaves = log_of_integer(np.maximum(np.abs(sums), 1)) / 1024 - octaves_below(MATRIX_DOT)
+    sums, nan = pal.accumulate(a, b, dot)
+    octaves = log_of_integer(np.maximum(np.abs(sums), 1)) / 1024 - octaves_below(dot)
     top = (a.tensor_bias + b.tensor_bias) / BIAS_PER_OCTAVE
     return np.where(nan, np.nan, np.sign(sums) * np.exp2(octaves + top))
 

@@ -13,7 +13,7 @@ from compiler.front.schema import schema
 from spu.arch import bitstream, config, regmap, timing
 from spu.arch.context import CONTEXT, SINKS, Close, Op, Source, word_layout
 from spu.arch.packing import Layout
-from spu.arch.params import CONFIGS, KINDS, MATRIX_FORMATS
+from spu.arch.params import CONFIGS, KINDS
 
 PATH = Path(__file__).parents[2] / "docs" / "reference.md"
 SCHEMA = PATH.with_name("dataflow.schema.json")
@@ -95,6 +95,7 @@ def text() -> str:
                 "contexts",
                 "weight rows",
                 "memory words",
+                "formats",
                 "peak MACs/cycle",
             ),
             (
@@ -107,6 +108,7 @@ def text() -> str:
                     a.contexts,
                     a.weight_rows,
                     a.memory_words,
+                    " ".join(a.formats),
                     a.peak_macs_per_cycle,
                 )
                 for a in CONFIGS.values()
@@ -140,9 +142,9 @@ def text() -> str:
         _table(("space", "number", "rows", "32-bit words a row", "in"), spaces),
         "### Tile registers\n",
         _table(("name", "first row"), _rows(config.TileRegister)),
-        "`MODE` rows:\n",
-        _layout(config.MATRIX_MODE),
-        "Formats: " + ", ".join(f"{i} {f.name}" for i, f in enumerate(MATRIX_FORMATS)) + ".\n",
+        "`MODE` rows (`basic`):\n",
+        _layout(config.matrix_mode(basic)),
+        "Formats: " + ", ".join(f"{i} {name}" for i, name in enumerate(basic.formats)) + ".\n",
         "`VECTOR_MODE` rows:\n",
         _layout(config.VECTOR_MODE),
         "`GUARD` rows:\n",
@@ -170,6 +172,10 @@ def text() -> str:
         _layout(config.stored_word(basic)),
         "### Weight rows (`basic`)\n",
         _layout(config.weight_row(basic)),
+        "A weight:\n",
+        _layout(config.weight_row(basic)["weights"][0][0]),
+        "A block, of a column:\n",
+        _layout(config.weight_row(basic)["blocks"][0]),
         "## Program file\n",
         "```",
         (bitstream.__doc__ or "").strip(),

@@ -141,7 +141,7 @@ def far_codebook_decoder(fmt: Format) -> Case:
 
 def operand_decoder(fmt: Format, unit: Any = None) -> Case:
     """All codes under all biases or bytes; every other lane has the code's complement."""
-    unit = unit or OperandDecoder(fmt, edge_params(fmt), 2)
+    unit = unit or OperandDecoder((fmt,), edge_params(fmt), 2)
     byte, code = every(np.arange(256), np.arange(1 << fmt.n))
     codes = np.where(np.arange(unit.lanes) % 2, code[:, None] ^ (1 << fmt.n) - 1, code[:, None])
     found = edge.operand(codes, byte.astype(np.uint8).view(np.int8), fmt, unit.params)
@@ -153,7 +153,11 @@ def operand_decoder(fmt: Format, unit: Any = None) -> Case:
     bits = unit.element.size
     return (
         unit,
-        {"codes": join(codes, fmt.n), "bias": byte},
+        {
+            "codes": join(codes, fmt.n if len(unit.formats) == 1 else 8),
+            "bias": byte,
+            "select": np.full(len(byte), unit.formats.index(fmt)),
+        },
         {"o": join(want, bits), "octaves": found.octaves, "zero": found.empty, "nan": found.nan},
         None,
         {"o": join(care, bits), "octaves": np.where(found.empty, 0, -1)},
@@ -164,7 +168,7 @@ def near_operand_decoder(fmt: Format) -> Case:
     """Operands two octaves down are zero, and biases count in half octaves."""
     params = edge_params(fmt)
     near = replace(params, fraction_bits=params.fraction_bits + 1, bias_step=4, operand_octaves=2)
-    return operand_decoder(fmt, OperandDecoder(fmt, near, 2))
+    return operand_decoder(fmt, OperandDecoder((fmt,), near, 2))
 
 
 def codebook_encoder(fmt: Format, unit: Any = None) -> Case:

@@ -14,6 +14,7 @@ from pal_units.rtl.accumulator import Accumulator16
 from pal_units.rtl.log import AccumulatorEncoder
 from pal_units.rtl.matrix import DotUnit
 from pal_units.rtl.reblock import ReblockUnit
+from spu.arch import blocks
 from verif.stimulus.codes import corner_codes, random_biases
 from verif.stimulus.vectors import Case, join
 
@@ -121,32 +122,32 @@ def accumulator(fmt: Format, unit: Any = None) -> Case:
 
 def reblock(unit: ReblockUnit, select: int = 0) -> Case:
     """Blocks pushed back to back while the block before is popped; and where words come."""
-    rng, blocks, fmt = np.random.default_rng(11), 600, unit.formats[select]
+    rng, count, fmt = np.random.default_rng(11), 600, unit.formats[select]
     push_lanes, pitch = unit.push_lanes, unit.pitches[select]
     slice_lanes = unit.slice_lanes * unit.pitch // pitch
     pushes, pops = fmt.block // push_lanes, fmt.block // slice_lanes
-    values = rng.integers(0, 1 << 16, (blocks, fmt.block))
+    values = rng.integers(0, 1 << 16, (count, fmt.block))
     values = np.where((values == PAL16.sign_bit) & (rng.random(values.shape) < 0.9), 0, values)
     values[rng.random(values.shape) < 0.15] = 0
-    small = rng.random(blocks) < 0.5
+    small = rng.random(count) < 0.5
     values[small] &= 0x83FF | rng.integers(0, 32, (small.sum(), 1)) << 10
     values[5] = 0
     values[6] = 0
     values[6, 3] = PAL16.sign_bit
-    codes, beta = model.reblock(values, fmt)
-    words = codes.reshape(blocks, pops, slice_lanes)
-    cycles = (blocks + 1) * pushes
-    push = np.arange(cycles) < blocks * pushes
+    codes, beta = blocks.reblock(values, fmt)
+    words = codes.reshape(count, pops, slice_lanes)
+    cycles = (count + 1) * pushes
+    push = np.arange(cycles) < count * pushes
     pop = np.zeros(cycles, bool)
     want_codes, want_bias = [0] * cycles, np.zeros(cycles, np.int64)
-    for n in range(blocks):
+    for n in range(count):
         # Pops of block n while block n + 1 comes in: first in the cycle after its last push.
         for i, at in enumerate(np.sort(rng.choice(pushes, pops, replace=False))):
             cycle = (n + 1) * pushes + at
             pop[cycle] = True
             want_codes[cycle], want_bias[cycle] = join(words[n, i][None], pitch)[0], beta[n]
     lanes = np.zeros((cycles, push_lanes), np.int64)
-    lanes[: blocks * pushes] = values.reshape(-1, push_lanes)
+    lanes[: count * pushes] = values.reshape(-1, push_lanes)
     return (
         unit,
         {"push": push, "values": join(lanes, 16), "pop": pop, "select": np.full(cycles, select)},

@@ -68,7 +68,7 @@ def pipeline(
     return compile_chain(
         program,
         layers,
-        fixed_ranges(program, layers, input_max, None),
+        fixed_ranges(program, layers, arch, input_max, None),
         arch,
         fmt,
         vectors=(1, VECTORS[-1]),

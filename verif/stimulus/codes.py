@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from pal_units.formats import FORMATS, Format
+from pal_units.formats import FORMATS, PAL4A, PAL4T, PAL6A, PAL6T, PAL8T, Format
 
 SMALL = tuple(f for f in FORMATS.values() if f.n <= 8)
+#: Formats of several profiles that one unit serves, in blocks of the same size.
+TOGETHER = (PAL8T, PAL6T, PAL4T, PAL4A.with_block(32), PAL6A)
 #: Random vectors of units that cannot be exhausted.
 MANY = 1_000_000
 #: Biases, in 1/8 octave, that the 10-bit bias ports take.

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pal_units.formats import PAL8T
 from spu.arch.bitstream import Image
 from spu.arch.config import ADDRESS_WORDS, Compare, Guard, SequencerRegister, Space, TileRegister
 from spu.arch.context import (
@@ -25,7 +27,6 @@ from spu.arch.params import (
     CONSTANTS,
     EXISTS,
     LOOPS,
-    MATRIX_FORMATS,
     MODES,
     PREDICATES,
     PROGRAMMABLE,
@@ -35,6 +36,7 @@ from spu.arch.params import (
     TileKind,
     neighbour,
 )
+from spu.arch.weights import packed_rows, weights_of
 from spu.model.array import GoldenArray
 from spu.model.region import Loops
 from spu.model.words import Stream
@@ -147,7 +149,7 @@ def _show(
     for number in rng.integers(CONSTANTS, size=8).tolist():
         data, block_bias = _word(arch, rng)
         image.write(Space.CONSTANT, tile, number, {"data": data, "bias": block_bias})
-    formats = len(MATRIX_FORMATS)
+    formats = len(arch.formats)
     image.write(Space.REGISTER, tile, TileRegister.REBLOCK, {"format": block_format % formats})
     if unit is not Source.MATRIX:
         return
@@ -163,22 +165,16 @@ def _show(
             Space.REGISTER,
             tile,
             TileRegister.MODE + mode,
-            {
-                "offset": int(rng.integers(-250, 100)),
-                "x_format": (2 * block_format + mode) % formats,
-                "w_format": (2 * block_format + 5 * mode + 1) % formats,
-            },
+            _mode(
+                arch,
+                int(rng.integers(-250, 100)),
+                (block_format + mode) % formats,
+                (block_format + 3 * mode + 1) % formats,
+            ),
         )
-    for row in range(min(arch.weight_rows, 16)):
-        image.write(
-            Space.WEIGHT,
-            tile,
-            row,
-            {
-                "codes": rng.integers(0, 256, (arch.columns, arch.lanes)).tolist(),
-                "beta": rng.integers(-20, 1, arch.columns).tolist(),
-            },
-        )
+    rows = min(arch.weight_rows, 16)
+    codes = rng.integers(0, 256, (rows, arch.columns, arch.lanes))
+    _weights(image, tile, *weights_of(codes, rng.integers(-20, 1, codes.shape[:2]), PAL8T, arch))
     image.write(
         Space.REGISTER,
         tile,
@@ -264,34 +260,39 @@ def _spread(rng: np.random.Generator, usual: int, most: int) -> int:
     return int(rng.integers(-limit, limit)) if limit > 1 else 0
 
 
+def _mode(arch: Architecture, offset: int, data: int, weights: int) -> dict[str, int]:
+    """A row of matrix modes."""
+    mode = {"offset": offset, "x_format": data}
+    return mode if arch.decoded_weights else mode | {"w_format": weights}
+
+
+def _weights(image: Image, tile: tuple[int, int], weights: NDArray, blocks: NDArray) -> None:
+    """Weight rows from the first on."""
+    for row, bits in enumerate(packed_rows(weights, blocks, image.arch)):
+        image.write_bits(Space.WEIGHT, tile, row, bits)
+
+
 def _tile(image: Image, tile: tuple[int, int], rng: np.random.Generator) -> None:
     """Everything in a tile but its contexts."""
     arch, kind = image.arch, image.arch.kind(*tile)
     if kind.matrix:
-        for row in range(min(arch.weight_rows, 6)):
-            image.write(
-                Space.WEIGHT,
-                tile,
-                row,
-                {
-                    "codes": rng.integers(0, 256, (arch.columns, arch.lanes)).tolist(),
-                    "beta": rng.integers(-128, 10, arch.columns).tolist(),
-                },
-            )
+        shape = min(arch.weight_rows, 6), arch.columns, arch.lanes
+        # Any bits, or what weights of PAL8T are.
+        weights, blocks = rng.integers(0, 1 << 16, shape), rng.integers(0, 1 << 8, shape[:2])
+        if rng.random() < 0.5:
+            biases = rng.integers(-128, 10, shape[:2])
+            weights, blocks = weights_of(weights & 255, biases, PAL8T, arch)
+        _weights(image, tile, weights, blocks)
     for number in rng.integers(CONSTANTS, size=6).tolist():
         data, bias = _word(arch, rng)
         image.write(Space.CONSTANT, tile, number, {"data": data, "bias": bias})
-    formats = len(MATRIX_FORMATS)
+    formats = len(arch.formats)
     for mode in range(MODES):
         image.write(
             Space.REGISTER,
             tile,
             TileRegister.MODE + mode,
-            {
-                "offset": int(rng.integers(-100, 100)),
-                "x_format": int(rng.integers(formats)),
-                "w_format": int(rng.integers(formats)),
-            },
+            _mode(arch, *rng.integers([-100, 0, 0], [100, formats, formats]).tolist()),
         )
         image.write(
             Space.REGISTER,
@@ -334,7 +335,7 @@ def _context(
     context |= {sink: int(rng.choice(_SOURCES)) for sink in SINKS}
     context |= {"op": ops[int(rng.integers(len(ops)))].value, "guarded": int(rng.random() < 0.2)}
     mode = image.read(Space.REGISTER, tile, TileRegister.MODE + context["mode"])
-    fmt = MATRIX_FORMATS[mode["x_format"]]
+    fmt = arch.data_formats[mode["x_format"]]
     slices = min(arch.slices_per_word(fmt), arch.codes_per_word(fmt) // arch.lanes16)
     context["slice"] = int(rng.integers(slices))
     return context

@@ -198,7 +198,7 @@ UNITS = (
         OperandDecoder,
         _BOOKS,
         adaptive.operand_decoder,
-        lambda f: OperandDecoder(f, DOT_PARAMS[f.name], 8),
+        lambda f: OperandDecoder((f,), DOT_PARAMS[f.name], 8),
     ),
     Unit(CodebookEncoder, _BOOKS, adaptive.codebook_encoder, CodebookEncoder),
     Unit(BlockEncoder, _BOOKS, adaptive.block_encoder, BlockEncoder),

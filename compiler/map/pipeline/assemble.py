@@ -4,12 +4,12 @@ import numpy as np
 
 from compiler.errors import CompileError
 from compiler.map.pipeline.mapping import HomeSchedule, Mapping
-from pal_units import model
 from spu.arch.bitstream import Image
 from spu.arch.config import Space, TileRegister
-from spu.arch.package.product import stored
-from spu.arch.params import ALWAYS, EXISTS, MATRIX_FORMATS, Architecture
+from spu.arch.package.product import matrix_mode
+from spu.arch.params import ALWAYS, EXISTS, Architecture
 from spu.arch.program import Tile, write_generator, write_region
+from spu.arch.weights import packed_rows, weights_of
 
 
 def assemble(mapping: Mapping, arch: Architecture) -> Image:
@@ -34,10 +34,7 @@ def _contexts(image: Image, mapping: Mapping) -> None:
 
 
 def _weights(image: Image, mapping: Mapping) -> None:
-    """Weight rows in the order of the macs' slots, which is that of their addresses.
-
-    Narrow weights are widened to 8 bits, which is exact.
-    """
+    """Weight rows in the order of the macs' slots, which is that of their addresses."""
     arch, fmt = image.arch, mapping.network.fmt
     rows: dict[Tile, int] = {}
     for mac in sorted(mapping.macs, key=lambda m: (m.tile, m.time % mapping.ii)):
@@ -47,15 +44,14 @@ def _weights(image: Image, mapping: Mapping) -> None:
         outputs = slice(mac.group * arch.columns, (mac.group + 1) * arch.columns)
         block = first // fmt.block
         row = rows[mac.tile] = rows.get(mac.tile, -1) + 1
-        image.write(
-            Space.WEIGHT,
-            mac.tile,
-            row,
-            {
-                "codes": model.widen(layer.codes[outputs][:, inputs], fmt, stored(fmt)).tolist(),
-                "beta": layer.beta[outputs, block].tolist(),
-            },
+        weights, blocks = weights_of(
+            layer.codes[outputs][:, inputs],
+            layer.beta[outputs, block],
+            mapping.network.weights,
+            arch,
         )
+        (bits,) = packed_rows(weights[None], blocks[None], arch)
+        image.write_bits(Space.WEIGHT, mac.tile, row, bits)
     for tile, last in rows.items():
         # All macs of an iteration, whether it exists or not.
         write_generator(
@@ -74,8 +70,8 @@ def _constants(image: Image, mapping: Mapping) -> None:
 
 
 def _registers(image: Image, mapping: Mapping) -> None:
-    fmt = MATRIX_FORMATS.index(mapping.network.fmt)
-    wide = MATRIX_FORMATS.index(stored(mapping.network.fmt))
+    network, arch = mapping.network, image.arch
+    fmt = arch.format_number(network.fmt)
     modes = {
         (mac.tile, mac.layer if mapping.partition.shared else 0, mac.layer) for mac in mapping.macs
     }
@@ -84,7 +80,7 @@ def _registers(image: Image, mapping: Mapping) -> None:
             Space.REGISTER,
             tile,
             TileRegister.MODE + mode,
-            {"offset": mapping.network.layers[layer].offset, "x_format": fmt, "w_format": wide},
+            matrix_mode(arch, network.layers[layer].offset, network.fmt, network.weights),
         )
     for home in mapping.homes.values():
         image.write(Space.REGISTER, home.tile, TileRegister.REBLOCK, {"format": fmt})

@@ -14,13 +14,14 @@ from compiler.errors import CompileError
 from compiler.passes.fuse import keeps_order
 from compiler.passes.ranges import DEFAULT_BIAS, choose
 from pal_units import model
+from pal_units.formats import PAL8T
 from spu.arch.config import OFFSET_BITS
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import Expression
 from spu.arch.package.product import weight_blocks
 from spu.arch.package.program import Map, Product, Program, node_name
 from spu.arch.package.ranges import Ranges
-from spu.arch.params import BLOCK, MATRIX_DOT, MATRIX_FORMATS
+from spu.arch.params import BLOCK, Architecture
 
 #: Largest magnitude of inputs where nothing else is said.
 INPUT_MAX = 1.0
@@ -156,6 +157,7 @@ def _is_data(step: Map, x: Expression, current: int) -> bool:
 def fixed_ranges(
     program: Program,
     layers: tuple[Dense, ...],
+    arch: Architecture,
     input_max: float | None,
     calibrate: Mapping[str, NDArray] | None,
 ) -> Ranges:
@@ -176,12 +178,12 @@ def fixed_ranges(
         ranges = _worst_case(program, layers, INPUT_MAX if input_max is None else input_max)
     limit = 1 << (OFFSET_BITS - 1)
     for layer in layers:
-        if (blocks := -(-len(layer.weight) // BLOCK)) > MATRIX_DOT.max_blocks(BLOCK):
+        if (blocks := -(-len(layer.weight) // BLOCK)) > arch.dot.max_blocks(BLOCK):
             raise NotAChain(
                 f"{layer.label}: {len(layer.weight)} inputs are {blocks} blocks, the "
-                f"accumulator holds {MATRIX_DOT.max_blocks(BLOCK)}"
+                f"accumulator holds {arch.dot.max_blocks(BLOCK)}"
             )
-        t_weight = weight_blocks(layer.weight, MATRIX_FORMATS[0])[2]
+        t_weight = weight_blocks(layer.weight, PAL8T)[2]
         offset = ranges.tensors[layer.result] - ranges.tensors[layer.operand] - t_weight
         if not -limit <= offset < limit:
             raise NotAChain(

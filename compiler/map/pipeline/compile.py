@@ -16,13 +16,13 @@ from compiler.map.pipeline.quantise import QuantisedNetwork, quantise
 from compiler.map.pipeline.route_chain import route_chain
 from compiler.map.pipeline.schedule import legs, schedule
 from compiler.map.reservation import Unschedulable
-from pal_units.formats import Format
+from pal_units.formats import PAL8T, Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.package.pipeline import Pipeline
 from spu.arch.package.program import Program
 from spu.arch.package.ranges import Ranges
-from spu.arch.params import MATRIX_FORMATS, Architecture
+from spu.arch.params import Architecture
 
 #: Placements tried for one II before the next larger one.  Cycles to spare in all, with so many
 #: placements, those of the shortest spans; then on every leg.  Tuned on the digits on ``basic`` and
@@ -58,13 +58,16 @@ def compile_chain(
     layers: Sequence[Dense],
     ranges: Ranges,
     arch: Architecture,
-    fmt: Format = MATRIX_FORMATS[0],
+    fmt: Format = PAL8T,
     seed: int = 0,
     most: int | None = None,
     vectors: tuple[int, int] = (1, 1),
     progress: Callable[[str], None] = lambda _: None,
+    weights: Format | None = None,
 ) -> Compiled:
     """Map the layers of a program (``chain_of``) as one pipeline, and check it.
+
+    ``fmt`` of data, and of weights where ``weights`` says nothing else.
 
     ``ranges``: tensor biases, see ``fixed_ranges``; ``most``: the largest II; ``vectors``: the
     least and the most of a run.
@@ -74,7 +77,7 @@ def compile_chain(
     CompileError: says what does not fit and why.
     """
     check_array(arch)
-    quantised = quantise(program.name, layers, ranges, arch, fmt)
+    quantised = quantise(program.name, layers, ranges, arch, fmt, weights or fmt)
     mapping = _map(quantised, arch, seed, arch.contexts if most is None else most, progress)
     image = assemble(mapping, arch)
     check_pipeline(image, quantised, mapping.timing, mapping.reads, mapping.emitted)
@@ -166,6 +169,7 @@ def _report(quantised: QuantisedNetwork, mapping: Mapping, arch: Architecture, s
     return {
         "name": quantised.name,
         "format": quantised.fmt.name,
+        "weights": quantised.weights.name,
         "seed": seed,
         "ii": mapping.ii,
         "ii_bounds": limits,

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.map.pipeline.chain import Dense
-from pal_units import model
 from pal_units.formats import Format
+from spu.arch.blocks import encode_blocks
 from spu.arch.operations import constant_codes
 from spu.arch.package.ranges import Ranges
 from spu.arch.params import BLOCK, Architecture
@@ -18,7 +18,8 @@ from spu.arch.params import BLOCK, Architecture
 class QuantisedLayer:
     """A layer in PAL codes, its inputs and outputs padded to whole blocks or groups.
 
-    ``codes`` ``(N, K)`` and ``beta`` ``(N, blocks)`` are the weights, one row a result;
+    ``codes`` ``(N, K)`` and ``beta`` ``(N, blocks)``, biases or bytes, are the weights, one row a
+    result;
     ``bias`` ``(N,)`` are PAL16 codes with tensor bias ``t_out``; ``offset`` is
     ``t_out - t_in - t_weight``.  All biases are in 1/8 octave.
     """
@@ -41,13 +42,15 @@ class QuantisedLayer:
 
 @dataclass(frozen=True)
 class QuantisedNetwork:
-    """A network in PAL codes of ``fmt``; inputs are encoded with tensor bias ``t_in``.
+    """A network in PAL codes: data of ``fmt``, weights of ``weights``; inputs are encoded with
+    tensor bias ``t_in``.
 
     ``macs``: multiply-accumulates for one input vector, without padding.
     """
 
     name: str
     fmt: Format
+    weights: Format
     layers: tuple[QuantisedLayer, ...]
     inputs: int
     macs: int
@@ -64,7 +67,12 @@ class QuantisedNetwork:
 
 
 def quantise(
-    name: str, layers: Sequence[Dense], ranges: Ranges, arch: Architecture, fmt: Format
+    name: str,
+    layers: Sequence[Dense],
+    ranges: Ranges,
+    arch: Architecture,
+    fmt: Format,
+    weights: Format,
 ) -> QuantisedNetwork:
     """Encode weights and biases under the tensor biases of ``ranges``."""
     made = []
@@ -74,7 +82,7 @@ def quantise(
         width = BLOCK if position else arch.codes_per_word(fmt)
         step = arch.columns if last else max(BLOCK, arch.columns)
         weight = _pad(_pad(layer.weight, 0, BLOCK), 1, step)
-        codes, beta, t_weight = model.encode_blocks(weight.T, fmt)
+        codes, beta, t_weight = encode_blocks(weight.T, weights)
         t_in, t_out = ranges.tensors[layer.operand], ranges.tensors[layer.result]
         inputs = -(-len(layer.weight) // width) * width
         made.append(
@@ -91,7 +99,12 @@ def quantise(
             )
         )
     return QuantisedNetwork(
-        name, fmt, tuple(made), len(layers[0].weight), sum(layer.weight.size for layer in layers)
+        name,
+        fmt,
+        weights,
+        tuple(made),
+        len(layers[0].weight),
+        sum(layer.weight.size for layer in layers),
     )
 
 

@@ -19,11 +19,12 @@ from pal_units import model
 from pal_units.formats import PAL8T, Format
 from spu.arch import timing
 from spu.arch.bitstream import Image
+from spu.arch.blocks import encode_blocks
 from spu.arch.config import Space
 from spu.arch.context import CONTEXT, Close, Source
 from spu.arch.errors import UserError
 from spu.arch.package.product import LAST_STEP, Gemm, Share, with_weights
-from spu.arch.params import BLOCK, MATRIX_DOT, STAGES, Architecture
+from spu.arch.params import BLOCK, STAGES, Architecture
 from spu.arch.program import Tile, write_region
 
 #: Arrangements that are tried for each number of streams.
@@ -38,17 +39,19 @@ def gemm(
     t_in: int = 0,
     t_out: int | None = None,
     seed: int = 0,
+    weights: Format | None = None,
 ) -> Gemm:
     """Map ``x @ weight`` for ``rows`` rows of ``x`` of tensor bias ``t_in``.
 
-    ``weight`` has shape (depth, outputs).  The result's tensor bias is by default that of
-    the largest possible result.  Raises ``CompileError`` for what does not fit.
+    ``weight`` has shape (depth, outputs) and the format ``weights``, by default that of ``x``.  The
+    result's tensor bias is by default that of the largest possible result.  Raises
+    ``CompileError`` for what does not fit.
     """
     depth, outputs = weight.shape
-    plan = plan_gemm(arch, rows, depth, outputs, fmt, seed)
+    plan = plan_gemm(arch, rows, depth, outputs, fmt, seed, weights)
     padded = np.zeros(plan.weight_shape)
     padded[: plan.outputs, : plan.depth] = weight.T
-    codes, beta, t_weight = model.encode_blocks(padded, fmt)
+    codes, beta, t_weight = encode_blocks(padded, plan.weights)
     bound = np.abs(padded).sum(axis=1).max() * 2.0 ** (t_in / 8)
     t_out = int(model.bias_for(max(bound, np.finfo(np.float32).tiny))) if t_out is None else t_out
     offset = t_out - t_in - t_weight
@@ -61,7 +64,13 @@ def gemm(
 
 
 def plan_gemm(
-    arch: Architecture, rows: int, depth: int, outputs: int, fmt: Format = PAL8T, seed: int = 0
+    arch: Architecture,
+    rows: int,
+    depth: int,
+    outputs: int,
+    fmt: Format = PAL8T,
+    seed: int = 0,
+    weights: Format | None = None,
 ) -> Gemm:
     """Map a product whose weights are not known yet, see ``with_weights``; not checked here.
 
@@ -72,18 +81,22 @@ def plan_gemm(
 
     Raises
     ------
-    CompileError: a depth beyond the accumulator, weights beyond the memories of the tiles, or no
-        way for all words at any II.
+    CompileError: formats that the array does not take, a depth beyond the accumulator, weights
+        beyond the memories of the tiles, or no way for all words at any II.
     """
+    try:
+        formats = arch.data_format(fmt), arch.weight_format(weights or fmt)
+    except ValueError as error:
+        raise CompileError(str(error)) from None
     slices = -(-depth // BLOCK) * BLOCK // arch.lanes
     per_block = BLOCK // arch.lanes
     groups = -(-outputs // arch.columns)
     engines = len(arch.matrix_tiles)
     passes = -(-groups // engines)
-    if slices * arch.lanes // BLOCK > MATRIX_DOT.max_blocks(BLOCK):
+    if slices * arch.lanes // BLOCK > arch.dot.max_blocks(BLOCK):
         raise CompileError(
             f"a depth of {depth} exceeds the "
-            f"{MATRIX_DOT.max_blocks(BLOCK) * BLOCK} that the accumulator holds"
+            f"{arch.dot.max_blocks(BLOCK) * BLOCK} that the accumulator holds"
         )
     if slices * passes > arch.weight_rows:
         raise CompileError(
@@ -101,7 +114,7 @@ def plan_gemm(
             continue
         for count in range(wanted, 0, -1):
             for attempt in range(ATTEMPTS):
-                plan = Gemm(arch, fmt, rows, depth, outputs, ii, steps, passes)
+                plan = Gemm(arch, *formats, rows, depth, outputs, ii, steps, passes)
                 try:
                     _arrange(
                         plan,

@@ -7,7 +7,7 @@ from spu.arch.bitstream import Image
 from spu.arch.config import Space, TileRegister
 from spu.arch.context import Op, Source
 from spu.arch.package.reblocking import Reblocking
-from spu.arch.params import MATRIX_FORMATS, Architecture
+from spu.arch.params import Architecture
 from spu.arch.program import write_region
 
 
@@ -36,7 +36,7 @@ def reblocking(arch: Architecture, fmt: Format) -> Reblocking:
             if fields:
                 image.write(Space.CONTEXT, (r, column), s, fields)
         image.write(
-            Space.REGISTER, (0, column), TileRegister.REBLOCK, {"format": MATRIX_FORMATS.index(fmt)}
+            Space.REGISTER, (0, column), TileRegister.REBLOCK, {"format": arch.format_number(fmt)}
         )
     left = [ii + at + arch.rows * timing.HOP for at in popped]
     write_region(

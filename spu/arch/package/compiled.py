@@ -62,7 +62,8 @@ class Package:
 
     ``ranges``: tensor biases.  ``kernels`` by what they compute; of each product, by the number of
     its step, ``formats`` of the blocks of its operands, and ``pieces``; ``reblocks`` make blocks of
-    each format.  ``strategy``: what the compiler says of why it is in steps.
+    each format.  ``strategy``: what the compiler says of why it is in steps.  ``weights``: format
+    of constant weights, None for that of the other operand.
     """
 
     program: Program
@@ -73,6 +74,14 @@ class Package:
     strategy: Mapping[str, Any] = field(default_factory=dict)
     kernels: dict[Work, Kernel] = field(default_factory=dict)
     pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict)
+    weights: Format | None = None
+
+    def weight_format(self, i: int) -> Format:
+        """Of the second operand of a product, by the number of its step."""
+        step = self.program.steps[i]
+        assert isinstance(step, Product)
+        constant = self.program.tensors[step.b].constant is not None
+        return (self.weights if constant else None) or self.formats[i]
 
     @property
     def meant(self) -> Program:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pal_units import model
-from pal_units.formats import PAL8T, PAL8U, Format
+from pal_units.formats import Format
 from spu.arch.bitstream import Image
+from spu.arch.blocks import encode_blocks
 from spu.arch.config import OFFSET_BITS, Guard, Space, TileRegister
 from spu.arch.errors import UserError
-from spu.arch.params import ALWAYS, BLOCK, EXISTS, MATRIX_FORMATS, PROGRAMMABLE, Architecture
+from spu.arch.params import ALWAYS, BLOCK, EXISTS, PROGRAMMABLE, Architecture
 from spu.arch.program import Tile, Timing, write_generator
+from spu.arch.weights import packed_rows, weights_of
 
 #: Number of the predicate that holds at the end of the depth.
 LAST_STEP = PROGRAMMABLE
@@ -33,7 +34,7 @@ class Share:
 
 @dataclass
 class Gemm:
-    """A mapped product.
+    """A mapped product of ``x`` in the format ``fmt``, weights in ``weights``.
 
     ``streams[s]`` are the entry column and the tiles of stream ``s``; rows ``s``,
     ``s + len(streams)``, ... of ``x`` are its.  ``results[column]`` lists (time, stream,
@@ -43,6 +44,7 @@ class Gemm:
 
     arch: Architecture
     fmt: Format
+    weights: Format
     rows: int
     depth: int
     outputs: int
@@ -85,54 +87,56 @@ class Gemm:
         return self.rows * self.depth * self.outputs
 
 
-def stored(fmt: Format) -> Format:
-    """The format of 8 bits of the same profile, in which weights are stored."""
-    return PAL8U if fmt.profile == "U" else PAL8T
+def matrix_mode(arch: Architecture, offset: int, fmt: Format, weights: Format) -> dict[str, int]:
+    """Fields of ``config.matrix_mode``; ``ValueError`` for a format that the array lacks."""
+    mode = {"offset": offset, "x_format": arch.format_number(fmt)}
+    return mode if arch.decoded_weights else mode | {"w_format": arch.format_number(weights)}
+
+
+def product_rows(plan: Gemm, codes: NDArray, biases: NDArray) -> dict[tuple[Tile, int], int]:
+    """Packed weight rows by tile and address; ``codes`` and ``biases`` as for ``with_weights``."""
+    arch, slices = plan.arch, plan.ii * plan.steps
+    # Slices of groups of columns: [group, slice, column].
+    shape = (-1, arch.columns, slices)
+    lanes = codes.reshape(*shape, arch.lanes).swapaxes(1, 2)
+    blocks = np.repeat(biases, BLOCK // arch.lanes, axis=1).reshape(shape).swapaxes(1, 2)
+    weights, packed = weights_of(lanes, blocks, plan.weights, arch)
+    rows = packed_rows(
+        weights.reshape(-1, arch.columns, arch.lanes), packed.reshape(-1, arch.columns), arch
+    )
+    per_pass = len(plan.streams[0][1])
+    return {
+        (share.tile, p * slices + s): rows[(p * per_pass + share.group) * slices + s]
+        for _, members in plan.streams
+        for share in members
+        for p in range(plan.passes)
+        for s in range(slices)
+    }
 
 
 def with_weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
     """The product with weights in blocks.
 
-    ``codes`` have shape ``plan.weight_shape``, ``beta`` (outputs, blocks); ``offset`` is the
-    tensor bias of the result less those of ``x`` and of the weights, in 1/8 octave.  Raises
-    ``UserError`` for one that no matrix mode holds.
+    ``codes`` of ``plan.weights`` have shape ``plan.weight_shape``, their biases, or bytes,
+    ``beta`` (outputs, blocks); ``offset`` is the tensor bias of the result less those of ``x`` and
+    of the weights, in 1/8 octave.  Raises ``UserError`` for one that no matrix mode holds.
     """
     assert plan.image is not None
     plan = replace(plan, image=plan.image.copy())
-    arch, fmt, image = plan.arch, plan.fmt, plan.image
+    arch, image = plan.arch, plan.image
     assert image is not None
     slices, limit = plan.ii * plan.steps, 1 << OFFSET_BITS - 1
     if not -limit <= offset < limit:
         raise UserError(
             f"the ratio of results to operands is 2^({offset}/8), outside 2^(+-{limit // 8})"
         )
-    wide = stored(fmt)
-    mode = {
-        "offset": offset,
-        "x_format": MATRIX_FORMATS.index(fmt),
-        "w_format": MATRIX_FORMATS.index(wide),
-    }
-    codes = model.widen(codes, fmt, wide)
-    per_pass = len(plan.streams[0][1])
+    mode = matrix_mode(arch, offset, plan.fmt, plan.weights)
+    for (tile, row), bits in product_rows(plan, codes, beta).items():
+        image.write_bits(Space.WEIGHT, tile, row, bits)
     for _, members in plan.streams:
         for share in members:
             stage, slot = divmod(share.hops, plan.ii)
             guard = {"stage": stage, "slot": slot}
-            for p in range(plan.passes):
-                first = (p * per_pass + share.group) * arch.columns
-                for s in range(slices):
-                    part = slice(s * arch.lanes, (s + 1) * arch.lanes)
-                    image.write(
-                        Space.WEIGHT,
-                        share.tile,
-                        p * slices + s,
-                        {
-                            "codes": codes[first : first + arch.columns, part].tolist(),
-                            "beta": beta[
-                                first : first + arch.columns, s * arch.lanes // BLOCK
-                            ].tolist(),
-                        },
-                    )
             write_generator(
                 image,
                 share.tile,
@@ -173,6 +177,9 @@ def emitted(plan: Gemm, column: int) -> Iterator[tuple[int, int, int]]:
 
 
 def weight_blocks(values: NDArray, fmt: Format) -> tuple[NDArray, NDArray, int]:
-    """Constant weights (depth, outputs) as blocks along the depth: codes, biases, tensor bias."""
+    """Constant weights (depth, outputs) as blocks along the depth: codes, biases, tensor bias.
+
+    Raises ``ValueError`` for NaN in a format without.
+    """
     padded = np.pad(values.T, ((0, 0), (0, -values.shape[0] % BLOCK)))
-    return model.encode_blocks(padded, fmt)
+    return encode_blocks(padded, fmt)

@@ -4,7 +4,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pal_units.formats import FORMATS
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.package import manifest, pipeline
@@ -118,6 +117,7 @@ class _Writer:
             "meant": {str(i): _meant(s) for i, s in compiled.ranges.meant.items()},
             "fixed": compiled.ranges.fixed,
             "strategy": dict(compiled.strategy),
+            "weights": compiled.weights and compiled.weights.name,
             "steps": [
                 self._step(i, s) | ({"cycles": cycles[i]} if i in cycles else {})
                 for i, s in enumerate(program.steps)
@@ -171,6 +171,7 @@ class _Writer:
     def _plan(plan: Gemm) -> dict:
         return {
             "format": plan.fmt.name,
+            "weights": plan.weights.name,
             "rows": plan.rows,
             "depth": plan.depth,
             "outputs": plan.outputs,
@@ -220,7 +221,7 @@ class _Reader:
                 nodes[i] = biases
             else:
                 steps.append(Product(out, *sources))
-                formats[i] = FORMATS[member["format"]]
+                formats[i] = self.arch.data_format(member["format"])
                 pieces[i] = tuple(
                     Piece(range(a, b), range(c, d), range(e, f), plans[p])
                     for a, b, c, d, e, f, p in member["pieces"]
@@ -247,13 +248,25 @@ class _Reader:
             report["fixed"],
         )
         reblocks = {
-            FORMATS[name]: Reblocking(
-                self.arch, FORMATS[name], tuple(columns), self._image(f"reblock_{name}")
+            self.arch.data_format(name): Reblocking(
+                self.arch,
+                self.arch.data_format(name),
+                tuple(columns),
+                self._image(f"reblock_{name}"),
             )
             for name, columns in report["reblocks"].items()
         }
+        weights = report["weights"] and self.arch.weight_format(report["weights"])
         return Package(
-            program, self.arch, ranges, formats, reblocks, report["strategy"], kernels, pieces
+            program,
+            self.arch,
+            ranges,
+            formats,
+            reblocks,
+            report["strategy"],
+            kernels,
+            pieces,
+            weights,
         )
 
     def _image(self, name: str) -> Image:
@@ -262,7 +275,8 @@ class _Reader:
     def _plan(self, i: int, member: dict) -> Gemm:
         return Gemm(
             self.arch,
-            FORMATS[member["format"]],
+            self.arch.data_format(member["format"]),
+            self.arch.weight_format(member["weights"]),
             member["rows"],
             member["depth"],
             member["outputs"],

@@ -27,7 +27,7 @@ class PalEdge(wiring.Component):
     latency = 0
 
     def __init__(self, fmt: Format, params: DotParams, lanes: int) -> None:
-        self.decoder = OperandDecoder(fmt, params, lanes)
+        self.decoder = OperandDecoder((fmt,), params, lanes)
         members = self.decoder.signature.members
         super().__init__(
             {**{name: members[name] for name in ("codes", "bias", "o")}, "scale": Out(SCALE)}
@@ -67,7 +67,7 @@ class PalProducts(wiring.Component):
     latency = 0
 
     def __init__(self, fmt: Format, params: DotParams, lanes: int, block: int = 0) -> None:
-        element = operand_layout(fmt, params)
+        element = operand_layout((fmt,), params)
         self.slice_sum = SliceSum((element, element), params, lanes, block)
         members = self.slice_sum.signature.members
         super().__init__(

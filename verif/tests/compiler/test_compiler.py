@@ -18,12 +18,12 @@ from compiler.front.onnx_graph import read
 from compiler.map.pipeline.chain import chain_of
 from compiler.map.reservation import Unschedulable
 from compiler.text.disassemble import disassemble
-from pal_units.formats import PAL8T
+from pal_units.formats import PAL4T, PAL8T
 from spu.arch import bitstream
 from spu.arch.config import Space, TileRegister
 from spu.arch.errors import InputError
 from spu.arch.package.inputs import checked, remarks
-from spu.arch.params import CONFIGS, MATRIX_FORMATS, Architecture
+from spu.arch.params import CONFIGS, Architecture
 from spu.engine import codec
 from spu.model.array import GoldenArray, InputExhausted
 from verif.digits.data import MODEL, split
@@ -79,19 +79,20 @@ def test_golden_model_of_a_program_equals_the_prediction(arch, sizes):
         codec.encode_inputs(x, program.report, program.arch), len(x)
     )
     codes = codec.output_codes(result.outputs, program.report, arch)
-    assert np.array_equal(codes, predict(program.quantised, x))
+    assert np.array_equal(codes, predict(program.quantised, x, program.arch))
     assert result.cycles == program.mapping.cycles(len(x))
     exact, got = forward(layers, x), codec.decode_outputs(result.outputs, program.report, arch)
     assert 10 * np.log10((exact**2).sum() / ((got - exact) ** 2).sum()) > 30
 
 
-@pytest.mark.parametrize("fmt", MATRIX_FORMATS[1:], ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", TINY.data_formats[1:], ids=lambda f: f.name)
 def test_other_formats_compile_as_well(fmt):
     program = compile_network(random_network((32, 32, 16)), TINY, fmt)
     x = np.random.default_rng(2).uniform(-1, 1, (4, 32))
     result = GoldenArray(program.image).run(codec.encode_inputs(x, program.report, program.arch), 4)
     assert np.array_equal(
-        codec.output_codes(result.outputs, program.report, TINY), predict(program.quantised, x)
+        codec.output_codes(result.outputs, program.report, TINY),
+        predict(program.quantised, x, program.arch),
     )
 
 
@@ -130,7 +131,7 @@ def test_same_input_and_seed_give_the_same_bytes_in_another_process(compiled, tm
 def test_quantised_model_is_as_accurate_as_float32(compiled):
     program = compiled("basic")
     x, labels = split()[2:]
-    correct = predict(program.quantised, x).astype(np.int64) ^ 0x8000
+    correct = predict(program.quantised, x, program.arch).astype(np.int64) ^ 0x8000
     codes = np.where(correct & 0x8000, correct, 0x7FFF - (correct & 0x7FFF))  # as ordered integers
     pal = (codes.argmax(axis=1) == labels).mean()
     assert abs(pal - (float_logits(x).argmax(axis=1) == labels).mean()) <= 0.01
@@ -348,7 +349,7 @@ def test_small_inputs_are_told_of_a_pipeline_as_well(compiled):
 @pytest.mark.parametrize("sizes", [(8, 3), (8, 33), (1, 1)])
 def test_layers_smaller_than_a_drain(sizes):
     """Results of a word take two drains, inputs of a word one cycle."""
-    for fmt in (PAL8T, MATRIX_FORMATS[4]):
+    for fmt in (PAL8T, PAL4T):
         made = compile_network(random_network(sizes), CONFIGS["basic"], fmt)
         assert made.mapping.ii >= CONFIGS["basic"].words_per_drain
 

@@ -1,11 +1,13 @@
 """Matrix products: mapped, run in the golden model and in RTL, and what does not fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from compiler.errors import CompileError
 from compiler.map.product.gemm import gemm
-from pal_units.formats import PAL4T, PAL4U, PAL6U, PAL8T, PAL8U
+from pal_units.formats import PAL4A, PAL4T, PAL4U, PAL6A, PAL6T, PAL6U, PAL8A, PAL8T, PAL8U
 from spu.arch import bitstream
 from spu.arch.params import CONFIGS, Architecture
 from spu.engine.streams import input_streams, result_codes
@@ -15,6 +17,14 @@ from verif.studies.performance import run_shapes
 from verif.studies.squares import run_squares
 
 BASIC = CONFIGS["basic"]
+#: Weight rows of codes, and other formats.
+CODES = replace(
+    BASIC,
+    name="codes",
+    formats=("PAL8U", "PAL6U", "PAL4U", "PAL6A"),
+    bits="default",
+    decoded_weights=False,
+)
 
 
 def _operands(rows, depth, outputs):
@@ -26,12 +36,15 @@ def _operands(rows, depth, outputs):
     ("shape", "arch", "fmt"),
     [
         ((16, 256, 64), BASIC, PAL8T),
-        ((5, 100, 20), BASIC, PAL8U),
-        ((3, 32, 8), BASIC, PAL6U),
+        ((5, 100, 20), CODES, PAL8U),
+        ((3, 32, 8), CODES, PAL6U),
+        ((3, 96, 8), CODES, PAL6A),
+        ((7, 160, 30), BASIC, PAL4A),
+        ((3, 32, 8), BASIC, PAL6T),
         ((4, 128, 200), BASIC, PAL8T),
         ((6, 64, 48), BASIC, PAL8T),
         ((16, 256, 64), BASIC, PAL4T),
-        ((5, 100, 20), BASIC, PAL4U),
+        ((5, 100, 20), CODES, PAL4U),
         ((6, 40, 10), CONFIGS["tiny"], PAL8T),
         ((3, 32, 4), CONFIGS["tiny"], PAL4T),
         ((7, 96, 10), Architecture("odd", ("MvM", "mMa"), 8, 4, 16, 16, 32), PAL8T),
@@ -47,6 +60,16 @@ def test_products_equal_the_prediction_in_as_many_cycles_as_planned(shape, arch,
     codes = result_codes(plan, result.outputs)
     assert np.array_equal(codes, predicted_codes(plan, x, weight))
     assert codes.any()
+
+
+@pytest.mark.parametrize("weights", [PAL4A, PAL8U, PAL6A], ids=lambda f: f.name)
+def test_weights_may_have_a_format_that_data_have_not(weights):
+    x, weight = _operands(4, 96, 16)
+    plan = gemm(BASIC, weight, len(x), weights=weights)
+    outputs = GoldenArray(plan.image).run(input_streams(plan, x), plan.rounds).outputs
+    codes = result_codes(plan, outputs)
+    assert np.array_equal(codes, predicted_codes(plan, x, weight))
+    assert not np.array_equal(codes, predicted_codes(gemm(BASIC, weight, len(x)), x, weight))
 
 
 def test_a_product_keeps_the_multipliers_of_basic_busy():
@@ -78,13 +101,30 @@ def test_the_same_seed_gives_the_same_program():
 
 
 @pytest.mark.parametrize(
-    ("shape", "fmt", "rule"),
-    [((4, 1024, 64), PAL8T, "need 128 weight rows, a tile of basic has 64")],
+    ("shape", "arch", "formats", "rule"),
+    [
+        ((4, 1024, 64), BASIC, (PAL8T, PAL8T), "need 128 weight rows, a tile of basic has 64"),
+        (
+            (4, 32, 8),
+            BASIC,
+            (PAL8U, PAL8T),
+            "array basic takes no PAL8U; it takes PAL8T, PAL6T, PAL4T, PAL4A",
+        ),
+        ((4, 32, 8), BASIC, (PAL8T, PAL8A), "PAL8A has logs of 6 fraction bits, dot products of "),
+        ((4, 32, 8), CODES, (PAL8U, PAL4A), "array codes takes no PAL4A; it takes PAL8U, PAL6U"),
+        (
+            (1, 2048, 8),
+            replace(BASIC, name="deep", weight_rows=1024),
+            (PAL8T, PAL8T),
+            "a depth of 2048 exceeds the 2016 that the accumulator holds",
+        ),
+    ],
 )
-def test_what_does_not_fit_is_refused(shape, fmt, rule):
+def test_what_does_not_fit_is_refused(shape, arch, formats, rule):
     _, weight = _operands(*shape)
+    fmt, weights = formats
     with pytest.raises(CompileError, match=rule):
-        gemm(BASIC, weight, shape[0], fmt)
+        gemm(arch, weight, shape[0], fmt, weights=weights)
 
 
 @pytest.mark.regress

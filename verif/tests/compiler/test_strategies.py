@@ -10,9 +10,9 @@ from compiler.errors import CompileError
 from compiler.front.any_count import mixing_node
 from compiler.front.lower import lower
 from compiler.front.onnx_graph import read
-from pal_units.formats import PAL8T
+from pal_units.formats import PAL4A, PAL4T, PAL6T, PAL8T
 from spu.arch.errors import InputError
-from spu.arch.params import CONFIGS, MATRIX_FORMATS
+from spu.arch.params import CONFIGS
 from spu.engine.array import GoldenEngine
 from spu.engine.run import run
 from verif.digits.data import MODEL, split
@@ -21,7 +21,7 @@ from verif.stimulus.chains import forward, program_of, random_network
 TINY = CONFIGS["tiny"]
 
 
-@pytest.mark.parametrize("fmt", [PAL8T, MATRIX_FORMATS[1], MATRIX_FORMATS[4]], ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", [PAL8T, PAL6T, PAL4T, PAL4A], ids=lambda f: f.name)
 @pytest.mark.parametrize("arch", ["tiny", "basic"])
 def test_all_strategies_give_the_same_codes(arch, fmt):
     """The digits, and their runs on inputs as large as they may be."""

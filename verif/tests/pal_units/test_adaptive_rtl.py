@@ -15,7 +15,9 @@ from pal_units.rtl.evaluate import evaluate
 from pal_units.rtl.matrix import DotMatrix, DotUnit
 from pal_units.rtl.widen import Widener
 from rtl.simulator import SimulationError
+from spu.arch.params import DOTS
 from verif.stimulus import adaptive_cases as cases
+from verif.stimulus.codes import TOGETHER
 from verif.stimulus.vectors import Vectors, check_units
 
 ALL = (*ADAPTIVE.values(), cases.FOUR_BOOKS, cases.ONE_BOOK)
@@ -45,8 +47,12 @@ def test_operands_decode_with_their_biases_for_every_code_and_byte(tmp_path, rec
     made = {f.name: cases.operand_decoder(f) for f in (*ALL, PAL8T, PAL8U, PAL6U, PAL4T)}
     for f in (PAL4A, PAL6A, PAL4T, PAL8T):
         made[f"{f.name} within two octaves"] = cases.near_operand_decoder(f)
+    for f in TOGETHER:
+        made[f"{f.name} of several"] = cases.operand_decoder(
+            f, OperandDecoder(TOGETHER, DOTS["lean"], 2)
+        )
     counts = _check(made, tmp_path, record_property)
-    assert counts["PAL8A"] == counts["PAL8T"] == 1 << 16
+    assert counts["PAL8A"] == counts["PAL8T"] == counts["PAL8T of several"] == 1 << 16
 
 
 def test_the_encoder_of_a_codebook_is_nearest_at_every_threshold(tmp_path, record_property):
@@ -107,9 +113,9 @@ NO_PICKS = replace(PAL4A, codebooks=replace(PAL4A.codebooks, picks=()))
         (lambda: ByteDecoder(PAL8T), "profile A is needed, PAL8T is of T"),
         (lambda: CodebookDecoder(PAL8U, 6), "profile A is needed, PAL8U is of U"),
         (lambda: CodebookDecoder(PAL8A, 5), "PAL8A needs fraction_bits >= 6, not 5"),
-        (lambda: OperandDecoder(PAL4A, replace(EDGE, edge_biases=False), 4), "edge_biases only"),
-        (lambda: OperandDecoder(PAL8A, EDGE, 4), "PAL8A needs fraction_bits >= 6, not 3"),
-        (lambda: OperandDecoder(PAL8T, EDGE, 4), "PAL8T needs fraction_bits >= 5, not 3"),
+        (lambda: OperandDecoder((PAL4A,), replace(EDGE, edge_biases=False), 4), "edge_biases only"),
+        (lambda: OperandDecoder((PAL8A,), EDGE, 4), "PAL8A needs fraction_bits >= 6, not 3"),
+        (lambda: OperandDecoder((PAL8T,), EDGE, 4), "PAL8T needs fraction_bits >= 5, not 3"),
         (lambda: CodebookEncoder(PAL6U), "profile A is needed, PAL6U is of U"),
         (lambda: BlockEncoder(PAL4T), "profile A is needed, PAL4T is of T"),
         (lambda: BlockEncoder(NO_PICKS), "PAL4A has no picks for the hardware's encoder"),
@@ -121,8 +127,8 @@ NO_PICKS = replace(PAL4A, codebooks=replace(PAL4A.codebooks, picks=()))
             lambda: DotMatrix((PAL8T, PAL8A), DOT_PARAMS["PAL8T"], 16, 1),
             "products of PAL8A need params with edge_biases",
         ),
-        (lambda: OperandDecoder(PAL4A, EDGE, 0), "lanes must be at least 1, not 0"),
-        (lambda: OperandDecoder(PAL8T, DOT_PARAMS["PAL8A"], -1), "at least 1, not -1"),
+        (lambda: OperandDecoder((PAL4A,), EDGE, 0), "lanes must be at least 1, not 0"),
+        (lambda: OperandDecoder((PAL8T,), DOT_PARAMS["PAL8A"], -1), "at least 1, not -1"),
         (lambda: DotUnit(PAL4A, EDGE, 3), "divide the block of 16, not 3"),
         (lambda: DotUnit(PAL6A, EDGE, 4), "PAL6A needs fraction_bits >= 4, not 3"),
         (lambda: DotMatrix((PAL4A,), EDGE, 4, 0), "columns must be at least 1, not 0"),

@@ -13,7 +13,6 @@ from pal_units.rtl.decoder import ElementDecoder
 from pal_units.rtl.elementwise import Divider, Multiplier
 from pal_units.rtl.matrix import DotMatrix, DotUnit
 from pal_units.rtl.reblock import ReblockUnit
-from spu.arch.params import MATRIX_DOT, MATRIX_FORMATS
 from verif.stimulus.block_cases import accumulator, accumulator_encoder, block_dot, reblock
 from verif.stimulus.codec_cases import (
     element_decoder,
@@ -22,11 +21,12 @@ from verif.stimulus.codec_cases import (
     linear16,
     magnitude_encoder,
 )
-from verif.stimulus.codes import SMALL, codes_of, corner_codes, random_biases
+from verif.stimulus.codes import SMALL, TOGETHER, codes_of, corner_codes, random_biases
 from verif.stimulus.vectors import Vectors, check_unit, check_units, join
 
 #: Both profiles of 8 bits, which the matrix unit takes.
 FORMATS_8 = (PAL8T, PAL8U)
+DEFAULT = DOT_PARAMS["PAL8T"]
 
 
 def _check(cases, work, record_property):
@@ -168,20 +168,18 @@ def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_
     w = corner_codes(rng, PAL8T, (blocks, columns, lanes))
     x_beta, w_beta = random_biases(rng, blocks), random_biases(rng, (blocks, columns))
     x_format, w_format = rng.integers(0, 2, (2, blocks))
-    tables = np.array(
-        [[model.product_tables(f, g, MATRIX_DOT) for g in FORMATS_8] for f in FORMATS_8]
-    )
+    tables = np.array([[model.product_tables(f, g, DEFAULT) for g in FORMATS_8] for f in FORMATS_8])
     _, eighths = model.split_bias(x_beta[:, None], w_beta)
     total = tables[
         x_format[:, None, None], w_format[:, None, None], eighths[..., None], x[:, None], w
     ].sum(axis=2)
     nan = ((x == 128)[:, None] | (w == 128)).any(axis=2)
     zero = (x_beta[:, None] == -128) | (w_beta == -128)
-    want = model.scale_block(total, x_beta[:, None], w_beta, MATRIX_DOT)
+    want = model.scale_block(total, x_beta[:, None], w_beta, DEFAULT)
     one = np.ones(blocks)
     record_property("cases", blocks * columns)
     check_unit(
-        DotMatrix(FORMATS_8, MATRIX_DOT, lanes, columns),
+        DotMatrix(FORMATS_8, DEFAULT, lanes, columns),
         {
             "x": join(x, 8),
             "x_beta": x_beta,
@@ -239,7 +237,8 @@ def test_reblock_unit_equals_the_model(tmp_path, record_property):
                 ((PAL6U,), 0, 8, 8),
                 ((PAL4T, PAL4U), 0, 4, 16),
                 ((PAL4T, PAL4U), 1, 4, 16),
-                *((MATRIX_FORMATS, i, 4, 8) for i in (0, 3, 4, 5)),
+                *((SMALL, i, 4, 8) for i in range(len(SMALL))),
+                *((TOGETHER, i, 4, 8) for i in range(len(TOGETHER))),
             )
         },
         tmp_path,
@@ -252,8 +251,8 @@ def test_reblock_unit_equals_the_model(tmp_path, record_property):
     [
         (lambda: ElementDecoder((), 5), "one or more"),
         (lambda: ElementDecoder((PAL8T,), 4), "fraction_bits >= 5"),
-        (lambda: DotUnit(PAL8T, MATRIX_DOT, 5), "divide the block of 32, not 5"),
-        (lambda: DotMatrix((PAL8T,), MATRIX_DOT, 8, 0), "columns must be at least 1, not 0"),
+        (lambda: DotUnit(PAL8T, DEFAULT, 5), "divide the block of 32, not 5"),
+        (lambda: DotMatrix((PAL8T,), DEFAULT, 8, 0), "columns must be at least 1, not 0"),
         (lambda: DotUnit(PAL8T, DotParams(4, 5), 8), "PAL8T needs fraction_bits >= 5"),
         (lambda: ReblockUnit(FORMATS_8, 3, 8), "push_lanes must divide"),
         (lambda: Multiplier(PAL8T, stages=4), "stages must be 0 to 3, not 4"),

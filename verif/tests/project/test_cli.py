@@ -8,8 +8,10 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from spu.arch.package.store import save
+from spu.arch.package.store import load, save
 from spu.command.main import app
+from spu.engine.array import GoldenEngine
+from spu.engine.run import run
 from verif import simulate
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
@@ -147,6 +149,35 @@ def test_compile_refuses_bad_models_and_leaves_nothing(name, content, rule, tmp_
         ["compile", path, "--arch", "tiny", "--strategy", "pipeline", "-o", tmp_path / "out"], rule
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (("--format", "PAL8U"), "array basic takes no PAL8U; it takes PAL8T, PAL6T, PAL4T, PAL4A$"),
+        (
+            ("--weights", "PAL8A"),
+            "PAL8A has logs of 6 fraction bits, dot products of basic take 5$",
+        ),
+    ],
+)
+def test_formats_that_the_array_does_not_take_are_refused(options, rule, tmp_path):
+    _bad(["compile", MODEL, *options, "-o", tmp_path / "out"], rule)
+    if "--format" in options:
+        _bad(["sim", *options, "-o", tmp_path / "out"], rule)
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_four_bits_keep_the_digits(tmp_path):
+    options = ["--weights", "PAL4A", "-o", str(tmp_path)]
+    assert RUN.invoke(app, ["compile", str(MODEL), *options]).exit_code == 0
+    x = split()[2][:100]
+    package = load(tmp_path)
+    assert package.report["weights"] == "PAL4A"
+    (y,) = run(package, GoldenEngine(package.arch), {"image": x}).values()
+    want = simulate.float_logits(x)
+    assert (y.argmax(axis=1) == want.argmax(axis=1)).mean() >= 0.97
+    assert 10 < 10 * np.log10((want**2).sum() / ((y - want) ** 2).sum()) < 30
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from pal_units import tables
 from spu.arch import bitstream
 from spu.arch.config import Space
-from spu.arch.params import CONFIGS, MATRIX_FORMATS
+from spu.arch.params import CONFIGS
 from spu.engine import codec
 from spu.engine.rtl_run import rtl_text
 from spu.model.array import GoldenArray
@@ -69,7 +69,7 @@ def test_random_stalls_cost_exactly_the_held_cycles(tmp_path, console, compiled)
 
 
 def test_a_format_of_4_bits_runs_as_well(tmp_path, console):
-    outcome = simulate(Job(TINY, images=2, fmt=MATRIX_FORMATS[4].name, out=tmp_path), console)
+    outcome = simulate(Job(TINY, images=2, fmt="PAL4T", out=tmp_path), console)
     assert outcome.failures == []
 
 

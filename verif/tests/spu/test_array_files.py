@@ -111,6 +111,7 @@ def test_a_program_file_for_another_array_asks_for_it(compiled, tmp_path):
 
 
 def test_files_that_hold_no_array_are_refused(tmp_path):
+    mixed = MIXED.read_text() + "\n"
     for name, text, said in (
         ("a.toml", "lanes = ", "Invalid value"),
         ("a.json", "[]", "by name"),
@@ -118,6 +119,11 @@ def test_files_that_hold_no_array_are_refused(tmp_path):
         ("a.txt", "", "no such array"),
         ("c.json", "[" * 10**5, "recursion"),
         ("d.json", '{"name": "a", "name": "b"}', "'name' is there twice"),
+        ("e.toml", f"{mixed}formats = ['PAL9T']", "no format 'PAL9T'; there are PAL4U, PAL4T, "),
+        ("f.toml", f"{mixed}formats = ['PAL8T', 'PAL8T']", "formats: PAL8T is there twice"),
+        ("g.toml", f"{mixed}formats = ['PAL8A']", "PAL8A has logs of 6 fraction bits"),
+        ("h.toml", f"{mixed}formats = []", "formats must be 1 to 8 names of formats, not 0"),
+        ("i.toml", f"{mixed}decoded_weights = 1", "decoded_weights must be true or false, not 1"),
     ):
         (tmp_path / name).write_text(text)
         assert said in _spu("rtl", "--arch", tmp_path / name, "-o", tmp_path / "v", code=2)
@@ -230,6 +236,6 @@ def test_another_layout_of_packages_has_another_version():
     )
     text = json.dumps({kind.__name__: [f.name for f in fields(kind)] for kind in kinds})
     assert (manifest.VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (
-        3,
-        "0a81239ad318e5b5",
+        4,
+        "5a4b457bc5156b26",
     )

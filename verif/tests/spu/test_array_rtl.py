@@ -11,17 +11,18 @@ from spu.engine.rtl_run import build_rtl
 from verif.benches import corruption_bench, host_bench, ways_out_bench
 from verif.benches.loading_scenarios import scenarios
 from verif.benches.random_bench import Plan
+from verif.observed import CI_ARRAYS, COUNT, FIRST_SEED
 from verif.random_programs import ARRAYS, run_plan
 
 #: Programs that a run has for each array.
 PROGRAMS = 500
 
 
-@pytest.mark.parametrize("name", ["2x2", "two regions"])
+@pytest.mark.parametrize("name", CI_ARRAYS)
 def test_random_programs_run_as_in_the_golden_model(name, tmp_path, record_property):
-    figures = run_plan(Plan(asdict(ARRAYS[name]), 1000, 40), tmp_path)
+    figures = run_plan(Plan(asdict(ARRAYS[name]), FIRST_SEED, COUNT), tmp_path)
     record_property("cases", (name, figures.stream_words + figures.memory_words))
-    assert figures.programs == 40
+    assert figures.programs == COUNT
     assert figures.held_cycles > 100
     assert 0 < figures.saturated_runs < figures.runs
     assert figures.stream_words > 1000
@@ -46,7 +47,7 @@ def test_loader_and_host_registers(tmp_path):
     _bench(arch, "verif.benches.host_bench", host_bench.COUNT, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["2x2", "two regions"])
+@pytest.mark.parametrize("name", CI_ARRAYS)
 def test_loading(name, tmp_path):
     arch = ARRAYS[name]
     _bench(arch, "verif.benches.loading_bench", len(scenarios(arch)), tmp_path)

@@ -131,6 +131,13 @@ def test_a_section_is_too_long_once_the_loader_has_too_many_words():
         ({"lanes": 16}, "lanes must be"),
         ({"contexts": 24}, "power of two"),
         ({"weight_rows": 1}, "power of two"),
+        ({"formats": ()}, "1 to 8 names of formats, not 0"),
+        ({"formats": ("PAL9T",)}, "no format 'PAL9T'; there are PAL4U"),
+        ({"formats": ("PAL8T", "PAL6T", "PAL8T")}, "PAL8T is there twice"),
+        ({"formats": ("PAL8A",)}, "PAL8A has logs of 6 fraction bits, dot products of x take 5"),
+        ({"formats": ("PAL16",)}, "operands have up to 8 bits, PAL16 has 16"),
+        ({"bits": "few"}, "bits must be one of default, lean, not 'few'"),
+        ({"decoded_weights": 1}, "decoded_weights must be true or false, not 1"),
     ],
 )
 def test_architecture_parameters_out_of_range_are_refused(change, rule):
@@ -144,5 +151,7 @@ def test_architecture_parameters_out_of_range_are_refused(change, rule):
         "weight_rows": 16,
     }
     assert Architecture(**good).hash != TINY.hash
+    for other in ({"formats": ("PAL8T",)}, {"bits": "default"}, {"decoded_weights": False}):
+        assert Architecture(**{**good, **other}).hash != Architecture(**good).hash
     with pytest.raises(ValueError, match=rule):
         Architecture(**{**good, **change})

@@ -13,6 +13,7 @@ from pal_units.rtl.accumulator import Accumulator16
 from spu.arch import timing
 from spu.arch.context import Op
 from spu.arch.params import BLOCK
+from spu.arch.weights import packed_rows, weights_of
 from spu.model import saturation, units
 from spu.model import words as w
 from spu.rtl.matrix_unit import MatrixUnit
@@ -198,15 +199,16 @@ def _long_dot(signs):
     arch = SMALL
     unit, golden = MatrixUnit(arch), units.MatrixUnit(arch, 1)
     slices = BLOCK // arch.lanes
-    row = {"codes": np.full((arch.columns, arch.lanes), 127), "beta": np.zeros(arch.columns)}
-    weights = units.weight_codes(row)
-    mode = units.MatrixMode({"offset": 0, "x_format": 0, "w_format": 0})
+    weights, blocks = weights_of(
+        np.full((1, arch.columns, arch.lanes), 127), np.zeros((1, arch.columns)), PAL8T, arch
+    )
+    (bits,) = packed_rows(weights, blocks, arch)
+    mode = units.MatrixMode({"offset": 0, "x_format": 0}, arch)
+    row = units.Weights({0: bits}, arch).row(0, mode)
     seen = {}
 
     async def testbench(ctx):
-        ctx.set(
-            unit.weights, {"codes": [[127] * arch.lanes] * arch.columns, "beta": [0] * arch.columns}
-        )
+        ctx.set(unit.weights.as_value(), bits)
         cycle = 0
         for i, sign in enumerate(signs):
             code = {1: 127, -1: 255, 2: 128}[sign]
@@ -219,7 +221,7 @@ def _long_dot(signs):
                 ctx.set(unit.mac, 1)
                 ctx.set(unit.block_last, last)
                 ctx.set(unit.last, ends)
-                golden.mac(cycle, word, 0, weights, False, mode, last, ends)
+                golden.mac(cycle, word, 0, row, mode, last, ends)
                 await ctx.tick()
                 cycle += 1
         ctx.set(unit.mac, 0)
@@ -247,16 +249,18 @@ def _long_dot(signs):
 
 
 def test_a_dot_product_beyond_its_accumulator_gives_the_top_and_counts():
-    """127 blocks of 32 of the largest codes fit; what leaves the range stays at its side's top."""
-    columns = SMALL.drain_lanes
-    code, count = _long_dot([1] * 127)
+    """As many blocks of the largest codes as are said to fit do; what leaves the range stays at its
+    side's top."""
+    columns, most = SMALL.drain_lanes, SMALL.dot.max_blocks(BLOCK)
+    assert most == 63
+    code, count = _long_dot([1] * most)
     assert (code, count) == (TOP, columns)  # clamped by PAL16 already: offset 0
-    assert _long_dot([1] * 129) == (TOP, columns)
-    assert _long_dot([-1] * 129) == (TOP | MINUS, columns)
+    assert _long_dot([1] * (most + 2)) == (TOP, columns)
+    assert _long_dot([-1] * (most + 2)) == (TOP | MINUS, columns)
     # Exact sums cancel as long as none leaves the range.
-    assert _long_dot([1] * 100 + [-1] * 100) == (0, 0)
-    assert _long_dot([1] * 129 + [-1] * 129) == (TOP, columns)
-    assert _long_dot([1] * 129 + [2]) == (NAN, 0)
+    assert _long_dot([1] * most + [-1] * most) == (0, 0)
+    assert _long_dot([1] * (most + 2) + [-1] * (most + 2)) == (TOP, columns)
+    assert _long_dot([1] * (most + 2) + [2]) == (NAN, 0)
 
 
 def test_the_accumulator_of_the_vector_unit_gives_the_top_when_its_range_is_left():

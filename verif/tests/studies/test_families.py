@@ -109,7 +109,7 @@ def _operands(path, codes, biases, params):
         return codes, np.zeros(biases.shape, bool), np.zeros(biases.shape, bool)
     fmt = (FORMATS | ADAPTIVE)[path.family]
     found = pal_edge.operand(codes.reshape(*biases.shape, -1), biases, fmt, params)
-    layout = operand_layout(fmt, params)
+    layout = operand_layout((fmt,), params)
     bits = found.log | (found.sign < 0).astype(np.int64) << layout["negative"].offset
     bits = np.where(found.sign == 0, 1 << layout["zero"].offset, bits)
     return bits.reshape(codes.shape), found.nan, found.empty
@@ -236,7 +236,7 @@ def _edge_case(path, seed):
     care = None
     if path.family in FORMATS | ADAPTIVE:
         # Of a zero nothing else counts.
-        zero = operand_layout((FORMATS | ADAPTIVE)[path.family], _params(path))["zero"].offset
+        zero = operand_layout(((FORMATS | ADAPTIVE)[path.family],), _params(path))["zero"].offset
         absent = coded.operands >> zero & 1
         bits = np.where(absent, 1 << zero, (1 << width) - 1)
         care = {"o": join(bits.reshape(-1, LANES), width)}
