@@ -17,8 +17,8 @@ BLOCK = PAL8T.block
 #: Bits kept of products and sums, for all formats of an array.  ``default`` are those of PAL8T.
 #: ``lean`` are the fewest with which dot products of PAL8T on Gaussian data lose less than 0.3 dB
 #: (39.6 of 39.8 dB at a depth of 256; one product bit less loses 0.6 dB, one guard bit less nothing
-#: there, but a bit of rows that lie far below the top of their tensor).  63 blocks of any values
-#: fit, 2,016 elements.  Elements 8 octaves or more below the top of their block count as zero.
+#: there, but a bit of rows that lie far below the top of their tensor).  127 blocks of any values
+#: fit, 4,064 elements.  Elements 8 octaves or more below the top of their block count as zero.
 DOTS = {
     "default": replace(DOT_PARAMS[PAL8T.name], edge_biases=True),
     "lean": DotParams(
@@ -26,7 +26,7 @@ DOTS = {
         6,
         product_bits=12,
         guard_bits=4,
-        accumulator_bits=28,
+        accumulator_bits=29,
         operand_octaves=8,
         edge_biases=True,
     ),

@@ -113,10 +113,10 @@ def test_the_same_seed_gives_the_same_program():
         ((4, 32, 8), BASIC, (PAL8T, PAL8A), "PAL8A has logs of 6 fraction bits, dot products of "),
         ((4, 32, 8), CODES, (PAL8U, PAL4A), "array codes takes no PAL4A; it takes PAL8U, PAL6U"),
         (
-            (1, 2048, 8),
-            replace(BASIC, name="deep", weight_rows=1024),
+            (1, 4096, 8),
+            replace(BASIC, name="deep", weight_rows=2048),
             (PAL8T, PAL8T),
-            "a depth of 2048 exceeds the 2016 that the accumulator holds",
+            "a depth of 4096 exceeds the 4064 that the accumulator holds",
         ),
     ],
 )

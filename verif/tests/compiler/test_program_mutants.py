@@ -1,5 +1,7 @@
 """Programs with one field changed: what makes a difference is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,13 +60,6 @@ def test_mutants_differ_in_one_row():
             {"loop": LOOPS - 1, "compare": Compare.LESS.value, "value": 3},
             "predicate 3 depends on the number of rounds",
         ),
-        (
-            Space.REGISTER,
-            (0, 0),
-            TileRegister.REBLOCK,
-            {"format": 7},
-            "register 12: format 7 stands for nothing",
-        ),
         (Space.CONTEXT, (0, 0), 0, {"a": 15}, "a 15 stands for nothing"),
         (Space.CONTEXT, (0, 0), 0, {"op": Op.ACC.value}, "no program uses ACC"),
         (Space.CONTEXT, (0, 1), 0, {"mac": 1, "op": Op.PUSH.value}, "has no reblock unit"),
@@ -83,6 +78,13 @@ def test_programs_that_are_refused(space, tile, row, value, rule):
     plan = reblocking(BASIC, PAL8T)
     plan.image.write(space, tile, row, value)
     with pytest.raises(WrongProgram, match=rule):
+        check_reblocking(plan)
+
+
+def test_numbers_of_formats_that_an_array_has_not_are_refused():
+    plan = reblocking(replace(BASIC, name="three", formats=BASIC.formats[:3]), PAL8T)
+    plan.image.write(Space.REGISTER, (0, 0), TileRegister.REBLOCK, {"format": 3})
+    with pytest.raises(WrongProgram, match="register 12: format 3 stands for nothing"):
         check_reblocking(plan)
 
 
