@@ -115,29 +115,30 @@ class CodebookEncoder(wiring.Component):
 
 
 def block_byte(
-    m: Module, fmt: Format, peak: Value, mirrored: Value, magnitudes: list[Value]
+    m: Module, fmt: Format, peak: Value, mirrored: Value, magnitudes: list[Value], name: str = ""
 ) -> Value:
     """The byte of a block of PAL16 values: its spread picks codebook and bias.
 
-    ``peak``, ``magnitudes``: of PAL16 codes, 0 for zero and NaN; ``mirrored``: most are negative.
+    ``peak``, ``magnitudes``: of PAL16 codes, 0 for zero and NaN; ``mirrored``: most are negative;
+    ``name``: behind the names of signals, of several formats in one module.
     """
     books = fmt.codebooks
     assert books is not None
     unit_at = PAL16.fraction_bits - (SPREAD_UNITS.bit_length() - 1)
     spread = Value.cast(0)
     for i, magnitude in enumerate(magnitudes):
-        distance = Signal(PAL16.magnitude_bits - unit_at, name=f"distance_{i}")
+        distance = Signal(PAL16.magnitude_bits - unit_at, name=f"distance{name}_{i}")
         m.d.comb += distance.eq((peak - magnitude)[unit_at:])
         near = (distance < SPREAD_LIMIT) & magnitude.any()
         spread = spread + Mux(near, distance[: SPREAD_LIMIT.bit_length()], SPREAD_LIMIT)
-    chosen = Signal(range(SPREAD_LIMIT * fmt.block + 1), name=f"spread_{fmt.name}")
+    chosen = Signal(range(SPREAD_LIMIT * fmt.block + 1), name=f"spread{name}")
     m.d.comb += chosen.eq(spread)
     spread_class = chosen[spread_shift(fmt.block) :]
     rows = len(books.positive)
     book_bits = (rows - 1).bit_length()
-    book = rom(m, f"book_{fmt.name}", spread_class, [b for b, _ in books.picks])
-    lift = rom(m, f"lift_{fmt.name}", spread_class, [s for _, s in books.picks])
-    down = Signal(signed(PAL16.magnitude_bits), name=f"down_{fmt.name}")
+    book = rom(m, f"book{name}", spread_class, [b for b, _ in books.picks])
+    lift = rom(m, f"lift{name}", spread_class, [s for _, s in books.picks])
+    down = Signal(signed(PAL16.magnitude_bits), name=f"down{name}")
     m.d.comb += down.eq((PAL16.m_max - peak) // UNITS_PER_BIAS - lift)
     code: Value | int = 0
     for first, start, step in books.zones:

@@ -162,7 +162,7 @@ class ReblockUnit(wiring.Component):
                     found = common
                     if f.codebooks is not None:
                         magnitudes = [v[: PAL16.magnitude_bits] for v in ready]
-                        found = block_byte(m, f, ready_peak, ready_mirrored, magnitudes)
+                        found = block_byte(m, f, ready_peak, ready_mirrored, magnitudes, f"_{i}")
                     m.d.comb += bias.eq(found)
         popping = self.pop & (left != 0)
         with m.If(self.push & (fill == pushes - 1)):
@@ -185,7 +185,7 @@ class ReblockUnit(wiring.Component):
         bytes_of = {}
         for i, f in enumerate(self.formats):
             if f.codebooks is not None:
-                m.submodules[f"decode_byte_{f.name}"] = bytes_of[i] = ByteDecoder(f)
+                m.submodules[f"decode_byte_{i}"] = bytes_of[i] = ByteDecoder(f)
                 m.d.comb += bytes_of[i].block_byte.eq(popped_bias)
         for pitch in sorted(set(self.pitches)):
             lanes = self.slice_lanes * self.pitch // pitch
@@ -194,9 +194,7 @@ class ReblockUnit(wiring.Component):
                 for i, f in enumerate(self.formats):
                     if self.pitches[i] == pitch:
                         encoded[i].append(
-                            self._encode(
-                                m, f, f"{f.name}_{lane}", value, popped_bias, bytes_of.get(i)
-                            )
+                            self._encode(m, f, f"{i}_{lane}", value, popped_bias, bytes_of.get(i))
                         )
         slice_codes = [
             Cat(*(Cat(code, Const(0, pitch - len(code))) for code in codes))

@@ -3,7 +3,7 @@
 from enum import Enum
 from functools import cache
 
-from pal_units.formats import ADAPTIVE, BETA_MIN, BIAS_PER_OCTAVE, FORMATS, PAL8T
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, PAL8T
 from spu.arch.context import CONTEXT
 from spu.arch.packing import Layout, array, number, signed, struct
 from spu.arch.params import (
@@ -13,6 +13,7 @@ from spu.arch.params import (
     LOOPS,
     MAX_PORTS,
     MODES,
+    OPERAND_FORMATS,
     PREDICATES,
     PROGRAMMABLE,
     STAGES,
@@ -137,9 +138,7 @@ def lam_bits(arch: Architecture) -> int:
     """Bits of a decoded weight's logarithm: of any format of weights, its bias fraction in it."""
     dot, per_octave = arch.dot, 1 << arch.dot.fraction_bits
     most = dot.operand_octaves or max(
-        -(-fmt.lambda_max >> fmt.fraction_bits)
-        for fmt in (*FORMATS.values(), *ADAPTIVE.values())
-        if fmt.n <= 8
+        -(-fmt.lambda_max >> fmt.fraction_bits) for fmt in OPERAND_FORMATS.values()
     )
     return (most * per_octave + per_octave - 1).bit_length()
 

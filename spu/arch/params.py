@@ -8,29 +8,23 @@ from functools import cached_property
 from typing import Any
 
 from pal_units.dot_params import DOT_PARAMS, DotParams
-from pal_units.formats import PAL8T, PAL16, Format, format_of
+from pal_units.formats import ADAPTIVE, FORMATS, PAL8T, PAL16, Format, format_of
 
 #: Bits of a block bias, which every word carries beside its data and its predicate.
 BIAS_BITS = 8
 #: Elements that share a block bias, in every format: arrays know no other block.
 BLOCK = PAL8T.block
 #: Bits kept of products and sums, for all formats of an array.  ``default`` are those of PAL8T.
-#: ``lean`` are the fewest with which dot products of PAL8T on Gaussian data lose less than 0.3 dB
-#: (39.6 of 39.8 dB at a depth of 256; one product bit less loses 0.6 dB, one guard bit less nothing
-#: there, but a bit of rows that lie far below the top of their tensor).  127 blocks of any values
-#: fit, 4,064 elements.  Elements 8 octaves or more below the top of their block count as zero.
+#: ``lean`` are the fewest product bits with which dot products of PAL8T on Gaussian data lose less
+#: than 0.3 dB (39.75 of 39.94 dB at a depth of 512; one bit less has 39.20), with the accumulator's
+#: unit of ``default``: columns 2^-10 below their tensor's top keep what they had.  127 blocks of
+#: any values fit, 4,064 elements.
 DOTS = {
     "default": replace(DOT_PARAMS[PAL8T.name], edge_biases=True),
-    "lean": DotParams(
-        5,
-        6,
-        product_bits=12,
-        guard_bits=4,
-        accumulator_bits=29,
-        operand_octaves=8,
-        edge_biases=True,
-    ),
+    "lean": DotParams(5, 6, product_bits=12, guard_bits=7, accumulator_bits=32, edge_biases=True),
 }
+#: Formats of data and weights by name, of which an array takes some.
+OPERAND_FORMATS = {f.name: f for f in (*FORMATS.values(), *ADAPTIVE.values()) if f.n <= 8}
 #: Most formats of an array, by the number of bits that mode registers have for them.
 MOST_FORMATS = 8
 #: Sizes that the context word fixes for every array.

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from pal_units.formats import ADAPTIVE, FORMATS, Format
-from spu.arch.params import CONFIGS, Architecture, from_parameters
+from pal_units.formats import Format
+from spu.arch.params import CONFIGS, OPERAND_FORMATS, Architecture, from_parameters
 from spu.command.common import BadInput
 
 #: Formats of operands, of which an array takes some.
 FormatName = StrEnum(  # type: ignore[misc]
-    "FormatName", {f.name: f.name for f in (*FORMATS.values(), *ADAPTIVE.values()) if f.n <= 8}
+    "FormatName", {name: name for name in OPERAND_FORMATS}
 )
 SimName = StrEnum("SimName", ["verilator", "icarus"])
 Arch = Annotated[

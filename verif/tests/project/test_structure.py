@@ -15,7 +15,7 @@ ALLOWED = {
     "spu": set(),
     "spu.__main__": {"spu.command"},
     "spu.arch": {"pal_units.dot_params", "pal_units.formats", "pal_units.model", "spu.arch"},
-    "spu.command": {"spu.arch", "spu.command"},
+    "spu.command": {"pal_units.formats", "spu.arch", "spu.command"},
     "spu.rtl": {"pal_units", "spu.arch", "spu.rtl"},
     "spu.model": {"pal_units", "spu.arch", "spu.model"},
     "spu.driver": {"spu.arch", "spu.driver"},
