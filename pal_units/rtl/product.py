@@ -122,7 +122,7 @@ class SliceSum(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rows, nans = [], []
+        rows, nans = [Cat(self.kept)] if self.keeps else [], []
         for lane in range(self.lanes):
             m.submodules[f"product_{lane}"] = product = Product(self.elements, self.params)
             m.d.comb += [
@@ -132,8 +132,6 @@ class SliceSum(wiring.Component):
             ]
             rows.append(Cat(product.nonzero, product.upper, ~product.negative))
             nans.append(product.nan)
-        if self.keeps:
-            rows.append(Cat(self.kept))
         m.d.comb += [
             self.o.eq(heap_sum([*rows, -(self.lanes << self.params.product_bits)], len(self.o))),
             self.nan.eq(Cat(*nans).any()),

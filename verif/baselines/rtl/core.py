@@ -96,8 +96,8 @@ class MatrixColumn(wiring.Component):
     """A column of a matrix unit: registers of its weights, products, and a ``BlockAccumulator``.
 
     Latency 4 from weights, 3 from ``a``, which comes from registers at the matrix' edge a cycle
-    later; throughput one slice a cycle.  Where nothing is multiplied ``a`` is zero, as the edge
-    makes it.
+    later; throughput one slice a cycle, and a slice each cycle of a dot product: what comes between
+    two is closed with ``block_last`` and ``last`` before the second.
 
     Parameters
     ----------

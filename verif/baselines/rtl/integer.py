@@ -101,7 +101,7 @@ def compensated(unit: Any, rows: Iterable[Value], constant: int, below: int) -> 
     width, fraction = len(unit.o), unit.fraction
     if "kept" in unit.signature.members:
         terms = [row << fraction for row in rows]
-        return heap_sum([*terms, (constant << fraction) + below, Cat(unit.kept)], width)
+        return heap_sum([Cat(unit.kept), *terms, (constant << fraction) + below], width)
     return Cat(Const(below, fraction), heap_sum([*rows, constant], width - fraction))
 
 

@@ -32,7 +32,8 @@ class Unit(wiring.Component):
 
     def __init__(self, path, matrix):
         self.matrix = matrix
-        products, block = path.products(LANES), path.block or LANES
+        block = path.block or LANES
+        products = path.products(LANES, block if matrix else 0)
         self.core = (
             MatrixColumn(products, LANES, block, path.guard_bits)
             if matrix
@@ -43,7 +44,7 @@ class Unit(wiring.Component):
             "b": path.edge(LANES),
         }
         self.latency = self.core.latency
-        self.steps = ("mac", "block_last", "last") if matrix else ("first",)
+        self.steps = ("block_last", "last") if matrix else ("first",)
         ports = {name: In(1) for name in self.steps}
         for side, edge in self.edges.items():
             for name in ("codes", "bias"):
@@ -75,7 +76,7 @@ class Unit(wiring.Component):
 
 def _params(path):
     """Of PAL's units, None of others."""
-    return getattr(path.products(LANES).slice_sum, "params", None)
+    return getattr(path.products(LANES, 0).slice_sum, "params", None)
 
 
 def _bits(path):
@@ -154,7 +155,7 @@ def _total(path, a, b, exact):
 
 
 def _case(path, seed, matrix):
-    """Vectors of a unit: slices of dot products, in a column with idle cycles between them."""
+    """Vectors of a unit: slices of dot products, after one that hands over what came before."""
     rng = np.random.default_rng(seed)
     unit = Unit(path, matrix)
     bits, block = _bits(path), path.block or LANES
@@ -170,7 +171,6 @@ def _case(path, seed, matrix):
         last = at == slices - 1
         per_block = block // LANES
         steps = {
-            "mac": np.ones(len(at), bool),
             "block_last": at % per_block == per_block - 1,
             "last": last,
             "first": at == 0,
@@ -182,16 +182,10 @@ def _case(path, seed, matrix):
         nans.append(np.repeat(np.diag(nan), slices))
     values = {name: np.concatenate(v) for name, v in found.items()}
     result, nan, last = (np.concatenate(v) for v in (results, nans, ends))
-    # In a column idle cycles take anything, of blocks that end as well.
-    order = np.arange(len(last))
-    if matrix:
-        order = np.sort(np.concatenate([order, rng.integers(0, len(last), 100)]))
-    idle = np.concatenate([[False], order[1:] == order[:-1]])
-    source = np.where(idle, rng.integers(0, len(last), len(order)), order)
+    before = len(last) - 1
+    source = np.concatenate([[before], np.arange(len(last))])
     values = {name: v[source] for name, v in values.items()}
-    if matrix:
-        values["mac"] = ~idle
-    result, nan, last = result[order], nan[order], last[order] & ~idle
+    result, nan, last = result[source], nan[source], last[source] & (np.arange(len(source)) > 0)
     values = {
         name: join(v, bits) if v.ndim == 2 else v
         for name, v in values.items()
