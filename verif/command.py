@@ -114,11 +114,11 @@ def numerics(
         try:
             added = [quantiser for path in files or () for quantiser in load(path)]
             formats = chosen(added, None if only is None else only.split(","))
-            require("studies", but=(_FPGA,))
-            Figures(plots, "")  # what plots need is missing now, not after the work
             if network:
                 require("numerics")
                 tensors.require()
+            require("studies", but=(_FPGA,))
+            Figures(plots, "")  # what plots need is missing now, not after the work
             results = study(
                 formats, network=network, progress=lambda what, share: note(f"{what}, {share:.0%}")
             ) | {"sources": sources, "added": [quantiser.name for quantiser in added]}

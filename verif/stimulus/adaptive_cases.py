@@ -14,7 +14,7 @@ from amaranth.lib import data
 from pal_units import model
 from pal_units.codebook import SPREAD_CLASSES, Codebooks
 from pal_units.dot_params import DOT_PARAMS, DotParams
-from pal_units.formats import PAL16, Format
+from pal_units.formats import PAL16, ZERO_BLOCK, Format
 from pal_units.model import adaptive, edge
 from pal_units.rtl.block_encoder import BlockEncoder, CodebookEncoder
 from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder, OperandDecoder
@@ -291,6 +291,9 @@ def dot_products(fmt: Format, unit: Any, blocks: int = 1000) -> Case:
     x = corner_codes(rng, fmt, (blocks, fmt.block))
     w = corner_codes(rng, fmt, (blocks, columns, fmt.block))
     x_bias, w_bias = biases_of(rng, fmt, blocks), biases_of(rng, fmt, (blocks, columns))
+    if fmt.has_nan and fmt.codebooks is None:
+        # Blocks of zeros hide NaN.
+        w[x_bias == ZERO_BLOCK, 0, 0] = fmt.sign_bit
     last = rng.random(blocks) < 0.4
     last[-1] = True
     pairs = x[:, None], x_bias[:, None, None], w, w_bias[..., None]

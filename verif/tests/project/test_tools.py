@@ -55,7 +55,7 @@ def program(compiled, tmp_path):
         ("compile", "Missing argument 'model'; see spu compile --help"),
         (
             "compile m -o d --arch huge",
-            "--arch huge: no such array; there are tiny, basic, large, or",
+            "--arch huge: no such array; there are tiny, basic, basic-8t, large, or",
         ),
         ("compile m -o d --batch 0", "'--batch'"),
         ("compile m -o d --batch few", "'--batch'"),
@@ -90,7 +90,7 @@ def test_the_version_is_that_of_the_package():
     [
         ("spu co", 1, ["compile"]),
         ("spu run --eng", 2, ["--engine"]),
-        ("spu rtl --arch ", 3, ["tiny", "basic", "large"]),
+        ("spu rtl --arch ", 3, ["tiny", "basic", "basic-8t", "large"]),
     ],
 )
 def test_a_shell_completes(words, number, offered):

@@ -339,8 +339,9 @@ def test_energies_and_delays_are_those_of_the_parts():
     points = measure.delays(found, NEUTRAL)
     assert min(p["ge"] for p in points) > 0
     fastest = min(p["delay"] for p in points)
-    slack, tight = (measure.smallest_within(found, NEUTRAL, d) for d in (2 * fastest, fastest))
-    assert measure.smallest_within(found, NEUTRAL, fastest / 2) is None
+    wanted = (2 * fastest, fastest, fastest / 2)
+    slack, tight, none = (measure.smallest_within(path, shape, NEUTRAL, d) for d in wanted)
+    assert none is None
     assert slack <= tight
     # Nothing that a recipe for area does not find, but for what sizing leaves.
     assert slack > 0.9 * measure.area(found)

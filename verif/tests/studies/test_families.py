@@ -170,11 +170,7 @@ def _case(path, seed, matrix):
             found[f"bias_{side}"].append(np.repeat(beta.ravel(), block // LANES))
         last = at == slices - 1
         per_block = block // LANES
-        steps = {
-            "block_last": at % per_block == per_block - 1,
-            "last": last,
-            "first": at == 0,
-        }
+        steps = {"block_last": at % per_block == per_block - 1, "last": last, "first": at == 0}
         for name in unit.steps:
             found[name].append(steps[name])
         ends.append(last)

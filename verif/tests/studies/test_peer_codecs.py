@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from verif.baselines import adaptive
+from verif.baselines import scales
 from verif.baselines.adaptive import fine_scaled, four_over_six, int_or_float4, mx_plus
 from verif.baselines.elements import (
     E2M1,
@@ -148,7 +148,7 @@ def test_the_fine_scale_has_the_range_of_a_byte():
     assert rounded[0, 0] == pytest.approx(1, rel=0.01)
     assert rounded[1, 0] == pytest.approx(2.0**-15, rel=0.01)
     assert rounded[2, 0] == 0
-    assert adaptive.BIAS_MIN == -127
+    assert scales.BIAS_MIN == -127
 
 
 def test_rotation_is_orthogonal_and_spreads():

@@ -231,11 +231,10 @@ def _one(x, beta_x, y, beta_y, kind, by_block, winograd, block, lanes):
                     for k in range(0, lanes, 2)
                 )
                 total += sum((int(-(w[::2] * w[1::2]).sum()) >> 3) << 1 for w in (u, v))
-            total += 5
-            if kind != "octaves":
-                total = int(booth_product(total, significand, digits, dropped)) + more
-            terms.append(total)
+            terms.append(total + 5)
         terms = [sum(terms)] if by_block else terms
+        if kind != "octaves":
+            terms = [int(booth_product(t, significand, digits, dropped)) + more for t in terms]
         out += sum((term << 3) >> down for term in terms)
     return out
 
