@@ -137,7 +137,7 @@ class Architecture:
     data_bits: int = 64
     regions: tuple[str, ...] = ()
     formats: tuple[str, ...] = ("PAL8T", "PAL6T", "PAL4T", "PAL4A")
-    bits: str = "lean"
+    bits: str = "default"
     decoded_weights: bool = True
 
     def __post_init__(self) -> None:
