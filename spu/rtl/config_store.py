@@ -112,7 +112,8 @@ class BankedMemory(wiring.Component):
     Contract
     --------
     Latency: from ``read_row`` to ``read_data`` 1 if ``registered``, else 0; 1 for readback.
-    Throughput: a word written, and a row read, a cycle.
+    Throughput: a word or, with ``config.whole``, a row of equal words written, and a row read, a
+        cycle.
     Holds: with ``registered``, ``read_data`` stays as it is without ``read_enable`` and readback.
     Reset: the memory keeps what it has, so a bank means nothing before a file filled it.
     Corner cases: a write goes to the bank that is not in use; readback takes the only read port,
@@ -167,7 +168,13 @@ class BankedMemory(wiring.Component):
         m.d.comb += [
             write.addr.eq(Cat(config.row[:row_bits], ~self.bank)),
             write.data.eq(Cat(config.data for _ in range(self.words))),
-            write.en.eq((config.write & here) << config.word),
+            write.en.eq(
+                Mux(
+                    config.whole,
+                    (config.write & here).replicate(self.words),
+                    (config.write & here) << config.word,
+                )
+            ),
             read.addr.eq(
                 Mux(
                     config.read,

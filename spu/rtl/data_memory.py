@@ -32,7 +32,8 @@ class DataMemory(wiring.Component):
     --------
     Latency: ``timing.MEMORY`` = 1 from ``read`` to ``read_data``; ``timing.WRITE`` = 1 from a write
         to the first read that sees it.
-    Throughput: a read and a write a cycle, and a configuration write of 32 bits to the other half.
+    Throughput: a read and a write a cycle, and a configuration write of 32 bits, or of a row of
+        equal words, to the other half.
     Holds: without ``read`` and ``write`` nothing changes.
     Reset: the memories keep what they have, and ``Zeroing`` clears them.
     Corner cases: a read of the word that is written in the same cycle gives the old one; readback
@@ -92,7 +93,9 @@ class DataMemory(wiring.Component):
             with m.Else():
                 m.d.comb += [
                     write.addr.eq(config.row),
-                    write.en.eq(Mux(config.write & here, 0xF << (4 * config.word), 0)),
+                    write.en.eq(
+                        Mux(config.write & here, Mux(config.whole, ~0, 0xF << (4 * config.word)), 0)
+                    ),
                 ]
                 m.d.comb += write.data.eq(config.data.replicate(-(-bits // 32)))
             halves.append(read.data)

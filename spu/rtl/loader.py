@@ -56,7 +56,7 @@ class Loader(wiring.Component):
     """Parses a ``.spub`` file into the shadow banks.
 
     A section is kept until its CRC was right, then goes to the shadow bank, one word a cycle,
-    while the next one comes in.
+    while the next one comes in; CLEAR takes a cycle a row.
     A file becomes active only through its COMMIT section, after every section CRC and the
     total CRC were right: each of its regions swaps banks at the end of its run.
 
@@ -86,7 +86,7 @@ class Loader(wiring.Component):
     Contract
     --------
     Latency: 2 from the last word to ``commit``, if all sections before have been written.
-    Throughput: a word a cycle, in and to the shadow bank.
+    Throughput: a word a cycle, in and to the shadow bank; rows are cleared at one a cycle.
     Holds: ``i.ready`` is 0 while a file waits for its swap, and at the end of a section until the
         one before was written; ``stall`` stops writing alone.
     Reset: waits for a header; no program, no bank filled.
@@ -331,7 +331,7 @@ class Loader(wiring.Component):
         op, space, index = Signal(8), Signal(8), Signal(range(MAX_PAYLOAD))
         row, left, sub, own, fetched = Signal(16), Signal(16), Signal(8), Signal(), Signal()
         width, _, _ = space_geometry(m, space, self.arch)
-        row_done = sub == width - 1
+        row_done = (sub == width - 1) | (op == OP_CLEAR)
         going = self.applying & ~self.stall & (self.state != State.ERROR)
         m.d.comb += [
             read.addr.eq(Cat(index, own)),
@@ -340,6 +340,7 @@ class Loader(wiring.Component):
             self.config.space.eq(space),
             self.config.row.eq(row),
             self.config.word.eq(sub),
+            self.config.whole.eq(op == OP_CLEAR),
             self.config.data.eq(Mux(op == OP_CLEAR, 0, read.data)),
         ]
         with m.If(going):

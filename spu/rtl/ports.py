@@ -17,15 +17,16 @@ class ConfigBus(wiring.Signature):
     """One access to a 32-bit configuration word.
 
     ``space`` is a ``config.Space``, ``row`` a row of it, ``word`` the 32-bit word within the
-    row.  ``write`` puts ``data`` into the shadow bank.  ``read``, while the region is idle,
-    gives the word of the bank in use, or of the shadow bank with ``shadow``, two cycles later;
-    it stays with its address for the cycle after the first.
+    row.  ``write`` puts ``data`` into the shadow bank, with ``whole`` into all words of the row at
+    once.  ``read``, while the region is idle, gives the word of the bank in use, or of the shadow
+    bank with ``shadow``, two cycles later; it stays with its address for the cycle after the first.
     """
 
     def __init__(self) -> None:
         super().__init__(
             {
                 "write": Out(1),
+                "whole": Out(1),
                 "read": Out(1),
                 "shadow": Out(1),
                 "space": Out(8),

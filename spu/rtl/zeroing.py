@@ -4,13 +4,13 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from spu.arch.config import Space, words_per_row
+from spu.arch.config import Space
 from spu.arch.params import Architecture
 from spu.rtl.ports import ConfigBus
 
 
 class Zeroing(wiring.Component):
-    """Writes 0 to both halves of all data memories at once, 32 bits a cycle, when reset ends.
+    """Writes 0 to both halves of all data memories at once, a row a cycle, when reset ends.
 
     A program may read what none before it wrote, and memories hold anything after power-up, and
     what was written before after a reset.  (Other memories need none of this: a file clears the
@@ -19,7 +19,7 @@ class Zeroing(wiring.Component):
 
     Parameters
     ----------
-    arch: its ``memory_words`` and the width of its words.
+    arch: its ``memory_words``.
 
     Members
     -------
@@ -28,8 +28,8 @@ class Zeroing(wiring.Component):
 
     Contract
     --------
-    Latency: ``2 * memory_words * words_per_row`` cycles from reset to the end of ``busy``.
-    Throughput: 32 bits of each data memory a cycle.
+    Latency: ``2 * memory_words`` cycles from reset to the end of ``busy``.
+    Throughput: a row of each data memory a cycle.
     Holds: none: the bus is its own meanwhile, the loader waits, the window refuses.
     Reset: begins anew.
     Corner cases: an array without data memories is never ``busy``.
@@ -40,7 +40,7 @@ class Zeroing(wiring.Component):
     >>> zeroing = Zeroing(ONE)
     >>> busy = observe(zeroing, [{}] * 20, "busy")
     >>> zeroing.latency, sum(busy), busy[-1]
-    (12, 12, 0)
+    (4, 4, 0)
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -58,18 +58,15 @@ class Zeroing(wiring.Component):
         """Cycles from reset to the end of the last write; 0 if there is no data memory."""
         if not self.arch.memory_tiles:
             return 0
-        return 2 * self.arch.memory_words * words_per_row(Space.MEMORY, self.arch)
+        return 2 * self.arch.memory_words
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        word_ends = config.word == words_per_row(Space.MEMORY, self.arch) - 1
-        half_ends = word_ends & (config.row == self.arch.memory_words - 1)
-        m.d.comb += [config.write.eq(self.busy), config.space.eq(Space.MEMORY)]
+        half_ends = config.row == self.arch.memory_words - 1
+        m.d.comb += [config.write.eq(self.busy), config.whole.eq(1), config.space.eq(Space.MEMORY)]
         with m.If(self.busy):
-            m.d.sync += config.word.eq(config.word + 1)
-            with m.If(word_ends):
-                m.d.sync += [config.word.eq(0), config.row.eq(config.row + 1)]
+            m.d.sync += config.row.eq(config.row + 1)
             with m.If(half_ends):
                 m.d.sync += [config.row.eq(0), self.half.eq(~self.half), self.busy.eq(~self.half)]
         return m

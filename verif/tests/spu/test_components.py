@@ -14,7 +14,7 @@ import pal_units.rtl
 import spu.rtl
 from spu.arch import bitstream, timing
 from spu.arch.bitstream import Image
-from spu.arch.config import Space
+from spu.arch.config import Space, depth
 from spu.arch.context import CONTEXT, Op, Source
 from spu.arch.packing import pack, to_words
 from spu.arch.params import KINDS, Architecture
@@ -170,6 +170,46 @@ def test_zeroing_takes_its_latency():
         component = Zeroing(arch)
         busy = observe(component, [{}] * (component.latency + 2), "busy")
         assert busy == [1] * component.latency + [0, 0]
+
+
+def test_a_whole_row_is_written_at_once():
+    write = {"config.write": 1, "config.whole": 1, "config.row": 1, "config.data": 0x1234}
+    done = {"config.write": 0}
+    memory = BankedMemory(Space.WEIGHT, 2, 96, True)
+    steps = [write | {"config.space": Space.WEIGHT}, done | {"read_bank": 1, "bank": 1}]
+    for row, found in ((0, 0), (1, 0x1234_0000_1234_0000_1234)):
+        read = [{"read_row": row, "read_enable": 1}, {}]
+        assert observe(memory, [*steps, *read], "read_data")[-1] == found
+    words = DataMemory(ONE)
+    steps = [write | {"config.space": Space.MEMORY}, done | {"half": 1}]
+    for address, found in ((0, 0), (1, 0x1234_0000_1234)):
+        read = [{"read": 1, "read_address": address}, {}]
+        assert observe(words, [*steps, *read], "read_data.data")[-1] == found
+
+
+def test_a_loader_clears_a_row_a_cycle():
+    image = Image(ONE)
+    words = np.frombuffer(bitstream.encode(image), "<u4").tolist()
+    unit = Loader(ONE)
+    cleared = {}
+
+    async def testbench(ctx):
+        for word in words:
+            ctx.set(unit.i.payload, word)
+            ctx.set(unit.i.valid, 1)
+            while not ctx.get(unit.i.ready):
+                await record(ctx)
+            await record(ctx)
+
+    async def record(ctx):
+        if ctx.get(unit.config.write):
+            assert (ctx.get(unit.config.whole), ctx.get(unit.config.data)) == (1, 0)
+            cleared.setdefault(ctx.get(unit.config.space), []).append(ctx.get(unit.config.row))
+        await ctx.tick()
+
+    simulate(unit, testbench)
+    spaces = [s for s in Space if s is not Space.MEMORY]  # which programs of no memory keep
+    assert cleared == {s.value: list(range(depth(s, ONE))) for s in spaces}
 
 
 def test_a_loader_commits_its_latency_after_the_last_word():
