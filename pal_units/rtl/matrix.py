@@ -76,6 +76,8 @@ class DotMatrix(wiring.Component):
             raise ValueError(f"edge_biases are for one format, not {[f.name for f in formats]}")
         else:
             check_operands(formats, params)
+        if lanes < 1:
+            raise ValueError(f"lanes must be at least 1, not {lanes}")
         if formats[0].block % lanes:
             raise ValueError(f"lanes must divide the block of {formats[0].block}, not {lanes}")
         if columns < 1:

@@ -252,6 +252,8 @@ def test_reblock_unit_equals_the_model(tmp_path, record_property):
         (lambda: ElementDecoder((), 5), "one or more"),
         (lambda: ElementDecoder((PAL8T,), 4), "fraction_bits >= 5"),
         (lambda: DotUnit(PAL8T, DEFAULT, 5), "divide the block of 32, not 5"),
+        (lambda: DotUnit(PAL8T, DEFAULT, 0), "lanes must be at least 1, not 0"),
+        (lambda: DotMatrix((PAL8T,), DEFAULT, -8, 1), "lanes must be at least 1, not -8"),
         (lambda: DotMatrix((PAL8T,), DEFAULT, 8, 0), "columns must be at least 1, not 0"),
         (lambda: DotUnit(PAL8T, DotParams(4, 5), 8), "PAL8T needs fraction_bits >= 5"),
         (lambda: ReblockUnit(FORMATS_8, 3, 8), "push_lanes must divide"),
