@@ -151,7 +151,7 @@ def test_architecture_parameters_out_of_range_are_refused(change, rule):
         "weight_rows": 16,
     }
     assert Architecture(**good).hash != TINY.hash
-    for other in ({"formats": ("PAL8T",)}, {"bits": "default"}, {"decoded_weights": False}):
+    for other in ({"formats": ("PAL8T",)}, {"bits": "lean"}, {"decoded_weights": False}):
         assert Architecture(**{**good, **other}).hash != Architecture(**good).hash
     with pytest.raises(ValueError, match=rule):
         Architecture(**{**good, **change})

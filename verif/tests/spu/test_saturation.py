@@ -252,7 +252,7 @@ def test_a_dot_product_beyond_its_accumulator_gives_the_top_and_counts():
     """As many blocks of the largest codes as are said to fit do; what leaves the range stays at its
     side's top."""
     columns, most = SMALL.drain_lanes, SMALL.dot.max_blocks(BLOCK)
-    assert most == 63
+    assert most == 127
     code, count = _long_dot([1] * most)
     assert (code, count) == (TOP, columns)  # clamped by PAL16 already: offset 0
     assert _long_dot([1] * (most + 2)) == (TOP, columns)
