@@ -51,8 +51,9 @@ class Verdict:
     """A PAL format against a peer under one bar; ratios are PAL's over the peer's.
 
     ``equal_loss``: both lean; ``above_db``: how far PAL's dot SQNR lies above then.
-    ``equal_sqnr``: PAL cut to what the bar asks of its SQNR, None if it never reaches that.
-    ``clock``: PAL's area at the peer's fastest clock; ``energy``: at zero delay, median of streams.
+    ``equal_sqnr``: PAL cut to what the bar asks of its SQNR, None if it never reaches that; of that
+    unit ``clock``, its area at the peer's fastest clock, None if it never keeps that, and
+    ``energy``, at zero delay, median of streams.
     """
 
     bar: Bar
@@ -62,7 +63,7 @@ class Verdict:
     above_db: float
     equal_sqnr: float | None
     clock: float | None
-    energy: float
+    energy: float | None
 
     @property
     def met(self) -> bool:
@@ -106,7 +107,7 @@ def verdicts(results: dict) -> Iterator[Verdict]:
             mine["dot_sqnr_db"] - other["dot_sqnr_db"],
             pair["equal"] and pair["equal"]["ge_per_mac"] / other["ge_per_mac"],
             clock,
-            median_energy(mine) / median_energy(other),
+            pair["equal"] and median_energy(pair["equal"]) / median_energy(other),
         )
 
 
@@ -124,6 +125,7 @@ def verdict_rows(results: dict) -> Iterator[Row]:
         "met",
         "at the peer's fastest clock",
         "energy",
+        "energy asked",
     ]
     for v in verdicts(results):
         yield [
@@ -137,7 +139,8 @@ def verdict_rows(results: dict) -> Iterator[Row]:
             "never" if v.equal_sqnr is None else f"{v.equal_sqnr:.3f}",
             "yes" if v.met else "no",
             "never" if v.clock is None else f"{v.clock:.3f}",
-            f"{v.energy:.3f}" + (f" of {v.bar.energy:g}" if v.bar.energy else ""),
+            "never" if v.energy is None else f"{v.energy:.3f}",
+            f"{v.bar.energy:g}" if v.bar.energy else "",
         ]
 
 

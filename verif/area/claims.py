@@ -24,12 +24,12 @@ def _said(v: Verdict) -> str:
 
 
 def met(results: dict) -> dict[str, bool]:
-    """Whether each bar is met: by some PAL format against each of the bar's peers."""
+    """Whether each bar is met: by one PAL format against all of the bar's peers."""
     found: dict[str, dict[str, bool]] = {}
     for v in bars.verdicts(results):
-        peers = found.setdefault(v.bar.name, {})
-        peers[v.peer] = peers.get(v.peer, False) or v.met
-    return {name: all(peers.values()) for name, peers in found.items()}
+        formats = found.setdefault(v.bar.name, {})
+        formats[v.pal] = formats.get(v.pal, True) and v.met
+    return {name: any(formats.values()) for name, formats in found.items()}
 
 
 def verdicts(results: dict) -> Iterator[str]:
@@ -54,20 +54,21 @@ def clocks(results: dict) -> str:
     ]
     kept = sum(v.clock is not None and v.clock <= CLOCK_LIMIT for v in bars.verdicts(results))
     return (
-        f"smallest lean matrix that keeps the peer's own fastest clock, over the peer's area "
-        f"there (asked: at most {CLOCK_LIMIT:g}; reached in {kept} of {len(parts)}): "
+        f"the unit at equal SQNR and margin where it keeps the peer's own fastest clock, over the "
+        f"peer's area there (asked: at most {CLOCK_LIMIT:g}; reached in {kept} of {len(parts)}): "
         f"{'; '.join(parts)}."
     )
 
 
 def energies(results: dict) -> str:
-    """Ratios of energies against their bars."""
-    parts = [
-        f"{v.pal} against {v.peer} {'met' if v.energy <= v.bar.energy else 'missed'} "
-        f"({v.energy:.2f} of {v.bar.energy:g})"
-        for v in bars.verdicts(results)
-        if v.bar.energy
-    ]
+    """Ratios of energies of units at equal SQNR and margin against their bars."""
+    parts = []
+    for v in bars.verdicts(results):
+        if not v.bar.energy:
+            continue
+        reached = v.energy is not None and v.energy <= v.bar.energy
+        said = "never as accurate" if v.energy is None else f"{v.energy:.2f} of {v.bar.energy:g}"
+        parts.append(f"{v.pal} against {v.peer} {'met' if reached else 'missed'} ({said})")
     return "; ".join(parts) + "."
 
 

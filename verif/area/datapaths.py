@@ -50,6 +50,8 @@ class Datapath:
     elements, of which each is shifted alone (``exact`` False), or blocks that add exactly.
     unit: what an accumulator's unit stands for if both operands' scales are 1.
     lacking: what a sum of so many products lacks in the mean, in units of the products.
+    nan: bits of ``scale_a`` that say that a slice has a NaN, 0 if it never has.
+    edge_b: the edge of a dot unit's second operand, None if both are alike.
     """
 
     family: str
@@ -65,6 +67,8 @@ class Datapath:
     accumulate: Callable[[Coded, Coded, int, bool], NDArray[np.int64]]
     unit: float
     lacking: Callable[[int], float] = lambda _: 0.0
+    nan: int = 0
+    edge_b: Callable[[int], wiring.Component] | None = None
 
     @property
     def name(self) -> str:

@@ -32,8 +32,9 @@ from verif.baselines.elements import (
 Setting = tuple[int, ...]
 #: Guard bits of a block scale, from the default down.
 _GUARDS = (8, 4, 3, 2, 1, 0)
-#: Bits of the significands of scales in 1/8 octave, and columns of their multiplier left out.
-_SIGNIFICANDS, _COLUMNS = (8, 6, 5), (0, 4)
+#: Bits of the significands of scales in 1/8 octave, and columns of their multiplier left out, at
+#: most as many as a significand has bits.
+_SIGNIFICANDS, _COLUMNS = (8, 7, 6, 5, 4), tuple(range(9))
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,9 @@ def _integer(
     fine = scale == "eighths"
 
     def make(setting: Setting) -> Datapath:
-        dropped, guard, significand, scale_dropped = setting
-        return integer(bits, element, scale, dropped, guard, significand, scale_dropped, winograd)
+        dropped, guard, significand, columns = setting
+        fewer = min(columns, significand)
+        return integer(bits, element, scale, dropped, guard, significand, fewer, winograd)
 
     axes = (columns, guards, _SIGNIFICANDS if fine else (8,), _COLUMNS if fine else (0,))
     return Family(make(tuple(a[0] for a in axes)).family, axes, make)
@@ -139,9 +141,10 @@ def _floating(fmt: FloatFormat, scale: str, block: int = 32) -> Family:
     fine = scale == "eighths"
 
     def make(setting: Setting) -> Datapath:
-        window, guard, jam, significand, scale_dropped = setting
+        window, guard, jam, significand, columns = setting
         rounding = "jam" if jam else "truncate"
-        return floating(fmt, scale, window, rounding, guard, significand, scale_dropped, block)
+        fewer = min(columns, significand)
+        return floating(fmt, scale, window, rounding, guard, significand, fewer, block)
 
     axes = (
         tuple(range(min(fmt.product_bits, 15), 3, -1)),

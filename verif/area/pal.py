@@ -13,18 +13,18 @@ from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, Format
 from pal_units.model import edge
 from pal_units.rtl.codebook import operand_layout
 from verif.area.datapaths import Array, Coded, Codes, Datapath, remembered, repeated
-from verif.baselines.rtl.pal import SCALE, PalEdge, PalProducts
+from verif.baselines.rtl.pal import PalEdge, PalProducts, scale_layout
 
 
 def pal(fmt: Format, params: DotParams) -> Datapath:
     """The datapath of a PAL format that keeps so many bits, biases at the edge."""
-    layout = operand_layout((fmt,), params)
+    layout, said = operand_layout((fmt,), params), scale_layout(fmt)
     limit = f", {params.operand_octaves} octaves" if params.operand_octaves else ""
     return Datapath(
         fmt.name,
         f"L{params.antilog_bits} k{params.product_bits} g{params.guard_bits}{limit}",
         fmt.n + 8 / fmt.block,
-        layout.size + SCALE.size / fmt.block,
+        layout.size + said.size / fmt.block,
         fmt.block,
         params.guard_bits,
         partial(PalEdge, fmt, params),
@@ -33,6 +33,7 @@ def pal(fmt: Format, params: DotParams) -> Datapath:
         partial(_said, fmt=fmt),
         partial(_accumulated, fmt=fmt, params=params),
         2.0 ** -octaves_below(params),
+        nan=1 << said["nan"].offset if fmt.has_nan else 0,
     )
 
 
@@ -62,7 +63,9 @@ def _codes(fmt: Format) -> Callable[[Array], PalArray]:
 
 def _said(coded: Coded, lanes: int, fmt: Format) -> Codes:
     octaves, zero = block_octaves(coded.biases, fmt)
-    said = octaves | zero.astype(np.int64) << SCALE["zero"].offset
+    said, layout = octaves, scale_layout(fmt)
+    if "zero" in layout.members:
+        said = said | zero.astype(np.int64) << layout["zero"].offset
     return repeated(said, fmt.block, lanes, coded.codes.shape[1])
 
 

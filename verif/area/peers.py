@@ -11,7 +11,7 @@ from verif.area.datapaths import Coded, Codes, Datapath, remembered, repeated
 from verif.area.operands import Encoder
 from verif.baselines import pairs
 from verif.baselines.accumulators import Winograd, dot_accumulators
-from verif.baselines.elements import FP4_E2M1, Element, FloatFormat
+from verif.baselines.elements import FP4_E2M1, FP8_E4M3, Element, FloatFormat
 from verif.baselines.pairs import PairScale
 from verif.baselines.products import dropped_mean, dropped_products, float_products, unit_shift
 from verif.baselines.rtl.blocked import PeerEdge, PeerProducts, scale_layout
@@ -93,11 +93,9 @@ def integer(
             slice_sum = IntegerSlice(bits, lanes, "booth", *cut, recoded=True, kept=kept)
         return _under(slice_sum, scale, False, significand, pair)
 
-    def edge(lanes: int) -> PeerEdge:
+    def edge(lanes: int, recoded: bool = not winograd) -> PeerEdge:
         correction = correction_bits(bits, lanes, dropped) if winograd else 0
-        return PeerEdge(
-            lanes, bits, scale, recoded=not winograd, correction=correction, dropped=dropped
-        )
+        return PeerEdge(lanes, bits, scale, recoded=recoded, correction=correction, dropped=dropped)
 
     def encode(x: NDArray[np.float64]) -> Coded:
         found = remembered(_encoder(element, scale, block), x)
@@ -138,6 +136,8 @@ def integer(
         * 2.0 ** (dropped - fraction - guard)
         * (pair.unit * 2.0**pair.dropped if pair else 1.0),
         (lambda lanes: lacking(lanes)) if scale == "none" and dropped else lambda _: 0.0,
+        # Digits are those of the first operand alone.
+        edge_b=None if winograd else partial(edge, recoded=False),
     )
 
 
@@ -228,7 +228,15 @@ def floating(
         accumulate,
         2.0 ** (unit_shift(fmt, window) - 2 * (fmt.bias - 1 + fmt.mantissa_bits) - guard)
         * (pair.unit * 2.0**pair.dropped if pair else 1.0),
+        nan=_nan_bits(scale, special),
     )
+
+
+def _nan_bits(scale: str, special: bool) -> int:
+    """Bits of what is said of a block that make its slice NaN."""
+    if scale == "e4m3":
+        return FP8_E4M3.codes
+    return 1 << scale_layout(scale, special)["nan"].offset if special else 0
 
 
 def nvfp4(

@@ -11,12 +11,15 @@ from verif.stimulus.vectors import join
 Ports = dict[str, list[int]]
 
 
-def edge_ports(path: Datapath, shape: Shape, edge: wiring.Component, x: Coded, w: Coded) -> Ports:
-    """Each row of ``x`` as often as there are rows of ``w``, a slice a cycle."""
-    i, _ = _pairs(x, w)
-    ports = {"codes": _joined(x.codes[i], shape.lanes, edge, "codes")}
+def edge_ports(
+    path: Datapath, shape: Shape, edge: wiring.Component, x: Coded, w: Coded, second: bool = False
+) -> Ports:
+    """Each row of ``x`` as often as there are rows of ``w``, a slice a cycle; ``second``: the rows of
+    ``w`` that meet them."""
+    i, coded = _pairs(x, w)[second], (x, w)[second]
+    ports = {"codes": _joined(coded.codes[i], shape.lanes, edge, "codes")}
     if "bias" in edge.signature.members:
-        biases = repeated(x.biases[i], path.block, shape.lanes, x.codes.shape[1])
+        biases = repeated(coded.biases[i], path.block, shape.lanes, coded.codes.shape[1])
         ports["bias"] = biases.ravel().tolist()
     return ports
 

@@ -85,12 +85,14 @@ counted: decoders, corrections, weight and result registers, accumulators.
   own matrix unit (`pal_units/rtl/block_accumulator.py`).
 * **Equal rules**: what depends on one operand alone is done at an edge, for peers too: fields of
   floating-point codes, Booth's digits, Winograd's corrections, octaves of a block. Same heap of
-  bits, same headroom (sums of 1024 full-scale products), same flow. Every mapped netlist was
-  simulated with its edge on real operands and gave its model's results.
+  bits, same headroom (sums of 1024 full-scale products), same flow. The smallest netlist of every
+  row was simulated with its edge, on real operands, zeros, NaN and sums that leave the accumulator,
+  and gave its model's results and flags; of netlists that were mapped for speed only areas and
+  delays are known.
 * **Cuts**: of PAL bits of a product, of the antilog, guard bits, octaves of operands; of integers
   the lowest columns of Booth's rows, with a constant for their mean; of floats the window below the
-  largest product, cut off or jammed; of scales in 1/8 octave and of NVFP4's the bits and columns of
-  what multiplies by them; of every block scale guard bits. `default` keeps all that PAL keeps by
+  largest product, cut off or jammed; of scales in 1/8 octave the bits (8 to 4) and of them and of NVFP4's the
+  columns (0 to 8 left out) of what multiplies by them; of every block scale guard bits. `default` keeps all that PAL keeps by
   default, and floats a window of 15 bits or the exact product. `lean` is the smallest unit that
   loses at most {LOSS_DB:g} dB of dot SQNR on Gaussian data against that; further points of the
   fronts lose at most {losses} dB. All settings of which nothing more can be cut alone are
@@ -110,7 +112,7 @@ counted: decoders, corrections, weight and result registers, accumulators.
 * **Judged**: a bar is met if the unit of some PAL format that is as accurate as asked is as small
   as asked, against the peer's lean unit under either scale. `both lean` are the lean units of both;
   `at equal SQNR and margin` is the smallest unit of PAL that is above the peer's lean one by the
-  margin.
+  margin; clocks and energies are judged of that unit.
 
 What to read from it:
 

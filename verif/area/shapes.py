@@ -45,7 +45,8 @@ SHARED = 16
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a unit: ``core`` or ``edge``, how many of them there are, its component."""
+    """A part of a unit: ``core``, ``edge`` or the ``edge_b`` of a dot unit's second operand if it is
+    another; how many of them there are; its component."""
 
     role: str
     count: float
@@ -57,7 +58,9 @@ def parts(path: Datapath, shape: Shape) -> Iterator[Part]:
     if not shape.matrix:
         products = path.products(shape.lanes, 0)
         yield Part("core", 1, DotCore(products, shape.lanes, path.guard_bits))
-        yield Part("edge", 2 / SHARED, path.edge(shape.lanes))
+        yield Part("edge", (1 if path.edge_b else 2) / SHARED, path.edge(shape.lanes))
+        if path.edge_b:
+            yield Part("edge_b", 1 / SHARED, path.edge_b(shape.lanes))
         return
     block = max(path.block, shape.lanes)
     column = MatrixColumn(path.products(shape.lanes, block), shape.lanes, block, path.guard_bits)

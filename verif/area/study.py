@@ -45,8 +45,9 @@ def unit(path: Datapath, shape: Shape, cut: str, library_path: Path | None = Non
     """Everything about one unit, as JSON holds it.
 
     Areas are in NAND2s of the library; delays in ns, or FO4 without a process; energies of a
-    multiply-accumulate in pJ, or in transitions of an inverter's input.  Delays and energies are
-    those of lean matrices of 16 x 16, tails those of lean and default units.
+    multiply-accumulate in pJ, or in transitions of an inverter's input.  Delays are those of lean
+    matrices of 16 x 16, energies theirs and without glitches those of ``equal`` ones, tails those
+    of lean and default units.
     """
     library = cells(library_path)
     found = mapped(path, shape, library)
@@ -70,6 +71,8 @@ def unit(path: Datapath, shape: Shape, cut: str, library_path: Path | None = Non
     for distribution in DISTRIBUTIONS if cut in ("default", "lean") else DISTRIBUTIONS[:1]:
         key = "dot_sqnr_db" if distribution == DISTRIBUTIONS[0] else f"dot_sqnr_db_{distribution}"
         row[key] = dot_sqnr_db(path, distribution, shape.lanes, shape.matrix)
+    if cut == "equal":
+        row["energy_per_mac"] = energies(path, shape, found, ("zero",))
     if cut != "lean" or shape != MATRIX16:
         return row
     row["speeds"] = delays(found, library) if library.timed else []
@@ -121,19 +124,24 @@ def family_rows(name: str, library_path: Path | None = None) -> list[dict]:
     return rows
 
 
-def equal(name: str, floor_db: float, library_path: Path | None = None) -> dict | None:
-    """The smallest matrix of a family whose dot products reach a SQNR; None if none does."""
+def against(
+    name: str, floor_db: float, delay: float | None, library_path: Path | None = None
+) -> dict | None:
+    """The smallest matrix of a family whose dot products reach a SQNR; None if none does.
+
+    ``equal``: its row; ``clocked_ge_per_mac``: NAND2s a MAC of its setting where it keeps a delay,
+    None if it cannot or none is given.
+    """
     family = FAMILIES[name]
     setting = smallest(family, floor_db, library_path)
-    return unit(family.make(setting), MATRIX16, "equal", library_path) if setting else None
-
-
-def clocked(
-    name: str, setting: Setting, delay: float, library_path: Path | None = None
-) -> float | None:
-    """NAND2s a MAC of a matrix that keeps a delay, None if it cannot."""
-    ge = smallest_within(FAMILIES[name].make(setting), MATRIX16, cells(library_path), delay)
-    return ge and ge / MATRIX16.macs
+    if setting is None:
+        return None
+    path = family.make(setting)
+    ge = delay and smallest_within(path, MATRIX16, cells(library_path), delay)
+    return {
+        "equal": unit(path, MATRIX16, "equal", library_path),
+        "clocked_ge_per_mac": ge and ge / MATRIX16.macs,
+    }
 
 
 def study(path: Path | None = None, progress: Progress = lambda *_: None) -> dict:
@@ -185,10 +193,7 @@ def _pairs(
             for pal in bar.pals:
                 floor = lean[peer]["dot_sqnr_db"] + bar.margin_db - 1e-6
                 key = f"{pal} against {peer}"
-                jobs[pool.submit(equal, pal, floor, path)] = f"{key}, equal SQNR"
-                if (fo4 := lean[peer]["fo4"]) is not None:
-                    job = pool.submit(clocked, pal, lean[pal]["setting"], fo4, path)
-                    jobs[job] = f"{key}, at its clock"
+                jobs[pool.submit(against, pal, floor, lean[peer]["fo4"], path)] = key
                 found.append((bar, pal, peer, key))
     done = _done(pool, jobs, progress, 0.8, 1.0)
     return [
@@ -196,8 +201,7 @@ def _pairs(
             "pal": pal,
             "peer": peer,
             "bar": bar.name,
-            "equal": done[f"{key}, equal SQNR"],
-            "clocked_ge_per_mac": done.get(f"{key}, at its clock"),
+            **(done[key] or {"equal": None, "clocked_ge_per_mac": None}),
         }
         for bar, pal, peer, key in found
     ]
