@@ -131,7 +131,7 @@ def _simulated(
     edge of a dot unit's second operand gives others than the model.
     """
     of = {m.part.role: m for m in found}
-    activities = {}
+    activities: dict[str, Activity] = {}
     for role in ("edge", "edge_b"):
         if role not in of:
             continue

@@ -14,8 +14,10 @@ Ports = dict[str, list[int]]
 def edge_ports(
     path: Datapath, shape: Shape, edge: wiring.Component, x: Coded, w: Coded, second: bool = False
 ) -> Ports:
-    """Each row of ``x`` as often as there are rows of ``w``, a slice a cycle; ``second``: the rows of
-    ``w`` that meet them."""
+    """Each row of ``x`` as often as there are rows of ``w``, a slice a cycle.
+
+    ``second``: the rows of ``w`` that meet them.
+    """
     i, coded = _pairs(x, w)[second], (x, w)[second]
     ports = {"codes": _joined(coded.codes[i], shape.lanes, edge, "codes")}
     if "bias" in edge.signature.members:

@@ -91,12 +91,12 @@ counted: decoders, corrections, weight and result registers, accumulators.
   delays are known.
 * **Cuts**: of PAL bits of a product, of the antilog, guard bits, octaves of operands; of integers
   the lowest columns of Booth's rows, with a constant for their mean; of floats the window below the
-  largest product, cut off or jammed; of scales in 1/8 octave the bits (8 to 4) and of them and of NVFP4's the
-  columns (0 to 8 left out) of what multiplies by them; of every block scale guard bits. `default` keeps all that PAL keeps by
-  default, and floats a window of 15 bits or the exact product. `lean` is the smallest unit that
-  loses at most {LOSS_DB:g} dB of dot SQNR on Gaussian data against that; further points of the
-  fronts lose at most {losses} dB. All settings of which nothing more can be cut alone are
-  synthesised as dot units by one recipe; the smallest counts.
+  largest product, cut off or jammed; of scales in 1/8 octave their bits (8 to 4), and of what
+  multiplies by them or by NVFP4's the columns (0 to 8 left out); of every block scale guard bits.
+  `default` keeps all that PAL keeps by default, and floats a window of 15 bits or the exact
+  product. `lean` is the smallest unit that loses at most {LOSS_DB:g} dB of dot SQNR on Gaussian
+  data against that; further points of the fronts lose at most {losses} dB. All settings of which
+  nothing more can be cut alone are synthesised as dot units by one recipe; the smallest counts.
 * **Peers' scales**: `MX-` and MXINT8 a power of two for 32 elements; `/8th` PAL's own block bias in
   1/8 octave, searched as PAL's, which multiplies the sum of a slice; NVFP4-4/6 E4M3 numbers for 16;
   INT8 alone one scale a tensor. `Winograd` is the inner product with half the multipliers.

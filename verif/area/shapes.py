@@ -45,8 +45,10 @@ SHARED = 16
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a unit: ``core``, ``edge`` or the ``edge_b`` of a dot unit's second operand if it is
-    another; how many of them there are; its component."""
+    """A part of a unit, how many of them there are, its component.
+
+    ``role``: ``core``, ``edge``, or ``edge_b``, a dot unit's second operand's if that is another.
+    """
 
     role: str
     count: float

@@ -209,10 +209,10 @@ def test_nothing_is_left_out_of_the_area():
 
 
 def test_native_and_wasm_yosys_agree(monkeypatch):
-    """Identical netlists from abc's ``map``; areas within 2 % from ``amap``.
+    """Identical netlists from abc's ``map``; areas within 2.5 % from ``amap``.
 
     ``amap`` takes gates in the order that the C library's sort leaves equals in, and that
-    differs between the two.
+    differs between the two: 0.1 to 2.1 % of PAL4U, PAL4A, PAL6T, PAL8U, MX-E2M1, INT8.
     """
     family, original = FAMILIES["PAL4U"], builtins.__import__
 
@@ -234,7 +234,7 @@ def test_native_and_wasm_yosys_agree(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_native)
     wasm = netlists()
     assert wasm[1].cells == native[1].cells
-    assert wasm[0].gate_equivalents == pytest.approx(native[0].gate_equivalents, rel=0.02)
+    assert wasm[0].gate_equivalents == pytest.approx(native[0].gate_equivalents, rel=0.025)
 
 
 def test_bad_mapping_is_an_error(tmp_path):
@@ -335,7 +335,7 @@ def test_a_column_without_its_flags_has_no_area(flag, monkeypatch):
             return m
 
     monkeypatch.setattr(shapes, "MatrixColumn", Silent)
-    family = FAMILIES["PAL4U"]
+    family = FAMILIES["PAL8U"]
     with pytest.raises(measure.WrongNetlist, match=f"{flag} differs"):
         measure.mapped(family.make(family.default), SMALL[1], NEUTRAL)
 
