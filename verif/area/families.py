@@ -9,6 +9,7 @@ and of which nothing more can be cut alone without falling below it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from pal_units.dot_params import DotParams
 from pal_units.formats import PAL4A, PAL4U, PAL6A, PAL6T, PAL8A, PAL8T, PAL8U, Format
@@ -64,7 +65,7 @@ class Family:
 
     def sqnr(self, setting: Setting) -> float:
         """SQNR of Gaussian dot products of a setting in a matrix, dB."""
-        return dot_sqnr_db(self.make(setting))
+        return _sqnr_db(self, setting)
 
     def cheapest(self, floor_db: float) -> Iterator[Setting]:
         """Settings at or above the floor of which nothing more can be cut alone."""
@@ -94,6 +95,11 @@ class Family:
             stack += further
             if not further:
                 yield setting(index)
+
+
+@cache
+def _sqnr_db(family: Family, setting: Setting) -> float:
+    return dot_sqnr_db(family.make(setting))
 
 
 def _pal(

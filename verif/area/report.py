@@ -9,7 +9,7 @@ from verif.area.accuracy import SIZES
 from verif.area.bars import Row, moved
 from verif.area.plots import draw
 from verif.area.shapes import MATRIX16
-from verif.area.study import LOSS_DB, LOSSES
+from verif.area.study import FINALISTS, LOSS_DB, LOSSES
 from verif.pages import stamps
 from verif.pages.readme import fill, markdown_table, wrapped
 from verif.pages.stamps import AREA
@@ -96,7 +96,8 @@ counted: decoders, corrections, weight and result registers, accumulators.
   `default` keeps all that PAL keeps by default, and floats a window of 15 bits or the exact
   product. `lean` is the smallest unit that loses at most {LOSS_DB:g} dB of dot SQNR on Gaussian
   data against that; further points of the fronts lose at most {losses} dB. All settings of which
-  nothing more can be cut alone are synthesised as dot units by one recipe; the smallest counts.
+  nothing more can be cut alone are synthesised as dot units of 4 lanes by one recipe, the best
+  {FINALISTS} as ones of 16; the smallest counts.
 * **Peers' scales**: `MX-` and MXINT8 a power of two for 32 elements; `/8th` PAL's own block bias in
   1/8 octave, searched as PAL's, which multiplies the sum of a slice; NVFP4-4/6 E4M3 numbers for 16;
   INT8 alone one scale a tensor. `Winograd` is the inner product with half the multipliers.

@@ -2,8 +2,8 @@
 
 * ``default``: the family keeps everything; ``lean``: the smallest unit that loses at most
   ``LOSS_DB`` of the SQNR of Gaussian dot products against that; a further ``point`` of the fronts
-  loses at most ``LOSSES``.  Which of the settings that the search leaves is smallest, the dot unit
-  says, by one recipe of the mapper.
+  loses at most ``LOSSES``.  Which of the settings that the search leaves is smallest, dot units
+  say, by one recipe of the mapper: of all those of 4 lanes, of the best ``FINALISTS`` those of 16.
 * A bar compares PAL's lean unit with a peer's (``equal loss``), and the smallest unit of PAL that
   is as good as the peer's lean one, or better by the bar's margin (``equal SQNR``).
 """
@@ -39,6 +39,8 @@ DISTRIBUTIONS = ("gaussian", "student-t3", "outliers")
 #: What a lean unit may lose against its family's default, and further points of fronts, dB.
 LOSS_DB = 1.0
 LOSSES = (2.5,)
+#: By what settings are sized first, and how many are then sized by dot units of 16 lanes.
+DOT4, FINALISTS = Shape("dot4", 4, 1), 4
 
 
 def unit(path: Datapath, shape: Shape, cut: str, library_path: Path | None = None) -> dict:
@@ -88,11 +90,12 @@ def smallest(family: Family, floor_db: float, library_path: Path | None = None) 
         return settings[0] if settings else None
     library = cells(library_path)
 
-    def size(setting: Setting) -> float:
-        core = next(parts(family.make(setting), DOT16)).component
+    def size(setting: Setting, shape: Shape) -> float:
+        core = next(parts(family.make(setting), shape)).component
         return synthesise(core, library, recipes=1).gate_equivalents
 
-    return min(settings, key=size)
+    finalists = sorted(settings, key=lambda s: size(s, DOT4))[:FINALISTS]
+    return min(finalists, key=lambda s: size(s, DOT16))
 
 
 def family_rows(name: str, library_path: Path | None = None) -> list[dict]:
