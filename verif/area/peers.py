@@ -11,7 +11,7 @@ from verif.area.datapaths import Coded, Codes, Datapath, remembered, repeated
 from verif.area.operands import Encoder
 from verif.baselines import pairs
 from verif.baselines.accumulators import Winograd, dot_accumulators
-from verif.baselines.elements import FP4_E2M1, Element, FloatFormat
+from verif.baselines.elements import Element, FloatFormat
 from verif.baselines.pairs import PairScale
 from verif.baselines.products import dropped_mean, dropped_products, float_products, unit_shift
 from verif.baselines.rtl.blocked import PeerEdge, PeerProducts, scale_layout
@@ -90,7 +90,7 @@ def integer(
         if winograd:
             slice_sum = WinogradSlice(bits, lanes, *cut, kept=kept)
         else:
-            slice_sum = IntegerSlice(bits, lanes, "booth", *cut, recoded=True, kept=kept)
+            slice_sum = IntegerSlice(bits, lanes, *cut, recoded=True, kept=kept)
         return _under(slice_sum, scale, False, significand, pair)
 
     def edge(lanes: int) -> PeerEdge:
@@ -229,13 +229,6 @@ def floating(
         2.0 ** (unit_shift(fmt, window) - 2 * (fmt.bias - 1 + fmt.mantissa_bits) - guard)
         * (pair.unit * 2.0**pair.dropped if pair else 1.0),
     )
-
-
-def nvfp4(
-    window: int | None = None, rounding: str = "truncate", guard: int = 0, scale_dropped: int = 0
-) -> Datapath:
-    """E2M1 under E4M3 scales of 16 elements, four over six."""
-    return floating(FP4_E2M1, "e4m3", window, rounding, guard, scale_dropped=scale_dropped)
 
 
 def _accumulators(
