@@ -135,7 +135,8 @@ class BlockAccumulator(wiring.Component):
         # Terms may be wider than the accumulator: all bits from its sign on are alike within it.
         width = len(accumulator)
         following = Signal(signed(max(width, len(term)) + 1))
-        outside = reduce(or_, (following[-1] ^ bit for bit in following[width - 1 : -1]))
+        signs = range(width - 1, len(following) - 1)
+        outside = reduce(or_, (following[-1] ^ following[i] for i in signs))
         left, accumulator_left = Signal(2), Signal(2)
         m.d.comb += [
             following.eq(accumulator + term),
