@@ -15,7 +15,8 @@ class DotParams:
     ----------
     fraction_bits: ``P``, fraction bits of the product's logarithm: those of the operands'
         and of the block biases'.
-    antilog_bits: ``L``, fraction bits of the antilog table.
+    antilog_bits: ``L``, fraction bits of the antilog table, at least ``P - 2``: with fewer no
+        significands of an octave round into one.
     product_bits: ``k``, bits of a product's magnitude, the least of which is always 1.
     guard_bits: bits of the accumulator below a product's least bit.
     accumulator_bits: width of the two's complement accumulator; it wraps.
@@ -29,8 +30,9 @@ class DotParams:
     Raises
     ------
     TypeError: a number that is not an integer, ``edge_biases`` that is no bool.
-    ValueError: a number out of range, no more ``product_bits`` than ``antilog_bits``, too few
-        ``fraction_bits`` for the biases, or ``operand_octaves`` that are no power of two.
+    ValueError: a number out of range, no more ``product_bits`` than ``antilog_bits``, fewer of
+        these than ``fraction_bits - 2``, too few ``fraction_bits`` for the biases, or
+        ``operand_octaves`` that are no power of two.
     """
 
     fraction_bits: int
@@ -66,6 +68,11 @@ class DotParams:
             raise ValueError(
                 f"product_bits must exceed antilog_bits, not {self.product_bits} "
                 f"<= {self.antilog_bits}"
+            )
+        if self.antilog_bits < self.fraction_bits - 2:
+            raise ValueError(
+                f"antilog_bits must be at least fraction_bits - 2, not {self.antilog_bits} "
+                f"< {self.fraction_bits - 2}"
             )
         if self.fraction_bits < self.bias_bits:
             raise ValueError(

@@ -51,7 +51,7 @@ _SPEED_RECIPES = tuple(
 _FROM_VERILOG = """
 read_verilog -sv unit.v
 hierarchy -check -top {top}
-proc -norom
+proc -norom -noopt
 flatten
 rename -top unit
 write_rtlil unit.il
@@ -82,6 +82,19 @@ opt -full
 dfflegalize -cell $_DFF_P_ x
 dfflibmap -liberty cells.lib
 opt_clean
+"""
+# Loops are looked for in gates, whose inputs all count, before anything simplifies them away.
+_TO_OUTLINE = """
+read_rtlil unit.il
+hierarchy -top unit
+proc -norom -noopt
+flatten
+write_json unit.json
+memory -nomap
+memory_map
+techmap
+simplemap
+check
 """
 _RIPPLE = """
 (* techmap_celltype = "$alu" *)
@@ -196,6 +209,33 @@ class Timing:
     def area_delay(self) -> float:
         """Product of area and delay."""
         return self.gate_equivalents * self.delay
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A unit as it is described, before synthesis.
+
+    Parameters
+    ----------
+    directions: of ports by name: ``input``, ``output`` or ``inout``.
+    loops: whether logic depends on itself without a register between.
+    """
+
+    directions: dict[str, str]
+    loops: bool
+
+
+def outline(unit: Source, library: Library) -> Outline:
+    """What can be told of a unit without synthesis.  Raises ``YosysError``."""
+
+    def results(folder: Path) -> Outline:
+        module = json.loads((folder / "unit.json").read_text())["modules"]["unit"]
+        return Outline(
+            {name: port["direction"] for name, port in module["ports"].items()},
+            "found logic loop" in (folder / "yosys.log").read_text(errors="replace"),
+        )
+
+    return run_flow(unit, library, "gates", _TO_OUTLINE.strip().split("\n"), results)
 
 
 def synthesise(

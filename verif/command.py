@@ -214,7 +214,8 @@ def area(
 def _own_area(path: Path, library: Path | None, json_path: Path | None) -> None:
     """Measure a user's unit and show it beside units of the study that are nearest in bits."""
     from rtl import liberty
-    from verif.area.user import BadUnit, measure, rows
+    from verif.area.user import BadUnit
+    from verif.area.user_file import measure, rows
 
     with working(str(path)):
         if json_path:

@@ -25,7 +25,9 @@ from pal_units.model.dot import (
     product_table,
     product_tables,
     scale_block,
+    shift_block,
     split_bias,
+    wrap,
 )
 from pal_units.model.elementwise import (
     absolute,
@@ -96,6 +98,7 @@ __all__ = [
     "rsqrt",
     "scale_block",
     "scaled",
+    "shift_block",
     "split_bias",
     "sqrt",
     "square",
@@ -107,4 +110,5 @@ __all__ = [
     "value_under",
     "widen",
     "with_nan",
+    "wrap",
 ]

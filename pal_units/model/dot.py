@@ -72,15 +72,25 @@ def block_sum(
     return total, np.any(is_nan(a, fmt) | is_nan(b, fmt), axis=-1)
 
 
+def shift_block(total: ArrayLike, octaves: ArrayLike, params: DotParams) -> NDArray[np.int64]:
+    """Block sum, shifted down by octaves, in accumulator units: rounded down, modulo ``2^64``.
+
+    Accumulators of up to 64 bits wrap, so that sums of these lose nothing; see ``wrap``.
+    """
+    up = params.guard_bits - np.asarray(octaves, np.int64)
+    return np.asarray(total, np.int64) << np.maximum(up, 0) >> np.maximum(-up, 0)
+
+
+def wrap(total: ArrayLike, bits: int) -> NDArray[np.int64]:
+    """Sums modulo ``2^64`` as a two's complement accumulator of up to 64 bits holds them."""
+    return np.asarray(total, np.int64) << (64 - bits) >> (64 - bits)
+
+
 def scale_block(
     total: ArrayLike, beta_a: ArrayLike, beta_b: ArrayLike, params: DotParams
 ) -> NDArray[np.int64]:
-    """Block sum, shifted down by the octaves of its biases, in accumulator units.
-
-    Rounded down.  A zero block gives 0.
-    """
-    octaves, _ = split_bias(beta_a, beta_b)
-    term = np.asarray(total, np.int64) * 2**params.guard_bits // 2**octaves
+    """Block sum in accumulator units, see ``shift_block``, by its biases.  A zero block gives 0."""
+    term = shift_block(total, split_bias(beta_a, beta_b)[0], params)
     zero = (np.asarray(beta_a) == ZERO_BLOCK) | (np.asarray(beta_b) == ZERO_BLOCK)
     return np.where(zero, 0, term)
 
@@ -101,5 +111,4 @@ def dot(
     )
     zero = (beta_a == ZERO_BLOCK) | (beta_b == ZERO_BLOCK)
     acc = scale_block(total, beta_a, beta_b, params).sum(axis=-1)
-    half = 1 << (params.accumulator_bits - 1)
-    return (acc + half) % (2 * half) - half, (nan & ~zero).any(axis=-1)
+    return wrap(acc, params.accumulator_bits), (nan & ~zero).any(axis=-1)

@@ -15,6 +15,7 @@ from pal_units.dot_params import DotParams
 from pal_units.formats import BIAS_PER_OCTAVE, ZERO_BLOCK, Format
 from pal_units.model.adaptive import book_fields
 from pal_units.model.codec import is_nan
+from pal_units.model.dot import shift_block, wrap
 from pal_units.model.elementwise import fields
 
 
@@ -96,7 +97,6 @@ def dot(
         operands.append(operand(blocks, biases, fmt, params))
     x, y = operands
     total = (x.sign * y.sign * magnitudes(x.log + y.log, params)).sum(axis=-1)
-    term = total * 2**params.guard_bits // 2 ** (x.octaves + y.octaves)
-    half = 1 << (params.accumulator_bits - 1)
+    term = shift_block(total, x.octaves + y.octaves, params)
     nan = (x.nan | y.nan) & ~(x.empty | y.empty)
-    return (term.sum(axis=-1) + half) % (2 * half) - half, np.asarray(nan.any(axis=-1))
+    return wrap(term.sum(axis=-1), params.accumulator_bits), np.asarray(nan.any(axis=-1))

@@ -1,5 +1,8 @@
 """Sums of a block, shifted by the octaves of its biases, in an accumulator."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -129,17 +132,15 @@ class BlockAccumulator(wiring.Component):
 
         # Cycle 3: the accumulator and, after the last block, the result.
         accumulator, accumulator_nan = Signal.like(self.result), Signal()
-        following = Signal(signed(len(accumulator) + 1))
+        # Terms may be wider than the accumulator: all bits from its sign on are alike within it.
+        width = len(accumulator)
+        following = Signal(signed(max(width, len(term)) + 1))
+        signs = range(width - 1, len(following) - 1)
+        outside = reduce(or_, (following[-1] ^ following[i] for i in signs))
         left, accumulator_left = Signal(2), Signal(2)
         m.d.comb += [
             following.eq(accumulator + term),
-            left.eq(
-                Mux(
-                    accumulator_left[0],
-                    accumulator_left,
-                    Cat(following[-1] ^ following[-2], following[-1]),
-                )
-            ),
+            left.eq(Mux(accumulator_left[0], accumulator_left, Cat(outside, following[-1]))),
         ]
         m.d.sync += [
             accumulator.eq(Mux(ends, 0, following)),

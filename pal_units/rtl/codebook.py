@@ -7,10 +7,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pal_units.dot_params import DotParams
-from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, PAL8T, PAL8U, ZERO_BLOCK, Format
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, PAL8T, PAL8U, ZERO_BLOCK, Format, widening
 from pal_units.rtl.decoder import ElementDecoder, element_layout
 from pal_units.rtl.rom import rom
-from pal_units.rtl.widen import Widener
+from pal_units.rtl.widen import Widener, wide_format
 
 #: Bits of the octaves that a block bias puts an operand down.
 OPERAND_OCTAVE_BITS = (-BETA_MIN // BIAS_PER_OCTAVE).bit_length()
@@ -182,6 +182,10 @@ def check_operands(formats: tuple[Format, ...], params: DotParams) -> None:
             )
     if len(formats) > 1 and max(f.n for f in formats) > 8:
         raise ValueError(f"several formats have up to 8 bits, not {[f.name for f in formats]}")
+    if len(formats) > 1:
+        for f in formats:
+            if f.codebooks is None:
+                widening(f, wide_format(f))
 
 
 def widened(formats: tuple[Format, ...]) -> tuple[Format, ...]:
@@ -212,7 +216,8 @@ class OperandDecoder(wiring.Component):
     Raises
     ------
     ValueError: parameters without ``edge_biases``, or of a coarser logarithm than a format's; no
-        formats, or several of which one has more than 8 bits; no lanes.
+        formats, or several of which one has more than 8 bits, or is of profile T or U and its
+        codes are not codes of PAL8T or PAL8U; no lanes.
 
     Example
     -------

@@ -38,6 +38,23 @@ def check_formats(formats: tuple[Format, ...], fraction_bits: int) -> None:
             )
 
 
+def check_block(formats: tuple[Format, ...], **lanes: int) -> int:
+    """The block that all formats share.
+
+    Raises ``ValueError`` if there is none, and for lanes that do not divide it, by their name.
+    """
+    if len({f.block for f in formats}) != 1:
+        said = ", ".join(f"{f.name} of {f.block}" for f in formats) or "none"
+        raise ValueError(f"formats must be one or more of the same block, not {said}")
+    block = formats[0].block
+    for name, count in lanes.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, not {count}")
+        if block % count:
+            raise ValueError(f"{name} must divide the block of {block}, not {count}")
+    return block
+
+
 def decode_lambda(magnitude: Value, fmt: Format, octaves: int | None) -> tuple[Value, Value]:
     """``lambda`` of a magnitude in units of ``2^-fmt.fraction_bits`` octave; whether it counts.
 

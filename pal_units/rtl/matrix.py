@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from pal_units.dot_params import DotParams
 from pal_units.formats import Format
 from pal_units.rtl.codebook import OperandDecoder, check_operands
-from pal_units.rtl.decoder import ElementDecoder, check_formats, element_layout
+from pal_units.rtl.decoder import ElementDecoder, check_block, check_formats, element_layout
 from pal_units.rtl.dot import DotColumn
 
 
@@ -46,8 +46,8 @@ class DotMatrix(wiring.Component):
 
     Raises
     ------
-    ValueError: formats that one decoder cannot serve, several under ``edge_biases``, profile A
-        without it, lanes that do not divide the block, or no columns.
+    ValueError: formats that one decoder cannot serve, or of different blocks, several under
+        ``edge_biases``, profile A without it, lanes that do not divide the block, or no columns.
 
     Example
     -------
@@ -76,10 +76,7 @@ class DotMatrix(wiring.Component):
             raise ValueError(f"edge_biases are for one format, not {[f.name for f in formats]}")
         else:
             check_operands(formats, params)
-        if lanes < 1:
-            raise ValueError(f"lanes must be at least 1, not {lanes}")
-        if formats[0].block % lanes:
-            raise ValueError(f"lanes must divide the block of {formats[0].block}, not {lanes}")
+        check_block(formats, lanes=lanes)
         if columns < 1:
             raise ValueError(f"columns must be at least 1, not {columns}")
         self.formats, self.params, self.lanes, self.columns = formats, params, lanes, columns

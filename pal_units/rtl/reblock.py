@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from pal_units.formats import BETA_MIN, PAL16, ZERO_BLOCK, Format
 from pal_units.rtl.block_encoder import LAM_BITS, CodebookEncoder, block_byte
 from pal_units.rtl.codebook import ByteDecoder
+from pal_units.rtl.decoder import check_block
 from pal_units.rtl.encoder import ElementEncoder
 from pal_units.rtl.log import UNITS_PER_BIAS
 
@@ -38,8 +39,8 @@ class ReblockUnit(wiring.Component):
 
     Raises
     ------
-    ValueError: ``push_lanes`` or ``slice_lanes`` that do not divide the block; codebooks without
-        picks.
+    ValueError: no formats, or of different blocks; ``push_lanes`` or ``slice_lanes`` that do not
+        divide the block; codebooks without picks.
 
     Members
     -------
@@ -72,10 +73,7 @@ class ReblockUnit(wiring.Component):
     latency = 2
 
     def __init__(self, formats: tuple[Format, ...], push_lanes: int, slice_lanes: int) -> None:
-        block = formats[0].block
-        for name, lanes in (("push_lanes", push_lanes), ("slice_lanes", slice_lanes)):
-            if block % lanes:
-                raise ValueError(f"{name} must divide the block of {block}, not {lanes}")
+        block = check_block(formats, push_lanes=push_lanes, slice_lanes=slice_lanes)
         for f in formats:
             if f.codebooks is not None and not f.codebooks.picks:
                 raise ValueError(f"{f.name} has no picks for the hardware's encoder")

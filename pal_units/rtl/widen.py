@@ -9,6 +9,11 @@ from amaranth.lib.wiring import In, Out
 from pal_units.formats import PAL8T, PAL8U, Format, widening
 
 
+def wide_format(fmt: Format) -> Format:
+    """What codes of a format are widened to."""
+    return PAL8U if fmt.profile == "U" else PAL8T
+
+
 class Widener(wiring.Component):
     """Codes of any of several formats as codes of 8 bits with the same value.
 
@@ -23,6 +28,10 @@ class Widener(wiring.Component):
     i : In(8) - the code in its lowest bits; select : In
     o : Out(8); uniform : Out(1) - the code is of PAL8U, otherwise of PAL8T
 
+    Raises
+    ------
+    ValueError: a format whose codes are not codes of PAL8T or PAL8U.
+
     Example
     -------
     >>> from pal_units.formats import PAL4T, PAL8T
@@ -36,7 +45,7 @@ class Widener(wiring.Component):
 
     def __init__(self, formats: Sequence[Format]) -> None:
         self.formats = tuple(formats)
-        self.targets = [PAL8U if f.profile == "U" else PAL8T for f in formats]
+        self.targets = [wide_format(f) for f in formats]
         self.widenings = [widening(f, t) for f, t in zip(formats, self.targets, strict=True)]
         super().__init__(
             {"i": In(8), "select": In(range(max(len(formats), 2))), "o": Out(8), "uniform": Out(1)}

@@ -179,7 +179,7 @@ class MatrixUnit:
         if not block_last:
             return
         down = octaves_x[w.bias(x) & 0xFF][:, None] + octaves
-        term = self.partial * 2**dot.guard_bits // 2**down
+        term = model.shift_block(self.partial, down, dot)
         self.accumulator = self.accumulator + term
         self.side = np.where(
             self.side != 0, self.side, outside(self.accumulator, dot.accumulator_bits)

@@ -11,7 +11,7 @@ from verif.area.datapaths import Coded, Codes, Datapath, remembered, repeated
 from verif.area.operands import Encoder
 from verif.baselines import pairs
 from verif.baselines.accumulators import Winograd, dot_accumulators
-from verif.baselines.elements import FP4_E2M1, FP8_E4M3, Element, FloatFormat
+from verif.baselines.elements import FP8_E4M3, Element, FloatFormat
 from verif.baselines.pairs import PairScale
 from verif.baselines.products import dropped_mean, dropped_products, float_products, unit_shift
 from verif.baselines.rtl.blocked import PeerEdge, PeerProducts, scale_layout
@@ -90,7 +90,7 @@ def integer(
         if winograd:
             slice_sum = WinogradSlice(bits, lanes, *cut, kept=kept)
         else:
-            slice_sum = IntegerSlice(bits, lanes, "booth", *cut, recoded=True, kept=kept)
+            slice_sum = IntegerSlice(bits, lanes, *cut, recoded=True, kept=kept)
         return _under(slice_sum, scale, False, significand, pair)
 
     def edge(lanes: int, recoded: bool = not winograd) -> PeerEdge:
@@ -237,43 +237,3 @@ def _nan_bits(scale: str, special: bool) -> int:
     if scale == "e4m3":
         return FP8_E4M3.codes
     return 1 << scale_layout(scale, special)["nan"].offset if special else 0
-
-
-def nvfp4(
-    window: int | None = None, rounding: str = "truncate", guard: int = 0, scale_dropped: int = 0
-) -> Datapath:
-    """E2M1 under E4M3 scales of 16 elements, four over six."""
-    return floating(FP4_E2M1, "e4m3", window, rounding, guard, scale_dropped=scale_dropped)
-
-
-def _accumulators(
-    a: Coded,
-    b: Coded,
-    tables: Codes,
-    block: int,
-    lanes: int,
-    guard: int,
-    exact: bool,
-    pair: PairScale | None,
-    offset: int = 0,
-    winograd: Winograd | None = None,
-) -> Codes:
-    return dot_accumulators(
-        a.codes,
-        _spread(a.biases, block, a.codes.shape[1], lanes),
-        b.codes,
-        _spread(b.biases, block, b.codes.shape[1], lanes),
-        np.ascontiguousarray(tables),
-        block or lanes,
-        lanes,
-        guard,
-        offset,
-        scale=pair,
-        by_block=exact,
-        winograd=winograd,
-    )
-
-
-def _spread(biases: Codes, block: int, length: int, lanes: int) -> Codes:
-    """Biases of blocks; without a block scale those of slices, which are 0."""
-    return biases if block else np.zeros((len(biases), length // lanes), np.int64)

@@ -9,24 +9,19 @@ from amaranth.lib.wiring import In, Out
 
 from pal_units.rtl.heap import heap_sum
 
-#: How partial products are made.
-MULTIPLIERS = ("booth", "baugh-wooley")
-
 
 class IntegerSlice(wiring.Component):
     """Exact sum of ``lanes`` products of signed integers.
 
-    Combinational: latency 0.  ``booth``: radix-4 digits (A. D. Booth, 1951; O. L. MacSorley,
+    Combinational: latency 0.  Rows of radix-4 digits (A. D. Booth, 1951; O. L. MacSorley,
     "High-speed arithmetic in binary computers", Proc. IRE 49, 1961), the sign of a row as
-    an inverted bit and a constant.  ``baugh-wooley``: AND gates with inverted sign rows
-    (C. R. Baugh, B. A. Wooley, "A two's complement parallel array multiplication
-    algorithm", IEEE Trans. Computers C-22, 1973).  All rows of all lanes form one sum.
-    Of Booth's rows the lowest columns can be left out; the sum is then in units of
-    ``2^dropped``, and a constant below that can stand for the mean of what they held.
+    an inverted bit and a constant.  All rows of all lanes form one sum.  Their lowest
+    columns can be left out; the sum is then in units of ``2^dropped``, and a constant below
+    that can stand for the mean of what they held.
 
     Parameters
     ----------
-    bits: of an operand; lanes: products; multiplier: one of ``MULTIPLIERS``.
+    bits: of an operand; lanes: products.
     dropped: columns left out; compensation: what each sum gets for them, in units of
     ``2^(dropped - fraction)``.
     recoded: take Booth's digits of ``a``, as in an array whose edges make them.
@@ -39,7 +34,7 @@ class IntegerSlice(wiring.Component):
 
     Raises
     ------
-    ValueError: too few bits, another multiplier, or columns that cannot be dropped.
+    ValueError: too few bits, or columns that cannot be dropped.
     """
 
     latency = 0
@@ -48,22 +43,17 @@ class IntegerSlice(wiring.Component):
         self,
         bits: int,
         lanes: int,
-        multiplier: str = "booth",
         dropped: int = 0,
         compensation: int = 0,
         fraction: int = 0,
         recoded: bool = False,
         kept: int = 0,
     ) -> None:
-        if multiplier not in MULTIPLIERS:
-            raise ValueError(
-                f"multiplier must be one of {', '.join(MULTIPLIERS)}, not {multiplier!r}"
-            )
         if bits < 2:
             raise ValueError(f"bits must be 2 or more, not {bits}")
-        if not 0 <= dropped <= (bits if multiplier == "booth" else 0):
-            raise ValueError(f"dropped must be 0 to {bits}, of Booth's rows only, not {dropped}")
-        self.bits, self.lanes, self.multiplier = bits, lanes, multiplier
+        if not 0 <= dropped <= bits:
+            raise ValueError(f"dropped must be 0 to {bits}, not {dropped}")
+        self.bits, self.lanes = bits, lanes
         self.dropped, self.compensation, self.fraction = dropped, compensation, fraction
         self.recoded = recoded
         operands = data.ArrayLayout(bits, lanes)
@@ -87,8 +77,6 @@ class IntegerSlice(wiring.Component):
                 digit_rows(self.b[lane], list(self.a[lane]), self.dropped)
                 if self.recoded
                 else booth_rows(self.a[lane], self.b[lane], self.dropped)
-                if self.multiplier == "booth"
-                else _baugh_wooley(self.a[lane], self.b[lane])
             )
             rows += more
             constant += offset
@@ -154,14 +142,3 @@ def digit_rows(
             rows.append(digit.negative << (2 * i - dropped))
         constant -= 1 << (top + 2 * i - dropped)
     return rows, constant
-
-
-def _baugh_wooley(a: Value, b: Value) -> tuple[list[Value], int]:
-    """Rows and a constant: partial products of one sign bit are inverted."""
-    n = len(a)
-    rows = [
-        Cat(~(a[j] & b[i]) if (j == n - 1) != (i == n - 1) else a[j] & b[i] for j in range(n)) << i
-        for i in range(n)
-    ]
-    # Inverted bits of weight w count -w: ~x w = w - x w, for 2 (2^(n-1) - 1) 2^(n-1) in all.
-    return rows, -2 * ((1 << (n - 1)) - 1 << (n - 1))

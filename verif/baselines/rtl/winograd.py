@@ -33,14 +33,12 @@ class WinogradSlice(wiring.Component):
     bits: of an operand, at least 4; lanes: products, even.
     dropped: columns left out; compensation: what each sum gets for them, in units of
     ``2^(dropped - fraction)``.
-    corrected: with ports for corrections; without, ``o`` still holds what whoever reads the
-    total of all slices subtracts, and has one bit more.
     kept: signed width of another term, 0 for none; ``o`` has at least as many bits.
 
     Members
     -------
     a, b : In(lanes x bits); nan : Out(1), always 0
-    correction_a, correction_b : In(signed) - of ``WinogradCorrection``; with ``corrected`` only
+    correction_a, correction_b : In(signed) - of ``WinogradCorrection``
     o : Out(signed(2 * bits - dropped + fraction + log2(lanes))), as of ``IntegerSlice``, and
     without ``dropped`` equal to it
 
@@ -58,24 +56,23 @@ class WinogradSlice(wiring.Component):
         dropped: int = 0,
         compensation: int = 0,
         fraction: int = 0,
-        corrected: bool = True,
         kept: int = 0,
     ) -> None:
         _check(bits, lanes, dropped)
-        self.bits, self.lanes, self.corrected = bits, lanes, corrected
+        self.bits, self.lanes = bits, lanes
         self.dropped, self.compensation, self.fraction = dropped, compensation, fraction
         operands = data.ArrayLayout(bits, lanes)
         correction = In(signed(correction_bits(bits, lanes, dropped)))
-        corrections = {"correction_a": correction, "correction_b": correction}
         width = 2 * bits - dropped + fraction + (lanes - 1).bit_length()
         super().__init__(
             {
                 "a": In(operands),
                 "b": In(operands),
-                **(corrections if corrected else {}),
+                "correction_a": correction,
+                "correction_b": correction,
                 "nan": Out(1),
                 **({"kept": In(signed(kept))} if kept else {}),
-                "o": Out(signed(max(width + (not corrected), kept))),
+                "o": Out(signed(max(width, kept))),
             }
         )
 
@@ -92,10 +89,9 @@ class WinogradSlice(wiring.Component):
             more, offset = booth_rows(sums[0], sums[1], self.dropped)
             rows += more
             constant += offset
-        if self.corrected:
-            for correction in (self.correction_a, self.correction_b):
-                rows.append(Cat(correction[:-1], ~correction[-1]))
-                constant -= 1 << (len(correction) - 1)
+        for correction in (self.correction_a, self.correction_b):
+            rows.append(Cat(correction[:-1], ~correction[-1]))
+            constant -= 1 << (len(correction) - 1)
         m.d.comb += self.o.eq(compensated(self, rows, constant, below))
         return m
 

@@ -5,7 +5,18 @@ from dataclasses import replace
 import pytest
 
 from pal_units.dot_params import DOT_PARAMS
-from pal_units.formats import ADAPTIVE, PAL4A, PAL4T, PAL6A, PAL6U, PAL8A, PAL8T, PAL8U, PAL16
+from pal_units.formats import (
+    ADAPTIVE,
+    PAL4A,
+    PAL4T,
+    PAL6A,
+    PAL6U,
+    PAL8A,
+    PAL8T,
+    PAL8U,
+    PAL16,
+    Format,
+)
 from pal_units.model import adaptive
 from pal_units.rtl.block_encoder import BlockEncoder, CodebookEncoder
 from pal_units.rtl.codebook import ByteDecoder, CodebookDecoder, OperandDecoder
@@ -129,6 +140,10 @@ NO_PICKS = replace(PAL4A, codebooks=replace(PAL4A.codebooks, picks=()))
         ),
         (lambda: OperandDecoder((PAL4A,), EDGE, 0), "lanes must be at least 1, not 0"),
         (lambda: OperandDecoder((PAL8T,), DOT_PARAMS["PAL8A"], -1), "at least 1, not -1"),
+        (
+            lambda: OperandDecoder((PAL8T, Format("U8x", 8, "U", 5)), DOT_PARAMS["PAL8A"], 1),
+            "codes of U8x are not codes of PAL8U",
+        ),
         (lambda: DotUnit(PAL4A, EDGE, 3), "divide the block of 16, not 3"),
         (lambda: DotUnit(PAL6A, EDGE, 4), "PAL6A needs fraction_bits >= 4, not 3"),
         (lambda: DotMatrix((PAL4A,), EDGE, 4, 0), "columns must be at least 1, not 0"),

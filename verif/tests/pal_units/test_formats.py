@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pal_units import model
+from pal_units import model, tables
 from pal_units.dot_params import DotParams
 from pal_units.formats import PAL8T, PAL8U, PAL16, Format
 
@@ -106,3 +106,12 @@ def test_sqnr_on_gaussian_data_is_that_of_the_format():
 def test_dot_params_need_more_product_bits_than_antilog_bits():
     with pytest.raises(ValueError, match="exceed antilog_bits"):
         DotParams(5, 12, product_bits=12)
+
+
+@pytest.mark.parametrize("fraction_bits", range(3, 11))
+def test_dot_params_have_an_antilog_table_or_are_refused(fraction_bits):
+    params = DotParams(fraction_bits, fraction_bits - 2, product_bits=31)
+    table = tables.antilog(params.fraction_bits, params.antilog_bits)
+    assert 1 << params.antilog_bits <= table.min() <= table.max() < 2 << params.antilog_bits
+    with pytest.raises(ValueError, match="at least fraction_bits - 2"):
+        DotParams(fraction_bits, fraction_bits - 3, product_bits=31)

@@ -2,15 +2,19 @@
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 
 from pal_units import model
 from pal_units.dot_params import DOT_PARAMS, DotParams
 from pal_units.formats import PAL4T, PAL4U, PAL6T, PAL6U, PAL8T, PAL8U, PAL16, Format
+from pal_units.model import edge
 from pal_units.rtl.adder import Adder
 from pal_units.rtl.adder16 import Adder16
+from pal_units.rtl.block_accumulator import BlockAccumulator
 from pal_units.rtl.convert import FloatToPal, IntToPal, PalToFloat, Unblock
 from pal_units.rtl.decoder import ElementDecoder
 from pal_units.rtl.elementwise import Divider, Multiplier
+from pal_units.rtl.evaluate import evaluate
 from pal_units.rtl.matrix import DotMatrix, DotUnit
 from pal_units.rtl.reblock import ReblockUnit
 from verif.stimulus.block_cases import accumulator, accumulator_encoder, block_dot, reblock
@@ -26,6 +30,7 @@ from verif.stimulus.vectors import Vectors, check_unit, check_units, join
 
 #: Both profiles of 8 bits, which the matrix unit takes.
 FORMATS_8 = (PAL8T, PAL8U)
+UNEQUAL = (PAL8T, PAL8U.with_block(16))
 DEFAULT = DOT_PARAMS["PAL8T"]
 
 
@@ -196,6 +201,60 @@ def test_matrix_of_dot_products_takes_two_profiles_at_run_time(tmp_path, record_
     )
 
 
+@pytest.mark.parametrize("edge_biases", [False, True])
+@pytest.mark.parametrize(
+    ("guard_bits", "accumulator_bits"), [(32, 62), (32, 63), (32, 64), (32, 12), (0, 40), (3, 8)]
+)
+def test_accumulators_wrap_as_the_model_has_it(guard_bits, accumulator_bits, edge_biases):
+    """Terms of up to 65 bits, far below and far above the accumulator's width."""
+    fmt = PAL8T.with_block(2)
+    params = DotParams(5, 6, 31, guard_bits, accumulator_bits, edge_biases=edge_biases)
+    unit = DotUnit(fmt, params, 2)
+    for codes, beta in (
+        ([127, 127], (0, 0)),
+        ([127, 127], (-64, -16)),
+        ([127, 90], (-127, -127)),
+        ([255, 201], (-3, -9)),
+    ):
+        done = evaluate(
+            unit, a=codes, b=[127, 127], beta_a=beta[0], beta_b=beta[1], mac=1, block_last=1, last=1
+        )
+        operands = (codes, beta[:1], [127, 127], beta[1:])
+        want, _ = (
+            edge.dot(*operands, fmt, fmt, params)
+            if edge_biases
+            else model.dot(*operands, fmt, params)
+        )
+        assert done["result"] == want
+
+
+@pytest.mark.parametrize(
+    ("total", "side"),
+    [
+        *((total, 0) for total in (-128, 0, 127)),
+        *((total, 1) for total in (128, 256, 512, 32767)),
+        *((total, 3) for total in (-129, -256, -512, -32768)),
+    ],
+)
+def test_terms_wider_than_the_accumulator_leave_it_on_their_side(total, side):
+    unit = BlockAccumulator(16, 0, 8)
+    seen = {}
+
+    async def testbench(ctx):
+        for name, value in (("sum", total), ("block_last", 1), ("last", 1)):
+            ctx.set(getattr(unit, name), value)
+        await ctx.tick().repeat(unit.latency)
+        seen.update(overflowed=ctx.get(unit.overflowed), result=ctx.get(unit.result))
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    # The upper bit means nothing while the lower one is 0.
+    assert seen["overflowed"] & (3 if side else 1) == side
+    assert seen["result"] == (total + 128) % 256 - 128
+
+
 def test_accumulators_and_their_encoder_equal_the_model(tmp_path, record_property):
     _check(
         {
@@ -256,7 +315,12 @@ def test_reblock_unit_equals_the_model(tmp_path, record_property):
         (lambda: DotMatrix((PAL8T,), DEFAULT, -8, 1), "lanes must be at least 1, not -8"),
         (lambda: DotMatrix((PAL8T,), DEFAULT, 8, 0), "columns must be at least 1, not 0"),
         (lambda: DotUnit(PAL8T, DotParams(4, 5), 8), "PAL8T needs fraction_bits >= 5"),
+        (lambda: DotMatrix(UNEQUAL, DEFAULT, 8, 1), "same block, not PAL8T of 32, PAL8U of 16"),
+        (lambda: ReblockUnit(UNEQUAL, 4, 8), "same block, not PAL8T of 32, PAL8U of 16"),
+        (lambda: ReblockUnit((), 4, 8), "same block, not none"),
         (lambda: ReblockUnit(FORMATS_8, 3, 8), "push_lanes must divide"),
+        (lambda: ReblockUnit(FORMATS_8, 0, 8), "push_lanes must be at least 1, not 0"),
+        (lambda: ReblockUnit(FORMATS_8, 4, -4), "slice_lanes must be at least 1, not -4"),
         (lambda: Multiplier(PAL8T, stages=4), "stages must be 0 to 3, not 4"),
         (lambda: Divider(PAL8T, headroom=13), "headroom must be 0 to the 12 octaves of PAL8T"),
         (lambda: Adder(PAL16), "F <= 5, not PAL16 with F = 10"),

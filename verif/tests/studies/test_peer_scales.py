@@ -13,17 +13,16 @@ from verif.baselines.rtl.winograd import WinogradCorrection, WinogradSlice
 from verif.stimulus.vectors import Vectors, check_unit, check_units, join
 
 SLICES = 2000
-#: Bits, lanes, dropped columns, compensation, its fraction bits, with corrections.
+#: Bits, lanes, dropped columns, compensation, its fraction bits.
 WINOGRAD = [
-    (8, 16, 0, 0, 0, True),
-    (8, 4, 3, 0, 0, True),
-    (8, 6, 8, 37, 2, True),
-    (8, 4, 0, 0, 0, False),
-    (8, 4, 5, -3, 1, False),
-    (7, 4, 2, 5, 0, True),
-    (6, 2, 1, 0, 0, True),
-    (5, 4, 5, 9, 1, True),
-    (4, 2, 4, 0, 0, True),
+    (8, 16, 0, 0, 0),
+    (8, 4, 3, 0, 0),
+    (8, 6, 8, 37, 2),
+    (8, 4, 5, -3, 1),
+    (7, 4, 2, 5, 0),
+    (6, 2, 1, 0, 0),
+    (5, 4, 5, 9, 1),
+    (4, 2, 4, 0, 0),
 ]
 #: Bits of the sum and of the significand, dropped columns, compensation.
 FINE = [(20, 4, 0, 0), (20, 8, 0, 0), (20, 6, 5, 2), (12, 8, 8, 5), (14, 5, 4, 1), (9, 3, 3, 0)]
@@ -43,22 +42,21 @@ def _signed(codes, bits):
     return np.where(codes < 1 << (bits - 1), codes, codes - (1 << bits))
 
 
-def _winograd_case(i, bits, lanes, dropped, compensation, fraction, corrected):
+def _winograd_case(i, bits, lanes, dropped, compensation, fraction):
     rng = np.random.default_rng(i)
     codes = _operands(rng, bits, lanes)
     a, b = _signed(codes, bits)
-    unit = WinogradSlice(bits, lanes, dropped, compensation, fraction, corrected)
+    unit = WinogradSlice(bits, lanes, dropped, compensation, fraction)
     inputs = {"a": join(codes[0], bits), "b": join(codes[1], bits)}
     corrections = [-(x[:, ::2] * x[:, 1::2]).sum(axis=1) >> dropped for x in (a, b)]
-    if corrected:
-        inputs.update(correction_a=corrections[0], correction_b=corrections[1])
+    inputs.update(correction_a=corrections[0], correction_b=corrections[1])
     if dropped:
         sums = [a[:, ::2] + b[:, 1::2], a[:, 1::2] + b[:, ::2]]
         table = dropped_products(bits + 1, dropped)
         total = table[sums[0], sums[1]].sum(axis=1)  # negative numbers count from the end
-        total = total + corrected * sum(corrections)
+        total = total + sum(corrections)
     else:
-        total = (a * b).sum(axis=1) - (not corrected) * sum(corrections)
+        total = (a * b).sum(axis=1)
     total = (total << fraction) + compensation
     assert np.abs(total).max() < 1 << (len(unit.o) - 1)
     return Vectors(unit, inputs, {"o": total, "nan": np.zeros(SLICES, np.int64)})

@@ -15,7 +15,7 @@ from verif.baselines.products import (
 )
 from verif.baselines.rtl.blocked import PeerEdge
 from verif.baselines.rtl.floating import FloatSlice
-from verif.baselines.rtl.integer import MULTIPLIERS, IntegerSlice
+from verif.baselines.rtl.integer import IntegerSlice
 from verif.stimulus.vectors import Vectors, check_units, join
 
 LANES, SLICES = 4, 3000
@@ -71,7 +71,6 @@ def _case(unit, codes, products, special, offset=0):
     return Vectors(unit, inputs, {"o": total, "nan": special}, None, {"o": care})
 
 
-INTEGERS = [(bits, multiplier) for bits in (8, 5, 4) for multiplier in MULTIPLIERS]
 FLOATS = [
     (FP8_E4M3, None, "truncate"),
     (FP8_E4M3, 12, "truncate"),
@@ -99,11 +98,11 @@ FLOATS = [
 @pytest.mark.regress
 def test_integer_sums_are_exact(tmp_path, record_property):
     cases = {}
-    for bits, multiplier in INTEGERS:
+    for bits in (8, 5, 4):
         codes, special = _codes(np.random.default_rng(bits), bits)
-        unit = IntegerSlice(bits, LANES, multiplier)
+        unit = IntegerSlice(bits, LANES)
         products = integer_products(bits)[codes[0], codes[1]]
-        cases[f"INT{bits} {multiplier}"] = _case(unit, codes, products, special)
+        cases[f"INT{bits}"] = _case(unit, codes, products, special)
     assert check_units(cases, tmp_path) == dict.fromkeys(cases, SLICES)
     record_property("cases", SLICES * len(cases))
 
@@ -120,7 +119,7 @@ def test_integer_sums_with_dropped_columns_equal_their_models(recoded, tmp_path,
         rng = np.random.default_rng(i)
         codes, special = _codes(rng, bits)
         offset = int(rng.integers(-40, 40)) if dropped else 0
-        cut = ("booth", dropped, offset, fraction)
+        cut = (dropped, offset, fraction)
         unit = IntegerSlice(bits, LANES, *cut)
         if recoded:
             decoded = IntegerSlice(bits, LANES, *cut, recoded=True)
@@ -176,13 +175,8 @@ def test_exact_products_are_those_of_the_values():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: IntegerSlice(8, 4, "wallace"), "multiplier must be one of booth"),
         (lambda: IntegerSlice(1, 4), "bits must be 2 or more, not 1"),
-        (
-            lambda: IntegerSlice(8, 4, dropped=9),
-            "dropped must be 0 to 8, of Booth's rows only, not 9",
-        ),
-        (lambda: IntegerSlice(8, 4, "baugh-wooley", 1), "dropped must be 0 to 8, of Booth's rows"),
+        (lambda: IntegerSlice(8, 4, dropped=9), "dropped must be 0 to 8, not 9"),
         (lambda: FloatSlice(FP8_E4M3, 4, 12, "nearest"), "rounding must be one of truncate"),
     ],
 )

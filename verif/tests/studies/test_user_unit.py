@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from spu.command.main import app
-from verif.area import user
+from verif.area import user_file
 from verif.area.families import FAMILIES
 
 ADDER = """
@@ -26,6 +26,7 @@ class Adder(wiring.Component):
         return m
 
 """
+FAMILY = "from verif.area.families import Family\n"
 VERILOG = """// unit: sum
 // top: adder
 // macs: 2
@@ -54,8 +55,8 @@ def _refused(path, *more):
 
 def test_the_same_unit_in_both_languages_has_the_same_area(tmp_path):
     own = _file(tmp_path, ADDER + "unit = UserUnit('sum', 2, 8.25, Adder())")
-    (component,) = user.measure(own)
-    (verilog,) = user.measure(_file(tmp_path, VERILOG, "own.v"))
+    (component,) = user_file.measure(own)
+    (verilog,) = user_file.measure(_file(tmp_path, VERILOG, "own.v"))
     assert component["ge_per_mac"] == component["ge"] / 2
     assert component["ge_adder_cells"] <= component["ge"]
     assert len(component["speeds"]) == 3
@@ -67,7 +68,7 @@ def test_the_same_unit_in_both_languages_has_the_same_area(tmp_path):
 
 def test_sums_that_a_unit_says_are_rated(tmp_path):
     text = ADDER + "unit = UserUnit('sum', 2, 8, Adder(), dots=lambda a, b: a.round(1) @ b.T)"
-    (row,) = user.measure(_file(tmp_path, text))
+    (row,) = user_file.measure(_file(tmp_path, text))
     assert 25 < row["dot_sqnr_db"] < 35
 
 
@@ -82,7 +83,7 @@ def test_the_command_shows_and_writes_the_unit_beside_the_nearest(tmp_path):
         | {"bits_per_element": bits, "fo4": 30.0, "dot_sqnr_db": 30.0}
         for name, bits, area in (("far", 4.25, 1), ("large", 8.25, 3), ("small", 8.25, 2))
     ]
-    shown = list(user.rows([row], {"rows": [*near, {"unit": "of another schema"}]}))
+    shown = list(user_file.rows([row], {"rows": [*near, {"unit": "of another schema"}]}))
     assert [r[0] for r in shown[1:]] == ["sum", "small, dot16", "large, dot16"]
 
 
@@ -91,11 +92,13 @@ def test_a_familys_rows_are_those_of_its_default_and_its_lean_unit(tmp_path, mon
 from verif.area.families import FAMILIES, Family
 family = Family("own", FAMILIES["PAL4U"].axes, FAMILIES["PAL4U"].make)
 """
-    monkeypatch.setattr(user, "unit", lambda path, shape, cut, _: (path.setting, shape.name, cut))
-    monkeypatch.setattr(user, "smallest", lambda *_: (7, 2, 2, 0))
-    found = user.measure(_file(tmp_path, text))
+    monkeypatch.setattr(
+        user_file, "unit", lambda path, shape, cut, _: (path.setting, shape.name, cut)
+    )
+    monkeypatch.setattr(user_file, "smallest", lambda *_: (7, 2, 2, 0))
+    found = user_file.measure(_file(tmp_path, text))
     assert [r[1:] for r in found] == [
-        (shape, cut) for cut in ("default", "lean") for shape in user.SHAPES
+        (shape, cut) for cut in ("default", "lean") for shape in user_file.SHAPES
     ]
     assert len({r[0] for r in found}) == 2
 
@@ -104,8 +107,74 @@ family = Family("own", FAMILIES["PAL4U"].axes, FAMILIES["PAL4U"].make)
     ("text", "message"),
     [
         ("unit = UserUnit('PAL8T', 1, 8, Adder())", "unit PAL8T has the name of a family"),
-        ("unit = UserUnit('x', 0, 8, Adder())", "macs of x must be a whole number from 1, not 0"),
-        ("unit = UserUnit('x', 1, '8', Adder())", "bits of x must be a number from 1, not '8'"),
+        ("unit = UserUnit('x', 0, 8, Adder())", "macs of x must be a whole number from 1 to"),
+        ("unit = UserUnit('x', 10**400, 8, Adder())", "to 1000000000, not 1000000"),
+        ("unit = UserUnit('x', 1, '8', Adder())", "bits of x must be a number from 1 to 1024, not"),
+        ("unit = UserUnit('x', 1, float('inf'), Adder())", "from 1 to 1024, not inf"),
+        ("unit = UserUnit('x', 1, 1e400 - 1e400, Adder())", "from 1 to 1024, not nan"),
+        ("unit = UserUnit(5, 1, 8, Adder())", "the name of a unit must be text, not 5"),
+        ("unit = UserUnit(['a'], 1, 8, Adder())", "the name of a unit must be text, not ['a']"),
+        ("unit = UserUnit('x', 1, 8, 5)", "component of x must be a component of Amaranth with"),
+        ("unit = UserUnit('x', 1, 8, Adder)", "not <class 'user_unit.Adder'>"),
+        ("unit = UserUnit('x', 1, 8, wiring.Component({}))", "with elaborate, not <amaranth.lib"),
+        ("unit = UserUnit('x', 1, 8, verilog=5)", "verilog of x must be text, not 5"),
+        ("unit = UserUnit('x', 1, 8, verilog='x', top=3, ports={'a': 1})", "top of x must be text"),
+        (
+            "unit = UserUnit('x', 1, 8, verilog='x', top='t x', ports={'a': 1})",
+            "top of x must be the name of a module, not 't x'",
+        ),
+        (
+            "unit = UserUnit('x', 1, 8, Adder(), ports=['a'])",
+            "must be names with their bits, not [",
+        ),
+        ("unit = UserUnit('x', 1, 8, Adder(), ports={'a': 0})", "with their bits, not {'a': 0}"),
+        ("unit = UserUnit('x', 1, 8, Adder(), dots=5)", "dots of x must be a function, not 5"),
+        (
+            "unit = UserUnit('x', 1, 8, Adder(), dots=lambda a, b: None)",
+            "dots of x must give real numbers of shape (64, 64), not object of shape ()",
+        ),
+        (
+            "unit = UserUnit('x', 1, 8, Adder(), dots=lambda a, b: a[:3])",
+            "float64 of shape (3, 1024)",
+        ),
+        (
+            "unit = UserUnit('x', 1, 8, Adder(), dots=lambda a, b: a @ b.T * 1j)",
+            "not complex128 of",
+        ),
+        (
+            "unit = UserUnit('x', 1, 8, Adder(), dots=lambda a, b: a @ b.T * float('nan'))",
+            "dots of x must give numbers below 1e+150, and no NaN",
+        ),
+        (
+            "class Loop(Adder):\n"
+            "    def elaborate(self, platform):\n"
+            "        m = Module()\n"
+            "        m.d.comb += self.o.eq(~(self.o & self.a))\n"
+            "        return m\n"
+            "unit = UserUnit('x', 1, 8, Loop())",
+            "own.py: unit: CombinationalCycle: Combinational cycle detected",
+        ),
+        (
+            "class Nothing(Adder):\n"
+            "    def elaborate(self, platform):\n"
+            "        return None\n"
+            "unit = UserUnit('x', 1, 8, Nothing())",
+            "own.py: unit: ",
+        ),
+        (
+            FAMILY + "family = Family(5, ((1,),), lambda s: None)",
+            "name of a family must be text, not 5",
+        ),
+        (FAMILY + "family = Family('q', (), lambda s: None)", "axes of q must be tuples of one"),
+        (FAMILY + "family = Family('q', ((),), lambda s: None)", "one integer or more, not ((),)"),
+        (
+            FAMILY + "family = Family('q', ((1, 0),), 7)",
+            "own.py: family: TypeError: 'int' object is",
+        ),
+        (
+            FAMILY + "family = Family('q', ((1, 0),), lambda s: None)",
+            "make of q must give a Datapath of (1,), not None",
+        ),
         ("unit = UserUnit('x', 1, 8)", "unit x must have either component or verilog"),
         ("unit = UserUnit('x', 1, 8, verilog='x')", "unit x must name top and ports"),
         ("unit = 3", "unit must be a UserUnit, not 3"),
@@ -130,6 +199,7 @@ family = Family("own", FAMILIES["PAL4U"].axes, FAMILIES["PAL4U"].make)
         ),
     ],
 )
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_a_wrong_python_file_is_one_line(text, message, tmp_path):
     assert message in _refused(_file(tmp_path, ADDER + text))
 
@@ -138,6 +208,23 @@ def test_a_wrong_python_file_is_one_line(text, message, tmp_path):
     ("old", "new", "message"),
     [
         ("// macs: 2\n", "", "lacks a line '// macs: ...' at its top"),
+        ("bits: 8.25", "bits: inf", "bits of sum must be a number from 1 to 1024, not inf"),
+        ("top: adder", "top: adder;x", "top of sum must be the name of a module, not 'adder;x'"),
+        (
+            "endmodule",
+            "initial $finish;\nendmodule",
+            "own.v: line 8: System task `$finish' executed",
+        ),
+        (
+            "input [3:0] a, b",
+            "inout [3:0] a, input [3:0] b",
+            "port a of sum must be an input or an",
+        ),
+        (
+            "always @(posedge clk) o <= a + b;",
+            "wire q = ~q; always @(posedge clk) o <= a + q;",
+            "sum has a loop of logic without a register",
+        ),
         ("macs: 2", "macs: two", "macs and bits must be numbers"),
         ("b 4, o 5", "b 4 bits", "ports must be names with their bits, not 'b 4 bits'"),
         ("unit: sum", "unit: MXINT8", "unit MXINT8 has the name of a family"),
@@ -161,11 +248,45 @@ def test_a_wrong_python_file_is_one_line(text, message, tmp_path):
 def test_a_wrong_verilog_file_is_one_line(old, new, message, tmp_path):
     text = VERILOG.replace(old, new, 1)
     if message is None:
-        assert user.measure(_file(tmp_path, text, "own.v"))[0]["ge"] > 5
+        assert user_file.measure(_file(tmp_path, text, "own.v"))[0]["ge"] > 5
         return
     if "c2" in new:
         text = text.replace("o <= a + b", "o[3:0] <= a + b").replace("a 4,", "c2 1, a 4,")
     assert message in _refused(_file(tmp_path, text, "own.v"))
+
+
+@pytest.mark.parametrize(
+    ("logic", "flip_flops"),
+    [
+        ("output [3:0] o); assign o = a;", 0),
+        ("output [3:0] o); assign o = 3;", 0),
+        ("output reg [3:0] o); always @(posedge clk) o <= a;", 4),
+    ],
+)
+def test_units_without_gates_have_no_delay(logic, flip_flops, tmp_path):
+    head = VERILOG[: VERILOG.index("module")].replace("b 4, o 5", "o 4")
+    text = f"{head}module adder(input clk, input [3:0] a, {logic} endmodule\n"
+    (row,) = user_file.measure(_file(tmp_path, text, "own.v"))
+    assert row["fo4"] is None
+    assert row["speeds"] == []
+    assert row["flip_flops"] == flip_flops
+    assert (row["ge"] > 0) == (flip_flops > 0)
+
+
+def test_a_carry_along_a_bus_is_no_loop(tmp_path):
+    carry = "wire [4:0] c; assign c = {(a & b) | (c[3:0] & (a | b)), 1'b0};\n"
+    text = VERILOG.replace("  always", carry + "  always").replace("a + b", "{1'b0, a ^ b} ^ c")
+    (row,) = user_file.measure(_file(tmp_path, text, "own.v"))
+    assert row["fo4"] > 3
+
+
+def test_a_verilog_file_is_utf_8_with_or_without_its_mark(tmp_path):
+    marked, plain, binary = (tmp_path / f"{name}.v" for name in ("marked", "plain", "binary"))
+    marked.write_bytes(b"\xef\xbb\xbf" + VERILOG.encode())
+    plain.write_text(VERILOG)
+    binary.write_bytes(VERILOG.encode() + b"// \xff\n")
+    assert user_file.measure(marked) == user_file.measure(plain)
+    assert "binary.v: must be UTF-8, byte" in _refused(binary)
 
 
 def test_files_that_are_none_are_one_line(tmp_path):
