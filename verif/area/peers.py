@@ -237,3 +237,36 @@ def _nan_bits(scale: str, special: bool) -> int:
     if scale == "e4m3":
         return FP8_E4M3.codes
     return 1 << scale_layout(scale, special)["nan"].offset if special else 0
+
+
+def _accumulators(
+    a: Coded,
+    b: Coded,
+    tables: Codes,
+    block: int,
+    lanes: int,
+    guard: int,
+    exact: bool,
+    pair: PairScale | None,
+    offset: int = 0,
+    winograd: Winograd | None = None,
+) -> Codes:
+    return dot_accumulators(
+        a.codes,
+        _spread(a.biases, block, a.codes.shape[1], lanes),
+        b.codes,
+        _spread(b.biases, block, b.codes.shape[1], lanes),
+        np.ascontiguousarray(tables),
+        block or lanes,
+        lanes,
+        guard,
+        offset,
+        scale=pair,
+        by_block=exact,
+        winograd=winograd,
+    )
+
+
+def _spread(biases: Codes, block: int, length: int, lanes: int) -> Codes:
+    """Biases of blocks; without a block scale those of slices, which are 0."""
+    return biases if block else np.zeros((len(biases), length // lanes), np.int64)
