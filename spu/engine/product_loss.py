@@ -117,7 +117,7 @@ def _blocked(rows: Values, fmt: Format, bias: int, known: bool, dot: DotParams) 
     biases, beta = beta, np.asarray(beta, np.int64)
     if fmt.codebooks is not None:
         _, beta = fmt.codebooks.split(biases)
-        used = (codes != 0).any(axis=-1)
+        used = (blocks != 0).any(axis=-1)
     else:
         used = beta != model.ZERO_BLOCK
     tops = np.where(used, 2.0 ** ((own[:, None, None] + beta) / BIAS_PER_OCTAVE), 0.0)
