@@ -309,6 +309,11 @@ class Architecture:
         """The formats of data, in the array's blocks, by the number that mode registers hold."""
         return tuple(self.operand_format(name) for name in self.formats)
 
+    @property
+    def default_format(self) -> Format:
+        """Of data where nothing else is said: PAL8T, else the first that the array takes."""
+        return self.data_format(PAL8T.name if PAL8T.name in self.formats else self.formats[0])
+
     def data_format(self, given: Format | str) -> Format:
         """A format of data in the array's blocks.
 
