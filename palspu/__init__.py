@@ -133,7 +133,7 @@ def compile(
     arch: "str | Path | Architecture" = "basic",
     strategy: Literal["auto", "pipeline", "steps"] = "auto",
     *,
-    fmt: "str | Format" = "PAL8T",
+    fmt: "str | Format | None" = None,
     weights: "str | Format | None" = None,
     seed: int = 0,
     input_max: float | None = None,
@@ -149,8 +149,8 @@ def compile(
     strategy: ``"pipeline"``, one program for a chain of dense layers, which takes vectors
         (n, inputs); ``"steps"``, a program for each step; ``"auto"``, what takes fewer cycles for
         the batch.  All give the same codes.
-    fmt: of matrix products, one that the array takes; weights: of constant weights, by default
-        the same.
+    fmt: of matrix products, one that the array takes, by default PAL8T or else its first;
+        weights: of constant weights, by default the same.
     seed: of the searches.
     input_max: largest magnitude of any input of a chain of dense layers, 1 by default.
     batch, dims: size of the first dimension of inputs where it is open, and of others by name.
@@ -166,11 +166,12 @@ def compile(
     require("onnx")
     from compiler.build import compile_file
 
+    tiles = architecture(arch)
     return compile_file(
         Path(model),
-        architecture(arch),
+        tiles,
         strategy,
-        _format(fmt),
+        tiles.default_format if fmt is None else _format(fmt),
         batch,
         dims,
         seed=seed,

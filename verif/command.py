@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pal_units.formats import PAL8T
 from spu.arch.files import check_directory, replace_file
 from spu.command.common import EXIT_FAILED, BadInput, check_kept, console, working
 from spu.command.extras import require
-from spu.command.options import Arch, FormatName, SimName, array, data_format
+from spu.command.options import Arch, DataFormat, SimName, array, data_format
 from spu.command.tables import show, table
 from verif.pages.stamps import ACCURACY, AREA
 
@@ -27,9 +26,7 @@ def sim(
         int | None,
         typer.Option(min=1, max=360, help="Held-out images; all 360 by default, 4 with Icarus."),
     ] = None,
-    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] = FormatName[
-        PAL8T.name
-    ],
+    fmt: DataFormat = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of placement and stalls.")] = 0,
     waves: Annotated[bool, typer.Option("--waves", help="Leave run/waves.fst.")] = False,
     stall_share: Annotated[

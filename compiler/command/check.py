@@ -10,15 +10,18 @@ import typer
 
 from compiler.command.model import Batch, Dims, parse_dims
 from compiler.errors import CompileError, Refusal, Refused
+from pal_units.formats import Format
 from spu.arch.params import Architecture
 from spu.command.common import EXIT_BAD_INPUT, fail, working
 from spu.command.extras import require
-from spu.command.options import Arch, array
+from spu.command.options import Arch, DataFormat, WeightFormat, array, data_format, weight_format
 
 
 def check(
     model: Annotated[Path, typer.Argument(help="ONNX file.")],
     arch: Arch = "basic",
+    fmt: DataFormat = None,
+    weights: WeightFormat = None,
     batch: Batch = None,
     dim: Dims = None,
     calibrate: Annotated[
@@ -37,7 +40,9 @@ def check(
     """
     require("onnx")
     with working("checking") as note:
-        found = refusals(model, array(arch), batch, parse_dims(dim), calibrate, note)
+        tiles, sizes = array(arch), parse_dims(dim)
+        formats = data_format(tiles, fmt), weight_format(tiles, weights)
+        found = refusals(model, tiles, batch, sizes, calibrate, note, *formats)
     if as_json:
         print(json.dumps({"refusals": [asdict(r) for r in found]}, indent=1))
     elif found:
@@ -55,8 +60,12 @@ def refusals(
     dims: Mapping[str, int],
     calibrate: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    fmt: Format | None = None,
+    weights: Format | None = None,
 ) -> list[Refusal]:
     """What is refused of a model for an array.
+
+    ``fmt`` of data, None for the array's default; ``weights``: of constant weights, None for that.
 
     Raises ``CompileError`` for a file that is no model, and for ``dims`` that it does not have;
     ``BadInput`` for inputs that are not its own.
@@ -76,7 +85,9 @@ def refusals(
         compile_program(
             program,
             arch,
+            arch.default_format if fmt is None else fmt,
             progress=progress,
+            weights=weights,
             calibrate=None if calibrate is None else read_inputs(calibrate, program),
         )
     except WrongDimension:

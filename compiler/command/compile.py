@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from compiler.command.model import Batch, Dims, naming, parse_dims
-from pal_units.formats import PAL8T
 from spu.arch.files import check_directory
 from spu.command.common import BadInput, check_alone, check_kept, check_own, remark, working
 from spu.command.extras import require
-from spu.command.options import Arch, FormatName, array, data_format, weight_format
+from spu.command.options import Arch, DataFormat, WeightFormat, array, data_format, weight_format
 
 
 class StrategyName(Enum):
@@ -26,13 +25,8 @@ def compile_command(
     model: Annotated[Path, typer.Argument(help="ONNX file.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="Directory for the program.")],
     arch: Arch = "basic",
-    fmt: Annotated[FormatName, typer.Option("--format", help="Number format.")] = FormatName[
-        PAL8T.name
-    ],
-    weights: Annotated[
-        FormatName | None,
-        typer.Option(help="Number format of constant weights.", show_default="that of --format"),
-    ] = None,
+    fmt: DataFormat = None,
+    weights: WeightFormat = None,
     strategy: Annotated[
         StrategyName,
         typer.Option(

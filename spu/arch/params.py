@@ -195,11 +195,18 @@ class Architecture:
     def operand_format(self, given: Format | str) -> Format:
         """A format of data or weights in the array's blocks.
 
-        Raises ``ValueError`` for the name of none, and for one that dot products do not take.
+        Raises ``ValueError`` for one that is not of ``OPERAND_FORMATS``, of which packages keep the
+        name, and for one that dot products do not take.
         """
         fmt = format_of(given)
         if fmt.n > 8:
             raise ValueError(f"operands have up to 8 bits, {fmt.name} has {fmt.n}")
+        known = OPERAND_FORMATS.get(fmt.name)
+        if known is None or fmt.with_block(known.block) != known:
+            raise ValueError(
+                f"{fmt.name} is a Format of your own; arrays take {', '.join(OPERAND_FORMATS)} as "
+                "they are"
+            )
         if fmt.fraction_bits > self.dot.fraction_bits:
             raise ValueError(
                 f"{fmt.name} has logs of {fmt.fraction_bits} fraction bits, dot products of "
@@ -302,17 +309,22 @@ class Architecture:
         """The formats of data, in the array's blocks, by the number that mode registers hold."""
         return tuple(self.operand_format(name) for name in self.formats)
 
+    @property
+    def default_format(self) -> Format:
+        """Of data where nothing else is said: PAL8T, else the first that the array takes."""
+        return self.data_format(PAL8T.name if PAL8T.name in self.formats else self.formats[0])
+
     def data_format(self, given: Format | str) -> Format:
         """A format of data in the array's blocks.
 
         Raises ``ValueError`` for one that the array does not take.
         """
-        fmt = format_of(given).with_block(BLOCK)
-        if fmt not in self.data_formats:
+        fmt = format_of(given)
+        if fmt.name not in self.formats:
             raise ValueError(
                 f"array {self.name} takes no {fmt.name}; it takes {', '.join(self.formats)}"
             )
-        return fmt
+        return self.operand_format(fmt)
 
     def weight_format(self, given: Format | str) -> Format:
         """A format of weights in the array's blocks.

@@ -19,6 +19,17 @@ FormatName = StrEnum(  # type: ignore[misc]
     "FormatName", {name: name for name in OPERAND_FORMATS}
 )
 SimName = StrEnum("SimName", ["verilator", "icarus"])
+#: ``--format`` and ``--weights``, None where they are not given.
+DataFormat = Annotated[
+    FormatName | None,
+    typer.Option("--format", help="Number format.", show_default="PAL8T, else the array's first"),
+]
+WeightFormat = Annotated[
+    FormatName | None,
+    typer.Option(
+        "--weights", help="Number format of constant weights.", show_default="that of --format"
+    ),
+]
 Arch = Annotated[
     str,
     typer.Option(
@@ -58,10 +69,11 @@ def array(given: str) -> Architecture:
     return arch
 
 
-def data_format(arch: Architecture, name: str) -> Format:
-    """The format of ``--format``; ``BadInput`` says which ones the array takes."""
+def data_format(arch: Architecture, name: str | None) -> Format:
+    """The format of ``--format``, the array's default if none is given; ``BadInput`` says which
+    ones the array takes."""
     try:
-        return arch.data_format(name)
+        return arch.default_format if name is None else arch.data_format(name)
     except ValueError as error:
         raise BadInput(str(error)) from None
 

@@ -117,7 +117,7 @@ def _blocked(rows: Values, fmt: Format, bias: int, known: bool, dot: DotParams) 
     biases, beta = beta, np.asarray(beta, np.int64)
     if fmt.codebooks is not None:
         _, beta = fmt.codebooks.split(biases)
-        used = (codes != 0).any(axis=-1)
+        used = (blocks != 0).any(axis=-1)
     else:
         used = beta != model.ZERO_BLOCK
     tops = np.where(used, 2.0 ** ((own[:, None, None] + beta) / BIAS_PER_OCTAVE), 0.0)
@@ -167,7 +167,7 @@ def least_bias(fmt: Format) -> int:
 
 def half_gap(size: Values, fmt: Format) -> Values:
     """Greatest error of rounding numbers up to ``size``, any shape, to codes of a block of
-    top 1, in profile A by whatever codebook.
+    top 1, in profile A by whatever codebook, whose highest level may be less.
     """
     if fmt.codebooks is None:
         books = [model.value_of(np.arange(fmt.m_max + 1), fmt)]
@@ -178,6 +178,7 @@ def half_gap(size: Values, fmt: Format) -> Values:
     def gaps(levels: Values) -> Values:
         levels = np.sort(levels)
         most = np.maximum.accumulate(np.diff(levels) / 2)
-        return most[np.clip(np.searchsorted(levels, size), 1, len(levels) - 1) - 1]
+        inside = most[np.clip(np.searchsorted(levels, size), 1, len(levels) - 1) - 1]
+        return np.maximum(inside, size - levels[-1])
 
     return np.max([gaps(levels) for levels in books], axis=0)

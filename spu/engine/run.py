@@ -9,7 +9,7 @@ from spu.arch.errors import UserError
 from spu.arch.package import inputs
 from spu.arch.package.compiled import Package
 from spu.arch.package.pipeline import Pipeline
-from spu.engine import codec, host
+from spu.engine import codec, host, layers
 from spu.engine.array import Engine
 
 
@@ -46,5 +46,6 @@ def run(
     before = engine.tiles.copy()
     outputs = engine.run(package.image, words, len(x), package.cycles, False)
     engine.nodes.update(codec.saturated_layers(engine.tiles - before, package.report))
+    engine.nodes += layers.lost_elements(package, x)
     vectors = codec.decode_outputs(outputs, package.report, package.arch)
     return {package.output: vectors.reshape(len(x), *package.report["io"]["output_shape"])}

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pal_units import model
 from pal_units.dot_params import DotParams
-from pal_units.formats import Format
+from pal_units.formats import BIAS_PER_OCTAVE, Format
 from spu.arch.blocks import decode_blocks
 from spu.arch.package.expression import least_magnitude
 from spu.arch.package.product import weight_blocks
@@ -32,10 +32,10 @@ def product_errors(
     weights; ``biases`` of the tensors.
     """
     fmt, weights = formats
-    value_a, error_a, top_a = _blocked(a, fmt, biases[0], dot)
+    value_a, error_a, top_a = block_errors(a, fmt, biases[0], dot)
     if isinstance(b, tuple):
         columns = b[0].transpose(0, 2, 1), b[1].transpose(0, 2, 1)
-        value_b, error_b, top_b = _blocked(columns, weights, biases[1], dot)
+        value_b, error_b, top_b = block_errors(columns, weights, biases[1], dot)
     else:
         value_b = b.transpose(0, 2, 1)
         error_b, top_b = _known_weights(b, weights, dot)
@@ -60,7 +60,7 @@ def product_errors(
     return parts
 
 
-def _blocked(
+def block_errors(
     rows: tuple[Values, Values], fmt: Format, bias: int, dot: DotParams
 ) -> tuple[Values, Values, Values]:
     """Rows (batch, rows, depth) in blocks: values, errors, tops (batch, rows, blocks)."""
@@ -72,13 +72,13 @@ def _blocked(
     ]
     size = np.abs(blocks[0])
     # The least bias of the format holds for smaller blocks too.
-    floor = 2.0 ** ((bias + least_bias(fmt)) / 8)
-    tops = [
-        np.maximum(
-            floor, 2.0 ** (model.bias_for(np.maximum(amax.max(axis=-1), least_magnitude(bias))) / 8)
-        )
-        for amax in (np.maximum(size - blocks[1], 0), size + blocks[1])
-    ]
+    least = least_magnitude(bias)
+    # What a block's bias lies above the least that does not clip.
+    raised = 0 if fmt.codebooks is None else max((n for _, n in fmt.codebooks.picks), default=0)
+    tops = []
+    for amax, more in ((np.maximum(size - blocks[1], 0), 0), (size + blocks[1], raised)):
+        beta = model.bias_for(np.maximum(amax.max(axis=-1), least)) - bias + more
+        tops.append(2.0 ** ((bias + _next_bias(beta, fmt)) / BIAS_PER_OCTAVE))
     lost = np.maximum(
         *(half_gap((size + blocks[1]) / t[..., None], fmt) * t[..., None] for t in tops)
     )
@@ -88,6 +88,14 @@ def _blocked(
     # What becomes zero is no further off than it is large.
     out = (blocks[1] + np.minimum(lost, size + blocks[1])).reshape(*value.shape[:2], -1)
     return value, out[:, :, : value.shape[2]], tops[1]
+
+
+def _next_bias(beta: NDArray[np.int64], fmt: Format) -> NDArray[np.int64]:
+    """The least block bias of the format that is no less."""
+    if fmt.codebooks is None:
+        return np.maximum(-(-beta // fmt.bias_step) * fmt.bias_step, least_bias(fmt))
+    steps = np.asarray(fmt.codebooks.bias_steps)
+    return -steps[np.maximum(np.searchsorted(steps, -beta, side="right") - 1, 0)]
 
 
 def _known_weights(constant: Values, fmt: Format, dot: DotParams) -> tuple[Values, Values]:

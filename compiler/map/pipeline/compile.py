@@ -19,7 +19,7 @@ from compiler.map.reservation import Unschedulable
 from pal_units.formats import PAL8T, Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
-from spu.arch.package.pipeline import Pipeline
+from spu.arch.package.pipeline import Layer, Pipeline
 from spu.arch.package.program import Program
 from spu.arch.package.ranges import Ranges
 from spu.arch.params import Architecture
@@ -46,11 +46,12 @@ class Compiled:
     image: Image
     content: bytes
     report: dict
+    layers: tuple[Layer, ...]
 
     @property
     def package(self) -> Pipeline:
         """What is kept of it to run it."""
-        return Pipeline(self.arch, self.content, self.report)
+        return Pipeline(self.arch, self.content, self.report, self.layers)
 
 
 def compile_chain(
@@ -89,7 +90,8 @@ def compile_chain(
     report["io"]["vectors"] = list(vectors)
     report["io"]["input_shape"] = list(program.shape(given)[1:])
     report["io"]["output_shape"] = list(program.shape(output)[1:])
-    return Compiled(arch, quantised, mapping, image, content, report)
+    kept = tuple(Layer(layer.weight, layer.bias) for layer in layers)
+    return Compiled(arch, quantised, mapping, image, content, report, kept)
 
 
 def _map(

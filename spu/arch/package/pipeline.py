@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.params import Architecture
@@ -13,15 +16,25 @@ KIND = "pipeline"
 
 
 @dataclass(frozen=True)
+class Layer:
+    """``weight`` (K, N) and ``bias`` (N,), float64, of a dense layer as the model has them."""
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """A vector every ``ii`` cycles, done after ``span``.
 
-    ``report``: of the compiler; ``io`` in it says how vectors become stream words and back.
+    ``report``: of the compiler; ``io`` in it says how vectors become stream words and back,
+    ``layers`` what is known of the ``layers`` beside their values, by which runs are judged.
     """
 
     arch: Architecture
     content: bytes
     report: dict
+    layers: tuple[Layer, ...]
 
     @cached_property
     def image(self) -> Image:

@@ -10,7 +10,7 @@ from spu.arch.package import manifest, pipeline
 from spu.arch.package.compiled import Kernel, Package, Piece
 from spu.arch.package.expression import Expression
 from spu.arch.package.manifest import PROGRAM, PROGRAMS, Contents, PackageError
-from spu.arch.package.pipeline import Pipeline
+from spu.arch.package.pipeline import Layer, Pipeline
 from spu.arch.package.product import Gemm, Share
 from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
 from spu.arch.package.ranges import Ranges
@@ -23,8 +23,14 @@ KIND = "steps"
 def save(package: Package | Pipeline, directory: Path) -> dict:
     """Write everything or nothing, the report last; returns the report."""
     if isinstance(package, Pipeline):
+        values = [x for layer in package.layers for x in (layer.weight, layer.bias)]
         return manifest.write(
-            directory, pipeline.KIND, package.report, {PROGRAM: package.content}, {}, package.arch
+            directory,
+            pipeline.KIND,
+            package.report,
+            {PROGRAM: package.content},
+            {f"constant_{i}": x for i, x in enumerate(values)},
+            package.arch,
         )
     return manifest.write(directory, KIND, *_Writer(package).parts(), package.arch)
 
@@ -37,7 +43,11 @@ def load(directory: Path) -> Package | Pipeline:
             return _Reader(contents).package()
         if contents.report["kind"] != pipeline.KIND:
             raise ValueError(f"unknown kind {contents.report['kind']!r}")
-        made = Pipeline(contents.arch, contents.programs[PROGRAM], contents.report)
+        layers = tuple(
+            Layer(contents.arrays[f"constant_{2 * i}"], contents.arrays[f"constant_{2 * i + 1}"])
+            for i in range(len(contents.report["layers"]))
+        )
+        made = Pipeline(contents.arch, contents.programs[PROGRAM], contents.report, layers)
         if not (made.image.rows and made.input and made.output and made.cycles(1) > 0):
             raise ValueError("the report says nothing of its program")
         return made

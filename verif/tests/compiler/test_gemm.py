@@ -7,11 +7,15 @@ import pytest
 
 from compiler.errors import CompileError
 from compiler.map.product.gemm import gemm
+from pal_units import model
 from pal_units.formats import PAL4A, PAL4T, PAL4U, PAL6A, PAL6T, PAL6U, PAL8A, PAL8T, PAL8U
 from spu.arch import bitstream
-from spu.arch.params import CONFIGS, Architecture
+from spu.arch.blocks import decode_blocks, reblock
+from spu.arch.params import BLOCK, CONFIGS, DOTS, OPERAND_FORMATS, Architecture
+from spu.engine.product_loss import half_gap
 from spu.engine.streams import input_streams, result_codes
 from spu.model.array import GoldenArray
+from verif.expected.product_bounds import block_errors
 from verif.expected.products import predicted_codes
 from verif.studies.performance import run_shapes
 from verif.studies.squares import run_squares
@@ -132,3 +136,31 @@ def test_squares_in_rtl_overlap_loading_with_work(tmp_path):
     rows = run_squares(BASIC, (128, 256, 384, 512), tmp_path)
     assert all(row["share"] >= 0.9 for row in rows)
     assert [row["programs"] for row in rows] == [1, 1, 3, 4]
+
+
+@pytest.mark.parametrize("name", OPERAND_FORMATS)
+def test_blocks_are_as_far_off_as_their_bound_says_at_most(name):
+    """Near the least and the highest levels, too, and with block biases of whole octaves."""
+    fmt, rng, bias = OPERAND_FORMATS[name].with_block(BLOCK), np.random.default_rng(6), 3
+    worst = 0.0
+    for top in rng.uniform(-7, 0, 300):
+        values = 2.0 ** (top - rng.choice([0.1, 1, 9]) * rng.uniform(0, 1, (1, 20, BLOCK)))
+        values[..., 0] = 2.0**top
+        values = model.decode16(model.encode16(values, bias), bias)
+        codes, beta = reblock(model.encode16(values, bias), fmt)
+        off = np.abs(decode_blocks(codes, beta[..., None], bias, fmt) - values)
+        _, bound, _ = block_errors((values, 0 * values), fmt, bias, DOTS["default"])
+        worst = max(worst, float((off / bound).max()))
+    assert 0.8 < worst < 1 + 1e-9
+
+
+@pytest.mark.parametrize("name", ["PAL4A", "PAL6A", "PAL8A"])
+def test_the_highest_level_of_a_codebook_may_be_the_farthest(name):
+    """Numbers above it, to the block's top, are rounded down to it."""
+    levels, _ = OPERAND_FORMATS[name].book_levels
+    numbers = np.linspace(0, 1, 5001)
+    off = np.max(
+        [np.abs(numbers[:, None] - np.abs(row[row >= 0])).min(axis=1) for row in levels], 0
+    )
+    bound = half_gap(numbers, OPERAND_FORMATS[name])
+    assert (np.maximum.accumulate(off) <= bound + 1e-12).all()

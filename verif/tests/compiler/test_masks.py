@@ -21,9 +21,11 @@ POOL = [("MaxPool", ["x"], "y", {"kernel_shape": [2, 2], "strides": [2, 2]})]
 LARGE = -np.linspace(5200, 6900, 16).reshape(1, 1, 4, 4)
 
 
-def _run(model, inputs, calibrate=None):
+def _run(model, inputs, calibrate=None, fmt="PAL8T"):
     """Output ``y``, the nodes of which elements are told, and the bounds."""
-    compiled = compile_program(lower(model, "model"), BASIC, known=KNOWN, calibrate=calibrate)
+    compiled = compile_program(
+        lower(model, "model"), BASIC, BASIC.data_format(fmt), known=KNOWN, calibrate=calibrate
+    )
     engine = GoldenEngine(BASIC)
     got = run(compiled, engine, inputs)["y"]
     return got, dict(engine.nodes), error_bounds(compiled, inputs, bool(engine.nodes))["y"]

@@ -144,6 +144,31 @@ def test_products_of_small_operands_are_told(scale, told):
     assert decibels(want / scale, got) > 30
 
 
+@pytest.mark.parametrize(
+    ("octaves", "computed", "told"),
+    [
+        (5, False, 0),
+        (8.5, False, 20),
+        (10.5, False, 20),
+        (15, False, 20),
+        (10.5, True, 20),
+        (15, True, 20),
+    ],
+)
+def test_blocks_beyond_the_reach_of_a_byte_are_told(octaves, computed, told):
+    """It ends 46/8 octaves below the top; of blocks 10 below it all codes are zero."""
+    rng = np.random.default_rng(0)
+    x, w = (2.0 ** (12 - octaves) * rng.uniform(0.5, 1, size) for size in ((4, 64), (64, 5)))
+    inputs, constants = {"x": x}, {"w": w}
+    if computed:
+        inputs, constants = inputs | constants, {}
+    nodes = [("MatMul", ["x", "w"], "p", {}), ("Mul", ["p", "f"], "y", {})]
+    model = _model(nodes, inputs, **constants, f=2.0 ** (2 * octaves - 24))
+    got, found, _ = _run(model, inputs, fmt="PAL4A")
+    assert sum(found.values()) == told
+    assert (octaves < 10) == bool(got.any())
+
+
 def test_small_rows_of_a_product_that_no_output_shows_are_not_told():
     rng = np.random.default_rng(1)
     x, w = rng.normal(size=(2, 64)) * np.array([[1], [1e-5]]), rng.normal(size=(64, 3))

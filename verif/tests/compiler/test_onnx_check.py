@@ -1,6 +1,7 @@
 """ONNX models: open dimensions, and what spu check says of a model."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from compiler.front.lower import lower
 from spu.command.main import app
+from verif.digits.data import MODEL
 from verif.tests.onnx_models import create
 
 
@@ -166,6 +168,31 @@ def test_check_of_a_model_that_is_taken(open_model):
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == {"refusals": []}
     assert "nothing is refused" in _spu("check", open_model).stdout
+
+
+def test_check_takes_the_formats_that_compile_takes(tmp_path):
+    """By default PAL8T, else the array's first."""
+    arch = tmp_path / "mine.toml"
+    arch.write_text(
+        (Path(__file__).parents[3] / "examples" / "mixed.toml")
+        .read_text()
+        .replace('"mixed"', '"mine"')
+        + 'formats = ["PAL4A", "PAL6T"]\n'
+    )
+    for options, rule in (
+        ((), ""),
+        (("--format", "PAL6T", "--weights", "PAL8T"), ""),
+        (("--format", "PAL8T"), "array mine takes no PAL8T; it takes PAL4A, PAL6T"),
+        (("--weights", "PAL8A"), "PAL8A has logs of 6 fraction bits"),
+    ):
+        for line in (("check", MODEL), ("compile", MODEL, "-o", tmp_path / "out")):
+            result = _spu(*line, "--arch", arch, *options)
+            assert result.exit_code == (2 if rule else 0), result.output
+            assert rule in " ".join(result.stderr.split())
+        if not rule:
+            told = json.loads((tmp_path / "out" / "report.json").read_text())["format"]
+            assert told == (options[1] if options else "PAL4A")
+    assert _spu("check", MODEL, "--format", "PAL8U").exit_code == 2
 
 
 def test_check_goes_by_calibration_inputs(tmp_path):

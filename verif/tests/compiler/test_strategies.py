@@ -1,22 +1,31 @@
 """Strategies, and models that leave the number of their vectors open."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
 
 from compiler.build import compile_file, compile_model
 from compiler.errors import CompileError
 from compiler.front.any_count import mixing_node
 from compiler.front.lower import lower
 from compiler.front.onnx_graph import read
+from compiler.passes.formats import decibels
+from pal_units import model
 from pal_units.formats import PAL4A, PAL4T, PAL6T, PAL8T
 from spu.arch.errors import InputError
+from spu.arch.package.program import node_name
+from spu.arch.package.store import load, save
 from spu.arch.params import CONFIGS
+from spu.command.main import app
 from spu.engine.array import GoldenEngine
+from spu.engine.layers import in_steps, result_of
 from spu.engine.run import run
 from verif.digits.data import MODEL, split
-from verif.stimulus.chains import forward, program_of, random_network
+from verif.stimulus.chains import Layer, forward, pipeline, program_of, random_network
 
 TINY = CONFIGS["tiny"]
 
@@ -70,6 +79,59 @@ def test_codes_of_random_chains_do_not_depend_on_the_strategy(sizes, calibrated)
     )
     assert np.array_equal(one, two)
     assert np.allclose(one, forward(layers, x), rtol=0.1, atol=0.05 * np.abs(one).max())
+
+
+def _deep_chain():
+    """Seven layers whose worst-case bounds leave their results ever further below the top."""
+    rng = np.random.default_rng(1)
+    return tuple(
+        Layer(f"layer_{i}", rng.normal(0, 1 / 8, (64, 64)), np.zeros(64), True) for i in range(7)
+    )
+
+
+DEEP = replace(CONFIGS["basic"], name="deep", contexts=64, weight_rows=256)
+
+
+@pytest.mark.parametrize("fmt", ["PAL8T", "PAL4A"])
+def test_a_pipeline_tells_what_its_layers_lose_as_steps_do(fmt, tmp_path):
+    layers, x = _deep_chain(), np.random.default_rng(0).uniform(0, 1, (1, 64))
+    told = {}
+    for strategy in ("pipeline", "steps"):
+        made = compile_model(program_of("c", layers), DEEP, strategy, DEEP.data_format(fmt))
+        save(made, tmp_path)
+        package, engine = load(tmp_path), GoldenEngine(DEEP)
+        got = run(package, engine, {"input": x})["output"]
+        assert decibels(forward(layers, x), got) < 5
+        told[strategy] = {node_name(label): count for label, count in engine.nodes.items()}
+    assert told["pipeline"] == told["steps"]
+    assert sum(told["steps"].values()) > 20
+
+
+def test_strict_runs_of_a_pipeline_fail_for_what_its_layers_lose(tmp_path):
+    made = compile_model(program_of("c", _deep_chain()), DEEP, "pipeline")
+    save(made, tmp_path / "built")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(0, 1, (1, 64)))
+    given = ["--input", str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"), "--strict"]
+    ran = CliRunner().invoke(app, ["run", str(tmp_path / "built"), *given])
+    assert (ran.exit_code, ran.stderr) == (1, "spu: saturated elements: layer_4 (31)\n")
+    assert (tmp_path / "y.npy").exists()
+
+
+@pytest.mark.parametrize("fmt", ["PAL8T", "PAL4T", "PAL4A"])
+def test_results_on_the_way_of_a_pipeline_are_those_of_the_array(fmt, monkeypatch):
+    """Which hands out those of the last layer; here of chains of one layer, two, and three."""
+    monkeypatch.setattr("spu.engine.layers.MOST_PRODUCTS", 5000)
+    layers = random_network((40, 50, 20, 9), seed=4)
+    x = np.random.default_rng(2).uniform(-1, 1, (5, 40))
+    for count in (1, 2, 3):
+        chain = program_of("c", layers[:count])
+        package = pipeline(chain, DEEP, DEEP.data_format(fmt)).package
+        steps = in_steps(package, len(x))
+        made = model.decode16(model.encode16(x[None], steps.bias(0)), steps.bias(0))
+        for i in range(len(steps.program.steps)):
+            made = result_of(steps, i, made)
+        assert np.array_equal(made[0], run(package, GoldenEngine(DEEP), {"input": x})["output"])
+        assert made.any()
 
 
 def test_steps_are_chosen_where_a_chain_does_not_fit_a_pipeline():

@@ -4,17 +4,20 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import palspu
+from pal_units.formats import PAL4A, PAL6U, PAL8T, PAL8U
 from spu.arch.package.pipeline import Pipeline
 from spu.arch.params import CONFIGS
 from verif.digits.data import MODEL, split
 
 ROOT = Path(__file__).parents[3]
+OWN = "is a Format of your own; arrays take PAL4U"
 CNN = MODEL.with_name("digits_cnn.onnx")
 
 
@@ -89,6 +92,11 @@ def test_a_loop_is_mapped_to_a_grid_or_an_array():
     assert palspu.map(kernel, arch="tiny").report()["kernel"]
 
 
+def _with(fmt, **changes):
+    """A model with weights of a format that has other parameters."""
+    return palspu.compile(MODEL, "basic", weights=replace(fmt, **changes))
+
+
 @pytest.mark.parametrize(
     ("call", "what"),
     [
@@ -98,6 +106,12 @@ def test_a_loop_is_mapped_to_a_grid_or_an_array():
         (lambda: palspu.compile(MODEL, "tiny", fmt="PAL16"), "array tiny takes no PAL16; it takes"),
         (lambda: palspu.compile(MODEL, "tiny", fmt="PAL9T"), "no format 'PAL9T'; there are"),
         (lambda: palspu.compile(MODEL, "tiny", weights="PAL8A"), "PAL8A has logs of 6 fraction"),
+        (lambda: _with(PAL4A, codebooks=replace(PAL4A.codebooks, picks=())), OWN),
+        (lambda: _with(PAL4A, name="PAL4-two"), OWN),
+        (lambda: _with(PAL8U, bias_step=1), OWN),
+        (lambda: _with(PAL6U, name="PAL7U", n=7), OWN),
+        (lambda: palspu.compile(MODEL, fmt=replace(PAL8T, name="mine")), "takes no mine; it takes"),
+        (lambda: palspu.compile(MODEL, fmt=replace(PAL8T, bias_step=8)), OWN),
         (lambda: palspu.compile("nothing.onnx"), "cannot be read"),
         (lambda: palspu.run("nothing", [0.0]), "nothing"),
         (lambda: palspu.map({}), "nodes"),

@@ -112,7 +112,7 @@ def test_a_report_that_was_changed_is_refused(kind, tmp_path):
         (report | {"arch": "basic"}, "report.json was changed or damaged"),
         (report | {"bytes": 1}, "report.json was changed or damaged"),
         (without, "not what spu compile wrote: 'digest'"),
-        (report | {"version": 0}, "has version 0, this spu reads 4"),
+        (report | {"version": 0}, "has version 0, this spu reads 5"),
     ):
         path.write_text(json.dumps(changed))
         for line in (
@@ -157,6 +157,7 @@ def test_a_compile_leaves_files_that_are_not_its_own(tmp_path):
     assert {str(p.relative_to(built)) for p in built.rglob("*") if p.is_file()} == {
         "program.spub",
         "report.json",
+        "arrays.npz",
         "programs/mine.spub",
         "notes.txt",
     }
@@ -169,7 +170,12 @@ def test_a_compile_leaves_files_that_are_not_its_own(tmp_path):
     )
     assert not (built / "program.spub").exists()
     assert _spu("compile", MODEL, "--arch", "tiny", "-o", built) == (0, "")
-    assert {p.name for p in built.iterdir()} == {"program.spub", "report.json", "notes.txt"}
+    assert {p.name for p in built.iterdir()} == {
+        "program.spub",
+        "report.json",
+        "arrays.npz",
+        "notes.txt",
+    }
 
 
 @pytest.mark.parametrize("text", ['{"mine": 1}', '{"arch": "x86"}', "[]", "plain text"])
