@@ -60,8 +60,9 @@ def test_the_readme_counts_the_bars_that_are_met():
             if pair["bar"] == name:
                 peer = bars.lean(changed)[pair["peer"]]["ge_per_mac"]
                 share = 2.0 if good else 0.1
-                pair["equal"] = {"ge_per_mac": share * peer, "dot_sqnr_db": 99.0}
-                bars.lean(changed)[pair["pal"]]["ge_per_mac"] = share * peer
+                mine = bars.lean(changed)[pair["pal"]]
+                mine["ge_per_mac"] = share * peer
+                pair["equal"] = mine | {"dot_sqnr_db": 99.0}
         assert area_claims.met(changed)[name] != good
         assert (f"(missed: {name}" in " ".join(report.readme(changed).split())) or not good
 
@@ -147,7 +148,9 @@ def test_claims_of_area_turn_with_the_data():
     assert said.startswith(f"**{bar.name}**, asked at most {bar.area:.2f}")
     for pair in found["pairs"]:
         if pair["bar"] == bar.name:
-            pair["equal"] = {"ge_per_mac": 0.5 * bars.lean(found)[pair["peer"]]["ge_per_mac"]}
+            units = bars.lean(found)
+            half = 0.5 * units[pair["peer"]]["ge_per_mac"]
+            pair["equal"] = units[pair["pal"]] | {"ge_per_mac": half}
     assert ": met. " in next(area_claims.verdicts(found))
     for pair in found["pairs"]:
         if pair["bar"] == bar.name and pair["peer"] == bar.peers[1]:
