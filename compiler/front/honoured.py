@@ -55,6 +55,11 @@ AveragePool              1 7 10 11 19 22         kernel_shape strides dilations 
 ceil_mode count_include_pad
 GlobalAveragePool        1 22
 Conv                     1 11 22                 kernel_shape strides dilations pads auto_pad group
+Pad                      1 2 11 13 18 19 21 23 24 25  paddings pads value mode
+Tile                     1 6 13
+DepthToSpace SpaceToDepth  1 11 13 28            blocksize mode
+Trilu                    14                      upper
+ReverseSequence          10 28                   batch_axis time_axis
 MatMul                   1 9 13
 Gemm                     1 6 7 9 11 13           alpha beta transA transB broadcast
 """
