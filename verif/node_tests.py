@@ -37,6 +37,8 @@ PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
 
 #: Operators that tests may have beside those that are lowered: they are computed beforehand.
 FOLDED = ("Constant", "Shape", "Size", "ConstantOfShape", "Range")
+#: Operators whose inputs after the first are known beforehand: bounds, scales.
+KNOWN = ("Clip", "Resize", "Upsample")
 INFINITE = "infinities or NaN among inputs or expected outputs"
 #: Reasons why a test does not apply, by a part of what the compiler says of it.
 REASONS = {
@@ -92,14 +94,14 @@ def _array(value: object) -> NDArray:
 
 
 def _case(test: object, operators: tuple[str, ...]) -> Case:
-    """A test; inputs of integers (axes, shapes, indices) and bounds of Clip become constants."""
+    """A test; inputs of integers (axes, shapes, indices) and of ``KNOWN`` become constants."""
     model = onnx.ModelProto()
     model.CopyFrom(test.model)  # type: ignore[attr-defined]
     given, expected = test.data_sets[0]  # type: ignore[attr-defined]
     inputs: dict[str, NDArray] = {}
     for value, array in zip(list(model.graph.input), map(_array, given), strict=True):
         first = value.name == test.model.graph.input[0].name  # type: ignore[attr-defined]
-        bound = operators == ("Clip",) and not first
+        bound = set(operators) <= {*KNOWN} and not first
         data = value.type.tensor_type.elem_type in FLOATS or first
         if not data or bound:
             model.graph.initializer.append(numpy_helper.from_array(array, value.name))

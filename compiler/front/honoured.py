@@ -58,6 +58,10 @@ Conv                     1 11 22                 kernel_shape strides dilations 
 Pad                      1 2 11 13 18 19 21 23 24 25  paddings pads value mode
 Tile                     1 6 13
 DepthToSpace SpaceToDepth  1 11 13 28            blocksize mode
+Resize                   10 11 13 18 19          mode coordinate_transformation_mode \
+nearest_mode cubic_coeff_a exclude_outside extrapolation_value axes antialias \
+keep_aspect_ratio_policy
+Upsample                 1 7 9 10                mode scales height_scale width_scale
 Trilu                    14                      upper
 ReverseSequence          10 28                   batch_axis time_axis
 MatMul                   1 9 13
