@@ -53,7 +53,10 @@ MaxPool                  1 8 10 11 12 22         kernel_shape strides dilations 
 ceil_mode storage_order~
 AveragePool              1 7 10 11 19 22         kernel_shape strides dilations pads auto_pad \
 ceil_mode count_include_pad
-GlobalAveragePool        1 22
+GlobalAveragePool GlobalMaxPool  1 22
+LpPool                   1 2 11 18 22            kernel_shape strides dilations pads auto_pad \
+ceil_mode p
+GlobalLpPool             1 2 22                  p
 Conv                     1 11 22                 kernel_shape strides dilations pads auto_pad group
 Pad                      1 2 11 13 18 19 21 23 24 25  paddings pads value mode
 Tile                     1 6 13
@@ -64,6 +67,8 @@ keep_aspect_ratio_policy
 Upsample                 1 7 9 10                mode scales height_scale width_scale
 Trilu                    14                      upper
 ReverseSequence          10 28                   batch_axis time_axis
+ConvTranspose            1 11 22                 kernel_shape strides dilations pads auto_pad group \
+output_padding output_shape
 MatMul                   1 9 13
 Gemm                     1 6 7 9 11 13           alpha beta transA transB broadcast
 """

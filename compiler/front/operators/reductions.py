@@ -1,14 +1,9 @@
-"""Reductions, and what is made of them: softmax, normalisations, pools."""
+"""Reductions, and what is made of them: softmax, normalisations."""
 
 from math import prod
 
-import numpy as np
-from numpy.typing import NDArray
-
-from compiler.errors import CompileError
 from compiler.front.lowering import Lowering, axis_of, operator
 from compiler.front.onnx_graph import Operator
-from compiler.front.operators.windows import Windows
 from compiler.ir import expressions as ex
 from spu.arch.package.expression import apply, variable
 
@@ -112,38 +107,3 @@ def batch_norm(low: Lowering, node: Operator) -> int:
     factor = low.program.map(X * apply("rsqrt", Y + epsilon), scale, variance)
     offset = low.program.map(X - Y * variable(2), bias, mean, factor)
     return low.program.map(X * Y + variable(2), x, factor, offset)
-
-
-@operator("MaxPool", "AveragePool", "GlobalAveragePool")
-def pool(low: Lowering, node: Operator) -> int:
-    """MaxPool, AveragePool, GlobalAveragePool of x (n, channels, *size): (n, channels, *out).
-
-    Padding is never the greatest; averages count it with ``count_include_pad``, but never what is
-    beyond it.  One output: indices of the greatest are refused.
-
-    Raises ``CompileError`` for a window of nothing but padding that is not counted.
-    """
-    x, program = low.tensor(node.inputs[0]), low.program
-    size = program.shape(x)[2:]
-    glob = node.op == "GlobalAveragePool"
-    kernel = size if glob else [int(k) for k in node.attributes["kernel_shape"]]
-    windows = Windows.of({} if glob else node.attributes, size, kernel)
-    counted = bool(node.attributes.get("count_include_pad", 0))
-
-    def taken(i: NDArray) -> NDArray:
-        out = windows.taken(i)
-        if node.op == "MaxPool":
-            # Padding never is the greatest: some element of the window stands for it.
-            out = np.where(out < 0, out.max(axis=-1, keepdims=True), out)
-        if (out.max(axis=-1, initial=-1) < 0).any() and not counted:
-            raise CompileError("a window lies wholly in the padding: nothing is its result")
-        return out
-
-    values = program.layout([x], taken)
-    if node.op == "MaxPool":
-        out = program.reduce("max", values, (-1,))
-    else:
-        weights = program.constant(1 / windows.count(counted))
-        total = program.layout([program.reduce("add", values, (-1,))], lambda i: i[..., 0])
-        return program.map(X * Y, total, weights)
-    return program.layout([out], lambda i: i[..., 0])
