@@ -47,6 +47,9 @@ ReduceSum ReduceMean ReduceMax ReduceMin  1 11 12 13 18 20  axes keepdims noop_w
 Softmax                  1 11 13                 axis
 LayerNormalization       17                      axis epsilon stash_type~
 RMSNormalization         23                      axis epsilon stash_type~
+InstanceNormalization    1 6 22                  epsilon consumed_inputs~
+LpNormalization          1 22                    axis p
+LRN                      1 13                    alpha beta bias size
 BatchNormalization       1 6 7 9 14 15           epsilon is_test=1 spatial=1 training_mode=0 \
 momentum~ consumed_inputs~
 MaxPool                  1 8 10 11 12 22         kernel_shape strides dilations pads auto_pad \
