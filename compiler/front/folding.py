@@ -53,6 +53,13 @@ _RANDOM = (
     "RandomUniform",
     "RandomUniformLike",
 )
+#: What the front end lowers, constants too: of a window of nothing but padding the evaluator makes
+#: 0 or NaN, of norms the root of sums that may be negative, of recurrent cells it takes neither
+#: lengths nor activations nor clip.
+_LOWERED = (
+    *("MaxPool", "AveragePool", "LpPool", "LpNormalization"),
+    *("ConvTranspose", "Upsample", "LSTM", "GRU", "RNN"),
+)
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
@@ -108,8 +115,7 @@ def folded(
     CompileError: more than ``MOST_FOLDED`` elements, by the inferred ``shapes``.
     """
     evaluated = meaning(node, opset)
-    # Of a window of nothing but padding the evaluator makes 0 or NaN; the front end refuses it.
-    if evaluated is None or node.op_type in ("MaxPool", "AveragePool"):
+    if evaluated is None or node.op_type in _LOWERED:
         return None
     if any(int(np.prod(s, dtype=object)) > MOST_FOLDED for s in shapes if s is not None):
         raise CompileError(f"a constant of more than {MOST_FOLDED} elements")
