@@ -70,10 +70,12 @@ keep_aspect_ratio_policy
 Upsample                 1 7 9 10                mode scales height_scale width_scale
 Trilu                    14                      upper
 ReverseSequence          10 28                   batch_axis time_axis
-ConvTranspose            1 11 22                 kernel_shape strides dilations pads auto_pad group \
-output_padding output_shape
+ConvTranspose            1 11 22                 kernel_shape strides dilations pads auto_pad \
+group output_padding output_shape
 LSTM GRU RNN             1 3 7 14 22             activations activation_alpha activation_beta clip \
 direction hidden_size input_forget layout linear_before_reset output_sequence~
+CumSum                   11 14                   exclusive reverse
+Einsum                   12 28                   equation
 MatMul                   1 9 13
 Gemm                     1 6 7 9 11 13           alpha beta transA transB broadcast
 """

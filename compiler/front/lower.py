@@ -7,12 +7,38 @@ import onnx
 from compiler.errors import Refusal, Refused
 from compiler.front.lowering import OPERATORS, UNSUPPORTED, Lowering
 from compiler.front.onnx_graph import Graph, prepare
-from compiler.front.operators import elementwise, layouts, moves, normalisations, pools, products, recurrent, reductions, resampling, transposed
+from compiler.front.operators import (
+    einsum,
+    elementwise,
+    layouts,
+    moves,
+    normalisations,
+    pools,
+    products,
+    recurrent,
+    reductions,
+    resampling,
+    scans,
+    transposed,
+)
 from compiler.passes.fuse import fuse
 from spu.arch.package.program import Program
 
 #: Modules that register operators.
-MODULES = (elementwise, layouts, moves, normalisations, pools, products, recurrent, reductions, resampling, transposed)
+MODULES = (
+    einsum,
+    elementwise,
+    layouts,
+    moves,
+    normalisations,
+    pools,
+    products,
+    recurrent,
+    reductions,
+    resampling,
+    scans,
+    transposed,
+)
 
 
 def lower(

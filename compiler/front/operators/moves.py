@@ -39,9 +39,7 @@ def pad(low: Lowering, node: Operator) -> int:
         raise CompileError(f"pads must be 2 for each of {len(axes)} different axes")
     widths = np.zeros((rank, 2), np.int64)
     widths[list(axes)] = pads.reshape(2, len(axes)).T
-    kept = tuple(
-        slice(max(-b, 0), n - max(-e, 0)) for n, (b, e) in zip(shape, widths, strict=True)
-    )
+    kept = tuple(slice(max(-b, 0), n - max(-e, 0)) for n, (b, e) in zip(shape, widths, strict=True))
     if any(k.stop < k.start for k in kept):
         raise CompileError(f"pads {widths.T.ravel().tolist()} take away more than {shape} has")
     more = np.maximum(widths, 0)

@@ -13,9 +13,7 @@ from spu.arch.package.expression import apply, variable
 X, Y = variable(0), variable(1)
 
 
-@operator(
-    "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"
-)
+@operator("MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")
 def pool(low: Lowering, node: Operator) -> int:
     """MaxPool, AveragePool, LpPool of x (n, channels, *size): (n, channels, *out); global ones
     have one window, the whole plane.

@@ -1,5 +1,5 @@
-"""LSTM, GRU and RNN, unrolled: a product of all inputs at once, then a product and a few elementwise
-steps for each element of the sequence."""
+"""LSTM, GRU and RNN, unrolled: one product of all inputs, then one and a few elementwise steps for
+each element of the sequence."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,8 +46,12 @@ class Cell:
 
     def next(self, gates: int, states: list[int]) -> list[int]:
         """States (batch, hidden) after one more element, whose share of the gates is known."""
-        made = {"LSTM": self._lstm, "GRU": self._gru, "RNN": self._rnn}
-        return made[self.node.op](gates, *states)
+        match self.node.op:
+            case "LSTM":
+                return self._lstm(gates, *states)
+            case "GRU":
+                return self._gru(gates, *states)
+        return self._rnn(gates, *states)
 
     def _rnn(self, gates: int, state: int) -> list[int]:
         own = self.program.product(state, self.weights)
@@ -94,8 +98,8 @@ class Cell:
 
 @operator("LSTM", "GRU", "RNN")
 def recurrent(low: Lowering, node: Operator) -> list[int]:
-    """LSTM, GRU and RNN, forward, reverse or both, with initial states, constant lengths, peepholes,
-    any activations of the standard, ``clip``, and both orders of axes (``layout``).
+    """LSTM, GRU and RNN, forward, reverse or both, with initial states, constant lengths,
+    peepholes, any activations of the standard, ``clip``, and both orders of axes (``layout``).
 
     x (sequence, batch, inputs), weights (directions, gates * hidden, inputs and hidden), bias
     (directions, 2 * gates * hidden); the result (sequence, directions, batch, hidden) and the last
@@ -111,7 +115,9 @@ def recurrent(low: Lowering, node: Operator) -> list[int]:
     names = {"LSTM": 8, "GRU": 6, "RNN": 6}[node.op]
     given = [low.tensor(i) if i and k != 4 else None for k, i in enumerate(node.inputs)]
     x, weight, recurrence, bias, _, *initial, holes = _padded(given, names, node.op)
-    assert x is not None and weight is not None and recurrence is not None
+    assert x is not None
+    assert weight is not None
+    assert recurrence is not None
     swapped = bool(attributes.get("layout", 0))
     if len(program.shape(x)) != 3:
         raise CompileError(f"x must have 3 dimensions, not {len(program.shape(x))}")
@@ -150,7 +156,9 @@ def recurrent(low: Lowering, node: Operator) -> list[int]:
     order = (2, 0, 1, 3) if swapped else (0, 1, 2, 3)
     made = [program.layout(outputs, lambda *p: np.stack(p, 1).transpose(order))]
     axis = 1 if swapped else 0
-    return made + [program.layout(s, lambda *p: np.stack(p, axis)) for s in zip(*lasts, strict=True)]
+    return made + [
+        program.layout(s, lambda *p: np.stack(p, axis)) for s in zip(*lasts, strict=True)
+    ]
 
 
 def _padded(given: Sequence[int | None], count: int, op: str) -> list[int | None]:
@@ -162,7 +170,12 @@ def _padded(given: Sequence[int | None], count: int, op: str) -> list[int | None
 def _directions(name: str) -> list[bool]:
     """Whether each direction is backwards."""
     # The default of the first GRU is spelt so.
-    found = {"forward": [False], "foward": [False], "reverse": [True], "bidirectional": [False, True]}
+    found = {
+        "forward": [False],
+        "foward": [False],
+        "reverse": [True],
+        "bidirectional": [False, True],
+    }
     if name not in found:
         raise CompileError(f"direction {name!r} is unknown")
     return found[name]
@@ -245,7 +258,8 @@ def _cell(
     sequences of ``lengths`` backwards."""
     program = low.program
     weight, recurrence, bias, holes = part
-    assert weight is not None and recurrence is not None
+    assert weight is not None
+    assert recurrence is not None
     gates, hidden = GATES[node.op], program.shape(recurrence)[-1]
     if lengths is not None:
         x = program.layout([x], lambda i: turn(i, lengths))
@@ -277,11 +291,14 @@ def _unrolled(
         going = (lengths > t)[:, None]
         if not going.all():
             made = [
-                program.layout([new, old], lambda a, b, go=going: np.where(go, a, b))
+                program.layout([new, old], lambda a, b, go=going: _either(go, a, b))
                 for new, old in zip(made, states, strict=True)
             ]
         states = made
-        steps.append(
-            program.layout([states[0]], lambda i, go=going: np.where(go, i, -1))
-        )
+        steps.append(program.layout([states[0]], lambda i, go=going: np.where(go, i, -1)))
     return program.layout(steps, lambda *p: np.stack(p)), states
+
+
+def _either(going: NDArray, new: NDArray, old: NDArray) -> NDArray:
+    """The new state of sequences that go on, the old one of others."""
+    return np.where(going, new, old)

@@ -194,9 +194,7 @@ def _sized(
         raise CompileError("an axis without elements, or a size below 0")
     ratios = [Fraction(int(n), shape[a]) for a, n in zip(chosen, sizes, strict=True)]
     if policy == "stretch":
-        return {
-            a: Axis(shape[a], int(n), r) for a, n, r in zip(chosen, sizes, ratios, strict=True)
-        }
+        return {a: Axis(shape[a], int(n), r) for a, n, r in zip(chosen, sizes, ratios, strict=True)}
     if policy not in ("not_larger", "not_smaller"):
         raise CompileError(f"keep_aspect_ratio_policy {policy!r} is unknown")
     one = min(ratios) if policy == "not_larger" else max(ratios)
@@ -276,7 +274,10 @@ def taps(
     first = [floor(p - reach) + 1 for p in positions]
     count = max(ceil(p + reach) - f for p, f in zip(positions, first, strict=True)) if first else 0
     index = np.array(first, np.int64).reshape(-1, 1) + np.arange(count)
-    offsets = [[float(abs((int(i) - p) * stretch)) for i in row] for p, row in zip(positions, index, strict=True)]
+    offsets = [
+        [float(abs((int(i) - p) * stretch)) for i in row]
+        for p, row in zip(positions, index, strict=True)
+    ]
     weights = _filter(np.array(offsets).reshape(index.shape), a)
     if exclude:
         weights = np.where((index < 0) | (index >= axis.size), 0.0, weights)

@@ -133,7 +133,9 @@ def conv_transpose(low: Lowering, node: Operator) -> int:
         )
         used += count
     total = (
-        program.layout(parts, lambda *_: index) if parts else program.constant(np.zeros(index.shape))
+        program.layout(parts, lambda *_: index)
+        if parts
+        else program.constant(np.zeros(index.shape))
     )
     if not bias:
         return total
@@ -159,18 +161,18 @@ def _phase(
     def rows(i: NDArray) -> NDArray:
         """Groups, elements of the result of all images, channels and weights."""
         padded = np.pad(i, [(0, 0), (0, 0), *[(0, 1)] * rank], constant_values=-1)
-        grids = []
+        grids: list[slice | NDArray] = [slice(None), slice(None)]
         for axis, at in enumerate(taken):
             shape = [1] * (2 * rank)
             shape[axis], shape[rank + axis] = at.shape
             grids.append(at.reshape(shape))
-        windows = padded[(slice(None), slice(None), *grids)]
+        windows = padded[tuple(grids)]
         windows = windows.reshape(n, groups, depth, prod(positions), count)
         return windows.transpose(1, 0, 3, 2, 4).reshape(groups, n * prod(positions), depth * count)
 
     def columns(i: NDArray) -> NDArray:
-        chosen = i[(slice(None), slice(None), *np.ix_(*kept))] if rank else i
-        chosen = chosen.reshape(groups, depth, filters, count)
+        every = range(channels), range(filters)
+        chosen = i[np.ix_(*every, *kept)].reshape(groups, depth, filters, count)
         return chosen.transpose(0, 1, 3, 2).reshape(groups, depth * count, filters)
 
     out = program.product(program.layout([x], rows), program.layout([weight], columns))
