@@ -42,6 +42,10 @@ Concat                   1 4 11 13               axis
 Split                    1 2 11 13 18            axis split num_outputs
 Slice                    1 10 11 13              starts ends axes
 Gather                   1 11 13                 axis
+GatherElements           11 13                   axis
+GatherND                 11 12 13                batch_dims
+Scatter ScatterElements  9 11 13 16 18           axis reduction
+ScatterND                11 13 16 18             reduction
 Squeeze Unsqueeze        1 11 13 21 23 24 25     axes
 ReduceSum ReduceMean ReduceMax ReduceMin  1 11 12 13 18 20  axes keepdims noop_with_empty_axes
 Softmax                  1 11 13                 axis

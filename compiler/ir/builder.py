@@ -103,6 +103,15 @@ class Builder(Program):
             )
         )
 
+    def combine(self, op: str, tensors: Sequence[int]) -> int:
+        """``add``, ``mul``, ``max`` or ``min`` of tensors of one shape, element by element."""
+        left = list(tensors)
+        while len(left) > 1:
+            some = left[:MOST_INPUTS]
+            made = self.map(tree(op, [variable(k) for k in range(len(some))]), *some)
+            left = [*left[MOST_INPUTS:], made]
+        return left[0]
+
     def reduce(self, op: str, tensor: int, axes: Sequence[int]) -> int:
         """``add``, ``max`` or ``min`` of axes, which keep length 1.
 

@@ -314,12 +314,8 @@ def weighted(
             sources.append(program.constant(weights[:, k].reshape(wide)))
         terms = [variable(2 * k) * variable(2 * k + 1) for k in range(len(group))]
         parts.append(program.map(tree("add", terms), *sources))
-    while len(parts) > 1:
-        some = parts[:MOST_INPUTS]
-        terms = [variable(k) for k in range(len(some))]
-        parts = [program.map(tree("add", terms), *some), *parts[MOST_INPUTS:]]
     if parts:
-        return parts[0]
+        return program.combine("add", parts)
     shape = list(program.shape(x))
     shape[axis] = len(index)
     return program.constant(np.zeros(shape))
