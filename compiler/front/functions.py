@@ -1,9 +1,17 @@
-"""Operators and functions of a model that are made of other operators: their bodies."""
+"""Operators and functions of a model that are made of other operators: their bodies, branches."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import onnx
-from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    helper,
+)
 
 from compiler.errors import CompileError
 from compiler.front.honoured import Schema
@@ -64,16 +72,69 @@ def inlined(
             f"its function returns its input {min(passed)!r}, which the standard does not allow"
         )
     for inner in body.node:
-        made = NodeProto()
-        made.CopyFrom(inner)
-        del made.input[:], made.output[:], made.attribute[:]
         for name in (*inner.input, *inner.output):
             if name not in names:
                 names[name] = fresh(name)
-        made.input.extend(names[i] for i in inner.input)
-        made.output.extend(names[o] for o in inner.output)
-        made.attribute.extend(_attributes(inner, given))
-        yield made
+        yield _renamed(inner, names, given)
+
+
+def branch(
+    node: NodeProto, graph: GraphProto, fresh: Callable[[str], str]
+) -> tuple[dict[str, TensorProto], list[NodeProto]]:
+    """Constants and nodes of a branch that stands in the place of ``node``; what it takes from
+    around it keeps its names.
+
+    Raises ``CompileError`` for a branch of other outputs than the node's, or with sparse constants.
+    """
+    if len(graph.output) < len(node.output) or graph.sparse_initializer:
+        raise CompileError("its branch has other outputs, or constants that are sparse")
+    names = {name: fresh(name) for name in _defined(graph)}
+    nodes = [_renamed(inner, names, {}) for inner in graph.node]
+    nodes += [
+        helper.make_node("Identity", [names.get(formal.name, formal.name)], [actual])
+        for formal, actual in zip(graph.output, node.output, strict=False)
+        if actual
+    ]
+    return {names[t.name]: t for t in graph.initializer}, nodes
+
+
+def names_in(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """Tensors that nodes name, and those within their branches."""
+    for node in nodes:
+        yield from (*node.input, *node.output)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from names_in(graph.node)
+                yield from (output.name for output in graph.output)
+
+
+def _defined(graph: GraphProto) -> dict[str, None]:
+    """Tensors that a graph has of its own."""
+    made = (name for node in graph.node for name in node.output if name)
+    given = (value.name for value in (*graph.input, *graph.initializer))
+    return dict.fromkeys((*given, *made))
+
+
+def _renamed(
+    node: NodeProto, names: Mapping[str, str], given: Mapping[str, AttributeProto]
+) -> NodeProto:
+    """A node with other names, and attributes for those that it refers to."""
+    made = NodeProto()
+    made.CopyFrom(node)
+    del made.input[:], made.output[:], made.attribute[:]
+    made.input.extend(names.get(i, i) for i in node.input)
+    made.output.extend(names.get(o, o) for o in node.output)
+    made.attribute.extend(_attributes(node, given))
+    for attribute in made.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            own = _defined(graph)
+            around = {old: new for old, new in names.items() if old not in own}
+            nodes = [_renamed(inner, around, given) for inner in graph.node]
+            del graph.node[:]
+            graph.node.extend(nodes)
+            for output in graph.output:
+                output.name = around.get(output.name, output.name)
+    return made
 
 
 def _attributes(inner: NodeProto, given: Mapping[str, AttributeProto]) -> Iterator[AttributeProto]:

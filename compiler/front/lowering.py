@@ -24,7 +24,7 @@ from onnx import (
 from compiler.errors import CompileError, Refusal
 from compiler.front import honoured
 from compiler.front.folding import folded
-from compiler.front.functions import Opsets, inlined, opsets_of, standard_body
+from compiler.front.functions import Opsets, branch, inlined, names_in, opsets_of, standard_body
 from compiler.front.honoured import FLOATS, Schema
 from compiler.front.onnx_graph import Graph, Operator, line_of, operator_of
 from compiler.ir.builder import Builder
@@ -91,11 +91,7 @@ class Lowering:
         #: Functions of the model that are being taken apart, the innermost last.
         self.calls: list[tuple[str, str, str]] = []
         #: Of tensors, those within nodes among them.
-        self.names = {
-            *graph.inputs,
-            *graph.initialisers,
-            *(name for node in graph.nodes for name in (*node.input, *node.output)),
-        }
+        self.names = {*graph.inputs, *graph.initialisers, *names_in(graph.nodes)}
 
     def run(self) -> None:
         """Make the program and the ``refusals``; ``CompileError`` for bad inputs and constants."""
@@ -106,7 +102,7 @@ class Lowering:
                 self.tensors[name] = program.inputs[name] = program.tensor(_shape(kind) or ())
             except CompileError as error:
                 raise CompileError(f"input {name!r}: {error}") from None
-        used = {i for node in graph.nodes for i in node.input} | {o.name for o in graph.outputs}
+        used = {*names_in(graph.nodes), *(o.name for o in graph.outputs)}
         for name, tensor in graph.initialisers.items():
             if name in used:
                 self._constant(name, _array(name, tensor))
@@ -164,12 +160,20 @@ class Lowering:
         if supported:
             honoured.check(schema, operator_of(node, schema).attributes)
         if any(i in self.lost for i in node.input):
-            if not (supported or schema.has_function or schema.has_context_dependent_function):
+            if not (
+                supported
+                or node.op_type == "If"
+                or schema.has_function
+                or schema.has_context_dependent_function
+            ):
                 raise CompileError(UNSUPPORTED)
             self.lost.update(o for o in node.output if o)
             return
         for name in (i for i in node.input if i and i not in self.types):
             raise CompileError(f"there is no tensor {name!r}")
+        if node.op_type == "If":
+            self._branched(node, opsets, place)
+            return
         if self._folded(node, schema, opset, opsets):
             return
         if supported:
@@ -207,6 +211,21 @@ class Lowering:
         finally:
             self.calls.pop()
 
+    def _branched(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
+        """Lower the branch that a constant condition chooses."""
+        condition = self.constants.get(node.input[0])
+        if condition is None:
+            raise CompileError(f"its condition {node.input[0]!r} must be constant")
+        if condition.size != 1:
+            raise CompileError(f"its condition has {condition.size} elements, not one")
+        chosen = "then_branch" if condition.ravel()[0] else "else_branch"
+        graph = next(a.g for a in node.attribute if a.name == chosen)
+        constants, nodes = branch(node, graph, self._fresh(node))
+        for name, tensor in constants.items():
+            self._constant(name, _array(name, tensor))
+        for inner in nodes:
+            self._node(inner, opsets, place.inside(inner))
+
     def _fresh(self, node: NodeProto) -> Callable[[str], str]:
         """Names for what is made within a node."""
 
@@ -223,9 +242,15 @@ class Lowering:
         """Compute a node of constants, or of shapes."""
         given = [i for i in node.input if i]
         feeds = {i: self.constants[i] for i in given if i in self.constants}
-        if node.op_type in ("Shape", "Size") and not feeds:
+        if node.op_type in ("Shape", "Size", "EyeLike") and not feeds:
+            # Only the shape counts, and of EyeLike the type.
             feeds = {
-                i: np.broadcast_to(np.float32(0), self.program.shape(self.tensors[i]))
+                i: np.broadcast_to(
+                    np.zeros(
+                        (), helper.tensor_dtype_to_np_dtype(self.types[i].tensor_type.elem_type)
+                    ),
+                    self.program.shape(self.tensors[i]),
+                )
                 for i in given
             }
         if len(feeds) < len(set(given)):
