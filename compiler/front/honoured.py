@@ -80,6 +80,8 @@ LSTM GRU RNN             1 3 7 14 22             activations activation_alpha ac
 direction hidden_size input_forget layout linear_before_reset output_sequence~
 CumSum                   11 14                   exclusive reverse
 Einsum                   12 28                   equation
+Attention                23 24 25                is_causal kv_num_heads q_num_heads \
+qk_matmul_output_mode scale softcap left_window_size right_window_size softmax_precision~
 MatMul                   1 9 13
 Gemm                     1 6 7 9 11 13           alpha beta transA transB broadcast
 """

@@ -8,6 +8,7 @@ from compiler.errors import Refusal, Refused
 from compiler.front.lowering import OPERATORS, UNSUPPORTED, Lowering
 from compiler.front.onnx_graph import Graph, prepare
 from compiler.front.operators import (
+    attention,
     einsum,
     elementwise,
     layouts,
@@ -27,6 +28,7 @@ from spu.arch.package.program import Program
 
 #: Modules that register operators.
 MODULES = (
+    attention,
     einsum,
     elementwise,
     layouts,
