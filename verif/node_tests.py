@@ -39,6 +39,8 @@ PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
 FOLDED = ("Constant", "Shape", "Size", "ConstantOfShape", "Range")
 #: Operators whose inputs after the first are known beforehand: bounds, scales.
 KNOWN = ("Clip", "Resize", "Upsample")
+#: Operators that are made of others, of which there are tests.
+FUNCTIONS = ("GroupNormalization", "MeanVarianceNormalization", "RotaryEmbedding")
 INFINITE = "infinities or NaN among inputs or expected outputs"
 #: Reasons why a test does not apply, by a part of what the compiler says of it.
 REASONS = {
@@ -83,7 +85,8 @@ def cases(tests: Sequence | None = None) -> Iterator[Case]:
     for test in node_tests() if tests is None else tests:
         assert test.model is not None
         operators = tuple(dict.fromkeys(n.op_type for n in test.model.graph.node))
-        if set(operators) <= {*OPERATORS, *FOLDED} and {*operators} & {*OPERATORS, "Constant"}:
+        taken = {*OPERATORS, *FUNCTIONS}
+        if set(operators) <= {*taken, *FOLDED} and {*operators} & {*taken, "Constant"}:
             yield _case(test, operators)
 
 

@@ -38,13 +38,13 @@ class Axis:
 
     @classmethod
     def of(cls, size: int, scale: float) -> "Axis":
-        """By a scale, in float32 as the standard has it; the exact ratio where it stands for one.
+        """By a scale, a float32; the exact ratio of lengths where it stands for one.
 
         Raises ``CompileError`` for one that is not positive.
         """
         if not (np.isfinite(scale) and scale > 0):
             raise CompileError(f"a scale of {scale:g} is not positive")
-        out = int(np.floor(np.float32(size) * np.float32(scale)))
+        out = floor(size * scale)
         ratio = size and isclose(out, size * scale, rel_tol=RATIO)
         return cls(size, out, Fraction(out, size) if ratio else Fraction(float(scale)))
 

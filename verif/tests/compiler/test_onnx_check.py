@@ -75,20 +75,20 @@ def test_dimensions_that_do_not_fit_are_refused(command, arguments, rule, open_m
 def test_check_lists_every_refusal(tmp_path):
     model = create(
         [
-            ("LSTM", ["x", "w", "w"], ["h"], {"hidden_size": 4}),
+            ("Det", ["x"], ["h"], {}),
             ("Elu", ["x"], ["e"], {}),
             ("Softmax", ["e"], ["s"], {}),
             ("BatchNormalization", ["s", "v", "v", "v", "v"], ["y"], {"training_mode": 1}),
         ],
-        {"x": [2, 3, 4]},
-        {"w": np.ones((1, 16, 4), np.float32), "v": np.ones(3, np.float32)},
+        {"x": [2, 3, 3]},
+        {"v": np.ones(3, np.float32)},
         opset=15,
     )
     onnx.save(model, tmp_path / "m.onnx")
     result = _spu("check", tmp_path / "m.onnx", "--json")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["refusals"] == [
-        {"node": "h", "operator": "LSTM", "rule": "operator is not supported"},
+        {"node": "h", "operator": "Det", "rule": "operator is not supported"},
         {"node": "e", "operator": "Elu", "rule": "operator is not supported"},
         {
             "node": "y",
@@ -99,13 +99,13 @@ def test_check_lists_every_refusal(tmp_path):
     text = _spu("check", tmp_path / "m.onnx")
     assert text.exit_code == 2
     assert text.stdout.splitlines()[:2] == [
-        "LSTM node 'h': operator is not supported",
+        "Det node 'h': operator is not supported",
         "Elu node 'e': operator is not supported",
     ]
     assert text.stderr.strip() == f"spu: error: {tmp_path / 'm.onnx'}: 3 refusals"
     compiled = _spu("compile", tmp_path / "m.onnx", "--strategy", "steps", "-o", tmp_path / "out")
     assert compiled.exit_code == 2
-    assert compiled.output.startswith("spu: error: LSTM node 'h': operator is not supported; ")
+    assert compiled.output.startswith("spu: error: Det node 'h': operator is not supported; ")
     assert compiled.output.strip().endswith("; and 2 more: spu check")
 
 

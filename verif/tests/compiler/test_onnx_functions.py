@@ -242,7 +242,7 @@ def test_refusals_name_the_nodes_of_the_user():
         "Deep",
         [
             helper.make_node("LeakyRelu", ["a"], ["t"], name="inner"),
-            helper.make_node("GRU", ["t", "t", "t"], ["b"], name="second", hidden_size=3),
+            helper.make_node("Det", ["t"], ["b"], name="second"),
         ],
     )
     nodes = [
@@ -258,7 +258,7 @@ def test_refusals_name_the_nodes_of_the_user():
     found = [(r.node, r.operator, r.rule) for r in faults(model)]
     assert found[:3] == [
         ("call", "Deep", "its LeakyRelu node 'inner': operator is not supported"),
-        ("call", "Deep", "its GRU node 'second': operator is not supported"),
+        ("call", "Deep", "its Det node 'second': operator is not supported"),
         ("p", "PRelu", "operator is not supported"),
     ]
     assert found[3][:2] == ("i", "Cast")
