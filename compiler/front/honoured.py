@@ -29,6 +29,13 @@ Erf                      9 13
 Gelu                     20                      approximate
 Add Sub Mul Div          1 6 7 13 14             axis broadcast consumed_inputs~
 Pow                      1 7 12 13 15            axis broadcast
+Equal                    1 7 11 13 19            axis broadcast
+Less Greater             1 7 9 13                axis broadcast
+LessOrEqual GreaterOrEqual  12 16
+And Or Xor               1 7                     axis broadcast
+Not                      1
+Where                    9 16
+IsNaN                    9 13 20
 Max Min Sum              1 6 8 12 13             consumed_inputs~
 Clip                     1 6 11 12 13            min max consumed_inputs~
 Identity                 1 13 14 16 19 21 23 24 25

@@ -14,7 +14,7 @@ from pal_units.formats import PAL8T
 from spu.arch.context import SUM_OPS
 from spu.arch.operations import CONSTANT, IN, OPERATIONS, constant_codes, vector_mode
 from spu.arch.package.compiled import Work
-from spu.arch.package.expression import Expression, operand_bias
+from spu.arch.package.expression import COMPARISONS, Expression, operand_bias
 from spu.model import saturation
 from spu.model import words as w
 from spu.model.operations import NO_MODE, apply
@@ -95,6 +95,6 @@ def _taken(x: Expression, place: int, codes: dict[Expression, Codes]) -> NDArray
         return codes[other] != 0 if other in codes else np.ones(result.shape, bool)
     if x.op == "exp2":  # of what is far below
         return result != 0
-    if x.op == "lt":  # with a top on either side
+    if x.op in COMPARISONS:  # with a top on either side
         return np.zeros(result.shape, bool)
     return np.ones(result.shape, bool)

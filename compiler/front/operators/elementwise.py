@@ -212,28 +212,38 @@ def same(low: Lowering, node: Operator) -> int:
 
 
 @operator("Dropout")
-def dropout(low: Lowering, node: Operator) -> int:
-    """As in inference: the standard gives the input.
+def dropout(low: Lowering, node: Operator) -> list[int]:
+    """As in inference: the standard gives the input, and a mask that keeps all.
 
-    Raises ``CompileError`` for a ``training_mode`` that is true.
+    Raises ``CompileError`` for a ``training_mode`` that is true, and for the mask of versions
+    before 12, which do not say what it is.
     """
     training = low.known(node, 2)
     if training is not None and training.any():
         raise CompileError("training_mode is not supported")
-    return low.tensor(node.inputs[0])
+    x = low.tensor(node.inputs[0])
+    return [x, low.program.constant(np.ones(low.program.shape(x)))][: 1 + (node.version >= 12)]
 
 
 @operator("Cast")
 def cast(low: Lowering, node: Operator) -> int:
-    """Cast between floats of 16 bits and more: the tensor itself, not rounded to the type.
+    """Cast between floats of 16 bits and more, and truth values.
+
+    To floats the tensor itself, not rounded to the type; to truth values whether it is not 0, which
+    numbers below the least magnitude of its tensor bias are.
 
     Raises ``CompileError`` for other types.
     """
     to = node.attributes["to"]
     number = TensorProto.DataType.Value(to) if isinstance(to, str) else to
+    x = low.tensor(node.inputs[0])
+    if number == TensorProto.BOOL:
+        given = low.types[node.inputs[0]].tensor_type.elem_type
+        zero = apply("select", 0, 1, apply("eq", X, 0))
+        return x if given == TensorProto.BOOL else low.program.map(zero, x)
     if number not in FLOATS:
         raise CompileError(
             f"casts to {TensorProto.DataType.Name(number)}; only floating-point "
-            "types of 16 bits and more are supported"
+            "types of 16 bits and more and BOOL are supported"
         )
-    return low.tensor(node.inputs[0])
+    return x
