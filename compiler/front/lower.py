@@ -7,12 +7,20 @@ import onnx
 from compiler.errors import Refusal, Refused
 from compiler.front.lowering import OPERATORS, UNSUPPORTED, Lowering
 from compiler.front.onnx_graph import Graph, prepare
-from compiler.front.operators import elementwise, layouts, logic, products, reductions
+from compiler.front.operators import (
+    activations,
+    elementwise,
+    layouts,
+    logic,
+    periods,
+    products,
+    reductions,
+)
 from compiler.passes.fuse import fuse
 from spu.arch.package.program import Program
 
 #: Modules that register operators.
-MODULES = (elementwise, layouts, logic, products, reductions)
+MODULES = (activations, elementwise, layouts, logic, periods, products, reductions)
 
 
 def lower(

@@ -26,13 +26,14 @@ UNARY: dict[str, Expression] = {
     "Reciprocal": 1.0 / X,
 }
 BINARY = {"Add": X + Y, "Sub": X - Y, "Mul": X * Y, "Div": X / Y}
-CHOICES = {"Max": "max", "Min": "min", "Sum": "add"}
+CHOICES = {"Max": "max", "Min": "min", "Sum": "add", "Mean": "add"}
 
 
 @operator(*UNARY)
 def unary(low: Lowering, node: Operator) -> int:
     """One of ``UNARY`` of each element; Erf by a formula of error ``ex.ERF_ERROR``."""
-    formula(low, node.op == "Erf")
+    if node.op == "Erf":
+        approximates(low, ex.ERF_ERROR)
     return low.program.map(UNARY[node.op], *low.inputs(node))
 
 
@@ -77,7 +78,7 @@ def operands(low: Lowering, node: Operator) -> tuple[int, int]:
 
 @operator(*CHOICES)
 def choose(low: Lowering, node: Operator) -> int:
-    """Max, Min and Sum of any number of operands, which broadcast from version 8 on.
+    """Max, Min, Sum and Mean of any number of operands, which broadcast from version 8 on.
 
     Raises ``CompileError`` for shapes that differ in an older version.
     """
@@ -89,7 +90,8 @@ def choose(low: Lowering, node: Operator) -> int:
             f"{node.version} does not broadcast"
         )
     terms = [variable(k) for k in range(len(tensors))]
-    return low.program.map(tree(CHOICES[node.op], terms), *tensors)
+    made = tree(CHOICES[node.op], terms)
+    return low.program.map(ex.scaled(made, 1 / len(terms) if node.op == "Mean" else 1), *tensors)
 
 
 @operator("Gelu")
@@ -101,14 +103,14 @@ def gelu(low: Lowering, node: Operator) -> int:
     form = node.attributes.get("approximate", "none")
     if form not in ("none", "tanh"):
         raise CompileError(f"approximate must be none or tanh, not {form!r}")
-    formula(low, form == "none")
+    if form == "none":
+        approximates(low, ex.ERF_ERROR)
     return low.program.map(ex.gelu(X, form == "tanh"), *low.inputs(node))
 
 
-def formula(low: Lowering, used: bool) -> None:
-    """Note that the formula of erf is in the program."""
-    if used:
-        low.program.error = ex.ERF_ERROR
+def approximates(low: Lowering, error: float) -> None:
+    """Note that a formula of this error is in the program."""
+    low.program.error = max(low.program.error, error)
 
 
 @operator("Pow")

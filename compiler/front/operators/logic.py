@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from compiler.front.lowering import Lowering, operator
 from compiler.front.onnx_graph import Operator
-from compiler.front.operators.elementwise import operands
-from spu.arch.package.expression import Expression, apply, variable
+from compiler.front.operators.elementwise import MOST, operands
+from spu.arch.package.expression import Expression, apply, tree, variable
 
 X, Y = variable(0), variable(1)
 
@@ -41,10 +41,23 @@ def compare(low: Lowering, node: Operator) -> int:
     What is compared are values as PAL16 holds them: two numbers within 2^-11 of each other may be
     equal, and two formulas of the same number may differ by their rounding.  Both are of one
     tensor bias, and equal as their codes.  NaN equals nothing and is neither less nor greater.
+    Equal to an infinite constant is what is beyond all float32.
 
     Raises ``CompileError`` as ``operands``.
     """
-    return low.program.map(COMPARISONS[node.op], *operands(low, node))
+    given, expression = operands(low, node), COMPARISONS[node.op]
+    for other, tensor in zip((Y, X), given, strict=True):
+        known = low.program.tensors[tensor].constant
+        if node.op != "Equal" or known is None or not known.size:
+            continue
+        if np.isinf(known.flat[0]) and (known == known.flat[0]).all():
+            expression = truth(beyond(other, bool(known.flat[0] > 0)))
+    return low.program.map(expression, *given)
+
+
+def beyond(x: Expression, above: bool) -> Expression:
+    """Whether a value is infinite as float32; a run tells what saturated and may have been."""
+    return apply("lt", MOST, x) if above else apply("lt", x, -MOST)
 
 
 @operator(*CONNECTIVES)
@@ -63,6 +76,21 @@ def negate(low: Lowering, node: Operator) -> int:
 def is_nan(low: Lowering, node: Operator) -> int:
     """IsNaN: what is not equal to itself, as of 0 / 0 or the root of a negative number."""
     return low.program.map(truth(apply("eq", X, X), 0, 1), *low.inputs(node))
+
+
+@operator("IsInf")
+def is_infinite(low: Lowering, node: Operator) -> int:
+    """IsInf: what is beyond all float32, on the sides that ``detect_positive`` and
+    ``detect_negative`` say; see ``beyond``."""
+    found = [
+        truth(beyond(X, above))
+        for above, name in ((True, "detect_positive"), (False, "detect_negative"))
+        if node.attributes[name]
+    ]
+    x = low.tensor(node.inputs[0])
+    if not found:
+        return low.program.constant(np.zeros(low.program.shape(x)))
+    return low.program.map(tree("max", found), x)
 
 
 @operator("Where")

@@ -202,3 +202,31 @@ def test_what_is_not_compared_is_refused(op, inputs, constants, rule):
     found = faults(of_node(op, 18, inputs, constants))
     assert [(r.node, r.operator) for r in found] == [("n", op)]
     assert rule in found[0].rule
+
+
+def test_what_is_infinite_is_beyond_all_numbers_and_what_saturates_is_told():
+    nodes = [
+        ("Exp", ["x"], ["e"], {}),
+        ("Equal", ["e", "c"], ["q"], {}),
+        ("IsInf", ["e"], ["i"], {"detect_negative": 0}),
+        ("Or", ["q", "i"], ["y"], {}),
+    ]
+    model = output(create(nodes, {"x": [2]}, {"c": np.float32(np.inf)}, opset=20), BOOL)
+    compiled = compile_program(lower(model, "m"), BASIC)
+    for x, told in (([1.0, 2.0], 0), ([1.0, 100.0], 1)):
+        engine = GoldenEngine(BASIC)
+        got = run(compiled, engine, {"x": np.array(x)})["y"]
+        assert not got.any()
+        assert (engine.nodes["Exp node 'e'"] > 0) == told
+    assert results(model, x=np.array([1.0, 100.0])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("constant", [3000.0, 1e6])
+def test_what_saturates_is_told_where_it_is_compared_with_the_top(constant):
+    """What is above the top of 4096 may be above a constant that is beyond it, or not."""
+    nodes = [("Mul", ["x", "x"], ["m"], {}), ("Less", ["m", "c"], ["y"], {})]
+    model = output(create(nodes, {"x": [3]}, {"c": np.float32(constant)}), BOOL)
+    compiled, engine = compile_program(lower(model, "m"), BASIC), GoldenEngine(BASIC)
+    got = run(compiled, engine, {"x": np.array([2.0, 60, 4000])})["y"]
+    assert got.tolist() == [True, constant > 3600, False]
+    assert engine.nodes["Mul node 'm'"] == (constant > 3000)

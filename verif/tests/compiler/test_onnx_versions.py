@@ -135,7 +135,7 @@ def test_batch_normalisation_of_every_version(opset, attributes):
         ("Gather", 1, {"i": np.array([-1])}, {}, "index -1 in version 1"),
         ("Upsample", 7, {}, {"scales": [1.0, 1, 2, 2]}, "operator is not supported"),
         ("Resize", 10, {"s": np.float32([1, 1, 2, 2])}, {}, "operator is not supported"),
-        ("Hardmax", 11, {}, {}, "operator is not supported"),
+        ("Asin", 11, {}, {}, "operator is not supported"),
     ],
 )
 def test_what_is_not_honoured_is_refused_by_name(op, opset, constants, attributes, rule):
