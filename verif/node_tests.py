@@ -37,8 +37,8 @@ PATH = Path(__file__).parents[1] / "docs" / "onnx.md"
 
 #: Operators that tests may have beside those that are lowered: they are computed beforehand.
 FOLDED = ("Constant", "Shape", "Size", "ConstantOfShape", "Range")
-#: Operators whose inputs after the first are known beforehand: bounds, scales.
-KNOWN = ("Clip", "Resize", "Upsample")
+#: Operators whose inputs after the first are known beforehand: ratios, scales.
+KNOWN = ("Dropout", "Resize", "Upsample")
 #: Operators that are made of others, of which there are tests.
 FUNCTIONS = ("GroupNormalization", "MeanVarianceNormalization", "RotaryEmbedding")
 INFINITE = "infinities or NaN among inputs or expected outputs"
@@ -53,9 +53,11 @@ REASONS = {
     "holds": "a constant of infinities or NaN, which the array does not compute with",
     "not finite": INFINITE,
 }
+#: Element types of tensors that are computed.
+COMPUTED = (*FLOATS, onnx.TensorProto.BOOL)
 #: Rounding of the expected outputs, which are float32, relative.
 FLOAT32 = 2.0**-22
-INTEGERS = "data of integers or truth values: not float semantics"
+INTEGERS = "data of integers: not float semantics"
 NARROW = "data of floats below 16 bits"
 
 
@@ -105,7 +107,7 @@ def _case(test: object, operators: tuple[str, ...]) -> Case:
     for value, array in zip(list(model.graph.input), map(_array, given), strict=True):
         first = value.name == test.model.graph.input[0].name  # type: ignore[attr-defined]
         bound = set(operators) <= {*KNOWN} and not first
-        data = value.type.tensor_type.elem_type in FLOATS or first
+        data = value.type.tensor_type.elem_type in COMPUTED or first
         if not data or bound:
             model.graph.initializer.append(numpy_helper.from_array(array, value.name))
             model.graph.input.remove(value)
@@ -119,7 +121,7 @@ def _case(test: object, operators: tuple[str, ...]) -> Case:
         return Case(name, operators, None, inputs, outputs, reason)
 
     for kind in types:
-        if kind not in FLOATS:
+        if kind not in COMPUTED:
             narrow = onnx.TensorProto.DataType.Name(kind).startswith("FLOAT")
             return skipped(NARROW if narrow else INTEGERS)
     try:
@@ -157,6 +159,8 @@ def judge(case: Case, engine: Engine, known: dict | None = None) -> Verdict:
         want = expected.astype(np.float64)
         tolerance = bounds[name].error + case.program.error + FLOAT32 * np.abs(want) + 1e-30
         error = np.abs(got[name] - want)
+        if expected.dtype == bool:  # of which 1 is no bound
+            tolerance = np.where(tolerance < 1, tolerance, np.inf)
         passed &= got[name].shape == want.shape and bool((error <= tolerance).all())
         share = max(share, float(np.max(error / tolerance, initial=0.0)))
         elements += want.size

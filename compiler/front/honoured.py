@@ -27,9 +27,32 @@ _TABLE = """
 Abs Exp Log Neg Reciprocal Relu Sigmoid Sqrt Tanh  1 6 13 14           consumed_inputs~
 Erf                      9 13
 Gelu                     20                      approximate
+LeakyRelu                1 6 16                  alpha consumed_inputs~
+PRelu                    1 6 7 9 16              consumed_inputs~
+Elu                      1 6 22                  alpha consumed_inputs~
+Selu                     1 6 22                  alpha gamma consumed_inputs~
+Celu                     12 28                   alpha
+HardSigmoid              1 6 22                  alpha beta consumed_inputs~
+HardSwish                14 22
+Mish                     18 22
+Softplus Softsign        1 22
+ThresholdedRelu          10 22                   alpha
+Shrink                   9                       bias lambd
+Sign                     9 13
+Floor Ceil               1 6 13                  consumed_inputs~
+Round                    11 22
+Sin Cos                  7 22
 Add Sub Mul Div          1 6 7 13 14             axis broadcast consumed_inputs~
 Pow                      1 7 12 13 15            axis broadcast
-Max Min Sum              1 6 8 12 13             consumed_inputs~
+Equal                    1 7 11 13 19            axis broadcast
+Less Greater             1 7 9 13                axis broadcast
+LessOrEqual GreaterOrEqual  12 16
+And Or Xor               1 7                     axis broadcast
+Not                      1
+Where                    9 16
+IsNaN                    9 13 20
+IsInf                    10 20                   detect_positive detect_negative
+Max Min Sum Mean         1 6 8 12 13             consumed_inputs~
 Clip                     1 6 11 12 13            min max consumed_inputs~
 Identity                 1 13 14 16 19 21 23 24 25
 Cast                     1 6 9 13 19 21 23 24 25 28  to saturate~ round_mode~
@@ -47,8 +70,9 @@ GatherND                 11 12 13                batch_dims
 Scatter ScatterElements  9 11 13 16 18           axis reduction
 ScatterND                11 13 16 18             reduction
 Squeeze Unsqueeze        1 11 13 21 23 24 25     axes
-ReduceSum ReduceMean ReduceMax ReduceMin  1 11 12 13 18 20  axes keepdims noop_with_empty_axes
-Softmax                  1 11 13                 axis
+ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum \
+ReduceLogSumExp ReduceSumSquare  1 11 12 13 18 20 28  axes keepdims noop_with_empty_axes
+Softmax LogSoftmax Hardmax  1 11 13              axis
 LayerNormalization       17                      axis epsilon stash_type~
 RMSNormalization         23                      axis epsilon stash_type~
 InstanceNormalization    1 6 22                  epsilon consumed_inputs~

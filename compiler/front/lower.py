@@ -8,12 +8,15 @@ from compiler.errors import Refusal, Refused
 from compiler.front.lowering import OPERATORS, UNSUPPORTED, Lowering
 from compiler.front.onnx_graph import Graph, prepare
 from compiler.front.operators import (
+    activations,
     attention,
     einsum,
     elementwise,
     layouts,
+    logic,
     moves,
     normalisations,
+    periods,
     picks,
     pools,
     products,
@@ -28,12 +31,15 @@ from spu.arch.package.program import Program
 
 #: Modules that register operators.
 MODULES = (
+    activations,
     attention,
     einsum,
     elementwise,
     layouts,
+    logic,
     moves,
     normalisations,
+    periods,
     picks,
     pools,
     products,

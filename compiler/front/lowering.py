@@ -98,6 +98,8 @@ class Lowering:
         program, graph = self.program, self.graph
         for name, kind in graph.inputs.items():
             self.types[name] = kind
+            if kind.tensor_type.elem_type == TensorProto.BOOL:
+                program.truths.add(name)
             try:
                 self.tensors[name] = program.inputs[name] = program.tensor(_shape(kind) or ())
             except CompileError as error:
@@ -265,8 +267,10 @@ class Lowering:
 
     def _handled(self, node: NodeProto, schema: Schema, opsets: Opsets) -> None:
         """Lower a node by what is registered for its operator, and compare with its schema."""
-        for name in (i for i in node.input if i and i not in self.constants):
-            self._floating(name, f"takes {name!r}")
+        for place, name in enumerate(node.input):
+            if name and name not in self.constants:
+                formal = schema.inputs[min(place, len(schema.inputs) - 1)]
+                self._computed(name, f"takes {name!r}", "tensor(bool)" in formal.types)
         types = self._inferred(node, schema, opsets)
         try:
             with np.errstate(all="ignore"):  # infinities among constants
@@ -298,7 +302,7 @@ class Lowering:
                 or self.types[node.input[0]].tensor_type.elem_type
             )
             self.types[name] = helper.make_tensor_type_proto(kind, shape)
-            self._floating(name, f"makes {name!r}")
+            self._computed(name, f"makes {name!r}")
             self.tensors[name] = tensor
 
     def _inferred(self, node: NodeProto, schema: Schema, opsets: Opsets) -> dict[str, TypeProto]:
@@ -319,12 +323,14 @@ class Lowering:
         except Exception as error:  # a library's own, of any kind
             raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
 
-    def _floating(self, name: str, what: str) -> None:
+    def _computed(self, name: str, what: str, truths: bool = True) -> None:
+        """Raise ``CompileError`` for a tensor of a type that is not computed: floats are, truth
+        values (the numbers 0 and 1) where an operator takes such."""
         kind = self.types[name].tensor_type.elem_type
-        if kind not in FLOATS:
+        if kind not in FLOATS and not (truths and kind == TensorProto.BOOL):
             raise CompileError(
-                f"{what} of {TensorProto.DataType.Name(kind)}; only floats of 16 bits and more are "
-                "computed, integers and truth values if they are constant"
+                f"{what} of {TensorProto.DataType.Name(kind)}; only floats of 16 bits and more and "
+                "truth values are computed, integers if they are constant"
             )
 
     # Tensors.
@@ -339,7 +345,9 @@ class Lowering:
         name, declared = value.name, value.type.tensor_type
         try:
             if name in self.types:
-                self._floating(name, f"output {name!r} is")
+                self._computed(name, f"output {name!r} is")
+                if self.types[name].tensor_type.elem_type == TensorProto.BOOL:
+                    self.program.truths.add(name)
             tensor = self.program.outputs[name] = self.tensor(name)
             values = self.program.tensors[tensor].constant
             if values is not None and not np.isfinite(values).all():

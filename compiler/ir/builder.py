@@ -14,6 +14,8 @@ from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
 MOST_ELEMENTS = 1 << 24
 #: Inputs of a kernel.
 MOST_INPUTS = 16
+#: What reductions of no elements are, by which they are filled up.
+NEUTRAL = {"add": 0.0, "mul": 1.0}
 
 
 @dataclass
@@ -113,16 +115,18 @@ class Builder(Program):
         return left[0]
 
     def reduce(self, op: str, tensor: int, axes: Sequence[int]) -> int:
-        """``add``, ``max`` or ``min`` of axes, which keep length 1.
+        """``add``, ``mul``, ``max`` or ``min`` of axes, which keep length 1.
 
-        The sum of no elements is 0; their maximum or minimum raises ``CompileError``.
+        The sum of no elements is 0, their product 1; their maximum or minimum raises
+        ``CompileError``.
         """
         shape = self.shape(tensor)
         axes = tuple(sorted(a % len(shape) for a in axes))
         others = tuple(a for a in range(len(shape)) if a not in axes)
         count = int(np.prod([shape[a] for a in axes]))
         kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
-        if count == 0 and op != "add":
+        fill = NEUTRAL.get(op, 0.0)
+        if count == 0 and op not in NEUTRAL:
             raise CompileError(f"{op} of no elements is infinite, which PAL has not")
         flat = self.layout(
             [tensor],
@@ -133,7 +137,8 @@ class Builder(Program):
         while (count := self.shape(flat)[1]) > 1:
             groups = -(-count // MOST_INPUTS)
             width = -(-count // groups)
-            # Sums are filled up with zeros, others with an element that is there already.
+            # Sums and products are filled up with what changes nothing, others with an element that
+            # is there already.
             short = groups * width - count
             rows = [
                 self.layout(
@@ -142,16 +147,19 @@ class Builder(Program):
                         [
                             i,
                             np.full_like(i[:, :1], -1).repeat(s, 1)
-                            if op == "add"
+                            if op in NEUTRAL
                             else i[:, :1].repeat(s, 1),
                         ],
                         axis=1,
                     )[:, k::w],
+                    fill,
                 )
                 for k in range(width)
             ]
             flat = self.map(tree(op, [variable(k) for k in range(width)]), *rows)
-        return self.layout([flat], lambda i: np.full(kept, -1) if count == 0 else i.reshape(kept))
+        return self.layout(
+            [flat], lambda i: np.full(kept, -1) if count == 0 else i.reshape(kept), fill
+        )
 
     def product(self, a: int, b: int) -> int:
         """``numpy.matmul`` of two tensors of at least 2 dimensions.

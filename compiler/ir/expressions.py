@@ -1,6 +1,7 @@
 """Functions of models as expressions, and expressions as dataflow graphs."""
 
 from collections.abc import Mapping
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,18 @@ LOG2_E = float(np.log2(np.e))
 ERF_P = 0.3275911
 ERF_A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 ERF_ERROR = 1.5e-7
+#: Where 1 + t and e^t - 1 would lose what they differ by, a series is taken: up to ``SERIES``, of
+#: which the first term left out is the error.
+SERIES = 2.0**-3
+LOG1P_ERROR, EXPM1_ERROR = SERIES**4 / 4, SERIES**4 / 24
+#: A turn, the turns of an angle that is reduced, and the greatest: a quarter less, for cosines.
+TURN, TURNS = 2 * np.pi, 8
+MOST_ANGLE = (TURNS - 0.25) * TURN
+#: The series of sine, of turns, and its error for a quarter.
+SINE = tuple(float(TURN ** (2 * k + 1)) / factorial(2 * k + 1) for k in range(4))
+SINE_ERROR = float(np.pi / 2) ** 9 / factorial(9)
+#: Whole numbers up to ``2^WHOLE`` are made; what is so near to one, of itself, is taken as it.
+WHOLE, NEAR = 11, 2.0**-10
 #: Factors of a power; equal products of them are made once.
 MOST_FACTORS = 64
 
@@ -82,6 +95,114 @@ def erf(x: Expression) -> Expression:
     for a in reversed(ERF_A[:-1]):
         total = total * t + a
     return _signed(x, 1.0 - total * t * apply("exp2", x * x * -LOG2_E))
+
+
+def log1p(x: Expression) -> Expression:
+    """``log(1 + x)`` of ``x >= 0``, to ``LOG1P_ERROR``."""
+    series = x * (1.0 - x * (0.5 - x * (1 / 3)))
+    return apply("select", series, log(1.0 + x), apply("lt", x, SERIES))
+
+
+def expm1(x: Expression) -> Expression:
+    """``e^x - 1`` of ``x <= 0``, to ``EXPM1_ERROR``."""
+    series = x * (1.0 + x * (0.5 + x * (1 / 6)))
+    return apply("select", series, exp(x) - 1.0, apply("lt", -SERIES, x))
+
+
+def leaky_relu(x: Expression, slope: Expression | float) -> Expression:
+    """``x``, times ``slope`` below 0."""
+    return apply("select", x * slope, x, apply("lt", x, 0.0))
+
+
+def elu(x: Expression, scale: float, factor: float, below: float) -> Expression:
+    """``factor x``, below 0 ``below expm1(scale x)``; no exponential of what is above 0."""
+    low = expm1(scaled(apply("min", x, 0.0), scale))
+    return apply("select", scaled(low, below), scaled(x, factor), apply("lt", x, 0.0))
+
+
+def hard_sigmoid(x: Expression, slope: float, offset: float) -> Expression:
+    """``slope x + offset`` between 0 and 1."""
+    return apply("max", apply("min", x * slope + offset, 1.0), 0.0)
+
+
+def softplus(x: Expression) -> Expression:
+    """``log(1 + e^x)`` as ``max(x, 0) + log1p(exp(-|x|))``, which does not overflow."""
+    return apply("max", x, 0.0) + log1p(apply("exp2", apply("abs", x) * -LOG2_E))
+
+
+def mish(x: Expression) -> Expression:
+    """Misra, Mish (arXiv:1908.08681), ``x tanh(softplus(x))``: with ``t = exp(-|x|)`` it is
+    ``x (1 + 2 t) / (1 + 2 t + 2 t^2)``, below 0 ``x n / (n + 2)`` with ``n = t (t + 2)``."""
+    t = apply("exp2", apply("abs", x) * -LOG2_E)
+    low, high, negative = t * (t + 2.0), 1.0 + 2.0 * t, apply("lt", x, 0.0)
+    top = apply("select", low, high, negative)
+    return x * (top / apply("select", low + 2.0, high + 2.0 * (t * t), negative))
+
+
+def scaled(x: Expression, factor: float) -> Expression:
+    """``factor x``, by no operation if that is ``x``."""
+    return x if factor == 1 else x * factor
+
+
+def remainder(x: Expression, octaves: int) -> tuple[Expression, Expression]:
+    """What is left of ``0 <= x < 2^octaves`` below 1, and whether the whole part is even."""
+    for k in reversed(range(octaves)):
+        below = apply("lt", x, 2.0**k)
+        x = apply("select", x, x - 2.0**k, below)
+    return x, below
+
+
+def floor(x: Expression) -> Expression:
+    """The greatest whole number that is not above ``x``, see ``_whole``."""
+    size, near, left, _ = _parts(x)
+    return _whole(x, size, left, apply("select", near, 1.0 - near, apply("lt", x, 0.0)))
+
+
+def ceil(x: Expression) -> Expression:
+    """The least whole number that is not below ``x``, see ``_whole``."""
+    size, near, left, _ = _parts(x)
+    return _whole(x, size, left, apply("select", 1.0 - near, near, apply("lt", x, 0.0)))
+
+
+def rint(x: Expression) -> Expression:
+    """The whole number next to ``x``, of two the even one, see ``_whole``."""
+    size, near, left, even = _parts(x)
+    return _whole(x, size, left, apply("select", 0.5 + near, 0.5 - near, even))
+
+
+def _parts(x: Expression) -> tuple[Expression, Expression, Expression, Expression]:
+    """The magnitude, how near a number counts as another, what is below 1, whether the rest is
+    even."""
+    size = apply("abs", x)
+    return (size, size * NEAR, *remainder(size, WHOLE))
+
+
+def _whole(x: Expression, size: Expression, left: Expression, above: Expression) -> Expression:
+    """The whole part of the magnitude ``size``, one more where what is left is ``above``, with the
+    sign of ``x``; from ``2^WHOLE`` on ``x`` itself."""
+    more = apply("select", 1.0, 0.0, apply("lt", above, left))
+    return apply("select", _signed(x, size - left + more), x, apply("lt", size, 2.0**WHOLE - 0.5))
+
+
+def sin(x: Expression) -> Expression:
+    """Of magnitudes up to ``MOST_ANGLE``, to ``SINE_ERROR``."""
+    return _signed(x, _wave(apply("abs", x) * (1 / TURN)))
+
+
+def cos(x: Expression) -> Expression:
+    """As ``sin`` a quarter turn on."""
+    return _wave(apply("abs", x) * (1 / TURN) + 0.25)
+
+
+def _wave(turns: Expression) -> Expression:
+    """The sine of turns: by a series of their distance from the nearest half turn."""
+    f, _ = remainder(turns, TURNS.bit_length() - 1)
+    near = apply("min", apply("min", f, apply("abs", f - 0.5)), 1.0 - f)
+    square, total = near * near, constant(SINE[-1])
+    for a in reversed(SINE[:-1]):
+        total = a - square * total
+    size = near * total
+    return apply("select", size, apply("neg", size), apply("lt", f, 0.5))
 
 
 def gelu(x: Expression, tanh_form: bool) -> Expression:

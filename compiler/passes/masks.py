@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from compiler.ir.values import visit_values
 from spu.arch.operations import CONSTANT, IN
-from spu.arch.package.expression import TIED, Expression, apply, constant
+from spu.arch.package.expression import COMPARISONS, TIED, Expression, apply, constant
 from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
 from spu.arch.package.ranges import ANY, FIXED, TOP, Levels, far
 
@@ -316,6 +316,7 @@ def without_masks(
         program.error,
         program.nonnegative,
         program.labels,
+        program.truths,
     )
     renamed: dict[int, dict[Expression, Expression]] = {}
 
@@ -374,7 +375,7 @@ def _expression(
                 continue
             value, sign = y.value, np.sign(y.value)
             others = [z for z in x.operands if z.op != CONSTANT]
-            own = bias((i, others[0] if x.op == "lt" else x))
+            own = bias((i, others[0] if x.op in COMPARISONS else x))
             tied, compared = place < TIED.get(x.op, 0), x.op in ("max", "min", "lt")
             if compared:
                 value = float(np.clip(value, -(2.0 ** (own / 8)), 2.0 ** (own / 8)))

@@ -15,7 +15,7 @@ from pal_units.formats import Format
 from spu.arch.blocks import decode_blocks, reblock
 from spu.arch.operations import CONSTANT, IN, constant_codes
 from spu.arch.package.compiled import Package, Work, partial_sums
-from spu.arch.package.expression import REAL, operand_bias
+from spu.arch.package.expression import COMPARISONS, REAL, operand_bias
 from spu.arch.package.program import Layout, Map, Product, gathered
 from spu.arch.params import BLOCK
 
@@ -42,7 +42,7 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
                     for k, y in enumerate(x.operands)
                 ]
                 made = REAL[x.op](*terms)
-                values[x] = made if x.op == "lt" else rounded(made, biases[x])
+                values[x] = made if x.op in COMPARISONS else rounded(made, biases[x])
         return values[wanted]
 
     def blocked(x: NDArray, fmt: Format, bias: int) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ from compiler.passes.masks import (
 )
 from compiler.passes.scales import Scales, octaves
 from spu.arch.operations import CONSTANT, IN
-from spu.arch.package.expression import OCTAVES, TIED, Expression
+from spu.arch.package.expression import COMPARISONS, OCTAVES, TIED, Expression
 from spu.arch.package.program import Layout, Map, Program
 from spu.arch.package.ranges import FIXED, Ranges
 
@@ -192,9 +192,9 @@ class _Choice:
                         self._union((i, x), step.sources[x.number])
                     self.find((i, x))
                     for y in x.operands[: TIED.get(x.op, 0)]:
-                        if y.op != CONSTANT and x.op != "lt":
+                        if y.op != CONSTANT and x.op not in COMPARISONS:
                             self._union((i, x), (i, y))
-                    if x.op == "lt" and CONSTANT not in [y.op for y in x.operands]:
+                    if x.op in COMPARISONS and CONSTANT not in [y.op for y in x.operands]:
                         self._union((i, x.operands[0]), (i, x.operands[1]))
                 self._union((i, step.expression), step.out)
 
@@ -237,9 +237,10 @@ class _Choice:
             if self._finite(value, x.label or label) and self.uses.scales_a_mask(i, x, value):
                 self.of((i, x)).masked = True
             return
-        if x.op in ("max", "min", "lt"):
+        if x.op in ("max", "min", *COMPARISONS):
             node = next((i, y) for y in x.operands if y.op != CONSTANT)
-            if beyond(x.op, value) or (x.op == "lt" and abs(value) >= BOUND):
+            ordered = abs(value) >= BOUND if x.op == "lt" else beyond(x.op, value)
+            if ordered and x.op != "eq":
                 return  # as the top is
             self.of(node).exact |= x.op != "lt"
             self._demand(node, value, (FIXED, FIXED), x.label or label)

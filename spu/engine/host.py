@@ -37,8 +37,8 @@ def run(
     engine: Engine,
     inputs: Mapping[str, NDArray],
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, NDArray[np.float64]]:
-    """Outputs by name for inputs by name, float64 of the shapes of the program.
+) -> dict[str, NDArray]:
+    """Outputs by name for inputs by name, float64 of the shapes of the program, truth values bool.
 
     Elements that are not what the model means, as masks or small constants were moved, count as
     saturated.  ``progress``: steps done, and all.
@@ -72,7 +72,8 @@ def run(
             if needed.get(s) == i:
                 host.codes.pop(s, None)
                 meaning.pairs.pop(s, None)
-    return {name: host.values(i).reshape(program.shape(i)) for name, i in program.outputs.items()}
+    found = {name: host.values(i).reshape(program.shape(i)) for name, i in program.outputs.items()}
+    return {name: x != 0 if name in program.truths else x for name, x in found.items()}
 
 
 def _last_uses(program: Program) -> dict[int, int]:

@@ -5,7 +5,7 @@ which nodes of the model they belong to; elements that a choice discards are lef
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from pal_units.formats import PAL8T
 from spu.arch.context import SUM_OPS
 from spu.arch.operations import CONSTANT, IN, OPERATIONS, constant_codes, vector_mode
 from spu.arch.package.compiled import Work
-from spu.arch.package.expression import Expression, operand_bias
+from spu.arch.package.expression import COMPARISONS, Expression, operand_bias
 from spu.model import saturation
 from spu.model import words as w
 from spu.model.operations import NO_MODE, apply
@@ -43,7 +43,7 @@ def saturated(work: Work, sources: Sequence[Codes]) -> tuple[int, Counter[str]]:
             ]
             codes[x], above[x] = _operation(x, biases, terms)
     found: Counter[str] = Counter()
-    for x, matters in _mattering(expression, codes).items():
+    for x, matters in _mattering(expression, codes, biases).items():
         if x in above and (count := int((above[x] & matters).sum())):
             found[x.label] += count
     return sum(int(a.sum()) for a in above.values()), found
@@ -70,7 +70,7 @@ def _word(codes: Codes) -> Words:
 
 
 def _mattering(
-    expression: Expression, codes: dict[Expression, Codes]
+    expression: Expression, codes: dict[Expression, Codes], biases: Mapping[Expression, int]
 ) -> dict[Expression, NDArray[np.bool_]]:
     """Where the value of each subexpression decides the result: not where another was chosen."""
     out = {x: np.zeros(codes[expression].shape, bool) for x in codes}
@@ -78,11 +78,13 @@ def _mattering(
     for x in reversed(expression.steps()):
         for place, y in enumerate(x.operands):
             if y.op != CONSTANT:
-                out[y] |= out[x] & _taken(x, place, codes)
+                out[y] |= out[x] & _taken(x, place, codes, biases)
     return out
 
 
-def _taken(x: Expression, place: int, codes: dict[Expression, Codes]) -> NDArray[np.bool_]:
+def _taken(
+    x: Expression, place: int, codes: dict[Expression, Codes], biases: Mapping[Expression, int]
+) -> NDArray[np.bool_]:
     """Where a result depends on how far an operand is beyond the top."""
     result = codes[x]
     if x.op == "select":
@@ -95,6 +97,8 @@ def _taken(x: Expression, place: int, codes: dict[Expression, Codes]) -> NDArray
         return codes[other] != 0 if other in codes else np.ones(result.shape, bool)
     if x.op == "exp2":  # of what is far below
         return result != 0
-    if x.op == "lt":  # with a top on either side
-        return np.zeros(result.shape, bool)
+    if x.op in COMPARISONS:  # of what is at the top as well
+        other = x.operands[1 - place]
+        known = constant_codes(other.value, operand_bias(x, 1 - place, biases))
+        return codes[x.operands[place]] == codes.get(other, known)
     return np.ones(result.shape, bool)

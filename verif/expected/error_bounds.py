@@ -17,6 +17,7 @@ from compiler.ir.values import real_values
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.compiled import Package, Work
 from spu.arch.package.expression import (
+    COMPARISONS,
     REAL,
     Expression,
     held_constant,
@@ -33,7 +34,7 @@ FAITHFUL = 2.0 ** (1 / 1024) - 1
 #: A tensor bias for truth values, which are 0 and 1 here.
 TRUTH = 0
 #: Operations that choose one of their operands, or change its sign.
-EXACT = ("abs", "neg", "min", "max", "relu", "lt", "select")
+EXACT = ("abs", "neg", "min", "max", "relu", *COMPARISONS, "select")
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,12 @@ def _moved(found: Bounded, meant: NDArray, most: NDArray | float) -> Bounded:
 
 
 def encoded(values: NDArray, bias: int) -> Bounded:
-    """Inputs as PAL16: half of the least magnitude are those that may become zero off at most."""
+    """Inputs as PAL16: half of the least magnitude are those that may become zero off at most;
+    powers of two have a code."""
     least = least_magnitude(bias)
     error = np.where(np.abs(values) < least, least / 2, NEAREST * np.abs(values))
-    return _limited(values, np.where(values == 0, 0.0, error), bias)
+    exact = (np.abs(np.frexp(values)[0]) == 0.5) & (np.abs(values) >= least)
+    return _limited(values, np.where((values == 0) | exact, 0.0, error), bias)
 
 
 def constant_encoded(values: NDArray, bias: int) -> Bounded:
@@ -175,7 +178,7 @@ class _Analysis:
                 value = np.asarray(REAL[x.op](*(t.value for t in terms)), np.float64)
                 error = np.asarray(_propagated(x.op, value, terms))
                 # Truth values are no numbers with a top.
-                bias = TRUTH if x.op == "lt" else biases[x]
+                bias = TRUTH if x.op in COMPARISONS else biases[x]
                 done[x] = rounded(x.op, value, np.where(np.isnan(error), np.inf, error), bias)
         return done[expression]
 
@@ -202,9 +205,14 @@ def _propagated(op: str, value: NDArray, terms: list[Bounded]) -> NDArray:
         case "abs" | "neg" | "relu":
             return e[0]
         case "min" | "max":
-            return np.maximum(e[0], e[1])
-        case "lt":
-            return np.asarray(np.abs(v[0] - v[1]) <= e[0] + e[1], np.float64)
+            low, high = (REAL[op](v[0] + sign * e[0], v[1] + sign * e[1]) for sign in (-1, 1))
+            return np.maximum(value - low, high - value)
+        case "lt" | "eq":
+            # Either within the errors; what is compared with itself is equal but for NaN.
+            if terms[0] is terms[1]:
+                return np.asarray(np.isinf(e[0]), np.float64)
+            error = e[0] + e[1]
+            return np.asarray(~(np.abs(v[0] - v[1]) > error) & (error > 0), np.float64)
         case "select":
             either = np.maximum(*(np.abs(v[k] - value) + e[k] for k in (0, 1)))
             return np.where(e[2] > 0, either, np.where(v[2] != 0, e[0], e[1]))

@@ -1,63 +1,83 @@
-"""Activations of recurrent cells, by the names of the standard."""
+"""Activations: functions of each element that are linear, or flat, on one side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from compiler.errors import CompileError
+from compiler.front.lowering import Lowering, operator
+from compiler.front.onnx_graph import Operator
+from compiler.front.operators.elementwise import approximates
 from compiler.ir import expressions as ex
-from spu.arch.package.expression import Expression, apply
+from spu.arch.package.expression import Expression, apply, variable
 
-Function = Callable[[Expression], Expression]
-
-
-def _leaky(x: Expression, alpha: float) -> Expression:
-    return apply("select", x * alpha, x, apply("lt", x, 0.0))
-
-
-def _thresholded(x: Expression, alpha: float) -> Expression:
-    return apply("select", 0.0, x, apply("lt", x, alpha))
-
-
-def _elu(x: Expression, alpha: float) -> Expression:
-    # Above 0 the power, which would overflow, is not taken.
-    power = ex.exp(apply("min", x, 0.0))
-    return apply("select", (power - 1.0) * alpha, x, apply("lt", x, 0.0))
-
-
-def _softplus(x: Expression) -> Expression:
-    """``max(x, 0) + log(1 + exp(-|x|))``, which does not overflow."""
-    return apply("relu", x) + ex.log(1.0 + ex.exp(apply("neg", apply("abs", x))))
-
-
-#: Functions, with the defaults of alpha and beta that they take; None: it must be given.
-FUNCTIONS: dict[str, tuple[Callable[..., Expression], tuple[float | None, ...]]] = {
-    "relu": (lambda x: apply("relu", x), ()),
-    "tanh": (ex.tanh, ()),
-    "sigmoid": (ex.sigmoid, ()),
-    "affine": (lambda x, alpha, beta: x * alpha + beta, (None, None)),
-    "leakyrelu": (_leaky, (0.01,)),
-    "thresholdedrelu": (_thresholded, (1.0,)),
-    "scaledtanh": (lambda x, alpha, beta: ex.tanh(x * beta) * alpha, (None, None)),
-    "hardsigmoid": (
-        lambda x, alpha, beta: apply("min", apply("max", x * alpha + beta, 0.0), 1.0),
-        (0.2, 0.5),
+X, SLOPE = variable(0), variable(1)
+#: Expressions by operator, of attributes.
+ACTIVATIONS: dict[str, Callable[[Mapping[str, Any]], Expression]] = {
+    "LeakyRelu": lambda a: ex.leaky_relu(X, a["alpha"]),
+    "HardSigmoid": lambda a: ex.hard_sigmoid(X, a["alpha"], a["beta"]),
+    "HardSwish": lambda a: X * ex.hard_sigmoid(X, 1 / 6, 0.5),
+    "Mish": lambda a: ex.mish(X),
+    "Softsign": lambda a: X / (1.0 + apply("abs", X)),
+    "ThresholdedRelu": lambda a: apply("select", X, 0.0, apply("lt", a["alpha"], X)),
+    "Shrink": lambda a: apply(
+        "select",
+        X + a["bias"],
+        apply("select", X - a["bias"], 0.0, apply("lt", a["lambd"], X)),
+        apply("lt", X, -a["lambd"]),
     ),
-    "elu": (_elu, (1.0,)),
-    "softsign": (lambda x: x / (1.0 + apply("abs", x)), ()),
-    "softplus": (_softplus, ()),
+    # What is neither below nor above 0 is its own sign: 0 and NaN.
+    "Sign": lambda a: apply(
+        "select", -1.0, apply("select", 1.0, X, apply("lt", 0.0, X)), apply("lt", X, 0.0)
+    ),
 }
 
 
-def taken(name: str, values: dict[str, list[float]]) -> Function:
-    """An activation; it takes its alpha and beta from the front of ``values``.
+@operator(*ACTIVATIONS)
+def activation(low: Lowering, node: Operator) -> int:
+    """One of ``ACTIVATIONS`` of each element, exact but for rounding; Sign of NaN is NaN."""
+    return low.program.map(ACTIVATIONS[node.op](node.attributes), *low.inputs(node))
 
-    Raises ``CompileError`` for an unknown name, or values that it must have.
+
+@operator("Softplus")
+def softplus(low: Lowering, node: Operator) -> int:
+    """Softplus, ``log(1 + e^x)``, which is not 0 below -8 either; to ``ex.LOG1P_ERROR``."""
+    approximates(low, ex.LOG1P_ERROR)
+    return low.program.map(ex.softplus(X), *low.inputs(node))
+
+
+@operator("Elu", "Selu", "Celu")
+def elu(low: Lowering, node: Operator) -> int:
+    """Elu, Selu and Celu: ``x`` above 0, below it an exponential less 1, see ``ex.elu``.
+
+    Raises ``CompileError`` for a Celu whose alpha is not above 0, where the standard's formula and
+    its function differ.
     """
-    if name.lower() not in FUNCTIONS:
-        raise CompileError(f"activation {name!r} is unknown")
-    function, defaults = FUNCTIONS[name.lower()]
-    numbers = []
-    for default, key in zip(defaults, ("alpha", "beta"), strict=False):
-        if not values[key] and default is None:
-            raise CompileError(f"activation {name} must have activation_{key}")
-        numbers.append(values[key].pop(0) if values[key] else default)
-    return lambda x: function(x, *numbers)
+    alpha = float(node.attributes["alpha"])
+    gamma = float(node.attributes.get("gamma", 1.0))
+    scale = 1.0
+    if node.op == "Celu":
+        if not alpha > 0:
+            raise CompileError(f"alpha must be above 0, not {alpha:g}")
+        scale = 1 / alpha
+    approximates(low, abs(alpha * gamma) * ex.EXPM1_ERROR)
+    return low.program.map(ex.elu(X, scale, gamma, alpha * gamma), *low.inputs(node))
+
+
+@operator("PRelu")
+def prelu(low: Lowering, node: Operator) -> int:
+    """PRelu: ``x`` (n, channels, ...), below 0 times a slope, which is broadcast to it.
+
+    Before version 7 there is one slope for all, or one a channel.
+
+    Raises ``CompileError`` for other slopes.
+    """
+    x, slope = low.inputs(node)
+    shape, given = low.program.shape(x), low.program.shape(slope)
+    if node.version < 7:
+        if low.program.tensors[slope].size == 1:
+            slope = low.program.layout([slope], lambda i: i.reshape(()))
+        elif len(shape) > 1 and given == shape[1:2]:
+            slope = low.program.layout([slope], lambda i: i.reshape(-1, *[1] * (len(shape) - 2)))
+        else:
+            raise CompileError(f"slopes of shape {given} are neither one nor one a channel")
+    return low.program.map(ex.leaky_relu(X, SLOPE), x, slope)

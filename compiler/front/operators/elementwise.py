@@ -26,13 +26,14 @@ UNARY: dict[str, Expression] = {
     "Reciprocal": 1.0 / X,
 }
 BINARY = {"Add": X + Y, "Sub": X - Y, "Mul": X * Y, "Div": X / Y}
-CHOICES = {"Max": "max", "Min": "min", "Sum": "add"}
+CHOICES = {"Max": "max", "Min": "min", "Sum": "add", "Mean": "add"}
 
 
 @operator(*UNARY)
 def unary(low: Lowering, node: Operator) -> int:
     """One of ``UNARY`` of each element; Erf by a formula of error ``ex.ERF_ERROR``."""
-    formula(low, node.op == "Erf")
+    if node.op == "Erf":
+        approximates(low, ex.ERF_ERROR)
     return low.program.map(UNARY[node.op], *low.inputs(node))
 
 
@@ -77,7 +78,7 @@ def operands(low: Lowering, node: Operator) -> tuple[int, int]:
 
 @operator(*CHOICES)
 def choose(low: Lowering, node: Operator) -> int:
-    """Max, Min and Sum of any number of operands, which broadcast from version 8 on.
+    """Max, Min, Sum and Mean of any number of operands, which broadcast from version 8 on.
 
     Raises ``CompileError`` for shapes that differ in an older version.
     """
@@ -89,7 +90,8 @@ def choose(low: Lowering, node: Operator) -> int:
             f"{node.version} does not broadcast"
         )
     terms = [variable(k) for k in range(len(tensors))]
-    return low.program.map(tree(CHOICES[node.op], terms), *tensors)
+    made = tree(CHOICES[node.op], terms)
+    return low.program.map(ex.scaled(made, 1 / len(terms) if node.op == "Mean" else 1), *tensors)
 
 
 @operator("Gelu")
@@ -101,14 +103,14 @@ def gelu(low: Lowering, node: Operator) -> int:
     form = node.attributes.get("approximate", "none")
     if form not in ("none", "tanh"):
         raise CompileError(f"approximate must be none or tanh, not {form!r}")
-    formula(low, form == "none")
+    if form == "none":
+        approximates(low, ex.ERF_ERROR)
     return low.program.map(ex.gelu(X, form == "tanh"), *low.inputs(node))
 
 
-def formula(low: Lowering, used: bool) -> None:
-    """Note that the formula of erf is in the program."""
-    if used:
-        low.program.error = ex.ERF_ERROR
+def approximates(low: Lowering, error: float) -> None:
+    """Note that a formula of this error is in the program."""
+    low.program.error = max(low.program.error, error)
 
 
 @operator("Pow")
@@ -212,28 +214,38 @@ def same(low: Lowering, node: Operator) -> int:
 
 
 @operator("Dropout")
-def dropout(low: Lowering, node: Operator) -> int:
-    """As in inference: the standard gives the input.
+def dropout(low: Lowering, node: Operator) -> list[int]:
+    """As in inference: the standard gives the input, and a mask that keeps all.
 
-    Raises ``CompileError`` for a ``training_mode`` that is true.
+    Raises ``CompileError`` for a ``training_mode`` that is true, and for the mask of versions
+    before 12, which do not say what it is.
     """
     training = low.known(node, 2)
     if training is not None and training.any():
         raise CompileError("training_mode is not supported")
-    return low.tensor(node.inputs[0])
+    x = low.tensor(node.inputs[0])
+    return [x, low.program.constant(np.ones(low.program.shape(x)))][: 1 + (node.version >= 12)]
 
 
 @operator("Cast")
 def cast(low: Lowering, node: Operator) -> int:
-    """Cast between floats of 16 bits and more: the tensor itself, not rounded to the type.
+    """Cast between floats of 16 bits and more, and truth values.
+
+    To floats the tensor itself, not rounded to the type; to truth values whether it is not 0, which
+    numbers below the least magnitude of its tensor bias are.
 
     Raises ``CompileError`` for other types.
     """
     to = node.attributes["to"]
     number = TensorProto.DataType.Value(to) if isinstance(to, str) else to
+    x = low.tensor(node.inputs[0])
+    if number == TensorProto.BOOL:
+        given = low.types[node.inputs[0]].tensor_type.elem_type
+        zero = apply("select", 0, 1, apply("eq", X, 0))
+        return x if given == TensorProto.BOOL else low.program.map(zero, x)
     if number not in FLOATS:
         raise CompileError(
             f"casts to {TensorProto.DataType.Name(number)}; only floating-point "
-            "types of 16 bits and more are supported"
+            "types of 16 bits and more and BOOL are supported"
         )
-    return low.tensor(node.inputs[0])
+    return x

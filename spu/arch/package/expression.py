@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 from pal_units.formats import PAL16
 from spu.arch.operations import CONSTANT, IN
 
-#: Operations whose result has the tensor bias of its first operands: how many.  Of ``lt``, the
+#: Comparisons: 1 where they hold, else 0; neither has a tensor bias, but a choice takes it.
+COMPARISONS = ("lt", "eq")
+#: Operations whose result has the tensor bias of its first operands: how many.  Of comparisons, the
 #: operands have that of each other.
-TIED = {"add": 2, "sub": 2, "min": 2, "max": 2, "lt": 2, "select": 2, "abs": 1, "neg": 1, "relu": 1}
+TIED = {
+    **dict.fromkeys(("add", "sub", "min", "max", *COMPARISONS, "select"), 2),
+    **dict.fromkeys(("abs", "neg", "relu"), 1),
+}
 #: Octaves of PAL16 between its least magnitude and its top, and those in which a constant is held
 #: well.
 OCTAVES, WELL = (PAL16.m_max - 1) / (1 << PAL16.fraction_bits), 30
@@ -141,6 +146,12 @@ def apply(op: str, *operands: Expression | float, label: str = "") -> Expression
     if all(x.op == CONSTANT for x in terms):
         with np.errstate(all="ignore"):
             return constant(float(REAL[op](*(np.float64(x.value) for x in terms))))
+    if op == "select" and terms[2].op == "select" and terms[2].operands[2].op in COMPARISONS:
+        # A truth value that was made a number is chosen by as it was.
+        chosen = [x.value for x in terms[2].operands[:2] if x.op == CONSTANT]
+        if chosen in ([1.0, 0.0], [0.0, 1.0]):
+            yes, no = terms[:2] if chosen[0] else terms[1::-1]
+            return apply(op, yes, no, terms[2].operands[2], label=label)
     return Expression(op, terms, label=label)
 
 
@@ -162,6 +173,7 @@ REAL: dict[str, Callable[..., Any]] = {
     "max": np.maximum,
     "relu": lambda x: np.maximum(x, 0),
     "lt": lambda x, y: np.asarray(x < y, np.float64),
+    "eq": lambda x, y: np.asarray(x == y, np.float64),
     "select": lambda x, y, z: np.where(z != 0, x, y),
 }
 
@@ -195,7 +207,7 @@ def evaluate(
                     noise = (size > 0) & (size < NOISE * np.abs(values[x.operands[0]]))
                     if noise.any():
                         values[x] = np.where(noise, 0.0, values[x])
-                if biases is not None and x.op != "lt":
+                if biases is not None and x.op not in COMPARISONS:
                     values[x] = underflowed(values[x], biases[x])
     return values
 
@@ -206,7 +218,7 @@ def operand_bias(x: Expression, place: int, biases: Mapping[Expression, int]) ->
         return biases[x.operands[place]]
     others = [biases[y] for y in x.operands if y.op != CONSTANT]
     if place < TIED.get(x.op, 0):
-        return others[0] if x.op == "lt" else biases[x]
+        return others[0] if x.op in COMPARISONS else biases[x]
     return own_bias(abs(x.operands[place].value), others[0])
 
 

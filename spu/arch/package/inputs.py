@@ -1,6 +1,6 @@
 """Inputs of compiled models: looked at before anything runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
     """Inputs of a tensor program by name.
 
     Raises ``InputError`` that names the input, for other names, shapes and types, for NaN and
-    infinities.
+    infinities, for truth values that are neither bool nor 0 and 1.
     """
 
     def fault(name: str, values: NDArray) -> str:
@@ -37,7 +37,7 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
             )
         )
 
-    return _numbers(list(program.inputs), given, fault)
+    return _numbers(list(program.inputs), given, fault, program.truths)
 
 
 def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays:
@@ -71,7 +71,10 @@ def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays
 
 
 def _numbers(
-    wanted: list[str], given: Mapping[str, NDArray], fault: Callable[[str, NDArray], str]
+    wanted: list[str],
+    given: Mapping[str, NDArray],
+    fault: Callable[[str, NDArray], str],
+    truths: Collection[str] = (),
 ) -> Arrays:
     if set(wanted) != set(given):
         known = f"input is {wanted[0]!r}" if len(wanted) == 1 else f"inputs are {sorted(wanted)}"
@@ -79,11 +82,13 @@ def _numbers(
     found: Arrays = {}
     for name in wanted:
         values = np.asarray(given[name])
-        if values.dtype.kind not in "fiu":
+        if values.dtype.kind not in ("fiub" if name in truths else "fiu"):
             raise InputError(f"{name} must be real numbers, not {values.dtype}")
         if wrong := fault(name, values):
             raise InputError(f"{name} {wrong}")
         found[name] = values = values.astype(np.float64)
+        if name in truths and not np.isin(values, (0, 1)).all():
+            raise InputError(f"{name} must be truth values: of type bool, or 0 and 1")
         if not np.isfinite(values).all():
             raise InputError(
                 f"{name} holds NaN or infinite values, "

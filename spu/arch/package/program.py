@@ -74,6 +74,8 @@ class Program:
     ``error``: of formulas that stand for functions that the array does not have, at most.
     ``nonnegative``: tensors that must not be below 0, and what says so.
     ``labels``: of nodes of the model, by the tensors that steps make.
+    ``truths``: names of inputs and outputs that are truth values; within a program these are the
+    numbers 0 and 1.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Program:
     error: float = 0.0
     nonnegative: dict[int, str] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
+    truths: set[str] = field(default_factory=set)
 
     def label(self, step: Step) -> str:
         """The node of the model that a step belongs to, the last one of several."""

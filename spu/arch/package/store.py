@@ -121,6 +121,7 @@ class _Writer:
             "input_tensors": program.inputs,
             "output_tensors": program.outputs,
             "nonnegative": {str(i): what for i, what in program.nonnegative.items()},
+            "truths": sorted(program.truths),
             "tensors": [list(t.shape) for t in program.tensors],
             "tensor_biases": {str(t): b for t, b in compiled.ranges.tensors.items()},
             "masks": {str(t): list(levels) for t, levels in compiled.ranges.masks.items()},
@@ -248,6 +249,7 @@ class _Reader:
             report["formula_error"],
             {int(i): what for i, what in report["nonnegative"].items()},
             {member["out"]: member["node"] for member in report["steps"]},
+            set(report["truths"]),
         )
         ranges = Ranges(
             {int(t): b for t, b in report["tensor_biases"].items()},

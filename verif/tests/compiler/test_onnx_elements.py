@@ -38,7 +38,6 @@ def test_shapes_are_computed_as_integers():
     [
         ("Div", INT64, "takes 'x' of INT64"),
         ("Add", TensorProto.INT32, "takes 'x' of INT32"),
-        ("Identity", TensorProto.BOOL, "takes 'x' of BOOL"),
         ("Abs", TensorProto.UINT8, "takes 'x' of UINT8"),
         ("Reshape", INT64, "takes 'x' of INT64"),
     ],
