@@ -36,8 +36,11 @@ def attention(low: Lowering, node: Operator) -> list[int]:
         output.
     """
     program, attributes = low.program, node.attributes
-    given = [low.tensor(i) if i and k != 6 else None for k, i in enumerate(node.inputs)]
-    q, k, v, mask, past_key, past_value, _ = [*given, *[None] * (7 - len(given))]
+    given: list[int | None] = [
+        low.tensor(i) if i and n != 6 else None for n, i in enumerate(node.inputs)
+    ]
+    given += [None] * (7 - len(given))
+    q, k, v, mask, past_key, past_value, _ = given
     assert q is not None
     assert k is not None
     assert v is not None

@@ -91,7 +91,7 @@ def _along(indices: NDArray, shape: Sequence[int], axis: int) -> tuple[NDArray, 
         raise CompileError(f"indices of shape {indices.shape} do not fit {tuple(shape)}")
     if ((indices < -shape[axis]) | (indices >= shape[axis])).any():
         raise CompileError(f"an index beyond the {shape[axis]} of axis {axis}")
-    places = list(np.indices(indices.shape, sparse=True))
+    places: list[NDArray] = list(np.indices(indices.shape, sparse=True))
     places[axis] = np.where(indices < 0, indices + shape[axis], indices)
     return tuple(np.broadcast_arrays(*places))
 
