@@ -56,6 +56,22 @@ ceil_mode count_include_pad
 GlobalAveragePool        1 22
 Conv                     1 11 22                 kernel_shape strides dilations pads auto_pad group
 MatMul                   1 9 13
+Equal                    1 7 11 13 19            axis broadcast
+Less Greater             1 7 9 13                axis broadcast
+LessOrEqual GreaterOrEqual  12 16
+And Or Xor               1 7                     axis broadcast
+Not                      1
+Sign                     9 13
+Mod                      10 13                   fmod
+Where                    9 16
+ReduceProd               1 11 13 18              axes keepdims noop_with_empty_axes
+CumSum                   11 14                   exclusive reverse
+GatherElements           11 13                   axis
+GatherND                 11 12 13                batch_dims
+ArgMax ArgMin            1 11 12 13              axis keepdims select_last_index
+TopK                     1 10 11 24              axis k largest sorted~
+OneHot                   9 11                    axis
+NonZero                  9 13
 Gemm                     1 6 7 9 11 13           alpha beta transA transB broadcast
 """
 

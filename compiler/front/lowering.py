@@ -28,10 +28,12 @@ from compiler.front.functions import Opsets, inlined, opsets_of, standard_body
 from compiler.front.honoured import FLOATS, Schema
 from compiler.front.onnx_graph import Graph, Operator, line_of, operator_of
 from compiler.ir.builder import Builder
+from spu.arch.package.host_operations import INTEGERS, REAL
 
 Handler = Callable[["Lowering", Operator], int | list[int]]
-#: What makes the outputs of a node, by operator.
+#: What makes the outputs of a node, by operator; and of one that takes integers of the host.
 OPERATORS: dict[str, Handler] = {}
+ON_INTEGERS: dict[str, Handler] = {}
 UNSUPPORTED = "operator is not supported"
 #: Nodes of a graph, with those that others are made of; functions of the model within each other.
 MOST_NODES, MOST_DEPTH = 5000, 50
@@ -44,6 +46,19 @@ def operator(*names: str) -> Callable[[Handler], Handler]:
 
     def register(handler: Handler) -> Handler:
         OPERATORS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register
+
+
+def on_integers(*names: str) -> Callable[[Handler], Handler]:
+    """A function that lowers these operators where they take integers or truth values of the host;
+    where nothing else does, all of their nodes."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            ON_INTEGERS[name] = handler
+            OPERATORS.setdefault(name, handler)
         return handler
 
     return register
@@ -103,7 +118,9 @@ class Lowering:
         for name, kind in graph.inputs.items():
             self.types[name] = kind
             try:
-                self.tensors[name] = program.inputs[name] = program.tensor(_shape(kind) or ())
+                self.tensors[name] = program.inputs[name] = program.tensor(
+                    _shape(kind) or (), dtype=host_type(kind.tensor_type.elem_type)
+                )
             except CompileError as error:
                 raise CompileError(f"input {name!r}: {error}") from None
         used = {i for node in graph.nodes for i in node.input} | {o.name for o in graph.outputs}
@@ -142,7 +159,9 @@ class Lowering:
             try:
                 if shape is None:
                     raise CompileError("no shape")
-                self.tensors[name] = self.program.inputs[name] = self.program.tensor(shape)
+                self.tensors[name] = self.program.inputs[name] = self.program.tensor(
+                    shape, dtype=host_type(types[name].tensor_type.elem_type)
+                )
                 self.types[name] = types[name]
                 self.unknown.add(name)
             except CompileError:
@@ -240,12 +259,16 @@ class Lowering:
 
     def _handled(self, node: NodeProto, schema: Schema, opsets: Opsets) -> None:
         """Lower a node by what is registered for its operator, and compare with its schema."""
-        for name in (i for i in node.input if i and i not in self.constants):
-            self._floating(name, f"takes {name!r}")
+        given = [i for i in node.input if i and i not in self.constants]
+        for name in given:
+            self._typed(name, f"takes {name!r}")
+        handlers = OPERATORS
+        if not all(self.program.is_real(self.tensors[name]) for name in given):
+            handlers = OPERATORS | ON_INTEGERS
         types = self._inferred(node, schema, opsets)
         try:
             with np.errstate(all="ignore"):  # infinities among constants
-                made = OPERATORS[node.op_type](self, operator_of(node, schema))
+                made = handlers[node.op_type](self, operator_of(node, schema))
         except CompileError:
             raise
         except (
@@ -273,8 +296,8 @@ class Lowering:
                 or self.types[node.input[0]].tensor_type.elem_type
             )
             self.types[name] = helper.make_tensor_type_proto(kind, shape)
-            self._floating(name, f"makes {name!r}")
             self.tensors[name] = tensor
+            self._typed(name, f"makes {name!r}")
 
     def _inferred(self, node: NodeProto, schema: Schema, opsets: Opsets) -> dict[str, TypeProto]:
         """Types of the outputs."""
@@ -294,12 +317,14 @@ class Lowering:
         except Exception as error:  # a library's own, of any kind
             raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
 
-    def _floating(self, name: str, what: str) -> None:
-        kind = self.types[name].tensor_type.elem_type
-        if kind not in FLOATS:
+    def _typed(self, name: str, what: str) -> None:
+        """Raise ``CompileError`` for a tensor of a type that is not computed."""
+        number = self.types[name].tensor_type.elem_type
+        dtype = self.program.tensors[self.tensors[name]].dtype
+        if number not in FLOATS if dtype == REAL else host_type(number) != dtype:
             raise CompileError(
-                f"{what} of {TensorProto.DataType.Name(kind)}; only floats of 16 bits and more are "
-                "computed, integers and truth values if they are constant"
+                f"{what} of {TensorProto.DataType.Name(number)}; computed are floats of 16 bits "
+                "and more, integers of 8 bits and more, and truth values"
             )
 
     # Tensors.
@@ -313,9 +338,8 @@ class Lowering:
     def _output(self, value: ValueInfoProto) -> None:
         name, declared = value.name, value.type.tensor_type
         try:
-            if name in self.types:
-                self._floating(name, f"output {name!r} is")
             tensor = self.program.outputs[name] = self.tensor(name)
+            self._typed(name, f"output {name!r} is")
             values = self.program.tensors[tensor].constant
             if values is not None and not np.isfinite(values).all():
                 raise CompileError(f"output {name!r} is constant and not finite")
@@ -346,7 +370,8 @@ class Lowering:
             kind = self.types[name].tensor_type.elem_type
             if kind not in FLOATS and values.dtype.kind not in "iub":
                 raise CompileError(f"{name!r} holds {values.dtype}, not numbers")
-            values = values.astype(np.float64)
+            if host_type(kind) == REAL:
+                values = values.astype(np.float64)
             if np.isnan(values).any():
                 raise CompileError(f"constant {name!r} holds {int(np.isnan(values).sum())} NaN")
             self.tensors[name] = self.program.constant(values)
@@ -380,6 +405,14 @@ def axis_of(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise CompileError(f"axis {axis} of a tensor of {rank} dimensions")
     return axis % rank
+
+
+def host_type(number: int) -> str:
+    """The numpy type of tensors of an ONNX type that the host computes, ``REAL`` of all others."""
+    if not number or number in FLOATS:
+        return REAL
+    name = helper.tensor_dtype_to_np_dtype(number).name
+    return name if name in INTEGERS else REAL
 
 
 def _shape(kind: TypeProto) -> tuple[int, ...] | None:
