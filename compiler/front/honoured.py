@@ -62,7 +62,7 @@ LessOrEqual GreaterOrEqual  12 16
 And Or Xor               1 7                     axis broadcast
 Not                      1
 Sign                     9 13
-Mod                      10 13                   fmod
+Mod                      10 13 28                fmod
 Where                    9 16
 ReduceProd               1 11 13 18              axes keepdims noop_with_empty_axes
 CumSum                   11 14                   exclusive reverse
@@ -70,8 +70,13 @@ GatherElements           11 13                   axis
 GatherND                 11 12 13                batch_dims
 ArgMax ArgMin            1 11 12 13              axis keepdims select_last_index
 TopK                     1 10 11 24              axis k largest sorted~
-OneHot                   9 11                    axis
-NonZero                  9 13
+OneHot                   9 11 28                 axis
+QuantizeLinear           10 13 19 21 23 24 25 28  axis output_dtype block_size saturate~ precision~
+DequantizeLinear         10 13 19 21 23 24 25 28  axis output_dtype~ block_size
+DynamicQuantizeLinear    11
+QLinearMatMul            10 21
+MatMulInteger            10
+QLinearConv ConvInteger  10                      kernel_shape strides dilations pads auto_pad group
 Gemm                     1 6 7 9 11 13           alpha beta transA transB broadcast
 """
 

@@ -7,12 +7,12 @@ import onnx
 from compiler.errors import Refusal, Refused
 from compiler.front.lowering import OPERATORS, UNSUPPORTED, Lowering
 from compiler.front.onnx_graph import Graph, prepare
-from compiler.front.operators import elementwise, integers, layouts, products, reductions
+from compiler.front.operators import elementwise, integers, layouts, products, quantised, reductions
 from compiler.passes.fuse import fuse
 from spu.arch.package.program import Program
 
 #: Modules that register operators.
-MODULES = (elementwise, integers, layouts, products, reductions)
+MODULES = (elementwise, integers, layouts, products, quantised, reductions)
 
 
 def lower(

@@ -7,6 +7,7 @@ with its outputs as inputs of the program, of the shape that they would have had
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,12 @@ Handler = Callable[["Lowering", Operator], int | list[int]]
 #: What makes the outputs of a node, by operator; and of one that takes integers of the host.
 OPERATORS: dict[str, Handler] = {}
 ON_INTEGERS: dict[str, Handler] = {}
+#: And of one that takes numbers of which the model makes integers, before they are rounded.
+ON_QUANTISED: dict[str, Handler] = {}
+REQUANTISED = (
+    "the model is quantised to integers: here its weights and activations are rounded to PAL, "
+    "activations within the ranges of the integers"
+)
 UNSUPPORTED = "operator is not supported"
 #: Nodes of a graph, with those that others are made of; functions of the model within each other.
 MOST_NODES, MOST_DEPTH = 5000, 50
@@ -59,6 +66,16 @@ def on_integers(*names: str) -> Callable[[Handler], Handler]:
         for name in names:
             ON_INTEGERS[name] = handler
             OPERATORS.setdefault(name, handler)
+        return handler
+
+    return register
+
+
+def on_quantised(*names: str) -> Callable[[Handler], Handler]:
+    """A function that lowers these operators where they take what is quantised."""
+
+    def register(handler: Handler) -> Handler:
+        ON_QUANTISED.update(dict.fromkeys(names, handler))
         return handler
 
     return register
@@ -98,6 +115,8 @@ class Lowering:
         self.tensors: dict[str, int] = {}
         self.constants: dict[str, NDArray] = {}
         self.types: dict[str, TypeProto] = {}
+        #: Tensors of real numbers that the model has as integers.
+        self.quantised: dict[str, Any] = {}
         self.refusals: list[Refusal] = []
         #: What refused nodes would have made: of a known shape, and not even that.
         self.unknown: set[str] = set()
@@ -255,15 +274,21 @@ class Lowering:
             return False
         for name, value in zip((o for o in node.output if o), values, strict=True):
             self._constant(name, value)
+        if node.op_type == "DequantizeLinear":
+            self.program.note(REQUANTISED)
         return True
 
     def _handled(self, node: NodeProto, schema: Schema, opsets: Opsets) -> None:
         """Lower a node by what is registered for its operator, and compare with its schema."""
         given = [i for i in node.input if i and i not in self.constants]
+        handlers, quantised = OPERATORS, [i for i in given if i in self.quantised]
+        for name in quantised if node.op_type not in ON_QUANTISED else ():
+            self.round(name)
         for name in given:
             self._typed(name, f"takes {name!r}")
-        handlers = OPERATORS
-        if not all(self.program.is_real(self.tensors[name]) for name in given):
+        if quantised and node.op_type in ON_QUANTISED:
+            handlers = ON_QUANTISED
+        elif not all(self.program.is_real(self.tensors[name]) for name in given):
             handlers = OPERATORS | ON_INTEGERS
         types = self._inferred(node, schema, opsets)
         try:
@@ -317,8 +342,15 @@ class Lowering:
         except Exception as error:  # a library's own, of any kind
             raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
 
+    def round(self, name: str) -> None:
+        """Let a quantised tensor be integers of the host."""
+        own = self.quantised.pop(name)
+        self.tensors[name] = own.rounded(self.program, self.tensors[name])
+
     def _typed(self, name: str, what: str) -> None:
         """Raise ``CompileError`` for a tensor of a type that is not computed."""
+        if name in self.quantised:
+            return
         number = self.types[name].tensor_type.elem_type
         dtype = self.program.tensors[self.tensors[name]].dtype
         if number not in FLOATS if dtype == REAL else host_type(number) != dtype:
@@ -338,6 +370,8 @@ class Lowering:
     def _output(self, value: ValueInfoProto) -> None:
         name, declared = value.name, value.type.tensor_type
         try:
+            if name in self.quantised:
+                self.round(name)
             tensor = self.program.outputs[name] = self.tensor(name)
             self._typed(name, f"output {name!r} is")
             values = self.program.tensors[tensor].constant

@@ -31,6 +31,11 @@ class Builder(Program):
         self.labels[step.out] = self.current or self.name
         return step.out
 
+    def note(self, line: str) -> None:
+        """Note once what is done in another way than the model says."""
+        if line not in self.notes:
+            self.notes.append(line)
+
     def tensor(self, shape: Sequence[int], values: NDArray | None = None, dtype: str = REAL) -> int:
         """A new tensor; ``CompileError`` for more than ``MOST_ELEMENTS`` elements."""
         tensor = Tensor(tuple(int(n) for n in shape), values, dtype)

@@ -105,6 +105,10 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
             biases = compiled.source_biases(number)
             sources = [tensor(s, bias) for s, bias in zip(step.sources, biases, strict=True)]
             if isinstance(step, HostStep):
+                if not program.moved(step):
+                    # Constants are as they are on the host.
+                    given = [program.tensors[s].constant for s in step.sources]
+                    sources = [x if y is None else y for x, y in zip(sources, given, strict=True)]
                 made = program.computed(step, sources)
                 tensors[step.out] = made if program.moved(step) else entering(step.out, made)
             elif isinstance(step, Layout):

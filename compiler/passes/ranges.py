@@ -98,7 +98,7 @@ class _Choice:
         self.limited = limited(program, self.uses)
         self.parent: dict[Node, Node] = {}
         self.classes: dict[Node, _Class] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = list(program.notes)
         self.beyond: dict[str, float] = {}
         self.refused: list[Refusal] = []
 

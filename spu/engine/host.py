@@ -141,7 +141,7 @@ class _Host:
         compiled, program = self.compiled, self.compiled.program
         moved = program.moved(step)
         if not moved:
-            made = program.computed(step, [self.values(s) for s in step.sources])
+            made = program.computed(step, [self.real(s) for s in step.sources])
             if not program.is_real(step.out):
                 return made
             taken, bias = compiled.held(step.out, made), compiled.bias(step.out)

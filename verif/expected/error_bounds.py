@@ -125,6 +125,12 @@ class _Analysis:
             biases = compiled.source_biases(number)
             sources = [tensor(s, bias) for s, bias in zip(step.sources, biases, strict=True)]
             if isinstance(step, HostStep):
+                if not program.moved(step):
+                    # Constants are as they are on the host.
+                    given = [program.tensors[s].constant for s in step.sources]
+                    sources = [
+                        x if y is None else exact(y) for x, y in zip(sources, given, strict=True)
+                    ]
                 made = host_bounds(program, step, sources)
                 if program.is_real(step.out) and not program.moved(step):
                     unsure, made = made.error, entering(step.out, made.value)

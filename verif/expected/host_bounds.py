@@ -32,6 +32,8 @@ def host_bounds(program: Program, step: HostStep, sources: list[Bounded]) -> Bou
     moved = program.moved(step)
     if step.operation == "rank":
         return Bounded(value, np.where(_decided(sources[0], **step.settings), 0.0, np.inf))
+    if step.operation == "quantise":
+        return Bounded(value, _quantised(program, step, value, sources))
     unsure = [
         t for t, s in zip(step.sources, sources, strict=True) if t not in moved and s.error.any()
     ]
@@ -51,6 +53,20 @@ def host_bounds(program: Program, step: HostStep, sources: list[Bounded]) -> Bou
             value, np.broadcast_to(sources[0].error.max(axis=axis, keepdims=True), value.shape)
         )
     return Bounded(value, np.full(value.shape, np.inf))
+
+
+def _quantised(
+    program: Program, step: HostStep, value: NDArray, sources: list[Bounded]
+) -> NDArray[np.float64]:
+    """By the ends of what numbers and scales may be; a zero point is off by its own error."""
+    x, scale, zero = sources
+    ends = [
+        program.computed(step, [x.value + a * x.error, scale.value + b * scale.error, zero.value])
+        for a in (-1, 1)
+        for b in (-1, 1)
+    ]
+    off = np.max([np.abs(np.subtract(end, value, dtype=np.float64)) for end in ends], axis=0)
+    return np.where(scale.value > scale.error, off + zero.error, np.inf)
 
 
 def _in_order(program: Program, step: HostStep, unsure: list[int]) -> bool:

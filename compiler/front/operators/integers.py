@@ -193,12 +193,3 @@ def one_hot(low: Lowering, node: Operator) -> int:
     )
     off, on = (program.layout([values], lambda i, k=k: i[k]) for k in (0, 1))
     return program.on_host("where", hot, on, off)
-
-
-@operator("NonZero")
-def nonzero(low: Lowering, node: Operator) -> int:
-    """NonZero of a constant alone: how many elements there are depends on values.
-
-    Raises ``CompileError`` for others.
-    """
-    raise CompileError("how many elements its output has depends on values of a run")

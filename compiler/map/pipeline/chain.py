@@ -215,4 +215,4 @@ def _worst_case(program: Program, layers: tuple[Dense, ...], input_max: float) -
         elif isinstance(step, Map):
             nodes[i] = tuple(0 if x.op == CONSTANT else bias for x in step.expression.steps())
         tensors[step.out] = bias
-    return Ranges(tensors, nodes, fixed=True)
+    return Ranges(tensors, nodes, notes=tuple(program.notes), fixed=True)

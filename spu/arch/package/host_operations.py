@@ -2,7 +2,7 @@
 
 An operation is a function of numpy arrays and settings.  Integers and truth values are arrays of
 their own type; elements of tensors of real numbers are codes or values, which are moved as they
-are, and which only ``rank`` compares.
+are, and of which only ``rank`` and ``quantise`` make integers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +24,8 @@ REAL = ""
 class Operation:
     """``data``: places of the sources whose elements the result has, none if it has new ones.
 
-    ``compares``: takes real numbers beside integers.  ``makes_real``: the result is real numbers.
-    ``probe``: an element with which it is defined, of any source.
+    ``compares``: takes real numbers as well, and makes integers of them.  ``makes_real``: the
+    result is real numbers.  ``probe``: an element with which it is defined, of any source.
     """
 
     function: Callable[..., NDArray]
@@ -93,8 +93,15 @@ def _check_divisor(b: NDArray) -> None:
 
 
 def _reduced(x: NDArray, by: str, axes: Sequence[int], keep: bool) -> NDArray:
-    make: Any = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[by]
-    return np.asarray(make.reduce(x, axis=tuple(axes), dtype=x.dtype, keepdims=keep))
+    ends = (False, True) if x.dtype == bool else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+    make: Any
+    make, empty = {
+        "add": (np.add, 0),
+        "mul": (np.multiply, 1),
+        "max": (np.maximum, ends[0]),
+        "min": (np.minimum, ends[1]),
+    }[by]
+    return np.asarray(make.reduce(x, axis=tuple(axes), dtype=x.dtype, keepdims=keep, initial=empty))
 
 
 def _summed(x: NDArray, axis: int, exclusive: bool, reverse: bool) -> NDArray:
@@ -104,9 +111,16 @@ def _summed(x: NDArray, axis: int, exclusive: bool, reverse: bool) -> NDArray:
     return np.flip(out, axis) if reverse else out
 
 
+def _quantised(x: NDArray, scale: NDArray, zero: NDArray, to: str) -> NDArray:
+    """Real numbers as integers that stand for ``(q - zero) * scale``; ties to even."""
+    ends = np.iinfo(to)
+    return np.clip(np.rint(x / scale) + zero.astype(np.float64), ends.min, ends.max).astype(to)
+
+
 def _one_hot(ids: NDArray, depth: int, axis: int) -> NDArray:
     """Where the new axis is at an index; those outside of it are nowhere."""
-    counted = np.where(ids < 0, ids + ids.dtype.type(depth), ids)
+    wide = ids if ids.dtype.kind == "u" else ids.astype(np.int64)
+    counted = np.where(wide < 0, wide + depth, wide)
     return np.moveaxis(counted[..., None] == np.arange(depth), -1, axis)
 
 
@@ -192,4 +206,5 @@ OPERATIONS: dict[str, Operation] = {
     "gather_elements": Operation(_gathered_elements, data=(0,)),
     "gather_nd": Operation(_gathered_nd, data=(0,)),
     "rank": Operation(rank, compares=True),
+    "quantise": Operation(_quantised, compares=True, probe=1),
 }

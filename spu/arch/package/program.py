@@ -94,6 +94,7 @@ class Program:
     ``error``: of formulas that stand for functions that the array does not have, at most.
     ``nonnegative``: tensors that must not be below 0, and what says so.
     ``labels``: of nodes of the model, by the tensors that steps make.
+    ``notes``: what is done in another way than the model says, a line each.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Program:
     error: float = 0.0
     nonnegative: dict[int, str] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def label(self, step: Step) -> str:
         """The node of the model that a step belongs to, the last one of several."""
