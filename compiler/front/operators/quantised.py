@@ -73,7 +73,7 @@ def _equal(program: Builder, a: int, b: int) -> bool:
 
 
 def _along(program: Builder, tensor: int, rank: int, axis: int) -> int:
-    """A scale or zero point of all, of each index of an axis or of each element, to be broadcast."""
+    """A scale or zero point of all, of indices of an axis or of each element, to be broadcast."""
     if program.tensors[tensor].size == 1:
         return program.layout([tensor], _scalar)
     if len(program.shape(tensor)) != 1:

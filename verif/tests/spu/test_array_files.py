@@ -226,6 +226,7 @@ def test_another_layout_of_packages_has_another_version():
         pipeline.Pipeline,
         product.Gemm,
         product.Share,
+        program.HostStep,
         program.Layout,
         program.Map,
         program.Product,
