@@ -34,6 +34,14 @@ TABLE = RNG.normal(0, 0.05, (11, 8)).astype(np.float32)
 IDS = np.array([[3, 0, 10, -1]])
 
 
+def _model(*arguments, **options):
+    """As ``create``, with outputs of the types and shapes that they have."""
+    model = create(*arguments, **options)
+    for output in model.graph.output:
+        output.ClearField("type")
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
 def _compiled(model, given, calibrate=True):
     return compile_model(
         lower(model, "model"), BASIC, "steps", calibrate=given if calibrate else None
@@ -52,7 +60,7 @@ def _results(model, given, **options):
     assert not engine.nodes
     wanted = ReferenceEvaluator(model).run(None, dict(given))
     for (name, values), want in zip(got.items(), wanted, strict=True):
-        assert np.array_equal(values, predicted[name])
+        assert np.allclose(values, predicted[name], rtol=2**-7)
         assert values.shape == want.shape
         if want.dtype.kind in "biu":
             assert values.dtype == want.dtype
@@ -65,7 +73,7 @@ def _results(model, given, **options):
 
 def test_an_embedding_is_rows_of_its_table():
     """Ids that are fed, below 0 as well, in a model that is saved and read again."""
-    model = create(
+    model = _model(
         [("Gather", ["t", "ids"], ["y"], {"axis": 0})], {"ids": (INT64, [1, 4])}, {"t": TABLE}
     )
     got = _results(model, {"ids": IDS}, calibrate=False)["y"]
@@ -73,7 +81,7 @@ def test_an_embedding_is_rows_of_its_table():
 
 
 def test_ids_that_are_computed_choose_rows_of_what_is_computed(tmp_path):
-    model = create(
+    model = _model(
         [
             ("Add", ["ids", "one"], ["next"], {}),
             ("Mod", ["next", "count"], ["there"], {}),
@@ -105,7 +113,7 @@ def test_attention_masks_of_integers():
         "one": np.float32(1),
         "low": np.float32(np.finfo(np.float32).min),
     }
-    model = create(nodes, {"mask": (INT64, [2, 6]), "s": [2, 3, 6]}, constants)
+    model = _model(nodes, {"mask": (INT64, [2, 6]), "s": [2, 3, 6]}, constants)
     mask = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]])
     given = {"mask": mask, "s": RNG.normal(size=(2, 3, 6)).astype(np.float32)}
     for calibrate in (True, False):
@@ -115,7 +123,7 @@ def test_attention_masks_of_integers():
 
 
 def test_where_of_a_mask_moves_numbers_as_they_are():
-    model = create(
+    model = _model(
         [
             ("Equal", ["ids", "pad"], ["off"], {}),
             ("Where", ["off", "low", "x"], ["z"], {}),
@@ -143,7 +151,7 @@ B = np.array([2, 2, -4, 3, -1, 5], np.int32)
     ],
 )
 def test_operators_of_two_integers_are_exact(op, attributes):
-    model = create([(op, ["a", "b"], ["y"], attributes)], {"a": (INT32, [6]), "b": (INT32, [6])})
+    model = _model([(op, ["a", "b"], ["y"], attributes)], {"a": (INT32, [6]), "b": (INT32, [6])})
     got = _results(model, {"a": A, "b": B})["y"]
     want = {"Div": [3, -3, -2, 1, -(2**31), 0]}.get(op)
     assert want is None or got.tolist() == want
@@ -168,7 +176,7 @@ def test_operators_of_two_integers_are_exact(op, attributes):
         ("Transpose", {}, {}),
         ("Expand", {"l": np.array([4, 2, 3])}, {}),
         ("Slice", {"l": np.array([2]), "h": np.array([0]), "axes": [1], "steps": [-1]}, {}),
-        ("GatherElements", {"l": np.array([[2, 0, -1]])}, {"axis": 1}),
+        ("GatherElements", {"l": np.array([[2, 0, -1], [1, 1, 0]])}, {"axis": 1}),
         ("GatherND", {"l": np.array([[1, 2], [0, 0]])}, {}),
         ("ArgMax", {}, {"axis": 1, "keepdims": 0}),
         ("ArgMin", {}, {"axis": 0, "select_last_index": 1}),
@@ -178,7 +186,7 @@ def test_operators_of_two_integers_are_exact(op, attributes):
 def test_operators_of_an_integer_are_exact(op, constants, attributes):
     constants = {k: np.asarray(v) for k, v in constants.items()}
     outputs = ("y", "i") if op == "TopK" else ("y",)
-    model = create(
+    model = _model(
         [(op, ["x", *constants], outputs, attributes)],
         {"x": (INT32, [2, 3])},
         constants,
@@ -188,7 +196,7 @@ def test_operators_of_an_integer_are_exact(op, constants, attributes):
 
 
 def test_one_hot_moves_computed_numbers():
-    model = create(
+    model = _model(
         [("Exp", ["v"], ["e"], {}), ("OneHot", ["ids", "depth", "e"], ["y"], {"axis": 0})],
         {"ids": (INT64, [5]), "v": [2]},
         {"depth": np.int64(4)},
@@ -200,7 +208,7 @@ def test_one_hot_moves_computed_numbers():
 
 @pytest.mark.parametrize("largest", [0, 1])
 def test_the_first_of_computed_numbers_are_found_by_their_codes(largest):
-    model = create(
+    model = _model(
         [
             ("Mul", ["x", "two"], ["z"], {}),
             ("TopK", ["z", "k"], ["y", "i"], {"axis": 1, "largest": largest}),
@@ -219,7 +227,7 @@ def test_the_first_of_computed_numbers_are_found_by_their_codes(largest):
 
 
 def test_what_is_first_is_unsure_within_errors_alone():
-    model = create([("ArgMax", ["x"], ["y"], {"axis": 1})], {"x": [2, 3]})
+    model = _model([("ArgMax", ["x"], ["y"], {"axis": 1})], {"x": [2, 3]})
     given = {"x": np.array([[1.0, 1.0001, 0.3], [1.0, 1.1, 0.3]], np.float32)}
     compiled = _compiled(model, given)
     assert np.isinf(error_bounds(compiled, given)["y"].error).tolist() == [[True], [False]]
@@ -236,7 +244,7 @@ def test_ranks_are_those_of_a_stable_sort(largest, last):
 
 
 def test_the_host_works_beside_rtl(tmp_path):
-    model = create(
+    model = _model(
         [
             ("Gather", ["t", "ids"], ["e"], {}),
             ("Add", ["e", "e"], ["s"], {}),
@@ -259,7 +267,7 @@ def test_the_host_works_beside_rtl(tmp_path):
 def embedding(tmp_path_factory):
     """A compiled embedding of 11 rows with a mask, in a directory."""
     directory = tmp_path_factory.mktemp("embedding")
-    model = create(
+    model = _model(
         [("Gather", ["t", "ids"], ["e"], {}), ("Where", ["mask", "e", "zero"], ["y"], {})],
         {"ids": (INT32, [2]), "mask": (BOOL, [2, 1])},
         {"t": TABLE, "zero": np.float32(0)},
@@ -316,7 +324,7 @@ def test_bad_integers_are_refused_in_a_line(embedding, ids, mask, message):
 
 
 def test_a_division_by_zero_is_refused_in_a_run():
-    model = create([("Div", ["a", "b"], ["y"], {})], {"a": (INT32, [2]), "b": (INT32, [2])})
+    model = _model([("Div", ["a", "b"], ["y"], {})], {"a": (INT32, [2]), "b": (INT32, [2])})
     compiled = _compiled(model, {"a": A[:2], "b": B[:2]})
     given = {"a": A[:2], "b": np.array([1, 0], np.int32)}
     with pytest.raises(InputError, match="Div node 'y': integers are divided by zero, 1 of 2"):
@@ -329,13 +337,13 @@ def test_a_division_by_zero_is_refused_in_a_run():
         ([("Exp", ["r"], ["e"], {}), ("Less", ["e", "r"], ["y"], {})], "real numbers"),
         ([("NonZero", ["i"], ["y"], {})], "operator is not supported"),
         ([("ReduceMean", ["i"], ["y"], {})], "takes int64, which the host computes; Cast"),
-        ([("TopK", ["r", "i"], ["y", ""], {})], "must be constant"),
-        ([("Cast", ["i"], ["y"], {"to": TensorProto.FLOAT8E5M2})], "casts to FLOAT8E5M2"),
+        ([("TopK", ["r", "i"], ["y", "k"], {})], "must be constant"),
+        ([("Cast", ["i"], ["y"], {"to": TensorProto.STRING})], "casts to STRING"),
     ],
 )
 def test_what_is_not_computed_of_integers(nodes, message):
     with pytest.raises(CompileError, match=message):
-        lower(create(nodes, {"i": (INT64, [1]), "r": [1]}), "model")
+        lower(_model(nodes, {"i": (INT64, [1]), "r": [1]}), "model")
 
 
 def test_steps_of_the_host_are_checked_when_they_are_read(tmp_path, embedding, monkeypatch):
@@ -361,7 +369,7 @@ def test_steps_of_the_host_are_checked_when_they_are_read(tmp_path, embedding, m
 
 def test_saturated_casts_are_told():
     """Without calibration a tensor holds up to 4096; what is above is counted, by its node."""
-    model = create(
+    model = _model(
         [("Cast", ["i"], ["f"], {"to": TensorProto.FLOAT}), ("Mul", ["f", "f"], ["y"], {})],
         {"i": (INT64, [3])},
     )
@@ -373,7 +381,7 @@ def test_saturated_casts_are_told():
 
 
 def test_programs_tell_their_steps():
-    model = create([("Gather", ["t", "ids"], ["y"], {})], {"ids": (INT64, [2])}, {"t": TABLE})
+    model = _model([("Gather", ["t", "ids"], ["y"], {})], {"ids": (INT64, [2])}, {"t": TABLE})
     (step,) = lower(model, "model").steps
     assert isinstance(step, HostStep)
     assert (step.operation, step.settings) == ("gather", {"axis": 0, "negative": True})
