@@ -118,7 +118,7 @@ def compile_command(
     print(
         f"{out}: {kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
         f"{kinds.count('product')} products, {report['bytes']} bytes, {report['cycles']} "
-        f"cycles; inputs of magnitudes up to {_tops(made)}"
+        f"cycles; inputs {_tops(made)}"
         + (
             ""
             if budget is None or given is None
@@ -130,10 +130,15 @@ def compile_command(
 
 
 def _tops(compiled: Any) -> str:
-    """Magnitudes that inputs may have: one number, or one for each input."""
+    """Magnitudes that inputs may have: one number, or one for each input of real numbers."""
+    program = compiled.program
     tops = {
-        name: f"{2.0 ** (compiled.bias(i) / 8):g}" for name, i in compiled.program.inputs.items()
+        name: f"{2.0 ** (compiled.bias(i) / 8):g}"
+        for name, i in program.inputs.items()
+        if program.is_real(i)
     }
-    if len(set(tops.values())) == 1:
-        return next(iter(tops.values()))
-    return ", ".join(f"{top} ({name})" for name, top in tops.items())
+    if not tops:
+        return "of integers" if program.inputs else "none"
+    same = len(set(tops.values())) == 1
+    each = next(iter(tops.values())) if same else ", ".join(f"{t} ({n})" for n, t in tops.items())
+    return f"of magnitudes up to {each}"

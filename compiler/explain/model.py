@@ -1,5 +1,6 @@
 """What bounds a compiled model: steps by their cycles, or the resources of a pipeline."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,10 @@ def _steps(report: dict, console: Console) -> None:
             str(i), what, shape, str(step["cycles"]), f"{100 * step['cycles'] / total:.1f} %", bound
         )
     console.print(table)
+    hosts = Counter(s["operation"] for s in report["steps"] if s["kind"] == "host")
+    if hosts:
+        named = ", ".join(f"{count} {name}" for name, count in sorted(hosts.items()))
+        console.print(f"steps of the host, without cycles: {named}", highlight=False, markup=False)
     if steps:
         i, step = max(steps, key=lambda entry: entry[1]["cycles"])
         console.print(

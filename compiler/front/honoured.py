@@ -107,6 +107,27 @@ Einsum                   12 28                   equation
 Attention                23 24 25                is_causal kv_num_heads q_num_heads \
 qk_matmul_output_mode scale softcap left_window_size right_window_size softmax_precision~
 MatMul                   1 9 13
+Equal                    1 7 11 13 19            axis broadcast
+Less Greater             1 7 9 13                axis broadcast
+LessOrEqual GreaterOrEqual  12 16
+And Or Xor               1 7                     axis broadcast
+Not                      1
+Sign                     9 13
+Mod                      10 13 28                fmod
+Where                    9 16
+ReduceProd               1 11 13 18              axes keepdims noop_with_empty_axes
+CumSum                   11 14                   exclusive reverse
+GatherElements           11 13                   axis
+GatherND                 11 12 13                batch_dims
+ArgMax ArgMin            1 11 12 13              axis keepdims select_last_index
+TopK                     1 10 11 24              axis k largest sorted~
+OneHot                   9 11 28                 axis
+QuantizeLinear           10 13 19 21 23 24 25 28  axis output_dtype block_size saturate~ precision~
+DequantizeLinear         10 13 19 21 23 24 25 28  axis output_dtype~ block_size
+DynamicQuantizeLinear    11
+QLinearMatMul            10 21
+MatMulInteger            10
+QLinearConv ConvInteger  10                      kernel_shape strides dilations pads auto_pad group
 Gemm                     1 6 7 9 11 13           alpha beta transA transB broadcast
 """
 

@@ -7,6 +7,7 @@ with its outputs as inputs of the program, of the shape that they would have had
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,18 @@ from compiler.front.functions import Opsets, branch, inlined, names_in, opsets_o
 from compiler.front.honoured import FLOATS, Schema
 from compiler.front.onnx_graph import Graph, Operator, line_of, operator_of
 from compiler.ir.builder import Builder
+from spu.arch.package.host_operations import INTEGERS, REAL
 
 Handler = Callable[["Lowering", Operator], int | list[int]]
-#: What makes the outputs of a node, by operator.
+#: What makes the outputs of a node, by operator; and of one that takes integers of the host.
 OPERATORS: dict[str, Handler] = {}
+ON_INTEGERS: dict[str, Handler] = {}
+#: And of one that takes numbers of which the model makes integers, before they are rounded.
+ON_QUANTISED: dict[str, Handler] = {}
+REQUANTISED = (
+    "the model is quantised to integers: here its weights and activations are rounded to PAL, "
+    "activations within the ranges of the integers"
+)
 UNSUPPORTED = "operator is not supported"
 #: Nodes of a graph, with those that others are made of; functions of the model within each other.
 MOST_NODES, MOST_DEPTH = 5000, 50
@@ -44,6 +53,29 @@ def operator(*names: str) -> Callable[[Handler], Handler]:
 
     def register(handler: Handler) -> Handler:
         OPERATORS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register
+
+
+def on_integers(*names: str) -> Callable[[Handler], Handler]:
+    """A function that lowers these operators where they take integers or truth values of the host;
+    where nothing else does, all of their nodes."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            ON_INTEGERS[name] = handler
+            OPERATORS.setdefault(name, handler)
+        return handler
+
+    return register
+
+
+def on_quantised(*names: str) -> Callable[[Handler], Handler]:
+    """A function that lowers these operators where they take what is quantised."""
+
+    def register(handler: Handler) -> Handler:
+        ON_QUANTISED.update(dict.fromkeys(names, handler))
         return handler
 
     return register
@@ -83,6 +115,8 @@ class Lowering:
         self.tensors: dict[str, int] = {}
         self.constants: dict[str, NDArray] = {}
         self.types: dict[str, TypeProto] = {}
+        #: Tensors of real numbers that the model has as integers.
+        self.quantised: dict[str, Any] = {}
         self.refusals: list[Refusal] = []
         #: What refused nodes would have made: of a known shape, and not even that.
         self.unknown: set[str] = set()
@@ -98,10 +132,10 @@ class Lowering:
         program, graph = self.program, self.graph
         for name, kind in graph.inputs.items():
             self.types[name] = kind
-            if kind.tensor_type.elem_type == TensorProto.BOOL:
-                program.truths.add(name)
             try:
-                self.tensors[name] = program.inputs[name] = program.tensor(_shape(kind) or ())
+                self.tensors[name] = program.inputs[name] = program.tensor(
+                    _shape(kind) or (), dtype=host_type(kind.tensor_type.elem_type)
+                )
             except CompileError as error:
                 raise CompileError(f"input {name!r}: {error}") from None
         used = {*names_in(graph.nodes), *(o.name for o in graph.outputs)}
@@ -140,7 +174,9 @@ class Lowering:
             try:
                 if shape is None:
                     raise CompileError("no shape")
-                self.tensors[name] = self.program.inputs[name] = self.program.tensor(shape)
+                self.tensors[name] = self.program.inputs[name] = self.program.tensor(
+                    shape, dtype=host_type(types[name].tensor_type.elem_type)
+                )
                 self.types[name] = types[name]
                 self.unknown.add(name)
             except CompileError:
@@ -263,18 +299,29 @@ class Lowering:
             return False
         for name, value in zip((o for o in node.output if o), values, strict=True):
             self._constant(name, value)
+        if node.op_type == "DequantizeLinear":
+            self.program.note(REQUANTISED)
         return True
 
     def _handled(self, node: NodeProto, schema: Schema, opsets: Opsets) -> None:
         """Lower a node by what is registered for its operator, and compare with its schema."""
+        given = [i for i in node.input if i and i not in self.constants]
+        handlers, quantised = OPERATORS, [i for i in given if i in self.quantised]
+        for name in quantised if node.op_type not in ON_QUANTISED else ():
+            self.round(name)
         for place, name in enumerate(node.input):
             if name and name not in self.constants:
                 formal = schema.inputs[min(place, len(schema.inputs) - 1)]
-                self._computed(name, f"takes {name!r}", "tensor(bool)" in formal.types)
+                self._typed(name, f"takes {name!r}", "tensor(bool)" in formal.types)
+        self._alike(given)
+        if quantised and node.op_type in ON_QUANTISED:
+            handlers = ON_QUANTISED
+        elif not all(self.program.is_real(self.tensors[name]) for name in given):
+            handlers = OPERATORS | ON_INTEGERS
         types = self._inferred(node, schema, opsets)
         try:
             with np.errstate(all="ignore"):  # infinities among constants
-                made = OPERATORS[node.op_type](self, operator_of(node, schema))
+                made = handlers[node.op_type](self, operator_of(node, schema))
         except CompileError:
             raise
         except (
@@ -302,8 +349,8 @@ class Lowering:
                 or self.types[node.input[0]].tensor_type.elem_type
             )
             self.types[name] = helper.make_tensor_type_proto(kind, shape)
-            self._computed(name, f"makes {name!r}")
             self.tensors[name] = tensor
+            self._typed(name, f"makes {name!r}")
 
     def _inferred(self, node: NodeProto, schema: Schema, opsets: Opsets) -> dict[str, TypeProto]:
         """Types of the outputs."""
@@ -323,14 +370,36 @@ class Lowering:
         except Exception as error:  # a library's own, of any kind
             raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
 
-    def _computed(self, name: str, what: str, truths: bool = True) -> None:
-        """Raise ``CompileError`` for a tensor of a type that is not computed: floats are, truth
-        values (the numbers 0 and 1) where an operator takes such."""
-        kind = self.types[name].tensor_type.elem_type
-        if kind not in FLOATS and not (truths and kind == TensorProto.BOOL):
+    def round(self, name: str) -> None:
+        """Let a quantised tensor be integers of the host."""
+        own = self.quantised.pop(name)
+        self.tensors[name] = own.rounded(self.program, self.tensors[name])
+
+    def _alike(self, names: Sequence[str]) -> None:
+        """Let truth values that a node takes be of the host, if it takes anything of the host but
+        truth values, and else of the array, if it takes any of these."""
+        tensors, program = self.tensors, self.program
+        truths = [n for n in names if self.types[n].tensor_type.elem_type == TensorProto.BOOL]
+        of_array = [n for n in truths if program.is_real(tensors[n])]
+        if any(not program.is_real(tensors[n]) for n in set(names) - set(truths)):
+            for name in of_array:
+                tensors[name] = program.on_host("truth", tensors[name])
+        elif of_array:
+            for name in set(truths) - set(of_array):
+                tensors[name] = program.on_host("real", tensors[name])
+
+    def _typed(self, name: str, what: str, truths: bool = True) -> None:
+        """Raise ``CompileError`` for a tensor of a type that is not computed: of real numbers
+        floats are, and truth values (the numbers 0 and 1) where an operator takes such."""
+        if name in self.quantised:
+            return
+        number = self.types[name].tensor_type.elem_type
+        dtype = self.program.tensors[self.tensors[name]].dtype
+        real = number in FLOATS or (truths and number == TensorProto.BOOL)
+        if not (real if dtype == REAL else host_type(number) == dtype):
             raise CompileError(
-                f"{what} of {TensorProto.DataType.Name(kind)}; only floats of 16 bits and more and "
-                "truth values are computed, integers if they are constant"
+                f"{what} of {TensorProto.DataType.Name(number)}; computed are floats of 16 bits "
+                "and more, integers of 8 bits and more, and truth values"
             )
 
     # Tensors.
@@ -344,11 +413,13 @@ class Lowering:
     def _output(self, value: ValueInfoProto) -> None:
         name, declared = value.name, value.type.tensor_type
         try:
-            if name in self.types:
-                self._computed(name, f"output {name!r} is")
-                if self.types[name].tensor_type.elem_type == TensorProto.BOOL:
-                    self.program.truths.add(name)
+            if name in self.quantised:
+                self.round(name)
             tensor = self.program.outputs[name] = self.tensor(name)
+            self._typed(name, f"output {name!r} is")
+            of_array = self.program.is_real(tensor)
+            if of_array and self.types[name].tensor_type.elem_type == TensorProto.BOOL:
+                self.program.truths.add(name)
             values = self.program.tensors[tensor].constant
             if values is not None and not np.isfinite(values).all():
                 raise CompileError(f"output {name!r} is constant and not finite")
@@ -379,7 +450,8 @@ class Lowering:
             kind = self.types[name].tensor_type.elem_type
             if kind not in FLOATS and values.dtype.kind not in "iub":
                 raise CompileError(f"{name!r} holds {values.dtype}, not numbers")
-            values = values.astype(np.float64)
+            if host_type(kind) == REAL:
+                values = values.astype(np.float64)
             if np.isnan(values).any():
                 raise CompileError(f"constant {name!r} holds {int(np.isnan(values).sum())} NaN")
             self.tensors[name] = self.program.constant(values)
@@ -413,6 +485,14 @@ def axis_of(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise CompileError(f"axis {axis} of a tensor of {rank} dimensions")
     return axis % rank
+
+
+def host_type(number: int) -> str:
+    """The numpy type of tensors of an ONNX type that the host computes, ``REAL`` of all others."""
+    if not number or number in FLOATS:
+        return REAL
+    name = helper.tensor_dtype_to_np_dtype(number).name
+    return name if name in INTEGERS else REAL
 
 
 def _shape(kind: TypeProto) -> tuple[int, ...] | None:

@@ -1,14 +1,17 @@
 """Tensor programs are built: shapes, constants, broadcasting, reductions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
+from spu.arch.errors import InputError
 from spu.arch.package.expression import Expression, constant, evaluate, tree, variable
-from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
+from spu.arch.package.host_operations import INTEGERS, REAL
+from spu.arch.package.program import HostStep, Layout, Map, Product, Program, Step, Tensor
 
 #: Elements of a tensor.
 MOST_ELEMENTS = 1 << 24
@@ -30,9 +33,14 @@ class Builder(Program):
         self.labels[step.out] = self.current or self.name
         return step.out
 
-    def tensor(self, shape: Sequence[int], values: NDArray | None = None) -> int:
+    def note(self, line: str) -> None:
+        """Note once what is done in another way than the model says."""
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def tensor(self, shape: Sequence[int], values: NDArray | None = None, dtype: str = REAL) -> int:
         """A new tensor; ``CompileError`` for more than ``MOST_ELEMENTS`` elements."""
-        tensor = Tensor(tuple(int(n) for n in shape), values)
+        tensor = Tensor(tuple(int(n) for n in shape), values, dtype)
         if tensor.size > MOST_ELEMENTS:
             raise CompileError(
                 f"a tensor of shape {tensor.shape} has {tensor.size} elements, more "
@@ -42,14 +50,49 @@ class Builder(Program):
         return len(self.tensors) - 1
 
     def constant(self, values: NDArray) -> int:
-        """A tensor of known values."""
-        values = np.asarray(values, np.float64)
-        return self.tensor(values.shape, values)
+        """A tensor of known values: integers as they are, others as real numbers."""
+        values = np.asarray(values)
+        dtype = values.dtype.name if values.dtype.name in INTEGERS else REAL
+        return self.tensor(values.shape, values.astype(dtype or np.float64), dtype)
+
+    def real(self, tensor: int) -> int:
+        """A tensor of real numbers, made of integers if these are known.
+
+        Raises ``CompileError`` for integers that the host computes.
+        """
+        values = self.tensors[tensor].constant
+        if self.is_real(tensor):
+            return tensor
+        if values is None:
+            raise CompileError(
+                f"takes {self.tensors[tensor].dtype}, which the host computes; Cast makes real "
+                "numbers of it"
+            )
+        return self.constant(values.astype(np.float64))
+
+    def on_host(self, operation: str, *sources: int, **settings: Any) -> int:
+        """A tensor by an operation of the host, see ``host_operations``.
+
+        Raises ``CompileError`` for constants that it does not take.
+        """
+        step = HostStep(len(self.tensors), sources, operation, settings)
+        shape, dtype = self.result(step)
+        known = [self.tensors[s].constant for s in sources]
+        if all(v is not None for v in known):
+            try:
+                values = self.computed(step, [v for v in known if v is not None])
+            except InputError as error:
+                raise CompileError(str(error)) from None
+            return self.tensor(shape, values, dtype)
+        return self._add(replace(step, out=self.tensor(shape, dtype=dtype)))
 
     def layout(
         self, sources: Sequence[int], arrange: Callable[..., NDArray], fill: float = 0.0
     ) -> int:
         """A tensor of elements of others; ``arrange`` says which, by doing it to their indices."""
+        if len({self.tensors[s].dtype for s in sources}) > 1:
+            sources = [self.real(s) for s in sources]
+        dtype = self.tensors[sources[0]].dtype if sources else REAL
         first = np.cumsum([0, *(self.tensors[s].size for s in sources)])
         indices = [
             np.arange(self.tensors[s].size).reshape(self.shape(s)) + start
@@ -58,22 +101,30 @@ class Builder(Program):
         index = np.asarray(arrange(*indices), np.int64)
         values = [self.tensors[s].constant for s in sources]
         if all(v is not None for v in values) or (index < 0).all():
+            own = dtype or np.float64
             flat = (
-                np.concatenate([*(v.ravel() for v in values if v is not None), [fill]])
+                np.concatenate(
+                    [*(v.ravel() for v in values if v is not None), np.array([fill], own)]
+                )
                 if all(v is not None for v in values)
-                else np.array([fill])
+                else np.array([fill], own)
             )
             return self.constant(flat[index])
         if len(sources) == 1 and np.array_equal(index, indices[0]):
             return sources[0]
-        return self._add(Layout(self.tensor(index.shape), tuple(sources), index, fill))
+        made = self.tensor(index.shape, dtype=dtype)
+        return self._add(Layout(made, tuple(sources), index, fill))
 
     def broadcast(self, tensor: int, shape: Sequence[int]) -> int:
         """As numpy does."""
         return self.layout([tensor], lambda i: np.broadcast_to(i, tuple(shape)))
 
     def map(self, expression: Expression, *sources: int) -> int:
-        """Elementwise, with broadcasting; scalars among the sources become constants."""
+        """Elementwise, with broadcasting; scalars among the sources become constants.
+
+        Raises ``CompileError`` for integers that are not constant, as ``real``.
+        """
+        sources = tuple(self.real(s) for s in sources)
         shape = np.broadcast_shapes(*(self.shape(s) for s in sources))
         terms: list[Expression] = []
         kept: list[int] = []
@@ -166,6 +217,7 @@ class Builder(Program):
 
         Raises ``CompileError`` for (..., m, k) and (..., depth, n) where k is not depth.
         """
+        a, b = self.real(a), self.real(b)
         (*batch_a, m, k), (*batch_b, depth, n) = self.shape(a), self.shape(b)
         if k != depth:
             raise CompileError(

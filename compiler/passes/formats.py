@@ -22,7 +22,14 @@ def quality(compiled: Package, inputs: Mapping[str, NDArray]) -> float:
     program = compiled.program
     real, _ = real_values(compiled.meant, inputs)
     got = predict(compiled, inputs)
-    return min(decibels(real[number], got[name]) for name, number in program.outputs.items())
+    return min(
+        (
+            decibels(real[number], got[name])
+            for name, number in program.outputs.items()
+            if program.is_real(number)
+        ),
+        default=float("inf"),
+    )
 
 
 def decibels(reference: NDArray, got: NDArray) -> float:

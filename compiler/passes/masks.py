@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.ir.values import visit_values
+from spu.arch.errors import InputError
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import COMPARISONS, TIED, Expression, apply, constant
-from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
+from spu.arch.package.program import HostStep, Layout, Map, Product, Program, Step, Tensor
 from spu.arch.package.ranges import ANY, FIXED, TOP, Levels, far
 
 #: Magnitudes from here on are masks, where uses allow; smaller ones are held as they are.
@@ -48,6 +49,7 @@ class Uses:
         self.tensors: dict[int, Levels] = dict.fromkeys(range(len(program.tensors)), (ANY, ANY))
         self.nodes: dict[tuple[int, Expression], Levels] = {}
         self.powers: dict[int | tuple[int, Expression], float] = {}
+        self.program = program
         self.factor, self.binary, self.bias = factor, binary, bias
         for i in program.outputs.values():
             self._at_most(self.tensors, i, (FIXED, FIXED))
@@ -63,10 +65,13 @@ class Uses:
         if isinstance(step, Product):
             for s in step.sources:
                 self._at_most(self.tensors, s, (FIXED, FIXED))
-        elif isinstance(step, Layout):
-            for s in step.sources:
+        elif isinstance(step, (Layout, HostStep)):
+            moved = self.program.moved(step)
+            for s in moved:
                 self._at_most(self.tensors, s, self.tensors[step.out])
                 self._made_of(step.out, s)
+            for s in set(step.sources) - set(moved):
+                self._at_most(self.tensors, s, (FIXED, FIXED))
         else:
             self._at_most(self.nodes, (i, step.expression), self.tensors[step.out])
             self._made_of(step.out, (i, step.expression))
@@ -174,8 +179,10 @@ def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expressi
     """Whether a value may be moved to the top where it is beyond it, or a constant bounds it."""
     bounded: dict[int | tuple[int, Expression], tuple[bool, bool]] = {}
     for i, step in enumerate(program.steps):
-        if isinstance(step, Layout):
-            found = [bounded.get(s, (False, False)) for s in step.sources]
+        if isinstance(step, (Layout, HostStep)):
+            found = [bounded.get(s, (False, False)) for s in program.moved(step)]
+            if not found:
+                continue
             bounded[step.out] = all(b[0] for b in found), all(b[1] for b in found)
         elif isinstance(step, Map):
             for x in step.expression.steps():
@@ -212,14 +219,19 @@ def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | N
     if not any(np.isinf(values).any() for values in _constants(program)):
         return None
     always: dict[tuple[int, Expression], NDArray] = {}
-    for n, given in enumerate(_samples(program, inputs)):
-        nan = _infinities(program, given)
+    first = True
+    for given in _samples(program, inputs):
+        try:
+            nan = _infinities(program, given)
+        except InputError:  # integers that the model does not take
+            continue
         always = {
             node: both
             for node, where in nan.items()
-            if n == 0 or node in always
+            if first or node in always
             if (both := where & always.get(node, np.True_)).any()
         }
+        first = False
         if not always:
             return None
     step, node = next(iter(always))
@@ -267,21 +279,29 @@ def _samples(
     program: Program, inputs: Mapping[str, NDArray] | None
 ) -> Iterator[Mapping[str, NDArray]]:
     """Inputs that have little in common: those that there are, positive, negative, zeros, of
-    three magnitudes."""
+    three magnitudes; integers are zeros, ones, or both."""
     if inputs is not None:
         yield inputs
     rng = np.random.default_rng(0)
-    for low, high in (
-        (0.5, 1.0),
-        (-1.0, -0.5),
-        (-2.0, 2.0),
-        (0.0, 0.0),
-        (64.0, 128.0),
-        (-128.0, -64.0),
-        (4096.0, 8192.0),
-        (-8192.0, -4096.0),
+    for n, (low, high) in enumerate(
+        (
+            (0.5, 1.0),
+            (-1.0, -0.5),
+            (-2.0, 2.0),
+            (0.0, 0.0),
+            (64.0, 128.0),
+            (-128.0, -64.0),
+            (4096.0, 8192.0),
+            (-8192.0, -4096.0),
+        )
     ):
-        yield {name: rng.uniform(low, high, program.shape(i)) for name, i in program.inputs.items()}
+        least, most = ((0, 0), (1, 1), (0, 1))[n % 3]
+        yield {
+            name: rng.uniform(low, high, program.shape(i))
+            if program.is_real(i)
+            else rng.integers(least, most, program.shape(i), endpoint=True)
+            for name, i in program.inputs.items()
+        }
 
 
 def _constants(program: Program) -> Iterator[NDArray]:
@@ -330,14 +350,13 @@ def without_masks(
         return source
 
     for i, step in enumerate(program.steps):
-        if isinstance(step, Layout):
-            own, level = bias(step.out), uses.tensors[step.out]
-            fill = step.fill
-            if mask_value(np.array(fill), level):
-                fill = float(np.sign(fill) * far(own))
-            step = replace(
-                step, fill=fill, sources=tuple(array(s, level, own) for s in step.sources)
-            )
+        if isinstance(step, (Layout, HostStep)):
+            if moved := program.moved(step):
+                own, level = bias(step.out), uses.tensors[step.out]
+                sources = tuple(array(s, level, own) if s in moved else s for s in step.sources)
+                step = replace(step, sources=sources)
+            if isinstance(step, Layout) and moved and mask_value(np.array(step.fill), level):
+                step = replace(step, fill=float(np.sign(step.fill) * far(own)))
         elif isinstance(step, Map):
             inputs = {x.number: (i, x) for x in step.expression.steps() if x.op == IN}
             sources = tuple(

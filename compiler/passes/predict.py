@@ -16,12 +16,12 @@ from spu.arch.blocks import decode_blocks, reblock
 from spu.arch.operations import CONSTANT, IN, constant_codes
 from spu.arch.package.compiled import Package, Work, partial_sums
 from spu.arch.package.expression import COMPARISONS, REAL, operand_bias
-from spu.arch.package.program import Layout, Map, Product, gathered
+from spu.arch.package.program import HostStep, Layout, Map, Product, gathered
 from spu.arch.params import BLOCK
 
 
-def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArray[np.float64]]:
-    """Outputs by name."""
+def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    """Outputs by name, float64 or integers."""
     program = compiled.program
 
     def rounded(x: NDArray, bias: int) -> NDArray[np.float64]:
@@ -86,26 +86,34 @@ def predict(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, NDArr
             parts[:taken] = [expression(work, parts[:taken])]
         return parts[0]
 
-    tensors = {
-        i: rounded(
-            compiled.held(i, np.asarray(inputs[name], np.float64)).reshape(program.shape(i)),
-            compiled.bias(i),
-        )
-        for name, i in program.inputs.items()
-    }
-    for i in program.outputs.values():
+    def entering(i: int, values: NDArray) -> NDArray:
+        """Values that come from outside of the array; integers as they are."""
+        return rounded(compiled.held(i, values), compiled.bias(i)) if program.is_real(i) else values
+
+    def tensor(i: int, bias: int) -> NDArray:
         values = program.tensors[i].constant
-        if values is not None:
-            tensors[i] = known(values, compiled.bias(i))
+        if values is None:
+            return tensors[i]
+        return known(values, bias) if program.is_real(i) else values
+
+    tensors = {i: entering(i, program.value(i, inputs[n])) for n, i in program.inputs.items()}
+    for i in program.outputs.values():
+        if program.tensors[i].constant is not None:
+            tensors[i] = tensor(i, compiled.bias(i) if program.is_real(i) else 0)
     with np.errstate(all="ignore"):
         for number, step in enumerate(program.steps):
-            sources = [
-                tensors[s] if values is None else known(values, bias)
-                for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
-                for values in [program.tensors[s].constant]
-            ]
-            if isinstance(step, Layout):
-                fill = float(known(step.fill, compiled.bias(step.out)))
+            biases = compiled.source_biases(number)
+            sources = [tensor(s, bias) for s, bias in zip(step.sources, biases, strict=True)]
+            if isinstance(step, HostStep):
+                if not program.moved(step):
+                    # Constants are as they are on the host.
+                    given = [program.tensors[s].constant for s in step.sources]
+                    sources = [x if y is None else y for x, y in zip(sources, given, strict=True)]
+                made = program.computed(step, sources)
+                tensors[step.out] = made if program.moved(step) else entering(step.out, made)
+            elif isinstance(step, Layout):
+                real = program.is_real(step.out)
+                fill = float(known(step.fill, compiled.bias(step.out)) if real else step.fill)
                 tensors[step.out] = gathered(step, sources, fill)
             elif isinstance(step, Map):
                 shape = program.shape(step.out)

@@ -34,7 +34,7 @@ from compiler.passes.masks import (
 from compiler.passes.scales import Scales, octaves
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import COMPARISONS, OCTAVES, TIED, Expression
-from spu.arch.package.program import Layout, Map, Program
+from spu.arch.package.program import HostStep, Layout, Map, Product, Program
 from spu.arch.package.ranges import FIXED, Ranges
 
 #: Tensor bias by default: magnitudes from 2^-20 to 2^12.
@@ -98,7 +98,7 @@ class _Choice:
         self.limited = limited(program, self.uses)
         self.parent: dict[Node, Node] = {}
         self.classes: dict[Node, _Class] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = list(program.notes)
         self.beyond: dict[str, float] = {}
         self.refused: list[Refusal] = []
 
@@ -175,13 +175,14 @@ class _Choice:
         program = self.program
         known = [t.constant is not None for t in program.tensors]
         for i in (*program.inputs.values(), *program.outputs.values()):
-            self.find(i)
+            if program.is_real(i):
+                self.find(i)
         for i, step in enumerate(program.steps):
-            self.find(step.out)
-            for s in step.sources:
-                self.find(s)
-            if isinstance(step, Layout):
-                for s in step.sources:
+            for s in (step.out, *step.sources):
+                if program.is_real(s):
+                    self.find(s)
+            if isinstance(step, (Layout, HostStep)):
+                for s in program.moved(step):
                     if not known[s]:
                         self._union(step.out, s)
             elif isinstance(step, Map):
@@ -206,10 +207,11 @@ class _Choice:
         program = self.program
         for i, step in enumerate(program.steps):
             label = program.label(step)
-            if isinstance(step, Layout):
-                if (step.index < 0).any():
+            if isinstance(step, (Layout, HostStep)):
+                moved = program.moved(step)
+                if moved and isinstance(step, Layout) and (step.index < 0).any():
                     self._demand(step.out, step.fill, self.uses.tensors[step.out], label)
-                for s in step.sources:
+                for s in moved:
                     self._array(step.out, s, self.uses.tensors[step.out], label)
             elif isinstance(step, Map):
                 for x in step.expression.steps():
@@ -224,7 +226,7 @@ class _Choice:
                             # What a mask is multiplied to, before it is a power.
                             if x.op in ("mul", "div") and (i, x) in self.uses.powers:
                                 self.of((i, x)).masked |= self.of((i, other)).masked
-            else:
+            elif isinstance(step, Product):
                 for s in step.sources:
                     values = program.tensors[s].constant
                     if values is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from compiler.passes.masks import Uses, mask_value
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import TIED, Expression
-from spu.arch.package.program import Layout, Map, Product, Program
+from spu.arch.package.program import HostStep, Layout, Map, Product, Program
 from spu.arch.package.ranges import Levels
 
 #: Octaves by which squares are given more room: of an element of 200, or sums of many.
@@ -44,14 +44,15 @@ class Scales:
     def run(self) -> dict[Any, float]:
         """By the node that stands for the class."""
         for t in self.program.inputs.values():
-            self._take(t, 0)
+            if self.program.is_real(t):
+                self._take(t, 0)
         for _ in range(PASSES):
             before = dict(self.most)
             for i, step in enumerate(self.program.steps):
                 if isinstance(step, Product):
                     self._take(step.out, self._product(step))
-                elif isinstance(step, Layout):
-                    for s in step.sources:
+                elif isinstance(step, (Layout, HostStep)):
+                    for s in self.program.moved(step):
                         self._array(step.out, s, self.uses.tensors[step.out])
                 elif isinstance(step, Map):
                     for x in step.expression.steps():

@@ -15,7 +15,7 @@ from spu.arch.errors import InputError, UserError
 from spu.arch.operations import constant_codes
 from spu.arch.package.compiled import MOST_ROUNDS, Package, Work, partial_sums
 from spu.arch.package.product import Gemm, weight_blocks, with_weights
-from spu.arch.package.program import Layout, Map, Product, Program, gathered
+from spu.arch.package.program import HostStep, Layout, Map, Product, Program, gathered
 from spu.arch.params import BLOCK
 from spu.engine.array import Cycles, Engine
 from spu.engine.errors import RunError
@@ -38,17 +38,21 @@ def run(
     inputs: Mapping[str, NDArray],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, NDArray]:
-    """Outputs by name for inputs by name, float64 of the shapes of the program, truth values bool.
+    """Outputs by name for inputs by name, of the shapes of the program: float64, integers, or bool.
 
     Elements that are not what the model means, as masks or small constants were moved, count as
     saturated.  ``progress``: steps done, and all.
-    Raises ``InputError`` where a tensor is negative that must not be, and what the engine raises.
+    Raises ``InputError`` where a tensor is negative that must not be, for an index that there is
+    not and a division of integers by zero, and what the engine raises.
     """
     program = compiled.program
     host, meaning = _Host(compiled, engine), Meaning(compiled)
     needed = _last_uses(program)
     for name, i in program.inputs.items():
-        given = np.asarray(inputs[name], np.float64).reshape(program.shape(i))
+        given = program.value(i, inputs[name])
+        if not program.is_real(i):
+            host.codes[i] = given
+            continue
         taken = compiled.held(i, given)
         engine.nodes += meaning.input(i, name, given, taken)
         host.codes[i] = model.encode16(taken, compiled.bias(i))
@@ -83,35 +87,48 @@ def _last_uses(program: Program) -> dict[int, int]:
 
 
 class _Host:
-    """What the host does: order of words, blocks of weights into program files."""
+    """What the host does: order of words, integers, blocks of weights into program files.
+
+    ``codes``: PAL16 of tensors of real numbers, values of those of integers.
+    """
 
     def __init__(self, compiled: Package, engine: Engine) -> None:
         self.compiled, self.engine, self.arch = compiled, engine, compiled.arch
-        self.codes: dict[int, NDArray[np.uint16]] = {}
+        self.codes: dict[int, NDArray] = {}
         self.images: dict[Work, Image] = {}
 
-    def tensor(self, i: int, bias: int) -> NDArray[np.uint16]:
-        """PAL16 codes of a tensor; those of a constant under this tensor bias."""
+    def tensor(self, i: int, bias: int) -> NDArray:
+        """PAL16 codes of a tensor, those of a constant under this tensor bias; or integers."""
         values = self.compiled.program.tensors[i].constant
-        return self.codes[i] if values is None else constant_codes(values, bias)
+        if values is None:
+            return self.codes[i]
+        return constant_codes(values, bias) if self.compiled.program.is_real(i) else values
 
-    def values(self, i: int) -> NDArray[np.float64]:
+    def values(self, i: int) -> NDArray:
         """Of a tensor that is not one of several operands."""
+        if not self.compiled.program.is_real(i):
+            return self.tensor(i, 0)
         bias = self.compiled.bias(i)
         return model.decode16(self.tensor(i, bias), bias)
 
-    def real(self, i: int) -> NDArray[np.float64]:
+    def real(self, i: int) -> NDArray:
         """As ``values``, but constants as they are."""
         values = self.compiled.program.tensors[i].constant
         return self.values(i) if values is None else values
 
     def step(self, i: int) -> None:
         step = self.compiled.program.steps[i]
+        if isinstance(step, HostStep):
+            self.codes[step.out] = self._computed(i, step)
+            return
         shape, biases = self.compiled.program.shape(step.out), self.compiled.source_biases(i)
         label = self.compiled.program.label(step)
         sources = [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
         if isinstance(step, Layout):
-            fill = int(constant_codes(step.fill, self.compiled.ranges.tensors[step.out]))
+            real = self.compiled.program.is_real(step.out)
+            fill = int(
+                constant_codes(step.fill, self.compiled.bias(step.out)) if real else step.fill
+            )
             self.codes[step.out] = gathered(step, sources, fill)
         elif isinstance(step, Map):
             self.codes[step.out] = self._kernel(self.compiled.work(i), sources, label).reshape(
@@ -119,6 +136,27 @@ class _Host:
             )
         else:
             self.codes[step.out] = self._product(i, step, *sources)
+
+    def _computed(self, i: int, step: HostStep) -> NDArray:
+        """Integers; or codes, which are moved as they are, or those of integers."""
+        compiled, program = self.compiled, self.compiled.program
+        moved = program.moved(step)
+        if not moved:
+            made = program.computed(step, [self.real(s) for s in step.sources])
+            if not program.is_real(step.out):
+                return made
+            taken, bias = compiled.held(step.out, made), compiled.bias(step.out)
+            if above := int((np.abs(taken) > 2.0 ** (bias / 8)).sum()):
+                self.engine.nodes[program.label(step)] += above
+            return model.encode16(taken, bias)
+        if all(program.tensors[s].constant is not None for s in moved):
+            # A few rows of a large table.
+            made = program.computed(step, [self.real(s) for s in step.sources])
+            return constant_codes(made, compiled.bias(step.out))
+        biases = compiled.source_biases(i)
+        return program.computed(
+            step, [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
+        )
 
     # Kernels.
 

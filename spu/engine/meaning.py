@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pal_units import model
 from spu.arch.package.compiled import Package
 from spu.arch.package.expression import evaluate, held_constant, least_magnitude, underflowed
-from spu.arch.package.program import Layout, Map, Product, Step, gathered
+from spu.arch.package.program import HostStep, Layout, Map, Product, Step, gathered
 from spu.arch.package.ranges import FIXED
 from spu.engine.product_loss import lost_accuracy
 
@@ -26,7 +26,8 @@ SAME = 2.0**-10
 #: Of an output as a whole, the share that differences below the least magnitude may make: 8 bits.
 SMALL = 2.0**-6
 
-Values = NDArray[np.float64]
+#: Of tensors: float64, or integers as they are.
+Values = NDArray
 
 
 class Pair(NamedTuple):
@@ -63,6 +64,8 @@ class Meaning:
         program, ranges = self.compiled.program, self.compiled.ranges
         step, label = program.steps[i], program.label(program.steps[i])
         before = {s: self.pairs[s] for s in step.sources if s in self.pairs}
+        if not before and not program.is_real(step.out):
+            return Counter()
         original = ranges.meant.get(i, step)
         meant = self._made(
             i,
@@ -82,9 +85,9 @@ class Meaning:
             )
         lost: Counter[str] = Counter()
         if not np.array_equal(meant, moved, equal_nan=True):
-            bias = self.compiled.bias(step.out)
-            most = untold(meant, least_magnitude(bias))
+            most = self._untold(step.out, meant)
             if isinstance(step, Map):
+                bias = self.compiled.bias(step.out)
                 # What is far from what is meant is rounded there: a row of nothing but masks.
                 moved = np.where(
                     _near(meant, moved, most),
@@ -103,12 +106,18 @@ class Meaning:
         """Count what is not what the model means in an output; ``label`` of the step that makes
         it, for what no node tells."""
         pair = self.pairs[tensor]
-        least = least_magnitude(self.compiled.bias(tensor))
-        near = _near(pair.meant, pair.moved, untold(pair.meant, least))
-        if _share(pair, near & np.isfinite(pair.meant)) > SMALL:
+        near = _near(pair.meant, pair.moved, self._untold(tensor, pair.meant))
+        real = self.compiled.program.is_real(tensor)
+        if real and _share(pair, near & np.isfinite(pair.meant)) > SMALL:
             near = _near(pair.meant, pair.moved, untold(pair.meant, 0.0))
         if not near.all():
             lost[pair.node or label] += int((~near).sum())
+
+    def _untold(self, tensor: int, meant: Values) -> Values:
+        """As ``untold``; integers are exact."""
+        if not self.compiled.program.is_real(tensor):
+            return np.zeros(meant.shape)
+        return untold(meant, least_magnitude(self.compiled.bias(tensor)))
 
     def _made(self, i: int, step: Step, sources: list[Values], held: bool) -> Values:
         """What a step makes, with what is below the least magnitude as it is held, or as it is;
@@ -116,12 +125,24 @@ class Meaning:
         if isinstance(step, Product):
             with np.errstate(all="ignore"):
                 return sources[0] @ sources[1]
-        biases = self.compiled.source_biases(i)
+        program, biases = self.compiled.program, self.compiled.source_biases(i)
+        known = [program.tensors[s].constant is not None for s in step.sources]
+        if not program.is_real(step.out):
+            held = False
+        if isinstance(step, HostStep) and held:
+            moved, bias = program.moved(step), self.compiled.bias(step.out)
+            if not moved:
+                taken = self.compiled.held(step.out, program.computed(step, sources))
+                return underflowed(taken, bias)
+            if all(program.tensors[s].constant is not None for s in moved):
+                return held_constant(program.computed(step, sources), bias)
         if held:
             sources = [
-                x if self.compiled.program.tensors[s].constant is None else held_constant(x, bias)
-                for s, x, bias in zip(step.sources, sources, biases, strict=True)
+                held_constant(x, bias) if constant and program.is_real(s) else x
+                for s, x, bias, constant in zip(step.sources, sources, biases, known, strict=True)
             ]
+        if isinstance(step, HostStep):
+            return program.computed(step, sources)
         if isinstance(step, Layout):
             fill = np.array(step.fill)
             return gathered(

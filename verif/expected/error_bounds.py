@@ -8,7 +8,6 @@ error, as far as a run does not tell it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,9 @@ from spu.arch.package.expression import (
     least_magnitude,
     operand_bias,
 )
-from spu.arch.package.program import Layout, Map, Product, gathered
+from spu.arch.package.program import HostStep, Layout, Map, Product, gathered
 from spu.engine.meaning import untold
+from verif.expected.host_bounds import Bounded, exact, host_bounds
 from verif.expected.product_bounds import product_errors
 
 #: Relative error of a result that is the nearest code, and of one within a unit of the log.
@@ -35,14 +35,6 @@ FAITHFUL = 2.0 ** (1 / 1024) - 1
 TRUTH = 0
 #: Operations that choose one of their operands, or change its sign.
 EXACT = ("abs", "neg", "min", "max", "relu", *COMPARISONS, "select")
-
-
-@dataclass(frozen=True)
-class Bounded:
-    """Real values, and how far computed ones are from them at most."""
-
-    value: NDArray[np.float64]
-    error: NDArray[np.float64]
 
 
 def error_bounds(
@@ -59,7 +51,11 @@ def error_bounds(
             name: _moved(
                 found[name],
                 meant[i],
-                np.inf if told else untold(meant[i], least_magnitude(compiled.bias(i))),
+                np.inf
+                if told
+                else untold(meant[i], least_magnitude(compiled.bias(i)))
+                if compiled.program.is_real(i)
+                else 0.0,
             )
             for name, i in compiled.program.outputs.items()
         }
@@ -67,7 +63,8 @@ def error_bounds(
 
 def _moved(found: Bounded, meant: NDArray, most: NDArray | float) -> Bounded:
     """About what the model means; both may be infinite."""
-    moved = np.where(found.value == meant, 0.0, np.minimum(np.abs(found.value - meant), most))
+    off = np.abs(np.subtract(found.value, meant, dtype=np.float64))
+    moved = np.where(found.value == meant, 0.0, np.minimum(off, most))
     error = found.error + moved
     return Bounded(meant, np.where(np.isnan(error), np.inf, error))
 
@@ -106,24 +103,48 @@ class _Analysis:
     def run(self, inputs: Mapping[str, NDArray]) -> dict[str, Bounded]:
         program = self.compiled.program
         compiled = self.compiled
-        tensors = {
-            i: encoded(
-                compiled.held(i, np.asarray(inputs[name], np.float64)).reshape(program.shape(i)),
-                compiled.bias(i),
+        tensors: dict[int, Bounded] = {}
+
+        def entering(i: int, values: NDArray) -> Bounded:
+            """Values that come from outside of the array."""
+            return (
+                encoded(compiled.held(i, values), compiled.bias(i))
+                if program.is_real(i)
+                else exact(values)
             )
-            for name, i in program.inputs.items()
-        }
-        for i in program.outputs.values():
+
+        def tensor(i: int, bias: int) -> Bounded:
             values = program.tensors[i].constant
-            if values is not None:
-                tensors[i] = constant_encoded(values, compiled.bias(i))
+            if values is None:
+                return tensors[i]
+            return constant_encoded(values, bias) if program.is_real(i) else exact(values)
+
+        for name, i in program.inputs.items():
+            tensors[i] = entering(i, program.value(i, inputs[name]))
+        for i in program.outputs.values():
+            if program.tensors[i].constant is not None:
+                tensors[i] = tensor(i, compiled.bias(i) if program.is_real(i) else 0)
         for number, step in enumerate(program.steps):
-            sources = [
-                tensors[s] if values is None else constant_encoded(values, bias)
-                for s, bias in zip(step.sources, compiled.source_biases(number), strict=True)
-                for values in [program.tensors[s].constant]
-            ]
-            if isinstance(step, Layout):
+            biases = compiled.source_biases(number)
+            sources = [tensor(s, bias) for s, bias in zip(step.sources, biases, strict=True)]
+            if isinstance(step, HostStep):
+                if not program.moved(step):
+                    # Constants are as they are on the host.
+                    given = [program.tensors[s].constant for s in step.sources]
+                    sources = [
+                        x if y is None else exact(y) for x, y in zip(sources, given, strict=True)
+                    ]
+                made = host_bounds(program, step, sources)
+                if program.is_real(step.out) and not program.moved(step):
+                    unsure, made = made.error, entering(step.out, made.value)
+                    made = Bounded(made.value, made.error + unsure)
+                tensors[step.out] = made
+            elif isinstance(step, Layout) and not program.is_real(step.out):
+                tensors[step.out] = Bounded(
+                    gathered(step, [s.value for s in sources], step.fill),
+                    gathered(step, [s.error for s in sources], 0.0),
+                )
+            elif isinstance(step, Layout):
                 fill = constant_encoded(np.array([step.fill]), compiled.bias(step.out))
                 tensors[step.out] = Bounded(
                     gathered(step, [s.value for s in sources], fill.value[0]),

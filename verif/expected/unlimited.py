@@ -20,7 +20,7 @@ from pal_units.tables import octaves_below
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.compiled import Package
 from spu.arch.package.expression import REAL, Expression
-from spu.arch.package.program import Layout, Map, gathered
+from spu.arch.package.program import HostStep, Layout, Map, gathered
 from spu.arch.params import BLOCK
 
 Values = NDArray[np.float64]
@@ -33,15 +33,23 @@ _MOST_OCTAVES = 1000
 def outputs(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, Values]:
     """Outputs by name; what is not finite is as in float64."""
     program = compiled.meant
-    values: dict[int, Values] = {
-        i: nearest(t.constant) for i, t in enumerate(program.tensors) if t.constant is not None
-    }
-    values |= {i: nearest(inputs[n]).reshape(program.shape(i)) for n, i in program.inputs.items()}
+    values: dict[int, NDArray] = {}
+
+    def take(i: int, given: NDArray) -> None:
+        values[i] = nearest(given) if program.is_real(i) else given
+
+    for i, t in enumerate(program.tensors):
+        if t.constant is not None:
+            take(i, t.constant)
+    for name, i in program.inputs.items():
+        take(i, program.value(i, inputs[name]))
     with np.errstate(all="ignore"):
         for number, step in enumerate(program.steps):
             sources = [values[s] for s in step.sources]
             if isinstance(step, Layout):
                 values[step.out] = gathered(step, sources, step.fill)
+            elif isinstance(step, HostStep):
+                take(step.out, program.computed(step, sources))
             elif isinstance(step, Map):
                 shape = program.shape(step.out)
                 values[step.out] = expression(step.expression, [s.reshape(shape) for s in sources])

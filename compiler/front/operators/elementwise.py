@@ -6,10 +6,11 @@ from onnx import TensorProto
 
 from compiler.errors import CompileError
 from compiler.front.honoured import FLOATS
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering, host_type, operator
 from compiler.front.onnx_graph import Operator
 from compiler.ir import expressions as ex
 from spu.arch.package.expression import Expression, apply, tree, variable
+from spu.arch.package.host_operations import REAL
 
 MOST = float(np.finfo(np.float32).max)
 X, Y = variable(0), variable(1)
@@ -229,7 +230,7 @@ def dropout(low: Lowering, node: Operator) -> list[int]:
 
 @operator("Cast")
 def cast(low: Lowering, node: Operator) -> int:
-    """Cast between floats of 16 bits and more, and truth values.
+    """Cast between floats of 16 bits and more, and truth values; of truth values to integers.
 
     To floats the tensor itself, not rounded to the type; to truth values whether it is not 0, which
     numbers below the least magnitude of its tensor bias are.
@@ -239,10 +240,12 @@ def cast(low: Lowering, node: Operator) -> int:
     to = node.attributes["to"]
     number = TensorProto.DataType.Value(to) if isinstance(to, str) else to
     x = low.tensor(node.inputs[0])
+    given = low.types[node.inputs[0]].tensor_type.elem_type
     if number == TensorProto.BOOL:
-        given = low.types[node.inputs[0]].tensor_type.elem_type
         zero = apply("select", 0, 1, apply("eq", X, 0))
         return x if given == TensorProto.BOOL else low.program.map(zero, x)
+    if given == TensorProto.BOOL and host_type(number) != REAL:
+        return low.program.on_host("cast", low.program.on_host("truth", x), to=host_type(number))
     if number not in FLOATS:
         raise CompileError(
             f"casts to {TensorProto.DataType.Name(number)}; only floating-point "

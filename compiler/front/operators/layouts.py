@@ -115,20 +115,6 @@ def slice_of(low: Lowering, node: Operator) -> int:
     return low.program.layout([x], lambda i: i[np.ix_(*chosen)] if chosen else i)
 
 
-@operator("Gather")
-def gather(low: Lowering, node: Operator) -> int:
-    """Gather along ``axis`` by constant indices; the shape of these takes the place of the axis.
-
-    Those below 0 count from the end; before version 11 they raise ``CompileError``.
-    """
-    x, indices = low.tensor(node.inputs[0]), low.known(node, 1)
-    assert indices is not None
-    axis = axis_of(node.attributes["axis"], len(low.program.shape(x)))
-    if node.version < 11 and (indices < 0).any():
-        raise CompileError(f"index {indices.min()} in version {node.version}, which counts from 0")
-    return low.program.layout([x], lambda i: np.take(i, indices.astype(np.int64), axis))
-
-
 @operator("Squeeze")
 def squeeze(low: Lowering, node: Operator) -> int:
     """Squeeze: takes out axes of length 1, the constant ``axes`` or, without these, all."""

@@ -1,4 +1,4 @@
-"""Elements taken from, and put at, places that constant indices name."""
+"""Elements put at places that constant indices name."""
 
 from collections.abc import Sequence
 from math import prod
@@ -12,43 +12,6 @@ from compiler.front.onnx_graph import Operator
 
 #: Operations of reductions, and the value that changes nothing.
 REDUCTIONS = {"add": ("add", 0.0), "mul": ("mul", 1.0), "max": ("max", None), "min": ("min", None)}
-
-
-@operator("GatherElements")
-def gather_elements(low: Lowering, node: Operator) -> int:
-    """GatherElements: for each of the constant indices the element at its own place, but there
-    along ``axis``.
-
-    Raises ``CompileError`` for indices of another rank or beyond the axis.
-    """
-    x, indices = low.tensor(node.inputs[0]), low.known(node, 1)
-    assert indices is not None
-    shape = low.program.shape(x)
-    places = _along(indices, shape, axis_of(node.attributes["axis"], len(shape)))
-    return low.program.layout([x], lambda i: i[places])
-
-
-@operator("GatherND")
-def gather_nd(low: Lowering, node: Operator) -> int:
-    """GatherND: slices by constant tuples of indices (..., depth) into the axes from
-    ``batch_dims`` on; the axes before are those of the indices.
-
-    Raises ``CompileError`` for indices that do not fit the axes.
-    """
-    x, indices = low.tensor(node.inputs[0]), low.known(node, 1)
-    assert indices is not None
-    batch, shape = int(node.attributes.get("batch_dims", 0)), low.program.shape(x)
-    if not 0 <= batch < min(len(shape), indices.ndim) or indices.shape[:batch] != shape[:batch]:
-        raise CompileError(f"batch_dims {batch} of shapes {shape} and {indices.shape}")
-    depth, count = indices.shape[-1], prod(shape[:batch])
-    if not 1 <= depth <= len(shape) - batch:
-        raise CompileError(f"indices of {depth} axes into {len(shape) - batch}")
-    rows = np.moveaxis(indices.reshape(count, prod(indices.shape[batch:-1]), depth), -1, 0)
-    out = (*indices.shape[:-1], *shape[batch + depth :])
-    return low.program.layout(
-        [x],
-        lambda i: i.reshape(count, *shape[batch:])[(np.arange(count)[:, None], *rows)].reshape(out),
-    )
 
 
 @operator("ScatterElements", "Scatter")

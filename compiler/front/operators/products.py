@@ -1,6 +1,8 @@
 """Matrix products and convolutions."""
 
+from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from compiler.errors import CompileError
 from compiler.front.lowering import Lowering, operator
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.windows import Windows
+from compiler.ir.builder import Builder
 from spu.arch.package.expression import variable
 
 X, Y = variable(0), variable(1)
@@ -17,8 +20,12 @@ X, Y = variable(0), variable(1)
 @operator("MatMul")
 def matmul(low: Lowering, node: Operator) -> int:
     """MatMul, as ``numpy.matmul``: of vectors, matrices, and stacks of these that broadcast."""
-    a, b = low.inputs(node)
-    program, shapes = low.program, [low.program.shape(t) for t in low.inputs(node)]
+    return multiplied(low.program, *low.inputs(node))
+
+
+def multiplied(program: Builder, a: int, b: int) -> int:
+    """``numpy.matmul`` of two tensors."""
+    shapes = [program.shape(t) for t in (a, b)]
     if len(shapes[0]) == 1:
         a = program.layout([a], lambda i: i[None])
     if len(shapes[1]) == 1:
@@ -64,8 +71,14 @@ def conv(low: Lowering, node: Operator) -> int:
 
     Raises ``CompileError`` for weights that do not fit the channels in so many groups.
     """
-    x, weight, *bias = low.inputs(node)
-    program, groups = low.program, int(node.attributes.get("group", 1))
+    return convolved(low.program, node.attributes, *low.inputs(node))
+
+
+def convolved(
+    program: Builder, attributes: Mapping[str, Any], x: int, weight: int, *bias: int
+) -> int:
+    """A convolution of tensors, with the attributes of Conv; see there."""
+    groups = int(attributes.get("group", 1))
     n, channels, *size = program.shape(x)
     filters, depth, *kernel = program.shape(weight)
     if groups < 1 or depth * groups != channels or filters % groups:
@@ -73,7 +86,7 @@ def conv(low: Lowering, node: Operator) -> int:
             f"weights of shape {program.shape(weight)} do not fit "
             f"{channels} channels in {groups} groups"
         )
-    windows = Windows.of(node.attributes, size, kernel)
+    windows = Windows.of(attributes, size, kernel)
     positions, elements = prod(windows.out), prod(kernel)
 
     def rows(i: NDArray) -> NDArray:

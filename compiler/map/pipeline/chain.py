@@ -19,7 +19,7 @@ from spu.arch.config import OFFSET_BITS
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import Expression
 from spu.arch.package.product import weight_blocks
-from spu.arch.package.program import Map, Product, Program, node_name
+from spu.arch.package.program import HostStep, Map, Product, Program, node_name
 from spu.arch.package.ranges import Ranges
 from spu.arch.params import BLOCK, Architecture
 
@@ -72,6 +72,8 @@ def chain_of(program: Program) -> tuple[Dense, ...]:
         raise NotAChain(
             f"input {name!r} must have vectors along its first dimension, its shape is {shape}"
         )
+    if not program.is_real(current):
+        raise NotAChain(f"input {name!r} is {program.tensors[current].dtype}, not real numbers")
     vectors, layers, open_layer = shape[0], list[Dense](), False
     for step in program.steps:
         label = program.label(step)
@@ -87,6 +89,8 @@ def chain_of(program: Program) -> tuple[Dense, ...]:
                 raise NotAChain(f"{label}: not the bias or the relu of a dense layer")
             layers[-1] = replace(layers[-1], bias=found[0], relu=found[1])
             open_layer = False
+        elif isinstance(step, HostStep):
+            raise NotAChain(f"{label}: the host computes it, as in no chain of dense layers")
         elif not keeps_order(program, step):
             raise NotAChain(f"{label}: elements change places, as in no chain of dense layers")
         current = step.out
@@ -211,4 +215,4 @@ def _worst_case(program: Program, layers: tuple[Dense, ...], input_max: float) -
         elif isinstance(step, Map):
             nodes[i] = tuple(0 if x.op == CONSTANT else bias for x in step.expression.steps())
         tensors[step.out] = bias
-    return Ranges(tensors, nodes, fixed=True)
+    return Ranges(tensors, nodes, notes=tuple(program.notes), fixed=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pal_units.formats import Format
 from spu.arch.package.expression import Expression, tree, variable
 from spu.arch.package.product import Gemm
-from spu.arch.package.program import Layout, Map, Product, Program
+from spu.arch.package.program import HostStep, Layout, Map, Product, Program
 from spu.arch.package.ranges import ANY, FIXED, TOP, Ranges, constant_bias, far
 from spu.arch.package.reblocking import Reblocking
 from spu.arch.params import BLOCK, Architecture
@@ -125,7 +125,8 @@ class Package:
         return self.ranges.tensors[tensor] if values is None else constant_bias(values)
 
     def held(self, tensor: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values of an input with those beyond its top that may be moved at it, see ``ranges``."""
+        """Values that come from outside of the array, with those beyond their top that may be
+        moved at it, see ``ranges``."""
         bias = self.bias(tensor)
         low, high = self.ranges.masks.get(tensor, (FIXED, FIXED))
         ends = [
@@ -136,10 +137,18 @@ class Package:
         return np.where(beyond, np.clip(values, -ends[0], ends[1]), values)
 
     def source_biases(self, i: int) -> tuple[int, ...]:
-        """Tensor biases of the operands of a step."""
+        """Tensor biases of the operands of a step; 0 of integers, which have none."""
         step = self.program.steps[i]
-        if isinstance(step, Layout):
-            return (self.ranges.tensors[step.out],) * len(step.sources)
+        if isinstance(step, (Layout, HostStep)):
+            moved = self.program.moved(step)
+            return tuple(
+                self.ranges.tensors[step.out]
+                if s in moved
+                else self.bias(s)
+                if self.program.is_real(s)
+                else 0
+                for s in step.sources
+            )
         if isinstance(step, Product):
             return self.bias(step.a), self.bias(step.b)
         biases = dict(zip(step.expression.steps(), self.ranges.nodes[i], strict=True))

@@ -1,6 +1,6 @@
 """Inputs of compiled models: looked at before anything runs."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from spu.arch.errors import InputError
 from spu.arch.package.compiled import Package
 from spu.arch.package.expression import least_magnitude
+from spu.arch.package.host_operations import REAL
 from spu.arch.package.pipeline import Pipeline
 from spu.arch.package.program import Program
 
-Arrays = dict[str, NDArray[np.float64]]
+#: float64, or integers of the type that the model says.
+Arrays = dict[str, NDArray]
 
 
 def names(package: Package | Pipeline) -> list[str]:
@@ -22,8 +24,10 @@ def names(package: Package | Pipeline) -> list[str]:
 def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
     """Inputs of a tensor program by name.
 
+    Integers may have any integer type that holds them, truth values must be such.
+
     Raises ``InputError`` that names the input, for other names, shapes and types, for NaN and
-    infinities, for truth values that are neither bool nor 0 and 1.
+    infinities, for integers beyond their type.
     """
 
     def fault(name: str, values: NDArray) -> str:
@@ -37,7 +41,8 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
             )
         )
 
-    return _numbers(list(program.inputs), given, fault, program.truths)
+    types = {name: program.tensors[i].dtype for name, i in program.inputs.items()}
+    return _numbers(types, given, fault)
 
 
 def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays:
@@ -52,7 +57,7 @@ def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays
         io = package.report["io"]
         shape, vectors, flat = tuple(io["input_shape"]), io["vectors"], (io["inputs"],)
         found = _numbers(
-            [package.input],
+            {package.input: REAL},
             given,
             lambda _, x: (
                 f"must have shape {_shapes(vectors, shape, flat)}, not {x.shape}"
@@ -71,30 +76,43 @@ def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays
 
 
 def _numbers(
-    wanted: list[str],
-    given: Mapping[str, NDArray],
-    fault: Callable[[str, NDArray], str],
-    truths: Collection[str] = (),
+    wanted: Mapping[str, str], given: Mapping[str, NDArray], fault: Callable[[str, NDArray], str]
 ) -> Arrays:
     if set(wanted) != set(given):
-        known = f"input is {wanted[0]!r}" if len(wanted) == 1 else f"inputs are {sorted(wanted)}"
+        known = (
+            f"input is {next(iter(wanted))!r}"
+            if len(wanted) == 1
+            else f"inputs are {sorted(wanted)}"
+        )
         raise InputError(f"has {sorted(given)}, the {known}")
     found: Arrays = {}
-    for name in wanted:
+    for name, kind in wanted.items():
         values = np.asarray(given[name])
-        if values.dtype.kind not in ("fiub" if name in truths else "fiu"):
+        if kind != REAL:
+            values = _integers(name, kind, values)
+        elif values.dtype.kind not in "fiu":
             raise InputError(f"{name} must be real numbers, not {values.dtype}")
         if wrong := fault(name, values):
             raise InputError(f"{name} {wrong}")
+        if kind != REAL:
+            found[name] = values
+            continue
         found[name] = values = values.astype(np.float64)
-        if name in truths and not np.isin(values, (0, 1)).all():
-            raise InputError(f"{name} must be truth values: of type bool, or 0 and 1")
         if not np.isfinite(values).all():
             raise InputError(
                 f"{name} holds NaN or infinite values, "
                 f"{int((~np.isfinite(values)).sum())} of {values.size}"
             )
     return found
+
+
+def _integers(name: str, kind: str, values: NDArray) -> NDArray:
+    """Integers or truth values of a type."""
+    if (values.dtype.kind == "b") != (kind == "bool") or values.dtype.kind not in "biu":
+        raise InputError(f"{name} must be {kind}, not {values.dtype}")
+    if (beyond := values != values.astype(kind)).any():
+        raise InputError(f"{name} must be {kind}, which does not hold {values[beyond].flat[0]}")
+    return values.astype(kind)
 
 
 def _shapes(vectors: Sequence[int], *shapes: tuple[int, ...]) -> str:
@@ -113,6 +131,8 @@ def _count(least: int, most: int) -> str:
 def _check_size(package: Package | Pipeline, name: str, values: NDArray) -> None:
     if isinstance(package, Package):
         tensor = package.program.inputs[name]
+        if not package.program.is_real(tensor):
+            return
         top = 2.0 ** (package.bias(tensor) / 8)
         most = np.abs(package.held(tensor, values)).max(initial=0)
         fixed = package.ranges.fixed
@@ -132,7 +152,11 @@ def remarks(package: Package | Pipeline, given: Arrays) -> list[str]:
     biases = (
         {package.input: package.report["io"]["input_tensor_bias"]}
         if isinstance(package, Pipeline)
-        else {n: package.bias(t) for n, t in package.program.inputs.items()}
+        else {
+            n: package.bias(t)
+            for n, t in package.program.inputs.items()
+            if package.program.is_real(t)
+        }
     )
     for name, bias in biases.items():
         least = least_magnitude(bias)

@@ -1,15 +1,21 @@
 """Tensor programs: steps from tensor to tensor, of which the array computes and the host lays out.
 
 A ``Layout`` moves elements, which costs nothing on the array: the host decides in which order
-words enter a stream.  A ``Map`` is an elementwise kernel, a ``Product`` a matrix product.
+words enter a stream.  A ``Map`` is an elementwise kernel, a ``Product`` a matrix product.  A
+``HostStep`` is of integers, which never enter the array, or moves elements by indices of a run.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spu.arch.errors import InputError
+from spu.arch.package import host_operations
 from spu.arch.package.expression import Expression
+from spu.arch.package.host_operations import REAL
 
 
 def node_name(label: str) -> str:
@@ -19,10 +25,14 @@ def node_name(label: str) -> str:
 
 @dataclass(frozen=True)
 class Tensor:
-    """``constant``: its values, of tensors that the host knows beforehand."""
+    """``constant``: its values, of tensors that the host knows beforehand.
+
+    ``dtype``: name of a numpy type, of tensors of integers and truth values; else ``REAL``.
+    """
 
     shape: tuple[int, ...]
-    constant: NDArray[np.float64] | None = None
+    constant: NDArray | None = None
+    dtype: str = REAL
 
     @property
     def size(self) -> int:
@@ -64,7 +74,17 @@ class Product:
         return self.a, self.b
 
 
-Step = Layout | Map | Product
+@dataclass(frozen=True)
+class HostStep:
+    """``out`` by an operation of the host, see ``host_operations``."""
+
+    out: int
+    sources: tuple[int, ...]
+    operation: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+Step = Layout | Map | Product | HostStep
 
 
 @dataclass
@@ -74,8 +94,8 @@ class Program:
     ``error``: of formulas that stand for functions that the array does not have, at most.
     ``nonnegative``: tensors that must not be below 0, and what says so.
     ``labels``: of nodes of the model, by the tensors that steps make.
-    ``truths``: names of inputs and outputs that are truth values; within a program these are the
-    numbers 0 and 1.
+    ``truths``: names of outputs of real numbers that are truth values, the numbers 0 and 1.
+    ``notes``: what is done in another way than the model says, a line each.
     """
 
     name: str
@@ -87,6 +107,7 @@ class Program:
     nonnegative: dict[int, str] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
     truths: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     def label(self, step: Step) -> str:
         """The node of the model that a step belongs to, the last one of several."""
@@ -94,6 +115,37 @@ class Program:
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         return self.tensors[tensor].shape
+
+    def is_real(self, tensor: int) -> bool:
+        """Whether a tensor is of real numbers, which are PAL16 in a run."""
+        return self.tensors[tensor].dtype == REAL
+
+    def moved(self, step: "Layout | HostStep") -> tuple[int, ...]:
+        """Tensors of real numbers whose elements a step moves into the tensor that it makes."""
+        if not self.is_real(step.out):
+            return ()
+        if isinstance(step, Layout):
+            return step.sources
+        return tuple(step.sources[k] for k in host_operations.OPERATIONS[step.operation].data)
+
+    def value(self, tensor: int, given: NDArray) -> NDArray:
+        """An input as it is computed with: float64, or integers of the tensor's type."""
+        one = self.tensors[tensor]
+        return np.asarray(given, one.dtype or np.float64).reshape(one.shape)
+
+    def result(self, step: HostStep) -> tuple[tuple[int, ...], str]:
+        """Shape and type of what a step of the host makes, see ``host_operations.result``."""
+        given = [self.tensors[s] for s in step.sources]
+        return host_operations.result(
+            step.operation, [t.shape for t in given], [t.dtype for t in given], step.settings
+        )
+
+    def computed(self, step: HostStep, sources: Sequence[NDArray]) -> NDArray:
+        """What a step of the host makes, of values or of codes; ``InputError`` with its node."""
+        try:
+            return host_operations.apply(step.operation, sources, step.settings)
+        except InputError as error:
+            raise InputError(f"{self.label(step)}: {error}") from None
 
 
 def gathered(step: Layout, sources: list[NDArray], fill: NDArray | float) -> NDArray:

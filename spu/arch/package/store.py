@@ -6,13 +6,13 @@ from typing import Any
 
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
-from spu.arch.package import manifest, pipeline
+from spu.arch.package import host_operations, manifest, pipeline
 from spu.arch.package.compiled import Kernel, Package, Piece
 from spu.arch.package.expression import Expression
 from spu.arch.package.manifest import PROGRAM, PROGRAMS, Contents, PackageError
 from spu.arch.package.pipeline import Layer, Pipeline
 from spu.arch.package.product import Gemm, Share
-from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
+from spu.arch.package.program import HostStep, Layout, Map, Product, Program, Step, Tensor
 from spu.arch.package.ranges import Ranges
 from spu.arch.package.reblocking import Reblocking
 
@@ -60,6 +60,8 @@ def _meant(step: Step) -> dict:
     """Constants of a step as the model has them; numbers as text, as some are infinite."""
     if isinstance(step, Layout):
         return {"sources": list(step.sources), "fill": str(step.fill)}
+    if isinstance(step, HostStep):
+        return {"sources": list(step.sources)}
     assert isinstance(step, Map)
     return {
         "sources": list(step.sources),
@@ -74,6 +76,8 @@ def _read_meant(step: Step, member: dict) -> Step:
     sources = tuple(member["sources"])
     if isinstance(step, Layout):
         return replace(step, sources=sources, fill=float(member["fill"]))
+    if isinstance(step, HostStep):
+        return replace(step, sources=sources)
     return Map(
         step.out,
         sources,
@@ -84,6 +88,25 @@ def _read_meant(step: Step, member: dict) -> Step:
             ]
         ),
     )
+
+
+def _check(program: Program) -> None:
+    """Raise ``ValueError`` for constants and results of the host of other shapes and types than
+    their tensors say."""
+    made = [
+        (step.out, program.result(step)) for step in program.steps if isinstance(step, HostStep)
+    ]
+    for i, tensor in enumerate(program.tensors):
+        if tensor.constant is not None:
+            dtype = tensor.dtype and tensor.constant.dtype.name
+            made.append((i, (tensor.constant.shape, dtype)))
+    for i, found in made:
+        if found != (said := (program.shape(i), program.tensors[i].dtype)):
+            raise ValueError(f"tensor {i} is {_kind(*said)}, it is made as {_kind(*found)}")
+
+
+def _kind(shape: tuple[int, ...], dtype: str) -> str:
+    return f"{dtype or 'real numbers'} of shape {shape}"
 
 
 class _Writer:
@@ -123,6 +146,7 @@ class _Writer:
             "nonnegative": {str(i): what for i, what in program.nonnegative.items()},
             "truths": sorted(program.truths),
             "tensors": [list(t.shape) for t in program.tensors],
+            "integers": {str(i): t.dtype for i, t in enumerate(program.tensors) if t.dtype},
             "tensor_biases": {str(t): b for t, b in compiled.ranges.tensors.items()},
             "masks": {str(t): list(levels) for t, levels in compiled.ranges.masks.items()},
             "meant": {str(i): _meant(s) for i, s in compiled.ranges.meant.items()},
@@ -152,6 +176,9 @@ class _Writer:
         if isinstance(step, Layout):
             self.arrays[f"index_{i}"] = step.index
             return {"kind": "layout", "fill": step.fill} | common
+        if isinstance(step, HostStep):
+            settings = dict(step.settings)
+            return {"kind": "host", "operation": step.operation, "settings": settings} | common
         if isinstance(step, Map):
             return {
                 "kind": "map",
@@ -226,6 +253,8 @@ class _Reader:
             out, sources = member["out"], tuple(member["sources"])
             if member["kind"] == "layout":
                 steps.append(Layout(out, sources, self.arrays[f"index_{i}"], member["fill"]))
+            elif member["kind"] == "host":
+                steps.append(HostStep(out, sources, member["operation"], member["settings"]))
             elif member["kind"] == "map":
                 expression, biases = keys[member["kernel"]]
                 steps.append(Map(out, sources, expression.relabelled(member["labels"])))
@@ -240,7 +269,11 @@ class _Reader:
         program = Program(
             report["name"],
             [
-                Tensor(tuple(shape), self.arrays.get(f"constant_{i}"))
+                Tensor(
+                    tuple(shape),
+                    self.arrays.get(f"constant_{i}"),
+                    report["integers"].get(str(i), host_operations.REAL),
+                )
                 for i, shape in enumerate(report["tensors"])
             ],
             steps,
@@ -251,6 +284,7 @@ class _Reader:
             {member["out"]: member["node"] for member in report["steps"]},
             set(report["truths"]),
         )
+        _check(program)
         ranges = Ranges(
             {int(t): b for t, b in report["tensor_biases"].items()},
             nodes,

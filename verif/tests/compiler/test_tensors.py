@@ -119,7 +119,7 @@ def test_every_test_that_does_not_apply_has_a_reason(all_cases):
     reasons = {case.reason for case in all_cases if case.program is None}
     assert reasons <= {
         *node_tests.REASONS.values(),
-        node_tests.INTEGERS,
+        node_tests.OTHER,
         node_tests.NARROW,
         node_tests.INFINITE,
     }

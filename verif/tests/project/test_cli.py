@@ -271,7 +271,7 @@ def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
     [
         ({"x.npy": b"no array"}, "not an .npy or .npz file"),
         ({"report.json": b"{"}, "not what spu"),
-        ({"report.json": b'{"arch": "huge"}'}, "version none, this spu reads 5; spu compile"),
+        ({"report.json": b'{"arch": "huge"}'}, "version none, this spu reads 6; spu compile"),
         ({"report.json": b"[]"}, "version none"),
         ({"report.json": b"[" * 100_000}, "not what spu compile wrote"),
     ],

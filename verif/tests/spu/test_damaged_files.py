@@ -112,7 +112,7 @@ def test_a_report_that_was_changed_is_refused(kind, tmp_path):
         (report | {"arch": "basic"}, "report.json was changed or damaged"),
         (report | {"bytes": 1}, "report.json was changed or damaged"),
         (without, "not what spu compile wrote: 'digest'"),
-        (report | {"version": 0}, "has version 0, this spu reads 5"),
+        (report | {"version": 0}, "has version 0, this spu reads 6"),
     ):
         path.write_text(json.dumps(changed))
         for line in (
