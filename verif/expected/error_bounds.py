@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir.values import real_values
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.compiled import Package, Work
 from spu.arch.package.expression import (
@@ -24,6 +23,7 @@ from spu.arch.package.expression import (
     operand_bias,
 )
 from spu.arch.package.program import Layout, Map, Product, gathered
+from spu.arch.package.values import real_values
 from spu.engine.meaning import untold
 from verif.expected.product_bounds import product_errors
 
