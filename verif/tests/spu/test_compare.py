@@ -15,7 +15,6 @@ from compiler.build import compile_file
 from compiler.front.lower import lower
 from compiler.map.steps import compile_program
 from pal_units import model
-from pal_units.formats import PAL4A
 from spu.arch.package.store import save
 from spu.arch.package.values import real_values
 from spu.arch.params import CONFIGS
@@ -83,9 +82,9 @@ def _mixed(**options):
     return compile_program(lower(text, "mixed"), BASIC, calibrate=x, **options), x
 
 
-@pytest.mark.parametrize("fmt", [None, PAL4A])
+@pytest.mark.parametrize("fmt", ["PAL8T", "PAL4A"])
 def test_each_step_of_the_array_is_what_the_exact_prediction_makes(fmt):
-    package, x = _mixed(**({} if fmt is None else {"fmt": fmt}))
+    package, x = _mixed(fmt=BASIC.data_format(fmt))
     recording = record(package, GoldenEngine(BASIC), x)
     assert {row.differing for row in against_exact(recording)} == {0}
     # From the inputs on, too: every tensor, and the outputs as they are handed out.
