@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.ir.values import real_values
 from compiler.passes.predict import predict
 from pal_units.formats import Format
+from spu.arch.errors import InputError
 from spu.arch.package.compiled import Package
+from spu.arch.package.values import real_values
 
 #: Bits of codes that are tried, the fewest first.
 BITS = (4, 6, 8)
@@ -75,7 +76,15 @@ def choose_formats(
             if narrow not in compiled.arch.formats:
                 continue
             trial = formats | {i: compiled.arch.data_format(narrow)}
-            if trial == formats or quality(replace(compiled, formats=trial), inputs) >= budget:
+            if trial == formats or _keeps(replace(compiled, formats=trial), inputs, budget):
                 formats = trial
                 break
     return formats
+
+
+def _keeps(compiled: Package, inputs: Mapping[str, NDArray], budget: float) -> bool:
+    """Whether the outputs keep a budget; not where a product cannot run in its format."""
+    try:
+        return quality(compiled, inputs) >= budget
+    except InputError:
+        return False

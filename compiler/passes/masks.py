@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir.values import visit_values
 from spu.arch.errors import InputError
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import COMPARISONS, TIED, Expression, apply, constant
 from spu.arch.package.program import HostStep, Layout, Map, Product, Program, Step, Tensor
 from spu.arch.package.ranges import ANY, FIXED, TOP, Levels, far
+from spu.arch.package.values import visit_values
 
 #: Magnitudes from here on are masks, where uses allow; smaller ones are held as they are.
 MASK = 2.0**17

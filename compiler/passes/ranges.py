@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import Refusal, Refused
-from compiler.ir.values import visit_values
 from compiler.passes.masks import (
     BOUND,
     MASK,
@@ -36,6 +35,7 @@ from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import COMPARISONS, OCTAVES, TIED, Expression
 from spu.arch.package.program import HostStep, Layout, Map, Product, Program
 from spu.arch.package.ranges import FIXED, Ranges
+from spu.arch.package.values import visit_values
 
 #: Tensor bias by default: magnitudes from 2^-20 to 2^12.
 DEFAULT_BIAS = 8 * 12

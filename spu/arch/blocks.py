@@ -4,10 +4,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pal_units import model
-from pal_units.formats import BIAS_PER_OCTAVE, PAL16, Format
+from pal_units.formats import BETA_MIN, BIAS_PER_OCTAVE, PAL16, Format
 from pal_units.model import adaptive
 from pal_units.model.adaptive import book_fields
 from pal_units.model.elementwise import rounded
+from spu.arch.errors import UserError
+
+#: Of tensors.
+LEAST_BIAS = -1 << 15
 
 
 def encode_blocks(
@@ -56,3 +60,22 @@ def unblock(codes: NDArray, biases: NDArray, fmt: Format, raised: int = 0) -> ND
 def empty_block(fmt: Format) -> int:
     """Bias, or byte, of a block whose codes are all 0."""
     return model.ZERO_BLOCK if fmt.codebooks is None else 0
+
+
+def lifted(beta: NDArray, bias: int, fmt: Format, lowest: int = LEAST_BIAS) -> tuple[NDArray, int]:
+    """Block biases under the least tensor bias that holds them, and that, at least ``lowest``.
+
+    The accumulator's unit lies a fixed number of octaves below the tensors' tops.  In profile A
+    ``beta`` are bytes, which do not name all biases: they stay.  Raises ``UserError`` where they
+    may not.
+    """
+    if fmt.codebooks is not None:
+        if lowest > bias:
+            raise UserError(
+                f"the ratio of results to operands needs a tensor bias of {lowest}/8 octave, "
+                f"blocks of {fmt.name} stay at {bias}/8"
+            )
+        return beta, bias
+    empty = beta == model.ZERO_BLOCK
+    most = max(int(beta[~empty].max(initial=BETA_MIN)), lowest - bias)
+    return np.where(empty, beta, np.maximum(beta - most, BETA_MIN)), bias + most

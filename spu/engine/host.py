@@ -6,15 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pal_units import model
-from pal_units.formats import BETA_MIN, PAL16, Format
+from pal_units.formats import PAL16, Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
-from spu.arch.blocks import empty_block
-from spu.arch.config import OFFSET_BITS
+from spu.arch.blocks import empty_block, lifted
 from spu.arch.errors import InputError, UserError
 from spu.arch.operations import constant_codes
 from spu.arch.package.compiled import MOST_ROUNDS, Package, Work, partial_sums
-from spu.arch.package.product import Gemm, weight_blocks, with_weights
+from spu.arch.package.product import MOST_OFFSET, Gemm, weight_blocks, with_weights
 from spu.arch.package.program import HostStep, Layout, Map, Product, Program, gathered
 from spu.arch.params import BLOCK
 from spu.engine.array import Cycles, Engine
@@ -26,10 +25,8 @@ from spu.model import words as w
 from spu.model.units import codes_of
 from spu.model.words import Stream, interleaved
 
-#: The greatest ratio of results to operands that a matrix mode takes: beyond, they are zero.
-MOST_OFFSET = (1 << OFFSET_BITS - 1) - 1
-#: Of tensors.
-LEAST_BIAS = -1 << 15
+#: Is shown the number of a step, PAL16 codes of its operands, and of its result.
+Watch = Callable[[int, list[NDArray[np.uint16]], NDArray[np.uint16]], None]
 
 
 def run(
@@ -37,11 +34,12 @@ def run(
     engine: Engine,
     inputs: Mapping[str, NDArray],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = lambda step, sources, out: None,
 ) -> dict[str, NDArray]:
     """Outputs by name for inputs by name, of the shapes of the program: float64, integers, or bool.
 
     Elements that are not what the model means, as masks or small constants were moved, count as
-    saturated.  ``progress``: steps done, and all.
+    saturated.  ``progress``: steps done, and all.  ``watch`` is shown each step when it is done.
     Raises ``InputError`` where a tensor is negative that must not be, for an index that there is
     not and a division of integers by zero, and what the engine raises.
     """
@@ -69,8 +67,9 @@ def run(
         look(i)
     for i, step in enumerate(program.steps):
         progress(i, len(program.steps))
-        host.step(i)
+        sources = host.step(i)
         engine.nodes += meaning.step(i, host.real)
+        watch(i, sources, host.codes[step.out])
         look(step.out)
         for s in step.sources:
             if needed.get(s) == i:
@@ -116,11 +115,13 @@ class _Host:
         values = self.compiled.program.tensors[i].constant
         return self.values(i) if values is None else values
 
-    def step(self, i: int) -> None:
+    def step(self, i: int) -> list[NDArray[np.uint16]]:
+        """Make what a step makes; returns the codes of its operands."""
         step = self.compiled.program.steps[i]
         if isinstance(step, HostStep):
             self.codes[step.out] = self._computed(i, step)
-            return
+            own = self.compiled.source_biases(i)
+            return [self.tensor(s, b) for s, b in zip(step.sources, own, strict=True)]
         shape, biases = self.compiled.program.shape(step.out), self.compiled.source_biases(i)
         label = self.compiled.program.label(step)
         sources = [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
@@ -136,6 +137,7 @@ class _Host:
             )
         else:
             self.codes[step.out] = self._product(i, step, *sources)
+        return sources
 
     def _computed(self, i: int, step: HostStep) -> NDArray:
         """Integers; or codes, which are moved as they are, or those of integers."""
@@ -325,22 +327,3 @@ def _filled(
         np.pad(codes, ((0, rows), (0, depth))),
         np.pad(beta, ((0, rows), (0, depth // BLOCK)), constant_values=empty_block(fmt)),
     )
-
-
-def lifted(beta: NDArray, bias: int, fmt: Format, lowest: int = LEAST_BIAS) -> tuple[NDArray, int]:
-    """Block biases under the least tensor bias that holds them, and that, at least ``lowest``.
-
-    The accumulator's unit lies a fixed number of octaves below the tensors' tops.  In profile A
-    ``beta`` are bytes, which do not name all biases: they stay.  Raises ``UserError`` where they
-    may not.
-    """
-    if fmt.codebooks is not None:
-        if lowest > bias:
-            raise UserError(
-                f"the ratio of results to operands needs a tensor bias of {lowest}/8 octave, "
-                f"blocks of {fmt.name} stay at {bias}/8"
-            )
-        return beta, bias
-    empty = beta == model.ZERO_BLOCK
-    most = max(int(beta[~empty].max(initial=BETA_MIN)), lowest - bias)
-    return np.where(empty, beta, np.maximum(beta - most, BETA_MIN)), bias + most

@@ -18,11 +18,12 @@ def run(
     engine: Engine,
     given: Mapping[str, NDArray],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: host.Watch = lambda step, sources, out: None,
 ) -> dict[str, NDArray[np.float64]]:
     """Outputs by name; ``engine`` counts cycles, runs and saturated elements.
 
     ``given``: of a ``Package``, inputs of the shapes of its program; of a ``Pipeline``, vectors
-    (n, ...).  ``progress``: of a ``Package``, steps done and all.
+    (n, ...).  Of a ``Package``, ``progress`` is shown steps done and all, ``watch`` each step.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def run(
         )
     taken = inputs.checked(package, given)
     if isinstance(package, Package):
-        return host.run(package, engine, taken, progress)
+        return host.run(package, engine, taken, progress, watch)
     x = taken[package.input]
     words = codec.encode_inputs(x, package.report, package.arch)
     before = engine.tiles.copy()

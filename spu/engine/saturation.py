@@ -6,18 +6,18 @@ which nodes of the model they belong to; elements that a choice discards are lef
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pal_units.formats import PAL8T
-from spu.arch.context import SUM_OPS
-from spu.arch.operations import CONSTANT, IN, OPERATIONS, constant_codes, vector_mode
+from spu.arch.context import SUM_OPS, Op
+from spu.arch.operations import CONSTANT, constant_codes
 from spu.arch.package.compiled import Work
 from spu.arch.package.expression import COMPARISONS, Expression, operand_bias
-from spu.model import saturation
-from spu.model import words as w
-from spu.model.operations import NO_MODE, apply
+from spu.model import exact, saturation
+from spu.model.operations import NO_MODE
 from spu.model.words import Words
 
 Codes = NDArray[np.uint16]
@@ -25,48 +25,23 @@ Codes = NDArray[np.uint16]
 
 def saturated(work: Work, sources: Sequence[Codes]) -> tuple[int, Counter[str]]:
     """Elements of a kernel's operations above the top: all, and those that matter by label."""
-    expression, numbers = work
-    biases = dict(zip(expression.steps(), numbers, strict=True))
-    codes: dict[Expression, Codes] = {}
     above: dict[Expression, NDArray[np.bool_]] = {}
-    for x in expression.steps():
-        if x.op == IN:
-            codes[x] = sources[x.number].ravel()
-        elif x.op != CONSTANT:
-            terms = [
-                codes[y]
-                if y.op != CONSTANT
-                else np.full(
-                    sources[0].size, constant_codes(y.value, operand_bias(x, k, biases)), np.uint16
-                )
-                for k, y in enumerate(x.operands)
-            ]
-            codes[x], above[x] = _operation(x, biases, terms)
+
+    def look(x: Expression, op: Op, terms: list[Words], mode: Any, out: Words) -> None:
+        a, b, c = terms
+        if op in SUM_OPS:
+            counts = saturation.sums(out, op, a, b, c, np.zeros(1, np.int64))
+        else:
+            counts = saturation.vector(out, op, a, b, c, mode or NO_MODE, 0, PAL8T)
+        above[x] = np.zeros(len(out), bool) if counts is None else counts > 0
+
+    codes = exact.expression(work, [s.ravel() for s in sources], look)
     found: Counter[str] = Counter()
-    for x, matters in _mattering(expression, codes, biases).items():
+    biases = dict(zip(work[0].steps(), work[1], strict=True))
+    for x, matters in _mattering(work[0], codes, biases).items():
         if x in above and (count := int((above[x] & matters).sum())):
             found[x.label] += count
     return sum(int(a.sum()) for a in above.values()), found
-
-
-def _operation(
-    x: Expression, biases: dict[Expression, int], terms: list[Codes]
-) -> tuple[Codes, NDArray[np.bool_]]:
-    """Results, and which are above the top; each element is a word of one lane."""
-    op = OPERATIONS[x.op].op
-    mode = vector_mode(op, [operand_bias(x, k, biases) for k in range(len(terms))], biases[x])
-    a, b, c = [_word(t) for t in terms] + [_word(np.zeros_like(terms[0]))] * (3 - len(terms))
-    out = apply(op, [a, b, c], mode)
-    if op in SUM_OPS:
-        counts = saturation.sums(out, op, a, b, c, np.zeros(1, np.int64))
-    else:
-        counts = saturation.vector(out, op, a, b, c, mode or NO_MODE, 0, PAL8T)
-    none = np.zeros(terms[0].shape, bool)
-    return w.lanes(out)[..., 0], none if counts is None else counts > 0
-
-
-def _word(codes: Codes) -> Words:
-    return w.build(codes[:, None], 0, np.ones(codes.shape, bool))
 
 
 def _mattering(

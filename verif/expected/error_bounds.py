@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir.values import real_values
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.compiled import Package, Work
 from spu.arch.package.expression import (
@@ -24,6 +23,7 @@ from spu.arch.package.expression import (
     operand_bias,
 )
 from spu.arch.package.program import HostStep, Layout, Map, Product, gathered
+from spu.arch.package.values import real_values
 from spu.engine.meaning import untold
 from verif.expected.host_bounds import Bounded, exact, host_bounds
 from verif.expected.product_bounds import product_errors

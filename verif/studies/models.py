@@ -18,12 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
 from compiler.front.lower import lower
-from compiler.ir.values import real_values
 from compiler.map.steps import compile_program
 from compiler.passes.formats import choose_formats, decibels, formats_text
 from compiler.passes.predict import predict
 from rtl.simulator import LONG
 from spu.arch.package.compiled import Package
+from spu.arch.package.values import real_values
 from spu.arch.params import CONFIGS, Architecture
 from spu.command.tables import markdown, show, table
 from spu.engine.array import Engine, GoldenEngine

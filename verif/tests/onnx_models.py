@@ -6,7 +6,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from compiler.errors import CompileError, Refused
 from compiler.front.lower import lower
-from compiler.ir.values import real_values
+from spu.arch.package.values import real_values
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 #: Values of a tensor that many models take.

@@ -21,6 +21,8 @@ from spu.arch.weights import packed_rows, weights_of
 
 #: Number of the predicate that holds at the end of the depth.
 LAST_STEP = PROGRAMMABLE
+#: The greatest ratio of results to operands that a matrix mode takes: beyond, they are zero.
+MOST_OFFSET = (1 << OFFSET_BITS - 1) - 1
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 
 from compiler.errors import CompileError
 from compiler.front.lower import lower
-from compiler.ir.values import real_values
 from compiler.map.steps import compile_program
 from compiler.passes.formats import choose_formats, decibels, quality
 from pal_units.formats import PAL4T, PAL6T, PAL8T
 from spu.arch.package.store import load, save
+from spu.arch.package.values import real_values
 from spu.arch.params import CONFIGS
 from spu.command.main import app
 from spu.engine.array import GoldenEngine

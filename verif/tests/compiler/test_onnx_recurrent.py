@@ -97,7 +97,7 @@ def _model(op, constants, attributes, opset=22, outputs=("y", "h", "c")):
 
 
 def _found(model, x):
-    from compiler.ir.values import real_values
+    from spu.arch.package.values import real_values
 
     program = lower(model, "model")
     values, _ = real_values(program, {"x": x})

@@ -14,7 +14,6 @@ from compiler.front.lower import lower
 from compiler.front.lowering import OPERATORS
 from compiler.ir import expressions as ex
 from compiler.ir.builder import MOST_ELEMENTS
-from compiler.ir.values import real_values
 from compiler.map.steps import compile_program
 from rtl.simulator import SimulationError
 from spu.arch import bitstream
@@ -23,6 +22,7 @@ from spu.arch.package.manifest import PackageError
 from spu.arch.package.product import with_weights
 from spu.arch.package.program import Map, Program
 from spu.arch.package.store import load, save
+from spu.arch.package.values import real_values
 from spu.arch.params import CONFIGS, Architecture
 from spu.command.main import app
 from spu.command.tables import markdown

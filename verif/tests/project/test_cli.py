@@ -17,7 +17,19 @@ from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 
 RUN = CliRunner()
-COMMANDS = ("compile", "run", "disasm", "asm", "rtl", "unit", "sim", "map", "explain", "check")
+COMMANDS = (
+    "compile",
+    "run",
+    "compare",
+    "disasm",
+    "asm",
+    "rtl",
+    "unit",
+    "sim",
+    "map",
+    "explain",
+    "check",
+)
 
 
 @pytest.fixture

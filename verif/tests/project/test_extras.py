@@ -32,6 +32,7 @@ HEAVY = (
     "networkx",
     "numba",
     "onnx",
+    "onnxruntime",
     "ortools",
     "pandas",
     "pyosys",
@@ -75,6 +76,9 @@ NEEDS = {
         ["rtl", "-o", "out"],
         ["unit", "Linear16", "-o", "out"],
         ["run", "digits", "--engine", "rtl", "--input", "x.npy", "-o", "out"],
+    ),
+    "onnxruntime": (
+        ["compare", "digits", "--input", "x.npy", "--against", "onnxruntime", "--model", "m.onnx"],
     ),
     "studies": (["sim", "-o", "out"], ["numerics"], ["area", "--json", "out"], ["fpga", "INT8"]),
 }
@@ -127,10 +131,11 @@ def test_extras_have_the_packages_of_the_project(extra):
     assert {n for wanted in EXTRAS[extra] for n in wanted.split("|")} == set(_distributions(extra))
 
 
-def test_all_has_every_extra_but_those_of_tests_pages_and_of_the_networks():
+def test_all_has_every_extra_but_those_of_tests_pages_networks_and_the_reference():
     others = {
         n
-        for e in set(PROJECT["optional-dependencies"]) - {"all", "dev", "numerics", "site"}
+        for e in set(PROJECT["optional-dependencies"])
+        - {"all", "dev", "numerics", "onnxruntime", "site"}
         for n in _distributions(e)
     }
     assert set(_distributions("all")) == others

@@ -26,6 +26,7 @@ ALLOWED = {
     "spu.engine.rtl_run": {"pal_units", "spu", "rtl"},
     "spu.engine.rtl_engine": {"spu", "rtl"},
     "spu.engine.command": {"spu", "rtl"},
+    "spu.engine.compare_command": {"spu"},
     "rtl": {"pal_units", "spu.arch", "spu.rtl", "rtl"},
     "rtl.command": {"spu.arch", "spu.command", "rtl"},
     "compiler": {"pal_units", "spu.arch", "spu.model", "compiler"},
