@@ -1,7 +1,7 @@
 """Fewest bits for each product of a model within an error budget, by measuring."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from compiler.errors import CompileError
 from compiler.ir.values import real_values
 from compiler.passes.predict import predict
+from compiler.passes.samples import Given, samples
 from pal_units.formats import Format
 from spu.arch.package.compiled import Package
 
@@ -17,12 +18,19 @@ from spu.arch.package.compiled import Package
 BITS = (4, 6, 8)
 
 
-def quality(compiled: Package, inputs: Mapping[str, NDArray]) -> float:
-    """Signal to noise ratio of PAL arithmetic against float64 in dB, of the worst output."""
+def quality(compiled: Package, inputs: Given) -> float:
+    """Signal to noise ratio of PAL arithmetic against float64 in dB, of the worst output over all
+    sets of inputs together."""
     program = compiled.program
-    real, _ = real_values(compiled.meant, inputs)
-    got = predict(compiled, inputs)
-    return min(decibels(real[number], got[name]) for name, number in program.outputs.items())
+    references: dict[str, list[NDArray]] = {name: [] for name in program.outputs}
+    found: dict[str, list[NDArray]] = {name: [] for name in program.outputs}
+    for each in samples(inputs).sets:
+        real, _ = real_values(compiled.meant, each)
+        got = predict(compiled, each)
+        for name, number in program.outputs.items():
+            references[name].append(real[number])
+            found[name].append(got[name])
+    return min(decibels(np.stack(references[n]), np.stack(found[n])) for n in program.outputs)
 
 
 def decibels(reference: NDArray, got: NDArray) -> float:
@@ -39,7 +47,7 @@ def formats_text(formats: Iterable[Format]) -> str:
 
 def choose_formats(
     compiled: Package,
-    inputs: Mapping[str, NDArray],
+    inputs: Given,
     budget: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Format]:

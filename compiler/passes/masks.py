@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.ir.values import visit_values
+from compiler.passes.samples import Samples
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import TIED, Expression, apply, constant
 from spu.arch.package.program import Layout, Map, Product, Program, Step, Tensor
@@ -152,13 +153,14 @@ def beyond(op: str, bound: float) -> bool:
     return abs(bound) >= BOUND and (bound > 0) == (op == "min")
 
 
-def binary(program: Program, inputs: Mapping[str, NDArray]) -> set[tuple[int, Expression]]:
-    """Nodes of maps that inputs lead to zeros and ones (or more), if factors may make masks."""
+def binary(program: Program, inputs: Samples) -> set[tuple[int, Expression]]:
+    """Nodes of maps that all inputs lead to zeros and ones (or more), if factors may make masks."""
     found: set[tuple[int, Expression]] = set()
+    others: set[tuple[int, Expression]] = set()
 
     def visit(node: int | tuple[int, Expression], values: NDArray) -> None:
-        if not isinstance(node, int) and ((values == 0) | (values >= 1)).all():
-            found.add(node)
+        if not isinstance(node, int):
+            (found if ((values == 0) | (values >= 1)).all() else others).add(node)
 
     if any(
         x.op == "mul" and any(y.op == CONSTANT and abs(y.value) >= MASK for y in x.operands)
@@ -166,8 +168,9 @@ def binary(program: Program, inputs: Mapping[str, NDArray]) -> set[tuple[int, Ex
         if isinstance(step, Map)
         for x in step.expression.steps()
     ):
-        visit_values(program, inputs, visit)
-    return found
+        for each in inputs.sets:
+            visit_values(program, each, visit)
+    return found - others
 
 
 def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expression]], bool]:
@@ -202,7 +205,7 @@ def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expressi
     return says
 
 
-def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | None:
+def undefined(program: Program, inputs: Samples | None) -> str | None:
     """The node that takes infinity from infinity for all inputs that are tried, where an output is
     NaN of it: a softmax of masks only.
 
@@ -263,13 +266,11 @@ def _infinities(
     return {node: where for node, where in found.items() if node in nodes}
 
 
-def _samples(
-    program: Program, inputs: Mapping[str, NDArray] | None
-) -> Iterator[Mapping[str, NDArray]]:
+def _samples(program: Program, inputs: Samples | None) -> Iterator[Mapping[str, NDArray]]:
     """Inputs that have little in common: those that there are, positive, negative, zeros, of
     three magnitudes."""
     if inputs is not None:
-        yield inputs
+        yield from inputs.sets
     rng = np.random.default_rng(0)
     for low, high in (
         (0.5, 1.0),
