@@ -7,8 +7,6 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from compiler.errors import CompileError, WrongProgram
@@ -20,9 +18,9 @@ from compiler.map.pipeline.chain import Dense, NotAChain, chain_of, fixed_ranges
 from compiler.map.pipeline.compile import compile_chain
 from compiler.map.steps import compile_program
 from compiler.passes.formats import choose_formats
+from compiler.passes.samples import Given, Samples, checked
 from pal_units.formats import PAL8T, Format
 from spu.arch.package.compiled import Package
-from spu.arch.package.inputs import of_program
 from spu.arch.package.pipeline import Pipeline
 from spu.arch.package.program import Program
 from spu.arch.package.ranges import Ranges
@@ -98,7 +96,7 @@ def compile_model(
     fmt: Format = PAL8T,
     seed: int = 0,
     input_max: float | None = None,
-    calibrate: Mapping[str, NDArray] | None = None,
+    calibrate: Given | None = None,
     budget: float | None = None,
     probes: Probes | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -114,7 +112,7 @@ def compile_model(
     weights: of constant weights, by default that of the product's data.
     input_max: largest magnitude of any input of a chain of dense layers, 1 by default: no result
         saturates for these.  In place of it ``calibrate``, inputs by name that show how large
-        values become, of any model.
+        values become, of any model: one set of them or several, see ``Samples``.
     budget: dB that the outputs keep on the inputs of ``calibrate``, with 4, 6 or 8 bits for each
         product.
 
@@ -147,10 +145,10 @@ def compile_model(
         raise CompileError(f"the input bound must be a number, not {input_max!r}")
     if budget is not None and not 0 < budget < float("inf"):
         raise CompileError(f"a budget is a positive number of dB, not {budget:g}")
-    calibrate = None if calibrate is None else of_program(program, calibrate)
+    shown = None if calibrate is None else checked(program, calibrate)
     shape = program.shape(next(iter(program.inputs.values()))) if program.inputs else ()
     most = _most_vectors(program) if probes else 0
-    layers, ranges, why = _numerics(program, arch, strategy, input_max, calibrate, probes, most)
+    layers, ranges, why = _numerics(program, arch, strategy, input_max, shown, probes, most)
     batch = shape[0] if shape else 1
     if probes is not None and ranges is not None and strategy != "steps" and budget is None:
         batch = min(COMPARED, most)
@@ -158,14 +156,13 @@ def compile_model(
     if strategy != "pipeline":
         known: dict[Any, Any] = {}
         try:
-            one = _steps(
-                program, arch, fmt, weights, seed, calibrate, budget, ranges, known, progress
-            )
+            one = _steps(program, arch, fmt, weights, seed, shown, budget, ranges, known, progress)
             several = one
             if probes is not None and batch != shape[0]:
                 many = probes(batch)
-                shown = calibrate and {k: np.repeat(x, batch, 0) for k, x in calibrate.items()}
-                again = fixed_ranges(many, chain_of(many), arch, input_max, shown)
+                again = fixed_ranges(
+                    many, chain_of(many), arch, input_max, shown and shown.repeated(batch)
+                )
                 several = compile_program(
                     many, arch, fmt, seed=seed, known=known, ranges=again, weights=weights
                 )
@@ -229,7 +226,7 @@ def _numerics(
     arch: Architecture,
     strategy: Strategy,
     input_max: float | None,
-    calibrate: Mapping[str, NDArray] | None,
+    calibrate: Samples | None,
     probes: Probes | None,
     most: int,
 ) -> tuple[tuple[Dense, ...], Ranges | None, str]:
@@ -270,7 +267,7 @@ def _steps(
     fmt: Format,
     weights: Format | None,
     seed: int,
-    calibrate: Mapping[str, NDArray] | None,
+    calibrate: Samples | None,
     budget: float | None,
     ranges: Ranges | None,
     known: dict[Any, Any],

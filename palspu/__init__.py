@@ -12,7 +12,7 @@ before it is used.  Errors that users can see to are ``UserError``, one line tha
 wrong; where packages are missing it has the command that installs them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -139,7 +139,7 @@ def compile(
     input_max: float | None = None,
     batch: int | None = None,
     dims: Mapping[str, int] | None = None,
-    calibrate: "Mapping[str, NDArray] | None" = None,
+    calibrate: "Mapping[str, NDArray] | Sequence[Mapping[str, NDArray]] | None" = None,
     budget: float | None = None,
 ) -> "Package | Pipeline":
     """Compile an ONNX model for an array; needs the extra ``onnx``.
@@ -154,7 +154,8 @@ def compile(
     seed: of the searches.
     input_max: largest magnitude of any input of a chain of dense layers, 1 by default.
     batch, dims: size of the first dimension of inputs where it is open, and of others by name.
-    calibrate: inputs by name that show how large values become, in place of ``input_max``.
+    calibrate: inputs by name that show how large values become, one set or several, in place of
+    ``input_max``.
     budget: dB that the outputs keep on these, with 4, 6 or 8 bits for each product.
 
     Raises

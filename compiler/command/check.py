@@ -73,7 +73,7 @@ def refusals(
     from compiler.front.lower import lower_all
     from compiler.front.onnx_graph import WrongDimension, prepare, read
     from compiler.map.steps import compile_program
-    from spu.command.arrays import read_inputs
+    from spu.command.arrays import read_sets
 
     model = read(path)
     if not model.HasField("graph"):
@@ -88,7 +88,7 @@ def refusals(
             arch.default_format if fmt is None else fmt,
             progress=progress,
             weights=weights,
-            calibrate=None if calibrate is None else read_inputs(calibrate, program),
+            calibrate=None if calibrate is None else read_sets(calibrate, program),
         )
     except WrongDimension:
         raise

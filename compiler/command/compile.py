@@ -45,7 +45,18 @@ def compile_command(
     dim: Dims = None,
     calibrate: Annotated[
         Path | None,
-        typer.Option(help="Inputs (.npy, .npz) whose magnitudes set the tensor biases."),
+        typer.Option(
+            help="Inputs whose magnitudes set the tensor biases: a file (.npy, .npz), of one "
+            "set or of many along a first axis, or a directory of such files."
+        ),
+    ] = None,
+    percentile: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the magnitudes of each tensor and set of inputs that the tensor biases "
+            "hold; what is above may saturate.",
+            show_default="100",
+        ),
     ] = None,
     budget: Annotated[
         float | None,
@@ -59,6 +70,8 @@ def compile_command(
     Example: spu compile verif/digits/digits.onnx --arch basic -o build/digits
     """
     require("onnx")
+    if percentile is not None and calibrate is None:
+        raise BadInput("--percentile is of the inputs of --calibrate")
     tiles, sizes = array(arch), parse_dims(dim)
     number_format, of_weights = data_format(tiles, fmt), weight_format(tiles, weights)
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
@@ -80,14 +93,18 @@ def compile_command(
     from compiler.front.lower import lower
     from compiler.front.onnx_graph import read
     from compiler.passes.formats import formats_text, quality
+    from compiler.passes.samples import Samples
     from spu.arch.package.pipeline import Pipeline
     from spu.arch.package.store import save
-    from spu.command.arrays import read_inputs
+    from spu.command.arrays import read_sets
 
     with naming(model):
         source = read(model)
         program = lower(source, model.stem, batch, sizes)
-        given = None if calibrate is None else read_inputs(calibrate, program)
+        given = None
+        if calibrate is not None:
+            sets = tuple(read_sets(calibrate, program))
+            given = Samples(sets, 100.0 if percentile is None else percentile)
         with working("compiling") as note:
             made = compile_model(
                 program,

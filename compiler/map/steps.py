@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compiler.check.product import check_plan
 from compiler.errors import CompileError, Refusal, Refused
@@ -14,6 +13,7 @@ from compiler.map.loop.mapper import Mapped, map_kernel, prepare
 from compiler.map.product.gemm import plan_gemm
 from compiler.map.product.reblock import reblocking
 from compiler.passes.ranges import DEFAULT_BIAS, choose
+from compiler.passes.samples import Given
 from pal_units import model
 from pal_units.formats import PAL8T, Format
 from spu.arch.config import ADDRESS_LOOP, OFFSET_BITS
@@ -62,16 +62,16 @@ def compile_program(
     known: dict[Work, Kernel] | None = None,
     formats: Mapping[int, Format] | None = None,
     progress: Callable[[str], None] = lambda _: None,
-    calibrate: Mapping[str, NDArray] | None = None,
+    calibrate: Given | None = None,
     ranges: Ranges | None = None,
     weights: Format | None = None,
 ) -> Package:
     """Map all kernels and products of a program; each is checked, see ``compiler.check``.
 
-    ``bias``, and ``calibrate``, inputs by name: see ``ranges.choose``; ``ranges`` in place of what
-    it chooses.  ``known``: kernels mapped
-    before; new ones are added.  ``formats``: of products by the number of their step, in place of
-    ``fmt``; ``weights``: of constant weights, None for that of the other operand.
+    ``bias``, and ``calibrate``, sets of inputs by name: see ``ranges.choose``; ``ranges`` in place
+    of what it chooses.  ``known``: kernels mapped before; new ones are added.  ``formats``: of
+    products by the number of their step, in place of ``fmt``; ``weights``: of constant weights,
+    None for that of the other operand.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Fewest bits for each product of a model within an error budget, by measuring."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from compiler.errors import CompileError
 from compiler.passes.predict import predict
+from compiler.passes.samples import Given, samples
 from pal_units.formats import Format
 from spu.arch.errors import InputError
 from spu.arch.package.compiled import Package
@@ -18,17 +19,21 @@ from spu.arch.package.values import real_values
 BITS = (4, 6, 8)
 
 
-def quality(compiled: Package, inputs: Mapping[str, NDArray]) -> float:
-    """Signal to noise ratio of PAL arithmetic against float64 in dB, of the worst output."""
+def quality(compiled: Package, inputs: Given) -> float:
+    """Signal to noise ratio of PAL arithmetic against float64 in dB, of the worst output over all
+    sets of inputs together."""
     program = compiled.program
-    real, _ = real_values(compiled.meant, inputs)
-    got = predict(compiled, inputs)
+    names = [name for name, number in program.outputs.items() if program.is_real(number)]
+    references: dict[str, list[NDArray]] = {name: [] for name in names}
+    found: dict[str, list[NDArray]] = {name: [] for name in names}
+    for each in samples(inputs).sets:
+        real, _ = real_values(compiled.meant, each)
+        got = predict(compiled, each)
+        for name in names:
+            references[name].append(real[program.outputs[name]])
+            found[name].append(got[name])
     return min(
-        (
-            decibels(real[number], got[name])
-            for name, number in program.outputs.items()
-            if program.is_real(number)
-        ),
+        (decibels(np.stack(references[name]), np.stack(found[name])) for name in names),
         default=float("inf"),
     )
 
@@ -47,7 +52,7 @@ def formats_text(formats: Iterable[Format]) -> str:
 
 def choose_formats(
     compiled: Package,
-    inputs: Mapping[str, NDArray],
+    inputs: Given,
     budget: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Format]:

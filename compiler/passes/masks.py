@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.passes.samples import Samples
 from spu.arch.errors import InputError
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import COMPARISONS, TIED, Expression, apply, constant
@@ -157,13 +158,14 @@ def beyond(op: str, bound: float) -> bool:
     return abs(bound) >= BOUND and (bound > 0) == (op == "min")
 
 
-def binary(program: Program, inputs: Mapping[str, NDArray]) -> set[tuple[int, Expression]]:
-    """Nodes of maps that inputs lead to zeros and ones (or more), if factors may make masks."""
+def binary(program: Program, inputs: Samples) -> set[tuple[int, Expression]]:
+    """Nodes of maps that all inputs lead to zeros and ones (or more), if factors may make masks."""
     found: set[tuple[int, Expression]] = set()
+    others: set[tuple[int, Expression]] = set()
 
     def visit(node: int | tuple[int, Expression], values: NDArray) -> None:
-        if not isinstance(node, int) and ((values == 0) | (values >= 1)).all():
-            found.add(node)
+        if not isinstance(node, int):
+            (found if ((values == 0) | (values >= 1)).all() else others).add(node)
 
     if any(
         x.op == "mul" and any(y.op == CONSTANT and abs(y.value) >= MASK for y in x.operands)
@@ -171,8 +173,9 @@ def binary(program: Program, inputs: Mapping[str, NDArray]) -> set[tuple[int, Ex
         if isinstance(step, Map)
         for x in step.expression.steps()
     ):
-        visit_values(program, inputs, visit)
-    return found
+        for each in inputs.sets:
+            visit_values(program, each, visit)
+    return found - others
 
 
 def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expression]], bool]:
@@ -209,7 +212,7 @@ def limited(program: Program, uses: Uses) -> Callable[[int | tuple[int, Expressi
     return says
 
 
-def undefined(program: Program, inputs: Mapping[str, NDArray] | None) -> str | None:
+def undefined(program: Program, inputs: Samples | None) -> str | None:
     """The node that takes infinity from infinity for all inputs that are tried, where an output is
     NaN of it: a softmax of masks only.
 
@@ -275,13 +278,11 @@ def _infinities(
     return {node: where for node, where in found.items() if node in nodes}
 
 
-def _samples(
-    program: Program, inputs: Mapping[str, NDArray] | None
-) -> Iterator[Mapping[str, NDArray]]:
+def _samples(program: Program, inputs: Samples | None) -> Iterator[Mapping[str, NDArray]]:
     """Inputs that have little in common: those that there are, positive, negative, zeros, of
     three magnitudes; integers are zeros, ones, or both."""
     if inputs is not None:
-        yield inputs
+        yield from inputs.sets
     rng = np.random.default_rng(0)
     for n, (low, high) in enumerate(
         (

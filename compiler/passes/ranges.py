@@ -9,7 +9,6 @@ A mask (-1e9, -inf, the least float32, added before a softmax) is no magnitude: 
 becomes of a value is that it is far below others, a constant stands for it that is far enough.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +29,7 @@ from compiler.passes.masks import (
     undefined,
     without_masks,
 )
+from compiler.passes.samples import Given, Samples, samples
 from compiler.passes.scales import Scales, octaves
 from spu.arch.operations import CONSTANT, IN
 from spu.arch.package.expression import COMPARISONS, OCTAVES, TIED, Expression
@@ -74,21 +74,22 @@ class _Class:
 
 
 def choose(
-    program: Program, bias: int = DEFAULT_BIAS, inputs: Mapping[str, NDArray] | None = None
+    program: Program, bias: int = DEFAULT_BIAS, inputs: Given | None = None
 ) -> tuple[Program, Ranges]:
     """Biases for a program, and the program with constants for its masks.
 
-    ``bias``: of classes of which nothing else is known.  ``inputs``: what magnitudes are taken of.
+    ``bias``: of classes of which nothing else is known.  ``inputs``: what magnitudes are taken of,
+    one set of inputs or several.
 
     Raises
     ------
     Refused: magnitudes or constants that no bias holds, with their nodes.
     """
-    return _Choice(program, bias, inputs).run()
+    return _Choice(program, bias, None if inputs is None else samples(inputs)).run()
 
 
 class _Choice:
-    def __init__(self, program: Program, bias: int, inputs: Mapping[str, NDArray] | None) -> None:
+    def __init__(self, program: Program, bias: int, inputs: Samples | None) -> None:
         self.program, self.bias, self.inputs = program, bias, inputs
         self.uses = Uses(
             program,
@@ -127,7 +128,8 @@ class _Choice:
             )
         self._check()
         if self.inputs is not None:
-            visit_values(self.program, self.inputs, self._seen)
+            for each in self.inputs.sets:
+                visit_values(self.program, each, self._seen)
         self.notes += [
             f"{label}: the inputs lead to magnitudes up to {size:g}; beyond "
             f"2^{MOST_OCTAVES}, the most that a tensor may hold, they saturate"
@@ -293,7 +295,8 @@ class _Choice:
         size = np.abs(values[np.isfinite(values) & ~mask_value(values, levels)])
         one = self.of(node)
         one.masked |= bool(mask_value(values, levels).any())
-        one.known = max(one.known, float(np.max(size, initial=0.0)))
+        assert self.inputs is not None
+        one.known = max(one.known, self.inputs.most(size))
         if (size := size[size > 0]).size:
             one.few = min(one.few, float(np.quantile(size, FEW)))
 

@@ -27,11 +27,20 @@ def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
         raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
 
 
-def read_inputs(path: Path, program: Program) -> dict[str, NDArray[np.float64]]:
-    """Inputs of a tensor program from a file; ``BadInput`` if they are not such."""
-    given = read_arrays(path, next(iter(program.inputs), ""))
-    with about(path):
-        return inputs.of_program(program, given)
+def read_sets(path: Path, program: Program) -> list[dict[str, NDArray[np.float64]]]:
+    """Sets of inputs of a tensor program from a file, or from all ``.npy`` and ``.npz`` files of a
+    directory, see ``inputs.sets_of_program``; ``BadInput`` if they are not such."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(each for each in path.iterdir() if each.suffix in (".npy", ".npz"))
+        if not files:
+            raise BadInput(f"{path}: holds no .npy or .npz file")
+    found = []
+    for file in files:
+        given = read_arrays(file, next(iter(program.inputs), ""))
+        with about(file):
+            found += inputs.sets_of_program(program, given)
+    return found
 
 
 def arrays_writer(path: Path, arrays: Mapping[str, NDArray]) -> Writer:

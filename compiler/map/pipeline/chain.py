@@ -4,7 +4,6 @@ Their tensor biases are fixed beforehand, for every strategy alike: from worst-c
 ``|W|^T x + |b|``, by which no result saturates, or from inputs that are given.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from compiler.errors import CompileError
 from compiler.passes.fuse import keeps_order
 from compiler.passes.ranges import DEFAULT_BIAS, choose
+from compiler.passes.samples import Given
 from pal_units import model
 from pal_units.formats import PAL8T
 from spu.arch.config import OFFSET_BITS
@@ -163,7 +163,7 @@ def fixed_ranges(
     layers: tuple[Dense, ...],
     arch: Architecture,
     input_max: float | None,
-    calibrate: Mapping[str, NDArray] | None,
+    calibrate: Given | None,
 ) -> Ranges:
     """Tensor biases of a chain that hold for every run.
 

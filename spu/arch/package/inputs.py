@@ -45,6 +45,41 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
     return _numbers(types, given, fault)
 
 
+def sets_of_program(program: Program, given: Mapping[str, NDArray]) -> list[Arrays]:
+    """Sets of inputs of a tensor program: one, or many along a first axis of all arrays.
+
+    An array may be as the program takes it, which is one set; have an axis more in front, of sets;
+    or be longer along its first axis: then sets are cut from it, and what is left at the end makes
+    a set with as many of those before it as are needed.  All arrays have as many sets, but for
+    those of one, which belong to all.
+
+    Raises ``InputError`` as ``of_program``, and for arrays of different numbers of sets.
+    """
+
+    def cut(name: str) -> list[NDArray]:
+        values = np.asarray(given[name])
+        shape = program.shape(program.inputs[name]) if name in program.inputs else values.shape
+        if values.ndim == len(shape) + 1 and values.shape[1:] == shape and len(values):
+            return list(values)
+        many = shape and shape[0] and values.ndim == len(shape) and values.shape[1:] == shape[1:]
+        if not many or len(values) <= shape[0]:
+            return [values]
+        starts = [*range(0, len(values) - shape[0] + 1, shape[0])]
+        if len(values) % shape[0]:
+            starts.append(len(values) - shape[0])
+        return [values[i : i + shape[0]] for i in starts]
+
+    found = {name: cut(name) for name in given}
+    counts = {name: len(sets) for name, sets in found.items() if len(sets) > 1}
+    if len(set(counts.values())) > 1:
+        each = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"must have as many sets of all inputs, not {each}")
+    return [
+        of_program(program, {name: sets[i % len(sets)] for name, sets in found.items()})
+        for i in range(next(iter(counts.values()), 1))
+    ]
+
+
 def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays:
     """Inputs of a compiled model by name; a ``Pipeline`` takes n vectors of the model's shape.
 
