@@ -87,7 +87,7 @@ def choose_formats(
     return formats
 
 
-def _keeps(compiled: Package, inputs: Mapping[str, NDArray], budget: float) -> bool:
+def _keeps(compiled: Package, inputs: Given, budget: float) -> bool:
     """Whether the outputs keep a budget; not where a product cannot run in its format."""
     try:
         return quality(compiled, inputs) >= budget
