@@ -9,6 +9,18 @@ from spu.arch.package.expression import Expression, apply
 Function = Callable[[Expression], Expression]
 
 
+def _elu(x: Expression, alpha: float) -> Expression:
+    # Above 0 the power, which would overflow, is not taken.
+    power = ex.exp(apply("min", x, 0.0))
+    return apply("select", (power - 1.0) * alpha, x, apply("lt", x, 0.0))
+
+
+def _softplus(x: Expression) -> Expression:
+    """``max(x, 0) + log(1 + exp(-|x|))``, which does not overflow."""
+    return apply("relu", x) + ex.log(1.0 + ex.exp(apply("neg", apply("abs", x))))
+
+
+# Steps feed on each other: none of these is a formula with an error of its own.
 #: Functions, with the defaults of alpha and beta that they take; None: it must be given.
 FUNCTIONS: dict[str, tuple[Callable[..., Expression], tuple[float | None, ...]]] = {
     "relu": (lambda x: apply("relu", x), ()),
@@ -19,9 +31,9 @@ FUNCTIONS: dict[str, tuple[Callable[..., Expression], tuple[float | None, ...]]]
     "thresholdedrelu": (lambda x, alpha: apply("select", x, 0.0, apply("lt", alpha, x)), (1.0,)),
     "scaledtanh": (lambda x, alpha, beta: ex.tanh(x * beta) * alpha, (None, None)),
     "hardsigmoid": (ex.hard_sigmoid, (0.2, 0.5)),
-    "elu": (lambda x, alpha: ex.elu(x, 1.0, 1.0, alpha), (1.0,)),
+    "elu": (_elu, (1.0,)),
     "softsign": (lambda x: x / (1.0 + apply("abs", x)), ()),
-    "softplus": (ex.softplus, ()),
+    "softplus": (_softplus, ()),
 }
 
 

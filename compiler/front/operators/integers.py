@@ -128,16 +128,28 @@ def gather(low: Lowering, node: Operator) -> int:
     """Gather and GatherElements along ``axis``, GatherND after ``batch_dims``.
 
     Indices of a run are looked at then; those below 0 count from the end, of Gather from version
-    11 on.  Raises ``CompileError`` for constant ones that there are not.
+    11 on.  Raises ``CompileError`` for constant ones that there are not, and for shapes of indices
+    that do not fit.
     """
     program = low.program
     x, ids = low.inputs(node)
+    shape, given = program.shape(x), program.shape(ids)
     settings: dict[str, Any] = {}
     if node.op == "GatherND":
-        name, settings["batch"] = "gather_nd", int(node.attributes.get("batch_dims", 0))
+        name, batch = "gather_nd", int(node.attributes.get("batch_dims", 0))
+        settings["batch"] = batch
+        if not 0 <= batch < min(len(shape), len(given)) or given[:batch] != shape[:batch]:
+            raise CompileError(f"batch_dims {batch} of shapes {shape} and {given}")
+        if not 1 <= given[-1] <= len(shape) - batch:
+            raise CompileError(f"indices of {given[-1]} axes into {len(shape) - batch}")
     else:
         name = "gather" if node.op == "Gather" else "gather_elements"
-        settings["axis"] = axis_of(node.attributes["axis"], len(program.shape(x)))
+        axis = settings["axis"] = axis_of(node.attributes["axis"], len(shape))
+        if name == "gather_elements" and (
+            len(given) != len(shape)
+            or any(n > m for k, (n, m) in enumerate(zip(given, shape, strict=True)) if k != axis)
+        ):
+            raise CompileError(f"indices of shape {given} do not fit {shape} along axis {axis}")
     if name == "gather":
         settings["negative"] = node.version >= 11
     known = program.tensors[ids].constant

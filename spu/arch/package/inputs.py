@@ -49,9 +49,9 @@ def sets_of_program(program: Program, given: Mapping[str, NDArray]) -> list[Arra
     """Sets of inputs of a tensor program: one, or many along a first axis of all arrays.
 
     An array may be as the program takes it, which is one set; have an axis more in front, of sets;
-    or be longer along its first axis: then sets are cut from it, and what is left at the end makes
-    a set with as many of those before it as are needed.  All arrays have as many sets, but for
-    those of one, which belong to all.
+    or, of two axes or more, be longer along its first: then sets are cut from it, and what is left
+    at the end makes a set with as many of those before it as are needed.  All arrays have as many
+    sets, but for those of one, which belong to all.
 
     Raises ``InputError`` as ``of_program``, and for arrays of different numbers of sets.
     """
@@ -61,8 +61,8 @@ def sets_of_program(program: Program, given: Mapping[str, NDArray]) -> list[Arra
         shape = program.shape(program.inputs[name]) if name in program.inputs else values.shape
         if values.ndim == len(shape) + 1 and values.shape[1:] == shape and len(values):
             return list(values)
-        many = shape and shape[0] and values.ndim == len(shape) and values.shape[1:] == shape[1:]
-        if not many or len(values) <= shape[0]:
+        many = len(shape) > 1 and values.ndim == len(shape) and values.shape[1:] == shape[1:]
+        if not many or not 0 < shape[0] < len(values):
             return [values]
         starts = [*range(0, len(values) - shape[0] + 1, shape[0])]
         if len(values) % shape[0]:

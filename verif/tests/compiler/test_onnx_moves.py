@@ -122,9 +122,9 @@ def test_tiles_of_every_version():
         ("ReverseSequence", 10, {"n": np.array([1, 5, 1])}, {}, "do not fit 3 sequences of 2"),
         ("ReverseSequence", 10, {"n": np.array([1, 1])}, {"time_axis": 2}, "must be 0 and 1"),
         ("CumSum", 14, {"a": np.array(3)}, {}, "axis 3 of a tensor of 3 dimensions"),
-        ("GatherElements", 13, {"i": np.array([[[5]]])}, {"axis": 1}, "beyond the 3 of axis 1"),
+        ("GatherElements", 13, {"i": np.array([[[5]]])}, {"axis": 1}, "index 5 of an axis of 3"),
         ("GatherElements", 13, {"i": np.zeros((3, 1, 1), int)}, {"axis": 1}, "do not fit"),
-        ("GatherND", 13, {"i": np.array([[0, 9]])}, {}, "out of bounds"),
+        ("GatherND", 13, {"i": np.array([[0, 9]])}, {}, "index 9 of an axis of 3"),
         ("GatherND", 13, {"i": np.array([[0]])}, {"batch_dims": 2}, "batch_dims 2"),
     ],
 )

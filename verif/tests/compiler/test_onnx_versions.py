@@ -132,7 +132,7 @@ def test_batch_normalisation_of_every_version(opset, attributes):
         ("Dropout", 6, {}, {}, "attribute is_test=0 of version 6"),
         ("Dropout", 13, {"r": np.float32(0.5), "t": np.array(True)}, {}, "training_mode"),
         ("Max", 6, {"c": PER_CHANNEL.reshape(3, 1, 1)}, {}, "version 6 does not broadcast"),
-        ("Gather", 1, {"i": np.array([-1])}, {}, "index -1 in version 1"),
+        ("Gather", 1, {"i": np.array([-1])}, {}, "index -1 of an axis of 2, which has 0 to 1"),
         ("Det", 11, {}, {}, "operator is not supported"),
         ("Asin", 11, {}, {}, "operator is not supported"),
     ],
