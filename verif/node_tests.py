@@ -52,6 +52,7 @@ REASONS = {
     "Shape node": "a shape that shape inference does not know beforehand",
     "Loop node": "a function body with a loop",
     "takes integers": "an operator of integers and truth values alone, of real numbers",
+    "which the host computes": "an operator of real numbers alone, of integers",
     "holds": "a constant of infinities or NaN, which the array does not compute with",
     "not finite": INFINITE,
 }
