@@ -26,9 +26,8 @@ MOST_ANGLE = (TURNS - 0.25) * TURN
 #: The series of sine, of turns, and its error for a quarter.
 SINE = tuple(float(TURN ** (2 * k + 1)) / factorial(2 * k + 1) for k in range(4))
 SINE_ERROR = float(np.pi / 2) ** 9 / factorial(9)
-#: Whole numbers up to ``2^WHOLE`` are made.  What is so near to one, of itself, is taken as it, and
-#: what is so near to a half as that: less, as the next code of PAL16 is no half.
-WHOLE, NEAR, NEAR_HALF = 11, 2.0**-10, 1.1 * (2.0 ** (1 / 2048) - 1)
+#: Whole numbers up to ``2^WHOLE`` are made; what is so near to one, of itself, is taken as it.
+WHOLE, NEAR = 11, 2.0**-10
 #: Factors of a power; equal products of them are made once.
 MOST_FACTORS = 64
 
@@ -167,17 +166,15 @@ def ceil(x: Expression) -> Expression:
 
 def rint(x: Expression) -> Expression:
     """The whole number next to ``x``, of two the even one, see ``_whole``."""
-    size, near, left, even = _parts(x, NEAR_HALF)
+    size, near, left, even = _parts(x)
     return _whole(x, size, left, apply("select", 0.5 + near, 0.5 - near, even))
 
 
-def _parts(
-    x: Expression, near: float = NEAR
-) -> tuple[Expression, Expression, Expression, Expression]:
+def _parts(x: Expression) -> tuple[Expression, Expression, Expression, Expression]:
     """The magnitude, how near a number counts as another, what is below 1, whether the rest is
     even."""
     size = apply("abs", x)
-    return (size, size * near, *remainder(size, WHOLE))
+    return (size, size * NEAR, *remainder(size, WHOLE))
 
 
 def _whole(x: Expression, size: Expression, left: Expression, above: Expression) -> Expression:

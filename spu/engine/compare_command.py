@@ -68,11 +68,7 @@ def compare(
     Example: spu compare build/digits --input x.npy --labels y.npy --html build/digits.html
     """
     check_engine(engine, sim)
-    if (model is not None) != (against == ReferenceName.onnxruntime):
-        rule = "needs the ONNX file, --model FILE" if model is None else "takes no --model"
-        raise BadInput(f"--against {against}: {rule}")
-    if shares and against != ReferenceName.float:
-        raise BadInput(f"--against {against}: has no shares, which are of errors against float")
+    _check_reference(against, model, shares)
     if against == ReferenceName.onnxruntime:
         require("onnxruntime")
     files = [path for path in (as_json, html) if path]
@@ -93,6 +89,15 @@ def compare(
     _tell(recording, against, rows, classes, wanted)
     report_saturated(ready.nodes, strict=False)
     _check(rows)
+
+
+def _check_reference(against: ReferenceName, model: Path | None, shares: bool) -> None:
+    """Raise ``BadInput`` for options that are not those of the reference."""
+    if (model is not None) != (against == ReferenceName.onnxruntime):
+        rule = "needs the ONNX file, --model FILE" if model is None else "takes no --model"
+        raise BadInput(f"--against {against}: {rule}")
+    if shares and against != ReferenceName.float:
+        raise BadInput(f"--against {against}: has no shares, which are of errors against float")
 
 
 def _labels(path: Path) -> Any:

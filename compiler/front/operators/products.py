@@ -77,7 +77,10 @@ def conv(low: Lowering, node: Operator) -> int:
 def convolved(
     program: Builder, attributes: Mapping[str, Any], x: int, weight: int, *bias: int
 ) -> int:
-    """A convolution of tensors, with the attributes of Conv; see there."""
+    """A convolution of tensors, with the attributes of Conv; see there.
+
+    Raises ``CompileError`` for weights that do not fit the channels in so many groups.
+    """
     groups = int(attributes.get("group", 1))
     n, channels, *size = program.shape(x)
     filters, depth, *kernel = program.shape(weight)

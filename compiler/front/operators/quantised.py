@@ -242,6 +242,8 @@ def conv(low: Lowering, node: Operator) -> int:
     """QLinearConv: Conv of the numbers that integers stand for, then a bound.
 
     The scale of the weights is of all, or of each filter; the bias must be constant.
+
+    Raises ``CompileError`` for scales beside a bias that are not constant.
     """
     x, x_scale, x_zero, weight, w_scale, w_zero, scale, zero, *_ = node.inputs
     own, filters = _parameters(low, x_scale, x_zero, 1), _parameters(low, w_scale, w_zero, 0)
@@ -261,6 +263,8 @@ def of_integers(low: Lowering, node: Operator) -> int:
     """MatMulInteger and ConvInteger: products of integers less their zero points.
 
     They are products of real numbers in PAL, of those that the integers stand for.
+
+    Raises ``CompileError`` for what was quantised with another zero point or several scales.
     """
     program = low.program
     scales, given = [], []
@@ -308,7 +312,10 @@ def cast(low: Lowering, node: Operator) -> int:
     "Unsqueeze",
 )
 def moved(low: Lowering, node: Operator) -> int | list[int]:
-    """Operators that choose some of the numbers, of one scale."""
+    """Operators that choose some of the numbers, of one scale.
+
+    Raises ``CompileError`` for indices that are quantised.
+    """
     name = node.inputs[0]
     own = low.quantised.get(name)
     if own is None or any(i in low.quantised for i in node.inputs[1:]):

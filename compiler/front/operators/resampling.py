@@ -268,6 +268,8 @@ def taps(
 
     Elements beyond the ends are those at the ends, or left out (``exclude``); ``antialias``
     stretches the filter where the axis becomes shorter.
+
+    Raises ``CompileError`` where ``exclude`` leaves nothing to a result.
     """
     stretch = min(axis.scale, Fraction(1)) if antialias else Fraction(1)
     reach = (1 if a is None else 2) / stretch

@@ -88,7 +88,7 @@ def test_the_version_is_that_of_the_package():
 @pytest.mark.parametrize(
     ("words", "number", "offered"),
     [
-        ("spu co", 1, ["compile"]),
+        ("spu co", 1, ["compile", "compare"]),
         ("spu run --eng", 2, ["--engine"]),
         ("spu rtl --arch ", 3, ["tiny", "basic", "basic-8t", "large"]),
     ],
