@@ -64,16 +64,17 @@ def mapped(path: Datapath, shape: Shape, library: Library) -> list[Mapped]:
     x, w = gaussian()
     holed = x[:1].copy()
     holed[:, : 2 * (path.block or shape.lanes)] = 0
-    for rows, weights, nan in ((x, w, True), (holed, w[:1], False), (*full_scale(), False)):
+    for rows, weights, nan in ((x, w, True), (holed, w[:2], False), (*full_scale(), False)):
         _compare(path, shape, found, path.encode(rows), path.encode(weights), nan)
     return found
 
 
 def full_scale() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A row of the largest numbers and two of weights whose dot products leave any accumulator."""
+    """A row of the largest numbers, and weights whose dot products leave any accumulator, above,
+    below, and above again, as the last one is not seen."""
     # Just below a power of two: formats whose scales are such have their largest number there.
     ones = np.full((1, 16 << HEADROOM_BITS), 127 / 128)
-    return ones, np.concatenate([ones, -ones])
+    return ones, np.concatenate([ones, -ones, ones])
 
 
 def _compare(
