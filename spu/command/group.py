@@ -130,7 +130,8 @@ class Commands(typer.core.TyperGroup):
             return int(done.exit_code)
         except _UsageError as error:
             path = error.ctx.command_path if error.ctx else "spu"
-            return say(f"{error.format_message().rstrip('.')}; see {path} --help", EXIT_BAD_INPUT)
+            message = error.format_message().rstrip(".").replace("Value error, ", "", 1)
+            return say(f"{message}; see {path} --help", EXIT_BAD_INPUT)
         except KeyboardInterrupt:
             return say("interrupted", EXIT_INTERRUPTED)
         except BrokenPipeError:

@@ -160,7 +160,7 @@ def readme(results: dict) -> str:
     said = (
         f"Matrix units of 16 x 16, cut by one search, without a process, everything counted: "
         f"{len(reached) - len(missed)} of the project's {len(reached)} bars of area are met"
-        + (f" (missed: {', '.join(missed)})" if missed else "")
+        + (f" (missed: {'; '.join(missed)})" if missed else "")
         + " ([docs/area.md](docs/area.md) has rules, verdicts and fronts); in accuracy alone PAL "
         "is above its peers on most data and below on some "
         "([docs/accuracy.md](docs/accuracy.md#where-pal-loses))."

@@ -58,7 +58,8 @@ class UserUnit:
         if part is not None and not (
             isinstance(part, wiring.Component) and callable(getattr(part, "elaborate", None))
         ):
-            self._refuse("component", "a component of Amaranth with elaborate")
+            made = f", as {part.__name__}() is" if isinstance(part, type) else ""
+            self._refuse("component", f"a component of Amaranth with elaborate{made}")
         for name in ("verilog", "top"):
             if not isinstance(getattr(self, name), str):
                 self._refuse(name, "text")

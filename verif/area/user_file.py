@@ -5,7 +5,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -101,15 +101,22 @@ def _verilog(path: Path, text: str) -> UserUnit:
     ports: dict[str, int] = {}
     for port in said["ports"].split(","):
         parts = port.split()
-        if len(parts) != 2 or not re.fullmatch("[0-9]{1,9}", parts[1]) or parts[0] in ports:
+        if len(parts) != 2 or not re.fullmatch("[0-9]{1,9}", parts[1]):
             raise BadUnit(f"{path}: ports must be names with their bits, not {port.strip()!r}")
+        if parts[0] in ports:
+            raise BadUnit(f"{path}: port {parts[0]} is declared twice")
         ports[parts[0]] = int(parts[1])
-    try:
-        macs, bits = int(said["macs"]), float(said["bits"])
-    except ValueError as error:
-        raise BadUnit(f"{path}: macs and bits must be numbers: {error}") from None
+    numbers = {name: _number(said[name]) for name in ("macs", "bits")}
     with _of(path, "unit"):
-        return UserUnit(said["unit"], macs, bits, verilog=text, top=said["top"], ports=ports)
+        return UserUnit(said["unit"], **numbers, verilog=text, top=said["top"], ports=ports)
+
+
+def _number(said: str) -> Any:
+    """A whole number or a number in text, or the text if it is none, which ``UserUnit`` refuses."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(said)
+    return said
 
 
 @contextmanager
@@ -143,6 +150,10 @@ def _said(log: str) -> str:
     found = re.search(r"(?:unit\.v:(\d+): )?ERROR:\s*([^|]*)", log)
     if not found:
         return log
+    if "unexpected end of file" in found[2]:  # its line is not that of the end
+        return "syntax error, unexpected end of file"
+    if missing := re.match(r"Module `(\S+)' not found", found[2]):
+        return f"has no module {missing[1]}"
     return f"line {found[1]}: {found[2].strip()}" if found[1] else found[2].strip()
 
 
@@ -175,6 +186,9 @@ def measure(path: Path, library_path: Path | None = None) -> list[dict[str, Any]
 
 def _row(user: UserUnit, library: Library) -> dict[str, Any]:
     _check_outline(user, library)
+    row: dict[str, Any] = {"unit": user.name, "macs": user.macs, "bits_per_element": user.bits}
+    if user.dots:
+        row["dot_sqnr_db"] = gaussian_sqnr_db(partial(_dots, user))
     netlist = synthesise(user.source, library)
     _check_ports(user, netlist, _clock(user, netlist))
     adders = synthesise(user.source, library, "adders") if library.full_adder else None
@@ -182,10 +196,7 @@ def _row(user: UserUnit, library: Library) -> dict[str, Any]:
     # Registers, wires and constants alone have no delay.
     gates = netlist.cells.keys() - flops
     points = speeds(user.source, library) if library.timed and gates else []
-    row = {
-        "unit": user.name,
-        "macs": user.macs,
-        "bits_per_element": user.bits,
+    return row | {
         "ge": netlist.gate_equivalents,
         "ge_adder_cells": adders and adders.gate_equivalents,
         "ge_per_mac": netlist.gate_equivalents / user.macs,
@@ -193,9 +204,6 @@ def _row(user: UserUnit, library: Library) -> dict[str, Any]:
         "speeds": [{"ge": p.gate_equivalents, "delay": p.delay} for p in points],
         "fo4": min((p.delay for p in points), default=None),
     }
-    if user.dots:
-        row["dot_sqnr_db"] = gaussian_sqnr_db(partial(_dots, user))
-    return row
 
 
 def _dots(user: UserUnit, a: Array, b: Array) -> Array:
@@ -230,8 +238,12 @@ def _clock(user: UserUnit, netlist: Netlist) -> str | None:
         if pin := netlist.library.cells[cell["type"]].clock:
             names.add(ports.get(tuple(cell["connections"][pin])))
     if len(names) > 1 or None in names:
-        said = ", ".join(sorted(name or "what is no port" for name in names))
-        raise BadUnit(f"all flip-flops of {user.name} must have one port's rising edge, not {said}")
+        said = ", ".join(
+            sorted(name or "a falling edge or a clock that is no port" for name in names)
+        )
+        raise BadUnit(
+            f"all flip-flops of {user.name!r} must have one port's rising edge, not {said}"
+        )
     return names.pop() if names else None
 
 
@@ -243,9 +255,13 @@ def _check_ports(user: UserUnit, netlist: Netlist, clock: str | None) -> None:
         if name in declared or name not in (clock, "clk", "rst")
     }
     for name in sorted(declared.keys() | there.keys()):
-        said, has = declared.get(name, 0), there.get(name, 0)
+        said, has = declared.get(name), there.get(name)
+        if has is None:
+            raise BadUnit(f"port {name} is declared, {user.name!r} has no such port")
+        if said is None:
+            raise BadUnit(f"port {name} of {user.name!r}, {has} bits, is not declared")
         if said != has:
-            raise BadUnit(f"port {name} is declared with {said} bits, {user.name} has {has}")
+            raise BadUnit(f"port {name} is declared with {said} bits, {user.name!r} has {has}")
 
 
 def rows(measured: list[dict[str, Any]], results: dict[str, Any] | None) -> Iterator[list[str]]:

@@ -115,7 +115,10 @@ family = Family("own", FAMILIES["PAL4U"].axes, FAMILIES["PAL4U"].make)
         ("unit = UserUnit(5, 1, 8, Adder())", "the name of a unit must be text, not 5"),
         ("unit = UserUnit(['a'], 1, 8, Adder())", "the name of a unit must be text, not ['a']"),
         ("unit = UserUnit('x', 1, 8, 5)", "component of x must be a component of Amaranth with"),
-        ("unit = UserUnit('x', 1, 8, Adder)", "not <class 'user_unit.Adder'>"),
+        (
+            "unit = UserUnit('x', 1, 8, Adder)",
+            "with elaborate, as Adder() is, not <class 'user_unit.Adder'>",
+        ),
         ("unit = UserUnit('x', 1, 8, wiring.Component({}))", "with elaborate, not <amaranth.lib"),
         ("unit = UserUnit('x', 1, 8, verilog=5)", "verilog of x must be text, not 5"),
         ("unit = UserUnit('x', 1, 8, verilog='x', top=3, ports={'a': 1})", "top of x must be text"),
@@ -186,11 +189,11 @@ family = Family("own", FAMILIES["PAL4U"].axes, FAMILIES["PAL4U"].make)
         ("unit = UserUnit('x', 1, 8, Adder(), dots=lambda a, b: a @ b)", "own.py:17: ValueError"),
         (
             "unit = UserUnit('x', 1, 8, Adder(), ports={'a': 4, 'b': 3, 'o': 5})",
-            "port b is declared with 3 bits, x has 4",
+            "port b is declared with 3 bits, 'x' has 4",
         ),
         (
             "unit = UserUnit('x', 1, 8, Adder(), ports={'a': 4, 'b': 4})",
-            "port o is declared with 0 bits, x has 5",
+            "port o of 'x', 5 bits, is not declared",
         ),
         (
             "from dataclasses import replace\nfrom verif.area.families import FAMILIES\n"
@@ -225,13 +228,24 @@ def test_a_wrong_python_file_is_one_line(text, message, tmp_path):
             "wire q = ~q; always @(posedge clk) o <= a + q;",
             "sum has a loop of logic without a register",
         ),
-        ("macs: 2", "macs: two", "macs and bits must be numbers"),
+        (
+            "macs: 2",
+            "macs: two",
+            "macs of sum must be a whole number from 1 to 1000000000, not 'two'",
+        ),
+        (
+            "macs: 2",
+            "macs: 2.5",
+            "macs of sum must be a whole number from 1 to 1000000000, not 2.5",
+        ),
+        ("endmodule", "", "own.v: syntax error, unexpected end of file"),
+        ("b 4, o 5", "b 4, b 4, o 5", "port b is declared twice"),
         ("b 4, o 5", "b 4 bits", "ports must be names with their bits, not 'b 4 bits'"),
         ("unit: sum", "unit: MXINT8", "unit MXINT8 has the name of a family"),
-        ("top: adder", "top: other", "Module `other' not found"),
+        ("top: adder", "top: other", "own.v: has no module other"),
         ("o <= a", "o <= <= a", "line 7: syntax error"),
-        ("o 5\n", "o 6\n", "port o is declared with 6 bits, sum has 5"),
-        ("o 5\n", "o 5, p 1\n", "port p is declared with 1 bits, sum has 0"),
+        ("o 5\n", "o 6\n", "port o is declared with 6 bits, 'sum' has 5"),
+        ("o 5\n", "o 5, p 1\n", "port p is declared, 'sum' has no such port"),
         ("endmodule", "box x(a);\nendmodule", "Module `\\box' referenced in module"),
         ("always @(posedge clk)", "always @* if (clk)", "own.v: D latches are not supported"),
         (
@@ -241,7 +255,11 @@ def test_a_wrong_python_file_is_one_line(text, message, tmp_path):
             "must have one port's rising edge, not c2, clk",
         ),
         ("posedge clk", "posedge clk or posedge b[0]", "Multiple edge sensitive"),
-        ("posedge", "negedge", "must have one port's rising edge, not what is no port"),
+        (
+            "posedge",
+            "negedge",
+            "must have one port's rising edge, not a falling edge or a clock that",
+        ),
         ("o <= a + b;", "if (a[0]) o <= 0; else o <= b;", None),
     ],
 )
