@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -210,10 +211,14 @@ def area(
 
 def _own_area(path: Path, library: Path | None, json_path: Path | None) -> None:
     """Measure a user's unit and show it beside units of the study that are nearest in bits."""
+    from amaranth.hdl import UnusedElaboratable
+
     from rtl import liberty
     from verif.area.user import BadUnit
     from verif.area.user_file import measure, rows
 
+    # Of a unit that is refused, whose one line is said.
+    warnings.simplefilter("ignore", UnusedElaboratable)
     with working(str(path)):
         if json_path:
             check_directory(json_path.parent, (json_path.name,))
