@@ -8,7 +8,7 @@ from verif.area import bars, claims
 from verif.area.accuracy import SIZES
 from verif.area.bars import Row, moved
 from verif.area.plots import draw
-from verif.area.shapes import MATRIX16
+from verif.area.shapes import DOT16, MATRIX16
 from verif.area.study import FINALISTS, LOSS_DB, LOSSES
 from verif.pages import stamps
 from verif.pages.readme import fill, markdown_table, wrapped
@@ -27,10 +27,14 @@ __all__ = ["moved", "tables", "text"]
 
 
 def tables(results: dict) -> Iterator[tuple[str, list[Row]]]:
-    """Title and rows, the first one the headings, of each table."""
+    """Title and rows, the first one the headings, of each table.
+
+    With a library of a process there are matrices alone, and no fronts of dot units beside them.
+    """
     yield f"PAL against its peers, {MATRIX16.name}", list(bars.verdict_rows(results))
     yield "Units", list(bars.unit_rows(results))
-    yield "Fronts of area against accuracy", list(bars.front_rows(results))
+    if {DOT16.name, MATRIX16.name} <= {row["shape"] for row in results["rows"]}:
+        yield "Fronts of area against accuracy", list(bars.front_rows(results))
     yield f"Parts of {results['parts'][0]['arch']}", list(bars.part_rows(results))
 
 

@@ -238,3 +238,16 @@ def test_lean_rows_keep_their_rules():
     assert measured == {
         (b.name, pal, peer) for b in bars.BARS for pal in b.pals for peer in b.peers
     }
+
+
+def test_a_process_has_matrices_and_no_fronts():
+    area = results(report)
+    matrices = [r for r in area["rows"] if r["shape"] == "matrix16x16" and r["cut"] == "lean"]
+    whole, process = (
+        [title for title, _ in report.tables(area | {"rows": rows})]
+        for rows in (area["rows"], matrices)
+    )
+    assert [t for t in whole if t not in process] == ["Fronts of area against accuracy"]
+    text = report.process_text(area, {"cells": area | {"rows": matrices}})
+    assert "### cells" in text
+    assert "| PAL8T | MXINT8 | 0.837 | 0.837 | 0.000 |" in text
