@@ -117,6 +117,8 @@ class Lowering:
         self.types: dict[str, TypeProto] = {}
         #: Tensors of real numbers that the model has as integers.
         self.quantised: dict[str, Any] = {}
+        #: Labels of the nodes that make tensors.
+        self.makers: dict[str, str] = {}
         self.refusals: list[Refusal] = []
         #: What refused nodes would have made: of a known shape, and not even that.
         self.unknown: set[str] = set()
@@ -144,6 +146,7 @@ class Lowering:
                 self._constant(name, _array(name, tensor))
         for node in graph.nodes:
             self._node(node, graph.opsets, Place.of(node))
+            program.results.update(self.tensors[o] for o in node.output if o in self.tensors)
         for value in graph.outputs:
             if value.name not in self.unknown | self.lost:
                 self._output(value)
@@ -349,7 +352,7 @@ class Lowering:
                 or self.types[node.input[0]].tensor_type.elem_type
             )
             self.types[name] = helper.make_tensor_type_proto(kind, shape)
-            self.tensors[name] = tensor
+            self.tensors[name], self.makers[name] = tensor, self.program.current
             self._typed(name, f"makes {name!r}")
 
     def _inferred(self, node: NodeProto, schema: Schema, opsets: Opsets) -> dict[str, TypeProto]:
@@ -371,9 +374,13 @@ class Lowering:
             raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
 
     def round(self, name: str) -> None:
-        """Let a quantised tensor be integers of the host."""
-        own = self.quantised.pop(name)
-        self.tensors[name] = own.rounded(self.program, self.tensors[name])
+        """Let a quantised tensor be integers of the host, which the node that made it makes."""
+        own, program, tensor = self.quantised.pop(name), self.program, self.tensors[name]
+        now, program.current = program.current, self.makers[name]
+        self.tensors[name] = own.rounded(program, tensor)
+        program.current = now
+        if tensor in program.results:
+            program.results.add(self.tensors[name])
 
     def _alike(self, names: Sequence[str]) -> None:
         """Let truth values that a node takes be of the host, if it takes anything of the host but

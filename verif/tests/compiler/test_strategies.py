@@ -13,7 +13,6 @@ from compiler.errors import CompileError
 from compiler.front.any_count import mixing_node
 from compiler.front.lower import lower
 from compiler.front.onnx_graph import read
-from compiler.passes.formats import decibels
 from pal_units.formats import PAL4A, PAL4T, PAL6T, PAL8T
 from spu.arch.errors import InputError
 from spu.arch.package.program import node_name
@@ -24,6 +23,7 @@ from spu.engine.array import GoldenEngine
 from spu.engine.layers import in_steps
 from spu.engine.run import run
 from spu.model import exact
+from spu.model.accuracy import decibels
 from verif.digits.data import MODEL, split
 from verif.stimulus.chains import Layer, forward, pipeline, program_of, random_network
 
