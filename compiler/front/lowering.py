@@ -254,7 +254,10 @@ class Lowering:
 
     def _branched(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
         """Lower the branch that a constant condition chooses."""
-        condition = self.constants.get(node.input[0])
+        name = node.input[0]
+        condition = self.constants.get(name)
+        if condition is None and name in self.tensors:
+            condition = self.program.tensors[self.tensors[name]].constant
         if condition is None:
             raise CompileError(f"its condition {node.input[0]!r} must be constant")
         if condition.size != 1:
@@ -309,7 +312,7 @@ class Lowering:
     def _handled(self, node: NodeProto, schema: Schema, opsets: Opsets) -> None:
         """Lower a node by what is registered for its operator, and compare with its schema."""
         given = [i for i in node.input if i and i not in self.constants]
-        handlers, quantised = OPERATORS, [i for i in given if i in self.quantised]
+        handlers, quantised = OPERATORS, [i for i in dict.fromkeys(given) if i in self.quantised]
         for name in quantised if node.op_type not in ON_QUANTISED else ():
             self.round(name)
         for place, name in enumerate(node.input):

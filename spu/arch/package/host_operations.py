@@ -100,7 +100,7 @@ def _whole(x: Any) -> bool:
 SETTINGS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("axis", "batch", "count", "depth"), _whole),
     **dict.fromkeys(
-        ("exclusive", "keep", "largest", "last", "negative", "of_dividend", "reverse"),
+        ("exclusive", "keep", "largest", "last", "nan_first", "negative", "of_dividend", "reverse"),
         lambda x: type(x) is bool,
     ),
     "axes": lambda x: isinstance(x, list) and all(map(_whole, x)),
@@ -155,7 +155,7 @@ def _gathered_nd_shape(shape: Shape, ids: Shape, batch: int) -> Shape:
     return *ids[:-1], *shape[batch + ids[-1] :]
 
 
-def _ranked_shape(shape: Shape, axis: int, count: int, largest: bool, last: bool) -> Shape:
+def _ranked_shape(shape: Shape, axis: int, count: int, **_: bool) -> Shape:
     made = _resized(shape, axis, count)
     if count > shape[axis]:
         raise ValueError(f"{count} of an axis of {shape[axis]}")
@@ -245,11 +245,18 @@ def _gathered_nd(x: NDArray, ids: NDArray, batch: int) -> NDArray:
     return chosen.reshape(*ids.shape[:-1], *x.shape[batch + depth :])
 
 
-def rank(x: NDArray, axis: int, count: int, largest: bool, last: bool = False) -> NDArray[np.int64]:
+def rank(
+    x: NDArray, axis: int, count: int, largest: bool, last: bool = False, nan_first: bool = True
+) -> NDArray[np.int64]:
     """Indices of the first ``count`` along an axis, the largest or the least first.
 
-    Of those that are equal, the lowest index is first, or the highest with ``last``.
+    Of those that are equal, the lowest index is first, or the highest with ``last``.  NaN comes
+    before all numbers, or after them.
     """
+    if x.dtype.kind == "f" and np.isnan(x).any():
+        # Places among all, in which NaN has one of its own.
+        places = np.unique(x, return_inverse=True, equal_nan=True)[1].reshape(x.shape)
+        x = np.where(np.isnan(x), -1, places) if nan_first != largest else places
     size = x.shape[axis]
     if not 0 <= count <= size:
         raise ValueError(f"{count} of an axis of {size}")
@@ -307,7 +314,7 @@ OPERATIONS: dict[str, Operation] = {
         1,
         _ranked_shape,
         compares=True,
-        settings=("axis", "count", "largest", "last"),
+        settings=("axis", "count", "largest", "last", "nan_first"),
         sizes=("count",),
     ),
     "truth": Operation(lambda x: x != 0, 1, _broadcast, compares=True),

@@ -406,7 +406,12 @@ TRIED = [
     ("gather", [(4, 3), (2, 2)], ["int8", "int64"], {"axis": 1, "negative": True}),
     ("gather_elements", [(4, 3), (2, 3)], ["int8", "int64"], {"axis": 0}),
     ("gather_nd", [(2, 4, 3), (2, 5, 1)], ["int8", "int64"], {"batch": 1}),
-    ("rank", [(2, 4)], [""], {"axis": 1, "count": 3, "largest": True, "last": False}),
+    (
+        "rank",
+        [(2, 4)],
+        [""],
+        {"axis": 1, "count": 3, "largest": True, "last": False, "nan_first": True},
+    ),
     ("truth", [(2, 4)], [""], {}),
     ("quantise", [(2, 4), (), ()], ["", "", "int8"], {"to": "int8"}),
 ]
@@ -434,7 +439,13 @@ def test_every_operation_of_the_host_with_a_shape_of_its_own_is_tried():
         ("cast", [(2,)], ["int64"], {"to": ">i4"}, "cast has to '>i4'"),
         ("cast", [(2,)], ["int64"], {"to": "float64"}, "cast has to 'float64'"),
         ("cast", [(2,)], ["int64"], {}, r"cast has the settings \[\]"),
-        ("rank", [(2,)], [""], {"axis": 0, "count": 3, "largest": True, "last": False}, "3 of an"),
+        (
+            "rank",
+            [(2,)],
+            [""],
+            {"axis": 0, "count": 3, "largest": True, "last": False, "nan_first": True},
+            "3 of an",
+        ),
         ("add", [(2,)] * 3, ["int8"] * 3, {}, "add takes 2 tensors, not 3"),
         ("add", [(2,)] * 2, ["int8", ""], {}, "add takes integers, not real numbers"),
         ("sub", [(2,)] * 2, ["bool"] * 2, {}, "numpy boolean subtract"),
@@ -455,3 +466,54 @@ def test_results_of_the_host_are_not_made_to_know_their_shape():
     """Of 10^15 elements here."""
     shape, kind = host_operations.result("add", [(10**8, 1), (10**7,)], ["int64", "int64"], {})
     assert (shape, kind) == ((10**8, 10**7), "int64")
+
+
+def test_no_number_is_before_all_numbers_for_arg_max_and_arg_min():
+    """As in the evaluator of the standard, which is numpy; TopK has it last of the least ones."""
+    x = np.array([[2, np.nan, 1, np.nan], [4, 3, 2, 1]])
+    for largest in (False, True):
+        wanted = x.argmax(1) if largest else x.argmin(1)
+        assert np.array_equal(rank(x, 1, 1, largest)[:, 0], wanted)
+    assert rank(x, 1, 4, False, nan_first=False)[0].tolist() == [2, 0, 1, 3]
+    assert rank(x, 1, 4, True, last=True, nan_first=False)[0].tolist() == [0, 2, 3, 1]
+    model = _model(
+        [("Sqrt", ["x"], ["s"], {}), ("ArgMin", ["s"], ["y"], {"axis": 1, "keepdims": 0})],
+        {"x": [2, 3]},
+    )
+    given = {"x": np.array([[4, 1, -1], [4, 1, 2]], np.float32)}
+    assert run(_compiled(model, given), GoldenEngine(BASIC), given)["y"].tolist() == [2, 1]
+
+
+def test_truth_values_of_the_array_choose_between_known_integers():
+    model = _model(
+        [("Greater", ["x", "z"], ["t"], {}), ("Where", ["t", "a", "b"], ["y"], {})],
+        {"x": [2, 3]},
+        {"z": np.float32(0), "a": np.array([3, 4, 5]), "b": np.int64(-1)},
+    )
+    given = {"x": np.array([[1, -1, 1], [-1, 1, -1]], np.float32)}
+    got = run(_compiled(model, given), GoldenEngine(BASIC), given)["y"]
+    assert (got.dtype, got.tolist()) == (np.int64, [[3, -1, 5], [-1, 4, -1]])
+
+
+def test_a_condition_that_the_compiler_lowers_is_known():
+    """The evaluator of constants is not asked for MaxPool."""
+    text = """<ir_version: 8, opset_import: ["": 18]> g (float[2] x) => (float[2] y)
+    {
+      p = MaxPool<kernel_shape = [2]>(c)
+      e = Greater(p, z)
+      f = Reshape(e, s)
+      y = If(f)<then_branch = t() => (float[2] a) { a = Neg(x) },
+                else_branch = e() => (float[2] b) { b = Relu(x) }>
+    }"""
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(v, n)
+        for n, v in {
+            "c": np.ones((1, 1, 2), np.float32),
+            "z": np.float32([[[0]]]),
+            "s": np.array([1]),
+        }.items()
+    )
+    given = {"x": np.array([1, -2], np.float32)}
+    got = run(_compiled(model, given), GoldenEngine(BASIC), given)["y"]
+    assert np.allclose(got, [-1, 2], rtol=2**-9)

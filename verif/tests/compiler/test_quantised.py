@@ -166,6 +166,16 @@ def test_what_is_not_quantised(nodes, message):
         lower(create(nodes, {"x": [6]}, constants), "model")
 
 
+def test_a_tensor_that_is_taken_twice_is_rounded_once():
+    nodes = [
+        ("QuantizeLinear", ["x", "s", "z"], ["q"], {}),
+        ("Concat", ["q", "q"], ["c"], {"axis": 0}),
+        ("DequantizeLinear", ["c", "s", "z"], ["y"], {}),
+    ]
+    got, want, bounds = _results(create(nodes, {"x": list(X.shape)}, {"s": S, "z": Z}), {"x": X})
+    assert (np.abs(got["y"] - want["y"]) <= S / 2 + bounds["y"].error).all()
+
+
 def test_zeros_are_quantised_by_a_range_of_one():
     """As the evaluator of the standard does; no NaN comes of a scale of 0."""
     model = create(
