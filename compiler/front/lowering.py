@@ -44,6 +44,8 @@ REQUANTISED = (
 UNSUPPORTED = "operator is not supported"
 #: Nodes of a graph, with those that others are made of; functions of the model within each other.
 MOST_NODES, MOST_DEPTH = 5000, 50
+#: Calls within each other that a line names.
+MOST_NAMED = 4
 #: Elements of constants that shape inference is told.
 MOST_TOLD = 1024
 
@@ -87,7 +89,16 @@ class Place:
 
     node: str
     operator: str
-    path: str = ""
+    within: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """What leads to the node, at the beginning of a line; of many the first and the last."""
+        calls = self.within
+        if len(calls) > MOST_NAMED:
+            first, last = calls[: MOST_NAMED - 1], calls[-1]
+            calls = (*first, f"{len(calls) - MOST_NAMED} calls further in, {last}")
+        return "".join(f"{call}: " for call in calls)
 
     @classmethod
     def of(cls, node: NodeProto) -> "Place":
@@ -97,9 +108,8 @@ class Place:
     def inside(self, node: NodeProto) -> "Place":
         """Of a node of a function of the user."""
         inner = Place.of(node)
-        return Place(
-            self.node, self.operator, f"{self.path}its {inner.operator} node {inner.node!r}: "
-        )
+        call = f"its {inner.operator} node {inner.node!r}"
+        return Place(self.node, self.operator, (*self.within, call))
 
 
 class Lowering:

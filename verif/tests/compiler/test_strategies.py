@@ -113,7 +113,9 @@ def test_strict_runs_of_a_pipeline_fail_for_what_its_layers_lose(tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(0, 1, (1, 64)))
     given = ["--input", str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"), "--strict"]
     ran = CliRunner().invoke(app, ["run", str(tmp_path / "built"), *given])
-    assert (ran.exit_code, ran.stderr) == (1, "spu: saturated elements: layer_4 (31)\n")
+    advice = "spu compile --calibrate with inputs like these gives them room"
+    told = " ".join(ran.stderr.split())
+    assert (ran.exit_code, told) == (1, f"spu: saturated elements: layer_4 (31); {advice}")
     assert (tmp_path / "y.npy").exists()
 
 

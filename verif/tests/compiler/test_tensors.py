@@ -464,7 +464,12 @@ def test_command_line(tmp_path):
         (
             [("Det", ["x"], "y", {})],
             {},
-            "Det node 'y': operator is not supported; supported are Abs, Add",
+            r"Det node 'y': operator is not supported; docs/operators.md has all that are$",
+        ),
+        (
+            [("MaxUnpool", ["x", "i"], "y", {"kernel_shape": [1]})],
+            {"i": np.array([0])},
+            "operator is not supported; MaxPool is; docs/operators.md has all that are",
         ),
         ([("Reshape", ["x", "x"], "y", {})], {}, "not a valid ONNX model"),
         ([("Transpose", ["x"], "y", {"perm": [0, 0]})], {}, "repeated axis|not a valid ONNX model"),
