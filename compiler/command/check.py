@@ -88,7 +88,8 @@ def refusals(
             arch.default_format if fmt is None else fmt,
             progress=progress,
             weights=weights,
-            calibrate=None if calibrate is None else read_sets(calibrate, program),
+            # What is refused stands as inputs of the program, which the file does not have.
+            calibrate=None if calibrate is None or refused else read_sets(calibrate, program),
         )
     except WrongDimension:
         raise

@@ -107,18 +107,7 @@ Einsum                   12 28                   equation
 Attention                23 24 25                is_causal kv_num_heads q_num_heads \
 qk_matmul_output_mode scale softcap left_window_size right_window_size softmax_precision~
 MatMul                   1 9 13
-Equal                    1 7 11 13 19            axis broadcast
-Less Greater             1 7 9 13                axis broadcast
-LessOrEqual GreaterOrEqual  12 16
-And Or Xor               1 7                     axis broadcast
-Not                      1
-Sign                     9 13
 Mod                      10 13 28                fmod
-Where                    9 16
-ReduceProd               1 11 13 18              axes keepdims noop_with_empty_axes
-CumSum                   11 14                   exclusive reverse
-GatherElements           11 13                   axis
-GatherND                 11 12 13                batch_dims
 ArgMax ArgMin            1 11 12 13              axis keepdims select_last_index
 TopK                     1 10 11 24              axis k largest sorted~
 OneHot                   9 11 28                 axis
@@ -144,7 +133,7 @@ class Honoured:
 
 
 def _parsed() -> dict[str, Honoured]:
-    table = {}
+    table: dict[str, Honoured] = {}
     for line in _TABLE.strip().splitlines():
         words = line.split()
         names = [w for w in words if w[0].isupper()]
@@ -155,6 +144,8 @@ def _parsed() -> dict[str, Honoured]:
             {w.split("=")[0]: int(w.split("=")[1]) for w in rest if "=" in w},
             frozenset(w[:-1] for w in rest if w.endswith("~")),
         )
+        if twice := table.keys() & set(names):
+            raise ValueError(f"{sorted(twice)} are listed twice")
         table.update(dict.fromkeys(names, made))
     return table
 

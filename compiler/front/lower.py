@@ -1,6 +1,7 @@
 """ONNX models as tensor programs."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 import onnx
 
@@ -70,13 +71,16 @@ def lower(
     """
     program, refused = lower_all(prepare(model, name, batch, dims))
     if refused:
-        raise Refused(
-            refused,
-            f"; supported are {', '.join(sorted(OPERATORS))}"
-            if refused[0].rule.endswith(UNSUPPORTED)
-            else "",
-        )
+        unsupported = refused[0].rule.endswith(UNSUPPORTED)
+        raise Refused(refused, _alternatives(refused[0].operator) if unsupported else "")
     return program
+
+
+def _alternatives(name: str) -> str:
+    """Operators that are supported, of names like that of one that is not."""
+    found = get_close_matches(name, sorted(OPERATORS), n=3)
+    alike = f"{', '.join(found)} {'are' if len(found) > 1 else 'is'}; " if found else ""
+    return f"; {alike}docs/operators.md has all that are"
 
 
 def lower_all(graph: Graph) -> tuple[Program, list[Refusal]]:

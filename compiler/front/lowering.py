@@ -44,6 +44,8 @@ REQUANTISED = (
 UNSUPPORTED = "operator is not supported"
 #: Nodes of a graph, with those that others are made of; functions of the model within each other.
 MOST_NODES, MOST_DEPTH = 5000, 50
+#: Calls within each other that a line names.
+MOST_NAMED = 4
 #: Elements of constants that shape inference is told.
 MOST_TOLD = 1024
 
@@ -87,7 +89,16 @@ class Place:
 
     node: str
     operator: str
-    path: str = ""
+    within: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """What leads to the node, at the beginning of a line; of many the first and the last."""
+        calls = self.within
+        if len(calls) > MOST_NAMED:
+            first, last = calls[: MOST_NAMED - 1], calls[-1]
+            calls = (*first, f"{len(calls) - MOST_NAMED} calls further in, {last}")
+        return "".join(f"{call}: " for call in calls)
 
     @classmethod
     def of(cls, node: NodeProto) -> "Place":
@@ -97,9 +108,8 @@ class Place:
     def inside(self, node: NodeProto) -> "Place":
         """Of a node of a function of the user."""
         inner = Place.of(node)
-        return Place(
-            self.node, self.operator, f"{self.path}its {inner.operator} node {inner.node!r}: "
-        )
+        call = f"its {inner.operator} node {inner.node!r}"
+        return Place(self.node, self.operator, (*self.within, call))
 
 
 class Lowering:
@@ -117,6 +127,8 @@ class Lowering:
         self.types: dict[str, TypeProto] = {}
         #: Tensors of real numbers that the model has as integers.
         self.quantised: dict[str, Any] = {}
+        #: Labels of the nodes that make tensors.
+        self.makers: dict[str, str] = {}
         self.refusals: list[Refusal] = []
         #: What refused nodes would have made: of a known shape, and not even that.
         self.unknown: set[str] = set()
@@ -144,6 +156,7 @@ class Lowering:
                 self._constant(name, _array(name, tensor))
         for node in graph.nodes:
             self._node(node, graph.opsets, Place.of(node))
+            program.results.update(self.tensors[o] for o in node.output if o in self.tensors)
         for value in graph.outputs:
             if value.name not in self.unknown | self.lost:
                 self._output(value)
@@ -251,7 +264,10 @@ class Lowering:
 
     def _branched(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
         """Lower the branch that a constant condition chooses."""
-        condition = self.constants.get(node.input[0])
+        name = node.input[0]
+        condition = self.constants.get(name)
+        if condition is None and name in self.tensors:
+            condition = self.program.tensors[self.tensors[name]].constant
         if condition is None:
             raise CompileError(f"its condition {node.input[0]!r} must be constant")
         if condition.size != 1:
@@ -306,7 +322,7 @@ class Lowering:
     def _handled(self, node: NodeProto, schema: Schema, opsets: Opsets) -> None:
         """Lower a node by what is registered for its operator, and compare with its schema."""
         given = [i for i in node.input if i and i not in self.constants]
-        handlers, quantised = OPERATORS, [i for i in given if i in self.quantised]
+        handlers, quantised = OPERATORS, [i for i in dict.fromkeys(given) if i in self.quantised]
         for name in quantised if node.op_type not in ON_QUANTISED else ():
             self.round(name)
         for place, name in enumerate(node.input):
@@ -349,7 +365,7 @@ class Lowering:
                 or self.types[node.input[0]].tensor_type.elem_type
             )
             self.types[name] = helper.make_tensor_type_proto(kind, shape)
-            self.tensors[name] = tensor
+            self.tensors[name], self.makers[name] = tensor, self.program.current
             self._typed(name, f"makes {name!r}")
 
     def _inferred(self, node: NodeProto, schema: Schema, opsets: Opsets) -> dict[str, TypeProto]:
@@ -371,9 +387,13 @@ class Lowering:
             raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
 
     def round(self, name: str) -> None:
-        """Let a quantised tensor be integers of the host."""
-        own = self.quantised.pop(name)
-        self.tensors[name] = own.rounded(self.program, self.tensors[name])
+        """Let a quantised tensor be integers of the host, which the node that made it makes."""
+        own, program, tensor = self.quantised.pop(name), self.program, self.tensors[name]
+        now, program.current = program.current, self.makers[name]
+        self.tensors[name] = own.rounded(program, tensor)
+        program.current = now
+        if tensor in program.results:
+            program.results.add(self.tensors[name])
 
     def _alike(self, names: Sequence[str]) -> None:
         """Let truth values that a node takes be of the host, if it takes anything of the host but

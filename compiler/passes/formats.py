@@ -14,6 +14,7 @@ from pal_units.formats import Format
 from spu.arch.errors import InputError
 from spu.arch.package.compiled import Package
 from spu.arch.package.values import real_values
+from spu.model.accuracy import decibels
 
 #: Bits of codes that are tried, the fewest first.
 BITS = (4, 6, 8)
@@ -38,12 +39,6 @@ def quality(compiled: Package, inputs: Given) -> float:
     )
 
 
-def decibels(reference: NDArray, got: NDArray) -> float:
-    """Signal to noise ratio."""
-    noise = ((got - reference) ** 2).sum()
-    return float(10 * np.log10((reference**2).sum() / noise)) if noise else float("inf")
-
-
 def formats_text(formats: Iterable[Format]) -> str:
     """How many products have each format."""
     counts = Counter(fmt.name for fmt in formats)
@@ -64,8 +59,14 @@ def choose_formats(
 
     Raises
     ------
-    CompileError: the budget is not kept by 8 bits everywhere.
+    CompileError: the budget is not kept by 8 bits everywhere, or the model has no output of real
+        numbers, of which it is.
     """
+    if not any(map(compiled.program.is_real, compiled.program.outputs.values())):
+        raise CompileError(
+            f"a budget of {budget:g} dB is of outputs of real numbers, all of the model's are "
+            "integers"
+        )
     reached = quality(compiled, inputs)
     if reached < budget:
         raise CompileError(

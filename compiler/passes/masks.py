@@ -328,17 +328,7 @@ def without_masks(
 
     ``bias`` of tensors and nodes of the program as it is.
     """
-    made = Program(
-        program.name,
-        list(program.tensors),
-        [],
-        program.inputs,
-        program.outputs,
-        program.error,
-        program.nonnegative,
-        program.labels,
-        program.truths,
-    )
+    made = replace(program, tensors=list(program.tensors), steps=[])
     renamed: dict[int, dict[Expression, Expression]] = {}
 
     def array(source: int, levels: Levels, own: int) -> int:

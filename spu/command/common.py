@@ -116,6 +116,7 @@ def report_saturated(nodes: Mapping[str, int], strict: bool) -> None:
     names = ", ".join(
         f"{name} ({count})" for name, count in sorted(nodes.items(), key=lambda entry: -entry[1])
     )
-    console.print(Text(f"spu: saturated elements: {names}", style="yellow"))
+    advice = "spu compile --calibrate with inputs like these gives them room"
+    console.print(Text(f"spu: saturated elements: {names}; {advice}", style="yellow"))
     if strict:
         raise typer.Exit(EXIT_FAILED)

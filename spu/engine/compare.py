@@ -1,7 +1,9 @@
 """How far an array is from a reference, layer by layer.
 
-Of a node's results: signal to noise ratio and largest error beside the reference, where that is
-finite; saturated elements; the share of the outputs' error that the layer causes; cycles.
+Of a node's outputs: signal to noise ratio and largest error beside the reference, where that is
+finite; saturated elements; the share of the outputs' error that the layer causes; cycles.  Masks
+that were moved, see ``ranges``, count as the infinities that they stand for.  What is quantised has
+the numbers that its integers stand for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spu.arch.errors import UserError
+from spu.arch.package.ranges import FIXED, far
 from spu.arch.package.values import visit_values
 from spu.engine.recording import Layer, Progress, Recording, alone, switched
 from spu.model import exact
+from spu.model.accuracy import decibels, errors
 
-Values = NDArray[np.float64]
+#: float64, integers or truth values.
+Values = NDArray[Any]
 Pairs = Sequence[tuple[Values, Values]]
 #: Steps of a model whose shares are found without being asked for: each layer is followed to the
 #: end. An encoder block of 217 takes 15 s.
@@ -27,16 +32,18 @@ SHARED_STEPS = 256
 class Row:
     """A layer, or an output.
 
-    ``sqnr_db``: against the reference, inf where there is no error; ``local_db``: of the layer
-    alone, beside float64 of the operands that the array had for it.  ``share``: by how much of it
-    the outputs' squared error falls if this layer alone is computed in float64.  ``differing``:
-    elements that are not the exact prediction's.  None: not known.
+    ``sqnr_db``: against the reference, of several outputs that of the worst, inf where there is no
+    error; ``local_db``: of the layer alone, beside float64 of the operands that the array had for
+    it.  ``share``: by how much of it the outputs' squared error falls if this layer alone is
+    computed in float64; of models whose outputs are real numbers and others, that of the former.
+    ``differing``: elements that are not the exact prediction's.  None: not known, as of a node
+    whose outputs lie within the kernel of another one.
     """
 
     node: str
     operator: str
-    sqnr_db: float
-    max_error: float
+    sqnr_db: float | None
+    max_error: float | None
     local_db: float | None = None
     saturated: int | None = None
     share: float | None = None
@@ -47,44 +54,16 @@ class Row:
         """The columns that stay; numbers that are not finite are null."""
         names = ("node", "operator", "sqnr_db", "max_error", "saturated", "share", "cycles")
         found = asdict(self)
-        return {name: _finite(found[name]) for name in names}
+        return {name: _finite(found[name]) for name in names} | {"alone_db": _finite(self.local_db)}
 
 
 def _finite(x: Any) -> Any:
     return None if isinstance(x, float) and not np.isfinite(x) else x
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """Of labels: how many the array has, and the reference, and on how many both agree."""
-
-    array: float
-    reference: float
-    agreement: float
-
-
-def decibels(pairs: Pairs) -> float:
-    """Signal to noise ratio of pairs (reference, array), where the reference is finite."""
-    signal = sum(float((real[np.isfinite(real)] ** 2).sum()) for real, _ in pairs)
-    noise = squared_error(pairs)
-    with np.errstate(divide="ignore"):
-        return float(10 * np.log10(signal / noise)) if noise else float("inf")
-
-
 def squared_error(pairs: Pairs) -> float:
-    """Sum over pairs (reference, array) where the reference is finite; inf if the array is not."""
-    return sum(float((_errors(*pair) ** 2).sum()) for pair in pairs)
-
-
-def max_error(pairs: Pairs) -> float:
-    """The largest, as ``squared_error``."""
-    return max((float(_errors(*pair).max(initial=0.0)) for pair in pairs), default=0.0)
-
-
-def _errors(real: Values, got: Values) -> Values:
-    where = np.isfinite(real)
-    off = np.abs(got[where] - real[where])
-    return np.where(np.isnan(off), np.inf, off)
+    """Sum over pairs (reference, array), see ``errors``."""
+    return sum(float((errors(*pair) ** 2).sum()) for pair in pairs)
 
 
 def float_outputs(recording: Recording) -> dict[str, Values]:
@@ -101,26 +80,49 @@ def against_float(
 ) -> list[Row]:
     """A row for each layer, beside float64 of the model."""
     package = recording.package
-    real, biases = visit_values(package.meant, recording.given, lambda *_: None), package.bias
+    real = visit_values(package.meant, recording.given, lambda *_: None)
     rows, layers = [], recording.layers
-    outputs = {name: real[i] for name, i in package.program.outputs.items()}
+    outputs = _judged(recording, real)
     error = squared_error(_beside(outputs, recording.outputs))
     for done, layer in enumerate(layers):
         progress(done, len(layers))
-        got = {t: exact.decoded(recording.codes[t], biases(t)) for t in layer.results}
+        got = {t: exact.valued(package, t, recording.codes[t]) for t in layer.results}
         local = alone(recording, layer)
-        pairs = [(real[t], values) for t, values in got.items()]
+        pairs = [(_unmasked(recording, t, real[t], values), values) for t, values in got.items()]
         row = _row(recording, layer, pairs)
         share = None
         if shares and 0 < error < np.inf:
             left = squared_error(_beside(outputs, switched(recording, layer)))
             share = (error - left) / error
-        rows.append(
-            replace(
-                row, local_db=decibels([(local[t], got[t]) for t in layer.results]), share=share
-            )
-        )
+        alike = [(local[t], got[t]) for t in layer.results]
+        rows.append(replace(row, local_db=_worst(alike), share=share))
     return rows
+
+
+def _judged(recording: Recording, real: Mapping[int, Values]) -> dict[str, Values]:
+    """The outputs whose error has shares: those of real numbers, or all if there are none."""
+    program = recording.package.program
+    numbers = {n: i for n, i in program.outputs.items() if program.is_real(i)}
+    return {name: real[i] for name, i in (numbers or program.outputs).items()}
+
+
+def _unmasked(recording: Recording, tensor: int, real: Values, got: Values) -> Values:
+    """The reference of a tensor, infinite where it is a mask that was moved, and that the array has
+    as one, too."""
+    package = recording.package
+    levels = package.ranges.masks.get(tensor, (FIXED, FIXED))
+    if levels == (FIXED, FIXED) or not package.program.is_real(tensor):
+        return real
+    bias = package.bias(tensor)
+    for sign, level in zip((-1.0, 1.0), levels, strict=True):
+        if level != FIXED:
+            moved = (sign * real > 2.0 ** (bias / 8)) & (sign * got >= far(bias) / 2)
+            real = np.where(moved, sign * np.inf, real)
+    return real
+
+
+def _worst(pairs: Pairs) -> float | None:
+    return min((decibels(*pair) for pair in pairs), default=None)
 
 
 def _beside(outputs: Mapping[str, Values], got: Mapping[str, Values]) -> Pairs:
@@ -131,8 +133,8 @@ def _row(recording: Recording, layer: Layer, pairs: Pairs) -> Row:
     return Row(
         layer.node,
         layer.operator,
-        decibels(pairs),
-        max_error(pairs),
+        _worst(pairs),
+        max((float(errors(*pair).max(initial=0.0)) for pair in pairs), default=None),
         saturated=recording.saturated[layer.label],
         cycles=None
         if recording.cycles is None
@@ -152,8 +154,9 @@ def against_exact(recording: Recording, progress: Progress = lambda done, total:
             wanted = exact.made(package, i, exact.operands(package, i, recording.codes))
             got = recording.codes[out]
             differing += int((wanted != got).sum())
-            bias = package.ranges.tensors[out]
-            pairs.append((exact.decoded(wanted, bias), exact.decoded(got, bias)))
+            if out in layer.results:
+                both = (exact.valued(package, out, codes) for codes in (wanted, got))
+                pairs.append((next(both), next(both)))
         rows.append(replace(_row(recording, layer, pairs), differing=differing))
     return rows
 
@@ -170,31 +173,7 @@ def against_outputs(recording: Recording, reference: Mapping[str, NDArray]) -> l
                 f"has shape {np.shape(reference[name])}" if name in reference else "is not there"
             )
             raise UserError(f"output {name!r} {shape} in the reference, is {got.shape} here")
-        pairs = [(np.asarray(reference[name], np.float64).reshape(got.shape), got)]
-        rows.append(Row(name, "output", decibels(pairs), max_error(pairs)))
+        wanted = np.asarray(reference[name]).reshape(got.shape)
+        worst = float(errors(wanted, got).max(initial=0.0))
+        rows.append(Row(name, "output", decibels(wanted, got), worst))
     return rows
-
-
-def accuracy(
-    outputs: Mapping[str, Values], reference: Mapping[str, NDArray], labels: NDArray
-) -> Accuracy:
-    """Of the first output, whose largest element along the last axis is the class.
-
-    Raises ``UserError`` unless ``labels`` are integers, one for each row of it.
-    """
-    name, got = next(iter(outputs.items()))
-    rows = got.reshape(-1, got.shape[-1]) if got.ndim else got.reshape(1, 1)
-    if labels.dtype.kind not in "iu":
-        raise UserError(f"labels must be integers, not {labels.dtype}")
-    if labels.size != len(rows):
-        raise UserError(
-            f"has {labels.size} labels, output {name!r} of shape {got.shape} has {len(rows)} rows"
-        )
-    ours = rows.argmax(axis=1)
-    theirs = np.asarray(reference[name], np.float64).reshape(rows.shape).argmax(axis=1)
-    wanted = labels.ravel()
-    return Accuracy(
-        float((ours == wanted).mean()),
-        float((theirs == wanted).mean()),
-        float((ours == theirs).mean()),
-    )

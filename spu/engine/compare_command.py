@@ -26,6 +26,9 @@ from spu.engine.command import (
 
 ReferenceName = StrEnum("ReferenceName", ["float", "onnxruntime", "pal"])
 
+#: Sum of shares below which it is said why they are few; chosen, not tuned.
+MOST_SHARED = 0.5
+
 
 def compare(
     directory: Annotated[Path, typer.Argument(help="Directory that spu compile wrote.")],
@@ -77,12 +80,12 @@ def compare(
     taken = inputs_of(package, inputs)
     from spu.engine.compare import SHARED_STEPS
 
-    known = None if labels is None else _labels(labels)
+    known = None if labels is None else _labels(labels, package, taken)
     session = None if model is None else _session(model)
     with engine_for(package, engine == EngineName.rtl, str(sim or "verilator")) as ready:
         recording = _recorded(package, ready, inputs, taken)
     reference = _reference(recording, session, model, taken)
-    classes = None if known is None else _accuracy(labels, recording, reference, known)
+    classes = None if known is None else _accuracy(recording, reference, *known)
     wanted = shares or len(recording.package.program.steps) <= SHARED_STEPS
     rows = _rows(recording, against, reference, model, wanted)
     _write(recording, against, rows, classes, as_json, html)
@@ -100,13 +103,19 @@ def _check_reference(against: ReferenceName, model: Path | None, shares: bool) -
         raise BadInput(f"--against {against}: has no shares, which are of errors against float")
 
 
-def _labels(path: Path) -> Any:
+def _labels(path: Path, package: Any, taken: Any) -> tuple[Any, Any]:
+    """Classes of the model, and labels of a file; before anything runs."""
     from spu.command.arrays import read_arrays
+    from spu.engine.classes import classes_of
 
     found = read_arrays(path, "labels")
     if len(found) != 1:
         raise BadInput(f"{path}: must hold one array of labels, not {len(found)}")
-    return next(iter(found.values()))
+    (values,) = found.values()
+    with about(path):
+        classes = classes_of(package, taken)
+        classes.check(values)
+    return classes, values
 
 
 def _session(model: Path) -> Any:
@@ -160,12 +169,9 @@ def _reference(
         raise BadInput(f"{model}: ONNX Runtime does not run it: {error}") from None
 
 
-def _accuracy(path: Path | None, recording: Any, reference: Any, labels: Any) -> Any:
-    from spu.engine.compare import accuracy
-
-    assert path is not None
-    with about(path):
-        return accuracy(recording.outputs, reference, labels)
+def _accuracy(recording: Any, reference: Any, classes: Any, labels: Any) -> Any:
+    name = classes.output
+    return classes.accuracy(recording.outputs[name], reference[name], labels)
 
 
 def _rows(
@@ -230,6 +236,12 @@ def _tell(recording: Any, against: str, rows: Sequence[Any], classes: Any, share
     if against == ReferenceName.float and not shares:
         steps = len(recording.package.program.steps)
         remark(f"no shares: the model has {steps} steps; --shares follows each layer to the end")
+    known = [row.share for row in rows if row.share is not None]
+    if known and sum(known) < MOST_SHARED and any(row.saturated for row in rows):
+        remark(
+            f"shares add up to {100 * sum(known):.0f} %: elements beyond the top of one layer are "
+            "beyond that of others as well, so that float in one alone leaves the error"
+        )
     if against == ReferenceName.pal and recording.cycles is None:
         remark(
             "a pipeline hands out results of its last layer alone, at which a difference of any "

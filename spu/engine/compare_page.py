@@ -5,7 +5,8 @@ from html import escape
 
 import numpy as np
 
-from spu.engine.compare import Accuracy, Row
+from spu.engine.classes import Accuracy
+from spu.engine.compare import Row
 
 #: Columns of the table by reference.
 HEADS = {
@@ -24,6 +25,8 @@ HEADS = {
 }
 #: Of plots: pixels of a layer, of names, of bars, and what is left for numbers.
 ROW, NAMES, BARS, NUMBERS = 22, 260, 460, 90
+#: Signal to noise ratios from which on errors are of the rounding of float64, which has 2^-53.
+ROUNDING_DB = 250
 STYLE = """
 body { font: 14px/1.5 sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; color: #222 }
 table { border-collapse: collapse }
@@ -41,9 +44,9 @@ def cells(row: Row, head: Sequence[str]) -> list[str]:
         "operator": row.operator,
         "SQNR, dB": _decibels(row.sqnr_db),
         "alone, dB": _decibels(row.local_db),
-        "max error": f"{row.max_error:.3g}",
+        "max error": "-" if row.max_error is None else f"{row.max_error:.3g}",
         "saturated": _count(row.saturated),
-        "share": "-" if row.share is None else f"{100 * row.share:.1f} %",
+        "share": "-" if row.share is None else f"{round(100 * row.share, 1) + 0.0:.1f} %",
         "cycles": _count(row.cycles),
         "differing": _count(row.differing),
     }
@@ -89,7 +92,7 @@ def page(
 def _decibels(x: float | None) -> str:
     if x is None:
         return "-"
-    return "exact" if x == np.inf else f"{x:.1f}"
+    return "exact" if x > ROUNDING_DB else f"{round(x, 1) + 0.0:.1f}"
 
 
 def _count(x: int | None) -> str:
@@ -102,14 +105,18 @@ def _line(tag: str, texts: Sequence[str]) -> str:
 
 def _plot(title: str, rows: Sequence[Row], values: Sequence[float | None], colour: str) -> str:
     """Horizontal bars, a row each; none for what is not known, exact or below 0."""
-    finite = [v for v in values if v is not None and np.isfinite(v)]
+    finite = [v for v in values if v is not None and np.isfinite(v) and v < ROUNDING_DB]
     most = max(finite, default=0.0) or 1.0
     parts = [f'<text x="0" y="14" font-weight="bold">{escape(title)}</text>']
     for i, (row, value) in enumerate(zip(rows, values, strict=True)):
         y = ROW * (i + 1)
         short = row.node if len(row.node) <= 36 else f"...{row.node[-33:]}"
-        text = "-" if value is None else "exact" if value == np.inf else f"{value:.1f}"
-        length = BARS * max(value, 0.0) / most if value is not None and np.isfinite(value) else 0.0
+        text = _decibels(value)
+        length = (
+            BARS * max(value, 0.0) / most
+            if value is not None and text != "exact" and np.isfinite(value)
+            else 0.0
+        )
         parts.append(
             f'<text x="{NAMES - 8}" y="{y + 15}" text-anchor="end">{escape(short)}'
             f"<title>{escape(row.node)}</title></text>"

@@ -72,6 +72,7 @@ def in_steps(pipeline: Pipeline, vectors: int) -> Package:
         ranges.nodes[len(program.steps)] = (bias,) * len(expression.steps())
         program.steps.append(Map(current, (total, added), expression))
         program.labels |= dict.fromkeys((total, current), about["name"])
+        program.results.add(current)
     program.outputs[pipeline.output] = current
     fmt = arch.data_format(pipeline.report["format"])
     return Package(

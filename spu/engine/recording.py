@@ -24,7 +24,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Layer:
-    """The steps of a node, by number, and the tensors of them that others take."""
+    """The steps of a node, by number, and its outputs, by tensor.
+
+    ``results`` is empty where these lie within a kernel of another node, or are its operands.
+    """
 
     label: str
     steps: tuple[int, ...]
@@ -70,15 +73,10 @@ def layers_of(program: Program) -> list[Layer]:
     steps: dict[str, list[int]] = {}
     for i, step in enumerate(program.steps):
         steps.setdefault(program.label(step), []).append(i)
-    takers: dict[int, set[str]] = {i: {""} for i in program.outputs.values()}
-    for step in program.steps:
-        for s in step.sources:
-            takers.setdefault(s, set()).add(program.label(step))
+    results = program.results.union(program.outputs.values())
     return [
         Layer(
-            label,
-            tuple(own),
-            tuple(out for i in own if takers.get(out := program.steps[i].out, set()) - {label}),
+            label, tuple(own), tuple(out for i in own if (out := program.steps[i].out) in results)
         )
         for label, own in steps.items()
     ]
@@ -128,10 +126,14 @@ def _of_pipeline(pipeline: Pipeline, engine: Engine, taken: Mapping[str, NDArray
 
 
 def real_operands(package: Package, i: int, tensors: Mapping[int, Operand]) -> list[Values]:
-    """Of a step in float64, constants as the model has them."""
+    """Of a step in float64 or integers, constants as the model has them."""
     program = package.program
     return [
-        exact.decoded(tensors[s], bias) if constant is None else constant
+        constant
+        if constant is not None
+        else exact.decoded(tensors[s], bias)
+        if program.is_real(s)
+        else tensors[s]
         for s, bias in zip(program.steps[i].sources, package.source_biases(i), strict=True)
         for constant in [program.tensors[s].constant]
     ]
@@ -161,8 +163,6 @@ def switched(recording: Recording, layer: Layer) -> dict[str, Values]:
             continue
         changed.add(step.out)
     return {
-        name: exact.decoded(tensors[i], package.bias(i))
-        if i in changed
-        else recording.outputs[name]
+        name: exact.valued(package, i, tensors[i]) if i in changed else recording.outputs[name]
         for name, i in program.outputs.items()
     }

@@ -49,6 +49,11 @@ def decoded(operand: Operand, bias: int) -> NDArray[np.float64]:
     return operand if is_real(operand) else model.decode16(operand, bias)
 
 
+def valued(package: Package, tensor: int, operand: Operand) -> Operand:
+    """Values of a tensor that is not one of several operands; integers as they are."""
+    return decoded(operand, package.bias(tensor)) if package.program.is_real(tensor) else operand
+
+
 def encoded(operand: Operand, bias: int) -> Codes:
     """Codes of float64; codes as they are."""
     return model.encode16(operand, bias) if is_real(operand) else operand
@@ -136,7 +141,7 @@ def run(package: Package, inputs: Mapping[str, NDArray]) -> dict[int, Operand]:
 
 
 def outputs(package: Package, tensors: Mapping[int, Operand]) -> dict[str, NDArray]:
-    """Values of the outputs by name."""
+    """Values of the outputs by name: float64, integers, or bool of truth values."""
     found, program = dict[str, NDArray](), package.program
     for name, i in program.outputs.items():
         values = program.tensors[i].constant
@@ -145,7 +150,8 @@ def outputs(package: Package, tensors: Mapping[int, Operand]) -> dict[str, NDArr
             continue
         bias = package.bias(i)
         held = tensors[i] if values is None else constant_codes(values, bias)
-        found[name] = decoded(held, bias).reshape(program.shape(i))
+        real = decoded(held, bias).reshape(program.shape(i))
+        found[name] = real != 0 if name in program.truths else real
     return found
 
 

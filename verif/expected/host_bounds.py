@@ -84,10 +84,12 @@ def _in_order(program: Program, step: HostStep, unsure: list[int]) -> bool:
     )
 
 
-def _decided(x: Bounded, axis: int, count: int, largest: bool, last: bool) -> NDArray[np.bool_]:
+def _decided(
+    x: Bounded, axis: int, count: int, largest: bool, last: bool, nan_first: bool
+) -> NDArray[np.bool_]:
     """Whether no error changes which elements are first along an axis, place by place."""
     size = x.value.shape[axis]
-    order = rank(x.value, axis, size, largest, last)
+    order = rank(x.value, axis, size, largest, last, nan_first)
     sign = 1.0 if largest else -1.0
     value, error = (
         np.moveaxis(np.take_along_axis(y, order, axis), axis, -1)

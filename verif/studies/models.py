@@ -19,7 +19,7 @@ from rich.console import Console
 
 from compiler.front.lower import lower
 from compiler.map.steps import compile_program
-from compiler.passes.formats import choose_formats, decibels, formats_text
+from compiler.passes.formats import choose_formats, formats_text
 from compiler.passes.predict import predict
 from rtl.simulator import LONG
 from spu.arch.package.compiled import Package
@@ -30,6 +30,7 @@ from spu.engine.array import Engine, GoldenEngine
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
 from spu.engine.rtl_run import BUILD
+from spu.model.accuracy import decibels
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 from verif.pages.stamps import LOADING, MODELS

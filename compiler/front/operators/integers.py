@@ -163,14 +163,17 @@ def gather(low: Lowering, node: Operator) -> int:
 
 @operator("ArgMax", "ArgMin")
 def arg_of(low: Lowering, node: Operator) -> int:
-    """ArgMax and ArgMin along ``axis``: of several the first, the last with select_last_index.
+    """ArgMax and ArgMin along ``axis``: of several the first, the last with select_last_index; NaN
+    is before all numbers, as in numpy.
 
     The host compares what the array made, code by code.
     """
     x, program = low.tensor(node.inputs[0]), low.program
     axis = axis_of(node.attributes["axis"], len(program.shape(x)))
     last = bool(node.attributes.get("select_last_index", 0))
-    out = program.on_host("rank", x, axis=axis, count=1, largest=node.op == "ArgMax", last=last)
+    out = program.on_host(
+        "rank", x, axis=axis, count=1, largest=node.op == "ArgMax", last=last, nan_first=True
+    )
     if node.attributes["keepdims"]:
         return out
     return program.layout([out], lambda i: i.squeeze(axis))
@@ -188,7 +191,13 @@ def top(low: Lowering, node: Operator) -> list[int]:
     axis = axis_of(node.attributes["axis"], len(program.shape(x)))
     largest = bool(node.attributes.get("largest", 1))
     ids = program.on_host(
-        "rank", x, axis=axis, count=int(count.item()), largest=largest, last=False
+        "rank",
+        x,
+        axis=axis,
+        count=int(count.item()),
+        largest=largest,
+        last=False,
+        nan_first=largest,
     )
     return [program.on_host("gather_elements", x, ids, axis=axis), ids]
 

@@ -97,7 +97,8 @@ def is_infinite(low: Lowering, node: Operator) -> int:
 def where(low: Lowering, node: Operator) -> int:
     """Where: of ``x`` and ``y``, the one that the condition says, all broadcast.
 
-    By a constant condition elements are moved, by a computed one the array chooses.
+    By a constant condition elements are moved, by a computed one the array chooses, or the host
+    between integers.
 
     Raises ``CompileError`` for shapes that do not broadcast.
     """
@@ -105,6 +106,8 @@ def where(low: Lowering, node: Operator) -> int:
     program = low.program
     shape = np.broadcast_shapes(*(program.shape(t) for t in (condition, x, y)))
     known = program.tensors[condition].constant
+    if known is None and not any(map(program.is_real, (x, y))):
+        return program.on_host("where", program.on_host("truth", condition), x, y)
     if known is None:
         wide = [program.broadcast(t, shape) for t in (condition, x, y)]
         return program.map(apply("select", Y, variable(2), X), *wide)

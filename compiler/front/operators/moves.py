@@ -31,7 +31,8 @@ def pad(low: Lowering, node: Operator) -> int:
     x, program = low.tensor(node.inputs[0]), low.program
     shape, rank = program.shape(x), len(program.shape(x))
     pads = low.known(node, 1, "paddings" if node.version == 1 else "pads")
-    axes = (low.axes(node, rank, 3) if len(node.inputs) > 3 else None) or tuple(range(rank))
+    given = low.axes(node, rank, 3) if len(node.inputs) > 3 else None
+    axes = tuple(range(rank)) if given is None else given
     mode = node.attributes["mode"]
     if mode not in PADDINGS or (mode == "wrap" and node.version < 19):
         raise CompileError(f"mode {mode!r} of version {node.version} is unknown")

@@ -31,6 +31,8 @@ from compiler.ir.builder import Builder
 from spu.arch.package.expression import apply, variable
 
 X, Y, Z = variable(0), variable(1), variable(2)
+#: Steps of the range of DynamicQuantizeLinear.
+STEPS = 255
 
 
 @dataclass(frozen=True)
@@ -208,11 +210,13 @@ def quantize_by_range(low: Lowering, node: Operator) -> list[int]:
         program.layout([program.map(apply(op, X, 0.0), program.reduce(op, x, axes))], _scalar)
         for op in ("max", "min")
     ]
-    scale = program.map((X - Y) * (1 / 255), *ends)
-    none = program.constant(np.zeros((), np.uint8))
-    zero = program.on_host(
-        "quantise", program.map(apply("neg", X), ends[1]), scale, none, to="uint8"
-    )
+    # Where all numbers are 0 the evaluator of the standard takes a range of 1.
+    span = X - Y
+    span = apply("select", span, 1.0, apply("lt", 0.0, span))
+    scale = program.map(span * (1 / STEPS), *ends)
+    share = program.map(apply("neg", Y) / span, *ends)
+    step, none = program.constant(np.array(1 / STEPS)), program.constant(np.zeros((), np.uint8))
+    zero = program.on_host("quantise", share, step, none, to="uint8")
     low.quantised[node.outputs[0]] = Quantised(scale, zero, 0, TensorProto.UINT8)
     program.note(REQUANTISED)
     return [x, scale, zero]

@@ -205,11 +205,13 @@ def map_kernel(
     arch: Architecture,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> Mapped:
     """Map a graph of the array's own operations (``OPERATIONS``), and execute it on tokens.
 
     The words of all ``in`` of a tile are one stream, in the order of their cycles; ``out`` alike.
+    ``seconds``: when the clock stops the search; None: it is stopped by its work, and the result
+    depends on what is given alone.
 
     Raises
     ------
@@ -220,7 +222,8 @@ def map_kernel(
         raise CompileError(f"{arch.name} has {arch.region_count} regions, a kernel takes one")
     check_kernel(graph)
     prepare()
-    legal, budget = legalise(graph), Budget(seconds)
+    legal = legalise(graph)
+    budget = Budget(clocked=False) if seconds is None else Budget(seconds)
     mapped = _map(
         graph,
         _kernel(graph, arch, seed, budget),
@@ -289,7 +292,7 @@ def _map(
     if legal.ii > least.ii:
         failures.insert(0, f"II {least.ii}: {_added(given, request)}, and {legal.what}")
     if made.stopped:
-        failures.append(f"stopped after {given.budget.seconds:g} seconds")
+        failures.append(given.budget.stopped)
     if made.best is None:
         raise NotMapped(
             f"{graph.name} was not mapped on {arch.rows}x{arch.cols}: no II below "

@@ -304,8 +304,9 @@ def solver_for(request: Request, limit: float) -> cp_model.CpSolver:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = request.seed
-    solver.parameters.max_deterministic_time = limit
-    solver.parameters.max_time_in_seconds = max(0.0, request.budget.left)
+    deterministic, seconds = request.budget.limits(limit)
+    solver.parameters.max_deterministic_time = deterministic
+    solver.parameters.max_time_in_seconds = seconds
     solver.parameters.linearization_level = 0  # nothing here is helped by relaxations
     return solver
 

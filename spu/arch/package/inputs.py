@@ -36,8 +36,8 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
             ""
             if values.shape == shape
             else (
-                f"must have shape {shape}, not {values.shape}; spu compile --batch and --dim set "
-                "the sizes that a model leaves open"
+                f"must have shape {shape}, not {values.shape}; where the model leaves sizes open, "
+                "spu compile --batch and --dim set them"
             )
         )
 
@@ -177,7 +177,7 @@ def _check_size(package: Package | Pipeline, name: str, values: NDArray) -> None
         option = "--input-max or --calibrate" if fixed else "--calibrate"
         raise InputError(
             f"{name} has magnitude {most:g}, the program takes up to {top:g}; spu "
-            f"compile {option} sets it"
+            f"compile {option} sets it, where --percentile leaves nothing out"
         )
 
 

@@ -27,7 +27,7 @@ REPORT, ARRAYS, PROGRAMS, PROGRAM = "report.json", "arrays.npz", "programs", "pr
 #: File of ``spu map`` with the places of all operations.
 MAPPING = "mapping.json"
 #: Of the layout; another one is refused.
-VERSION = 6
+VERSION = 7
 _NAME = re.compile(r"(programs/)?\w+\.spub")
 #: How reports begin, also those of before there were versions.
 _BEGIN = re.compile(r'\{\n "(version|kind|name)": ')

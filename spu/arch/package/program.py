@@ -93,7 +93,8 @@ class Program:
 
     ``error``: of formulas that stand for functions that the array does not have, at most.
     ``nonnegative``: tensors that must not be below 0, and what says so.
-    ``labels``: of nodes of the model, by the tensors that steps make.
+    ``labels``: of nodes of the model, by the tensors that steps make; ``results``: tensors that are
+    outputs of nodes, others are on the way to them.
     ``truths``: names of outputs of real numbers that are truth values, the numbers 0 and 1.
     ``notes``: what is done in another way than the model says, a line each.
     """
@@ -106,6 +107,7 @@ class Program:
     error: float = 0.0
     nonnegative: dict[int, str] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
+    results: set[int] = field(default_factory=set)
     truths: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 

@@ -145,6 +145,7 @@ class _Writer:
             "output_tensors": program.outputs,
             "nonnegative": {str(i): what for i, what in program.nonnegative.items()},
             "truths": sorted(program.truths),
+            "results": sorted(program.results),
             "tensors": [list(t.shape) for t in program.tensors],
             "integers": {str(i): t.dtype for i, t in enumerate(program.tensors) if t.dtype},
             "tensor_biases": {str(t): b for t, b in compiled.ranges.tensors.items()},
@@ -282,7 +283,8 @@ class _Reader:
             report["formula_error"],
             {int(i): what for i, what in report["nonnegative"].items()},
             {member["out"]: member["node"] for member in report["steps"]},
-            set(report["truths"]),
+            truths=set(report["truths"]),
+            results=set(report["results"]),
         )
         _check(program)
         ranges = Ranges(

@@ -5,10 +5,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
+from compiler.build import compile_model
 from compiler.errors import CompileError
 from compiler.front.lower import lower
 from compiler.map.steps import compile_program
-from compiler.passes.formats import choose_formats, decibels, quality
+from compiler.passes.formats import choose_formats, quality
 from pal_units.formats import PAL4T, PAL6T, PAL8T
 from spu.arch.package.store import load, save
 from spu.arch.package.values import real_values
@@ -17,6 +18,7 @@ from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
+from spu.model.accuracy import decibels
 from verif.digits.cnn import MODEL as CNN
 from verif.studies import models
 
@@ -134,3 +136,17 @@ def test_command_chooses_formats_and_says_what_they_reach(cnn, tmp_path):
         .exit_code
         == 2
     )
+
+
+def test_a_budget_is_of_real_numbers():
+    """What no number of dB is measured of is not given the fewest bits."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("ArgMax", ["a"], ["y"])],
+        "ids",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1, 5])],
+        [numpy_helper.from_array(np.ones((64, 5), np.float32), "w")],
+    )
+    program = lower(helper.make_model(graph), "ids")
+    with pytest.raises(CompileError, match="budget of 20 dB is of outputs of real numbers, all of"):
+        compile_model(program, BASIC, calibrate={"x": np.ones((2, 64))}, budget=20.0)

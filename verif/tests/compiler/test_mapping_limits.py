@@ -1,5 +1,6 @@
 """Mapping: what is proven, what ends a search, and graphs that are strange."""
 
+import itertools
 import json
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from compiler.errors import CompileError
 from compiler.ir.dataflow import from_json, to_json
 from compiler.ir.memory import uses_memory
-from compiler.map.loop import cycles
+from compiler.map.loop import budget, cycles, mapper
 from compiler.map.loop.budget import Budget, OutOfTimeError
 from compiler.map.loop.lower_bound import lower_bound
 from compiler.map.loop.mapper import grid_architecture, map_dataflow, map_kernel, minimum_ii
@@ -267,3 +268,33 @@ def test_the_published_loops_are_of_all_sizes_and_kinds():
     ]
     assert max(takers) > 8
     assert LOOPS[7] == loop(7)
+
+
+def _kernel(length):
+    """The greatest of sums of one word and itself, as many as that."""
+    body = dataflows.Body("sums")
+    last = body.op("in")
+    for _ in range(length):
+        last = body.op("max", body.op("add", last, last), last)
+    body.op("out", last)
+    return from_json(body.json())
+
+
+def test_kernels_of_models_do_not_depend_on_the_clock(monkeypatch):
+    """A machine so loaded that each look at the clock finds a thousand seconds gone."""
+    graph, ticks = _kernel(8), itertools.count(0.0, 1000.0)
+    wanted = map_kernel(graph, CONFIGS["basic"])
+    monkeypatch.setattr(budget.clock, "monotonic", lambda: next(ticks))
+    assert map_kernel(graph, CONFIGS["basic"]).content == wanted.content
+    with pytest.raises(CompileError, match="stopped after 60 seconds"):
+        map_kernel(graph, CONFIGS["basic"], seconds=60)
+
+
+def test_work_stops_the_search_of_a_kernel(monkeypatch):
+    graph, given = _kernel(8), Budget(seconds=0.004, clocked=False)
+    monkeypatch.setattr(mapper, "Budget", lambda *_, **__: given)
+    with pytest.raises(CompileError, match=r"stopped after 0.004 seconds, as counted in moves"):
+        map_kernel(graph, CONFIGS["basic"])
+    assert 0.004 <= given.work < 0.1
+    assert given.limits(2.0) == (0.0, float("inf"))
+    assert Budget(8.0, clocked=False).limits(5.0) == (2.0, float("inf"))

@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 from compiler.front.lower import lower
 from compiler.map.steps import compile_program
-from compiler.passes.formats import decibels, quality
+from compiler.passes.formats import quality
 from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.host import run
+from spu.model.accuracy import decibels
 from verif.expected.error_bounds import error_bounds
 from verif.tests.compiler.test_ranges import BASIC, KNOWN, _both, _model
 

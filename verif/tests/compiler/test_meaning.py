@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compiler.passes.formats import decibels
+from spu.model.accuracy import decibels
 from verif.tests.compiler.test_masks import _run
 from verif.tests.compiler.test_ranges import _model
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from compiler.front.lower import lower
 from verif.tests.onnx_models import FLOAT, create, faults, of_node, results
 
 RNG = np.random.default_rng(7)
@@ -19,6 +20,13 @@ def _rule(op, opset, shapes, constants=None, **attributes):
 
 
 # Pad.
+
+
+def test_pads_of_no_axes_leave_the_tensor():
+    none = np.zeros(0, np.int64)
+    nodes = [("Pad", ["x", "p", "", "a"], ["y"], {})]
+    program = lower(create(nodes, {"x": [2, 3]}, {"p": none, "a": none}, opset=18), "pad")
+    assert program.outputs["y"] == program.inputs["x"]
 
 
 @pytest.mark.parametrize("mode", ["reflect", "edge", "wrap", "constant"])

@@ -164,3 +164,33 @@ def test_what_is_not_quantised(nodes, message):
     constants = {"s": S, "n": -S, "z": Z, "o": np.int8(0), "w": WEIGHT}
     with pytest.raises(CompileError, match=message):
         lower(create(nodes, {"x": [6]}, constants), "model")
+
+
+def test_a_tensor_that_is_taken_twice_is_rounded_once():
+    nodes = [
+        ("QuantizeLinear", ["x", "s", "z"], ["q"], {}),
+        ("Concat", ["q", "q"], ["c"], {"axis": 0}),
+        ("DequantizeLinear", ["c", "s", "z"], ["y"], {}),
+    ]
+    got, want, bounds = _results(create(nodes, {"x": list(X.shape)}, {"s": S, "z": Z}), {"x": X})
+    assert (np.abs(got["y"] - want["y"]) <= S / 2 + bounds["y"].error).all()
+
+
+def test_zeros_are_quantised_by_a_range_of_one():
+    """As the evaluator of the standard does; no NaN comes of a scale of 0."""
+    model = create(
+        [
+            ("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], {}),
+            ("MatMulInteger", ["q", "w", "z"], ["m"], {}),
+            ("Cast", ["m"], ["c"], {"to": TensorProto.FLOAT}),
+            ("Mul", ["c", "s"], ["y"], {}),
+        ],
+        {"x": list(X.shape)},
+        {"w": WEIGHT},
+    )
+    got, want, _ = _results(model, {"x": X * 0})
+    assert (got["y"] == want["y"]).all()
+    scale = create([("DynamicQuantizeLinear", ["x"], ["q", "y", "z"], {})], {"x": [2, 6]})
+    scale.graph.output[0].type.tensor_type.shape.Clear()
+    got, want, _ = _results(scale, {"x": X * 0})
+    assert got["y"] == pytest.approx(want["y"], rel=2**-11) == pytest.approx(1 / 255, rel=2**-11)

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 from compiler.errors import CompileError
 from compiler.front.lower import lower
 from compiler.map.steps import compile_program
-from compiler.passes.formats import decibels
 from compiler.passes.ranges import DEFAULT_BIAS, choose
 from spu.arch.params import CONFIGS
 from spu.command.main import app
 from spu.engine.array import GoldenEngine
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
+from spu.model.accuracy import decibels
 from verif.expected.error_bounds import error_bounds
 
 BASIC, KNOWN = CONFIGS["basic"], {}

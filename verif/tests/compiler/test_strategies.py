@@ -13,7 +13,6 @@ from compiler.errors import CompileError
 from compiler.front.any_count import mixing_node
 from compiler.front.lower import lower
 from compiler.front.onnx_graph import read
-from compiler.passes.formats import decibels
 from pal_units.formats import PAL4A, PAL4T, PAL6T, PAL8T
 from spu.arch.errors import InputError
 from spu.arch.package.program import node_name
@@ -24,6 +23,7 @@ from spu.engine.array import GoldenEngine
 from spu.engine.layers import in_steps
 from spu.engine.run import run
 from spu.model import exact
+from spu.model.accuracy import decibels
 from verif.digits.data import MODEL, split
 from verif.stimulus.chains import Layer, forward, pipeline, program_of, random_network
 
@@ -113,7 +113,9 @@ def test_strict_runs_of_a_pipeline_fail_for_what_its_layers_lose(tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(0, 1, (1, 64)))
     given = ["--input", str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"), "--strict"]
     ran = CliRunner().invoke(app, ["run", str(tmp_path / "built"), *given])
-    assert (ran.exit_code, ran.stderr) == (1, "spu: saturated elements: layer_4 (31)\n")
+    advice = "spu compile --calibrate with inputs like these gives them room"
+    told = " ".join(ran.stderr.split())
+    assert (ran.exit_code, told) == (1, f"spu: saturated elements: layer_4 (31); {advice}")
     assert (tmp_path / "y.npy").exists()
 
 

@@ -30,6 +30,7 @@ from spu.engine.array import GoldenEngine, check_cycles
 from spu.engine.errors import RunError
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
+from spu.model.accuracy import decibels
 from verif import node_tests
 from verif.digits.cnn import MODEL as CNN
 from verif.expected.error_bounds import error_bounds
@@ -216,7 +217,7 @@ def test_a_depth_that_is_divided_is_added_up():
     got = run(compiled, GoldenEngine(BASIC), {"x": x})["y"]
     bounds = error_bounds(compiled, {"x": x})["y"]
     assert (np.abs(got - x @ weight) <= bounds.error).all()
-    assert models.decibels(x @ weight, got) > 35
+    assert decibels(x @ weight, got) > 35
 
 
 def test_many_parts_are_added_one_kernel_after_another(monkeypatch):
@@ -229,7 +230,7 @@ def test_many_parts_are_added_one_kernel_after_another(monkeypatch):
     assert len(compiled.kernels) == 1
     got = run(compiled, engine, {"x": x})["y"]
     assert (np.abs(got - x @ weight) <= error_bounds(compiled, {"x": x})["y"].error).all()
-    assert models.decibels(x @ weight, got) > 35
+    assert decibels(x @ weight, got) > 35
     assert engine.cycles == sum(compiled.cycles().values())
 
 
@@ -463,7 +464,12 @@ def test_command_line(tmp_path):
         (
             [("Det", ["x"], "y", {})],
             {},
-            "Det node 'y': operator is not supported; supported are Abs, Add",
+            r"Det node 'y': operator is not supported; docs/operators.md has all that are$",
+        ),
+        (
+            [("MaxUnpool", ["x", "i"], "y", {"kernel_shape": [1]})],
+            {"i": np.array([0])},
+            "operator is not supported; MaxPool is; docs/operators.md has all that are",
         ),
         ([("Reshape", ["x", "x"], "y", {})], {}, "not a valid ONNX model"),
         ([("Transpose", ["x"], "y", {"perm": [0, 0]})], {}, "repeated axis|not a valid ONNX model"),

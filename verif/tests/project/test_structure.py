@@ -74,8 +74,19 @@ def _imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            # Relative ones are of the package that many levels above the file.
+            above = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def test_relative_imports_have_their_whole_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "compiler" / "ir" / "some.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("from ..map import steps\nfrom . import builder\nimport numpy\n")
+    assert list(_imports(path)) == ["compiler.map.steps", "compiler.ir.builder", "numpy"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -20,9 +20,10 @@ from spu.arch.package.values import real_values
 from spu.arch.params import CONFIGS
 from spu.command.main import app
 from spu.engine.array import GoldenEngine
-from spu.engine.compare import against_exact, against_float, decibels
+from spu.engine.compare import against_exact, against_float
 from spu.engine.recording import layers_of, record
 from spu.model import exact
+from spu.model.accuracy import decibels
 from verif.digits.cnn import MODEL as CNN
 from verif.digits.data import MODEL, split
 from verif.faults import FaultyEngine, product_runs
@@ -30,7 +31,7 @@ from verif.studies.models import compiled as compiled_workload
 from verif.studies.models import digits, encoder
 
 BASIC = CONFIGS["basic"]
-COLUMNS = ["node", "operator", "sqnr_db", "max_error", "saturated", "share", "cycles"]
+COLUMNS = ["node", "operator", "sqnr_db", "max_error", "saturated", "share", "cycles", "alone_db"]
 MIXED = """<ir_version: 8, opset_import: ["": 20]> g (float[2, 40] x) => (float[2, 6] y)
 {
   a = MatMul(x, w)
@@ -236,6 +237,7 @@ def test_without_shares_the_command_says_how_to_get_them(saved, monkeypatch):
         ),
         (["--input", "x.npy", "--labels", "real.npy"], "real.npy: labels must be integers"),
         (["--input", "x.npy", "--labels", "none.npy"], "none.npy: No such file"),
+        (["--input", "x.npy", "--labels", "ten.npy"], r"ten.npy: labels of .* are 0 to 9, not 10"),
         (["--input", "x.npy", "--against", "onnxruntime"], "needs the ONNX file, --model FILE"),
         (["--input", "x.npy", "--model", "m.onnx"], "takes no --model"),
         (["--input", "x.npy", "--against", "pal", "--shares"], "has no shares"),
@@ -248,6 +250,8 @@ def test_what_is_wrong_is_a_line_and_nothing_is_written(more, rule, saved, monke
     np.save("wide.npy", np.zeros((4, 9)))
     np.save("five.npy", np.zeros(5, int))
     np.save("real.npy", np.zeros(4))
+    np.save("ten.npy", np.array([0, 9, 10, 1]))
+    monkeypatch.setattr("spu.engine.recording.record", None)  # nothing runs
     before = sorted(saved.iterdir())
     result = _spu("compare", "cnn", *more)
     assert result.exit_code == 2, result.output
@@ -290,10 +294,10 @@ def test_outputs_are_compared_with_those_of_onnx_runtime(cnn, saved, monkeypatch
     (row,) = json.loads((saved / "ort.json").read_text())["rows"]
     got = record(package, GoldenEngine(BASIC), x).outputs["logits"]
     assert row["node"] == "logits"
-    assert row["sqnr_db"] == pytest.approx(decibels([(real, got)]), abs=1e-3)
+    assert row["sqnr_db"] == pytest.approx(decibels(real, got), abs=1e-3)
 
 
 def test_what_is_no_number_in_the_reference_is_left_out_and_in_the_array_is_told():
     real = np.array([1.0, -np.inf, 2.0])
-    assert decibels([(real, np.array([1.0, -5.0, 2.0]))]) == np.inf
-    assert decibels([(real, np.array([1.0, -5.0, np.nan]))]) == -np.inf
+    assert decibels(real, np.array([1.0, -5.0, 2.0])) == np.inf
+    assert decibels(real, np.array([1.0, -5.0, np.nan])) == -np.inf

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
+from spu.arch.package import manifest
 from spu.command.main import app
 from verif.digits.data import MODEL, split
 from verif.stimulus import dataflows
@@ -112,7 +113,7 @@ def test_a_report_that_was_changed_is_refused(kind, tmp_path):
         (report | {"arch": "basic"}, "report.json was changed or damaged"),
         (report | {"bytes": 1}, "report.json was changed or damaged"),
         (without, "not what spu compile wrote: 'digest'"),
-        (report | {"version": 0}, "has version 0, this spu reads 6"),
+        (report | {"version": 0}, f"has version 0, this spu reads {manifest.VERSION}"),
     ):
         path.write_text(json.dumps(changed))
         for line in (
