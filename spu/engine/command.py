@@ -89,6 +89,7 @@ def check_engine(engine: EngineName, sim: SimName | None) -> None:
 
 def check_outputs(directory: Path, outs: Sequence[Path], read: Iterable[Path | None]) -> None:
     """Raise unless each file can be written, and is neither another one nor what is read."""
+    from spu.arch.package.buckets import BUCKETS
     from spu.arch.package.manifest import ARRAYS, PROGRAM, PROGRAMS, REPORT
 
     for out in outs:
@@ -99,15 +100,24 @@ def check_outputs(directory: Path, outs: Sequence[Path], read: Iterable[Path | N
     package = (
         *(directory / n for n in (PROGRAM, REPORT, ARRAYS)),
         *(directory / PROGRAMS).glob("*.spub"),
+        *(directory.rglob("*") if (directory / BUCKETS).exists() else ()),
     )
     check_kept(outs, (*read, *package))
 
 
 def package_of(directory: Path, command: str) -> Any:
-    """The compiled model in a directory."""
+    """The compiled model in a directory; for ``spu run`` its buckets, where it holds such."""
+    from spu.arch.package import buckets
     from spu.arch.package.manifest import MAPPING, REPORT
     from spu.arch.package.store import load
 
+    if (directory / buckets.BUCKETS).exists():
+        if command == "spu run":
+            return buckets.load(directory)
+        names = sorted(path.parent.name for path in directory.glob(f"*/{REPORT}"))
+        raise BadInput(
+            f"{directory}: holds buckets, {command} takes one of them: {', '.join(names)}"
+        )
     if not (directory / REPORT).exists():
         found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
         raise BadInput(f"{directory}: {found}; {command} takes what spu compile wrote")
@@ -129,22 +139,22 @@ def inputs_of(package: Any, path: Path) -> Any:
 
 def check_names(package: Any, out: Path) -> None:
     """Raise ``BadInput`` for an ``.npy`` of several outputs."""
-    from spu.arch.package.compiled import Package
+    from spu.engine.data import output_names
 
-    if isinstance(package, Package) and len(package.program.outputs) > 1 and out.suffix == ".npy":
+    names = output_names(package)
+    if len(names) > 1 and out.suffix == ".npy":
         raise BadInput(
-            f"{out}: holds one array, the model has outputs {', '.join(package.program.outputs)}; "
+            f"{out}: holds one array, the model has outputs {', '.join(names)}; "
             f"{out.with_suffix('.npz').name} holds all"
         )
 
 
 def sources_of(package: Any, files: Sequence[Path]) -> list[Any]:
     """Files of a data set; one alone is read once, the others as often as they are needed."""
-    from spu.arch.package import inputs
     from spu.command.arrays import read_arrays
-    from spu.engine.data import Source
+    from spu.engine.data import Source, input_names
 
-    only = next(iter(inputs.names(package)), "")
+    only = next(iter(input_names(package)), "")
     if len(files) == 1:
         given = read_arrays(files[0], only)
         return [Source(str(files[0]), lambda: given)]
@@ -244,8 +254,10 @@ def _rate(cycles: float, clock: float) -> float | None:
 @contextmanager
 def engine_for(package: Any, rtl: bool, sim: str) -> Iterator[Any]:
     """The engine, with a directory to work in."""
+    from spu.arch.package.buckets import Buckets
     from spu.arch.package.compiled import Package
 
+    package = package.packages[-1] if isinstance(package, Buckets) else package
     if not rtl:
         from spu.engine.array import GoldenEngine
 

@@ -38,6 +38,11 @@ MODELS = {
         True,
     ),
     "product of rows": ("t = Transpose<perm = [1, 0]>(x) y = MatMul(x, t)", False),
+    "product of what was joined": (
+        "m = ReduceMax<axes = [0]>(x) d = Sub(x, m) j = Concat<axis = 1>(x, d) "
+        "w = Constant<value = float[12, 1] {1,2,3,4,5,6,7,8,9,1,2,3}>() y = MatMul(j, w)",
+        False,
+    ),
     "there and back": ("t = Transpose<perm = [1, 0]>(x) r = Relu(t) y = Transpose(r)", True),
     "turned round": (
         "s = Constant<value_ints = [-1]>() e = Constant<value_ints = [-9]>() "
