@@ -4,7 +4,9 @@ Whether padded places change what becomes of a sample is not proved from the gra
 in float64, on the model as it is for the sample's own length.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -18,7 +20,7 @@ from compiler.passes.padding import Checked, Padding, Sets, probes
 from compiler.passes.samples import Samples
 from spu.arch.package.buckets import BATCH, Axes, Buckets
 from spu.arch.package.inputs import sets_of_program
-from spu.arch.package.program import Program
+from spu.arch.package.program import Program, Tensor
 from spu.arch.params import Architecture
 
 
@@ -49,6 +51,10 @@ def compile_buckets(
     )
 
 
+#: Sizes by name, in order.
+_Key = tuple[tuple[str, int], ...]
+
+
 class _Compiler:
     def __init__(
         self,
@@ -67,7 +73,9 @@ class _Compiler:
         self.dims = {name: tuple(sorted(set(sizes))) for name, sizes in dims.items()}
         self.lengths = [n for n, sizes in self.dims.items() if len(sizes) > 1 or pads]
         self.inputs = _input_axes(self.model, bool(self.batches), self.lengths)
-        self.programs: dict[tuple[tuple[str, int], ...], Program] = {}
+        self.programs: dict[_Key, Program] = {}
+        self.kept: set[_Key] = set()
+        self.constants: dict[tuple[tuple[int, ...], str, bytes], NDArray] = {}
         self._check_names()
 
     def _check_names(self) -> None:
@@ -85,14 +93,27 @@ class _Compiler:
             )
 
     def program(self, sizes: Mapping[str, int]) -> Program:
-        """The tensor program of these sizes, of a row if there are several."""
+        """The tensor program of these sizes, of a row if there are several; those of buckets are
+        kept, and all share the constants that are the same."""
         key = tuple(sorted(sizes.items()))
         if key not in self.programs:
             fixed = {n: each[0] for n, each in self.dims.items() if n not in self.lengths}
             lengths = {n: sizes[n] for n in self.lengths}
             rows = sizes.get(BATCH, 1) if self.batches else None
-            self.programs[key] = lower(self.model, self.name, rows, {**fixed, **lengths})
+            program = lower(self.model, self.name, rows, {**fixed, **lengths})
+            program.tensors[:] = map(self._shared, program.tensors)
+            if key not in self.kept:
+                return program
+            self.programs[key] = program
         return self.programs[key]
+
+    def _shared(self, tensor: Tensor) -> Tensor:
+        values = tensor.constant
+        if values is None:
+            return tensor
+        digest = hashlib.sha256(values.tobytes()).digest()
+        known = self.constants.setdefault((values.shape, values.dtype.str, digest), values)
+        return replace(tensor, constant=known)
 
     def run(self, percentile: float, options: Mapping[str, Any]) -> tuple[Buckets, Checked]:
         names = [*([BATCH] if self.batches else []), *self.lengths]
@@ -102,9 +123,8 @@ class _Compiler:
             for sizes in product(*each, *(self.dims[n] for n in self.lengths))
         ]
         tried = probes(grid, bool(self.pads))
-        for sizes in (*grid, *(sizes for _, sizes in tried)):
-            self.program(sizes)
-        outputs = self._output_axes()
+        self.kept = {tuple(sorted(sizes.items())) for sizes in grid}
+        outputs = self._output_axes([*grid, tried[0][1], tried[len(tried) // 2][1]])
         buckets = Buckets(tuple(grid), (), self.inputs, outputs, dict(self.pads))
         checked = Checked(0, 0, 0.0)
         if self.pads or len(self.batches) > 1:
@@ -144,9 +164,9 @@ class _Compiler:
 
     # Axes of outputs.
 
-    def _output_axes(self) -> Axes:
-        """Names of the sizes of outputs, by all programs that there are."""
-        known = [(dict(key), program) for key, program in self.programs.items()]
+    def _output_axes(self, some: Sequence[Mapping[str, int]]) -> Axes:
+        """Names of the sizes of outputs, by programs of some sizes; ``Padding`` sees the others."""
+        known = [(sizes, self.program(sizes)) for sizes in some]
         found = {}
         for name in known[0][1].outputs:
             shapes = [p.shape(p.outputs[name]) for _, p in known]

@@ -97,9 +97,11 @@ class Padding:
             self.progress(f"padding, {', '.join(f'{n} {size}' for n, size in sizes.items())}")
             rows = self.buckets.rows(number)
             self._check_rows(number, rows)
-            samples = [self._sample(self.program(sizes)) for _ in range(-(-PROBES // rows) * rows)]
+            own = self.program(sizes)
+            samples = [self._sample(own) for _ in range(-(-PROBES // rows) * rows)]
             for first in range(0, len(samples), rows):
-                worst = max(worst, self._compared(number, sizes, samples[first : first + rows]))
+                taken = samples[first : first + rows]
+                worst = max(worst, self._compared(number, sizes, own, taken))
             count += len(samples)
         return Checked(count, len({tuple(sizes.items()) for _, sizes in tried}), worst)
 
@@ -117,8 +119,10 @@ class Padding:
                 "tell whose it is"
             )
 
-    def _compared(self, number: int, sizes: Sizes, samples: list[dict[str, NDArray]]) -> float:
-        """The largest difference of samples that are the rows of a run."""
+    def _compared(
+        self, number: int, sizes: Sizes, own: Program, samples: list[dict[str, NDArray]]
+    ) -> float:
+        """The largest difference of samples that are the rows of a run from ``own`` of each."""
         joined = {name: np.concatenate([s[name] for s in samples]) for name in samples[0]}
         if len(samples) == 1:
             joined = samples[0]
@@ -127,7 +131,7 @@ class Padding:
         )
         worst = 0.0
         for row, sample in enumerate(samples):
-            for name, wanted in real_outputs(self.program(sizes), sample).items():
+            for name, wanted in real_outputs(own, sample).items():
                 got = self.buckets.true_part(name, padded[name], sizes)
                 if BATCH in self.buckets.outputs[name]:
                     got = got[row : row + 1]

@@ -162,7 +162,7 @@ def test_rows_that_do_not_stay_apart_have_no_buckets():
 
 def test_axes_of_outputs_that_are_no_size_are_refused():
     text = "(float[batch, seq, 3] x) => (float[b, c, 3] y) { y = Concat<axis = 1>(x, x) }"
-    with pytest.raises(CompileError, match=r"output 'y': axis 1 has sizes \[2, 4, 6, 8\]"):
+    with pytest.raises(CompileError, match=r"output 'y': axis 1 has sizes \[2, "):
         compile_buckets(_model(text), "m", BASIC, (1,), {"seq": (4,)}, {"x": 0.0})
 
 
