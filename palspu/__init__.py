@@ -191,10 +191,10 @@ def run(
     """Outputs by name of a compiled model, or of the directory that holds it.
 
     ``inputs``: by name, or the one that a model with a single input takes; of a ``Pipeline``
-    vectors (n, inputs), else in the model's shapes.  ``engine``: ``"rtl"`` simulates the hardware,
-    compares every word on every link in every cycle with the golden model, builds below ``build/``
-    and needs the extra ``sim``; a ``GoldenEngine(package.arch)`` counts cycles and saturated
-    elements.
+    vectors (n, inputs), else in the model's shapes, or any number of samples along the first axis
+    (docs/howto/data.md).  ``engine``: ``"rtl"`` simulates the hardware, compares every word on
+    every link in every cycle with the golden model, builds below ``build/`` and needs the extra
+    ``sim``; a ``GoldenEngine(package.arch)`` counts cycles and saturated elements.
 
     Raises
     ------
@@ -211,14 +211,14 @@ def run(
     from spu.arch.package.inputs import names
     from spu.arch.package.store import load
     from spu.engine.array import Engine, GoldenEngine
-    from spu.engine.run import run as run_package
+    from spu.engine.data import run_data
 
     ready = load(Path(package)) if isinstance(package, str | Path) else package
     given = inputs if isinstance(inputs, Mapping) else {names(ready)[0]: np.asarray(inputs)}
     if isinstance(engine, Engine):
-        return run_package(ready, engine, given)
+        return run_data(ready, engine, given)
     if engine == "golden":
-        return run_package(ready, GoldenEngine(ready.arch), given)
+        return run_data(ready, GoldenEngine(ready.arch), given)
     if engine != "rtl":
         raise UserError(f"engine must be golden, rtl or an Engine, not {engine!r}")
     from spu.engine.rtl_engine import RtlEngine
@@ -226,7 +226,7 @@ def run(
 
     check_rtl(ready.arch)
     with workplace() as work:
-        return run_package(ready, RtlEngine(ready.arch, work=work), given)
+        return run_data(ready, RtlEngine(ready.arch, work=work), given)
 
 
 def map(

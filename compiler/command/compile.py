@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from compiler.command.model import Batch, Dims, naming, parse_dims
+from compiler.command.buckets import compile_several
+from compiler.command.model import (
+    Pads,
+    SeveralBatches,
+    SeveralDims,
+    naming,
+    parse_batches,
+    parse_pads,
+    parse_several,
+)
 from spu.arch.files import check_directory
 from spu.command.common import BadInput, check_alone, check_kept, check_own, remark, working
 from spu.command.extras import require
@@ -41,8 +50,9 @@ def compile_command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placement search.")] = 0,
-    batch: Batch = None,
-    dim: Dims = None,
+    batch: SeveralBatches = None,
+    dim: SeveralDims = None,
+    pad: Pads = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -72,8 +82,11 @@ def compile_command(
     require("onnx")
     if percentile is not None and calibrate is None:
         raise BadInput("--percentile is of the inputs of --calibrate")
-    tiles, sizes = array(arch), parse_dims(dim)
+    tiles, several, pads = array(arch), parse_several(dim), parse_pads(pad)
+    batches = parse_batches(batch)
+    buckets = bool(pads) or any(len(each) > 1 for each in (batches, *several.values()))
     number_format, of_weights = data_format(tiles, fmt), weight_format(tiles, weights)
+    from spu.arch.package.buckets import BUCKETS
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
 
     check_directory(out, (PROGRAM, REPORT, ARRAYS))
@@ -83,6 +96,9 @@ def compile_command(
         (model, calibrate),
     )
     check_alone(out, MAPPING, "spu map")
+    check_alone(
+        out, *((REPORT, "spu compile") if buckets else (BUCKETS, "spu compile --batch N,N"))
+    )
     check_own(out)
     try:
         model.open("rb").close()
@@ -98,9 +114,22 @@ def compile_command(
     from spu.arch.package.store import save
     from spu.command.arrays import read_sets
 
+    if buckets:
+        options = {
+            "strategy": strategy.value,
+            "fmt": number_format,
+            "seed": seed,
+            "input_max": input_max,
+            "budget": budget,
+            "weights": of_weights,
+        }
+        compile_several(model, out, tiles, (batches, several, pads), calibrate, percentile, options)
+        return
+    rows = batches[0] if batches else None
+    sizes = {name: each[0] for name, each in several.items()}
     with naming(model):
         source = read(model)
-        program = lower(source, model.stem, batch, sizes)
+        program = lower(source, model.stem, rows, sizes)
         given = None
         if calibrate is not None:
             sets = tuple(read_sets(calibrate, program))
@@ -115,7 +144,7 @@ def compile_command(
                 input_max,
                 given,
                 budget,
-                probes_of(source, model.stem, batch, sizes),
+                probes_of(source, model.stem, rows, sizes),
                 note,
                 of_weights,
             )

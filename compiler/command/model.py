@@ -27,6 +27,35 @@ Batch = Annotated[
 ]
 
 
+SeveralDims = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dim",
+        metavar="NAME=N[,N...]",
+        help="Size of an open dimension, by its name, or several: a program for each; as often as "
+        "needed.",
+    ),
+]
+SeveralBatches = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="N[,N...]",
+        help="Size of the first dimension of inputs where it is open, or several: a program for "
+        "each. Others are 1, or --dim.",
+    ),
+]
+Pads = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pad",
+        metavar="INPUT=VALUE",
+        help="What stands in places of an input that a sample shorter than --dim leaves empty; "
+        "for each input that has such.",
+    ),
+]
+
+
 @contextmanager
 def naming(model: Path) -> Iterator[None]:
     """Errors of a model as a whole, which call it by its name alone, name its file."""
@@ -41,10 +70,62 @@ def naming(model: Path) -> Iterator[None]:
 def parse_dims(given: Sequence[str] | None) -> dict[str, int]:
     """Sizes by name, of NAME=N each; ``BadInput`` for others, and for names of two sizes."""
     sizes: dict[str, int] = {}
-    for text in given or ():
-        name, separator, size = text.rpartition("=")
-        if not (separator and name and size.isdecimal() and int(size)):
-            raise BadInput(f"--dim {text}: must be NAME=N with N of at least 1")
-        if sizes.setdefault(name, int(size)) != int(size):
-            raise BadInput(f"--dim {name} is given as {sizes[name]} and as {size}")
+    for name, found in _named_sizes(given, "NAME=N with N of at least 1", 1):
+        if sizes.setdefault(name, found[0]) != found[0]:
+            raise BadInput(f"--dim {name} is given as {sizes[name]} and as {found[0]}")
     return sizes
+
+
+def parse_several(given: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """Sizes by name, of NAME=N[,N...] each; ``BadInput`` as ``parse_dims``."""
+    sizes: dict[str, tuple[int, ...]] = {}
+    for name, found in _named_sizes(given, "NAME=N[,N...] with N of at least 1", None):
+        if sizes.setdefault(name, found) != found:
+            told = (", ".join(map(str, each)) for each in (sizes[name], found))
+            raise BadInput(f"--dim {name} is given as {' and as '.join(told)}")
+    return sizes
+
+
+def _named_sizes(
+    given: Sequence[str] | None, rule: str, most: int | None
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for text in given or ():
+        name, separator, sizes = text.rpartition("=")
+        found = _sizes(sizes)
+        if not (separator and name and found) or (most is not None and len(found) > most):
+            raise BadInput(f"--dim {text}: must be {rule}")
+        yield name, found
+
+
+def parse_batches(given: str | None) -> tuple[int, ...]:
+    """Sizes, of N[,N...]; ``BadInput`` for others."""
+    if given is None:
+        return ()
+    found = _sizes(given)
+    if not found:
+        raise BadInput(f"--batch {given}: must be N[,N...] with N of at least 1")
+    return found
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Numbers with commas between, each at least 1 and once; () of another text."""
+    parts = text.split(",")
+    if not all(p.isascii() and p.isdecimal() and len(p) < 100 and int(p) for p in parts):
+        return ()
+    return tuple(sorted({int(p) for p in parts}))
+
+
+def parse_pads(given: Sequence[str] | None) -> dict[str, float]:
+    """Values by input, of INPUT=VALUE each; ``BadInput`` for others, and for two of an input."""
+    pads: dict[str, float] = {}
+    for text in given or ():
+        name, separator, value = text.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not (separator and name and abs(number) < float("inf")):
+            raise BadInput(f"--pad {text}: must be INPUT=VALUE, a number")
+        if pads.setdefault(name, number) != number:
+            raise BadInput(f"--pad {name} is given as {pads[name]:g} and as {number:g}")
+    return pads

@@ -15,9 +15,15 @@ from spu.command.common import BadInput, about
 
 
 def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
-    """Arrays of an ``.npz`` by name, or of an ``.npy`` as ``only``; ``BadInput`` if neither."""
+    """Arrays of an ``.npz`` by name, or of an ``.npy`` as ``only``; ``BadInput`` if neither.
+
+    An ``.npy`` is read as far as its elements are used.
+    """
     try:
-        file = np.load(path, allow_pickle=False)
+        try:
+            file = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError:  # of no element, or what numpy does not map
+            file = np.load(path, allow_pickle=False)
         return dict(file) if hasattr(file, "files") else {only: file}
     except OSError as error:
         if error.filename:
@@ -27,16 +33,21 @@ def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
         raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
 
 
+def array_files(path: Path) -> list[Path]:
+    """A file, or all ``.npy`` and ``.npz`` files of a directory by name; ``BadInput`` if none."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(each for each in path.iterdir() if each.suffix in (".npy", ".npz"))
+    if not files:
+        raise BadInput(f"{path}: holds no .npy or .npz file")
+    return files
+
+
 def read_sets(path: Path, program: Program) -> list[dict[str, NDArray[np.float64]]]:
     """Sets of inputs of a tensor program from a file, or from all ``.npy`` and ``.npz`` files of a
     directory, see ``inputs.sets_of_program``; ``BadInput`` if they are not such."""
-    files = [path]
-    if path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.suffix in (".npy", ".npz"))
-        if not files:
-            raise BadInput(f"{path}: holds no .npy or .npz file")
     found = []
-    for file in files:
+    for file in array_files(path):
         given = read_arrays(file, next(iter(program.inputs), ""))
         with about(file):
             found += inputs.sets_of_program(program, given)

@@ -1,15 +1,16 @@
 """``spu run``."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from spu.arch.errors import InputError
 from spu.arch.files import check_file, replace_files
 from spu.command.common import BadInput, about, check_kept, remark, report_saturated, working
 from spu.command.extras import require
@@ -26,7 +27,9 @@ def run(
     inputs: Annotated[
         Path,
         typer.Option(
-            "--input", help="Input vectors, (n, inputs), .npy; or all inputs by name, .npz."
+            "--input",
+            help="Input vectors, (n, inputs), .npy; or all inputs by name, .npz; any number of "
+            "samples along the first axis, or a directory of such files.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--output", help="Outputs, .npy or .npz.")],
@@ -46,8 +49,12 @@ def run(
             "are written.",
         ),
     ] = False,
+    clock: Annotated[
+        float | None,
+        typer.Option(metavar="MHZ", help="Clock of the array, for its samples a second."),
+    ] = None,
 ) -> None:
-    """Run a compiled program on input vectors.
+    """Run a compiled program on input vectors, or on a data set.
 
     The RTL engine also compares every link in every cycle with the golden model; a
     difference is a failed check (exit code 1) and no output is written.
@@ -55,13 +62,20 @@ def run(
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
     check_engine(engine, sim)
-    check_outputs(directory, [out, *([stats] if stats else [])], [inputs])
+    if clock is not None and not 0 < clock < float("inf"):
+        raise BadInput(f"--clock {clock:g}: must be a positive number of MHz")
+    from spu.command.arrays import array_files
+
+    files = array_files(inputs)
+    check_outputs(directory, [out, *([stats] if stats else [])], files)
     if out.suffix not in ("", ".npy", ".npz"):
         raise BadInput(f"{out}: outputs are .npy or .npz")
     package = package_of(directory, "spu run")
-    taken = inputs_of(package, inputs)
+    check_names(package, out)
+    sources = sources_of(package, files)
+    whole = planned(package, sources)
     with engine_for(package, engine == EngineName.rtl, str(sim or "verilator")) as ready:
-        print(_run(package, ready, inputs, taken, out, stats))
+        print(_run(package, ready, sources, whole, out, stats, clock))
     report_saturated(ready.nodes, strict)
 
 
@@ -75,6 +89,7 @@ def check_engine(engine: EngineName, sim: SimName | None) -> None:
 
 def check_outputs(directory: Path, outs: Sequence[Path], read: Iterable[Path | None]) -> None:
     """Raise unless each file can be written, and is neither another one nor what is read."""
+    from spu.arch.package.buckets import BUCKETS
     from spu.arch.package.manifest import ARRAYS, PROGRAM, PROGRAMS, REPORT
 
     for out in outs:
@@ -85,15 +100,24 @@ def check_outputs(directory: Path, outs: Sequence[Path], read: Iterable[Path | N
     package = (
         *(directory / n for n in (PROGRAM, REPORT, ARRAYS)),
         *(directory / PROGRAMS).glob("*.spub"),
+        *(directory.rglob("*") if (directory / BUCKETS).exists() else ()),
     )
     check_kept(outs, (*read, *package))
 
 
 def package_of(directory: Path, command: str) -> Any:
-    """The compiled model in a directory."""
+    """The compiled model in a directory; for ``spu run`` its buckets, where it holds such."""
+    from spu.arch.package import buckets
     from spu.arch.package.manifest import MAPPING, REPORT
     from spu.arch.package.store import load
 
+    if (directory / buckets.BUCKETS).exists():
+        if command == "spu run":
+            return buckets.load(directory)
+        names = sorted(path.parent.name for path in directory.glob(f"*/{REPORT}"))
+        raise BadInput(
+            f"{directory}: holds buckets, {command} takes one of them: {', '.join(names)}"
+        )
     if not (directory / REPORT).exists():
         found = "holds what spu map wrote" if (directory / MAPPING).exists() else f"no {REPORT}"
         raise BadInput(f"{directory}: {found}; {command} takes what spu compile wrote")
@@ -113,32 +137,96 @@ def inputs_of(package: Any, path: Path) -> Any:
     return taken
 
 
-def _run(package: Any, engine: Any, path: Path, taken: Any, out: Path, stats: Path | None) -> str:
-    """Run on the inputs of a file and save the outputs; returns what happened in a line."""
+def check_names(package: Any, out: Path) -> None:
+    """Raise ``BadInput`` for an ``.npy`` of several outputs."""
+    from spu.engine.data import output_names
+
+    names = output_names(package)
+    if len(names) > 1 and out.suffix == ".npy":
+        raise BadInput(
+            f"{out}: holds one array, the model has outputs {', '.join(names)}; "
+            f"{out.with_suffix('.npz').name} holds all"
+        )
+
+
+def sources_of(package: Any, files: Sequence[Path]) -> list[Any]:
+    """Files of a data set; one alone is read once, the others as often as they are needed."""
+    from spu.command.arrays import read_arrays
+    from spu.engine.data import Source, input_names
+
+    only = next(iter(input_names(package)), "")
+    if len(files) == 1:
+        given = read_arrays(files[0], only)
+        return [Source(str(files[0]), lambda: given)]
+    return [Source(str(path), partial(read_arrays, path, only)) for path in files]
+
+
+def planned(package: Any, sources: Sequence[Any]) -> Any:
+    """What a data set is to a model, with remarks on it."""
+    from spu.engine.data import plan
+
+    with working("reading"):
+        whole = plan(package, sources)
+    for lines in whole.small.values():
+        others = f" (and {len(lines) - 1} runs like it)" if len(lines) > 1 else ""
+        remark(lines[0] + others)
+    if whole.filling:
+        remark(
+            f"{whole.filling} row{'s' * (whole.filling != 1)} that {whole.samples} samples leave "
+            "empty repeat others; what becomes of them is dropped"
+        )
+    return whole
+
+
+def _run(
+    package: Any,
+    engine: Any,
+    sources: Sequence[Any],
+    whole: Any,
+    out: Path,
+    stats: Path | None,
+    clock: float | None,
+) -> str:
+    """Run on a data set and save the outputs; returns what happened in a line."""
     from spu.arch.package.pipeline import Pipeline
     from spu.arch.package.program import node_name
     from spu.command.arrays import arrays_writer
-    from spu.engine.run import run as run_package
+    from spu.engine.data import run_all
 
+    begin = time.monotonic()
     with working("running") as note:
-        try:
-            results = run_package(
-                package, engine, taken, lambda done, total: note(f"step {done} of {total}")
-            )
-        except InputError as error:
-            raise BadInput(f"{path}: {error}") from None
+
+        def progress(samples: int, done: int, total: int) -> None:
+            step = f"step {done} of {total}" if total else ""
+            if whole.runs == 1:
+                note(step)
+                return
+            told = [f"sample {samples} of {whole.samples}"]
+            if samples:
+                each = (time.monotonic() - begin) / samples
+                told.append(f"{each:.3g} s each, {(whole.samples - samples) * each:.0f} s left")
+            note(", ".join([*told, *([step] if step else [])]))
+
+        results = run_all(package, engine, sources, whole, progress)
+    seconds = time.monotonic() - begin
     files = {out: arrays_writer(out, results)}
+    each = engine.cycles / whole.samples
     if stats:
         text = json.dumps(
             {
-                **(
-                    {"vectors": len(next(iter(results.values())))}
-                    if isinstance(package, Pipeline)
-                    else {}
-                ),
+                **({"vectors": whole.samples} if isinstance(package, Pipeline) else {}),
+                "samples": whole.samples,
+                "sets": whole.runs,
                 "engine": type(engine).__name__.removesuffix("Engine").lower(),
                 "cycles": engine.cycles,
+                "cycles_per_sample": each,
+                **(
+                    {}
+                    if clock is None
+                    else {"clock_mhz": clock, "samples_per_second": _rate(each, clock)}
+                ),
                 "runs": engine.runs,
+                "seconds": round(seconds, 3),
                 "saturated": {node_name(label): count for label, count in engine.nodes.items()},
                 **(engine.counters if engine.runs == 1 else {}),
             },
@@ -148,14 +236,28 @@ def _run(package: Any, engine: Any, path: Path, taken: Any, out: Path, stats: Pa
     replace_files(files)
     shapes = ", ".join(f"{name} {values.shape}" for name, values in results.items())
     runs = "a run" if engine.runs == 1 else f"{engine.runs} runs"
-    return f"{out}: {shapes} in {engine.cycles} cycles of {runs}"
+    told = f"{out}: {shapes} in {engine.cycles} cycles of {runs}"
+    if whole.runs > 1 or clock is not None:
+        samples = "a sample" if whole.samples == 1 else f"{whole.samples} samples"
+        told += f"; {samples}, {each:.1f} cycles each"
+    if clock is not None:
+        rate = "no cycles" if not each else f"{_rate(each, clock):.6g} samples/s"
+        told += f", {rate} at {clock:g} MHz without loading"
+    return told
+
+
+def _rate(cycles: float, clock: float) -> float | None:
+    """Samples a second of an array of so many MHz; None of samples that take no cycle."""
+    return clock * 1e6 / cycles if cycles else None
 
 
 @contextmanager
 def engine_for(package: Any, rtl: bool, sim: str) -> Iterator[Any]:
     """The engine, with a directory to work in."""
+    from spu.arch.package.buckets import Buckets
     from spu.arch.package.compiled import Package
 
+    package = package.packages[-1] if isinstance(package, Buckets) else package
     if not rtl:
         from spu.engine.array import GoldenEngine
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from spu.arch.errors import InputError
 from spu.arch.package.compiled import Package
+from spu.arch.package.data_sets import cut
 from spu.arch.package.expression import least_magnitude
 from spu.arch.package.host_operations import REAL
 from spu.arch.package.pipeline import Pipeline
@@ -46,38 +47,12 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
 
 
 def sets_of_program(program: Program, given: Mapping[str, NDArray]) -> list[Arrays]:
-    """Sets of inputs of a tensor program: one, or many along a first axis of all arrays.
+    """Sets of inputs of a tensor program: one, or many, see ``data_sets.cut``.
 
-    An array may be as the program takes it, which is one set; have an axis more in front, of sets;
-    or, of two axes or more, be longer along its first: then sets are cut from it, and what is left
-    at the end makes a set with as many of those before it as are needed.  All arrays have as many
-    sets, but for those of one, which belong to all.
-
-    Raises ``InputError`` as ``of_program``, and for arrays of different numbers of sets.
+    Rows that the last set lacks repeat the last one.  Raises ``InputError`` as ``cut`` and
+    ``of_program``.
     """
-
-    def cut(name: str) -> list[NDArray]:
-        values = np.asarray(given[name])
-        shape = program.shape(program.inputs[name]) if name in program.inputs else values.shape
-        if values.ndim == len(shape) + 1 and values.shape[1:] == shape and len(values):
-            return list(values)
-        many = len(shape) > 1 and values.ndim == len(shape) and values.shape[1:] == shape[1:]
-        if not many or not 0 < shape[0] < len(values):
-            return [values]
-        starts = [*range(0, len(values) - shape[0] + 1, shape[0])]
-        if len(values) % shape[0]:
-            starts.append(len(values) - shape[0])
-        return [values[i : i + shape[0]] for i in starts]
-
-    found = {name: cut(name) for name in given}
-    counts = {name: len(sets) for name, sets in found.items() if len(sets) > 1}
-    if len(set(counts.values())) > 1:
-        each = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(f"must have as many sets of all inputs, not {each}")
-    return [
-        of_program(program, {name: sets[i % len(sets)] for name, sets in found.items()})
-        for i in range(next(iter(counts.values()), 1))
-    ]
+    return [of_program(program, each) for each in cut(program, given)]
 
 
 def checked(package: Package | Pipeline, given: Mapping[str, NDArray]) -> Arrays:

@@ -88,6 +88,15 @@ def write(
     return whole
 
 
+def remove(directory: Path) -> None:
+    """Delete what ``write`` left in a directory, and the directory unless it holds other files."""
+    for path in [directory / REPORT, *(_earlier(directory) or ())]:
+        path.unlink(missing_ok=True)
+    for place in (directory / PROGRAMS, directory):
+        with suppress(OSError):  # of other files
+            place.rmdir()
+
+
 def _earlier(directory: Path) -> set[Path] | None:
     """Files that an earlier ``write`` left: those that the report lists; where it is damaged or of
     before there were versions, those that look so.  None if the report is of someone else.

@@ -79,12 +79,13 @@ def test_sets_are_cut_from_longer_arrays():
     program = lower(_model(), "model")
     x = np.arange(7 * 8.0).reshape(7, 8)
     sets = [s["x"] for s in sets_of_program(program, {"x": x})]
-    assert [s[0, 0] for s in sets] == [0, 16, 32, 40]  # the last with one of those before
+    assert [s[0, 0] for s in sets] == [0, 16, 32, 48]
+    assert np.array_equal(sets[3], x[[6, 6]])  # the last with its last row again
     assert all(s.shape == (2, 8) for s in sets)
     stacked = sets_of_program(program, {"x": np.stack(sets)})
     assert all(np.array_equal(a["x"], b) for a, b in zip(stacked, sets, strict=True))
     assert len(sets_of_program(program, {"x": x[:2]})) == 1
-    for wrong in (x[:1], x[:, :7], x[None, None]):
+    for wrong in (x[:0], x[:, :7], x[None, None]):
         with pytest.raises(InputError, match=r"x must have shape \(2, 8\)"):
             sets_of_program(program, {"x": wrong})
 
