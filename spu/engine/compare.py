@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spu.arch.errors import UserError
+from spu.arch.errors import InputError, UserError
 from spu.arch.package.values import visit_values
+from spu.engine.expected_error import expected_errors
 from spu.engine.recording import Layer, Progress, Recording, alone, switched
 from spu.model import exact
 
@@ -28,9 +29,10 @@ class Row:
     """A layer, or an output.
 
     ``sqnr_db``: against the reference, inf where there is no error; ``local_db``: of the layer
-    alone, beside float64 of the operands that the array had for it.  ``share``: by how much of it
-    the outputs' squared error falls if this layer alone is computed in float64.  ``differing``:
-    elements that are not the exact prediction's.  None: not known.
+    alone, beside float64 of the operands that the array had for it.  ``expected_db``: what the
+    first would be by the variances of roundings, see ``expected_error``.  ``share``: by how much
+    of it the outputs' squared error falls if this layer alone is computed in float64.
+    ``differing``: elements that are not the exact prediction's.  None: not known.
     """
 
     node: str
@@ -38,6 +40,7 @@ class Row:
     sqnr_db: float
     max_error: float
     local_db: float | None = None
+    expected_db: float | None = None
     saturated: int | None = None
     share: float | None = None
     cycles: int | None = None
@@ -66,7 +69,10 @@ class Accuracy:
 def decibels(pairs: Pairs) -> float:
     """Signal to noise ratio of pairs (reference, array), where the reference is finite."""
     signal = sum(float((real[np.isfinite(real)] ** 2).sum()) for real, _ in pairs)
-    noise = squared_error(pairs)
+    return _ratio(signal, squared_error(pairs))
+
+
+def _ratio(signal: float, noise: float) -> float:
     with np.errstate(divide="ignore"):
         return float(10 * np.log10(signal / noise)) if noise else float("inf")
 
@@ -102,6 +108,7 @@ def against_float(
     """A row for each layer, beside float64 of the model."""
     package = recording.package
     real, biases = visit_values(package.meant, recording.given, lambda *_: None), package.bias
+    expected = _expected(recording)
     rows, layers = [], recording.layers
     outputs = {name: real[i] for name, i in package.program.outputs.items()}
     error = squared_error(_beside(outputs, recording.outputs))
@@ -117,10 +124,29 @@ def against_float(
             share = (error - left) / error
         rows.append(
             replace(
-                row, local_db=decibels([(local[t], got[t]) for t in layer.results]), share=share
+                row,
+                local_db=decibels([(local[t], got[t]) for t in layer.results]),
+                expected_db=_expected_decibels(expected, {t: real[t] for t in layer.results}),
+                share=share,
             )
         )
     return rows
+
+
+def _expected(recording: Recording) -> dict[int, float]:
+    """Expected squared errors by tensor; none where a sample of a number is no index."""
+    try:
+        return expected_errors(recording.package, recording.given)
+    except InputError:
+        return {}
+
+
+def _expected_decibels(expected: Mapping[int, float], real: Mapping[int, Values]) -> float | None:
+    """Signal to noise ratio of tensors with the expected errors."""
+    if not real or not expected.keys() >= real.keys():
+        return None
+    signal = sum(float((x[np.isfinite(x)].astype(np.float64) ** 2).sum()) for x in real.values())
+    return _ratio(signal, sum(expected[t] for t in real))
 
 
 def _beside(outputs: Mapping[str, Values], got: Mapping[str, Values]) -> Pairs:
