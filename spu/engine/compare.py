@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spu.arch.errors import UserError
+from spu.arch.errors import InputError, UserError
 from spu.arch.package.ranges import FIXED, far
 from spu.arch.package.values import visit_values
+from spu.engine.expected_error import expected_errors
 from spu.engine.recording import Layer, Progress, Recording, alone, switched
 from spu.model import exact
-from spu.model.accuracy import decibels, errors
+from spu.model.accuracy import decibels, errors, ratio
 
 #: float64, integers or truth values.
 Values = NDArray[Any]
@@ -34,10 +35,11 @@ class Row:
 
     ``sqnr_db``: against the reference, of several outputs that of the worst, inf where there is no
     error; ``local_db``: of the layer alone, beside float64 of the operands that the array had for
-    it.  ``share``: by how much of it the outputs' squared error falls if this layer alone is
-    computed in float64; of models whose outputs are real numbers and others, that of the former.
-    ``differing``: elements that are not the exact prediction's.  None: not known, as of a node
-    whose outputs lie within the kernel of another one.
+    it.  ``expected_db``: what the first would be by the variances of roundings, of several outputs
+    the worst, see ``expected_error``.  ``share``: by how much of it the outputs' squared error
+    falls if this layer alone is computed in float64; of models whose outputs are real numbers and
+    others, that of the former.  ``differing``: elements that are not the exact prediction's.
+    None: not known, as of a node whose outputs lie within the kernel of another one.
     """
 
     node: str
@@ -45,6 +47,7 @@ class Row:
     sqnr_db: float | None
     max_error: float | None
     local_db: float | None = None
+    expected_db: float | None = None
     saturated: int | None = None
     share: float | None = None
     cycles: int | None = None
@@ -81,6 +84,7 @@ def against_float(
     """A row for each layer, beside float64 of the model."""
     package = recording.package
     real = visit_values(package.meant, recording.given, lambda *_: None)
+    expected = _expected(recording)
     rows, layers = [], recording.layers
     outputs = _judged(recording, real)
     error = squared_error(_beside(outputs, recording.outputs))
@@ -95,7 +99,14 @@ def against_float(
             left = squared_error(_beside(outputs, switched(recording, layer)))
             share = (error - left) / error
         alike = [(local[t], got[t]) for t in layer.results]
-        rows.append(replace(row, local_db=_worst(alike), share=share))
+        rows.append(
+            replace(
+                row,
+                local_db=_worst(alike),
+                expected_db=_expected_decibels(expected, {t: real[t] for t in layer.results}),
+                share=share,
+            )
+        )
     return rows
 
 
@@ -123,6 +134,22 @@ def _unmasked(recording: Recording, tensor: int, real: Values, got: Values) -> V
 
 def _worst(pairs: Pairs) -> float | None:
     return min((decibels(*pair) for pair in pairs), default=None)
+
+
+def _expected(recording: Recording) -> dict[int, float]:
+    """Expected squared errors by tensor; none where a sample of a number is no index."""
+    try:
+        return expected_errors(recording.package, recording.given)
+    except InputError:
+        return {}
+
+
+def _expected_decibels(expected: Mapping[int, float], real: Mapping[int, Values]) -> float | None:
+    """Signal to noise ratio of tensors with the expected errors, the worst of them."""
+    if not real or not expected.keys() >= real.keys():
+        return None
+    signals = {t: x[np.isfinite(x)].astype(np.float64) for t, x in real.items()}
+    return min(ratio(float((x**2).sum()), expected[t]) for t, x in signals.items())
 
 
 def _beside(outputs: Mapping[str, Values], got: Mapping[str, Values]) -> Pairs:

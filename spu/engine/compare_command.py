@@ -217,12 +217,22 @@ def _write(
             "cycles": recording.total,
             "accuracy": None if classes is None else asdict(classes),
             "differing": {row.node: row.differing for row in rows if row.differing},
+            "expected_db": _expected(rows),
             "rows": [row.as_json() for row in rows],
         }
         texts[as_json] = json.dumps(found, indent=1, allow_nan=False) + "\n"
     if html:
         texts[html] = page(name, str(against), recording.total, rows, classes)
     replace_files({path: partial(put, text) for path, text in texts.items()})
+
+
+def _expected(rows: Sequence[Any]) -> dict[str, float]:
+    """Of layers with a finite ratio, by node."""
+    return {
+        row.node: row.expected_db
+        for row in rows
+        if row.expected_db is not None and abs(row.expected_db) < float("inf")
+    }
 
 
 def _tell(recording: Any, against: str, rows: Sequence[Any], classes: Any, shares: bool) -> None:

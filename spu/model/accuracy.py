@@ -23,9 +23,14 @@ def errors(reference: Values, got: Values) -> NDArray[np.float64]:
     return np.where(np.isnan(off), np.inf, off)
 
 
+def ratio(signal: float, noise: float) -> float:
+    """Signal to noise ratio in dB of sums of squares; inf without noise, -inf without signal."""
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(signal / noise)) if noise else float("inf")
+
+
 def decibels(reference: Values, got: Values) -> float:
     """Signal to noise ratio of the elements whose reference is finite; inf where none is off."""
     noise = float((errors(reference, got) ** 2).sum())
-    signal = float((np.asarray(reference[np.isfinite(reference)], np.float64) ** 2).sum())
-    with np.errstate(divide="ignore"):
-        return float(10 * np.log10(signal / noise)) if noise else float("inf")
+    finite = np.asarray(reference[np.isfinite(reference)], np.float64)
+    return ratio(float((finite**2).sum()), noise)

@@ -205,7 +205,7 @@ def test_the_command_writes_table_json_and_a_page_without_network(saved):
         saved / "page.html",
     )
     assert result.exit_code == 0, result.output
-    assert re.search(r"flatten +│ Flatten +│ [\d.]+ +│ exact ", result.output)
+    assert re.search(r"flatten +│ Flatten +│ [\d.]+ +│ [\d.]+ +│ exact ", result.output)
     assert re.search(r"accuracy [\d.]+, of float [\d.]+; they agree on 1.0000", result.output)
     written = json.loads((saved / "rows.json").read_text())
     assert [list(row) for row in written["rows"]] == [COLUMNS] * 5
