@@ -131,9 +131,8 @@ def real_operands(package: Package, i: int, tensors: Mapping[int, Operand]) -> l
     """Of a step in float64, constants as the model has them."""
     program = package.program
     return [
-        exact.decoded(tensors[s], bias) if constant is None else constant
+        program.tensors[s].values if program.tensors[s].known else exact.decoded(tensors[s], bias)
         for s, bias in zip(program.steps[i].sources, package.source_biases(i), strict=True)
-        for constant in [program.tensors[s].constant]
     ]
 
 
