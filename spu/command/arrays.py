@@ -27,16 +27,22 @@ def read_arrays(path: Path, only: str) -> dict[str, NDArray]:
         raise BadInput(f"{path}: not an .npy or .npz file of numbers") from None
 
 
+def set_files(path: Path) -> list[Path]:
+    """A file, or all ``.npy`` and ``.npz`` files of a directory in the order of their names;
+    ``BadInput`` if it holds none."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(each for each in path.iterdir() if each.suffix in (".npy", ".npz"))
+    if not files:
+        raise BadInput(f"{path}: holds no .npy or .npz file")
+    return files
+
+
 def read_sets(path: Path, program: Program) -> list[dict[str, NDArray[np.float64]]]:
     """Sets of inputs of a tensor program from a file, or from all ``.npy`` and ``.npz`` files of a
     directory, see ``inputs.sets_of_program``; ``BadInput`` if they are not such."""
-    files = [path]
-    if path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.suffix in (".npy", ".npz"))
-        if not files:
-            raise BadInput(f"{path}: holds no .npy or .npz file")
     found = []
-    for file in files:
+    for file in set_files(path):
         given = read_arrays(file, next(iter(program.inputs), ""))
         with about(file):
             found += inputs.sets_of_program(program, given)

@@ -61,7 +61,7 @@ class ArrayFile:
             content = held.tobytes()
             packed = _compressed(content)
             stored = content if packed is None else packed
-            digest = hashlib.sha256(stored).hexdigest()
+            digest = _digest(stored)
             if digest not in places:
                 places[digest] = end, len(stored), packed is not None
                 self._parts.append(stored)
@@ -115,11 +115,17 @@ class Arrays:
             self._read[key] = self._array(entry)
         return self._read[key]
 
+    def check(self, content: bytes) -> None:
+        """Raise ``PackageError`` if any array is not as written in the content of the file."""
+        for entry in self.entries.values():
+            if _digest(content[entry.offset : entry.offset + entry.size]) != entry.digest:
+                raise self._damaged()
+
     def _array(self, entry: Entry) -> NDArray:
         with self._path.open("rb") as source:
             source.seek(entry.offset)
             content = source.read(entry.size)
-        if hashlib.sha256(content).hexdigest() != entry.digest:
+        if _digest(content) != entry.digest:
             raise self._damaged()
         if entry.packed:
             content = zlib.decompress(content)
@@ -130,6 +136,10 @@ class Arrays:
         return PackageError(
             f"{self._path.name} was changed or damaged; spu compile writes all anew"
         )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _without_repeats(values: NDArray) -> NDArray:

@@ -6,15 +6,15 @@ eight times as large; comparing with the model takes them, see ``KEPT_BYTES``.
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spu.arch.errors import PackageError
 from spu.arch.package.arrays import Arrays
 from spu.arch.package.compiled import Package
 from spu.arch.package.host_operations import REAL
+from spu.arch.package.pipeline import Pipeline
 from spu.arch.package.program import HostStep, Product, Program, StoredTensor, Tensor
 from spu.arch.package.weights import Table, Weights, encoded_table, packed, unpacked
 from spu.arch.params import BLOCK, Architecture
@@ -180,7 +180,7 @@ def stored_tensor(
     """Constant ``i``, of which there may be codes alone; ``ValueError`` if it is another."""
     name = f"constant_{i}"
     if name not in arrays:
-        return StoredTensor(shape, dtype, _absent)
+        return StoredTensor(shape, dtype, None)
     tensor, entry = (
         StoredTensor(shape, dtype, partial(arrays.__getitem__, name)),
         arrays.entries[name],
@@ -189,11 +189,16 @@ def stored_tensor(
     return tensor
 
 
-def _absent() -> NoReturn:
-    raise PackageError(
-        "has codes alone of its weights, not the model's own numbers; spu compile --keep-float "
-        "writes them, too"
+def check_float(package: Package | Pipeline) -> None:
+    """Raise ``PackageError`` if there are codes alone of a constant."""
+    tensors = (
+        [layer.weight for layer in package.layers]
+        if isinstance(package, Pipeline)
+        else package.program.tensors
     )
+    for tensor in tensors:
+        if isinstance(tensor, StoredTensor) and tensor.absent:
+            _ = tensor.constant
 
 
 def check_kind(tensor: Tensor, i: int, shape: tuple[int, ...], dtype: str) -> None:

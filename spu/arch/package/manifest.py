@@ -61,7 +61,7 @@ def write(
 
     Files of an older one there go.  Raises ``OSError`` with the file's name.
     """
-    old, file = _earlier(directory) or set(), ArrayFile(arrays)
+    file = ArrayFile(arrays)
     whole = {
         "version": VERSION,
         "kind": kind,
@@ -80,12 +80,34 @@ def write(
         writers[directory / ARRAYS] = file.write
     writers |= {directory / name: partial(_write, content) for name, content in programs.items()}
     writers[directory / REPORT] = partial(_write, (json.dumps(whole, indent=1) + "\n").encode())
+    _replace(directory, writers)
+    return whole
+
+
+def _replace(directory: Path, writers: Mapping[Path, Writer]) -> None:
+    """Write the files of a compiled model, the last one its report; those of an older one go."""
+    old = _earlier(directory) or set()
     replace_files(writers)
     for path in old - writers.keys():
         path.unlink(missing_ok=True)
     with suppress(OSError):  # of other files
         (directory / PROGRAMS).rmdir()
-    return whole
+
+
+def contents_of(directory: Path) -> dict[str, bytes]:
+    """All files of a compiled model by name, every digest looked at, the report last; raises as
+    ``read``."""
+    found = read(directory)
+    files = dict(found.programs)
+    if found.arrays.entries:
+        files[ARRAYS] = (directory / ARRAYS).read_bytes()
+        found.arrays.check(files[ARRAYS])
+    return files | {REPORT: (directory / REPORT).read_bytes()}
+
+
+def put(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write what ``contents_of`` found, as ``write`` does."""
+    _replace(directory, {directory / name: partial(_write, x) for name, x in files.items()})
 
 
 def _earlier(directory: Path) -> set[Path] | None:
@@ -121,6 +143,11 @@ def _earlier(directory: Path) -> set[Path] | None:
                 if path.relative_to(directory).as_posix() in listed
             }
     return {path for path in _named(directory) if _looks_ours(path)}
+
+
+def own_files(directory: Path) -> list[Path]:
+    """Files there that have names of a compiled model's."""
+    return [path for path in (directory / REPORT, *_named(directory)) if path.exists()]
 
 
 def _named(directory: Path) -> list[Path]:

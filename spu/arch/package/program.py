@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spu.arch.errors import InputError
+from spu.arch.errors import InputError, PackageError
 from spu.arch.package import host_operations
 from spu.arch.package.expression import Expression
 from spu.arch.package.host_operations import REAL
@@ -54,15 +54,28 @@ class Tensor:
 class StoredTensor(Tensor):
     """A constant of a package on disk, whose values are read when they are asked for."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: str, read: Callable[[], NDArray]) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dtype: str, read: Callable[[], NDArray] | None
+    ) -> None:
+        """Without ``read`` the package has codes alone of it."""
         super().__init__(shape, None, dtype)
         del self.__dict__["constant"]
-        self.__dict__["_read"] = read
+        self.__dict__["read"] = read
+
+    @property
+    def absent(self) -> bool:
+        """Whether the package has codes alone of it."""
+        return self.__dict__["read"] is None
 
     @cached_property
     def constant(self) -> NDArray:
-        """Its values; raises what ``read`` does, ``PackageError`` where only codes were kept."""
-        found: NDArray = self.__dict__["_read"]()
+        """Its values; raises what ``read`` does, and ``PackageError`` without."""
+        if self.absent:
+            raise PackageError(
+                "has codes alone of its weights, which are not the model's own numbers; "
+                "spu compile --keep-float writes these, too"
+            )
+        found: NDArray = self.__dict__["read"]()
         return found
 
     @property
