@@ -10,7 +10,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -47,15 +47,17 @@ def directory() -> Path | None:
 
 
 def key_of(
-    model: Path, arch: Architecture, calibrate: Path | None, options: Mapping[str, Any]
+    model: Path, arch: Architecture, samples: Sequence[Path], options: Mapping[str, Any]
 ) -> str | None:
-    """Of a model with its external data, an array, calibration data and options that JSON takes,
-    for the compiler that is installed; None if something cannot be read, which compiling tells.
+    """Of a model with its external data, an array, files of calibration data in their order and
+    options that JSON takes, for the compiler that is installed; None if something cannot be read,
+    which compiling tells.
     """
     whole = hashlib.sha256()
+    shown = ((path.suffix, path.read_bytes()) for path in samples)
     about = [asdict(arch), dict(options), {name: _version(name) for name in OTHERS}]
     try:
-        for part in (_sources(), _model(model), _samples(calibrate)):
+        for part in (_sources(), _model(model), shown):
             for name, content in part:
                 whole.update(f"{name} {len(content)} ".encode())
                 whole.update(content)
@@ -184,11 +186,3 @@ def _locations(message: Any) -> Iterator[str]:
         elif field.message_type is not None:
             for each in [value] if isinstance(value, Message) else value:
                 yield from _locations(each)
-
-
-def _samples(calibrate: Path | None) -> Iterator[tuple[str, bytes]]:
-    """Calibration data, in the order in which they are read."""
-    from spu.command.arrays import set_files
-
-    for path in set_files(calibrate) if calibrate else ():
-        yield path.suffix, path.read_bytes()

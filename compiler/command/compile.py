@@ -105,6 +105,7 @@ def compile_command(
     except OSError as error:
         raise BadInput(f"{model}: cannot be read: {error.strerror}") from None
     from compiler import cache as made_before
+    from spu.command.arrays import set_files
 
     options = {
         "strategy": strategy.value,
@@ -118,7 +119,8 @@ def compile_command(
         "budget": budget,
         "keep_float": keep_float,
     }
-    key = made_before.key_of(model, tiles, calibrate, options) if cache else None
+    samples = set_files(calibrate) if calibrate else []
+    key = made_before.key_of(model, tiles, samples, options) if cache else None
     told = made_before.copied(key, out) if key else None
     if told is None:
         told = _compiled(
