@@ -94,7 +94,7 @@ def _files(path):
         "run steps --input a.npy -o steps/programs/kernel_0.spub",
         "compile o/program.spub -o o",
         "compile o/report.json --strategy steps -o o",
-        "compile m.onnx --strategy steps --calibrate o/arrays.npz -o o",
+        "compile m.onnx --strategy steps --calibrate o/arrays.bin -o o",
         "compile m.onnx --strategy steps --calibrate steps/programs/kernel_0.spub -o steps",
         "asm x.npy -o x.npy",
         "map o/mapping.json -o o",
