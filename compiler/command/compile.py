@@ -74,6 +74,22 @@ def compile_command(
             help="dB that the outputs keep on these inputs, with 4, 6 or 8 bits for each product."
         ),
     ] = None,
+    keep_float: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-float/--codes-alone",
+            help="Keep the model's own weights beside their codes, as spu compare --against float "
+            "takes them.",
+            show_default="those of up to 16 MiB",
+        ),
+    ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Take a package that was made before of the same, and keep it.",
+        ),
+    ] = True,
 ) -> None:
     """Map an ONNX model: a chain of dense layers as one pipeline, others as a program a step.
 
@@ -104,32 +120,63 @@ def compile_command(
         model.open("rb").close()
     except OSError as error:
         raise BadInput(f"{model}: cannot be read: {error.strerror}") from None
-    # What follows takes seconds to load: what is refused without it is refused before.
+    from compiler import cache as made_before
+    from spu.command.arrays import array_files
+
+    meant: dict[str, Any] = {
+        "strategy": strategy.value,
+        "fmt": number_format,
+        "seed": seed,
+        "input_max": input_max,
+        "budget": budget,
+        "weights": of_weights,
+    }
+    if buckets:
+        if keep_float is not None:
+            raise BadInput("--keep-float and --codes-alone are of a model of one size")
+        sizes = (batches, several, pads)
+        compile_several(model, out, tiles, sizes, calibrate, percentile, meant)
+        return
+    size = {
+        "batch": batches[0] if batches else None,
+        "dims": {name: each[0] for name, each in several.items()},
+    }
+    options = meant | size | {"percentile": percentile, "keep_float": keep_float}
+    options |= {"fmt": number_format.name, "weights": of_weights and of_weights.name}
+    samples = array_files(calibrate) if calibrate else []
+    key = made_before.key_of(model, tiles, samples, options) if cache else None
+    told = made_before.copied(key, out) if key else None
+    if told is None:
+        told = _compiled(model, out, tiles, key, calibrate, percentile, keep_float, size, **meant)
+    for line in told.notes:
+        remark(line)
+    print(f"{out / told.file}: {told.line}")
+
+
+def _compiled(
+    model: Path,
+    out: Path,
+    tiles: Any,
+    key: str | None,
+    calibrate: Path | None,
+    percentile: float | None,
+    keep_float: bool | None,
+    sizes: dict[str, Any],
+    **options: Any,
+) -> Any:
+    """Compile a model and write the package; returns what there is to tell."""
+    # This takes seconds to load: what is refused without it is refused before.
+    from compiler import cache as made_before
     from compiler.build import compile_model, probes_of
     from compiler.front.lower import lower
     from compiler.front.onnx_graph import read
-    from compiler.passes.formats import formats_text, quality
     from compiler.passes.samples import Samples
-    from spu.arch.package.pipeline import Pipeline
     from spu.arch.package.store import save
     from spu.command.arrays import read_sets
 
-    if buckets:
-        options = {
-            "strategy": strategy.value,
-            "fmt": number_format,
-            "seed": seed,
-            "input_max": input_max,
-            "budget": budget,
-            "weights": of_weights,
-        }
-        compile_several(model, out, tiles, (batches, several, pads), calibrate, percentile, options)
-        return
-    rows = batches[0] if batches else None
-    sizes = {name: each[0] for name, each in several.items()}
     with naming(model):
         source = read(model)
-        program = lower(source, model.stem, rows, sizes)
+        program = lower(source, model.stem, **sizes)
         given = None
         if calibrate is not None:
             sets = tuple(read_sets(calibrate, program))
@@ -138,31 +185,36 @@ def compile_command(
             made = compile_model(
                 program,
                 tiles,
-                strategy.value,
-                number_format,
-                seed,
-                input_max,
-                given,
-                budget,
-                probes_of(source, model.stem, rows, sizes),
-                note,
-                of_weights,
+                calibrate=given,
+                probes=probes_of(source, model.stem, **sizes),
+                progress=note,
+                **options,
             )
-        report = save(made, out)
-    for line in report["notes"]:
-        remark(line)
+        report = save(made, out, keep_float)
+    file, line = _line(made, report, given, options["budget"])
+    told = made_before.Told(tuple(report["notes"]), file, line)
+    if key:
+        made_before.keep(key, out, told)
+    return told
+
+
+def _line(made: Any, report: dict[str, Any], given: Any, budget: float | None) -> tuple[str, str]:
+    """The file, or the directory, that was made, and what there is to say of it."""
+    from compiler.passes.formats import formats_text, quality
+    from spu.arch.package.manifest import PROGRAM
+    from spu.arch.package.pipeline import Pipeline
+
     if isinstance(made, Pipeline):
-        print(
-            f"{out / PROGRAM}: {len(made.content)} bytes, II {report['ii']} "
+        return PROGRAM, (
+            f"{len(made.content)} bytes, II {report['ii']} "
             f"(bounds {', '.join(f'{k} {v}' for k, v in report['ii_bounds'].items())}), "
             f"span {report['span']} cycles, {report['macs_per_cycle']:.1f} of "
             f"{report['peak_macs_per_cycle']} MACs per cycle; pipeline: "
             f"{report['strategy']['why']}"
         )
-        return
     kinds = [step["kind"] for step in report["steps"]]
-    print(
-        f"{out}: {kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
+    return "", (
+        f"{kinds.count('map')} elementwise steps by {len(report['kernels'])} kernels, "
         f"{kinds.count('product')} products, {report['bytes']} bytes, {report['cycles']} "
         f"cycles; inputs {_tops(made)}"
         + (

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from spu.arch.package.manifest import REPORT, PackageError, read
+from spu.arch.errors import PackageError
+from spu.arch.package.manifest import REPORT, read
 from spu.arch.package.store import KIND, load
 
 

@@ -9,5 +9,9 @@ class InputError(UserError):
     """Inputs that a model cannot take."""
 
 
+class PackageError(UserError):
+    """A directory that holds no compiled model, or one that is damaged or not of this array."""
+
+
 class CheckFailed(RuntimeError):
     """A result is not what it must be."""

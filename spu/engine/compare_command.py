@@ -77,6 +77,11 @@ def compare(
     files = [path for path in (as_json, html) if path]
     check_outputs(directory, files, [inputs, labels, model])
     package = package_of(directory, "spu compare")
+    from spu.arch.package.constants import check_float
+
+    if against == ReferenceName.float or (labels and against == ReferenceName.pal):
+        with about(directory):
+            check_float(package)
     taken = inputs_of(package, inputs)
     from spu.engine.compare import SHARED_STEPS
 
@@ -84,7 +89,8 @@ def compare(
     session = None if model is None else _session(model)
     with engine_for(package, engine == EngineName.rtl, str(sim or "verilator")) as ready:
         recording = _recorded(package, ready, inputs, taken)
-    reference = _reference(recording, session, model, taken)
+    wants = known is not None or session is not None
+    reference = _reference(recording, session, model, taken) if wants else {}
     classes = None if known is None else _accuracy(recording, reference, *known)
     wanted = shares or len(recording.package.program.steps) <= SHARED_STEPS
     rows = _rows(recording, against, reference, model, wanted)

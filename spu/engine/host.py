@@ -13,7 +13,7 @@ from spu.arch.blocks import empty_block, lifted
 from spu.arch.errors import InputError, UserError
 from spu.arch.operations import constant_codes
 from spu.arch.package.compiled import MOST_ROUNDS, Package, Work, partial_sums
-from spu.arch.package.product import MOST_OFFSET, Gemm, weight_blocks, with_weights
+from spu.arch.package.product import MOST_OFFSET, Gemm, with_weights
 from spu.arch.package.program import HostStep, Layout, Map, Product, Program, gathered
 from spu.arch.params import BLOCK
 from spu.engine.array import Cycles, Engine
@@ -22,10 +22,12 @@ from spu.engine.meaning import Meaning
 from spu.engine.saturation import saturated
 from spu.engine.streams import code_streams, result_codes
 from spu.model import words as w
+from spu.model.exact import operands
 from spu.model.units import codes_of
 from spu.model.words import Stream, interleaved
 
-#: Is shown the number of a step, PAL16 codes of its operands, and of its result.
+#: Is shown the number of a step, PAL16 codes of its operands, see ``exact.operands``, and of its
+#: result.
 Watch = Callable[[int, list[NDArray[np.uint16]], NDArray[np.uint16]], None]
 
 
@@ -98,9 +100,9 @@ class _Host:
 
     def tensor(self, i: int, bias: int) -> NDArray:
         """PAL16 codes of a tensor, those of a constant under this tensor bias; or integers."""
-        values = self.compiled.program.tensors[i].constant
-        if values is None:
+        if not self.compiled.program.tensors[i].known:
             return self.codes[i]
+        values = self.compiled.program.tensors[i].values
         return constant_codes(values, bias) if self.compiled.program.is_real(i) else values
 
     def values(self, i: int) -> NDArray:
@@ -112,19 +114,16 @@ class _Host:
 
     def real(self, i: int) -> NDArray:
         """As ``values``, but constants as they are."""
-        values = self.compiled.program.tensors[i].constant
-        return self.values(i) if values is None else values
+        tensor = self.compiled.program.tensors[i]
+        return tensor.values if tensor.known else self.values(i)
 
     def step(self, i: int) -> list[NDArray[np.uint16]]:
         """Make what a step makes; returns the codes of its operands."""
-        step = self.compiled.program.steps[i]
+        step, sources = self.compiled.program.steps[i], operands(self.compiled, i, self.codes)
         if isinstance(step, HostStep):
-            self.codes[step.out] = self._computed(i, step)
-            own = self.compiled.source_biases(i)
-            return [self.tensor(s, b) for s, b in zip(step.sources, own, strict=True)]
-        shape, biases = self.compiled.program.shape(step.out), self.compiled.source_biases(i)
-        label = self.compiled.program.label(step)
-        sources = [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
+            self.codes[step.out] = self._computed(step, sources)
+            return sources
+        shape, label = self.compiled.program.shape(step.out), self.compiled.program.label(step)
         if isinstance(step, Layout):
             real = self.compiled.program.is_real(step.out)
             fill = int(
@@ -139,7 +138,7 @@ class _Host:
             self.codes[step.out] = self._product(i, step, *sources)
         return sources
 
-    def _computed(self, i: int, step: HostStep) -> NDArray:
+    def _computed(self, step: HostStep, sources: list[NDArray]) -> NDArray:
         """Integers; or codes, which are moved as they are, or those of integers."""
         compiled, program = self.compiled, self.compiled.program
         moved = program.moved(step)
@@ -151,14 +150,13 @@ class _Host:
             if above := int((np.abs(taken) > 2.0 ** (bias / 8)).sum()):
                 self.engine.nodes[program.label(step)] += above
             return model.encode16(taken, bias)
-        if all(program.tensors[s].constant is not None for s in moved):
-            # A few rows of a large table.
-            made = program.computed(step, [self.real(s) for s in step.sources])
-            return constant_codes(made, compiled.bias(step.out))
-        biases = compiled.source_biases(i)
-        return program.computed(
-            step, [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
-        )
+        if not all(program.tensors[s].known for s in moved):
+            return program.computed(step, sources)
+        # A few rows of a large table.
+        if compiled.moved_tables(step):
+            return compiled.moved(step, sources)[0]
+        made = program.computed(step, [self.real(s) for s in step.sources])
+        return constant_codes(made, compiled.bias(step.out))
 
     # Kernels.
 
@@ -219,11 +217,10 @@ class _Host:
     def _product(self, i: int, step: Product, a: NDArray, b: NDArray) -> NDArray[np.uint16]:
         compiled, program = self.compiled, self.compiled.program
         fmt, out_bias = compiled.formats[i], compiled.ranges.tensors[step.out]
-        weights = compiled.weight_format(i)
+        weights, known = compiled.weight_format(i), compiled.weight_blocks(i)
         x_codes, x_beta = self._blocks(a, fmt)
-        values = program.tensors[step.b].constant
-        if values is not None:
-            found = [weight_blocks(matrix, weights) for matrix in values]
+        if known is not None:
+            found = known.matrices()
         else:
             codes, beta = self._blocks(b.transpose(0, 2, 1), fmt)
             found = [
@@ -265,7 +262,8 @@ class _Host:
         for work in partial_sums(len(parts), out_bias):
             first = len(work[0].inputs)
             left[:first] = [self._kernel(work, left[:first], label).reshape(shape)]
-        _check_nan(a, b, left[0], label)
+        of_b = known.nan_columns if known else model.is_nan(b, PAL16).any(axis=1, keepdims=True)
+        _check_nan(a, np.asarray(of_b), left[0], label)
         return left[0]
 
     @staticmethod
@@ -306,10 +304,10 @@ class _Host:
         )
 
 
-def _check_nan(a: NDArray, b: NDArray, out: NDArray, label: str) -> None:
-    """Raise if NaN of an operand is not in a product's results: a block of zeros makes 0 of it."""
+def _check_nan(a: NDArray, columns: NDArray[np.bool_], out: NDArray, label: str) -> None:
+    """Raise if NaN of an operand, of the second in these columns, is not in a product's results: a
+    block of zeros makes 0 of it."""
     rows = model.is_nan(a, PAL16).any(axis=2, keepdims=True)
-    columns = model.is_nan(b, PAL16).any(axis=1, keepdims=True)
     lost = (rows | columns) & ~model.is_nan(out, PAL16)
     if lost.any():
         raise InputError(

@@ -31,12 +31,16 @@ def lost_elements(pipeline: Pipeline, x: Values) -> Counter[str]:
     ((name, given),) = program.inputs.items()
     x = x.reshape(program.shape(given))
     found = meaning.input(given, name, x, x)
-    known = {i: t.constant for i, t in enumerate(program.tensors) if t.constant is not None}
     codes = {given: model.encode16(x, package.bias(given))}
     for i, step in enumerate(program.steps):
         codes[step.out] = exact.made(package, i, exact.operands(package, i, codes))
         values = {s: model.decode16(c, package.bias(s)) for s, c in codes.items()}
-        found += meaning.step(i, (known | values).__getitem__)
+        values |= {
+            s: program.tensors[s].values
+            for s in step.sources
+            if program.tensors[s].known and not (isinstance(step, Product) and s == step.b)
+        }
+        found += meaning.step(i, values.__getitem__)
         codes.pop(step.sources[0])
     return found
 
@@ -59,12 +63,21 @@ def in_steps(pipeline: Pipeline, vectors: int) -> Package:
         program.tensors.append(Tensor(values.shape, values))
         return len(program.tensors) - 1
 
-    current = tensor(len(pipeline.layers[0].weight), told[0]["tensor_bias"]["in"])
+    fmt = arch.data_format(pipeline.report["format"])
+    package = Package(
+        program, arch, ranges, {}, {}, weights=arch.weight_format(pipeline.report["weights"])
+    )
+    current = tensor(pipeline.layers[0].weight.shape[1], told[0]["tensor_bias"]["in"])
     program.inputs[pipeline.input] = current
     for layer, about in zip(pipeline.layers, told, strict=True):
-        width, bias = layer.weight.shape[1], about["tensor_bias"]["out"]
+        width, bias = layer.weight.shape[2], about["tensor_bias"]["out"]
         total = tensor(width, bias)
-        program.steps.append(Product(total, current, constant(layer.weight[None])))
+        program.tensors.append(layer.weight)
+        program.steps.append(Product(total, current, len(program.tensors) - 1))
+        package.formats[len(program.steps) - 1] = fmt
+        if layer.blocks is not None:
+            key = len(program.tensors) - 1, package.weight_format(len(program.steps) - 1)
+            package.blocks[key] = layer.blocks
         current = tensor(width, bias)
         expression = variable(0) + variable(1)
         expression = apply("relu", expression) if about["relu"] else expression
@@ -74,12 +87,4 @@ def in_steps(pipeline: Pipeline, vectors: int) -> Package:
         program.labels |= dict.fromkeys((total, current), about["name"])
         program.results.add(current)
     program.outputs[pipeline.output] = current
-    fmt = arch.data_format(pipeline.report["format"])
-    return Package(
-        program,
-        arch,
-        ranges,
-        {i: fmt for i, step in enumerate(program.steps) if isinstance(step, Product)},
-        {},
-        weights=arch.weight_format(pipeline.report["weights"]),
-    )
+    return package

@@ -26,6 +26,8 @@ SAME = 2.0**-10
 #: Of an output as a whole, the share that differences below the least magnitude may make: 8 bits.
 SMALL = 2.0**-6
 
+#: In the place of values of a table.
+NO_VALUES = np.zeros(0)
 #: Of tensors: float64, or integers as they are.
 Values = NDArray
 
@@ -59,13 +61,22 @@ class Meaning:
     def step(self, i: int, values: Callable[[int], Values]) -> Counter[str]:
         """How many elements of an output are not what the model means, by node.
 
-        ``values``: of a tensor that the step takes or makes, constants as the model has them.
+        ``values``: of a tensor that the step takes or makes, constants as the model has them,
+        but for weights, which are as their blocks have them, and tables.
         """
         program, ranges = self.compiled.program, self.compiled.ranges
         step, label = program.steps[i], program.label(program.steps[i])
         before = {s: self.pairs[s] for s in step.sources if s in self.pairs}
         if not before and not program.is_real(step.out):
             return Counter()
+        if isinstance(step, Product):
+            weights = self.compiled.weight_blocks(i)
+            given = {s: values(s) for s in (step.a, step.out)}
+            given[step.b] = values(step.b) if weights is None else weights.values()
+            values = given.__getitem__
+        elif isinstance(step, HostStep) and self._from_tables(i):
+            given = {s: values(s) for s in {*step.sources} - {*program.moved(step)}}
+            values = lambda s: given.get(s, NO_VALUES)  # noqa: E731
         original = ranges.meant.get(i, step)
         meant = self._made(
             i,
@@ -119,6 +130,15 @@ class Meaning:
             return np.zeros(meant.shape)
         return untold(meant, least_magnitude(self.compiled.bias(tensor)))
 
+    def _from_tables(self, i: int) -> bool:
+        """Whether a step moves elements of tables, of which nothing else is looked at."""
+        step = self.compiled.program.steps[i]
+        return (
+            isinstance(step, HostStep)
+            and i not in self.compiled.ranges.meant
+            and bool(self.compiled.moved_tables(step))
+        )
+
     def _made(self, i: int, step: Step, sources: list[Values], held: bool) -> Values:
         """What a step makes, with what is below the least magnitude as it is held, or as it is;
         products of blocks have rules of their own, see ``product_loss``."""
@@ -126,15 +146,18 @@ class Meaning:
             with np.errstate(all="ignore"):
                 return sources[0] @ sources[1]
         program, biases = self.compiled.program, self.compiled.source_biases(i)
-        known = [program.tensors[s].constant is not None for s in step.sources]
+        known = [program.tensors[s].known for s in step.sources]
         if not program.is_real(step.out):
             held = False
+        if isinstance(step, HostStep) and self._from_tables(i):
+            codes, meant = self.compiled.moved(step, sources)
+            return model.decode16(codes, self.compiled.bias(step.out)) if held else meant
         if isinstance(step, HostStep) and held:
             moved, bias = program.moved(step), self.compiled.bias(step.out)
             if not moved:
                 taken = self.compiled.held(step.out, program.computed(step, sources))
                 return underflowed(taken, bias)
-            if all(program.tensors[s].constant is not None for s in moved):
+            if all(program.tensors[s].known for s in moved):
                 return held_constant(program.computed(step, sources), bias)
         if held:
             sources = [

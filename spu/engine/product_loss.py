@@ -18,8 +18,8 @@ from pal_units.formats import BIAS_PER_OCTAVE, Format
 from spu.arch.blocks import decode_blocks, encode_blocks, reblock
 from spu.arch.operations import constant_codes
 from spu.arch.package.compiled import Package
-from spu.arch.package.product import weight_blocks
 from spu.arch.package.program import Product
+from spu.arch.package.weights import Weights, least_bias
 from spu.arch.params import BLOCK
 
 #: Units of the accumulator that a block loses on average, as it cuts off.
@@ -37,20 +37,24 @@ def lost_accuracy(compiled: Package, i: int, a: Values, b: Values) -> NDArray[np
     """Which results (batch, rows, columns) of product ``i`` are off by limits of range more than by
     its format.
 
-    ``a`` (batch, rows, depth), ``b`` (batch, depth, columns): operands as the array has them,
-    constants as the model has them.  By limits: what blocks whose biases are as low as they need
-    would give less what it is, what the accumulator cuts off, and, where that is more in a row or
-    column as a whole, the root of the squares of what least products make.  By the format: the root
-    of the squares of what it changes in each product, and at least as much as near the top of a
-    block, of each product and of the result.
+    ``a`` (batch, rows, depth), ``b`` (batch, depth, columns): operands as the array has them, see
+    ``Weights.values`` of constant ones.  By limits: what blocks whose biases are as low as they
+    need would give less what it is, what the accumulator cuts off, and, where that is more in a row
+    or column as a whole, the root of the squares of what least products make.  By the format: the
+    root of the squares of what it changes in each product, and at least as much as near the top of
+    a block, of each product and of the result.
     """
     program = compiled.program
     step, fmt, biases = program.steps[i], compiled.formats[i], compiled.source_biases(i)
     dot, weights = compiled.arch.dot, compiled.weight_format(i)
     assert isinstance(step, Product)
-    known = program.tensors[step.b].constant is not None
-    x = _blocked(np.nan_to_num(a), fmt, biases[0], False, dot)
-    y = _blocked(np.nan_to_num(b).transpose(0, 2, 1), weights, biases[1], known, dot)
+    known = compiled.weight_blocks(i)
+    x = _made(np.nan_to_num(a), fmt, biases[0], dot)
+    y = (
+        _made(np.nan_to_num(b).transpose(0, 2, 1), weights, biases[1], dot)
+        if known is None
+        else _known(known, dot)
+    )
     if compiled.ranges.fixed:
         x = x._replace(top=np.full_like(x.top, 2.0 ** (biases[0] / BIAS_PER_OCTAVE)))
     near_x, near_y = (half_gap(np.ones(()), f) for f in (fmt, weights))
@@ -100,69 +104,96 @@ class _Blocks(NamedTuple):
     top: Values
 
 
-def _blocked(rows: Values, fmt: Format, bias: int, known: bool, dot: DotParams) -> _Blocks:
-    """Blocks along the depth, by the encoder if they are ``known`` beforehand, else by the reblock
-    unit; ``bias`` of the tensor."""
+def _made(rows: Values, fmt: Format, bias: int, dot: DotParams) -> _Blocks:
+    """Blocks along the depth of ``rows`` (batch, rows, depth) by the reblock unit; ``bias`` of the
+    tensor."""
     batch, count, depth = rows.shape
     padded = np.pad(rows, ((0, 0), (0, 0), (0, -depth % BLOCK)))
     blocks = padded.reshape(batch, count, -1, BLOCK)
-    if known:
-        found = [weight_blocks(matrix.T, fmt) for matrix in rows]
-        codes = np.array([codes for codes, _, _ in found]).reshape(blocks.shape)
-        beta = np.array([beta for _, beta, _ in found])
-        own = np.array([bias for _, _, bias in found])
-    else:
-        codes, beta = reblock(constant_codes(blocks, bias), fmt)
-        own = np.full(batch, bias)
-    biases, beta = beta, np.asarray(beta, np.int64)
-    if fmt.codebooks is not None:
-        _, beta = fmt.codebooks.split(biases)
-        used = (blocks != 0).any(axis=-1)
-    else:
-        used = beta != model.ZERO_BLOCK
-    tops = np.where(used, 2.0 ** ((own[:, None, None] + beta) / BIAS_PER_OCTAVE), 0.0)
-    limited = np.stack(
-        [decode_blocks(c, b[..., None], t, fmt) for c, b, t in zip(codes, biases, own, strict=True)]
-    )
+    codes, biases = reblock(constant_codes(blocks, bias), fmt)
+    beta = _block_biases(biases, fmt)
+    used = biases != model.ZERO_BLOCK if fmt.codebooks is None else (blocks != 0).any(axis=-1)
+    limited = decode_blocks(codes, np.asarray(biases)[..., None], bias, fmt)
     free, least = limited, used & (beta == least_bias(fmt))
     if least.any():
         free = limited.copy()
-        free[least] = _moved(blocks[least], fmt, bias, known)
+        moved, back = _moved(blocks[least], bias)
+        inner, beneath = reblock(model.encode16(moved, bias), fmt)
+        free[least] = np.ldexp(decode_blocks(inner, beneath.reshape(-1, 1), bias, fmt), back)
+    return _joined(limited, free, free - blocks, used, np.full(batch, bias), beta, depth, dot)
+
+
+def _known(weights: Weights, dot: DotParams) -> _Blocks:
+    """Blocks of constant weights, a row of each output.  Where the model's numbers are not kept
+    they are off by what rounding takes on average."""
+    fmt, limited = weights.fmt, np.nan_to_num(weights.decoded())
+    own, beta = np.array(weights.tensor_biases), _block_biases(weights.biases, fmt)
+    low = np.unravel_index(weights.low, beta.shape)
+    used = (limited != 0).any(axis=-1)
+    used[low] = True
+    tops = _tops(used, own, beta)[..., None]
+    sizes = np.divide(np.abs(limited), tops, out=np.zeros_like(limited), where=tops > 0)
+    free, off = limited, tops * half_gap(sizes, fmt) / np.sqrt(3)
+    if len(weights.low):
+        free = limited.copy()
+    for batch in np.unique(low[0]):
+        here, bias = low[0] == batch, weights.tensor_biases[batch]
+        places, meant = tuple(axis[here] for axis in low), weights.meant[here]
+        moved, back = _moved(meant, bias)
+        free[places] = np.ldexp(decode_blocks(*encode_blocks(moved, fmt, bias), fmt), back)
+        off[places] = free[places] - meant
+    return _joined(limited, free, off, used, own, beta, weights.depth, dot)
+
+
+def _block_biases(biases: NDArray, fmt: Format) -> NDArray[np.int64]:
+    """In 1/8 octave, of biases or bytes."""
+    whole = np.asarray(biases, np.int64)
+    return whole if fmt.codebooks is None else np.asarray(fmt.codebooks.split(biases)[1], np.int64)
+
+
+def _tops(used: NDArray[np.bool_], own: NDArray, beta: NDArray[np.int64]) -> Values:
+    """Of blocks (batch, rows, blocks), 0 of those without numbers."""
+    return np.where(used, 2.0 ** ((own[:, None, None] + beta) / BIAS_PER_OCTAVE), 0.0)
+
+
+def _joined(
+    limited: Values,
+    free: Values,
+    off: Values,
+    used: NDArray[np.bool_],
+    own: NDArray,
+    beta: NDArray[np.int64],
+    depth: int,
+    dot: DotParams,
+) -> _Blocks:
+    """Of blocks (batch, rows, blocks, block), see there; ``own`` tensor biases (batch,)."""
+    tops = _tops(used, own, beta)
+    held = limited
     if dot.operand_octaves:
         far = (limited != 0) & (np.abs(limited) <= tops[..., None] * 2.0**-dot.operand_octaves)
         if far.any():
-            limited = np.where(far, 0.0, limited)
+            held = np.where(far, 0.0, limited)
 
     def joined(values: Values) -> Values:
-        return values.reshape(padded.shape)[:, :, :depth]
+        return values.reshape(*values.shape[:2], -1)[:, :, :depth]
 
-    held = joined(limited)
-    wanted = held if free is limited else joined(free)
+    multiplied = joined(held)
     return _Blocks(
-        held,
-        wanted,
-        wanted - rows,
-        (limited != 0).sum(axis=3),
+        multiplied,
+        multiplied if free is held else joined(free),
+        joined(off),
+        (held != 0).sum(axis=3),
         tops,
         tops.max(axis=(1, 2), initial=0.0),
     )
 
 
-def _moved(blocks: Values, fmt: Format, bias: int, known: bool) -> Values:
-    """Blocks (count, block) moved by whole octaves to below the top of their tensor, encoded, and
-    back: nothing changes but that their biases have room."""
+def _moved(blocks: Values, bias: int) -> tuple[Values, NDArray[np.int64]]:
+    """Blocks (count, block) moved by whole octaves to below the top of their tensor, so that
+    nothing changes but that their biases have room; and by how many (count, 1) they go back."""
     most = np.abs(blocks).max(axis=1, keepdims=True, initial=0.0)
     octaves = (bias - model.bias_for(np.where(most > 0, most, 1.0))) // BIAS_PER_OCTAVE - 1
-    moved = np.ldexp(blocks, octaves)
-    codes, beta = (
-        encode_blocks(moved, fmt, bias)[:2] if known else reblock(model.encode16(moved, bias), fmt)
-    )
-    return np.ldexp(decode_blocks(codes, beta.reshape(-1, 1), bias, fmt), -octaves)
-
-
-def least_bias(fmt: Format) -> int:
-    """Of a block, in 1/8 octave."""
-    return fmt.beta_min if fmt.codebooks is None else -int(fmt.codebooks.bias_steps[-1])
+    return np.ldexp(blocks, octaves), -octaves
 
 
 def half_gap(size: Values, fmt: Format) -> Values:

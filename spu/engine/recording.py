@@ -129,13 +129,12 @@ def real_operands(package: Package, i: int, tensors: Mapping[int, Operand]) -> l
     """Of a step in float64 or integers, constants as the model has them."""
     program = package.program
     return [
-        constant
-        if constant is not None
+        program.tensors[s].values
+        if program.tensors[s].known
         else exact.decoded(tensors[s], bias)
         if program.is_real(s)
         else tensors[s]
         for s, bias in zip(program.steps[i].sources, package.source_biases(i), strict=True)
-        for constant in [program.tensors[s].constant]
     ]
 
 

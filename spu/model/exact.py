@@ -22,7 +22,7 @@ from spu.arch.errors import InputError, UserError
 from spu.arch.operations import CONSTANT, IN, OPERATIONS, constant_codes, vector_mode
 from spu.arch.package.compiled import Package, Work, partial_sums
 from spu.arch.package.expression import COMPARISONS, REAL, Expression, operand_bias
-from spu.arch.package.product import MOST_OFFSET, weight_blocks
+from spu.arch.package.product import MOST_OFFSET
 from spu.arch.package.program import HostStep, Layout, Map, Product, gathered
 from spu.arch.params import BLOCK
 from spu.model import words as w
@@ -33,6 +33,9 @@ from spu.model.words import Words
 Codes = NDArray[np.uint16]
 #: Codes, or float64.
 Operand = NDArray[Any]
+#: In the place of constants of which no codes are needed: weights, which are blocks, and tables, of
+#: which the host takes a few elements.
+NO_CODES: Codes = np.zeros((0, 0, 0), np.uint16)
 #: What a comparison gives where it holds.
 TRUE = 0xFFFF
 #: Is shown a subexpression, its operation, the words of its operands, its mode and its result.
@@ -60,17 +63,24 @@ def encoded(operand: Operand, bias: int) -> Codes:
 
 
 def operands(package: Package, i: int, tensors: Mapping[int, Operand]) -> list[Operand]:
-    """Of a step, constants among them as they are held."""
-    program = package.program
-    return [
-        tensors[s]
-        if values is None
-        else constant_codes(values, bias)
-        if program.is_real(s)
-        else values
-        for s, bias in zip(program.steps[i].sources, package.source_biases(i), strict=True)
-        for values in [program.tensors[s].constant]
-    ]
+    """Of a step, constants among them as they are held, but for ``NO_CODES``."""
+    program, step = package.program, package.program.steps[i]
+    absent: tuple[int, ...] = ()
+    if isinstance(step, Product):
+        absent = (step.b,)
+    elif isinstance(step, HostStep) and all(program.tensors[s].known for s in program.moved(step)):
+        absent = program.moved(step)
+
+    def operand(s: int, bias: int) -> Operand:
+        if not program.tensors[s].known:
+            return tensors[s]
+        if s in absent:
+            return NO_CODES
+        values = program.tensors[s].values
+        return constant_codes(values, bias) if program.is_real(s) else values
+
+    biases = package.source_biases(i)
+    return [operand(s, bias) for s, bias in zip(step.sources, biases, strict=True)]
 
 
 def made(package: Package, i: int, sources: Sequence[Operand]) -> Operand:
@@ -105,15 +115,20 @@ def _on_host(package: Package, i: int, step: HostStep, sources: Sequence[Operand
     """As the host computes: of values, but elements are moved as codes."""
     program = package.program
     moved = program.moved(step)
-    known = [program.tensors[s].constant for s in step.sources]
     codes = [x for s, x in zip(step.sources, sources, strict=True) if s in moved]
-    computed = any(program.tensors[s].constant is None for s in moved)
+    computed = not all(program.tensors[s].known for s in moved)
     if computed and not any(map(is_real, codes)):
         return program.computed(step, list(sources))
+    if moved and package.moved_tables(step):
+        return package.moved(step, sources)[0]
     biases = package.source_biases(i)
     values = [
-        constant if constant is not None else decoded(x, bias) if program.is_real(s) else x
-        for s, x, constant, bias in zip(step.sources, sources, known, biases, strict=True)
+        program.tensors[s].values
+        if program.tensors[s].known
+        else decoded(x, bias)
+        if program.is_real(s)
+        else x
+        for s, x, bias in zip(step.sources, sources, biases, strict=True)
     ]
     result = program.computed(step, values)
     if not program.is_real(step.out) or any(map(is_real, codes)):
@@ -144,12 +159,12 @@ def outputs(package: Package, tensors: Mapping[int, Operand]) -> dict[str, NDArr
     """Values of the outputs by name: float64, integers, or bool of truth values."""
     found, program = dict[str, NDArray](), package.program
     for name, i in program.outputs.items():
-        values = program.tensors[i].constant
+        known = program.tensors[i].known
         if not program.is_real(i):
-            found[name] = tensors[i] if values is None else values
+            found[name] = program.tensors[i].values if known else tensors[i]
             continue
         bias = package.bias(i)
-        held = tensors[i] if values is None else constant_codes(values, bias)
+        held = constant_codes(program.tensors[i].values, bias) if known else tensors[i]
         real = decoded(held, bias).reshape(program.shape(i))
         found[name] = real != 0 if name in program.truths else real
     return found
@@ -203,7 +218,8 @@ def _product(package: Package, i: int, step: Product, a: Codes, b: Codes) -> Cod
     """Of ``a`` (batch, rows, depth) and ``b`` (batch, depth, columns)."""
     fmt, weights, dot = package.formats[i], package.weight_format(i), package.arch.dot
     bias_a, bias_b, out = package.bias(step.a), package.bias(step.b), package.bias(step.out)
-    constant = package.program.tensors[step.b].constant
+    known = package.weight_blocks(i)
+    matrices = None if known is None else known.matrices()
     pieces = package.pieces.get(i) or ()  # of a layer of a pipeline, which is not divided
     depths = list(dict.fromkeys(p.depth for p in pieces)) or [range(a.shape[2])]
     parts = np.zeros((len(depths), *package.program.shape(step.out)), np.uint16)
@@ -211,8 +227,8 @@ def _product(package: Package, i: int, step: Product, a: Codes, b: Codes) -> Cod
         codes, beta = _blocks(rows, fmt)
         t_a, t_b = bias_a, bias_b
         try:
-            if constant is not None:
-                columns, column_beta, t_b = weight_blocks(constant[batch], weights)
+            if matrices is not None:
+                columns, column_beta, t_b = matrices[batch]
             else:
                 columns, column_beta = _blocks(b[batch].T, weights)
                 column_beta, t_b = lifted(column_beta, t_b, weights)

@@ -11,8 +11,9 @@ from pal_units.formats import BIAS_PER_OCTAVE, Format
 from spu.arch.blocks import decode_blocks
 from spu.arch.package.expression import least_magnitude
 from spu.arch.package.product import weight_blocks
+from spu.arch.package.weights import least_bias
 from spu.arch.params import BLOCK
-from spu.engine.product_loss import half_gap, least_bias, unit
+from spu.engine.product_loss import half_gap, unit
 
 Values = NDArray[np.float64]
 

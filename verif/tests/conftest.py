@@ -22,6 +22,9 @@ from verif.stimulus.chains import pipeline
 # them seldom (a third of the time of elaboration; 50 MB more).
 gc.set_threshold(100_000, 50, 100)
 
+# Packages of the user's are not those of tests, whose compilers may be other ones.
+os.environ["SPU_CACHE"] = ""
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):

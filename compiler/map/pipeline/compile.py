@@ -20,7 +20,7 @@ from pal_units.formats import PAL8T, Format
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.package.pipeline import Layer, Pipeline
-from spu.arch.package.program import Program
+from spu.arch.package.program import Program, Tensor
 from spu.arch.package.ranges import Ranges
 from spu.arch.params import Architecture
 
@@ -90,7 +90,9 @@ def compile_chain(
     report["io"]["vectors"] = list(vectors)
     report["io"]["input_shape"] = list(program.shape(given)[1:])
     report["io"]["output_shape"] = list(program.shape(output)[1:])
-    kept = tuple(Layer(layer.weight, layer.bias) for layer in layers)
+    kept = tuple(
+        Layer(Tensor((1, *layer.weight.shape), layer.weight[None]), layer.bias) for layer in layers
+    )
     return Compiled(arch, quantised, mapping, image, content, report, kept)
 
 

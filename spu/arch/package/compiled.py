@@ -1,6 +1,6 @@
 """A compiled model: tensor program, kernels, products, for an array."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from spu.arch.package.product import Gemm
 from spu.arch.package.program import HostStep, Layout, Map, Product, Program
 from spu.arch.package.ranges import ANY, FIXED, TOP, Ranges, constant_bias, far
 from spu.arch.package.reblocking import Reblocking
+from spu.arch.package.weights import Codes, Table, Values, Weights, encoded_weights, taken_elements
 from spu.arch.params import BLOCK, Architecture
 from spu.arch.program import executed_cycles
 from spu.arch.regmap import ITERATION_BITS
@@ -64,6 +65,10 @@ class Package:
     its step, ``formats`` of the blocks of its operands, and ``pieces``; ``reblocks`` make blocks of
     each format.  ``strategy``: what the compiler says of why it is in steps.  ``weights``: format
     of constant weights, None for that of the other operand.
+
+    Of constants as the array has them: ``blocks``, weights by tensor and format; ``tables``, codes
+    of elements that the host moves, by tensor and bias; ``constant_biases`` by tensor.  Those of a
+    package on disk are as they were written, others are made when they are asked for.
     """
 
     program: Program
@@ -75,13 +80,57 @@ class Package:
     kernels: dict[Work, Kernel] = field(default_factory=dict)
     pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict)
     weights: Format | None = None
+    blocks: dict[tuple[int, Format], Weights | Callable[[], Weights]] = field(default_factory=dict)
+    tables: dict[tuple[int, int], Table | Callable[[], Table]] = field(default_factory=dict)
+    constant_biases: dict[int, int] = field(default_factory=dict)
+
+    def weight_blocks(self, i: int) -> Weights | None:
+        """Constant weights of a product, by the number of its step; None if a run makes them."""
+        step = self.program.steps[i]
+        assert isinstance(step, Product)
+        tensor = self.program.tensors[step.b]
+        if not tensor.known:
+            return None
+        key = step.b, self.weight_format(i)
+        found = self.blocks.get(key)
+        if not isinstance(found, Weights):
+            found = encoded_weights(tensor.values, key[1]) if found is None else found()
+            self.blocks[key] = found
+        return found
+
+    def moved_tables(self, step: HostStep) -> list[Table]:
+        """Constants whose elements alone a step moves, in order, under the bias of its result; none
+        if the package has them in another form."""
+        moved = dict.fromkeys(self.program.moved(step))
+        keys = [(tensor, self.bias(step.out)) for tensor in moved]
+        return [self._table(key) for key in keys] if all(k in self.tables for k in keys) else []
+
+    def moved(self, step: HostStep, sources: Sequence[NDArray]) -> tuple[Codes, Values]:
+        """Codes, and values as the model means them, of what a step moves of ``moved_tables``;
+        ``sources`` in order, of which others are taken."""
+        places = {s: k for k, s in enumerate(dict.fromkeys(self.program.moved(step)))}
+        tables = self.moved_tables(step)
+
+        def take(arrays: list[NDArray]) -> NDArray:
+            given = zip(step.sources, sources, strict=True)
+            return self.program.computed(
+                step, [arrays[places[s]] if s in places else x for s, x in given]
+            )
+
+        return taken_elements(tables, take)
+
+    def _table(self, key: tuple[int, int]) -> Table:
+        found = self.tables[key]
+        if not isinstance(found, Table):
+            found = self.tables[key] = found()
+        return found
 
     def weight_format(self, i: int) -> Format:
         """Of the second operand of a product, by the number of its step."""
         step = self.program.steps[i]
         assert isinstance(step, Product)
-        constant = self.program.tensors[step.b].constant is not None
-        return (self.weights if constant else None) or self.formats[i]
+        known = self.program.tensors[step.b].known
+        return (self.weights if known else None) or self.formats[i]
 
     @property
     def meant(self) -> Program:
@@ -121,8 +170,12 @@ class Package:
 
     def bias(self, tensor: int) -> int:
         """Tensor bias of a tensor that is not one of several operands."""
-        values = self.program.tensors[tensor].constant
-        return self.ranges.tensors[tensor] if values is None else constant_bias(values)
+        if not self.program.tensors[tensor].known:
+            return self.ranges.tensors[tensor]
+        if tensor not in self.constant_biases:
+            values = self.program.tensors[tensor].values
+            self.constant_biases[tensor] = constant_bias(values)
+        return self.constant_biases[tensor]
 
     def held(self, tensor: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values that come from outside of the array, with those beyond their top that may be
@@ -164,9 +217,7 @@ class Package:
         blocks = -(-tensors[0].shape[2] // BLOCK)
         return (
             tensors[0].shape[0] * tensors[0].shape[1] * blocks,
-            0
-            if tensors[1].constant is not None
-            else tensors[1].shape[0] * tensors[1].shape[2] * blocks,
+            0 if tensors[1].known else tensors[1].shape[0] * tensors[1].shape[2] * blocks,
         )
 
     def reblock_cycles(self, fmt: Format, blocks: int) -> int:

@@ -2,7 +2,9 @@
 
 ``report.json`` is the manifest.  It has the ``version`` of this layout, the ``kind`` of model, the
 ``array`` by all its parameters with their hash ``arch_hash``, its ``programs`` and ``arrays`` (in
-``arrays.npz``) by name with their digests, and a ``digest`` of itself.
+``arrays.bin``) by name with their digests, and a ``digest`` of itself.  The report, programs and
+the size of the arrays' file are looked at when a model is read, each array when it is used: before
+a run has given a number.
 """
 
 import hashlib
@@ -19,11 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spu.arch.bitstream import MAGIC
-from spu.arch.errors import UserError
+from spu.arch.errors import PackageError
 from spu.arch.files import Writer, replace_files
+from spu.arch.package import arrays as array_files
+from spu.arch.package.arrays import ArrayFile, Arrays
 from spu.arch.params import CONFIGS, Architecture, from_parameters
 
-REPORT, ARRAYS, PROGRAMS, PROGRAM = "report.json", "arrays.npz", "programs", "program.spub"
+REPORT, ARRAYS, PROGRAMS, PROGRAM = "report.json", "arrays.bin", "programs", "program.spub"
+#: What held the arrays up to version 6.
+EARLIER_ARRAYS = "arrays.npz"
 #: File of ``spu map`` with the places of all operations.
 MAPPING = "mapping.json"
 #: Of the layout; another one is refused.
@@ -33,17 +39,13 @@ _NAME = re.compile(r"(programs/)?\w+\.spub")
 _BEGIN = re.compile(r'\{\n "(version|kind|name)": ')
 
 
-class PackageError(UserError):
-    """A directory that holds no compiled model, or one that is damaged or not of this array."""
-
-
 @dataclass(frozen=True)
 class Contents:
     """Report, program files by name, arrays by name, of a compiled model for an array."""
 
     report: dict
     programs: dict[str, bytes]
-    arrays: dict[str, NDArray]
+    arrays: Arrays
     arch: Architecture
 
 
@@ -59,7 +61,7 @@ def write(
 
     Files of an older one there go.  Raises ``OSError`` with the file's name.
     """
-    old = _earlier(directory) or set()
+    file = ArrayFile(arrays)
     whole = {
         "version": VERSION,
         "kind": kind,
@@ -69,23 +71,43 @@ def write(
         "array": asdict(arch),
         "bytes": sum(map(len, programs.values())),
         "programs": {name: _digest(content) for name, content in programs.items()},
-        "arrays": {name: _array_digest(values) for name, values in arrays.items()},
+        "arrays": file.entries,
     }
     whole = json.loads(json.dumps(whole))  # lists for tuples, as it will be read
     whole["digest"] = _report_digest(whole)
     writers: dict[Path, Writer] = {}
     if arrays:
-        writers[directory / ARRAYS] = lambda sink: np.savez_compressed(
-            sink, **dict[str, Any](arrays)
-        )
+        writers[directory / ARRAYS] = file.write
     writers |= {directory / name: partial(_write, content) for name, content in programs.items()}
     writers[directory / REPORT] = partial(_write, (json.dumps(whole, indent=1) + "\n").encode())
+    _replace(directory, writers)
+    return whole
+
+
+def _replace(directory: Path, writers: Mapping[Path, Writer]) -> None:
+    """Write the files of a compiled model, the last one its report; those of an older one go."""
+    old = _earlier(directory) or set()
     replace_files(writers)
     for path in old - writers.keys():
         path.unlink(missing_ok=True)
     with suppress(OSError):  # of other files
         (directory / PROGRAMS).rmdir()
-    return whole
+
+
+def contents_of(directory: Path) -> dict[str, bytes]:
+    """All files of a compiled model by name, every digest looked at, the report last; raises as
+    ``read``."""
+    found = read(directory)
+    files = dict(found.programs)
+    if found.arrays.entries:
+        files[ARRAYS] = (directory / ARRAYS).read_bytes()
+        found.arrays.check(files[ARRAYS])
+    return files | {REPORT: (directory / REPORT).read_bytes()}
+
+
+def put(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write what ``contents_of`` found, as ``write`` does."""
+    _replace(directory, {directory / name: partial(_write, x) for name, x in files.items()})
 
 
 def remove(directory: Path) -> None:
@@ -120,7 +142,10 @@ def _earlier(directory: Path) -> set[Path] | None:
         ):
             return None
         if isinstance(report.get("programs"), dict):
-            listed = {*report["programs"], *([ARRAYS] if report.get("arrays") else [])}
+            listed = {
+                *report["programs"],
+                *([ARRAYS, EARLIER_ARRAYS] if report.get("arrays") else []),
+            }
             return {
                 path
                 for path in _named(directory)
@@ -129,12 +154,18 @@ def _earlier(directory: Path) -> set[Path] | None:
     return {path for path in _named(directory) if _looks_ours(path)}
 
 
+def own_files(directory: Path) -> list[Path]:
+    """Files there that have names of a compiled model's."""
+    return [path for path in (directory / REPORT, *_named(directory)) if path.exists()]
+
+
 def _named(directory: Path) -> list[Path]:
     """What is there of the names that ``write`` uses, but for the report."""
     return [
         path
         for path in (
             directory / ARRAYS,
+            directory / EARLIER_ARRAYS,
             directory / PROGRAM,
             *sorted(
                 path
@@ -150,6 +181,9 @@ def _looks_ours(path: Path) -> bool:
     """Whether a file begins, or has members, as those of compiled models do."""
     try:
         if path.name == ARRAYS:
+            with open(path, "rb") as source:
+                return source.read(len(array_files.MAGIC)) == array_files.MAGIC
+        if path.name == EARLIER_ARRAYS:
             with np.load(path, allow_pickle=False) as file:
                 return all(re.fullmatch(r"(constant|index)_\d+", name) for name in file.files)
         with open(path, "rb") as source:
@@ -164,11 +198,6 @@ def _write(content: bytes, sink: BinaryIO) -> None:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _array_digest(values: NDArray) -> str:
-    values = np.asarray(values)
-    return _digest(f"{values.dtype.str} {values.shape} ".encode() + values.tobytes())
 
 
 def _report_digest(report: Mapping[str, Any]) -> str:
@@ -218,23 +247,11 @@ def _read(directory: Path) -> Contents:
     _check(REPORT, _report_digest(report), digest)
     if wrong := [name for name in report["programs"] if not _NAME.fullmatch(name)]:
         raise PackageError(f"{wrong[0]!r} is no name of a program file")
-    programs, arrays = {}, {}
+    programs = {}
     for name, digest in report["programs"].items():
         programs[name] = (directory / name).read_bytes()
         _check(name, _digest(programs[name]), digest)
-    if report["arrays"]:
-        try:
-            with np.load(directory / ARRAYS, allow_pickle=False) as file:
-                arrays = dict(file)
-        except Exception as error:  # whatever numpy and zipfile have for damage
-            if getattr(error, "filename", None):
-                raise
-            raise PackageError(f"{ARRAYS} is damaged: {error}") from None
-    if arrays.keys() != report["arrays"].keys():
-        raise PackageError(f"{ARRAYS} was changed or damaged; spu compile writes all anew")
-    for name, digest in report["arrays"].items():
-        _check(ARRAYS, _array_digest(arrays[name]), digest)
-    return Contents(report, programs, arrays, _array(report))
+    return Contents(report, programs, Arrays(directory / ARRAYS, report["arrays"]), _array(report))
 
 
 def _check(name: str, found: str, written: str) -> None:

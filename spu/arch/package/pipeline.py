@@ -1,5 +1,6 @@
 """A chain of dense layers as one program, through which vectors follow each other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
+from spu.arch.package.program import Tensor
+from spu.arch.package.weights import Weights
 from spu.arch.params import Architecture
 from spu.arch.program import executed_cycles
 
@@ -17,10 +20,12 @@ KIND = "pipeline"
 
 @dataclass(frozen=True)
 class Layer:
-    """``weight`` (K, N) and ``bias`` (N,), float64, of a dense layer as the model has them."""
+    """``weight``, a constant (1, K, N), and ``bias`` (N,), float64, of a dense layer as the model
+    has them; ``blocks``: the weights as the array has them, where these are known."""
 
-    weight: NDArray[np.float64]
+    weight: Tensor
     bias: NDArray[np.float64]
+    blocks: Weights | Callable[[], Weights] | None = None
 
 
 @dataclass(frozen=True)

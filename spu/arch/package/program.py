@@ -5,14 +5,15 @@ words enter a stream.  A ``Map`` is an elementwise kernel, a ``Product`` a matri
 ``HostStep`` is of integers, which never enter the array, or moves elements by indices of a run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spu.arch.errors import InputError
+from spu.arch.errors import InputError, PackageError
 from spu.arch.package import host_operations
 from spu.arch.package.expression import Expression
 from spu.arch.package.host_operations import REAL
@@ -37,6 +38,49 @@ class Tensor:
     @property
     def size(self) -> int:
         return int(np.prod(self.shape))
+
+    @property
+    def known(self) -> bool:
+        """Whether it is a constant."""
+        return self.constant is not None
+
+    @property
+    def values(self) -> NDArray:
+        """Of a constant."""
+        assert self.constant is not None
+        return self.constant
+
+
+class StoredTensor(Tensor):
+    """A constant of a package on disk, whose values are read when they are asked for."""
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: str, read: Callable[[], NDArray] | None
+    ) -> None:
+        """Without ``read`` the package has codes alone of it."""
+        super().__init__(shape, None, dtype)
+        del self.__dict__["constant"]
+        self.__dict__["read"] = read
+
+    @property
+    def absent(self) -> bool:
+        """Whether the package has codes alone of it."""
+        return self.__dict__["read"] is None
+
+    @cached_property
+    def constant(self) -> NDArray:
+        """Its values; raises what ``read`` does, and ``PackageError`` without."""
+        if self.absent:
+            raise PackageError(
+                "has codes alone of its weights, which are not the model's own numbers; "
+                "spu compile --keep-float writes these, too"
+            )
+        found: NDArray = self.__dict__["read"]()
+        return found
+
+    @property
+    def known(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,58 @@
 """Compiled models on disk: what the manifest of each kind says beside that of every one."""
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from spu.arch import bitstream
 from spu.arch.bitstream import Image
-from spu.arch.package import host_operations, manifest, pipeline
+from spu.arch.errors import PackageError
+from spu.arch.package import constants, manifest, pipeline
 from spu.arch.package.compiled import Kernel, Package, Piece
 from spu.arch.package.expression import Expression
-from spu.arch.package.manifest import PROGRAM, PROGRAMS, Contents, PackageError
+from spu.arch.package.manifest import PROGRAM, PROGRAMS, Contents
 from spu.arch.package.pipeline import Layer, Pipeline
 from spu.arch.package.product import Gemm, Share
-from spu.arch.package.program import HostStep, Layout, Map, Product, Program, Step, Tensor
+from spu.arch.package.program import HostStep, Layout, Map, Product, Program, Step
 from spu.arch.package.ranges import Ranges
 from spu.arch.package.reblocking import Reblocking
+from spu.arch.package.weights import encoded_weights
 
 #: What ``report.json`` calls a model of this kind.
 KIND = "steps"
 
 
-def save(package: Package | Pipeline, directory: Path) -> dict:
-    """Write everything or nothing, the report last; returns the report."""
+def save(
+    package: Package | Pipeline, directory: Path, keep_float: bool | None = None
+) -> dict[str, Any]:
+    """Write everything or nothing, the report last; returns the report.
+
+    ``keep_float``: the model's own numbers of weights and tables as well, which comparing with the
+    model takes; by default those of small models, see ``constants.KEPT_BYTES``.
+    """
     if isinstance(package, Pipeline):
-        values = [x for layer in package.layers for x in (layer.weight, layer.bias)]
-        return manifest.write(
-            directory,
-            pipeline.KIND,
-            package.report,
-            {PROGRAM: package.content},
-            {f"constant_{i}": x for i, x in enumerate(values)},
-            package.arch,
-        )
-    return manifest.write(directory, KIND, *_Writer(package).parts(), package.arch)
+        return manifest.write(directory, *_chain_parts(package, keep_float), package.arch)
+    return manifest.write(directory, KIND, *_Writer(package, keep_float).parts(), package.arch)
+
+
+def _chain_parts(
+    package: Pipeline, keep_float: bool | None
+) -> tuple[str, dict[str, Any], dict[str, bytes], dict[str, NDArray]]:
+    """Kind, report, program files by name, arrays."""
+    arrays, members = dict[str, NDArray](), []
+    fmt = package.arch.weight_format(package.report["weights"])
+    kept = constants.keeps(keep_float, sum(layer.weight.size for layer in package.layers))
+    for i, layer in enumerate(package.layers):
+        blocks = encoded_weights(layer.weight.values, fmt)
+        members.append(constants.put_weights(arrays, f"weights_{i}", blocks))
+        arrays[f"bias_{i}"] = layer.bias
+        if kept:
+            arrays[f"constant_{i}"] = layer.weight.values
+    report = package.report | {"constants": members}
+    return pipeline.KIND, report, {PROGRAM: package.content}, arrays
 
 
 def load(directory: Path) -> Package | Pipeline:
@@ -44,16 +64,28 @@ def load(directory: Path) -> Package | Pipeline:
         if contents.report["kind"] != pipeline.KIND:
             raise ValueError(f"unknown kind {contents.report['kind']!r}")
         layers = tuple(
-            Layer(contents.arrays[f"constant_{2 * i}"], contents.arrays[f"constant_{2 * i + 1}"])
-            for i in range(len(contents.report["layers"]))
+            _layer(contents, i, member) for i, member in enumerate(contents.report["constants"])
         )
         made = Pipeline(contents.arch, contents.programs[PROGRAM], contents.report, layers)
         if not (made.image.rows and made.input and made.output and made.cycles(1) > 0):
             raise ValueError("the report says nothing of its program")
         return made
+    except (OSError, PackageError):
+        raise
     except Exception as error:  # whatever a report of other contents leads to
         what = str(error) or type(error).__name__
         raise PackageError(f"{directory}: not what spu compile wrote: {what}") from None
+
+
+def _layer(contents: Contents, i: int, member: dict[str, Any]) -> Layer:
+    bias = contents.arrays[f"bias_{i}"]
+    shape = len(member["tensor_biases"]), member["depth"], len(bias)
+    constants.check_weights(contents.arrays, member, contents.arch, shape)
+    return Layer(
+        constants.stored_tensor(contents.arrays, i, shape),
+        bias,
+        partial(constants.get_weights, contents.arrays, member, contents.arch),
+    )
 
 
 def _meant(step: Step) -> dict:
@@ -91,27 +123,18 @@ def _read_meant(step: Step, member: dict) -> Step:
 
 
 def _check(program: Program) -> None:
-    """Raise ``ValueError`` for constants and results of the host of other shapes and types than
-    their tensors say."""
-    made = [
-        (step.out, program.result(step)) for step in program.steps if isinstance(step, HostStep)
-    ]
-    for i, tensor in enumerate(program.tensors):
-        if tensor.constant is not None:
-            dtype = tensor.dtype and tensor.constant.dtype.name
-            made.append((i, (tensor.constant.shape, dtype)))
-    for i, found in made:
-        if found != (said := (program.shape(i), program.tensors[i].dtype)):
-            raise ValueError(f"tensor {i} is {_kind(*said)}, it is made as {_kind(*found)}")
-
-
-def _kind(shape: tuple[int, ...], dtype: str) -> str:
-    return f"{dtype or 'real numbers'} of shape {shape}"
+    """Raise ``ValueError`` for results of the host of other shapes and types than their tensors
+    say."""
+    for step in program.steps:
+        if isinstance(step, HostStep):
+            constants.check_kind(program.tensors[step.out], step.out, *program.result(step))
 
 
 class _Writer:
-    def __init__(self, package: Package) -> None:
-        self.compiled, self.arrays = package, dict[str, Any]()
+    def __init__(self, package: Package, keep_float: bool | None) -> None:
+        self.compiled = package
+        self.constants, self.arrays = constants.written(package, keep_float)
+        self.indices: dict[bytes, int] = {}
         # By identity: comparing plans would compare all their rows.
         found = {id(p.plan): p.plan for pieces in package.pieces.values() for p in pieces}
         self.plans: list[Gemm] = list(found.values())
@@ -122,9 +145,6 @@ class _Writer:
         """Report, program files by name, arrays."""
         compiled, program = self.compiled, self.compiled.program
         cycles = compiled.cycles()
-        for i, tensor in enumerate(program.tensors):
-            if tensor.constant is not None:
-                self.arrays[f"constant_{i}"] = tensor.constant
         files = {
             f"{PROGRAMS}/kernel_{i}.spub": compiled.kernels[x].content
             for i, x in enumerate(self.kernels)
@@ -146,6 +166,7 @@ class _Writer:
             "nonnegative": {str(i): what for i, what in program.nonnegative.items()},
             "truths": sorted(program.truths),
             "results": sorted(program.results),
+            "constants": self.constants,
             "tensors": [list(t.shape) for t in program.tensors],
             "integers": {str(i): t.dtype for i, t in enumerate(program.tensors) if t.dtype},
             "tensor_biases": {str(t): b for t, b in compiled.ranges.tensors.items()},
@@ -175,8 +196,10 @@ class _Writer:
             "node": self.compiled.program.label(step),
         }
         if isinstance(step, Layout):
-            self.arrays[f"index_{i}"] = step.index
-            return {"kind": "layout", "fill": step.fill} | common
+            content = f"{step.index.shape}".encode() + step.index.tobytes()
+            number = self.indices.setdefault(content, len(self.indices))
+            self.arrays[f"index_{number}"] = step.index
+            return {"kind": "layout", "fill": step.fill, "index": number} | common
         if isinstance(step, HostStep):
             settings = dict(step.settings)
             return {"kind": "host", "operation": step.operation, "settings": settings} | common
@@ -253,7 +276,9 @@ class _Reader:
         for i, member in enumerate(report["steps"]):
             out, sources = member["out"], tuple(member["sources"])
             if member["kind"] == "layout":
-                steps.append(Layout(out, sources, self.arrays[f"index_{i}"], member["fill"]))
+                steps.append(
+                    Layout(out, sources, self.arrays[f"index_{member['index']}"], member["fill"])
+                )
             elif member["kind"] == "host":
                 steps.append(HostStep(out, sources, member["operation"], member["settings"]))
             elif member["kind"] == "map":
@@ -267,16 +292,10 @@ class _Reader:
                     Piece(range(a, b), range(c, d), range(e, f), plans[p])
                     for a, b, c, d, e, f, p in member["pieces"]
                 )
+        known = constants.read(self.arrays, report, self.arch)
         program = Program(
             report["name"],
-            [
-                Tensor(
-                    tuple(shape),
-                    self.arrays.get(f"constant_{i}"),
-                    report["integers"].get(str(i), host_operations.REAL),
-                )
-                for i, shape in enumerate(report["tensors"])
-            ],
+            known.pop("tensors"),
             steps,
             report["input_tensors"],
             report["output_tensors"],
@@ -315,6 +334,7 @@ class _Reader:
             kernels,
             pieces,
             weights,
+            **known,
         )
 
     def _image(self, name: str) -> Image:

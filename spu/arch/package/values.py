@@ -18,9 +18,7 @@ def visit_values(
     program: Program, inputs: Mapping[str, NDArray], visit: Visit
 ) -> dict[int, NDArray]:
     """All tensors, float64 those of real numbers.  ``visit`` is shown the inputs, too."""
-    values: dict[int, NDArray] = {
-        i: t.constant for i, t in enumerate(program.tensors) if t.constant is not None
-    }
+    values: dict[int, NDArray] = {i: t.values for i, t in enumerate(program.tensors) if t.known}
     for name, i in program.inputs.items():
         values[i] = program.value(i, inputs[name])
         if program.is_real(i):

@@ -13,10 +13,9 @@ from compiler.build import compile_model
 from compiler.errors import CompileError
 from compiler.front.lower import lower
 from compiler.passes.predict import predict
-from spu.arch.errors import InputError
+from spu.arch.errors import InputError, PackageError
 from spu.arch.package import host_operations, manifest
 from spu.arch.package.host_operations import rank
-from spu.arch.package.manifest import PackageError
 from spu.arch.package.program import HostStep
 from spu.arch.package.store import load, save
 from spu.arch.params import CONFIGS

@@ -17,8 +17,8 @@ from compiler.ir.builder import MOST_ELEMENTS
 from compiler.map.steps import compile_program
 from rtl.simulator import SimulationError
 from spu.arch import bitstream
+from spu.arch.errors import PackageError
 from spu.arch.package.expression import Expression, variable
-from spu.arch.package.manifest import PackageError
 from spu.arch.package.product import with_weights
 from spu.arch.package.program import Map, Program
 from spu.arch.package.store import load, save
@@ -368,7 +368,7 @@ def test_a_stored_program_runs_as_before(tmp_path):
     assert again.cycles() == compiled.cycles()
     one, two = (run(c, GoldenEngine(BASIC), workload.inputs)["logits"] for c in (compiled, again))
     assert np.array_equal(one, two)
-    (tmp_path / "cnn" / "arrays.npz").write_bytes(b"no")
+    (tmp_path / "cnn" / "arrays.bin").write_bytes(b"no")
     with pytest.raises(PackageError, match="not what spu compile wrote"):
         load(tmp_path / "cnn")
 

@@ -54,7 +54,7 @@ def test_every_command_has_help_with_an_example(command):
 def test_compile_writes_program_and_report(tmp_path):
     result = RUN.invoke(app, ["compile", str(MODEL), "--arch", "tiny", "-o", str(tmp_path / "out")])
     assert result.exit_code == 0
-    assert _files(tmp_path / "out") == ["arrays.npz", "program.spub", "report.json"]
+    assert _files(tmp_path / "out") == ["arrays.bin", "program.spub", "report.json"]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["arch"] == "tiny"
     assert report["ii"] >= max(report["ii_bounds"].values())
@@ -283,7 +283,7 @@ def test_inputs_of_a_pipelined_program_by_name(program, tmp_path):
     [
         ({"x.npy": b"no array"}, "not an .npy or .npz file"),
         ({"report.json": b"{"}, "not what spu"),
-        ({"report.json": b'{"arch": "huge"}'}, "version none, this spu reads 6; spu compile"),
+        ({"report.json": b'{"arch": "huge"}'}, "version none, this spu reads 7; spu compile"),
         ({"report.json": b"[]"}, "version none"),
         ({"report.json": b"[" * 100_000}, "not what spu compile wrote"),
     ],

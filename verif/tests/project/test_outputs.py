@@ -61,7 +61,7 @@ def built(tmp_path_factory):
         ]
     )
     (tmp_path / "o").mkdir()
-    for name in ("o/mapping.json", "o/program.spub", "o/report.json", "o/arrays.npz", "area.json"):
+    for name in ("o/mapping.json", "o/program.spub", "o/report.json", "o/arrays.bin", "area.json"):
         (tmp_path / name).write_text("{}")
     return tmp_path
 
@@ -90,11 +90,11 @@ def _files(path):
         "run program --input x.npy -o program/program.spub",
         "run program --input x.npy -o y.npy --json program/report.json",
         "run steps --input a.npy -o a.npy",
-        "run steps --input a.npy -o steps/arrays.npz",
+        "run steps --input a.npy -o steps/arrays.bin",
         "run steps --input a.npy -o steps/programs/kernel_0.spub",
         "compile o/program.spub -o o",
         "compile o/report.json --strategy steps -o o",
-        "compile m.onnx --strategy steps --calibrate o/arrays.npz -o o",
+        "compile m.onnx --strategy steps --calibrate o/arrays.bin -o o",
         "compile m.onnx --strategy steps --calibrate steps/programs/kernel_0.spub -o steps",
         "asm x.npy -o x.npy",
         "map o/mapping.json -o o",

@@ -15,7 +15,7 @@ from compiler.check.terms import Terms
 from compiler.errors import WrongProgram
 from spu.arch.config import Space
 from spu.arch.context import Op, Source
-from spu.arch.errors import UserError
+from spu.arch.errors import PackageError, UserError
 from spu.arch.package import (
     compiled,
     expression,
@@ -26,7 +26,6 @@ from spu.arch.package import (
     ranges,
     reblocking,
 )
-from spu.arch.package.manifest import PackageError
 from spu.arch.package.store import load, save
 from spu.arch.params import CONFIGS, KINDS, Architecture, from_parameters
 from spu.arch.program import missing_unit
