@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from compiler.command.model import Batch, Dims, naming, parse_dims
+from compiler.command.model import Batch, Dims, Fixed, naming, parse_dims, parse_fixed
 from spu.arch.files import check_directory
 from spu.command.common import BadInput, check_alone, check_kept, check_own, remark, working
 from spu.command.extras import require
@@ -43,6 +43,7 @@ def compile_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placement search.")] = 0,
     batch: Batch = None,
     dim: Dims = None,
+    fix: Fixed = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -72,7 +73,7 @@ def compile_command(
     require("onnx")
     if percentile is not None and calibrate is None:
         raise BadInput("--percentile is of the inputs of --calibrate")
-    tiles, sizes = array(arch), parse_dims(dim)
+    tiles, sizes, numbers = array(arch), parse_dims(dim), parse_fixed(fix)
     number_format, of_weights = data_format(tiles, fmt), weight_format(tiles, weights)
     from spu.arch.package.manifest import ARRAYS, MAPPING, PROGRAM, PROGRAMS, REPORT
 
@@ -90,6 +91,7 @@ def compile_command(
         raise BadInput(f"{model}: cannot be read: {error.strerror}") from None
     # What follows takes seconds to load: what is refused without it is refused before.
     from compiler.build import compile_model, probes_of
+    from compiler.front.fixed import fixed
     from compiler.front.lower import lower
     from compiler.front.onnx_graph import read
     from compiler.passes.formats import formats_text, quality
@@ -99,7 +101,7 @@ def compile_command(
     from spu.command.arrays import read_sets
 
     with naming(model):
-        source = read(model)
+        source = fixed(read(model), numbers)
         program = lower(source, model.stem, batch, sizes)
         given = None
         if calibrate is not None:

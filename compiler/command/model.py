@@ -1,5 +1,6 @@
 """What the commands that take models share: sizes of dimensions, names of files in errors."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,16 @@ Dims = Annotated[
     typer.Option(
         "--dim",
         metavar="NAME=N",
-        help="Size of an open dimension, by its name; as often as needed.",
+        help="Size of an open dimension, by its name, or by input and place, as x[2]; as often as "
+        "needed.",
+    ),
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fix",
+        metavar="INPUT=NUMBER",
+        help="A number for an input, which is a constant then; as often as needed.",
     ),
 ]
 Batch = Annotated[
@@ -48,3 +58,19 @@ def parse_dims(given: Sequence[str] | None) -> dict[str, int]:
         if sizes.setdefault(name, int(size)) != int(size):
             raise BadInput(f"--dim {name} is given as {sizes[name]} and as {size}")
     return sizes
+
+
+def parse_fixed(given: Sequence[str] | None) -> dict[str, float]:
+    """Numbers by input, of INPUT=NUMBER each; ``BadInput`` for others, and for two of one input."""
+    numbers: dict[str, float] = {}
+    for text in given or ():
+        name, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not (name and math.isfinite(value)):
+            raise BadInput(f"--fix {text}: must be INPUT=NUMBER")
+        if numbers.setdefault(name, value) != value:
+            raise BadInput(f"--fix {name} is given as {numbers[name]:g} and as {value:g}")
+    return numbers
