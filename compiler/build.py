@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from compiler.errors import CompileError, WrongProgram
 from compiler.front.any_count import is_open, mixing_node
+from compiler.front.fixed import fixed
 from compiler.front.lower import lower
 from compiler.front.onnx_graph import read
 from compiler.ir.builder import MOST_ELEMENTS
@@ -45,14 +46,15 @@ def compile_file(
     fmt: Format = PAL8T,
     batch: int | None = None,
     dims: Mapping[str, int] | None = None,
+    fix: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Package | Pipeline:
-    """The package of an ONNX file, see ``lower`` and ``compile_model``.
+    """The package of an ONNX file, see ``fixed``, ``lower`` and ``compile_model``.
 
     Where the model leaves the number of vectors open, and neither ``batch`` nor ``dims`` says it,
     there are many.
     """
-    model = read(path)
+    model = fixed(read(path), fix or {})
     return compile_model(
         lower(model, path.stem, batch, dims),
         arch,

@@ -139,6 +139,7 @@ def compile(
     input_max: float | None = None,
     batch: int | None = None,
     dims: Mapping[str, int] | None = None,
+    fix: Mapping[str, float] | None = None,
     calibrate: "Mapping[str, NDArray] | Sequence[Mapping[str, NDArray]] | None" = None,
     budget: float | None = None,
 ) -> "Package | Pipeline":
@@ -153,7 +154,9 @@ def compile(
         weights: of constant weights, by default the same.
     seed: of the searches.
     input_max: largest magnitude of any input of a chain of dense layers, 1 by default.
-    batch, dims: size of the first dimension of inputs where it is open, and of others by name.
+    batch, dims: size of the first dimension of inputs where it is open, and of others by name, or
+        by input and place, as ``"x[2]"``.
+    fix: numbers for inputs that are constants then, such as a sample rate.
     calibrate: inputs by name that show how large values become, one set or several, in place of
     ``input_max``.
     budget: dB that the outputs keep on these, with 4, 6 or 8 bits for each product.
@@ -175,6 +178,7 @@ def compile(
         tiles.default_format if fmt is None else _format(fmt),
         batch,
         dims,
+        fix,
         seed=seed,
         input_max=input_max,
         calibrate=calibrate,

@@ -13,19 +13,22 @@ def compile_several(
     out: Path,
     tiles: Any,
     sizes: tuple[Any, Any, Any],
+    numbers: Mapping[str, float],
     calibrate: Path | None,
     percentile: float | None,
     options: Mapping[str, Any],
 ) -> None:
-    """Compile a model for all combinations of ``sizes``: batches, dimensions and pads."""
+    """Compile a model for all combinations of ``sizes``: batches, dimensions and pads; ``numbers``
+    by input for what is a constant."""
     from compiler.buckets import compile_buckets, input_names
+    from compiler.front.fixed import fixed
     from compiler.front.onnx_graph import read
     from spu.arch.package.buckets import BUCKETS, directory_name, save
     from spu.arch.package.pipeline import Pipeline
     from spu.command.arrays import array_files, read_arrays
 
     with naming(model):
-        source = read(model)
+        source = fixed(read(model), numbers)
         first = next(iter(input_names(source)), "")
         files = [] if calibrate is None else array_files(calibrate)
         shown = [read_arrays(path, first) for path in files]

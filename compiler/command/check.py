@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from compiler.command.model import Batch, Dims, parse_dims
+from compiler.command.model import Batch, Dims, Fixed, parse_dims, parse_numbers
 from compiler.errors import CompileError, Refusal, Refused
 from pal_units.formats import Format
 from spu.arch.params import Architecture
@@ -24,6 +24,7 @@ def check(
     weights: WeightFormat = None,
     batch: Batch = None,
     dim: Dims = None,
+    fix: Fixed = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -40,9 +41,9 @@ def check(
     """
     require("onnx")
     with working("checking") as note:
-        tiles, sizes = array(arch), parse_dims(dim)
+        tiles, sizes, numbers = array(arch), parse_dims(dim), parse_numbers("--fix", fix)
         formats = data_format(tiles, fmt), weight_format(tiles, weights)
-        found = refusals(model, tiles, batch, sizes, calibrate, note, *formats)
+        found = refusals(model, tiles, batch, sizes, calibrate, note, *formats, numbers)
     if as_json:
         print(json.dumps({"refusals": [asdict(r) for r in found]}, indent=1))
     elif found:
@@ -62,14 +63,17 @@ def refusals(
     progress: Callable[[str], None] = lambda _: None,
     fmt: Format | None = None,
     weights: Format | None = None,
+    fix: Mapping[str, float] | None = None,
 ) -> list[Refusal]:
     """What is refused of a model for an array.
 
-    ``fmt`` of data, None for the array's default; ``weights``: of constant weights, None for that.
+    ``fmt`` of data, None for the array's default; ``weights``: of constant weights, None for that;
+    ``fix``: numbers of inputs, see ``fixed``.
 
-    Raises ``CompileError`` for a file that is no model, and for ``dims`` that it does not have;
-    ``BadInput`` for inputs that are not its own.
+    Raises ``CompileError`` for a file that is no model, and for ``dims`` and ``fix`` that it does
+    not have; ``BadInput`` for inputs that are not its own.
     """
+    from compiler.front.fixed import fixed
     from compiler.front.lower import lower_all
     from compiler.front.onnx_graph import WrongDimension, prepare, read
     from compiler.map.steps import compile_program
@@ -80,7 +84,7 @@ def refusals(
         raise CompileError(f"{path}: not a valid ONNX model: it has no graph")
     found: list[Refusal] = []
     try:
-        program, refused = lower_all(prepare(model, path.stem, batch, dims))
+        program, refused = lower_all(prepare(fixed(model, fix or {}), path.stem, batch, dims))
         found += refused
         compile_program(
             program,

@@ -8,12 +8,13 @@ import typer
 
 from compiler.command.buckets import compile_several
 from compiler.command.model import (
+    Fixed,
     Pads,
     SeveralBatches,
     SeveralDims,
     naming,
     parse_batches,
-    parse_pads,
+    parse_numbers,
     parse_several,
 )
 from spu.arch.files import check_directory
@@ -53,6 +54,7 @@ def compile_command(
     batch: SeveralBatches = None,
     dim: SeveralDims = None,
     pad: Pads = None,
+    fix: Fixed = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -98,7 +100,8 @@ def compile_command(
     require("onnx")
     if percentile is not None and calibrate is None:
         raise BadInput("--percentile is of the inputs of --calibrate")
-    tiles, several, pads = array(arch), parse_several(dim), parse_pads(pad)
+    tiles, several = array(arch), parse_several(dim)
+    pads, numbers = parse_numbers("--pad", pad), parse_numbers("--fix", fix)
     batches = parse_batches(batch)
     buckets = bool(pads) or any(len(each) > 1 for each in (batches, *several.values()))
     number_format, of_weights = data_format(tiles, fmt), weight_format(tiles, weights)
@@ -135,19 +138,21 @@ def compile_command(
         if keep_float is not None:
             raise BadInput("--keep-float and --codes-alone are of a model of one size")
         sizes = (batches, several, pads)
-        compile_several(model, out, tiles, sizes, calibrate, percentile, meant)
+        compile_several(model, out, tiles, sizes, numbers, calibrate, percentile, meant)
         return
     size = {
         "batch": batches[0] if batches else None,
         "dims": {name: each[0] for name, each in several.items()},
     }
-    options = meant | size | {"percentile": percentile, "keep_float": keep_float}
+    options = meant | size | {"percentile": percentile, "keep_float": keep_float, "fix": numbers}
     options |= {"fmt": number_format.name, "weights": of_weights and of_weights.name}
     samples = array_files(calibrate) if calibrate else []
     key = made_before.key_of(model, tiles, samples, options) if cache else None
     told = made_before.copied(key, out) if key else None
     if told is None:
-        told = _compiled(model, out, tiles, key, calibrate, percentile, keep_float, size, **meant)
+        told = _compiled(
+            model, out, tiles, key, calibrate, percentile, keep_float, size, numbers, **meant
+        )
     for line in told.notes:
         remark(line)
     print(f"{out / told.file}: {told.line}")
@@ -162,12 +167,14 @@ def _compiled(
     percentile: float | None,
     keep_float: bool | None,
     sizes: dict[str, Any],
+    numbers: dict[str, float],
     **options: Any,
 ) -> Any:
     """Compile a model and write the package; returns what there is to tell."""
     # This takes seconds to load: what is refused without it is refused before.
     from compiler import cache as made_before
     from compiler.build import compile_model, probes_of
+    from compiler.front.fixed import fixed
     from compiler.front.lower import lower
     from compiler.front.onnx_graph import read
     from compiler.passes.samples import Samples
@@ -175,7 +182,7 @@ def _compiled(
     from spu.command.arrays import read_sets
 
     with naming(model):
-        source = read(model)
+        source = fixed(read(model), numbers)
         program = lower(source, model.stem, **sizes)
         given = None
         if calibrate is not None:

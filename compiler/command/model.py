@@ -1,5 +1,6 @@
 """What the commands that take models share: sizes of dimensions, names of files in errors."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,16 @@ Dims = Annotated[
     typer.Option(
         "--dim",
         metavar="NAME=N",
-        help="Size of an open dimension, by its name; as often as needed.",
+        help="Size of an open dimension, by its name, or by input and place, as x[2]; as often as "
+        "needed.",
+    ),
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fix",
+        metavar="INPUT=NUMBER",
+        help="A number for an input, which is a constant then; as often as needed.",
     ),
 ]
 Batch = Annotated[
@@ -49,7 +59,7 @@ Pads = Annotated[
     list[str] | None,
     typer.Option(
         "--pad",
-        metavar="INPUT=VALUE",
+        metavar="INPUT=NUMBER",
         help="What stands in places of an input that a sample shorter than --dim leaves empty; "
         "for each input that has such.",
     ),
@@ -115,17 +125,17 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(p) for p in parts}))
 
 
-def parse_pads(given: Sequence[str] | None) -> dict[str, float]:
-    """Values by input, of INPUT=VALUE each; ``BadInput`` for others, and for two of an input."""
-    pads: dict[str, float] = {}
+def parse_numbers(option: str, given: Sequence[str] | None) -> dict[str, float]:
+    """Numbers by input, of INPUT=NUMBER each; ``BadInput`` for others, and for two of one input."""
+    numbers: dict[str, float] = {}
     for text in given or ():
-        name, separator, value = text.rpartition("=")
+        name, _, number = text.rpartition("=")
         try:
-            number = float(value)
+            value = float(number)
         except ValueError:
-            number = float("nan")
-        if not (separator and name and abs(number) < float("inf")):
-            raise BadInput(f"--pad {text}: must be INPUT=VALUE, a number")
-        if pads.setdefault(name, number) != number:
-            raise BadInput(f"--pad {name} is given as {pads[name]:g} and as {number:g}")
-    return pads
+            value = math.nan
+        if not (name and math.isfinite(value)):
+            raise BadInput(f"{option} {text}: must be INPUT=NUMBER")
+        if numbers.setdefault(name, value) != value:
+            raise BadInput(f"{option} {name} is given as {numbers[name]:g} and as {value:g}")
+    return numbers

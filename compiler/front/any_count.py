@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import onnx
 from onnx import NodeProto, TensorProto
 
+from compiler.front.onnx_graph import place_name
+
 #: Operators of chains.  They take each vector alike, or join vectors in a way that a few of them
 #: show: dimensions are products of a number and powers of the count, alike for three counts if for
 #: all.  ``compiler.build`` tries three.
@@ -35,11 +37,12 @@ _SHAPING = frozenset(("Expand", "Reshape"))
 def is_open(model: onnx.ModelProto, dims: Mapping[str, int]) -> bool:
     """Whether the first dimension of the first input is left open, by ``dims`` as well."""
     known = {t.name for t in model.graph.initializer}
-    shapes = [v.type.tensor_type.shape.dim for v in model.graph.input if v.name not in known]
-    first = next((shape[0] for shape in shapes[:1] if shape), None)
+    values = [v for v in model.graph.input if v.name not in known][:1]
+    first = next((d for v in values for d in v.type.tensor_type.shape.dim[:1]), None)
     return (
         first is not None
         and first.dim_param not in dims
+        and place_name(values[0].name, 0) not in dims
         and (not first.HasField("dim_value") or first.dim_value == -1)
     )
 

@@ -23,7 +23,7 @@ from onnx import (
 )
 
 from compiler.errors import CompileError, Refusal
-from compiler.front import honoured
+from compiler.front import honoured, learned
 from compiler.front.folding import folded
 from compiler.front.functions import Opsets, branch, inlined, names_in, opsets_of, standard_body
 from compiler.front.honoured import FLOATS, Schema
@@ -203,6 +203,9 @@ class Lowering:
         if function is not None:
             self._called(node, function, place)
             return
+        if node.domain == learned.DOMAIN and node.op_type in learned.LEARNED:
+            self._learned(node, opsets, place)
+            return
         if node.domain not in ("", "ai.onnx"):
             raise CompileError(f"operators of the domain {node.domain!r} are not supported")
         opset = opsets.get("", 1)
@@ -220,8 +223,7 @@ class Lowering:
                 raise CompileError(UNSUPPORTED)
             self.lost.update(o for o in node.output if o)
             return
-        for name in (i for i in node.input if i and i not in self.types):
-            raise CompileError(f"there is no tensor {name!r}")
+        self._given(node)
         if node.op_type == "If":
             self._branched(node, opsets, place)
             return
@@ -247,6 +249,26 @@ class Lowering:
         for inner in inlined(full, body, self._fresh(node)):
             self._lower(inner, own, place)
 
+    def _given(self, node: NodeProto) -> None:
+        """Raise ``CompileError`` for an input that nothing makes."""
+        for name in (i for i in node.input if i and i not in self.types):
+            raise CompileError(f"there is no tensor {name!r}")
+
+    def _learned(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
+        """Lower an operator of ``ai.onnx.ml`` by what it stands for."""
+        if any(i in self.lost for i in node.input):
+            self.lost.update(o for o in node.output if o)
+            return
+        self._given(node)
+        shape = _shape(self.types[node.input[0]]) or ()
+        body = learned.stands_for(node, opsets, shape, self._fresh(node))
+        for name, values in body.constants.items():
+            self._constant(name, values)
+        for inner in body.nodes:
+            self._lower(inner, learned.OPSETS, place)
+        for line in body.notes:
+            self.program.note(line)
+
     def _called(self, node: NodeProto, function: FunctionProto, place: Place) -> None:
         """Lower a call of a function of the model."""
         name = node.domain, node.op_type, node.overload
@@ -263,17 +285,42 @@ class Lowering:
             self.calls.pop()
 
     def _branched(self, node: NodeProto, opsets: Opsets, place: Place) -> None:
-        """Lower the branch that a constant condition chooses."""
-        name = node.input[0]
-        condition = self.constants.get(name)
-        if condition is None and name in self.tensors:
-            condition = self.program.tensors[self.tensors[name]].constant
-        if condition is None:
-            raise CompileError(f"its condition {node.input[0]!r} must be constant")
-        if condition.size != 1:
-            raise CompileError(f"its condition has {condition.size} elements, not one")
-        chosen = "then_branch" if condition.ravel()[0] else "else_branch"
-        graph = next(a.g for a in node.attribute if a.name == chosen)
+        """Lower the branch that a constant condition chooses; of another both, and what chooses."""
+        chooses = self.program.tensors[self.tensor(node.input[0])]
+        if chooses.size != 1:
+            raise CompileError(f"its condition has {chooses.size} elements, not one")
+        condition = self.constants.get(node.input[0], chooses.constant)
+        if condition is not None:
+            self._branch(node, "then" if condition.ravel()[0] else "else", opsets, place)
+            return
+        fresh, made = self._fresh(node), []
+        for which in ("then", "else"):
+            of_branch = NodeProto()
+            of_branch.CopyFrom(node)
+            of_branch.output[:] = [fresh(f"{which}/{o}") if o else "" for o in node.output]
+            self._branch(of_branch, which, opsets, place)
+            made.append(of_branch.output)
+        one = fresh("condition")
+        self._constant(fresh("scalar"), np.array([], np.int64))
+        scalar = helper.make_node("Reshape", [node.input[0], next(reversed(self.constants))], [one])
+        self._lower(scalar, opsets, place)
+        for out, *both in zip(node.output, *made, strict=True):
+            if not out:
+                continue
+            if self.lost.intersection(both):
+                self.lost.add(out)
+                continue
+            shapes = [_shape(self.types[name]) for name in both]
+            if shapes[0] != shapes[1]:
+                raise CompileError(
+                    f"its branches make {shapes[0]} and {shapes[1]}: only a constant condition "
+                    "chooses between shapes"
+                )
+            self._lower(helper.make_node("Where", [one, *both], [out]), opsets, place)
+
+    def _branch(self, node: NodeProto, which: str, opsets: Opsets, place: Place) -> None:
+        """Lower a branch in the place of its node."""
+        graph = next(a.g for a in node.attribute if a.name == f"{which}_branch")
         constants, nodes = branch(node, graph, self._fresh(node))
         for name, tensor in constants.items():
             self._constant(name, _array(name, tensor))
@@ -455,9 +502,11 @@ class Lowering:
                 wanted = [
                     d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims
                 ]
-                raise CompileError(
-                    f"output {name!r} has the shape {list(shape)}, the model says {wanted}"
-                )
+                said = f"output {name!r} has the shape {list(shape)}, the model says {wanted}"
+                # Exporters guess how many dimensions are open.
+                if len(dims) == len(shape) or all(d.HasField("dim_value") for d in dims):
+                    raise CompileError(said)
+                self.program.note(said)
         except CompileError as error:
             self.refusals.append(Refusal("", "", str(error)))
 

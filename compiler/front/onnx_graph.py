@@ -66,7 +66,8 @@ def prepare(
     dims: Mapping[str, int] | None = None,
 ) -> Graph:
     """Check a model and fix its open dimensions: by ``dims``, the first of each input by
-    ``batch``, others are 1.
+    ``batch``, others are 1.  ``dims`` are by name, or by input and place, as ``x[2]``, which counts
+    for this one alone.
 
     Raises
     ------
@@ -130,13 +131,29 @@ def _fixed(
             raise CompileError(f"input {value.name!r} must have a shape")
     shapes = [t.tensor_type.shape.dim for t in types.values()]
     names = {d.dim_param for shape in shapes for d in shape if d.dim_param}
+    places = {
+        place_name(name, i): None
+        for name, shape in zip(types, shapes, strict=True)
+        for i, dim in enumerate(shape)
+        if _is_open(dim)
+    }
     for name in dims:
-        if name not in names:
-            known = f"open are {', '.join(sorted(names))}" if names else "none has a name"
-            raise WrongDimension(f"no input has an open dimension {name!r}; {known}")
-    for shape in shapes:
+        if name not in names and name not in places:
+            known = ", ".join(sorted(names) or places)
+            raise WrongDimension(
+                f"no input has an open dimension {name!r}; "
+                + (f"open are {known}" if known else "none is open")
+            )
+    for name, shape in zip(types, shapes, strict=True):
         first = next(iter(shape), None)
-        if batch is None or first is None or not first.dim_param:
+        if batch is None or first is None or not _is_open(first):
+            continue
+        own_name = place_name(name, 0)
+        if own_name not in names and sizes.get(own_name, batch) != batch:
+            raise WrongDimension(
+                f"dimension {own_name!r} cannot be {sizes[own_name]} in a batch of {batch}"
+            )
+        if not first.dim_param:
             continue
         if sizes.setdefault(first.dim_param, batch) != batch:
             raise WrongDimension(
@@ -145,10 +162,11 @@ def _fixed(
             )
     for name, shape in zip(types, shapes, strict=True):
         for place, dim in enumerate(shape):
-            # Exporters write -1 for dimensions that are open.
-            if not dim.HasField("dim_value") or dim.dim_value == -1:
-                own = 1 if place or batch is None else batch
+            if _is_open(dim):
+                own, by_place = 1 if place or batch is None else batch, place_name(name, place)
                 size = sizes.get(dim.dim_param, own)
+                if by_place not in names:
+                    size = sizes.get(by_place, size)
                 if size > MOST_SIZE:
                     raise WrongDimension(
                         f"input {name!r} cannot have a dimension of {size}, more than {MOST_SIZE}"
@@ -157,6 +175,16 @@ def _fixed(
             if dim.dim_value < 0:
                 raise CompileError(f"input {name!r} has a dimension of {dim.dim_value}")
     return types
+
+
+def place_name(name: str, place: int) -> str:
+    """What ``dims`` calls a dimension by input and place."""
+    return f"{name}[{place}]"
+
+
+def _is_open(dim: Any) -> bool:
+    """Whether a dimension has no size; exporters write -1 for such."""
+    return not dim.HasField("dim_value") or dim.dim_value == -1
 
 
 def operator_of(node: NodeProto, schema: Schema) -> Operator:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from compiler.front.honoured import HONOURED, Honoured, versions_of
+from compiler.front.learned import LEARNED
 
 PATH = Path(__file__).parents[2] / "docs" / "operators.md"
 
@@ -22,7 +23,8 @@ def page() -> str:
         "`= n` is taken with this value only; *idle* ones change no value. Anything else is "
         "refused, with node, operator and rule: `spu check MODEL` lists all refusals of a model. "
         "Operators that the standard defines by others (HardSigmoid, Swish, GroupNormalization, "
-        "MeanVarianceNormalization, ...) are taken where those are.",
+        "MeanVarianceNormalization, ...) are taken where those are; of `ai.onnx.ml` "
+        f"{', '.join(sorted(LEARNED))}, as what they stand for (`compiler/front/learned.py`).",
         "",
         "| operators | versions | attributes | idle |",
         "| --- | --- | --- | --- |",

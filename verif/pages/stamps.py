@@ -311,6 +311,16 @@ SQUARES = Made(
     without=_ARRAYS,
     section="squares",
 )
+#: What decides a row of the zoo, and how its page is laid out.  The page is what later runs are
+#: compared with: it stays when the compiler changes, and says which figures must not fall.
+ZOO_FIGURES = Made("zoo.md", "make zoo", ("verif.zoo.judge", "verif.zoo.models"))
+ZOO = Made(
+    "zoo.md",
+    "python -m verif.zoo --bless",
+    ("verif.zoo.report",),
+    without=("verif.zoo.judge", "verif.pages", "spu"),
+    files=("docs/zoo.json",),
+)
 #: How the areas of units are made, of hardware that `verif.pages.unit_pages` has digests of.
 FLOW = Made(
     "units/area.json",
@@ -320,7 +330,7 @@ FLOW = Made(
     packages=_SYNTHESIS,
     library=True,
 )
-MADE = (ACCURACY, TRIED, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
+MADE = (ACCURACY, TRIED, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES, ZOO)
 
 
 def main(check: Callable[[Made], str | None] = Made.fault) -> int:

@@ -36,6 +36,7 @@ SECTIONS = {
         "docs/models.md",
         "docs/operators.md",
         "docs/onnx.md",
+        "docs/zoo.md",
         "docs/mapping.md",
     ),
     "Library": (

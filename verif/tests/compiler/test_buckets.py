@@ -275,7 +275,7 @@ def test_the_commands(tmp_path):
         ((*common, "--batch", "0"), "--batch 0: must be N"),
         ((*common, "--dim", "seq=2,"), "--dim seq=2,: must be NAME=N[,N...]"),
         ((*common, "--dim", "seq=2,3", "--pad", "z=0"), "--pad z: the inputs are x"),
-        ((*common, "--dim", "seq=2,3", "--pad", "x=?"), "--pad x=?: must be INPUT=VALUE"),
+        ((*common, "--dim", "seq=2,3", "--pad", "x=?"), "--pad x=?: must be INPUT=NUMBER"),
         ((*common, "--pad", "x=0"), "--pad x: it has no dimension of --dim"),
         ((*common, "--dim", "time=2,3"), "no input has an open dimension 'time'"),
         ((*common, "--batch", "2"), "has a buckets.json, as spu compile"),

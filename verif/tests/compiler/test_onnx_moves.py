@@ -283,11 +283,41 @@ def test_a_constant_condition_chooses_a_branch(condition):
     assert np.allclose(results(model, x=x), wanted + np.exp(x))
 
 
-def test_a_condition_that_is_computed_is_refused():
+@pytest.mark.parametrize("shape", [[], [1], [1, 1]])
+@pytest.mark.parametrize("of_array", [True, False])
+def test_a_condition_that_is_computed_chooses_between_results(shape, of_array):
+    """Of the host, or of a comparison of real numbers; both branches are computed."""
+    two = helper.make_tensor("c", TensorProto.FLOAT, [], [2.0])
+    then = _branch("r", [helper.make_node("Mul", ["x", "c"], ["r"])], [two])
+    other = _branch("r", [helper.make_node("Neg", ["x"], ["r"])])
+    choice = ("If", ["yes"], ["y"], {"then_branch": then, "else_branch": other})
+    first = ("Greater", ["k", "zero"], ["yes"], {}) if of_array else ("Not", ["k"], ["yes"], {})
+    kind = TensorProto.FLOAT if of_array else TensorProto.BOOL
+    model = create([first, choice], {"x": [2, 3], "k": (kind, shape)}, {"zero": np.float32(0)})
+    if not of_array:
+        del model.graph.initializer[:]
+    x = RNG.normal(size=(2, 3))
+    for number in (1.0, -1.0):
+        k = np.full(shape, number if of_array else number < 0)
+        assert np.allclose(results(model, x=x, k=k), 2 * x if number > 0 else -x)
+
+
+def test_a_condition_that_is_computed_does_not_choose_between_shapes():
+    then = _branch("r", [helper.make_node("Neg", ["x"], ["r"])])
+    other = _branch("r", [helper.make_node("Flatten", ["x"], ["r"], axis=0)])
+    nodes = [("If", ["c"], ["y"], {"then_branch": then, "else_branch": other})]
+    model = create(nodes, {"x": [2], "c": (TensorProto.BOOL, [])})
+    (refusal,) = faults(model)
+    assert refusal.rule == (
+        "its branches make (2,) and (1, 2): only a constant condition chooses between shapes"
+    )
+
+
+def test_a_condition_is_one_truth_value():
     branch = _branch("r", [helper.make_node("Neg", ["x"], ["r"])])
     nodes = [("If", ["c"], ["y"], {"then_branch": branch, "else_branch": branch})]
-    model = create(nodes, {"x": [2], "c": (TensorProto.BOOL, [])})
-    assert [r.rule for r in faults(model)] == ["its condition 'c' must be constant"]
+    model = create(nodes, {"x": [2], "c": (TensorProto.BOOL, [2])})
+    assert [r.rule for r in faults(model)] == ["its condition has 2 elements, not one"]
 
 
 def test_what_a_branch_refuses_is_named_by_the_condition():

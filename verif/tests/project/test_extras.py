@@ -135,7 +135,7 @@ def test_all_has_every_extra_but_those_of_tests_pages_networks_and_the_reference
     others = {
         n
         for e in set(PROJECT["optional-dependencies"])
-        - {"all", "dev", "numerics", "onnxruntime", "site"}
+        - {"all", "dev", "numerics", "onnxruntime", "site", "zoo"}
         for n in _distributions(e)
     }
     assert set(_distributions("all")) == others

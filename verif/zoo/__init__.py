@@ -1,0 +1,1 @@
+"""Models that people have, inside packages, through the compiler: ``make zoo``."""
