@@ -31,6 +31,7 @@ from compiler.front.lower import lower
 from compiler.front.lowering import REQUANTISED
 from compiler.ir.expressions import SINE_ERROR
 from compiler.map import steps as compile_module
+from spu.arch.errors import InputError
 from spu.arch.files import replace_files
 from spu.arch.package.compiled import Package
 from spu.arch.package.store import load
@@ -48,9 +49,9 @@ LIMIT, PATIENCE = 240, 4
 #: Decibels that an output may be below the prediction, where no bound is finite.
 MOST_DECIBELS = 1.0
 #: Of the largest element, how far real values of a program may be from the reference: constants
-#: are float32; how many times the error of a formula later nodes may make it; magnitudes beyond
-#: float32.
-ROUNDING, AMPLIFIED, LARGE = 1e-5, 10, 1e38
+#: are float32; how many times the error of a formula later nodes may make it; magnitudes
+#: that a rounding of float64 makes of what should be 0, divided by it.
+ROUNDING, AMPLIFIED, LARGE = 1e-5, 10, 1e12
 #: What ``spu run`` says of inputs that are larger than a model was compiled for; it is done.
 ADVICE = "--calibrate sets it"
 #: What a model may become.
@@ -126,9 +127,11 @@ def understood(model: ModelProto, inputs: dict[str, NDArray]) -> Outcome:
     wanted, reason = reference(model, inputs)
     if wanted is None:
         return Outcome("ran, no reference", reason)
-    meant, _ = real_values(
-        program, {n: program.value(i, inputs[n]) for n, i in program.inputs.items()}
-    )
+    given = {n: program.value(i, inputs[n]) for n, i in program.inputs.items()}
+    try:
+        meant, _ = real_values(program, given)
+    except InputError as error:
+        return Outcome("refused by spu run", str(error))
     for name, i in program.outputs.items():
         decided = np.full(program.shape(i), not program.error and REQUANTISED not in program.notes)
         fault = _misunderstood(meant[i], wanted[name], decided, program.error)

@@ -32,6 +32,7 @@ TAKING = (
 )
 #: Of these the evaluator has every version that is honoured.
 AS_THEY_ARE = ("If", "Attention")
+OF_ORDER = ("ArgMax", "ArgMin", "DynamicQuantizeLinear", "Hardmax", "TopK")
 #: What of constants is exact, and of what the ranges are those of float32.
 EXACT_IF_KNOWN, IN_FLOAT32 = ("Floor", "Ceil", "Round"), ("DynamicQuantizeLinear",)
 OF_SHAPES = ("Shape", "Size", "EyeLike")
@@ -43,13 +44,14 @@ class Untrusted(Exception):
 
 @dataclass(frozen=True)
 class Loose:
-    """Of integers that are not rounded: whether of one scale, and the greatest of the type."""
+    """Of integers that are not rounded: their type, and whether they have one scale."""
 
+    kind: np.dtype
     whole: bool = True
-    most: float = np.inf
 
     def rounded(self, values: NDArray) -> NDArray:
-        return np.minimum(np.rint(values), self.most)
+        info = np.iinfo(self.kind)
+        return np.clip(np.rint(values), info.min, info.max).astype(self.kind)
 
 
 class Reference:
@@ -84,7 +86,11 @@ class Reference:
         moving = node.op_type in ON_QUANTISED and node.op_type not in TAKING
         for name in given:
             if node.op_type not in ON_QUANTISED or (moving and not self.loose[name].whole):
-                feeds[name] = self._rounded(name).astype(np.int64)
+                feeds[name] = self._rounded(name)
+        if node.op_type in OF_ORDER and any(
+            v.dtype.kind == "f" and np.isnan(v).any() for v in feeds.values()
+        ):
+            raise Untrusted(f"NaN has no place in the order that {node.op_type} is of")
         known = self.known.issuperset(feeds)
         if known and node.op_type in IN_FLOAT32:
             feeds = _narrow(feeds)
@@ -94,15 +100,19 @@ class Reference:
             if name:
                 self.values[name] = _wide(np.asarray(value))
         made = node.output[0]
+        if node.op_type == "Resize":
+            _trust_resize(node, feeds[node.input[0]], self.values[made])
         match node.op_type:
             case "DynamicQuantizeLinear":
-                self.loose[made] = Loose(most=255)
+                self.loose[made] = Loose(np.dtype(np.uint8))
             case "QuantizeLinear":
-                self.loose[made] = Loose(feeds[node.input[1]].size == 1)
+                zero = feeds.get(node.input[2]) if len(node.input) > 2 else None
+                kind = np.dtype(np.uint8) if zero is None else zero.dtype
+                self.loose[made] = Loose(kind, feeds[node.input[1]].size == 1)
             case "QLinearMatMul" | "QLinearConv":
-                self.loose[made] = Loose(feeds[node.input[6]].size == 1)
-            case "MatMulInteger" | "ConvInteger" if given:
-                self.loose[made] = Loose()
+                self.loose[made] = Loose(feeds[node.input[7]].dtype, feeds[node.input[6]].size == 1)
+            case "MatMulInteger" | "ConvInteger":
+                self.loose[made] = Loose(np.dtype(np.int32))
             case _ if moving and given and self.loose[given[0]].whole:
                 self.loose[made] = self.loose[given[0]]
         if self._computed_beforehand(node, feeds):
@@ -153,6 +163,15 @@ class Reference:
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
         results = iter(ReferenceEvaluator(made).run(None, dict(feeds)))
         return [next(results) if o else None for o in node.output]
+
+
+def _trust_resize(node: NodeProto, before: NDArray, after: NDArray) -> None:
+    """Raises ``Untrusted`` where the evaluator takes another place for the only element left."""
+    modes = [a.s for a in node.attribute if a.name == "coordinate_transformation_mode"]
+    if modes == [b"pytorch_half_pixel"] and any(
+        n == 1 != m for m, n in zip(before.shape, after.shape, strict=True)
+    ):
+        raise Untrusted("Resize to one element by pytorch_half_pixel")
 
 
 def _wide(values: NDArray) -> NDArray:

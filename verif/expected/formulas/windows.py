@@ -117,6 +117,7 @@ def transposed(
     if wanted is None and auto.startswith("SAME"):
         wanted = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
     if wanted is not None:
+        full = [max(f, n) for f, n in zip(full, wanted, strict=True)]
         total = [max(0, f - n) for f, n in zip(full, wanted, strict=True)]
         pads = [
             (t // 2, t - t // 2) if auto == "SAME_UPPER" else (t - t // 2, t // 2) for t in total
