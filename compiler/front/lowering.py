@@ -357,7 +357,8 @@ class Lowering:
         if len(feeds) < len(set(given)):
             return False
         types = self._inferred(node, schema, opsets)
-        values = folded(node, opset, feeds, [_shape(t) for t in types.values()])
+        shapes = [_shape(types.get(o, TypeProto())) for o in node.output if o]
+        values = folded(node, opset, feeds, shapes)
         if values is None:
             return False
         for name, value in zip((o for o in node.output if o), values, strict=True):

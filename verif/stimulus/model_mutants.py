@@ -1,6 +1,6 @@
 """Models for fuzzing: small valid ones, and changes that mostly keep them valid.
 
-Seeds are the node tests of the onnx package and graphs of a few random operators; changes are of
+Seeds are models that grow of all operators and the node tests of the onnx package; changes are of
 attributes, opsets, element types, shapes, names, values, operators, and of what is constant.
 """
 
@@ -17,6 +17,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, num
 from compiler.front.honoured import FLOATS, Schema
 from compiler.front.lowering import OPERATORS
 from verif.node_tests import node_tests
+from verif.stimulus.nodes import grown
 
 #: Elements of the tensors of a seed.
 MOST_ELEMENTS = 600
@@ -68,11 +69,12 @@ class Mutant:
 
 
 def mutant(number: int, seed: int = 0) -> Mutant:
-    """A model that depends on both numbers alone; two of eight are seeds as they are."""
+    """A model that depends on both numbers alone: two of four as they were grown, one grown and
+    changed, one of a test, which is changed but for every eighth."""
     rng = np.random.default_rng([seed, number])
-    name, model, inputs = _test(rng) if number % 2 else _random(rng)
+    name, model, inputs = _test(rng) if number % 4 == 1 else grown(rng)
     changes = []
-    for _ in range(0 if number % 8 < 2 else int(rng.integers(1, 4))):
+    for _ in range(0 if number % 2 == 0 or number % 32 == 1 else int(rng.integers(1, 4))):
         change = CHANGES[int(rng.integers(len(CHANGES)))]
         try:
             inputs = change(model, inputs, rng)
@@ -119,75 +121,6 @@ def _test(rng: Generator) -> tuple[str, ModelProto, dict[str, NDArray]]:
         test.name,
         model,
         dict(zip((v.name for v in model.graph.input), test.data_sets[0][0], strict=True)),
-    )
-
-
-def _random(rng: Generator) -> tuple[str, ModelProto, dict[str, NDArray]]:
-    """A graph of one to five operators over one or two inputs."""
-    shape = [int(n) for n in rng.integers(1, 5, int(rng.integers(2, 5)))]
-    names, nodes = ["x"], []
-    constants: dict[str, NDArray] = {}
-    if rng.random() < 0.3:
-        names.append("z")
-    inputs = {n: rng.normal(0, 1, shape).astype(np.float32) for n in names}
-    current = [str(n) for n in names]
-
-    def constant(values: NDArray) -> str:
-        name = f"c{len(constants)}"
-        constants[name] = values
-        return name
-
-    for k in range(int(rng.integers(1, 6))):
-        source, out = str(rng.choice(current)), f"t{k}"
-        match int(rng.integers(9)):
-            case 0 | 1 | 2:
-                nodes.append(helper.make_node(str(rng.choice(ELEMENTWISE)), [source], [out]))
-            case 3 | 4:
-                other = (
-                    str(rng.choice(current))
-                    if rng.random() < 0.5
-                    else constant(
-                        rng.normal(0, 1, shape[int(rng.integers(len(shape))) :]).astype(np.float32)
-                    )
-                )
-                nodes.append(helper.make_node(str(rng.choice(PAIRS)), [source, other], [out]))
-            case 5:
-                exponent = rng.choice(
-                    [2, 3, 0.5, -1, 1.7, 0], shape[-1:] if rng.random() < 0.5 else []
-                ).astype(np.float32)
-                nodes.append(helper.make_node("Pow", [source, constant(exponent)], [out]))
-            case 6:
-                weight = rng.normal(0, 1, (shape[-1], shape[-1])).astype(np.float32)
-                nodes.append(helper.make_node("MatMul", [source, constant(weight)], [out]))
-            case 7:
-                scale, bias = rng.normal(1, 0.3, (2, shape[-1])).astype(np.float32)
-                nodes.append(
-                    helper.make_node(
-                        "LayerNormalization", [source, constant(scale), constant(bias)], [out]
-                    )
-                )
-            case 8:
-                reduced = f"r{k}"
-                op = str(rng.choice(["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"]))
-                axis = constant(np.array([int(rng.integers(len(shape)))]))
-                nodes += [
-                    helper.make_node(op, [source, axis], [reduced]),
-                    helper.make_node("Sub", [source, reduced], [out]),
-                ]
-        current.append(out)
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "random",
-        [value(n, TensorProto.FLOAT, shape) for n in names],
-        [value(current[-1], TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()],
-    )
-    opset = int(rng.choice([18, 20, 22]))
-    return (
-        "random",
-        helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", opset)]),
-        inputs,
     )
 
 
