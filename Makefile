@@ -33,7 +33,7 @@ NAMES := *'$$'[A-Za-z_]*|*[{}]*
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal icarus onnx fuzz models squares mapping bless bench docs site stamps lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal icarus onnx fuzz models errors squares mapping bless bench docs site stamps lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -112,6 +112,9 @@ fuzz: $(READY) ## COUNT fuzzed ONNX models through the command line, against the
 
 models: $(READY) ## digits models and a transformer block on the golden model; RTL=1 for digits in RTL
 	$(BIN)/python -m verif.studies.models $(if $(RTL),--rtl)
+
+errors: $(READY) ## expected errors beside measured ones, faults named by spu compare: docs/models.md
+	$(BIN)/python -m verif.studies.errors
 
 mapping: $(READY) ## map dataflow graphs: those of verif/stimulus/dataflows.py, or GRAPHS=DIR of JSON files
 	$(BIN)/python -m verif.studies.mapping $(GRAPHS)

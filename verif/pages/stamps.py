@@ -311,6 +311,15 @@ SQUARES = Made(
     without=_ARRAYS,
     section="squares",
 )
+ERRORS = Made(
+    "models.md",
+    "make errors",
+    ("verif.studies.errors",),
+    without=("verif.sequence", "spu.engine.rtl_run", "spu.engine.rtl_engine"),
+    files=_DIGITS,
+    packages=("onnx",),
+    section="errors",
+)
 #: How the areas of units are made, of hardware that `verif.pages.unit_pages` has digests of.
 FLOW = Made(
     "units/area.json",
@@ -320,7 +329,7 @@ FLOW = Made(
     packages=_SYNTHESIS,
     library=True,
 )
-MADE = (ACCURACY, TRIED, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES)
+MADE = (ACCURACY, TRIED, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, ERRORS, SQUARES)
 
 
 def main(check: Callable[[Made], str | None] = Made.fault) -> int:
