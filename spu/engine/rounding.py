@@ -22,7 +22,7 @@ from spu.model import exact
 
 Values = NDArray[np.float64]
 #: Numbers, and blocks, that a unit is tried on: deviations are then off by 1 %.
-TRIED, BLOCKS = 1 << 14, 1 << 12
+TRIED, BLOCKS = 1 << 14, 1 << 13
 #: Operations that choose one of their operands, or change its sign.
 CHOICES = ("abs", "neg", "min", "max", "relu", "select", *COMPARISONS)
 #: Distances below the largest of a block: bins in an octave, octaves.
@@ -120,13 +120,13 @@ class BlockRounding(NamedTuple):
 def block_rounding(fmt: Format) -> BlockRounding:
     """Of PAL16 numbers that reblock units make blocks of.
 
-    Of Gaussian blocks, of which a quarter of the elements is moved anywhere below the largest, so
-    that each distance is tried.
+    Of Gaussian blocks, of which one of 16 elements is moved anywhere below the largest, so that
+    each distance is tried.
     """
     rng = np.random.default_rng(0)
     x = rng.standard_normal((BLOCKS, BLOCK)) * np.exp2(rng.uniform(0, 1, (BLOCKS, 1)))
     largest = np.abs(x).max(axis=1, keepdims=True)
-    moved = rng.random(x.shape) < 1 / 4
+    moved = rng.random(x.shape) < 1 / 16
     moved &= np.abs(x) < largest
     x = np.where(moved, np.sign(x) * largest * np.exp2(-rng.uniform(0, DEEPEST, x.shape)), x)
     codes16 = model.encode16(x, OPERANDS)

@@ -321,6 +321,15 @@ ZOO = Made(
     without=("verif.zoo.judge", "verif.pages", "spu"),
     files=("docs/zoo.json",),
 )
+ERRORS = Made(
+    "models.md",
+    "make errors",
+    ("verif.studies.errors",),
+    without=("verif.sequence", "spu.engine.rtl_run", "spu.engine.rtl_engine"),
+    files=_DIGITS,
+    packages=("onnx",),
+    section="errors",
+)
 #: How the areas of units are made, of hardware that `verif.pages.unit_pages` has digests of.
 FLOW = Made(
     "units/area.json",
@@ -330,7 +339,7 @@ FLOW = Made(
     packages=_SYNTHESIS,
     library=True,
 )
-MADE = (ACCURACY, TRIED, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, SQUARES, ZOO)
+MADE = (ACCURACY, TRIED, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, ERRORS, SQUARES, ZOO)
 
 
 def main(check: Callable[[Made], str | None] = Made.fault) -> int:
