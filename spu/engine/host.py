@@ -16,7 +16,7 @@ from spu.arch.package.compiled import MOST_ROUNDS, Package, Work, partial_sums
 from spu.arch.package.product import MOST_OFFSET, Gemm, weight_blocks, with_weights
 from spu.arch.package.program import HostStep, Layout, Map, Product, Program, gathered
 from spu.arch.params import BLOCK
-from spu.engine.array import Cycles, Engine
+from spu.engine.array import Cycles, Engine, Run
 from spu.engine.errors import RunError
 from spu.engine.meaning import Meaning
 from spu.engine.saturation import saturated
@@ -24,6 +24,9 @@ from spu.engine.streams import code_streams, result_codes
 from spu.model import words as w
 from spu.model.units import codes_of
 from spu.model.words import Stream, interleaved
+
+#: Words that products wait with to be run side by side; some 150 bytes each.
+MOST_WORDS = 1 << 19
 
 #: Is shown the number of a step, PAL16 codes of its operands, and of its result.
 Watch = Callable[[int, list[NDArray[np.uint16]], NDArray[np.uint16]], None]
@@ -34,7 +37,7 @@ def run(
     engine: Engine,
     inputs: Mapping[str, NDArray],
     progress: Callable[[int, int], None] = lambda done, total: None,
-    watch: Watch = lambda step, sources, out: None,
+    watch: Watch | None = None,
 ) -> dict[str, NDArray]:
     """Outputs by name for inputs by name, of the shapes of the program: float64, integers, or bool.
 
@@ -67,9 +70,10 @@ def run(
         look(i)
     for i, step in enumerate(program.steps):
         progress(i, len(program.steps))
-        sources = host.step(i)
+        host.step(i)
         engine.nodes += meaning.step(i, host.real)
-        watch(i, sources, host.codes[step.out])
+        if watch is not None:
+            watch(i, host.sources(i), host.codes[step.out])
         look(step.out)
         for s in step.sources:
             if needed.get(s) == i:
@@ -115,29 +119,30 @@ class _Host:
         values = self.compiled.program.tensors[i].constant
         return self.values(i) if values is None else values
 
-    def step(self, i: int) -> list[NDArray[np.uint16]]:
-        """Make what a step makes; returns the codes of its operands."""
+    def sources(self, i: int) -> list[NDArray[np.uint16]]:
+        """Codes of the operands of a step; constants are encoded for that, large ones slowly."""
+        step, biases = self.compiled.program.steps[i], self.compiled.source_biases(i)
+        return [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
+
+    def step(self, i: int) -> None:
+        """Make what a step makes."""
         step = self.compiled.program.steps[i]
         if isinstance(step, HostStep):
             self.codes[step.out] = self._computed(i, step)
-            own = self.compiled.source_biases(i)
-            return [self.tensor(s, b) for s, b in zip(step.sources, own, strict=True)]
-        shape, biases = self.compiled.program.shape(step.out), self.compiled.source_biases(i)
-        label = self.compiled.program.label(step)
-        sources = [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
+            return
+        if isinstance(step, Product):
+            self.codes[step.out] = self._product(i, step)
+            return
+        shape, sources = self.compiled.program.shape(step.out), self.sources(i)
         if isinstance(step, Layout):
             real = self.compiled.program.is_real(step.out)
             fill = int(
                 constant_codes(step.fill, self.compiled.bias(step.out)) if real else step.fill
             )
             self.codes[step.out] = gathered(step, sources, fill)
-        elif isinstance(step, Map):
-            self.codes[step.out] = self._kernel(self.compiled.work(i), sources, label).reshape(
-                shape
-            )
         else:
-            self.codes[step.out] = self._product(i, step, *sources)
-        return sources
+            made = self._kernel(self.compiled.work(i), sources, self.compiled.program.label(step))
+            self.codes[step.out] = made.reshape(shape)
 
     def _computed(self, i: int, step: HostStep) -> NDArray:
         """Integers; or codes, which are moved as they are, or those of integers."""
@@ -155,10 +160,7 @@ class _Host:
             # A few rows of a large table.
             made = program.computed(step, [self.real(s) for s in step.sources])
             return constant_codes(made, compiled.bias(step.out))
-        biases = compiled.source_biases(i)
-        return program.computed(
-            step, [self.tensor(s, b) for s, b in zip(step.sources, biases, strict=True)]
-        )
+        return program.computed(step, self.sources(i))
 
     # Kernels.
 
@@ -216,16 +218,16 @@ class _Host:
 
     # Products.
 
-    def _product(self, i: int, step: Product, a: NDArray, b: NDArray) -> NDArray[np.uint16]:
+    def _product(self, i: int, step: Product) -> NDArray[np.uint16]:
         compiled, program = self.compiled, self.compiled.program
         fmt, out_bias = compiled.formats[i], compiled.ranges.tensors[step.out]
         weights = compiled.weight_format(i)
+        a, values = self.tensor(step.a, compiled.bias(step.a)), program.tensors[step.b].constant
         x_codes, x_beta = self._blocks(a, fmt)
-        values = program.tensors[step.b].constant
         if values is not None:
             found = [weight_blocks(matrix, weights) for matrix in values]
         else:
-            codes, beta = self._blocks(b.transpose(0, 2, 1), fmt)
+            codes, beta = self._blocks(self.codes[step.b].transpose(0, 2, 1), fmt)
             found = [
                 (c, *lifted(each, compiled.bias(step.b), weights))
                 for c, each in zip(codes, beta, strict=True)
@@ -235,6 +237,7 @@ class _Host:
         parts = {d: k for k, d in enumerate(dict.fromkeys(p.depth for p in pieces))}
         out, before = np.zeros((len(parts), *shape), np.uint16), self.engine.saturated
         label = program.label(step)
+        waiting: list[tuple[NDArray[np.uint16], Gemm, Run]] = []
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
             beta, t_x = x_beta[batch], compiled.bias(step.a)
             if not compiled.ranges.fixed:
@@ -256,29 +259,40 @@ class _Host:
                     )
                 except UserError as error:
                     raise InputError(f"{label}: {error}") from None
-                out[parts[piece.depth], batch, rows, columns] = self._multiply(
-                    plan, x_codes[batch][rows, taken], beta[rows, blocks]
-                )
+                run = self._run(plan, x_codes[batch][rows, taken], beta[rows, blocks])
+                place = out[parts[piece.depth], batch, rows, columns]
+                words = sum(map(len, run.inputs.values()))
+                if waiting and (len(waiting) + 1) * words > MOST_WORDS:
+                    self._multiply(waiting)
+                waiting.append((place, plan, run))
+        self._multiply(waiting)
         if count := self.engine.saturated - before:
             self.engine.nodes[label] += count
         left = list(out)
         for work in partial_sums(len(parts), out_bias):
             first = len(work[0].inputs)
             left[:first] = [self._kernel(work, left[:first], label).reshape(shape)]
-        _check_nan(a, b, left[0], label)
+        nan = model.is_nan(self.codes[step.b], PAL16) if values is None else np.isnan(values)
+        _check_nan(model.is_nan(a, PAL16), nan, left[0], label)
         return left[0]
 
     @staticmethod
     def _weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
         return with_weights(plan, *_filled(codes, beta, plan.weight_shape, plan.weights), offset)
 
-    def _multiply(self, plan: Gemm, codes: NDArray, beta: NDArray) -> NDArray[np.uint16]:
+    @staticmethod
+    def _run(plan: Gemm, codes: NDArray, beta: NDArray) -> Run:
         assert plan.image is not None
         filled = _filled(codes, beta, (len(codes), plan.weight_shape[1]), plan.fmt)
-        outputs = self.engine.run(
-            plan.image, code_streams(plan, *filled), plan.rounds, lambda _: plan.cycles, False
-        )
-        return result_codes(plan, outputs)
+        streams, cycles = code_streams(plan, *filled), plan.cycles
+        return Run(plan.image, streams, plan.rounds, lambda _: cycles, False)
+
+    def _multiply(self, waiting: list[tuple[NDArray[np.uint16], Gemm, Run]]) -> None:
+        """Do runs of products, and put the results of each into its place."""
+        outputs = self.engine.run_each([run for _, _, run in waiting])
+        for (place, plan, _), each in zip(waiting, outputs, strict=True):
+            place[:] = result_codes(plan, each)
+        waiting.clear()
 
     def _blocks(self, codes: NDArray, fmt: Format) -> tuple[NDArray, NDArray]:
         """Blocks along the last axis, made by the array: codes and biases."""
@@ -307,9 +321,11 @@ class _Host:
 
 
 def _check_nan(a: NDArray, b: NDArray, out: NDArray, label: str) -> None:
-    """Raise if NaN of an operand is not in a product's results: a block of zeros makes 0 of it."""
-    rows = model.is_nan(a, PAL16).any(axis=2, keepdims=True)
-    columns = model.is_nan(b, PAL16).any(axis=1, keepdims=True)
+    """Raise if NaN of an operand is not in a product's results: a block of zeros makes 0 of it.
+
+    ``a``, ``b``: where operands are NaN; ``out``: codes.
+    """
+    rows, columns = a.any(axis=2, keepdims=True), b.any(axis=1, keepdims=True)
     lost = (rows | columns) & ~model.is_nan(out, PAL16)
     if lost.any():
         raise InputError(

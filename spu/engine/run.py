@@ -18,7 +18,7 @@ def run(
     engine: Engine,
     given: Mapping[str, NDArray],
     progress: Callable[[int, int], None] = lambda done, total: None,
-    watch: host.Watch = lambda step, sources, out: None,
+    watch: host.Watch | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Outputs by name; ``engine`` counts cycles, runs and saturated elements.
 

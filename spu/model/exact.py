@@ -55,17 +55,27 @@ def encoded(operand: Operand, bias: int) -> Codes:
 
 
 def operands(package: Package, i: int, tensors: Mapping[int, Operand]) -> list[Operand]:
-    """Of a step, constants among them as they are held."""
+    """Of a step, constants among them as they are held; as they are where no code is taken."""
     program = package.program
+    as_codes = _takes_codes(package, i)
     return [
         tensors[s]
         if values is None
         else constant_codes(values, bias)
-        if program.is_real(s)
+        if as_codes and program.is_real(s)
         else values
         for s, bias in zip(program.steps[i].sources, package.source_biases(i), strict=True)
         for values in [program.tensors[s].constant]
     ]
+
+
+def _takes_codes(package: Package, i: int) -> bool:
+    """Whether a step takes codes of its constants: not weights, nor tables of which rows are
+    looked up, both large."""
+    step, tensors = package.program.steps[i], package.program.tensors
+    if isinstance(step, HostStep):
+        return any(tensors[s].constant is None for s in package.program.moved(step))
+    return not isinstance(step, Product) or tensors[step.b].constant is None
 
 
 def made(package: Package, i: int, sources: Sequence[Operand]) -> Operand:
@@ -91,8 +101,10 @@ def made(package: Package, i: int, sources: Sequence[Operand]) -> Operand:
         flat = [s.ravel() for s in sources]
         return expression(package.work(i), flat)[step.expression].reshape(shape)
     if isinstance(step, Product):
-        a, b = (encoded(s, bias) for s, bias in zip(sources, package.source_biases(i), strict=True))
-        return _product(package, i, step, a, b)
+        (a, b), (bias_a, bias_b) = sources, package.source_biases(i)
+        if package.program.tensors[step.b].constant is None:
+            b = encoded(b, bias_b)
+        return _product(package, i, step, encoded(a, bias_a), b)
     raise TypeError(f"no step of the array: {type(step).__name__}")
 
 
@@ -101,9 +113,12 @@ def _on_host(package: Package, i: int, step: HostStep, sources: Sequence[Operand
     program = package.program
     moved = program.moved(step)
     known = [program.tensors[s].constant for s in step.sources]
-    codes = [x for s, x in zip(step.sources, sources, strict=True) if s in moved]
-    computed = any(program.tensors[s].constant is None for s in moved)
-    if computed and not any(map(is_real, codes)):
+    codes = [
+        x
+        for s, x in zip(step.sources, sources, strict=True)
+        if s in moved and _takes_codes(package, i)
+    ]
+    if codes and not any(map(is_real, codes)):
         return program.computed(step, list(sources))
     biases = package.source_biases(i)
     values = [
@@ -194,7 +209,8 @@ def _rounded(x: Expression, terms: list[NDArray[np.float64]], bias: int) -> Code
 
 
 def _product(package: Package, i: int, step: Product, a: Codes, b: Codes) -> Codes:
-    """Of ``a`` (batch, rows, depth) and ``b`` (batch, depth, columns)."""
+    """Of ``a`` (batch, rows, depth) and ``b`` (batch, depth, columns); of constant weights the
+    values."""
     fmt, weights, dot = package.formats[i], package.weight_format(i), package.arch.dot
     bias_a, bias_b, out = package.bias(step.a), package.bias(step.b), package.bias(step.out)
     constant = package.program.tensors[step.b].constant
