@@ -11,7 +11,7 @@ from spu.arch.config import OCTAVE_BITS, Space
 from spu.arch.package.compiled import Package
 from spu.arch.package.program import Product
 from spu.arch.params import BLOCK
-from spu.engine.array import Cycles, GoldenEngine
+from spu.engine.array import Cycles, Engine, GoldenEngine
 from spu.model.words import Stream
 
 
@@ -39,6 +39,7 @@ class FaultyEngine(GoldenEngine):
     products: int = 0
     done: bool = False
     tried: list[tuple[tuple[int, int], int, int]] = field(default_factory=list)
+    run_each = Engine.run_each
 
     def run(
         self,

@@ -232,7 +232,7 @@ class _Mixing(RegionModel):
             for tile in image.arch.tiles
             for slot in range(image.arch.contexts)
         }
-        super().__init__(image, 0, rounds, 1, memory)
+        super().__init__([image], 0, rounds, 1, memory)
         self.made: dict[tuple, bytes] = {}
         self.count: Counter[tuple[Tile, int]] = Counter()
 

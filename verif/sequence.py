@@ -12,7 +12,7 @@ from spu.arch import bitstream
 from spu.arch.bitstream import Image
 from spu.arch.packing import to_words
 from spu.arch.params import Architecture
-from spu.engine.array import Cycles, GoldenEngine
+from spu.engine.array import Cycles, Engine, GoldenEngine
 from spu.engine.rtl_run import build_rtl
 from spu.model.words import Stream
 
@@ -36,6 +36,7 @@ class Recorder(GoldenEngine):
     """The golden model, which writes down all runs."""
 
     record: list[Run] = field(default_factory=list)
+    run_each = Engine.run_each
 
     def run(
         self,

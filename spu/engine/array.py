@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spu.arch.bitstream import Image
@@ -10,12 +10,24 @@ from spu.arch.params import Architecture
 from spu.arch.program import Tile
 from spu.engine.errors import RunError
 from spu.model.array import GoldenArray, Result
+from spu.model.region import schedule
 from spu.model.words import Stream
 
 #: Runs side by side in the golden model, and iterations that each has at least.
 BATCH, LEAST_ITERATIONS = 64, 32
 
 Cycles = Callable[[int], int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A program and the words that it takes; the members are as ``Engine.run`` has them."""
+
+    image: Image
+    inputs: Mapping[int, Stream]
+    iterations: int
+    cycles: Cycles
+    alike: bool
 
 
 @dataclass
@@ -39,10 +51,10 @@ class Engine(ABC):
         """Elements above the top, in all tiles and runs."""
         return self.tiles.total()
 
-    def count(self, result: Result, cycles: int) -> None:
-        """Take a run of so many cycles into account."""
-        self.cycles += cycles
-        self.runs += 1
+    def count(self, result: Result, cycles: int, runs: int = 1) -> None:
+        """Take a run of so many cycles into account, or several at once."""
+        self.cycles += cycles * runs
+        self.runs += runs
         self.tiles.update(
             {tile: int(counts.sum()) for tile, counts in result.tile_saturated.items()}
         )
@@ -64,6 +76,10 @@ class Engine(ABC):
         gives the same numbers of words, and no round knows of another.
         Raises ``RunError`` if the run does not take the cycles that were predicted.
         """
+
+    def run_each(self, runs: Sequence[Run]) -> list[dict[int, Stream]]:
+        """``run``, of several that know nothing of each other, in order."""
+        return [self.run(r.image, r.inputs, r.iterations, r.cycles, r.alike) for r in runs]
 
 
 @dataclass
@@ -104,6 +120,35 @@ class GoldenEngine(Engine):
             c: words[: len(outputs[0][c]) // each * iterations] if alike else words
             for c, words in joined.items()
         }
+
+    def run_each(self, runs: Sequence[Run]) -> list[dict[int, Stream]]:
+        """``Engine.run_each``, those of one schedule side by side, ``BATCH`` at most.
+
+        Words, cycles and counts are those of runs one by one.
+        """
+        found: dict[int, dict[int, Stream]] = {}
+        groups: dict[tuple, list[int]] = {}
+        for i, r in enumerate(runs):
+            words = tuple(sorted((column, len(given)) for column, given in r.inputs.items()))
+            groups.setdefault((schedule(r.image), r.iterations, words, r.alike), []).append(i)
+        for members in groups.values():
+            for first in range(0, len(members), BATCH):
+                together = members[first : first + BATCH]
+                outputs = self._together([runs[i] for i in together])
+                found |= dict(zip(together, outputs, strict=True))
+        return [found[i] for i in range(len(runs))]
+
+    def _together(self, runs: Sequence[Run]) -> list[dict[int, Stream]]:
+        """Runs of one schedule, which take as many words each."""
+        one = runs[0]
+        if len(runs) == 1 or one.alike:
+            return super().run_each(runs)
+        golden = GoldenArray([r.image for r in runs], len(runs))
+        result = golden.run([r.inputs for r in runs], one.iterations, keep_links=False)
+        for r in runs:
+            check_cycles(result.cycles, r.cycles(r.iterations))
+        self.count(result, result.cycles, len(runs))
+        return [result.run_outputs(k) for k in range(len(runs))]
 
 
 def check_cycles(got: int, predicted: int) -> None:

@@ -16,7 +16,7 @@ from spu.arch.package.compiled import MOST_ROUNDS, Package, Work, partial_sums
 from spu.arch.package.product import MOST_OFFSET, Gemm, with_weights
 from spu.arch.package.program import HostStep, Layout, Map, Product, Program, gathered
 from spu.arch.params import BLOCK
-from spu.engine.array import Cycles, Engine
+from spu.engine.array import Cycles, Engine, Run
 from spu.engine.errors import RunError
 from spu.engine.meaning import Meaning
 from spu.engine.saturation import saturated
@@ -25,6 +25,9 @@ from spu.model import words as w
 from spu.model.exact import operands
 from spu.model.units import codes_of
 from spu.model.words import Stream, interleaved
+
+#: Words that products wait with to be run side by side; some 150 bytes each.
+MOST_WORDS = 1 << 19
 
 #: Is shown the number of a step, PAL16 codes of its operands, see ``exact.operands``, and of its
 #: result.
@@ -131,9 +134,8 @@ class _Host:
             )
             self.codes[step.out] = gathered(step, sources, fill)
         elif isinstance(step, Map):
-            self.codes[step.out] = self._kernel(self.compiled.work(i), sources, label).reshape(
-                shape
-            )
+            made = self._kernel(self.compiled.work(i), sources, label)
+            self.codes[step.out] = made.reshape(shape)
         else:
             self.codes[step.out] = self._product(i, step, *sources)
         return sources
@@ -232,6 +234,7 @@ class _Host:
         parts = {d: k for k, d in enumerate(dict.fromkeys(p.depth for p in pieces))}
         out, before = np.zeros((len(parts), *shape), np.uint16), self.engine.saturated
         label = program.label(step)
+        waiting: list[tuple[NDArray[np.uint16], Gemm, Run]] = []
         for batch, (w_codes, w_beta, t_weight) in enumerate(found):
             beta, t_x = x_beta[batch], compiled.bias(step.a)
             if not compiled.ranges.fixed:
@@ -253,9 +256,13 @@ class _Host:
                     )
                 except UserError as error:
                     raise InputError(f"{label}: {error}") from None
-                out[parts[piece.depth], batch, rows, columns] = self._multiply(
-                    plan, x_codes[batch][rows, taken], beta[rows, blocks]
-                )
+                run = self._run(plan, x_codes[batch][rows, taken], beta[rows, blocks])
+                place = out[parts[piece.depth], batch, rows, columns]
+                words = sum(map(len, run.inputs.values()))
+                if waiting and (len(waiting) + 1) * words > MOST_WORDS:
+                    self._multiply(waiting)
+                waiting.append((place, plan, run))
+        self._multiply(waiting)
         if count := self.engine.saturated - before:
             self.engine.nodes[label] += count
         left = list(out)
@@ -270,13 +277,19 @@ class _Host:
     def _weights(plan: Gemm, codes: NDArray, beta: NDArray, offset: int) -> Gemm:
         return with_weights(plan, *_filled(codes, beta, plan.weight_shape, plan.weights), offset)
 
-    def _multiply(self, plan: Gemm, codes: NDArray, beta: NDArray) -> NDArray[np.uint16]:
+    @staticmethod
+    def _run(plan: Gemm, codes: NDArray, beta: NDArray) -> Run:
         assert plan.image is not None
         filled = _filled(codes, beta, (len(codes), plan.weight_shape[1]), plan.fmt)
-        outputs = self.engine.run(
-            plan.image, code_streams(plan, *filled), plan.rounds, lambda _: plan.cycles, False
-        )
-        return result_codes(plan, outputs)
+        streams, cycles = code_streams(plan, *filled), plan.cycles
+        return Run(plan.image, streams, plan.rounds, lambda _: cycles, False)
+
+    def _multiply(self, waiting: list[tuple[NDArray[np.uint16], Gemm, Run]]) -> None:
+        """Do runs of products, and put the results of each into its place."""
+        outputs = self.engine.run_each([run for _, _, run in waiting])
+        for (place, plan, _), each in zip(waiting, outputs, strict=True):
+            place[:] = result_codes(plan, each)
+        waiting.clear()
 
     def _blocks(self, codes: NDArray, fmt: Format) -> tuple[NDArray, NDArray]:
         """Blocks along the last axis, made by the array: codes and biases."""

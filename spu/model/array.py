@@ -12,7 +12,7 @@ from spu.arch.config import Space
 from spu.arch.context import LINKS
 from spu.arch.params import NEIGHBOURS, Architecture, Port, neighbour
 from spu.model import words as w
-from spu.model.region import RegionModel
+from spu.model.region import RegionModel, schedule
 from spu.model.words import Stream, Words
 
 
@@ -104,16 +104,26 @@ class Result:
 class GoldenArray:
     """Runs program images on a model of their architecture, for a batch of runs at once.
 
+    ``images``: one for all runs of the batch, or one for each, of one ``region.schedule``.
     Data memories start with the image's contents and outlast runs; ``memory[tile]`` has shape
     ``(batch, words, lanes + 1)``: the 16-bit lanes of the data, and the bias.
     """
 
     def __init__(
-        self, image: Image, batch: int = 1, region_model: type[RegionModel] = RegionModel
+        self,
+        images: Image | Sequence[Image],
+        batch: int = 1,
+        region_model: type[RegionModel] = RegionModel,
     ) -> None:
-        self.arch, self.batch, self.region_model = image.arch, batch, region_model
+        each = [images] if isinstance(images, Image) else list(images)
+        if len(each) not in (1, batch):
+            raise ValueError(f"{len(each)} images for a batch of {batch}")
+        if len(each) > 1 and len(set(map(schedule, each))) > 1:
+            raise ValueError("images of a batch differ in more than weights and offsets")
+        self.arch, self.batch, self.region_model = each[0].arch, batch, region_model
         arch = self.arch
-        self.images = [image] * arch.region_count
+        self.images = [each[0]] * arch.region_count
+        self.variants = each if len(each) > 1 else []
         self.memory = {
             t: np.zeros((batch, arch.memory_words, arch.lanes16 + 1), np.uint16)
             for t in arch.memory_tiles
@@ -123,7 +133,7 @@ class GoldenArray:
         self.regions: list[RegionModel | None] = [None] * arch.region_count
         self.links: list[list[Words] | None] = [None] * arch.region_count
         for region in range(arch.region_count):
-            self.load_memory(region, image)
+            self.load_memory(region, each[0])
             for port in arch.outputs(region):
                 fifo = self.leaving[port] = Fifo(arch, batch)
                 other = neighbour(port.row, port.col, port.link)
@@ -164,7 +174,7 @@ class GoldenArray:
         nothing = np.zeros((self.batch, 1, self.arch.lanes16 + 1), np.uint16)
         memory = [self.memory.get(t, nothing) for t in tiles]
         self.regions[region] = self.region_model(
-            self.images[region], region, rounds, self.batch, memory
+            self.variants or [self.images[region]], region, rounds, self.batch, memory
         )
         self.links[region] = [] if keep_links else None
 

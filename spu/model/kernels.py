@@ -31,13 +31,15 @@ def add_slice(
     ``products`` by the sum of both logarithms.  Of data ``log_x`` and ``sign_x`` (256, codes) by
     bias and code, ``empty_x`` (256); ``words`` (batch, ...), see ``words``, whose codes lie
     ``pitch`` bits apart under ``mask``, the slice's from number ``first``.  Of weights ``log_w``
-    and ``sign_w`` (columns, lanes), ``nan_w`` and ``empty_w`` (columns).  ``partial`` and
-    ``partial_nan`` (batch, columns), ``all_valid`` (batch).  ``nan_code`` is that of data, or -1.
+    and ``sign_w`` (sets, columns, lanes), ``nan_w`` and ``empty_w`` (sets, columns): a set for
+    all of the batch, or one for each.  ``partial`` and ``partial_nan`` (batch, columns),
+    ``all_valid`` (batch).  ``nan_code`` is that of data, or -1.
     """
     half = 1 << (bits - 1)
-    columns, lanes = log_w.shape
+    sets, columns, lanes = log_w.shape
     logs, signs = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
     for b in range(words.shape[0]):
+        s = b if sets > 1 else 0
         bias = np.int64(words[b, -2]) & 255
         all_valid[b] &= words[b, -1] != 0
         nan_x = False
@@ -49,7 +51,7 @@ def add_slice(
         for c in range(columns):
             total = partial[b, c]
             for lane in range(lanes):
-                total += signs[lane] * sign_w[c, lane] * products[logs[lane] + log_w[c, lane]]
+                total += signs[lane] * sign_w[s, c, lane] * products[logs[lane] + log_w[s, c, lane]]
             partial[b, c] = (total + half) % (2 * half) - half
-            if (nan_x or nan_w[c]) and not (empty_x[bias] or empty_w[c]):
+            if (nan_x or nan_w[s, c]) and not (empty_x[bias] or empty_w[s, c]):
                 partial_nan[b, c] = True

@@ -7,8 +7,17 @@ from numpy.typing import NDArray
 
 from spu.arch import timing
 from spu.arch.bitstream import Image
-from spu.arch.config import ADDRESS_WORDS, Compare, Guard, SequencerRegister, Space, TileRegister
+from spu.arch.config import (
+    ADDRESS_WORDS,
+    Compare,
+    Guard,
+    SequencerRegister,
+    Space,
+    TileRegister,
+    row_layout,
+)
 from spu.arch.context import ALU_OPS, LINKS, SINKS, SUM_OPS, VECTOR_OPS, Close, Op, Source
+from spu.arch.packing import pack, unpack
 from spu.arch.params import (
     ALWAYS,
     CONSTANTS,
@@ -84,19 +93,24 @@ class Loops:
 
 
 class TileUnits:
-    """Units, memories and configuration of one tile."""
+    """Units, memories and configuration of one tile; ``images`` as of a region."""
 
-    def __init__(self, image: Image, tile: tuple[int, int], batch: int, memory: NDArray) -> None:
+    def __init__(
+        self, images: Sequence[Image], tile: tuple[int, int], batch: int, memory: NDArray
+    ) -> None:
+        image = images[0]
         arch = image.arch
         self.kind, self.memory = arch.kind(*tile), memory
         rows = [image.read(Space.REGISTER, tile, r) for r in range(TileRegister.COUNT)]
         self.modes = [
-            units.MatrixMode(row, arch)
-            for row in rows[TileRegister.MODE : TileRegister.VECTOR_MODE]
+            units.MatrixMode([each.read(Space.REGISTER, tile, r) for each in images], arch)
+            for r in range(TileRegister.MODE, TileRegister.VECTOR_MODE)
         ]
         self.vector_modes = rows[TileRegister.VECTOR_MODE : TileRegister.GUARD]
         self.guards = rows[TileRegister.GUARD : TileRegister.REBLOCK]
-        written = image.rows.get((Space.WEIGHT, *tile), {}) if self.kind.matrix else {}
+        written = [
+            each.rows.get((Space.WEIGHT, *tile), {}) if self.kind.matrix else {} for each in images
+        ]
         self.weights = units.Weights(written, arch)
         self.matrix = units.MatrixUnit(arch, batch)
         self.accumulators = units.Accumulators(arch, batch)
@@ -155,17 +169,39 @@ def has_end(image: Image, region: int) -> bool:
     return span["slot"] <= ii["slots_less_1"] < image.arch.contexts
 
 
+def schedule(image: Image) -> tuple:
+    """What runs of one batch have in common: all but weights and offsets of matrix modes."""
+    modes = range(TileRegister.MODE, TileRegister.VECTOR_MODE)
+    found = []
+    for (space, *tile), rows in image.rows.items():
+        if space is not Space.WEIGHT:
+            kept = dict(rows)
+            if space is Space.REGISTER:
+                for row in kept.keys() & set(modes):
+                    layout = row_layout(space, row, image.arch)
+                    kept[row] = pack(layout, unpack(layout, kept[row]) | {"offset": 0})
+            found.append((space.value, *tile, *sorted(kept.items())))
+    return tuple(sorted(found))
+
+
 class RegionModel:
     """State and behaviour of a region.
 
-    ``memory`` is ``(tiles, batch, words, lanes + 1)``: data and bias of data memories, which
-    outlast the run.  ``saturated`` is ``(tiles, batch)``: elements of valid words, as units gave
-    them in executed cycles, whose result lay above the top of PAL16, see ``saturation``.
+    ``images``: one for all of the batch, or one for each, of one ``schedule``. ``memory`` is
+    ``(tiles, batch, words, lanes + 1)``: data and bias of data memories, which outlast the run.
+    ``saturated`` is ``(tiles, batch)``: elements of valid words, as units gave them in executed
+    cycles, whose result lay above the top of PAL16, see ``saturation``.
     """
 
     def __init__(
-        self, image: Image, region: int, rounds: int, batch: int, memory: Sequence[NDArray]
+        self,
+        images: Sequence[Image],
+        region: int,
+        rounds: int,
+        batch: int,
+        memory: Sequence[NDArray],
     ) -> None:
+        image = images[0]
         arch = self.arch = image.arch
         self.batch = batch
         self.tiles = arch.region_tiles(region)
@@ -184,7 +220,7 @@ class RegionModel:
         self.streams = [image.read(Space.STREAM, (region, 0), s) for s in range(self.ii)]
         self.inputs, self.outputs = arch.inputs(region), arch.outputs(region)
         self.input_guards = [read(SequencerRegister.INPUT + i) for i in range(len(self.inputs))]
-        self.units = [TileUnits(image, t, batch, memory[i]) for i, t in enumerate(self.tiles)]
+        self.units = [TileUnits(images, t, batch, memory[i]) for i, t in enumerate(self.tiles)]
         self.slots = [
             Slot([image.read(Space.CONTEXT, t, s) for t in self.tiles], self.units)
             for s in range(self.ii)

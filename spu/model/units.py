@@ -68,11 +68,12 @@ def beyond(codes: NDArray, side: NDArray, nan: NDArray) -> NDArray[np.uint16]:
 class MatrixMode:
     """A row of matrix modes, with what a mac needs of its formats.
 
-    A number of no format stands for the last one, as in the units.
+    A number of no format stands for the last one, as in the units.  ``offset`` has one number, or
+    one for each of the batch: of ``rows``, which differ in nothing else.
     """
 
-    def __init__(self, row: dict, arch: Architecture) -> None:
-        self.offset = row["offset"]
+    def __init__(self, rows: Sequence[dict], arch: Architecture) -> None:
+        self.offset, row = np.array([each["offset"] for each in rows]), rows[0]
         last = len(arch.formats) - 1
         self.x_format = arch.data_formats[min(row["x_format"], last)]
         #: Of codes of weights; None where rows are decoded.
@@ -84,20 +85,27 @@ class MatrixMode:
 
 
 class Weights:
-    """Weight rows of a tile, as operands of each format that a mode may name."""
+    """Weight rows of a tile, as operands of each format that a mode may name.
 
-    def __init__(self, rows: dict[int, int], arch: Architecture) -> None:
+    ``sets`` of rows by address: one, or one for each of the batch.
+    """
+
+    def __init__(self, sets: Sequence[dict[int, int]], arch: Architecture) -> None:
         self.arch = arch
-        self.number = {row: i for i, row in enumerate(rows)}
+        written = sorted(set().union(*sets))
+        self.number = {row: i for i, row in enumerate(written)}
         # The last one is that of all rows that were not written.
-        self.fields = unpacked_rows([*rows.values(), 0], arch)
+        bits = [rows.get(address, 0) for address in written for rows in sets] + [0] * len(sets)
+        weights, blocks = unpacked_rows(bits, arch)
+        self.weights = weights.reshape(-1, len(sets), *weights.shape[1:])
+        self.blocks = blocks.reshape(-1, len(sets), *blocks.shape[1:])
         self.operands: dict[Format | None, tuple] = {}
 
     def row(self, address: int, mode: MatrixMode) -> tuple:
-        """Logs and signs (columns, lanes), octaves, NaN and emptiness (columns) of a row."""
+        """Logs, signs (sets, columns, lanes), octaves, NaN, emptiness (sets, columns) of a row."""
         if mode.w_format not in self.operands:
             fmt = mode.w_format or mode.x_format
-            found = operands_of(*self.fields, fmt, self.arch)
+            found = operands_of(self.weights, self.blocks, fmt, self.arch)
             self.operands[mode.w_format] = (
                 found.log,
                 found.sign,
@@ -220,7 +228,7 @@ def drained(results: Sequence[tuple], arch: Architecture, raised: int = 0) -> Wo
     accumulator, nan, side, valid, offset = (np.array(part) for part in zip(*results, strict=True))
     data = np.zeros((*valid.shape, arch.lanes16), np.uint16)
     codes = model.encode_accumulator(
-        np.where(side, 0, accumulator), nan, offset[:, None, None] + 8 * raised, arch.dot
+        np.where(side, 0, accumulator), nan, offset[..., None] + 8 * raised, arch.dot
     )
     data[..., : arch.drain_lanes] = beyond(codes, side, nan)
     return w.build(data, 0, valid)

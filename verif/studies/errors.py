@@ -103,7 +103,7 @@ def measured(package: Package, inputs: Mapping[str, NDArray]) -> Measured:
         if outputs.intersection(layer.results):
             last = row
         size = sum(package.program.tensors[t].size for t in layer.results)
-        if row.expected_db is None or size < LEAST_ELEMENTS:
+        if row.expected_db is None or row.sqnr_db is None or size < LEAST_ELEMENTS:
             continue
         if np.isfinite([row.sqnr_db, row.expected_db]).all():
             ratios.append(_ratio(row.sqnr_db, row.expected_db))
@@ -114,6 +114,7 @@ def measured(package: Package, inputs: Mapping[str, NDArray]) -> Measured:
     )
     worst_db = 10 * np.log10(signal / worst) if 0 < worst < np.inf else None
     assert last.expected_db is not None
+    assert last.sqnr_db is not None
     return Measured(len(rows), last.sqnr_db, last.expected_db, tuple(ratios), worst_db)
 
 

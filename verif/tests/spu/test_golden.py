@@ -6,7 +6,7 @@ import pytest
 from pal_units import model
 from pal_units.formats import PAL16
 from spu.arch.bitstream import Image
-from spu.arch.config import Compare, SequencerRegister, Space
+from spu.arch.config import Compare, SequencerRegister, Space, TileRegister, weight_row
 from spu.arch.context import CONTEXT, Op, Source
 from spu.arch.packing import pack
 from spu.arch.params import EXISTS
@@ -40,6 +40,63 @@ def test_a_batch_gives_what_its_runs_give_alone(focus):
         assert np.array_equal(together.links[0][..., k, :], result.links[0][..., 0, :])
         for tile in SMALL.memory_tiles:
             assert np.array_equal(batch.memory[tile][k], alone.memory[tile][0])
+
+
+def _variants(image, rng, count):
+    """Images that differ in the weights of some tiles, and in the offsets of matrix modes."""
+    modes = range(TileRegister.MODE, TileRegister.VECTOR_MODE)
+    made = [image.copy() for _ in range(count)]
+    for each in made[1:]:
+        for (space, *tile), rows in image.rows.items():
+            if space is Space.WEIGHT:
+                for row in rows:
+                    bits = weight_row(SMALL).width
+                    value = int.from_bytes(rng.bytes(bits // 8 + 1), "little") % (1 << bits)
+                    each.write_bits(
+                        space, tuple(tile), (row + int(rng.integers(2))) % SMALL.weight_rows, value
+                    )
+        for tile in SMALL.matrix_tiles:
+            for row in modes:
+                mode = each.read(Space.REGISTER, tile, row)
+                mode["offset"] = int(rng.integers(-400, 100))
+                each.write(Space.REGISTER, tile, row, mode)
+    return made
+
+
+def test_programs_that_differ_in_weights_give_side_by_side_what_they_give_alone():
+    """Words of all links, saturated elements and memories, of random programs."""
+    rng, saturated, others = np.random.default_rng(3), 0, 0
+    for seed in range(6):
+        case = random_case(SMALL, seed, "all")
+        images = _variants(case.image, rng, 4)
+        batch = GoldenArray(images, len(images))
+        together = batch.run([case.inputs] * len(images), case.rounds)
+        words = [together.run_outputs(k) for k in range(len(images))]
+        for k, image in enumerate(images):
+            alone = GoldenArray(image)
+            result = alone.run(case.inputs, case.rounds)
+            assert words[k] == result.outputs
+            assert together.region_cycles == result.region_cycles
+            assert np.array_equal(together.links[0][..., k, :], result.links[0][..., 0, :])
+            assert {t: n[k] for t, n in together.tile_saturated.items()} == {
+                t: n[0] for t, n in result.tile_saturated.items()
+            }
+            for tile in SMALL.memory_tiles:
+                assert np.array_equal(batch.memory[tile][k], alone.memory[tile][0])
+            saturated += result.saturated
+        others += any(each != words[0] for each in words[1:])
+    assert saturated > 10
+    assert others >= 3
+
+
+def test_programs_side_by_side_differ_in_weights_alone():
+    case = random_case(SMALL, 0, "all")
+    other = case.image.copy()
+    other.write(Space.SEQUENCER, (0, 0), SequencerRegister.LOOP, {"count_less_1": 6})
+    with pytest.raises(ValueError, match="differ in more than weights and offsets"):
+        GoldenArray([case.image, other], 2)
+    with pytest.raises(ValueError, match="2 images for a batch of 3"):
+        GoldenArray([case.image, case.image], 3)
 
 
 def test_predicates_of_a_loop_nest():

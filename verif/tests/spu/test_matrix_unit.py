@@ -32,8 +32,8 @@ def test_random_macs_and_drains_equal_the_golden_model(name, record_property):
     rows = {
         i: int.from_bytes(rng.bytes(bits // 8 + 1), "little") % (1 << bits) for i in range(ROWS)
     }
-    weights, modes = units.Weights(rows, arch), _modes(arch, rng)
-    meant = [units.MatrixMode(mode, arch) for mode in modes]
+    weights, modes = units.Weights([rows], arch), _modes(arch, rng)
+    meant = [units.MatrixMode([mode], arch) for mode in modes]
     drained: list = [None, None]  # in cycles before
     seen: dict[str, int] = {"words": 0, "saturated": 0}
 

@@ -203,8 +203,8 @@ def _long_dot(signs):
         np.full((1, arch.columns, arch.lanes), 127), np.zeros((1, arch.columns)), PAL8T, arch
     )
     (bits,) = packed_rows(weights, blocks, arch)
-    mode = units.MatrixMode({"offset": 0, "x_format": 0}, arch)
-    row = units.Weights({0: bits}, arch).row(0, mode)
+    mode = units.MatrixMode([{"offset": 0, "x_format": 0}], arch)
+    row = units.Weights([{0: bits}], arch).row(0, mode)
     seen = {}
 
     async def testbench(ctx):
