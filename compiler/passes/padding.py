@@ -201,7 +201,7 @@ def spread(least: int, most: int) -> tuple[int, ...]:
 
 
 def real_outputs(program: Program, given: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Outputs in float64, and of integers."""
+    """Outputs in float64, and of integers; raises ``CompileError`` for inputs without any."""
     try:
         values, _ = real_values(program, of_program(program, given))
     except InputError as error:

@@ -92,18 +92,22 @@ def against_float(
         progress(done, len(layers))
         got = {t: exact.valued(package, t, recording.codes[t]) for t in layer.results}
         local = alone(recording, layer)
-        pairs = [(_unmasked(recording, t, real[t], values), values) for t, values in got.items()]
-        row = _row(recording, layer, pairs)
+        compared = {t: _unmasked(recording, t, real[t], values) for t, values in got.items()}
+        row = _row(recording, layer, [(compared[t], values) for t, values in got.items()])
         share = None
         if shares and 0 < error < np.inf:
             left = squared_error(_beside(outputs, switched(recording, layer)))
             share = (error - left) / error
         alike = [(local[t], got[t]) for t in layer.results]
+        apart = any(np.isinf(beside[~np.isinf(real[t])]).any() for t, beside in compared.items())
         rows.append(
             replace(
                 row,
                 local_db=_worst(alike),
-                expected_db=_expected_decibels(expected, {t: real[t] for t in layer.results}),
+                # Of masks that were moved nothing is expected.
+                expected_db=None
+                if apart
+                else _expected_decibels(expected, {t: real[t] for t in layer.results}),
                 share=share,
             )
         )

