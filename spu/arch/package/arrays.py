@@ -5,8 +5,11 @@ along which nothing changes has length 1 there; what compresses well is compress
 bytes share them.  The report has the rest: ``Entry``.
 """
 
+import errno
 import hashlib
 import os
+import stat
+import weakref
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -86,20 +89,27 @@ class ArrayFile:
 
 
 class Arrays:
-    """Arrays of a file by name, read when they are asked for."""
+    """Arrays of a file by name, read when they are asked for.
+
+    The file stays open: of one that is removed, or made anew, these are still the arrays.
+    """
 
     def __init__(self, path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
         """Raises ``PackageError`` for a file that has not the size that the entries say."""
-        self._path, self._read = path, dict[tuple[Any, ...], NDArray]()
+        self._name, self._read = path.name, dict[tuple[Any, ...], NDArray]()
         self.entries = {
             name: Entry(**{**entry, "shape": tuple(entry["shape"]), "kept": tuple(entry["kept"])})
             for name, entry in entries.items()
         }
         if self.entries:
             end = max(entry.offset + entry.size for entry in self.entries.values())
-            with path.open("rb") as source:
-                if os.fstat(source.fileno()).st_size != end:
-                    raise self._damaged()
+            self._source = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            weakref.finalize(self, os.close, self._source)
+            found = os.fstat(self._source)
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            if found.st_size != end:
+                raise self._damaged()
 
     def __contains__(self, name: str) -> bool:
         return name in self.entries
@@ -122,9 +132,7 @@ class Arrays:
                 raise self._damaged()
 
     def _array(self, entry: Entry) -> NDArray:
-        with self._path.open("rb") as source:
-            source.seek(entry.offset)
-            content = source.read(entry.size)
+        content = os.pread(self._source, entry.size, entry.offset)
         if _digest(content) != entry.digest:
             raise self._damaged()
         if entry.packed:
@@ -133,9 +141,7 @@ class Arrays:
         return np.broadcast_to(held.astype(np.dtype(entry.dtype), copy=False), entry.shape)
 
     def _damaged(self) -> PackageError:
-        return PackageError(
-            f"{self._path.name} was changed or damaged; spu compile writes all anew"
-        )
+        return PackageError(f"{self._name} was changed or damaged; spu compile writes all anew")
 
 
 def _digest(content: bytes) -> str:
