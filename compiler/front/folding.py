@@ -55,10 +55,12 @@ _RANDOM = (
 )
 #: What the front end lowers, constants too: of a window of nothing but padding the evaluator makes
 #: 0 or NaN, of norms the root of sums that may be negative, of recurrent cells it takes neither
-#: lengths nor activations nor clip, of even sizes of LRN other channels.
+#: lengths nor activations nor clip, of even sizes of LRN other channels, and an index that an axis
+#: does not have it looks for without end.
 _LOWERED = (
     *("MaxPool", "AveragePool", "LpPool", "LpNormalization"),
     *("ConvTranspose", "Upsample", "LSTM", "GRU", "RNN", "LRN"),
+    "GatherElements",
 )
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 

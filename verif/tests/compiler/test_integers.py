@@ -516,3 +516,13 @@ def test_a_condition_that_the_compiler_lowers_is_known():
     given = {"x": np.array([1, -2], np.float32)}
     got = run(_compiled(model, given), GoldenEngine(BASIC), given)["y"]
     assert np.allclose(got, [-1, 2], rtol=2**-9)
+
+
+def test_an_index_far_beyond_a_constant_is_refused_at_once():
+    model = create(
+        [("GatherElements", ["d", "i"], ["g"], {}), ("Add", ["x", "g"], ["y"], {})],
+        {"x": [1, 2]},
+        {"d": np.ones((1, 2), np.float32), "i": np.array([[0, -(2**63)]])},
+    )
+    with pytest.raises(CompileError, match="index -9223372036854775808 of an axis of 1"):
+        lower(model, "m")
