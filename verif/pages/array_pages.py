@@ -15,6 +15,7 @@ from amaranth.lib import wiring
 
 from spu.arch.config import Space
 from spu.arch.files import replace_files
+from spu.arch.memory import MemoryEngine
 from spu.arch.params import CONFIGS, KINDS, Architecture
 from spu.command.tables import markdown
 from spu.rtl.address import AddressGenerator
@@ -27,6 +28,11 @@ from spu.rtl.fifo import StreamFifo
 from spu.rtl.host import HostRegisters
 from spu.rtl.loader import Loader
 from spu.rtl.matrix_unit import MatrixUnit
+from spu.rtl.memory.axi4 import Axi4Read, Axi4Write
+from spu.rtl.memory.cutter import BurstCutter
+from spu.rtl.memory.gather import IndexScaler
+from spu.rtl.memory.pattern import PatternGenerator
+from spu.rtl.memory.read_manager import ReadManager
 from spu.rtl.ports import ConfigBus, RegionControl
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.tile import Tile
@@ -64,7 +70,11 @@ def _each(component: Callable[[Architecture], wiring.Component]) -> dict[str, Ma
     return {arch.name: partial(component, arch) for arch in CONFIGS.values()}
 
 
-#: From the array to its parts.
+def _engine(component: Callable[[MemoryEngine], wiring.Component]) -> dict[str, Maker]:
+    return {"256 bits": partial(component, MemoryEngine())}
+
+
+#: From the array to its parts, and the parts of the memory engine.
 COMPONENTS = (
     ComponentPage(Spu, _each(Spu)),
     ComponentPage(HostRegisters, _each(HostRegisters)),
@@ -93,6 +103,10 @@ COMPONENTS = (
     ComponentPage(
         BankedRegisters, {"three of 8 bits": lambda: BankedRegisters(Space.REGISTER, [8, 8, 8])}
     ),
+    ComponentPage(ReadManager, _engine(ReadManager)),
+    ComponentPage(BurstCutter, _engine(BurstCutter)),
+    ComponentPage(PatternGenerator, _engine(PatternGenerator)),
+    ComponentPage(IndexScaler, _engine(IndexScaler)),
 )
 #: Bundles of ports, with how to make one.
 BUNDLES: dict[type[wiring.Signature], wiring.Signature] = {
@@ -100,6 +114,8 @@ BUNDLES: dict[type[wiring.Signature], wiring.Signature] = {
     RegisterAccess: RegisterAccess(HostRegisters.address_bits - 2),
     ConfigBus: ConfigBus(),
     RegionControl: RegionControl(CONFIGS["basic"]),
+    Axi4Read: Axi4Read(MemoryEngine()),
+    Axi4Write: Axi4Write(MemoryEngine()),
 }
 
 
@@ -152,7 +168,7 @@ def index() -> str:
         "configurations.\n",
         markdown(["component", "what", "latency in cycles"], rows),
         "## Bundles\n",
-        "Ports that travel together, with the directions of who drives them; those of AXI "
+        "Ports that travel together, with the directions of who drives them; those of AXI4-Lite "
         "with the directions of the slave.\n",
     ]
     for bundle, signature in BUNDLES.items():
