@@ -48,7 +48,7 @@ class MemoryEngine:
     """Parameters of a memory engine; raises ``ValueError`` for one that is out of range.
 
     ``data_bits``: of the data bus, 32 to 1024.  ``address_bits``: of a byte address, 13 to 64.
-    ``word_bits``: of a word of a channel's stream, 8 to ``data_bits``.  ``burst_beats``: beats of
+    ``word_bits``: of a word of a channel's stream, 16 to ``data_bits``.  ``burst_beats``: beats of
     the longest burst, 2 to 256, with no more than 4 KiB.  ``outstanding``: bursts that a manager
     has under way, 2 to 32.  ``ids``: AXI IDs of a manager, 1 to ``outstanding``; bursts of
     different IDs may be answered in any order.  ``loops`` of a pattern, 5 to 8.
@@ -69,7 +69,7 @@ class MemoryEngine:
     def __post_init__(self) -> None:
         for name, least, most in (
             ("data_bits", 32, 1024),
-            ("word_bits", 8, self.data_bits),
+            ("word_bits", 16, self.data_bits),
             ("burst_beats", 2, min(MOST_BEATS, PAGE_BYTES // self.beat_bytes)),
             ("outstanding", 2, 32),
             ("ids", 1, self.outstanding),

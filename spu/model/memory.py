@@ -66,3 +66,53 @@ def elements(
         if fault is not Fault.NONE:
             break
     return found
+
+
+def read_words(
+    engine: MemoryEngine,
+    memory: bytes | bytearray,
+    pattern: Mapping[str, Any],
+    limit: int,
+    indices: Sequence[int] = (),
+) -> list[int]:
+    """The words that a pattern reads; raises as ``elements`` does, and ``MemoryFault``."""
+    size = 1 << pattern.get("size", 0)
+    found = b""
+    for element in elements(engine, pattern, limit, indices):
+        if element.fault is not Fault.NONE:
+            raise MemoryFault(element.fault)
+        at = element.address
+        found += bytes(size) if at is None else bytes(memory[at : at + size])
+    step = engine.word_bytes
+    return [int.from_bytes(found[n : n + step], "little") for n in range(0, len(found), step)]
+
+
+def write_words(
+    engine: MemoryEngine,
+    memory: bytearray,
+    pattern: Mapping[str, Any],
+    limit: int,
+    words: Sequence[int],
+    indices: Sequence[int] = (),
+) -> None:
+    """Write a pattern's words; raises as ``elements`` does, and ``MemoryFault`` before anything is
+    written.
+    """
+    size = 1 << pattern.get("size", 0)
+    content = b"".join(word.to_bytes(engine.word_bytes, "little") for word in words)
+    places = elements(engine, pattern, limit, indices)
+    if places[-1].fault is not Fault.NONE:
+        raise MemoryFault(places[-1].fault)
+    if len(words) != -(-len(places) * size // engine.word_bytes):
+        raise ValueError(f"{len(places)} elements of {size} bytes from {len(words)} words")
+    for n, element in enumerate(places):
+        if element.address is not None:
+            memory[element.address : element.address + size] = content[n * size : (n + 1) * size]
+
+
+class MemoryFault(Exception):
+    """A pattern stops; ``fault`` says why."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.name)
+        self.fault = fault

@@ -10,7 +10,8 @@ from amaranth.lib import data
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from spu.arch.memory import MemoryEngine
+from spu.arch.memory import Fault, MemoryEngine
+from spu.rtl.memory import layouts
 from verif.benches.axi_memory import pauses, watch_offers
 
 #: Cycles that a bench waits for what must come.
@@ -97,3 +98,18 @@ async def until_idle(dut: Any) -> None:
         if not int(dut.busy.value):
             return
     raise AssertionError("busy for ever")
+
+
+def fault_of(dut: Any) -> tuple[Fault, int] | None:
+    """The fault that a channel shows, with its tag."""
+    shown = layouts.TAGGED_FAULT.from_bits(int(dut.fault.value))
+    return (Fault(shown.fault), shown.tag) if shown.fault else None
+
+
+async def until_fault(dut: Any) -> tuple[Fault, int]:
+    """Wait for a fault."""
+    for _ in range(PATIENCE):
+        await RisingEdge(dut.clk)
+        if found := fault_of(dut):
+            return found
+    raise AssertionError("no fault")

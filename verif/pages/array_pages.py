@@ -31,8 +31,12 @@ from spu.rtl.matrix_unit import MatrixUnit
 from spu.rtl.memory.axi4 import Axi4Read, Axi4Write
 from spu.rtl.memory.cutter import BurstCutter
 from spu.rtl.memory.gather import IndexScaler
+from spu.rtl.memory.joiner import RunJoiner
 from spu.rtl.memory.pattern import PatternGenerator
+from spu.rtl.memory.read_channel import ReadChannel
 from spu.rtl.memory.read_manager import ReadManager
+from spu.rtl.memory.write_channel import WriteChannel
+from spu.rtl.memory.write_manager import WriteManager
 from spu.rtl.ports import ConfigBus, RegionControl
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.tile import Tile
@@ -103,7 +107,11 @@ COMPONENTS = (
     ComponentPage(
         BankedRegisters, {"three of 8 bits": lambda: BankedRegisters(Space.REGISTER, [8, 8, 8])}
     ),
+    ComponentPage(ReadChannel, _engine(ReadChannel)),
+    ComponentPage(WriteChannel, _engine(WriteChannel)),
     ComponentPage(ReadManager, _engine(ReadManager)),
+    ComponentPage(WriteManager, _engine(WriteManager)),
+    ComponentPage(RunJoiner, _engine(RunJoiner)),
     ComponentPage(BurstCutter, _engine(BurstCutter)),
     ComponentPage(PatternGenerator, _engine(PatternGenerator)),
     ComponentPage(IndexScaler, _engine(IndexScaler)),

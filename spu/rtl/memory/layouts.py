@@ -5,6 +5,9 @@ from amaranth.lib import data
 from spu.arch.memory import COUNT_BITS, SEQUENCE_BITS, Fault, MemoryEngine, pattern_layout
 from spu.rtl.layouts import of
 
+#: A fault, or NONE, with the number of the descriptor that caused it.
+TAGGED_FAULT = data.StructLayout({"fault": Fault, "tag": SEQUENCE_BITS})
+
 
 def pattern(engine: MemoryEngine) -> data.StructLayout:
     """``spu.arch.memory.pattern_layout``."""
@@ -45,3 +48,13 @@ def read_beat(engine: MemoryEngine) -> data.StructLayout:
 def write_beat(engine: MemoryEngine) -> data.StructLayout:
     """A beat to memory, with a bit for each byte that is to be written."""
     return data.StructLayout({"data": engine.data_bits, "strobes": engine.beat_bytes})
+
+
+def job(engine: MemoryEngine) -> data.StructLayout:
+    """A pattern for a channel, of descriptor ``tag``."""
+    return data.StructLayout({"pattern": pattern(engine), "tag": SEQUENCE_BITS})
+
+
+def word(engine: MemoryEngine) -> data.StructLayout:
+    """A word of a channel's stream; ``last`` of its pattern."""
+    return data.StructLayout({"data": engine.word_bits, "last": 1})

@@ -31,8 +31,12 @@ from spu.rtl.loader import Loader
 from spu.rtl.matrix_unit import MatrixUnit
 from spu.rtl.memory.cutter import BurstCutter
 from spu.rtl.memory.gather import IndexScaler
+from spu.rtl.memory.joiner import RunJoiner
 from spu.rtl.memory.pattern import PatternGenerator
+from spu.rtl.memory.read_channel import ReadChannel
 from spu.rtl.memory.read_manager import ReadManager
+from spu.rtl.memory.write_channel import WriteChannel
+from spu.rtl.memory.write_manager import WriteManager
 from spu.rtl.observe import ONE, observe
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.tile import Tile
@@ -131,6 +135,20 @@ ANSWERS = {
         {"bus.rvalid": 1, "bus.rlast": 1},
         "o.valid",
     ),
+    "ReadChannel": (
+        lambda: ReadChannel(MemoryEngine()),
+        [],
+        {"i.valid": 1, "limit": 64},
+        "bus.arvalid",
+    ),
+    "RunJoiner": (lambda: RunJoiner(MemoryEngine()), [], {"i.valid": 1, "hurry": 1}, "o.valid"),
+    "WriteChannel": (
+        lambda: WriteChannel(MemoryEngine()),
+        [],
+        {"i.valid": 1, "words.valid": 1, "limit": 64},
+        "bus.awvalid",
+    ),
+    "WriteManager": (lambda: WriteManager(MemoryEngine()), [], {"i.valid": 1}, "bus.awvalid"),
     "StreamFifo": (lambda: StreamFifo(8, 2), [], {"i.valid": 1}, "o.valid"),
     "HostRegisters": (lambda: HostRegisters(ONE), [], {"bus.arvalid": 1}, "bus.rvalid"),
     "MatrixUnit": (

@@ -9,6 +9,7 @@ from rtl import emit, simulator
 from spu.arch.memory import MemoryEngine
 from spu.engine.rtl_run import BUILD
 from spu.rtl.memory.read_manager import ReadManager
+from spu.rtl.memory.write_manager import WriteManager
 
 #: One ID for all, IDs that slots share, an ID a slot.
 ENGINES = {
@@ -29,3 +30,8 @@ def _run(component, engine, bench, count, work, seed=1):
 @pytest.mark.parametrize("ids", ENGINES)
 def test_reads(ids, tmp_path):
     _run(ReadManager, ENGINES[ids], "read_manager_bench", 5, tmp_path)
+
+
+@pytest.mark.parametrize("ids", ENGINES)
+def test_writes(ids, tmp_path):
+    _run(WriteManager, ENGINES[ids], "write_manager_bench", 4, tmp_path)

@@ -148,7 +148,7 @@ def test_a_flush_forgets_pattern_and_index():
     ("parameters", "rule"),
     [
         ({"data_bits": 48}, "data_bits must be a power of two from 32 to 1024, not 48"),
-        ({"word_bits": 512}, "word_bits must be a power of two from 8 to 256, not 512"),
+        ({"word_bits": 512}, "word_bits must be a power of two from 16 to 256, not 512"),
         ({"burst_beats": 256}, "burst_beats must be a power of two from 2 to 128, not 256"),
         ({"data_bits": 32, "word_bits": 32, "burst_beats": 512}, "from 2 to 256, not 512"),
         ({"outstanding": 1}, "outstanding must be a power of two from 2 to 32, not 1"),
