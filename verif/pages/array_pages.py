@@ -15,6 +15,7 @@ from amaranth.lib import wiring
 
 from spu.arch.config import Space
 from spu.arch.files import replace_files
+from spu.arch.memory import MemoryEngine
 from spu.arch.params import CONFIGS, KINDS, Architecture
 from spu.command.tables import markdown
 from spu.rtl.address import AddressGenerator
@@ -27,6 +28,15 @@ from spu.rtl.fifo import StreamFifo
 from spu.rtl.host import HostRegisters
 from spu.rtl.loader import Loader
 from spu.rtl.matrix_unit import MatrixUnit
+from spu.rtl.memory.axi4 import Axi4Read, Axi4Write
+from spu.rtl.memory.cutter import BurstCutter
+from spu.rtl.memory.gather import IndexScaler
+from spu.rtl.memory.joiner import RunJoiner
+from spu.rtl.memory.pattern import PatternGenerator
+from spu.rtl.memory.read_channel import ReadChannel
+from spu.rtl.memory.read_manager import ReadManager
+from spu.rtl.memory.write_channel import WriteChannel
+from spu.rtl.memory.write_manager import WriteManager
 from spu.rtl.ports import ConfigBus, RegionControl
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.tile import Tile
@@ -64,7 +74,11 @@ def _each(component: Callable[[Architecture], wiring.Component]) -> dict[str, Ma
     return {arch.name: partial(component, arch) for arch in CONFIGS.values()}
 
 
-#: From the array to its parts.
+def _engine(component: Callable[[MemoryEngine], wiring.Component]) -> dict[str, Maker]:
+    return {"256 bits": partial(component, MemoryEngine())}
+
+
+#: From the array to its parts, and the parts of the memory engine.
 COMPONENTS = (
     ComponentPage(Spu, _each(Spu)),
     ComponentPage(HostRegisters, _each(HostRegisters)),
@@ -93,6 +107,14 @@ COMPONENTS = (
     ComponentPage(
         BankedRegisters, {"three of 8 bits": lambda: BankedRegisters(Space.REGISTER, [8, 8, 8])}
     ),
+    ComponentPage(ReadChannel, _engine(ReadChannel)),
+    ComponentPage(WriteChannel, _engine(WriteChannel)),
+    ComponentPage(ReadManager, _engine(ReadManager)),
+    ComponentPage(WriteManager, _engine(WriteManager)),
+    ComponentPage(RunJoiner, _engine(RunJoiner)),
+    ComponentPage(BurstCutter, _engine(BurstCutter)),
+    ComponentPage(PatternGenerator, _engine(PatternGenerator)),
+    ComponentPage(IndexScaler, _engine(IndexScaler)),
 )
 #: Bundles of ports, with how to make one.
 BUNDLES: dict[type[wiring.Signature], wiring.Signature] = {
@@ -100,6 +122,8 @@ BUNDLES: dict[type[wiring.Signature], wiring.Signature] = {
     RegisterAccess: RegisterAccess(HostRegisters.address_bits - 2),
     ConfigBus: ConfigBus(),
     RegionControl: RegionControl(CONFIGS["basic"]),
+    Axi4Read: Axi4Read(MemoryEngine()),
+    Axi4Write: Axi4Write(MemoryEngine()),
 }
 
 
@@ -152,7 +176,7 @@ def index() -> str:
         "configurations.\n",
         markdown(["component", "what", "latency in cycles"], rows),
         "## Bundles\n",
-        "Ports that travel together, with the directions of who drives them; those of AXI "
+        "Ports that travel together, with the directions of who drives them; those of AXI4-Lite "
         "with the directions of the slave.\n",
     ]
     for bundle, signature in BUNDLES.items():

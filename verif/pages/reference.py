@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.front.schema import schema
-from spu.arch import bitstream, config, regmap, timing
+from spu.arch import bitstream, config, memory, regmap, timing
 from spu.arch.context import CONTEXT, SINKS, Close, Op, Source, word_layout
 from spu.arch.packing import Layout
 from spu.arch.params import CONFIGS, KINDS
@@ -194,8 +194,33 @@ def text() -> str:
         _bits("TRACE_", "fields of `TRACE_SELECT`, words kept"),
         "### Load errors\n",
         _table(("number", "meaning"), enumerate(regmap.LOAD_ERRORS)),
+        *_memory(memory.MemoryEngine()),
     ]
     return "\n".join(parts)
+
+
+def _memory(engine: memory.MemoryEngine) -> list[str]:
+    """What the memory engine reads: descriptors, and the patterns within them."""
+    pattern = memory.pattern_layout(engine)
+    return [
+        f"## Descriptors of the memory engine ({engine.address_bits} bits of address)\n",
+        f"{engine.descriptor_bytes} bytes from one to the next.\n",
+        _enum(memory.Kind),
+        *(
+            part
+            for kind in memory.Kind
+            for part in (f"`{kind.name}`:\n", _layout(memory.descriptor_layout(kind, engine)))
+        ),
+        "### Patterns\n",
+        (inspect.getdoc(memory.pattern_layout) or "") + "\n",
+        _layout(pattern),
+        "An axis:\n",
+        _layout(pattern["axes"][0]),
+        "A loop:\n",
+        _layout(pattern["loops"][0]),
+        "### Faults\n",
+        _enum(memory.Fault),
+    ]
 
 
 def _bits(prefix: str, what: str) -> str:

@@ -23,7 +23,7 @@ MODULES = [
     *(
         m.name
         for package in (pal_units.rtl, spu.rtl)
-        for m in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+        for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ),
 ]
 

@@ -16,6 +16,7 @@ from spu.arch import bitstream, timing
 from spu.arch.bitstream import Image
 from spu.arch.config import Space, depth
 from spu.arch.context import CONTEXT, Op, Source
+from spu.arch.memory import MemoryEngine
 from spu.arch.packing import pack, to_words
 from spu.arch.params import KINDS, Architecture
 from spu.rtl.address import AddressGenerator
@@ -28,6 +29,14 @@ from spu.rtl.fifo import StreamFifo
 from spu.rtl.host import HostRegisters
 from spu.rtl.loader import Loader
 from spu.rtl.matrix_unit import MatrixUnit
+from spu.rtl.memory.cutter import BurstCutter
+from spu.rtl.memory.gather import IndexScaler
+from spu.rtl.memory.joiner import RunJoiner
+from spu.rtl.memory.pattern import PatternGenerator
+from spu.rtl.memory.read_channel import ReadChannel
+from spu.rtl.memory.read_manager import ReadManager
+from spu.rtl.memory.write_channel import WriteChannel
+from spu.rtl.memory.write_manager import WriteManager
 from spu.rtl.observe import ONE, observe
 from spu.rtl.sequencer import Sequencer
 from spu.rtl.tile import Tile
@@ -106,6 +115,40 @@ ANSWERS = {
         {"north_i": WORD},
         "south_o.valid",
     ),
+    "BurstCutter": (lambda: BurstCutter(MemoryEngine()), [], {"i.valid": 1}, "o.valid"),
+    "IndexScaler": (lambda: IndexScaler(MemoryEngine()), [], {"i.valid": 1, "take": 1}, "o.valid"),
+    "PatternGenerator": (
+        lambda: PatternGenerator(MemoryEngine()),
+        [],
+        {"pattern.valid": 1},
+        "o.valid",
+    ),
+    "ReadManager, requests": (
+        lambda: ReadManager(MemoryEngine()),
+        [],
+        {"i.valid": 1},
+        "bus.arvalid",
+    ),
+    "ReadManager, answers": (
+        lambda: ReadManager(MemoryEngine()),
+        [{"i.valid": 1, "bus.arready": 1}, {"i.valid": 0}, {}],
+        {"bus.rvalid": 1, "bus.rlast": 1},
+        "o.valid",
+    ),
+    "ReadChannel": (
+        lambda: ReadChannel(MemoryEngine()),
+        [],
+        {"i.valid": 1, "limit": 64},
+        "bus.arvalid",
+    ),
+    "RunJoiner": (lambda: RunJoiner(MemoryEngine()), [], {"i.valid": 1, "hurry": 1}, "o.valid"),
+    "WriteChannel": (
+        lambda: WriteChannel(MemoryEngine()),
+        [],
+        {"i.valid": 1, "words.valid": 1, "limit": 64},
+        "bus.awvalid",
+    ),
+    "WriteManager": (lambda: WriteManager(MemoryEngine()), [], {"i.valid": 1}, "bus.awvalid"),
     "StreamFifo": (lambda: StreamFifo(8, 2), [], {"i.valid": 1}, "o.valid"),
     "HostRegisters": (lambda: HostRegisters(ONE), [], {"bus.arvalid": 1}, "bus.rvalid"),
     "MatrixUnit": (
@@ -257,7 +300,7 @@ def test_bad_parameters_are_refused_with_the_rule(make, rule):
 
 def _components(package):
     """Component classes that the modules of a package define."""
-    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(info.name)
         yield from (
             found

@@ -1,0 +1,1 @@
+"""The memory engine: AXI4 managers, address patterns, channels, the ring of descriptors."""
