@@ -22,7 +22,8 @@ from rich.table import Table
 from compiler.errors import CompileError
 from compiler.front.honoured import FLOATS
 from compiler.front.lower import lower
-from compiler.front.lowering import OPERATORS, host_type
+from compiler.front.named import host_type
+from compiler.front.registry import OPERATORS
 from compiler.map.steps import compile_program
 from rtl.simulator import LONG
 from spu.arch.package.host_operations import REAL

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import onnx
 
 from compiler.errors import Refusal, Refused
-from compiler.front.lowering import OPERATORS, UNSUPPORTED, Lowering
+from compiler.front.lowering import UNSUPPORTED, Lowering
 from compiler.front.onnx_graph import Graph, prepare
 from compiler.front.operators import (
     activations,
@@ -29,6 +29,7 @@ from compiler.front.operators import (
     scans,
     transposed,
 )
+from compiler.front.registry import OPERATORS
 from compiler.passes.fuse import fuse
 from spu.arch.package.program import Program
 

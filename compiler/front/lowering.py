@@ -1,16 +1,13 @@
-"""Lowering of ONNX graphs: what operators have in common, and which there are.
+"""Lowering of ONNX graphs: node after node.
 
 A node is computed beforehand, if it is of constants; lowered, if its operator is registered; or
 taken apart, if it stands for others.  What cannot be is a refusal; the nodes after it then go on
 with its outputs as inputs of the program, of the shape that they would have had.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import (
     FunctionProto,
     NodeProto,
@@ -26,17 +23,12 @@ from compiler.errors import CompileError, Refusal
 from compiler.front import honoured, learned
 from compiler.front.folding import folded
 from compiler.front.functions import Opsets, branch, inlined, names_in, opsets_of, standard_body
-from compiler.front.honoured import FLOATS, Schema
-from compiler.front.onnx_graph import Graph, Operator, line_of, operator_of
-from compiler.ir.builder import Builder
-from spu.arch.package.host_operations import INTEGERS, REAL
+from compiler.front.honoured import Schema
+from compiler.front.named import Named, array_of, host_type, shape_of
+from compiler.front.onnx_graph import Graph, line_of, operator_of
+from compiler.front.place import Place
+from compiler.front.registry import ON_INTEGERS, ON_QUANTISED, OPERATORS
 
-Handler = Callable[["Lowering", Operator], int | list[int]]
-#: What makes the outputs of a node, by operator; and of one that takes integers of the host.
-OPERATORS: dict[str, Handler] = {}
-ON_INTEGERS: dict[str, Handler] = {}
-#: And of one that takes numbers of which the model makes integers, before they are rounded.
-ON_QUANTISED: dict[str, Handler] = {}
 REQUANTISED = (
     "the model is quantised to integers: here its weights and activations are rounded to PAL, "
     "activations within the ranges of the integers"
@@ -44,91 +36,16 @@ REQUANTISED = (
 UNSUPPORTED = "operator is not supported"
 #: Nodes of a graph, with those that others are made of; functions of the model within each other.
 MOST_NODES, MOST_DEPTH = 5000, 50
-#: Calls within each other that a line names.
-MOST_NAMED = 4
 #: Elements of constants that shape inference is told.
 MOST_TOLD = 1024
 
 
-def operator(*names: str) -> Callable[[Handler], Handler]:
-    """A function that lowers these operators."""
-
-    def register(handler: Handler) -> Handler:
-        OPERATORS.update(dict.fromkeys(names, handler))
-        return handler
-
-    return register
-
-
-def on_integers(*names: str) -> Callable[[Handler], Handler]:
-    """A function that lowers these operators where they take integers or truth values of the host;
-    where nothing else does, all of their nodes."""
-
-    def register(handler: Handler) -> Handler:
-        for name in names:
-            ON_INTEGERS[name] = handler
-            OPERATORS.setdefault(name, handler)
-        return handler
-
-    return register
-
-
-def on_quantised(*names: str) -> Callable[[Handler], Handler]:
-    """A function that lowers these operators where they take what is quantised."""
-
-    def register(handler: Handler) -> Handler:
-        ON_QUANTISED.update(dict.fromkeys(names, handler))
-        return handler
-
-    return register
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a node stands: the user's node and operator, and what leads from it to this one."""
-
-    node: str
-    operator: str
-    within: tuple[str, ...] = ()
-
-    @property
-    def path(self) -> str:
-        """What leads to the node, at the beginning of a line; of many the first and the last."""
-        calls = self.within
-        if len(calls) > MOST_NAMED:
-            first, last = calls[: MOST_NAMED - 1], calls[-1]
-            calls = (*first, f"{len(calls) - MOST_NAMED} calls further in, {last}")
-        return "".join(f"{call}: " for call in calls)
-
-    @classmethod
-    def of(cls, node: NodeProto) -> "Place":
-        """Of a node that stands for itself, called by its first output if it has no name."""
-        return cls(node.name or next((o for o in node.output if o), ""), node.op_type)
-
-    def inside(self, node: NodeProto) -> "Place":
-        """Of a node of a function of the user."""
-        inner = Place.of(node)
-        call = f"its {inner.operator} node {inner.node!r}"
-        return Place(self.node, self.operator, (*self.within, call))
-
-
-class Lowering:
-    """Nodes in order, with the tensors made so far.
-
-    ``constants`` are those of the model and what was computed of them; ``types`` are of all
-    tensors whose type is known.
-    """
+class Lowering(Named):
+    """Nodes in order, with the tensors made so far."""
 
     def __init__(self, graph: Graph) -> None:
+        super().__init__(graph.name)
         self.graph = graph
-        self.program = Builder(graph.name)
-        self.tensors: dict[str, int] = {}
-        self.constants: dict[str, NDArray] = {}
-        self.types: dict[str, TypeProto] = {}
-        #: Tensors of real numbers that the model has as integers.
-        self.quantised: dict[str, Any] = {}
-        #: Labels of the nodes that make tensors.
-        self.makers: dict[str, str] = {}
         self.refusals: list[Refusal] = []
         #: What refused nodes would have made: of a known shape, and not even that.
         self.unknown: set[str] = set()
@@ -146,14 +63,14 @@ class Lowering:
             self.types[name] = kind
             try:
                 self.tensors[name] = program.inputs[name] = program.tensor(
-                    _shape(kind) or (), dtype=host_type(kind.tensor_type.elem_type)
+                    shape_of(kind) or (), dtype=host_type(kind.tensor_type.elem_type)
                 )
             except CompileError as error:
                 raise CompileError(f"input {name!r}: {error}") from None
         used = {*names_in(graph.nodes), *(o.name for o in graph.outputs)}
         for name, tensor in graph.initialisers.items():
             if name in used:
-                self._constant(name, _array(name, tensor))
+                self._constant(name, array_of(name, tensor))
         for node in graph.nodes:
             self._node(node, graph.opsets, Place.of(node))
             program.results.update(self.tensors[o] for o in node.output if o in self.tensors)
@@ -183,7 +100,7 @@ class Lowering:
         except (CompileError, KeyError):
             types = {}
         for name in (o for o in node.output if o):
-            shape = _shape(types[name]) if name in types else None
+            shape = shape_of(types[name]) if name in types else None
             try:
                 if shape is None:
                     raise CompileError("no shape")
@@ -260,7 +177,7 @@ class Lowering:
             self.lost.update(o for o in node.output if o)
             return
         self._given(node)
-        shape = _shape(self.types[node.input[0]]) or ()
+        shape = shape_of(self.types[node.input[0]]) or ()
         body = learned.stands_for(node, opsets, shape, self._fresh(node))
         for name, values in body.constants.items():
             self._constant(name, values)
@@ -310,7 +227,7 @@ class Lowering:
             if self.lost.intersection(both):
                 self.lost.add(out)
                 continue
-            shapes = [_shape(self.types[name]) for name in both]
+            shapes = [shape_of(self.types[name]) for name in both]
             if shapes[0] != shapes[1]:
                 raise CompileError(
                     f"its branches make {shapes[0]} and {shapes[1]}: only a constant condition "
@@ -323,7 +240,7 @@ class Lowering:
         graph = next(a.g for a in node.attribute if a.name == f"{which}_branch")
         constants, nodes = branch(node, graph, self._fresh(node))
         for name, tensor in constants.items():
-            self._constant(name, _array(name, tensor))
+            self._constant(name, array_of(name, tensor))
         for inner in nodes:
             self._node(inner, opsets, place.inside(inner))
 
@@ -357,7 +274,7 @@ class Lowering:
         if len(feeds) < len(set(given)):
             return False
         types = self._inferred(node, schema, opsets)
-        shapes = [_shape(types.get(o, TypeProto())) for o in node.output if o]
+        shapes = [shape_of(types.get(o, TypeProto())) for o in node.output if o]
         values = folded(node, opset, feeds, shapes)
         if values is None:
             return False
@@ -404,7 +321,7 @@ class Lowering:
         for name, tensor in zip(node.output, made, strict=False):
             if not name:
                 continue
-            shape, wanted = self.program.shape(tensor), _shape(types.get(name, TypeProto()))
+            shape, wanted = self.program.shape(tensor), shape_of(types.get(name, TypeProto()))
             if wanted is not None and wanted != shape:
                 raise CompileError(f"its output has the shape {wanted}, not {shape}")
             # Inference knows nothing of the oldest versions: their outputs are as their inputs.
@@ -433,50 +350,6 @@ class Lowering:
             )
         except Exception as error:  # a library's own, of any kind
             raise CompileError(f"not a valid ONNX model: {line_of(error)}") from None
-
-    def round(self, name: str) -> None:
-        """Let a quantised tensor be integers of the host, which the node that made it makes."""
-        own, program, tensor = self.quantised.pop(name), self.program, self.tensors[name]
-        now, program.current = program.current, self.makers[name]
-        self.tensors[name] = own.rounded(program, tensor)
-        program.current = now
-        if tensor in program.results:
-            program.results.add(self.tensors[name])
-
-    def _alike(self, names: Sequence[str]) -> None:
-        """Let truth values that a node takes be of the host, if it takes anything of the host but
-        truth values, and else of the array, if it takes any of these."""
-        tensors, program = self.tensors, self.program
-        truths = [n for n in names if self.types[n].tensor_type.elem_type == TensorProto.BOOL]
-        of_array = [n for n in truths if program.is_real(tensors[n])]
-        if any(not program.is_real(tensors[n]) for n in set(names) - set(truths)):
-            for name in of_array:
-                tensors[name] = program.on_host("truth", tensors[name])
-        elif of_array:
-            for name in set(truths) - set(of_array):
-                tensors[name] = program.on_host("real", tensors[name])
-
-    def _typed(self, name: str, what: str, truths: bool = True) -> None:
-        """Raise ``CompileError`` for a tensor of a type that is not computed: of real numbers
-        floats are, and truth values (the numbers 0 and 1) where an operator takes such."""
-        if name in self.quantised:
-            return
-        number = self.types[name].tensor_type.elem_type
-        dtype = self.program.tensors[self.tensors[name]].dtype
-        real = number in FLOATS or (truths and number == TensorProto.BOOL)
-        if not (real if dtype == REAL else host_type(number) == dtype):
-            raise CompileError(
-                f"{what} of {TensorProto.DataType.Name(number)}; computed are floats of 16 bits "
-                "and more, integers of 8 bits and more, and truth values"
-            )
-
-    # Tensors.
-
-    def _constant(self, name: str, values: NDArray) -> None:
-        self.constants[name] = values
-        self.types[name] = helper.make_tensor_type_proto(
-            helper.np_dtype_to_tensor_dtype(values.dtype), values.shape
-        )
 
     def _output(self, value: ValueInfoProto) -> None:
         name, declared = value.name, value.type.tensor_type
@@ -510,71 +383,3 @@ class Lowering:
                 self.program.note(said)
         except CompileError as error:
             self.refusals.append(Refusal("", "", str(error)))
-
-    def tensor(self, name: str) -> int:
-        """A tensor by name; ``CompileError`` if there is none, or it holds NaN or no numbers."""
-        if name not in self.tensors:
-            if name not in self.constants:
-                raise CompileError(f"there is no tensor {name!r}")
-            values = self.constants[name]
-            kind = self.types[name].tensor_type.elem_type
-            if kind not in FLOATS and values.dtype.kind not in "iub":
-                raise CompileError(f"{name!r} holds {values.dtype}, not numbers")
-            if host_type(kind) == REAL:
-                values = values.astype(np.float64)
-            if np.isnan(values).any():
-                raise CompileError(f"constant {name!r} holds {int(np.isnan(values).sum())} NaN")
-            self.tensors[name] = self.program.constant(values)
-        return self.tensors[name]
-
-    def inputs(self, node: Operator) -> list[int]:
-        """All tensors that a node is given."""
-        return [self.tensor(i) for i in node.inputs if i]
-
-    def known(self, node: Operator, place: int, attribute: str = "") -> NDArray | None:
-        """Values of a constant input, else ``CompileError``, or of an attribute of old versions."""
-        if place < len(node.inputs) and node.inputs[place]:
-            name = node.inputs[place]
-            if name in self.constants:
-                return self.constants[name]
-            values = self.program.tensors[self.tensor(name)].constant
-            if values is None:
-                raise CompileError(f"input {name!r} must be constant")
-            return values
-        value = node.attributes.get(attribute)
-        return None if value is None else np.asarray(value)
-
-    def axes(self, node: Operator, rank: int, place: int = 1) -> tuple[int, ...] | None:
-        """Axes from an input, or from an attribute of older versions."""
-        axes = self.known(node, place, "axes")
-        return None if axes is None else tuple(axis_of(int(a), rank) for a in np.ravel(axes))
-
-
-def axis_of(axis: int, rank: int) -> int:
-    """An axis counted from the first; ``CompileError`` if there is none."""
-    if not -rank <= axis < rank:
-        raise CompileError(f"axis {axis} of a tensor of {rank} dimensions")
-    return axis % rank
-
-
-def host_type(number: int) -> str:
-    """The numpy type of tensors of an ONNX type that the host computes, ``REAL`` of all others."""
-    if not number or number in FLOATS:
-        return REAL
-    name = helper.tensor_dtype_to_np_dtype(number).name
-    return name if name in INTEGERS else REAL
-
-
-def _shape(kind: TypeProto) -> tuple[int, ...] | None:
-    """The shape of a tensor's type, if all of it is known."""
-    if not kind.tensor_type.HasField("shape"):
-        return None
-    dims: Sequence = kind.tensor_type.shape.dim
-    return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
-
-
-def _array(name: str, tensor: TensorProto) -> NDArray:
-    try:
-        return numpy_helper.to_array(tensor)
-    except Exception as error:  # sizes that do not fit, types that numpy lacks
-        raise CompileError(f"constant {name!r}: {line_of(error)}") from None

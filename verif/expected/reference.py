@@ -20,8 +20,8 @@ from onnx.reference import ReferenceEvaluator
 from compiler.front.folding import folded, meaning
 from compiler.front.functions import names_in, opsets_of
 from compiler.front.honoured import schema_of
-from compiler.front.lowering import ON_QUANTISED
 from compiler.front.onnx_graph import operator_of
+from compiler.front.registry import ON_QUANTISED
 from verif.expected.formulas import OWN
 
 #: Types of floats, which become double.

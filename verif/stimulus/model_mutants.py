@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compiler.front.honoured import FLOATS, Schema
-from compiler.front.lowering import OPERATORS
+from compiler.front.registry import OPERATORS
 from verif.node_tests import node_tests
 from verif.stimulus.nodes import grown
 

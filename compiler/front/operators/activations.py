@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from compiler.errors import CompileError
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.elementwise import approximates
+from compiler.front.registry import operator
 from compiler.ir import expressions as ex
 from spu.arch.package.expression import Expression, apply, variable
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from compiler.errors import CompileError
 from compiler.front.honoured import FLOATS
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering
 from compiler.front.onnx_graph import Operator
+from compiler.front.registry import operator
 from compiler.ir import expressions as ex
 from compiler.ir.builder import Builder
 from spu.arch.package.expression import variable

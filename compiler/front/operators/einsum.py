@@ -8,8 +8,9 @@ from math import prod
 import numpy as np
 
 from compiler.errors import CompileError
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering
 from compiler.front.onnx_graph import Operator
+from compiler.front.registry import operator
 from compiler.ir.builder import Builder
 from spu.arch.package.expression import variable
 

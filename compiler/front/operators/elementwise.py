@@ -6,8 +6,10 @@ from onnx import TensorProto
 
 from compiler.errors import CompileError
 from compiler.front.honoured import FLOATS
-from compiler.front.lowering import Lowering, host_type, operator
+from compiler.front.lowering import Lowering
+from compiler.front.named import host_type
 from compiler.front.onnx_graph import Operator
+from compiler.front.registry import operator
 from compiler.ir import expressions as ex
 from spu.arch.package.expression import Expression, apply, tree, variable
 from spu.arch.package.host_operations import REAL

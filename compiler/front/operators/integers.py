@@ -7,9 +7,11 @@ from onnx import TensorProto
 
 from compiler.errors import CompileError
 from compiler.front.honoured import FLOATS
-from compiler.front.lowering import Lowering, axis_of, host_type, on_integers, operator
+from compiler.front.lowering import Lowering
+from compiler.front.named import axis_of, host_type
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.elementwise import operands
+from compiler.front.registry import on_integers, operator
 from spu.arch.errors import InputError
 from spu.arch.package import host_operations
 from spu.arch.package.host_operations import REAL

@@ -5,8 +5,10 @@ from math import prod
 import numpy as np
 
 from compiler.errors import CompileError
-from compiler.front.lowering import Lowering, axis_of, operator
+from compiler.front.lowering import Lowering
+from compiler.front.named import axis_of
 from compiler.front.onnx_graph import Operator
+from compiler.front.registry import operator
 
 
 @operator("Flatten")

@@ -6,9 +6,10 @@ A tensor of truth values is one of the numbers 0 and 1, which PAL16 holds exactl
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.elementwise import MOST, operands
+from compiler.front.registry import operator
 from spu.arch.package.expression import Expression, apply, tree, variable
 
 X, Y = variable(0), variable(1)

@@ -5,9 +5,11 @@ from math import prod
 import numpy as np
 
 from compiler.errors import CompileError
-from compiler.front.lowering import Lowering, axis_of, operator
+from compiler.front.lowering import Lowering
+from compiler.front.named import axis_of
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.reductions import inverse_root, mean_of
+from compiler.front.registry import operator
 from spu.arch.package.expression import apply, variable
 
 X, Y = variable(0), variable(1)

@@ -1,8 +1,9 @@
 """Rounding to whole numbers, and functions of a period: what digits of a number are taken from."""
 
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.elementwise import approximates
+from compiler.front.registry import operator
 from compiler.ir import expressions as ex
 from spu.arch.package.expression import apply, variable
 

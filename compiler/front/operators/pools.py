@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.windows import Windows
+from compiler.front.registry import operator
 from compiler.ir import expressions as ex
 from spu.arch.package.expression import apply, variable
 

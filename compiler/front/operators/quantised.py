@@ -14,19 +14,11 @@ from onnx import TensorProto
 
 from compiler.errors import CompileError
 from compiler.front.honoured import FLOATS
-from compiler.front.lowering import (
-    ON_INTEGERS,
-    OPERATORS,
-    REQUANTISED,
-    Lowering,
-    axis_of,
-    host_type,
-    on_integers,
-    on_quantised,
-    operator,
-)
+from compiler.front.lowering import REQUANTISED, Lowering
+from compiler.front.named import axis_of, host_type
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.products import convolved, multiplied
+from compiler.front.registry import ON_INTEGERS, OPERATORS, on_integers, on_quantised, operator
 from compiler.ir.builder import Builder
 from spu.arch.package.expression import apply, variable
 

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.cells import taken
 from compiler.front.operators.moves import turn
+from compiler.front.registry import operator
 from compiler.ir.builder import Builder
 from spu.arch.package.expression import Expression, apply, variable
 

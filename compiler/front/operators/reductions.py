@@ -4,9 +4,11 @@ from math import prod
 
 import numpy as np
 
-from compiler.front.lowering import Lowering, axis_of, operator
+from compiler.front.lowering import Lowering
+from compiler.front.named import axis_of
 from compiler.front.onnx_graph import Operator
 from compiler.front.operators.logic import EQUAL
+from compiler.front.registry import operator
 from compiler.ir import expressions as ex
 from spu.arch.package.expression import Expression, apply, variable
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.front.lowering import Lowering, operator
+from compiler.front.lowering import Lowering
 from compiler.front.onnx_graph import Operator
+from compiler.front.registry import operator
 from compiler.ir.builder import MOST_ELEMENTS, MOST_INPUTS, Builder
 from spu.arch.package.expression import tree, variable
 

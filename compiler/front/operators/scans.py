@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.front.lowering import Lowering, axis_of, operator
+from compiler.front.lowering import Lowering
+from compiler.front.named import axis_of
 from compiler.front.onnx_graph import Operator
+from compiler.front.registry import operator
 from spu.arch.package.expression import variable
 
 

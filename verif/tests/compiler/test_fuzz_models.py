@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler.front import lowering
+from compiler.front import registry
 from compiler.front.operators import elementwise
 from spu.arch.package.expression import variable
 from spu.engine.meaning import Meaning
@@ -100,7 +100,7 @@ def test_an_exception_is_seen(sum_of_two, monkeypatch, tmp_path):
     def broken(low, node):
         raise RuntimeError("what nobody thought of")
 
-    monkeypatch.setitem(lowering.OPERATORS, "Add", broken)
+    monkeypatch.setitem(registry.OPERATORS, "Add", broken)
     outcome = attempt(sum_of_two, tmp_path)
     assert outcome.kind == "TRACEBACK"
     assert "what nobody thought of" in outcome.detail

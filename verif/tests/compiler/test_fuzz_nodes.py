@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler.front.lowering import OPERATORS
+from compiler.front.registry import OPERATORS
 from verif.fuzz_models import understood
 from verif.stimulus.nodes import NODES, Growing, Unfit, grown
 

@@ -9,8 +9,8 @@ from compiler.errors import CompileError
 from compiler.front.folding import meaning
 from compiler.front.honoured import HONOURED, check
 from compiler.front.lower import lower
-from compiler.front.lowering import OPERATORS
 from compiler.front.onnx_graph import read
+from compiler.front.registry import OPERATORS
 from compiler.map.pipeline.chain import chain_of
 from verif.pages import operators
 from verif.tests.onnx_models import FLOAT, X, create, faults, of_node, results

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from compiler.errors import CompileError
 from compiler.front.lower import lower
-from compiler.front.lowering import OPERATORS
+from compiler.front.registry import OPERATORS
 from compiler.ir import expressions as ex
 from compiler.ir.builder import MOST_ELEMENTS
 from compiler.map.steps import compile_program
