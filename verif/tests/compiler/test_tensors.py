@@ -1,165 +1,44 @@
 """Tensor programs: ONNX operators and models on the golden model and in RTL, and bad files."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto
 from typer.testing import CliRunner
 
-from compiler.errors import CompileError
 from compiler.front.lower import lower
-from compiler.front.registry import OPERATORS
 from compiler.ir import expressions as ex
-from compiler.ir.builder import MOST_ELEMENTS
 from compiler.map.steps import compile_program
 from rtl.simulator import SimulationError
 from spu.arch import bitstream
 from spu.arch.errors import PackageError
 from spu.arch.package.expression import Expression, variable
 from spu.arch.package.product import with_weights
-from spu.arch.package.program import Map, Program
+from spu.arch.package.program import Map
 from spu.arch.package.store import load, save
 from spu.arch.package.values import real_values
-from spu.arch.params import CONFIGS, Architecture
+from spu.arch.params import CONFIGS
 from spu.command.main import app
-from spu.command.tables import markdown
 from spu.engine.array import GoldenEngine, check_cycles
 from spu.engine.errors import RunError
 from spu.engine.host import run
 from spu.engine.rtl_engine import RtlEngine
 from spu.model.accuracy import decibels
-from verif import node_tests
 from verif.digits.cnn import MODEL as CNN
 from verif.expected.error_bounds import error_bounds
-from verif.fuzz_onnx import fuzz
 from verif.sequence import Recorder, run_sequence
 from verif.studies import models
+from verif.tests.onnx_models import create
 
 BASIC = CONFIGS["basic"]
-KNOWN = {}
-
-
-@pytest.fixture(scope="session")
-def all_cases(shared):
-    """The node tests of onnx, which take ten seconds to collect."""
-    return list(node_tests.cases(shared("node-tests", node_tests.node_tests)))
-
-
-@pytest.fixture(scope="session")
-def cases(all_cases):
-    """Those that apply."""
-    return [case for case in all_cases if case.program is not None]
 
 
 def _model(nodes, inputs, opset=18, outputs=("y",), **constants):
-    """A model of (operator, inputs, output, attributes)."""
-    value = helper.make_tensor_value_info
-    made = [
-        helper.make_node(op, list(given), [out], **attributes)
-        for op, given, out, attributes in nodes
-    ]
-    graph = helper.make_graph(
-        made,
-        "model",
-        [value(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
-        [value(n, TensorProto.FLOAT, None) for n in outputs],
-        [onnx.numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()],
-    )
-    model = shape_inference.infer_shapes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    )
-    for output in model.graph.output:
-        output.type.tensor_type.shape.SetInParent()
-    return model
-
-
-@pytest.mark.parametrize("op", sorted((*OPERATORS, *node_tests.FUNCTIONS)))
-def test_operators_are_within_their_bounds(op, cases):
-    """The node tests of onnx that begin with an operator, or have it after constants."""
-    own = [
-        case
-        for case in cases
-        if next((o for o in case.operators if o in {*OPERATORS, *node_tests.FUNCTIONS}), None) == op
-    ]
-    groups: dict[str, list[node_tests.Verdict]] = {}
-    for case in own:
-        verdict = node_tests.judge(case, GoldenEngine(BASIC), KNOWN)
-        groups.setdefault(" ".join(case.operators), []).append(verdict)
-        assert verdict.passed, case.name
-        assert verdict.unbounded < max(verdict.elements, 1) or not verdict.elements, case.name
-    page = node_tests.PATH.read_text()
-    for name, verdicts in groups.items():
-        assert markdown((), [node_tests.row(name, verdicts)]).splitlines()[-1] in page, (
-            "run make onnx"
-        )
-
-
-def test_the_page_of_operators_has_their_tests_and_no_others(all_cases, cases):
-    groups = {" ".join(case.operators): [] for case in cases}
-    skipped = Counter(case.reason for case in all_cases if case.program is None)
-    page = node_tests.PATH.read_text()
-    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    here = [row[0].removeprefix("| ") for row in rows if len(row) == 6][2:]
-    assert here == sorted(groups)
-    assert rows[-len(skipped) :] == [
-        [f"| {n}", f"{reason} |"] for reason, n in skipped.most_common()
-    ]
-    assert f"{len(cases)} of {len(cases)} passed" in page
-
-
-def test_most_operators_have_tests_of_their_own(cases):
-    tested = {op for case in cases for op in case.operators}
-    assert set(OPERATORS) - tested <= {"Cast", "GlobalLpPool", "IsInf", "IsNaN"}
-    assert len(cases) > 400
-
-
-def test_every_test_that_does_not_apply_has_a_reason(all_cases):
-    reasons = {case.reason for case in all_cases if case.program is None}
-    assert reasons <= {
-        *node_tests.REASONS.values(),
-        node_tests.OTHER,
-        node_tests.NARROW,
-        node_tests.INFINITE,
-    }
-
-
-@pytest.mark.parametrize(
-    "name", ["test_softmax_axis_1", "test_layer_normalization_2d_axis1", "test_maxpool_2d_ceil"]
-)
-def test_operators_in_rtl(name, cases, tmp_path):
-    case = next(case for case in cases if case.name == name)
-    assert node_tests.judge(case, RtlEngine(CONFIGS["tiny"], work=tmp_path)).passed
-
-
-@pytest.mark.regress
-def test_forty_operator_tests_in_rtl(tmp_path):
-    for case in node_tests.sample(40):
-        assert node_tests.judge(case, RtlEngine(BASIC, work=tmp_path), KNOWN).passed, case.name
-
-
-def test_bounds_are_close_and_notice_a_wrong_operation(cases):
-    case = next(case for case in cases if case.name == "test_tanh")
-    assert 0.1 < node_tests.judge(case, GoldenEngine(BASIC), KNOWN).share <= 1
-    step = next(s for s in case.program.steps if isinstance(s, Map))
-    wrong = Program(
-        "wrong",
-        case.program.tensors,
-        [replace(step, expression=ex.sigmoid(variable(0)))],
-        case.program.inputs,
-        case.program.outputs,
-    )
-    assert not node_tests.judge(replace(case, program=wrong), GoldenEngine(BASIC), KNOWN).passed
-
-
-def test_bounds_are_infinite_where_a_function_is_not_defined():
-    program = lower(_model([("Log", ["x"], "y", {})], {"x": [2]}), "log")
-    compiled = compile_program(program, BASIC, known=KNOWN)
-    bounds = error_bounds(compiled, {"x": np.array([0.0, 2.0])})["y"]
-    assert np.isinf(bounds.error[0])
-    assert bounds.error[1] < 1e-2
+    """As ``create``, of (operator, inputs, output, attributes)."""
+    made = [(op, given, [out], attributes) for op, given, out, attributes in nodes]
+    return create(made, inputs, constants, opset, outputs)
 
 
 def test_a_wrong_prediction_of_cycles_is_noticed():
@@ -456,65 +335,3 @@ def test_command_line(tmp_path):
         assert result.exit_code == 2
         assert message in result.output
         assert not (tmp_path / "z.npy").exists()
-
-
-@pytest.mark.parametrize(
-    ("nodes", "constants", "message"),
-    [
-        (
-            [("Det", ["x"], "y", {})],
-            {},
-            r"Det node 'y': operator is not supported; docs/operators.md has all that are$",
-        ),
-        (
-            [("MaxUnpool", ["x", "i"], "y", {"kernel_shape": [1]})],
-            {"i": np.array([0])},
-            "operator is not supported; MaxPool is; docs/operators.md has all that are",
-        ),
-        ([("Reshape", ["x", "x"], "y", {})], {}, "not a valid ONNX model"),
-        ([("Transpose", ["x"], "y", {"perm": [0, 0]})], {}, "repeated axis|not a valid ONNX model"),
-        ([("Gather", ["x", "i"], "y", {})], {"i": np.array([9])}, "index 9 of an axis"),
-        ([("Conv", ["x", "w"], "y", {})], {"w": np.ones((1, 9, 1), np.float32)}, "do not fit"),
-        (
-            [
-                ("Cast", ["x"], "i", {"to": TensorProto.INT8}),
-                ("Cast", ["i"], "y", {"to": TensorProto.FLOAT}),
-            ],
-            {},
-            "casts to INT8",
-        ),
-        ([("Exp", ["x"], "y", {"nothing": 3})], {}, "Unrecognized attribute"),
-    ],
-)
-def test_models_that_are_not_taken(nodes, constants, message):
-    with pytest.raises(CompileError, match=message):
-        lower(_model(nodes, {"x": [2, 3, 4]}, **constants), "model")
-
-
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [([1 << 20, 1 << 20], f"more than {MOST_ELEMENTS}"), ([-2, 3], "a dimension of -2")],
-)
-def test_tensors_that_are_too_large_are_refused(shape, message):
-    with pytest.raises(CompileError, match=message):
-        lower(_model([("Exp", ["x"], "y", {})], {"x": shape}), "model")
-
-
-def test_arrays_that_lack_units_are_refused():
-    product = lower(_model([("MatMul", ["x", "x"], "y", {})], {"x": [4, 4]}), "square")
-    for pattern, message in (
-        (("vv", "vv"), "no tile with a matrix unit"),
-        (("mm", "MM"), "no memory tile in its top row"),
-    ):
-        arch = Architecture("odd", pattern, 8, 8, 16, 64, 64)
-        with pytest.raises(CompileError, match=message):
-            compile_program(product, arch)
-    two = Architecture("two", ("MM",), 8, 8, 16, 64, 64, regions=("01",))
-    with pytest.raises(CompileError, match="has 2 regions"):
-        compile_program(product, two)
-
-
-def test_broken_files_are_refused_in_a_line():
-    found = fuzz(1000)
-    assert found["refused"] > 500
-    assert found["a program"] > 50
