@@ -18,7 +18,8 @@ from spu.arch.context import ALU_OPS, LINKS, SINKS, SUM_OPS, VECTOR_OPS, Op, Sou
 from spu.arch.params import ALWAYS, Architecture
 from spu.model import words as w
 from spu.model.array import GoldenArray
-from spu.model.region import RegionModel, TileUnits
+from spu.model.region import RegionModel
+from spu.model.tile import TileUnits
 from spu.model.words import Words
 from verif.random_programs import ARRAYS
 from verif.stimulus.programs import random_case

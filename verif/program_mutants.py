@@ -40,7 +40,8 @@ from spu.arch.program import Tile, read_timing
 from spu.engine.streams import input_streams
 from spu.model import words as w
 from spu.model.array import GoldenArray
-from spu.model.region import RegionModel, Slot
+from spu.model.region import RegionModel
+from spu.model.tile import Slot
 from spu.model.words import Stream, Words
 from verif.stimulus import dataflows
 from verif.stimulus.chains import Layer, pipeline, program_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spu.arch.config import weight_row
-from spu.model import saturation, units
+from spu.model import matrix, saturation, units
 from spu.model import words as w
 from spu.rtl.matrix_unit import MatrixUnit
 from verif.random_programs import ARRAYS
@@ -27,13 +27,13 @@ def _modes(arch, rng):
 def test_random_macs_and_drains_equal_the_golden_model(name, record_property):
     """Words of all lanes, and how many saturated; the least number of drained words is printed."""
     arch, rng = ARRAYS[name], np.random.default_rng(0)
-    unit, golden = MatrixUnit(arch), units.MatrixUnit(arch, 1)
+    unit, golden = MatrixUnit(arch), matrix.MatrixUnit(arch, 1)
     bits = weight_row(arch).width
     rows = {
         i: int.from_bytes(rng.bytes(bits // 8 + 1), "little") % (1 << bits) for i in range(ROWS)
     }
-    weights, modes = units.Weights([rows], arch), _modes(arch, rng)
-    meant = [units.MatrixMode([mode], arch) for mode in modes]
+    weights, modes = matrix.Weights([rows], arch), _modes(arch, rng)
+    meant = [matrix.MatrixMode([mode], arch) for mode in modes]
     drained: list = [None, None]  # in cycles before
     seen: dict[str, int] = {"words": 0, "saturated": 0}
 

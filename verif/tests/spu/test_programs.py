@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spu.arch.context import Op
-from spu.model import units
+from spu.model import matrix, units
 from spu.model.array import GoldenArray, InputExhausted
 from verif import observed
 from verif.random_programs import ARRAYS
@@ -53,8 +53,8 @@ def test_every_kind_of_result_reaches_outputs(right, record_property):
 
 
 def _close_and_last_swapped(monkeypatch):
-    mac = units.MatrixUnit.mac
-    monkeypatch.setattr(units.MatrixUnit, "mac", lambda self, *a: mac(self, *a[:-2], a[-1], a[-2]))
+    mac = matrix.MatrixUnit.mac
+    monkeypatch.setattr(matrix.MatrixUnit, "mac", lambda self, *a: mac(self, *a[:-2], a[-1], a[-2]))
 
 
 def _nan_of_drained_results_lost(monkeypatch):

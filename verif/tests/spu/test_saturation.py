@@ -14,7 +14,7 @@ from spu.arch import timing
 from spu.arch.context import Op
 from spu.arch.params import BLOCK
 from spu.arch.weights import packed_rows, weights_of
-from spu.model import saturation, units
+from spu.model import matrix, saturation, units
 from spu.model import words as w
 from spu.rtl.matrix_unit import MatrixUnit
 from spu.rtl.vector_lane import VectorLane
@@ -197,14 +197,14 @@ def _long_dot(signs):
     ``signs``: of each block; 2 stands for a block with a NaN.
     """
     arch = SMALL
-    unit, golden = MatrixUnit(arch), units.MatrixUnit(arch, 1)
+    unit, golden = MatrixUnit(arch), matrix.MatrixUnit(arch, 1)
     slices = BLOCK // arch.lanes
     weights, blocks = weights_of(
         np.full((1, arch.columns, arch.lanes), 127), np.zeros((1, arch.columns)), PAL8T, arch
     )
     (bits,) = packed_rows(weights, blocks, arch)
-    mode = units.MatrixMode([{"offset": 0, "x_format": 0}], arch)
-    row = units.Weights([{0: bits}], arch).row(0, mode)
+    mode = matrix.MatrixMode([{"offset": 0, "x_format": 0}], arch)
+    row = matrix.Weights([{0: bits}], arch).row(0, mode)
     seen = {}
 
     async def testbench(ctx):
