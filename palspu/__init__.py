@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from compiler.map.loop.mapped import Mapped
     from pal_units import (
         FORMATS,
+        PAL4A,
         PAL4T,
         PAL4U,
+        PAL6A,
         PAL6T,
         PAL6U,
+        PAL8A,
         PAL8T,
         PAL8U,
         PAL16,
@@ -52,10 +55,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
+    "PAL4A",
     "PAL4T",
     "PAL4U",
+    "PAL6A",
     "PAL6T",
     "PAL6U",
+    "PAL8A",
     "PAL8T",
     "PAL8U",
     "PAL16",

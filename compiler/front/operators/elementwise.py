@@ -186,7 +186,7 @@ def clip(low: Lowering, node: Operator) -> int:
     Bounds are attributes of old versions, constants, or tensors of the program.  A constant
     min of the least float32 or below bounds nothing, nor does a max of the greatest or above.
 
-    Raises ``CompileError`` for a bound that is NaN.
+    Raises ``CompileError`` for a bound that is NaN, or of more than one element.
     """
     sources, out = [low.tensor(node.inputs[0])], X
     for op, place in (("max", 1), ("min", 2)):
@@ -202,6 +202,11 @@ def clip(low: Lowering, node: Operator) -> int:
         bound = low.known(node, place, ("min", "max")[place - 1])
         if bound is None:
             continue
+        if bound.size != 1:
+            raise CompileError(
+                f"its {('min', 'max')[place - 1]} has {bound.size} elements, not one"
+            )
+        bound = bound.reshape(())
         if np.isnan(bound):
             raise CompileError(f"its {('min', 'max')[place - 1]} is NaN")
         # The least and the greatest float32 are no bounds.

@@ -26,13 +26,14 @@ KIND = "steps"
 
 
 def save(
-    package: Package | Pipeline, directory: Path, keep_float: bool | None = None
+    package: Package | Pipeline, directory: Path | str, keep_float: bool | None = None
 ) -> dict[str, Any]:
     """Write everything or nothing, the report last; returns the report.
 
     ``keep_float``: the model's own numbers of weights and tables as well, which comparing with the
     model takes; by default those of small models, see ``constants.KEPT_BYTES``.
     """
+    directory = Path(directory)
     if isinstance(package, Pipeline):
         return manifest.write(directory, *_chain_parts(package, keep_float), package.arch)
     return manifest.write(directory, KIND, *_Writer(package, keep_float).parts(), package.arch)
@@ -55,8 +56,9 @@ def _chain_parts(
     return pipeline.KIND, report, {PROGRAM: package.content}, arrays
 
 
-def load(directory: Path) -> Package | Pipeline:
+def load(directory: Path | str) -> Package | Pipeline:
     """What ``save`` wrote; ``PackageError`` if it is not that, or was changed or damaged since."""
+    directory = Path(directory)
     contents = manifest.read(directory)
     try:
         if contents.report["kind"] == KIND:

@@ -268,3 +268,14 @@ def test_refusals_name_the_nodes_of_the_user():
     assert "casts to INT64" in found[3][2]
     assert found[4] == ("y", "Atanh", "operator is not supported")
     assert len(found) == 5
+
+
+def test_bounds_of_clip_are_one_number_in_any_shape():
+    """Exporters write (1,), which the standard does not have."""
+    bounds = {"min": np.float32([-1]), "max": np.float32([2])}
+    model = create([("Clip", ["x", *bounds], ["y"], {})], {"x": [3]}, bounds)
+    assert results(model, x=np.array([-3.0, 1, 5])).tolist() == [-1, 1, 2]
+    bounds["max"] = np.float32([2, 3])
+    model = create([("Clip", ["x", *bounds], ["y"], {})], {"x": [3]}, bounds)
+    with pytest.raises(Refused, match="Clip node 'y': its max has 2 elements, not one"):
+        choose(lower(model, "m"))

@@ -29,6 +29,13 @@ def test_every_name_is_there_and_kept():
         _ = palspu.PAL5
 
 
+def test_every_format_is_there_and_packages_have_names_of_any_kind(tmp_path):
+    assert set(palspu.FORMATS) <= set(palspu.__all__)
+    package = palspu.compile(MODEL, "tiny")
+    palspu.save_package(package, str(tmp_path / "p"))
+    assert palspu.load_package(str(tmp_path / "p")).content == package.content
+
+
 def test_one_version():
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     said = subprocess.run(
