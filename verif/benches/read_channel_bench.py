@@ -23,8 +23,6 @@ from verif.benches.memory_streams import (
 )
 from verif.stimulus.patterns import random_pattern
 
-#: Number of tests in this module.
-COUNT = 4
 MEMORY_BYTES, LIMIT = 16384, 12288
 ENGINE = given_engine()
 Job = tuple[dict[str, Any], list[int]]
@@ -76,6 +74,17 @@ async def patterns_come_as_the_words_of_the_model(dut: Any, share: float) -> Non
     bench.start(jobs)
     await bench.check(jobs)
     assert fault_of(dut) is None
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_pattern_reads_its_first_beat_anew(dut: Any) -> None:
+    """Also where the pattern before ended in it: memory may have changed."""
+    bench = await _begin(dut, 0.2)
+    job: Job = ({"base": ENGINE.beat_bytes, "size": 0, "loops": [{"count_less_1": 0}]}, [])
+    for _ in range(6):
+        bench.start([job])
+        await bench.check([job])
+        bench.memory.content[:] = bench.rng.randbytes(MEMORY_BYTES)
 
 
 @cocotb.test(timeout_time=4, timeout_unit="ms")

@@ -12,8 +12,6 @@ from spu.rtl.memory import layouts
 from verif.benches.axi_memory import AxiMemory
 from verif.benches.memory_streams import Sink, Source, begin, given_engine, until_idle
 
-#: Number of tests in this module.
-COUNT = 5
 MEMORY_BYTES = 16384
 ENGINE = given_engine()
 Request = tuple[int, int, int]

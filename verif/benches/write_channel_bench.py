@@ -21,8 +21,6 @@ from verif.benches.memory_streams import (
 )
 from verif.stimulus.patterns import random_pattern
 
-#: Number of tests in this module.
-COUNT = 4
 MEMORY_BYTES, LIMIT = 16384, 12288
 ENGINE = given_engine()
 #: Pattern, indices, words.

@@ -24,7 +24,7 @@ ENGINES = {
 
 @pytest.mark.parametrize("ids", ENGINES)
 def test_reads(ids, tmp_path):
-    _run(ReadChannel, ENGINES[ids], "read_channel_bench", 4, tmp_path)
+    _run(ReadChannel, ENGINES[ids], "read_channel_bench", 5, tmp_path)
 
 
 @pytest.mark.parametrize("ids", ENGINES)
