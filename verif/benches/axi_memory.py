@@ -51,24 +51,30 @@ async def watch_offers(dut: Any, valid: str, ready: str, payload: Iterable[str])
 
 
 class AxiMemory:
-    """Memory ``content`` behind the port ``bus`` of ``dut``.
+    """Memory ``content`` behind the port of ``dut`` whose signals begin with ``prefix``.
 
     Bursts that touch an address of ``faults`` are answered with its response (of a read, the beat
     alone); nothing of them is written.  ``share`` of pauses on each channel.  ``bursts`` are those
-    that were asked for: channel, address, beats.  ``held``: answers wait while it is set.
+    that were asked for: channel, address, beats.  ``wrong_last``: addresses of beats that say they
+    are the last of their burst where they are not, or not where they are.  ``held``: answers wait
+    while it is set.
     """
 
-    def __init__(self, dut: Any, content: bytearray, rng: random.Random, share: float) -> None:
+    def __init__(
+        self, dut: Any, content: bytearray, rng: random.Random, share: float, prefix: str = "bus_"
+    ) -> None:
+        self.prefix = prefix
         self.dut, self.content, self.rng, self.share = dut, content, rng, share
         self.faults: dict[int, AxiResp] = {}
+        self.wrong_last: set[int] = set()
         self.bursts: list[tuple[str, int, int]] = []
         self.held = False
 
     def begin_reads(self) -> None:
         """Take what comes on AR."""
         dut = self.dut
-        self.ar = AxiARSink(AxiARBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
-        self.r = AxiRSource(AxiRBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
+        self.ar = AxiARSink(AxiARBus.from_prefix(dut, self.prefix), dut.clk, dut.rst)
+        self.r = AxiRSource(AxiRBus.from_prefix(dut, self.prefix), dut.clk, dut.rst)
         self.r.queue_occupancy_limit = 2
         self._pause(self.ar, self.r)
         self._watch("ar", "addr", "len", "size", "burst", "id")
@@ -79,9 +85,9 @@ class AxiMemory:
     def begin_writes(self) -> None:
         """Take what comes on AW and W."""
         dut = self.dut
-        self.aw = AxiAWSink(AxiAWBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
-        self.w = AxiWSink(AxiWBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
-        self.b = AxiBSource(AxiBBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
+        self.aw = AxiAWSink(AxiAWBus.from_prefix(dut, self.prefix), dut.clk, dut.rst)
+        self.w = AxiWSink(AxiWBus.from_prefix(dut, self.prefix), dut.clk, dut.rst)
+        self.b = AxiBSource(AxiBBus.from_prefix(dut, self.prefix), dut.clk, dut.rst)
         self.b.queue_occupancy_limit = 2
         self._pause(self.aw, self.w, self.b)
         self._watch("aw", "addr", "len", "size", "burst", "id")
@@ -96,7 +102,7 @@ class AxiMemory:
             channel.set_pause_generator(pauses(rng, self.share))
 
     def _watch(self, channel: str, *payload: str) -> None:
-        prefix = f"bus__{channel}"
+        prefix = f"{self.prefix}_{channel}"
         names = [f"{prefix}{name}" for name in payload]
         cocotb.start_soon(watch_offers(self.dut, f"{prefix}valid", f"{prefix}ready", names))
 
@@ -106,7 +112,8 @@ class AxiMemory:
             int(getattr(request, channel + name)) for name in ("addr", "len", "size", "burst", "id")
         )
         beats, step = beats + 1, 1 << size
-        width = len(self.dut.bus__rdata if channel == "ar" else self.dut.bus__wdata) // 8
+        data = f"{self.prefix}_{'rdata' if channel == 'ar' else 'wdata'}"
+        width = len(getattr(self.dut, data)) // 8
         assert step == width, f"beats of {step} bytes on a bus of {width}"
         assert kind == AxiBurstType.INCR
         assert at % step == 0, f"a burst at {at:#x}"
@@ -130,7 +137,7 @@ class AxiMemory:
                         rid=number,
                         rdata=data,
                         rresp=self._response(at, step),
-                        rlast=at == places[-1],
+                        rlast=(at == places[-1]) != (at in self.wrong_last),
                     )
                 )
             self.reads.setdefault(number, []).append(beats)

@@ -38,6 +38,8 @@ def _expected(memory: AxiMemory, requests: list[Request]) -> list[tuple[int, int
         for beat in range(first, first + length):
             at = beat * step
             cause = next((r for a, r in memory.faults.items() if at <= a < at + step), None)
+            if at in memory.wrong_last:
+                cause = AxiResp.SLVERR
             found.append(
                 (
                     int.from_bytes(memory.content[at : at + step], "little"),
@@ -83,6 +85,24 @@ async def beats_come_in_the_order_of_the_requests(dut: Any, share: float) -> Non
     cocotb.start_soon(_ask(source, requests))
     assert await _take(sink, len(expected)) == expected
     assert {fault for _, fault, _, _ in expected} == {0, 1, 2}
+    await until_idle(dut)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def a_wrong_last_is_a_fault_of_its_beat(dut: Any) -> None:
+    """Missing or too early; the beats behind it, and all bursts after it, come as they should."""
+    rng, memory, source, sink = await _ready(dut, 0.2)
+    requests = _requests(rng, 40)
+    for first, length, _ in rng.sample(requests, 12):
+        memory.wrong_last.add((first + rng.choice((0, length - 1))) * ENGINE.beat_bytes)
+    expected = _expected(memory, requests)
+    cocotb.start_soon(_ask(source, requests))
+    assert await _take(sink, len(expected)) == expected
+    await until_idle(dut)
+    memory.wrong_last.clear()
+    expected = _expected(memory, requests)
+    cocotb.start_soon(_ask(source, requests))
+    assert await _take(sink, len(expected)) == expected
     await until_idle(dut)
 
 

@@ -13,7 +13,9 @@ from typing import BinaryIO
 from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import wiring
 
+from spu.arch.chip import CHIPS, Chip
 from spu.arch.config import Space
+from spu.arch.external import ExternalMemory
 from spu.arch.files import replace_files
 from spu.arch.memory import MemoryEngine
 from spu.arch.params import CONFIGS, KINDS, Architecture
@@ -21,6 +23,7 @@ from spu.command.tables import markdown
 from spu.rtl.address import AddressGenerator
 from spu.rtl.alu import Alu
 from spu.rtl.axi import AxiLite, AxiLiteSlave, RegisterAccess
+from spu.rtl.chip import ChipTop
 from spu.rtl.config_store import BankedMemory, BankedRegisters
 from spu.rtl.data_memory import DataMemory
 from spu.rtl.datapath import Datapath
@@ -28,13 +31,22 @@ from spu.rtl.fifo import StreamFifo
 from spu.rtl.host import HostRegisters
 from spu.rtl.loader import Loader
 from spu.rtl.matrix_unit import MatrixUnit
+from spu.rtl.memory.array_port import ArrayPort
 from spu.rtl.memory.axi4 import Axi4Read, Axi4Write
+from spu.rtl.memory.checker import DescriptorChecker
 from spu.rtl.memory.cutter import BurstCutter
+from spu.rtl.memory.dispatcher import Dispatcher
+from spu.rtl.memory.engine import Engine
+from spu.rtl.memory.engine_registers import EngineRegisters
 from spu.rtl.memory.gather import IndexScaler
 from spu.rtl.memory.joiner import RunJoiner
+from spu.rtl.memory.load_watch import LoadWatch
+from spu.rtl.memory.merger import ReadMerger, WriteMerger
 from spu.rtl.memory.pattern import PatternGenerator
 from spu.rtl.memory.read_channel import ReadChannel
 from spu.rtl.memory.read_manager import ReadManager
+from spu.rtl.memory.ring import DescriptorRing
+from spu.rtl.memory.timed import TimedMemory
 from spu.rtl.memory.write_channel import WriteChannel
 from spu.rtl.memory.write_manager import WriteManager
 from spu.rtl.ports import ConfigBus, RegionControl
@@ -74,11 +86,15 @@ def _each(component: Callable[[Architecture], wiring.Component]) -> dict[str, Ma
     return {arch.name: partial(component, arch) for arch in CONFIGS.values()}
 
 
+def _chip(component: Callable[[Chip], wiring.Component]) -> dict[str, Maker]:
+    return {name: partial(component, chip) for name, chip in CHIPS.items()}
+
+
 def _engine(component: Callable[[MemoryEngine], wiring.Component]) -> dict[str, Maker]:
     return {"256 bits": partial(component, MemoryEngine())}
 
 
-#: From the array to its parts, and the parts of the memory engine.
+#: From the array to its parts, and from a chip to those of its memory engine.
 COMPONENTS = (
     ComponentPage(Spu, _each(Spu)),
     ComponentPage(HostRegisters, _each(HostRegisters)),
@@ -107,6 +123,18 @@ COMPONENTS = (
     ComponentPage(
         BankedRegisters, {"three of 8 bits": lambda: BankedRegisters(Space.REGISTER, [8, 8, 8])}
     ),
+    ComponentPage(ChipTop, _chip(ChipTop)),
+    ComponentPage(Engine, _chip(lambda chip: Engine(chip, HostRegisters.address_bits))),
+    ComponentPage(Dispatcher, _chip(lambda chip: Dispatcher(chip, HostRegisters.address_bits))),
+    ComponentPage(
+        EngineRegisters, _engine(lambda engine: EngineRegisters(engine, ChipTop.address_bits))
+    ),
+    ComponentPage(DescriptorRing, _engine(DescriptorRing)),
+    ComponentPage(DescriptorChecker, _engine(lambda engine: DescriptorChecker(engine, 1))),
+    ComponentPage(LoadWatch, _each(lambda arch: LoadWatch(arch, HostRegisters.address_bits))),
+    ComponentPage(ArrayPort, {"13 bits": lambda: ArrayPort(HostRegisters.address_bits)}),
+    ComponentPage(ReadMerger, _engine(lambda engine: ReadMerger(engine, 6))),
+    ComponentPage(WriteMerger, _engine(lambda engine: WriteMerger(engine, 4))),
     ComponentPage(ReadChannel, _engine(ReadChannel)),
     ComponentPage(WriteChannel, _engine(WriteChannel)),
     ComponentPage(ReadManager, _engine(ReadManager)),
@@ -115,6 +143,9 @@ COMPONENTS = (
     ComponentPage(BurstCutter, _engine(BurstCutter)),
     ComponentPage(PatternGenerator, _engine(PatternGenerator)),
     ComponentPage(IndexScaler, _engine(IndexScaler)),
+    ComponentPage(
+        TimedMemory, {"64 KiB": partial(TimedMemory, MemoryEngine(), ExternalMemory(1 << 16), 5)}
+    ),
 )
 #: Bundles of ports, with how to make one.
 BUNDLES: dict[type[wiring.Signature], wiring.Signature] = {

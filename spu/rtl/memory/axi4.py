@@ -14,9 +14,11 @@ DECERR = 3
 INCR = 1
 
 
-def id_bits(engine: MemoryEngine) -> int:
-    """Bits of an ID; one where a manager has a single one."""
-    return max(1, (engine.ids - 1).bit_length())
+def id_bits(engine: MemoryEngine, managers: int = 1) -> int:
+    """Bits of an ID of some managers on one bus, their numbers above those of a single one; one
+    where a manager has a single ID.
+    """
+    return max(1, (engine.ids - 1).bit_length()) + (managers - 1).bit_length()
 
 
 def beat_size(engine: MemoryEngine) -> int:
@@ -33,19 +35,20 @@ class Axi4Read(wiring.Signature):
     """The channels AR and R, seen from the manager; names as on the bus.
 
     Signals that are left out have the values that AXI gives those that are absent.
+    ``managers``: how many there are behind it, whose numbers are the upper bits of an ID.
     """
 
-    def __init__(self, engine: MemoryEngine) -> None:
+    def __init__(self, engine: MemoryEngine, managers: int = 1) -> None:
         super().__init__(
             {
-                "arid": Out(id_bits(engine)),
+                "arid": Out(id_bits(engine, managers)),
                 "araddr": Out(engine.address_bits),
                 "arlen": Out(8),
                 "arsize": Out(3),
                 "arburst": Out(2),
                 "arvalid": Out(1),
                 "arready": In(1),
-                "rid": In(id_bits(engine)),
+                "rid": In(id_bits(engine, managers)),
                 "rdata": In(engine.data_bits),
                 "rresp": In(2),
                 "rlast": In(1),
@@ -59,12 +62,13 @@ class Axi4Write(wiring.Signature):
     """The channels AW, W and B, seen from the manager; names as on the bus.
 
     Signals that are left out have the values that AXI gives those that are absent.
+    ``managers``: how many there are behind it, whose numbers are the upper bits of an ID.
     """
 
-    def __init__(self, engine: MemoryEngine) -> None:
+    def __init__(self, engine: MemoryEngine, managers: int = 1) -> None:
         super().__init__(
             {
-                "awid": Out(id_bits(engine)),
+                "awid": Out(id_bits(engine, managers)),
                 "awaddr": Out(engine.address_bits),
                 "awlen": Out(8),
                 "awsize": Out(3),
@@ -76,7 +80,7 @@ class Axi4Write(wiring.Signature):
                 "wlast": Out(1),
                 "wvalid": Out(1),
                 "wready": In(1),
-                "bid": In(id_bits(engine)),
+                "bid": In(id_bits(engine, managers)),
                 "bresp": In(2),
                 "bvalid": In(1),
                 "bready": Out(1),

@@ -58,3 +58,10 @@ def job(engine: MemoryEngine) -> data.StructLayout:
 def word(engine: MemoryEngine) -> data.StructLayout:
     """A word of a channel's stream; ``last`` of its pattern."""
     return data.StructLayout({"data": engine.word_bits, "last": 1})
+
+
+def descriptor(engine: MemoryEngine) -> data.StructLayout:
+    """A descriptor as it lies in memory, with its number and the fault of its fetch."""
+    return data.StructLayout(
+        {"bits": 8 * engine.descriptor_bytes, "number": SEQUENCE_BITS, "fault": Fault}
+    )

@@ -86,8 +86,16 @@ class ReadChannel(wiring.Component):
         m.submodules.joiner = joiner = RunJoiner(engine)
         m.submodules.manager = manager = ReadManager(engine)
         size = Signal(layouts.pattern(engine)["size"].shape)
+        full = Signal(range(engine.word_bytes + 1))  # bytes of a word of this pattern
         place = data.StructLayout(
-            {"offset": beat_size(engine), "size": size.shape(), "zero": 1, "new": 1, "last": 1}
+            {
+                "offset": beat_size(engine),
+                "size": size.shape(),
+                "zero": 1,
+                "new": 1,
+                "ends": 1,
+                "last": 1,
+            }
         )
         words = engine.outstanding * engine.burst_beats * engine.data_bits // engine.word_bits
         m.submodules.places = places = StreamFifo(place.size, words)
@@ -113,12 +121,15 @@ class ReadChannel(wiring.Component):
         good = generator.o.valid & (element.fault == Fault.NONE)
         beat = element.address[beat_size(engine) :]
         new = ~element.zero & ~(seen & (beat == beat_seen))
+        used = Signal(range(engine.word_bytes))  # bytes of the word, by elements before
+        after = used + (1 << size)
         put = data.View(place, places.i.payload)
         m.d.comb += [
             put.offset.eq(element.address[: beat_size(engine)]),
             put.size.eq(size),
             put.zero.eq(element.zero),
             put.new.eq(new),
+            put.ends.eq(element.last | (after == full)),
             put.last.eq(element.last),
             places.i.valid.eq(good & (~new | joiner.i.ready)),
             joiner.i.valid.eq(good & new & places.i.ready),
@@ -131,10 +142,15 @@ class ReadChannel(wiring.Component):
             m.d.sync += [
                 tag.eq(self.i.payload.tag),
                 size.eq(self.i.payload.pattern.size),
+                full.eq(engine.word_bytes >> self.i.payload.pattern.narrow),
                 seen.eq(0),
             ]
         with m.Elif(joiner.i.valid & joiner.i.ready):
             m.d.sync += [seen.eq(1), beat_seen.eq(beat)]
+        with m.If(flush):
+            m.d.sync += used.eq(0)
+        with m.Elif(places.i.valid & places.i.ready):
+            m.d.sync += used.eq(Mux(put.ends, 0, after))
 
         bad_beat = self._join(m, data.View(place, places.o.payload), places.o, manager.o)
         m.d.comb += self.busy.eq(
@@ -171,11 +187,10 @@ class ReadChannel(wiring.Component):
                     m.d.comb += ones.eq((1 << (8 << size)) - 1)
         element = Mux(place.zero, 0, (chosen >> (place.offset[:within] << 3)) & ones)
         joined = Signal.like(word)
-        after = filled + (1 << place.size)
         bad = Signal(Fault)
         m.d.comb += [
             joined.eq(Mux(filled == 0, 0, word) | (element << (filled << 3))),
-            completes.eq(place.last | (after == word_bytes)),
+            completes.eq(place.ends),
             bad.eq(Mux(places.valid & place.new & beats.valid, beats.payload.fault, Fault.NONE)),
             takes.eq(
                 places.valid
@@ -188,7 +203,7 @@ class ReadChannel(wiring.Component):
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(takes):
-            m.d.sync += [filled.eq(Mux(completes, 0, after)), word.eq(joined)]
+            m.d.sync += [filled.eq(Mux(completes, 0, filled + (1 << place.size))), word.eq(joined)]
             with m.If(place.new):
                 m.d.sync += held.eq(beats.payload.data)
             with m.If(completes):

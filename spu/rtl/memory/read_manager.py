@@ -1,11 +1,12 @@
 """AXI4 reads: beats in the order in which they were asked for."""
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from spu.arch.memory import MemoryEngine
+from spu.rtl.axi import SLVERR
 from spu.rtl.memory import layouts
 from spu.rtl.memory.axi4 import INCR, Axi4Read, beat_size, response_fault
 from spu.rtl.memory.cutter import BurstCutter
@@ -39,8 +40,10 @@ class ReadManager(wiring.Component):
         is always 1: no stream that stands still stops the bus for others.
     Reset: nothing under way.
     Corner cases: a response that is not OKAY comes out with its beat as ``SLVERR`` or ``DECERR``,
-        the beats behind it as they are; with ``flush``, which must stay until ``busy`` falls, no
-        request is taken and no beat comes out, but every burst is taken to its end.
+        the beats behind it as they are; a burst ends with as many beats as were asked for, and one
+        whose ``rlast`` is wrong comes out as ``SLVERR``; with ``flush``, which must stay until
+        ``busy`` falls, no request is taken and no beat comes out, but every burst is taken to its
+        end.
 
     Example
     -------
@@ -101,7 +104,7 @@ class ReadManager(wiring.Component):
             ]
 
         arrived = [Signal(range(engine.burst_beats + 1), name=f"arrived_{s}") for s in range(slots)]
-        memory = self._arrive(m, arrived)
+        memory = self._arrive(m, arrived, bursts)
         first = Array(bursts)[first_slot]
         left = Signal(range(engine.burst_beats))  # beats that left the first slot
         valid, leaves, ends = Signal(), Signal(), Signal()
@@ -134,8 +137,8 @@ class ReadManager(wiring.Component):
             ]
         return m
 
-    def _arrive(self, m: Module, arrived: list[Signal]) -> Memory:
-        """Beats from R into their slots, whose beats ``arrived`` counts."""
+    def _arrive(self, m: Module, arrived: list[Signal], bursts: list[Signal]) -> Memory:
+        """Beats from R into the slots of ``bursts``, whose beats ``arrived`` counts."""
         engine, bus = self.engine, self.bus
         m.submodules.memory = memory = Memory(
             shape=data.StructLayout({"data": engine.data_bits, "response": 2}),
@@ -148,16 +151,18 @@ class ReadManager(wiring.Component):
         shared = max(2, engine.outstanding // engine.ids)
         turns = [Signal(range(shared), name=f"turn_{n}") for n in range(engine.ids)]
         which = bus.rid[: (engine.ids - 1).bit_length()]
+        last = Signal()
         m.d.comb += [
             bus.rready.eq(1),
             slot.eq(Cat(which, Array(turns)[which])),
             write.addr.eq(Cat(Array(arrived)[slot][:-1], slot)),
             write.data.data.eq(bus.rdata),
-            write.data.response.eq(bus.rresp),
+            last.eq(Array(arrived)[slot] == Array(bursts)[slot].beats_less_1),
+            write.data.response.eq(Mux(bus.rlast == last, bus.rresp, SLVERR)),
             write.en.eq(bus.rvalid),
         ]
         with m.If(bus.rvalid):
             m.d.sync += Array(arrived)[slot].eq(Array(arrived)[slot] + 1)
-            with m.If(bus.rlast):
+            with m.If(last):
                 m.d.sync += Array(turns)[which].eq(Array(turns)[which] + 1)
         return memory

@@ -91,6 +91,7 @@ class WriteChannel(wiring.Component):
         flush = self.flush | failed
         kept, has_beat = Signal(shape), Signal()
         tag, size = Signal.like(self.fault.tag), Signal(layouts.pattern(engine)["size"].shape)
+        full = Signal(range(engine.word_bytes + 1))  # bytes of a word of this pattern
         # A pattern begins when the one before has left: its last beat goes out alone.
         begins = generator.pattern.ready & ~has_beat
         m.d.comb += [
@@ -104,14 +105,18 @@ class WriteChannel(wiring.Component):
             beats.o.ready.eq(manager.beats.ready),
         ]
         with m.If(self.i.valid & begins):
-            m.d.sync += [tag.eq(self.i.payload.tag), size.eq(self.i.payload.pattern.size)]
+            m.d.sync += [
+                tag.eq(self.i.payload.tag),
+                size.eq(self.i.payload.pattern.size),
+                full.eq(engine.word_bytes >> self.i.payload.pattern.narrow),
+            ]
 
         element = generator.o.payload
         good = generator.o.valid & (element.fault == Fault.NONE)
         number, beat = element.address[beat_size(engine) :], Signal(engine.beat_address_bits)
         elsewhere = ~element.zero & has_beat & (number != beat)
         leaves, pushes, steps = Signal(), Signal(), Signal()
-        piece = self._piece(m, element, size, steps)
+        piece = self._piece(m, element, size, full, steps)
         m.d.comb += [
             leaves.eq(
                 has_beat
@@ -157,12 +162,14 @@ class WriteChannel(wiring.Component):
                 m.d.sync += [self.fault.fault.eq(element.fault), self.fault.tag.eq(tag)]
         return m
 
-    def _piece(self, m: Module, element: data.View, size: Value, steps: Value) -> data.View:
-        """An element in its place of a beat; the word is taken with its last one."""
+    def _piece(
+        self, m: Module, element: data.View, size: Value, full: Value, steps: Value
+    ) -> data.View:
+        """An element in its place of a beat; the word of ``full`` bytes is taken with its last."""
         word_bytes = self.engine.word_bytes
         used = Signal(range(word_bytes))  # bytes of the word, by elements before
         after = used + (1 << size)
-        ends = element.last | (after == word_bytes)
+        ends = element.last | (after == full)
         m.d.comb += self.words.ready.eq(steps & ends)
         with m.If(steps):
             m.d.sync += used.eq(Mux(ends, 0, after))
