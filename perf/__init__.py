@@ -1,0 +1,1 @@
+"""Performance and energy: of a tile, a chip, other machines, many nodes."""

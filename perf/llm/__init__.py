@@ -1,0 +1,1 @@
+"""Language models by their published shapes: what a prompt and a token of them cost."""
