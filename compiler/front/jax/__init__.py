@@ -1,0 +1,1 @@
+"""JAX functions as tensor programs: what ONNX models become, too."""
