@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from onnx import ModelProto
 
@@ -20,6 +20,7 @@ from compiler.map.pipeline.compile import compile_chain
 from compiler.map.steps import compile_program
 from compiler.passes.formats import choose_formats
 from compiler.passes.samples import Given, Samples, checked
+from compiler.strategies import STRATEGIES, Strategy
 from pal_units.formats import PAL8T, Format
 from spu.arch.package.compiled import Package
 from spu.arch.package.pipeline import Pipeline
@@ -34,9 +35,6 @@ Probes = Callable[[int], Program]
 VECTORS = (3, 4093)
 #: Vectors for which strategies are compared where a model takes any number.
 COMPARED = 64
-#: One program for a whole chain of dense layers, a program for each step, or the better of both.
-Strategy = Literal["auto", "pipeline", "steps"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 def compile_file(

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from spu.arch.errors import UserError
+from spu.arch.files import NEW
 from spu.arch.package import manifest
 from spu.arch.params import Architecture
 
@@ -30,6 +32,9 @@ SOURCES = ("compiler", "spu", "pal_units")
 OTHERS = ("pal-spu", "numpy", "numba", "onnx", "ortools", "networkx")
 TOLD = "told.json"
 _KEY = re.compile("[0-9a-f]{64}")
+#: What is written to until it is complete, and the seconds after which nobody does any more: a
+#: package is copied in some seconds.
+_UNFINISHED, ABANDONED = re.compile(rf"{_KEY.pattern}\.[0-9a-f]{{32}}\.new"), 3600
 
 
 def directory() -> Path | None:
@@ -107,20 +112,25 @@ def keep(key: str, package: Path, told: Told) -> None:
         return
     new = place / f"{key}.{uuid.uuid4().hex}.new"
     try:
-        manifest.put(new, manifest.contents_of(package))
-        (new / TOLD).write_text(json.dumps(asdict(told)))
-        _remove(place / key)
-        new.rename(place / key)
-    except (OSError, UserError):  # full, read only; or another one came first
+        with suppress(OSError, UserError):  # full, read only; or another one came first
+            manifest.put(new, manifest.contents_of(package))
+            (new / TOLD).write_text(json.dumps(asdict(told)))
+            _remove(place / key)
+            new.rename(place / key)
+    finally:
         _remove(new)
     with suppress(OSError):
         _bound(place)
 
 
 def _bound(place: Path) -> None:
-    """Remove the least recently used entries until the others are of ``MOST_BYTES``."""
+    """Remove the least recently used entries until the others are of ``MOST_BYTES``, and what
+    processes that ended within left."""
+    for path in place.iterdir():
+        if _UNFINISHED.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED:
+            _remove(path)
     entries = sorted(
-        (path for path in place.iterdir() if _KEY.match(path.name)),
+        (path for path in place.iterdir() if _KEY.fullmatch(path.name)),
         key=lambda path: path.stat().st_mtime,
         reverse=True,
     )
@@ -132,8 +142,10 @@ def _bound(place: Path) -> None:
 
 
 def _files(entry: Path) -> Iterator[Path]:
-    """What entries hold: nothing else is removed."""
+    """What entries hold, and files that were not completed: nothing else is removed."""
     yield from (entry / TOLD, *manifest.own_files(entry))
+    for place in (entry, entry / manifest.PROGRAMS):
+        yield from place.glob(f"{NEW}*.new")
 
 
 def _remove(entry: Path) -> None:

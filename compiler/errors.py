@@ -50,9 +50,12 @@ class Refusal:
 
 
 class Refused(CompileError):
-    """All ``refusals`` of a model; the message is the first of them, with a ``hint``."""
+    """All ``refusals`` of a model; the message is the first of them, with a ``hint``, and where the
+    ``others`` are told."""
 
-    def __init__(self, refusals: Sequence[Refusal], hint: str = "") -> None:
-        more = f"; and {len(refusals) - 1} more: spu check" if len(refusals) > 1 else ""
+    def __init__(
+        self, refusals: Sequence[Refusal], hint: str = "", others: str = "spu check"
+    ) -> None:
+        more = f"; and {len(refusals) - 1} more: {others}" if len(refusals) > 1 else ""
         super().__init__(f"{refusals[0]}{hint}{more}")
         self.refusals = tuple(refusals)

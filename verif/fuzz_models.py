@@ -4,7 +4,7 @@ Each model is right, refused by a rule in one line, or reported as saturated; el
 Two things are held against each other twice.  What a program means, in float64, is what the model
 means (``expected/reference.py``), to ``ROUNDING``; so a bound that is infinite hides no wrong
 lowering.  What the array computes of it is within the error bound of each element or, where that is
-infinite, no more than ``MOST_DECIBELS`` below PAL arithmetic without limits of magnitude.
+infinite, no more than a decibel below PAL arithmetic without limits of magnitude.
 """
 
 import json
@@ -29,7 +29,6 @@ from typer.testing import CliRunner
 from compiler.errors import CompileError
 from compiler.front.lower import lower
 from compiler.front.lowering import REQUANTISED
-from compiler.ir.expressions import SINE_ERROR
 from compiler.map import steps as compile_module
 from spu.arch.errors import InputError
 from spu.arch.files import replace_files
@@ -41,17 +40,15 @@ from spu.command.common import EXIT_INTERNAL
 from spu.command.main import app
 from verif.expected import unlimited
 from verif.expected.error_bounds import error_bounds
-from verif.expected.reference import reference
+from verif.expected.reference import reference, spread
 from verif.stimulus.model_mutants import Mutant, mutant, prepare_seeds
 
 #: Processor seconds that a model may take, and how many times longer by the clock.
 LIMIT, PATIENCE = 240, 4
-#: Decibels that an output may be below the prediction, where no bound is finite.
-MOST_DECIBELS = 1.0
 #: Of the largest element, how far real values of a program may be from the reference: constants
-#: are float32; how many times the error of a formula later nodes may make it; magnitudes
-#: that a rounding of float64 makes of what should be 0, divided by it.
-ROUNDING, AMPLIFIED, LARGE = 1e-5, 10, 1e12
+#: are float32; times as far as samples of what moves the reference show, see ``spread``, which are
+#: no extremes; and magnitudes that are no scale for other elements.
+ROUNDING, UNSEEN, LARGE = 1e-5, 4, 1e12
 #: What ``spu run`` says of inputs that are larger than a model was compiled for; it is done.
 ADVICE = "--calibrate sets it"
 #: What a model may become.
@@ -132,12 +129,16 @@ def understood(model: ModelProto, inputs: dict[str, NDArray]) -> Outcome:
         meant, _ = real_values(program, given)
     except InputError as error:
         return Outcome("refused by spu run", str(error))
-    for name, i in program.outputs.items():
-        decided = np.full(program.shape(i), not program.error and REQUANTISED not in program.notes)
-        fault = _misunderstood(meant[i], wanted[name], decided, program.error)
-        if fault:
-            return Outcome("WRONG", f"output {name!r} means {fault}")
-    return Outcome("right")
+    for i, what in program.nonnegative.items():
+        if np.nanmin(meant[i], initial=0.0) < 0:
+            return Outcome("refused by spu run", f"{what}, must not be negative")
+    decided = {
+        n: np.full(program.shape(i), REQUANTISED not in program.notes)
+        for n, i in program.outputs.items()
+    }
+    values = {n: meant[i] for n, i in program.outputs.items()}
+    fault = _misunderstood(model, inputs, wanted, values, decided, program.error)
+    return Outcome("WRONG", fault) if fault else Outcome("right")
 
 
 def _storable(values: NDArray) -> NDArray:
@@ -176,12 +177,13 @@ def _judged(made: Mutant, compiled: Package, directory: Path) -> Outcome:
     bounds = error_bounds(compiled, inputs)
     predicted = unlimited.outputs(compiled, inputs)
     wanted, reason = reference(made.model, made.inputs)
-    for name, want in (wanted or {}).items():
-        unsure = REQUANTISED in compiled.ranges.notes or program.error > 0
-        decided = bounds[name].error < 1 if unsure else np.ones(bounds[name].error.shape, bool)
-        fault = _misunderstood(bounds[name].value, want, decided, program.error)
+    if wanted is not None:
+        unsure = REQUANTISED in compiled.ranges.notes
+        decided = {n: bounds[n].error < (1 if unsure else np.inf) for n in wanted}
+        values = {n: bounds[n].value for n in wanted}
+        fault = _misunderstood(made.model, made.inputs, wanted, values, decided, program.error)
         if fault:
-            raise Fault("WRONG", f"output {name!r} means {fault}")
+            raise Fault("WRONG", fault)
     for name, bound in bounds.items():
         fault = _difference(got[name], bound.value, bound.error, predicted[name])
         if fault and reported:
@@ -191,25 +193,44 @@ def _judged(made: Mutant, compiled: Package, directory: Path) -> Outcome:
     return Outcome("right") if wanted is not None else Outcome("ran, no reference", reason)
 
 
-def _misunderstood(meant: NDArray, want: NDArray, decided: NDArray, error: float) -> str:
-    """How the real values of a program differ from what its model means, if at all.
+def _misunderstood(
+    model: ModelProto,
+    inputs: dict[str, NDArray],
+    wanted: dict[str, NDArray],
+    meant: dict[str, NDArray],
+    decided: dict[str, NDArray],
+    error: float,
+) -> str:
+    """How outputs of a program, by real values ``meant``, differ from the reference, if they do.
 
-    ``decided``: elements of integers and truth values that must be as they are meant; ``error``:
-    of formulas of the program, of which those that round to whole numbers are part of ``want``.
+    ``decided``: elements of integers and truth values that must be as they are meant; ``error``: of
+    formulas of the program.  What is not as it is wanted may lie as far off as rounding and these
+    errors move the reference.
     """
+    exact = {name: np.zeros(values.shape) for name, values in wanted.items()}
+    if not any(_off(meant[n], wanted[n], decided[n], exact[n]) for n in wanted):
+        return ""
+    moved = spread(model, inputs, wanted, error)
+    faults = ((n, _off(meant[n], wanted[n], decided[n], moved[n])) for n in wanted)
+    return next((f"output {n!r} means {fault}" for n, fault in faults if fault), "")
+
+
+def _off(meant: NDArray, want: NDArray, decided: NDArray, moved: NDArray) -> str:
+    """How real values differ from what is wanted, if at all; ``moved``: see ``spread``."""
     if meant.shape != want.shape:
         return f"shape {meant.shape} and not {want.shape}"
     if want.dtype.kind in "iub":
-        off = (meant != want) & decided
+        off = (meant != want) & decided & (moved == 0)
         return f"{meant[off][0]} and not {want[off][0]}" if off.any() else ""
-    ends = want[np.abs(want) < LARGE]
-    error = min(error, SINE_ERROR)
-    scale = np.abs(ends).max(initial=0.0)
-    allowed = (ROUNDING + AMPLIFIED * error) * scale + error + ROUNDING / 10
-    off = ~(np.abs(meant - want) <= allowed) & (np.abs(want) < LARGE)
-    if not error:
-        off |= np.isnan(meant) != np.isnan(want)
-    return f"{meant[off][0]} and not {want[off][0]} within {allowed:.2g}" if off.any() else ""
+    size = np.abs(want)
+    scale = np.maximum(size[size < LARGE].max(initial=0.0), np.where(np.isfinite(size), size, 0.0))
+    allowed = ROUNDING * scale + UNSEEN * moved + ROUNDING / 100
+    with np.errstate(invalid="ignore"):
+        same = (np.abs(meant - want) <= allowed) | (meant == want)
+    off = ~(same | (np.isnan(meant) & np.isnan(want)) | np.isinf(moved))
+    return (
+        f"{meant[off][0]} and not {want[off][0]} within {allowed[off][0]:.2g}" if off.any() else ""
+    )
 
 
 def _difference(got: NDArray, want: NDArray, bound: NDArray, predicted: NDArray) -> str:
@@ -229,15 +250,8 @@ def _difference(got: NDArray, want: NDArray, bound: NDArray, predicted: NDArray)
         return f"{int(np.isinf(want).sum())} infinities"
     rest = ~np.isfinite(bound) & ~np.isnan(want)
     if rest.any():
-        noise, expected = (_decibels(want[rest], x[rest]) for x in (got, predicted))
-        if noise < expected - MOST_DECIBELS:
-            return f"{noise:.1f} dB and not {expected:.1f}"
+        return unlimited.worse(want[rest], got[rest], predicted[rest])
     return ""
-
-
-def _decibels(want: NDArray, got: NDArray) -> float:
-    noise = float(np.nansum((got - want) ** 2))
-    return 10 * np.log10(max(float(np.nansum(want**2)), 1e-300) / noise) if noise else np.inf
 
 
 # Many.

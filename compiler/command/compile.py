@@ -1,6 +1,6 @@
 """``spu compile``."""
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,18 +17,13 @@ from compiler.command.model import (
     parse_numbers,
     parse_several,
 )
+from compiler.strategies import STRATEGIES
 from spu.arch.files import check_directory
 from spu.command.common import BadInput, check_alone, check_kept, check_own, remark, working
 from spu.command.extras import require
 from spu.command.options import Arch, DataFormat, WeightFormat, array, data_format, weight_format
 
-
-class StrategyName(Enum):
-    """What ``--strategy`` takes."""
-
-    auto = "auto"
-    pipeline = "pipeline"
-    steps = "steps"
+StrategyName = StrEnum("StrategyName", {name: name for name in STRATEGIES})  # type: ignore[misc]
 
 
 def compile_command(
@@ -43,7 +38,7 @@ def compile_command(
             help="One program for a whole chain of dense layers, or a program for each step; auto "
             "takes what needs fewer cycles for the batch."
         ),
-    ] = StrategyName.auto,
+    ] = StrategyName["auto"],
     input_max: Annotated[
         float | None,
         typer.Option(

@@ -12,7 +12,7 @@ from compiler.map.loop.budget import MOST_SECONDS, SECONDS, Budget
 from spu.arch.files import check_directory, replace_files
 from spu.arch.operations import CONSTANT, OPERATIONS
 from spu.arch.package.manifest import MAPPING, PROGRAM, REPORT
-from spu.command.common import BadInput, check_alone, check_kept, working
+from spu.command.common import BadInput, check_alone, check_kept, remark, working
 from spu.command.extras import require
 from spu.command.options import array
 
@@ -86,6 +86,9 @@ def map_command(
             if not (out / MAPPING).exists():
                 check_alone(out, PROGRAM, "spu asm")
         wanted, memory = load_dataflow(graph), str(memory_columns)
+        if wanted.unread:
+            told = ", ".join(f"{name} ({count})" for name, count in wanted.unread.items())
+            remark(f"{graph}: members that mean nothing to spu map: {told}")
         try:
             size = parse_grid(grid)
             if 0 in size:

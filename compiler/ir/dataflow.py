@@ -1,6 +1,7 @@
 """Neutral dataflow graphs: a loop body as operations and the words between them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -23,6 +24,10 @@ MAX_OPERANDS = 3
 MOST_ID, MOST_DISTANCE = (1 << 32) - 1, 255
 #: Tensor bias of a kernel, so that the offsets of all its operations fit a vector mode.
 MOST_BIAS = 1 << VECTOR_MODE["bias"].width - 2
+#: Members of graphs, nodes and edges in files; others mean nothing.
+GRAPH_MEMBERS = ("name", "bias", "operations", "nodes", "edges")
+NODE_MEMBERS = ("id", "op", "op_norm", "pal", "int")
+EDGE_MEMBERS = ("src", "dst", "operand", "distance", "kind")
 #: Place of an operand that a file does not number: after those that it does, in file order.
 LAST_OPERAND = 1 << 30
 
@@ -61,6 +66,7 @@ class Dataflow:
 
     ``bias``: tensor bias of all PAL words of a kernel, in 1/8 octave.  ``declared``: whether
     operations of a name use a data memory, where the table of names does not say so.
+    ``unread``: members of its file that mean nothing, and how often they are there.
     """
 
     name: str
@@ -68,6 +74,7 @@ class Dataflow:
     edges: tuple[Edge, ...]
     bias: int = 0
     declared: Mapping[str, bool] = field(default_factory=dict)
+    unread: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @cached_property
     def memory(self) -> frozenset[str]:
@@ -174,8 +181,8 @@ def from_json(content: Any) -> Dataflow:
     "distance", "kind"}]}``; ``distance`` (0) counts iterations, ``kind`` ("data") is one of
     ``KINDS``, constants of kernels have ``pal`` or ``int``, the graph of a kernel may have
     ``bias``, ``"operations": {name: {"memory": true or false}}`` says which operations use a data
-    memory where their names do not; other members mean nothing, nor do ``operations`` that declare
-    no operation (a number, a list of names, a table of latencies).
+    memory where their names do not; other members mean nothing, see ``unread``, nor do
+    ``operations`` that declare no operation (a number, a list of names, a table of latencies).
     Operands of equal or no number are in file order.
 
     Raises
@@ -210,6 +217,7 @@ def from_json(content: Any) -> Dataflow:
             tuple(edges),
             bias,
             _declared(content.get("operations", {})),
+            _unread(content),
         )
     )
 
@@ -226,6 +234,19 @@ def to_json(graph: Dataflow) -> dict:
         ],
         "edges": [asdict(e) for e in graph.edges],
     }
+
+
+def _unread(content: dict) -> Counter[str]:
+    """Members of a graph, its nodes and its edges that mean nothing."""
+    found = Counter(_text(name) for name in content if name not in GRAPH_MEMBERS)
+    for of, known in (("nodes", NODE_MEMBERS), ("edges", EDGE_MEMBERS)):
+        found.update(
+            f"{_text(name)} of {of}"
+            for member in content[of]
+            for name in member
+            if name not in known
+        )
+    return found
 
 
 def _declared(operations: Any) -> dict[str, bool]:

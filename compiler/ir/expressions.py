@@ -26,8 +26,9 @@ MOST_ANGLE = (TURNS - 0.25) * TURN
 #: The series of sine, of turns, and its error for a quarter.
 SINE = tuple(float(TURN ** (2 * k + 1)) / factorial(2 * k + 1) for k in range(4))
 SINE_ERROR = float(np.pi / 2) ** 9 / factorial(9)
-#: Whole numbers up to ``2^WHOLE`` are made; what is so near to one, of itself, is taken as it.
-WHOLE, NEAR = 11, 2.0**-10
+#: Whole numbers up to ``2^WHOLE`` are made; what is so near to one, of itself, is taken as it, but
+#: none as another one.
+WHOLE, NEAR, MOST_NEAR = 11, 2.0**-10, 0.4999
 #: Factors of a power; equal products of them are made once.
 MOST_FACTORS = 64
 
@@ -174,7 +175,7 @@ def _parts(x: Expression) -> tuple[Expression, Expression, Expression, Expressio
     """The magnitude, how near a number counts as another, what is below 1, whether the rest is
     even."""
     size = apply("abs", x)
-    return (size, size * NEAR, *remainder(size, WHOLE))
+    return (size, apply("min", size * NEAR, MOST_NEAR), *remainder(size, WHOLE))
 
 
 def _whole(x: Expression, size: Expression, left: Expression, above: Expression) -> Expression:
@@ -223,7 +224,7 @@ def power(x: Expression, exponent: float) -> Expression:
         size = apply("abs", x)
         out = apply("exp2", apply("log2", x if half else size) * exponent)
         # The least logarithm stands for that of 0.
-        out = apply("select", out, 0.0, apply("lt", 0.0, size))
+        out = apply("select", 0.0, out, apply("eq", size, 0.0))
         return _signed(x, out) if exponent % 2 == 1 else out
     factors = [x] * whole + [apply("sqrt", x)] * (half == 0.5)
     return tree("mul", factors) if factors else constant(1.0)

@@ -4,12 +4,15 @@ import contextlib
 import errno
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 #: Writes the content of a file into a sink.
 Writer = Callable[[Any], object]
+#: How files are called until they are complete, with the suffix ``.new``.
+NEW = ".spu-"
 
 
 def check_file(path: Path) -> None:
@@ -52,7 +55,7 @@ def replace_files(files: Mapping[Path, Writer]) -> None:
     made: list[Path] = []  # directories, the outermost first
     new: dict[Path, Path] = {}  # new file by its place
     try:
-        for number, (path, write) in enumerate(files.items()):
+        for path, write in files.items():
             if _special(path):
                 with _named(path), open(path, "wb") as sink:
                     write(_Sink(sink))
@@ -60,7 +63,8 @@ def replace_files(files: Mapping[Path, Writer]) -> None:
             place = Path(os.path.realpath(path))
             with _named(path):
                 _make(place.parent, made)
-                new[place] = place.with_name(f".spu-{os.getpid()}-{number}.new")
+                # Threads write side by side, and machines that share a directory share numbers.
+                new[place] = place.with_name(f"{NEW}{uuid.uuid4().hex}.new")
                 with open(new[place], "wb") as sink:
                     write(_Sink(sink))
         if new:

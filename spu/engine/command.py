@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -16,7 +16,7 @@ from spu.command.common import BadInput, about, check_kept, remark, report_satur
 from spu.command.extras import require
 from spu.command.options import SimName
 
-EngineName = StrEnum("EngineName", ["golden", "rtl"])
+EngineName = StrEnum("EngineName", ["golden", "rtl", "chip"])
 #: Cycles in RTL from which a build of another simulator pays: 1,988 of the digits perceptron on
 #: ``basic`` take 25 s in the one for short runs and 17 s in the other, whose build takes 88 s.
 MANY = 20_000
@@ -53,15 +53,32 @@ def run(
         float | None,
         typer.Option(metavar="MHZ", help="Clock of the array, for its samples a second."),
     ] = None,
+    latency: Annotated[
+        int | None,
+        typer.Option(
+            metavar="CYCLES",
+            help="Of the memory of the chip engine, from address to data; 100 if not said.",
+        ),
+    ] = None,
+    bandwidth: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BYTES", help="That the chip engine's memory moves a cycle; 32 if not said."
+        ),
+    ] = None,
 ) -> None:
     """Run a compiled program on input vectors, or on a data set.
 
     The RTL engine also compares every link in every cycle with the golden model; a
     difference is a failed check (exit code 1) and no output is written.
 
+    The chip engine runs the array's programs from memory: its cycles are those from doorbells to
+    interrupts, with loading and the words' way through the bus.
+
     Example: spu run build/digits --engine golden --input x.npy -o y.npy --json stats.json
     """
     check_engine(engine, sim)
+    memory = check_memory(engine, latency, bandwidth)
     if clock is not None and not 0 < clock < float("inf"):
         raise BadInput(f"--clock {clock:g}: must be a positive number of MHz")
     from spu.command.arrays import array_files
@@ -74,7 +91,7 @@ def run(
     check_names(package, out)
     sources = sources_of(package, files)
     whole = planned(package, sources)
-    with engine_for(package, engine == EngineName.rtl, str(sim or "verilator")) as ready:
+    with engine_for(package, engine, str(sim or "verilator"), memory) as ready:
         print(_run(package, ready, sources, whole, out, stats, clock))
     report_saturated(ready.nodes, strict)
 
@@ -85,6 +102,25 @@ def check_engine(engine: EngineName, sim: SimName | None) -> None:
         raise BadInput(f"--sim {sim}: of --engine rtl, not of {engine}")
     if engine == EngineName.rtl:
         require("sim", but=("verilator",))  # which Icarus and simulators that were built do without
+
+
+def check_memory(engine: EngineName, latency: int | None, bandwidth: int | None) -> dict[str, int]:
+    """What is said of the chip engine's memory; raises what it cannot be, or has no use for."""
+    given = {"latency_cycles": latency, "bytes_per_cycle": bandwidth}
+    said = {name: value for name, value in given.items() if value is not None}
+    if said and engine != EngineName.chip:
+        option = "--latency" if latency is not None else "--bandwidth"
+        raise BadInput(f"{option}: of --engine chip, not of {engine}")
+    if said:
+        from spu.arch.external import ExternalMemory
+        from spu.arch.memory import MemoryEngine
+
+        bus = MemoryEngine()
+        try:
+            ExternalMemory(bus.beat_bytes, **said).check(bus)
+        except ValueError as error:
+            raise BadInput(f"--engine chip: {error}") from None
+    return said
 
 
 def check_outputs(directory: Path, outs: Sequence[Path], read: Iterable[Path | None]) -> None:
@@ -111,6 +147,9 @@ def package_of(directory: Path, command: str) -> Any:
     from spu.arch.package.manifest import MAPPING, REPORT
     from spu.arch.package.store import load
 
+    if not directory.is_dir():
+        found = "is no directory" if directory.exists() else "no such directory"
+        raise BadInput(f"{directory}: {found}; {command} takes what spu compile wrote")
     if (directory / buckets.BUCKETS).exists():
         if command == "spu run":
             return buckets.load(directory)
@@ -229,6 +268,7 @@ def _run(
                 "seconds": round(seconds, 3),
                 "saturated": {node_name(label): count for label, count in engine.nodes.items()},
                 **(engine.counters if engine.runs == 1 else {}),
+                **engine.totals(),
             },
             indent=1,
         )
@@ -242,7 +282,7 @@ def _run(
         told += f"; {samples}, {each:.1f} cycles each"
     if clock is not None:
         rate = "no cycles" if not each else f"{_rate(each, clock):.6g} samples/s"
-        told += f", {rate} at {clock:g} MHz without loading"
+        told += f", {rate} at {clock:g} MHz{'' if engine.loads else ' without loading'}"
     return told
 
 
@@ -252,13 +292,20 @@ def _rate(cycles: float, clock: float) -> float | None:
 
 
 @contextmanager
-def engine_for(package: Any, rtl: bool, sim: str) -> Iterator[Any]:
-    """The engine, with a directory to work in."""
+def engine_for(
+    package: Any, engine: EngineName, sim: str, memory: Mapping[str, Any] = {}
+) -> Iterator[Any]:
+    """The engine, with a directory to work in; ``memory``: of ``ChipEngine``."""
     from spu.arch.package.buckets import Buckets
     from spu.arch.package.compiled import Package
 
     package = package.packages[-1] if isinstance(package, Buckets) else package
-    if not rtl:
+    if engine == EngineName.chip:
+        from spu.engine.chip_engine import ChipEngine
+
+        yield ChipEngine(package.arch, **memory)
+        return
+    if engine == EngineName.golden:
         from spu.engine.array import GoldenEngine
 
         yield GoldenEngine(package.arch)
@@ -271,7 +318,7 @@ def engine_for(package: Any, rtl: bool, sim: str) -> Iterator[Any]:
     effort = LONG if many else SHORT
     check_rtl(package.arch, sim, effort=effort)
     with workplace() as work:
-        engine = RtlEngine(package.arch, work=work, effort=effort, sim=sim)
+        ready = RtlEngine(package.arch, work=work, effort=effort, sim=sim)
         with working("building the simulator"):
-            engine.prepare()
-        yield engine
+            ready.prepare()
+        yield ready

@@ -87,7 +87,7 @@ def compare(
 
     known = None if labels is None else _labels(labels, package, taken)
     session = None if model is None else _session(model)
-    with engine_for(package, engine == EngineName.rtl, str(sim or "verilator")) as ready:
+    with engine_for(package, engine, str(sim or "verilator")) as ready:
         recording = _recorded(package, ready, inputs, taken)
     wants = known is not None or session is not None
     reference = _reference(recording, session, model, taken) if wants else {}

@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -64,7 +65,7 @@ def rtl_text(arch: Architecture) -> str:
     path = BUILD / "rtl" / f"{arch.name.replace(' ', '_')}-{digest.hexdigest()[:16]}.v"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary = path.with_suffix(f".{uuid.uuid4().hex}")
         temporary.write_text(emit.with_random_memories(emit.spu_verilog(arch), seed=1))
         temporary.replace(path)
     return path.read_text()

@@ -22,6 +22,7 @@ from compiler.front.functions import names_in, opsets_of
 from compiler.front.honoured import schema_of
 from compiler.front.onnx_graph import operator_of
 from compiler.front.registry import ON_QUANTISED
+from spu.arch.package.expression import NOISE
 from verif.expected.formulas import OWN
 
 #: Types of floats, which become double.
@@ -36,6 +37,14 @@ OF_ORDER = ("ArgMax", "ArgMin", "DynamicQuantizeLinear", "Hardmax", "TopK")
 #: What of constants is exact, and of what the ranges are those of float32.
 EXACT_IF_KNOWN, IN_FLOAT32 = ("Floor", "Ceil", "Round"), ("DynamicQuantizeLinear",)
 OF_SHAPES = ("Shape", "Size", "EyeLike")
+#: Nodes that the compiler has formulas for, which are off by ``Program.error``, and those that may
+#: have such within.
+APPROXIMATED = (
+    *("Celu", "Cos", "Elu", "Erf", "Gelu", "Mish", "Selu", "Sin", "Softplus"),
+    *("GRU", "If", "LSTM", "RNN"),
+)
+#: Rounding of float64 that a result may have, 16 units, of itself.
+UNITS = 2.0**-48
 
 
 class Untrusted(Exception):
@@ -54,10 +63,37 @@ class Loose:
         return np.clip(np.rint(values), info.min, info.max).astype(self.kind)
 
 
+@dataclass
+class Shake:
+    """Changes results by what they may be off: by ``UNITS`` at random, and those of formulas by
+    ``error``, all to one ``side`` (-1 or 1), or at random (0).  With a side, what may be left of a
+    sum that cancels is zero, see ``evaluate``; ``infinite``: whether there were infinities."""
+
+    rng: np.random.Generator
+    error: float
+    side: int
+    infinite: bool = False
+
+    def __call__(self, operator: str, values: NDArray) -> NDArray:
+        if values.dtype.kind != "f":
+            return values
+        self.infinite |= bool(np.isinf(values).any())
+        values = values * (1 + UNITS * self.rng.uniform(-1, 1, values.shape))
+        if operator in APPROXIMATED:
+            values = values + self.error * (self.side or self.rng.choice((-1, 1), values.shape))
+        if self.side:
+            size = np.abs(values)
+            largest = size[np.isfinite(size)].max(initial=1.0)
+            values = np.where(size < NOISE * largest, 0.0, values)
+        return values
+
+
 class Reference:
     """Values of all tensors by name, those in ``loose`` not rounded; the ``outputs`` are."""
 
-    def __init__(self, model: ModelProto, inputs: Mapping[str, NDArray]) -> None:
+    def __init__(
+        self, model: ModelProto, inputs: Mapping[str, NDArray], shake: Shake | None = None
+    ) -> None:
         model = inliner.inline_local_functions(model)
         self.opset = opsets_of(model.opset_import).get("", 1)
         self.values: dict[str, NDArray] = {
@@ -67,6 +103,7 @@ class Reference:
         #: What is computed beforehand, where integers are rounded.
         self.known = set(self.values) - set(inputs)
         self.loose: dict[str, Loose] = {}
+        self.shake = shake
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             for node in model.graph.node:
@@ -92,15 +129,16 @@ class Reference:
         ):
             raise Untrusted(f"NaN has no place in the order that {node.op_type} is of")
         known = self.known.issuperset(feeds)
-        if known and node.op_type in IN_FLOAT32:
+        if known and (node.op_type in IN_FLOAT32 or self.shake is not None):
             feeds = _narrow(feeds)
         own = node.op_type in OWN and not (known and node.op_type in EXACT_IF_KNOWN)
         results = self._own(node, feeds) if own else self._evaluated(node, feeds)
         for name, value in zip(node.output, results, strict=False):
             if name:
-                self.values[name] = _wide(np.asarray(value))
+                wide = _wide(np.asarray(value))
+                self.values[name] = wide if self.shake is None else self.shake(node.op_type, wide)
         made = node.output[0]
-        if node.op_type == "Resize":
+        if node.op_type in ("Resize", "Upsample"):
             _trust_resize(node, feeds[node.input[0]], self.values[made])
         match node.op_type:
             case "DynamicQuantizeLinear":
@@ -166,7 +204,10 @@ class Reference:
 
 
 def _trust_resize(node: NodeProto, before: NDArray, after: NDArray) -> None:
-    """Raises ``Untrusted`` where the evaluator takes another place for the only element left."""
+    """Raises ``Untrusted`` where the evaluator takes another place for the only element left, or
+    weighs all elements of what is not finite, most of them by 0."""
+    if not np.isfinite(before).all():
+        raise Untrusted("Resize of what is not finite")
     modes = [a.s for a in node.attribute if a.name == "coordinate_transformation_mode"]
     if modes == [b"pytorch_half_pixel"] and any(
         n == 1 != m for m, n in zip(before.shape, after.shape, strict=True)
@@ -182,12 +223,35 @@ def _narrow(feeds: Mapping[str, NDArray]) -> dict[str, NDArray]:
     return {n: v.astype(np.float32) if v.dtype == np.float64 else v for n, v in feeds.items()}
 
 
+def spread(
+    model: ModelProto, inputs: Mapping[str, NDArray], wanted: Mapping[str, NDArray], error: float
+) -> dict[str, NDArray]:
+    """How far the outputs ``wanted`` are moved by the rounding of float64, that of constants to
+    float32 and errors of formulas, as samples show it; infinite where these make NaN or infinities,
+    and NaN that infinities made, which the array has not."""
+    found = {name: np.zeros(values.shape) for name, values in wanted.items()}
+    for number, side in enumerate((-1, 1, *[0] * 12)):
+        shake = Shake(np.random.default_rng(number), error, side)
+        moved, _ = reference(model, inputs, shake)
+        for name, values in wanted.items():
+            off = np.full(values.shape, np.inf)
+            if moved is not None and moved[name].shape == values.shape:
+                with np.errstate(invalid="ignore"):
+                    off = np.abs(np.subtract(moved[name], values, dtype=np.float64))
+                nan = values != values
+                same = (moved[name] == values) | (nan & (moved[name] != moved[name]))
+                off = np.where(same, 0.0, np.where(np.isnan(off), np.inf, off))
+                off = np.where(nan & shake.infinite, np.inf, off)
+            found[name] = np.maximum(found[name], off)
+    return found
+
+
 def reference(
-    model: ModelProto, inputs: Mapping[str, NDArray]
+    model: ModelProto, inputs: Mapping[str, NDArray], shake: Shake | None = None
 ) -> tuple[dict[str, NDArray] | None, str]:
     """Outputs by name; None and the reason where there are none to be trusted."""
     try:
-        return Reference(model, inputs).outputs, ""
+        return Reference(model, inputs, shake).outputs, ""
     except Untrusted as error:
         return None, str(error)
     except Exception as error:  # of the evaluator, of any kind

@@ -24,6 +24,8 @@ from spu.arch.package.program import HostStep, Layout, Map, gathered
 from spu.arch.params import BLOCK
 
 Values = NDArray[np.float64]
+#: Decibels that elements without a bound may be below this.
+MOST_DECIBELS = 1.0
 #: Operations that round to the nearest level; others go through tables.
 NEAREST = ("mul", "div")
 #: Powers of two beyond these are infinite or zero.
@@ -61,6 +63,17 @@ def outputs(compiled: Package, inputs: Mapping[str, NDArray]) -> dict[str, Value
                     compiled.arch.dot,
                 )
     return {name: values[i] for name, i in program.outputs.items()}
+
+
+def worse(want: Values, got: Values, predicted: Values) -> str:
+    """How some elements are worse than PAL arithmetic makes them by ``MOST_DECIBELS``, if so."""
+    noise, expected = (_decibels(want, x) for x in (got, predicted))
+    return "" if noise >= expected - MOST_DECIBELS else f"{noise:.1f} dB and not {expected:.1f}"
+
+
+def _decibels(want: Values, got: Values) -> float:
+    noise = float(np.nansum((got - want) ** 2))
+    return 10 * np.log10(max(float(np.nansum(want**2)), 1e-300) / noise) if noise else np.inf
 
 
 def expression(wanted: Expression, sources: list[Values]) -> Values:

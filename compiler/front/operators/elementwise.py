@@ -145,13 +145,13 @@ def power(low: Lowering, node: Operator) -> int:
         )
     elif (base <= 0).any():
         raise CompileError(f"a base of {base.min():g} takes a constant exponent")
-    beyond = apply(
-        "select", 0.0, apply("select", 1.0 / X, 1.0, apply("lt", Y, 0.0)), apply("lt", 0.0, Y)
-    )
     whole = apply("exp2", apply("log2", X) * Y)
-    return program.map(
-        whole if base is not None else apply("select", whole, beyond, apply("lt", 0.0, X)), x, y
-    )
+    if base is not None:
+        return program.map(whole, x, y)
+    # NaN stays NaN, but for the exponent 0.
+    of_zero = apply("select", 0.0, apply("neg", Y) / X, apply("lt", 0.0, Y))
+    some = apply("select", of_zero, whole, apply("eq", X, 0.0))
+    return program.map(apply("select", 1.0, some, apply("eq", Y, 0.0)), x, y)
 
 
 def _powers(low: Lowering, x: int, exponents: NDArray[np.float64]) -> int:
@@ -170,7 +170,7 @@ def _powers(low: Lowering, x: int, exponents: NDArray[np.float64]) -> int:
     odd = whole & (exponents % 2 == 1)
     size = apply("abs", X)
     out: Expression | float = apply("exp2", apply("log2", where(whole, size, X)) * Y)
-    out = apply("select", out, 0.0, apply("lt", 0.0, size))
+    out = apply("select", 0.0, out, apply("eq", size, 0.0))
     out = where(exponents < 0, 1.0 / out, out)
     signed = apply("select", apply("neg", out), out, apply("lt", X, 0.0))
     out = where(odd, signed, out)

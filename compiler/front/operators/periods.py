@@ -17,11 +17,9 @@ def whole(low: Lowering, node: Operator) -> int:
     """Floor, Ceil, Round (halves to even) of each element, as far as PAL16 tells them.
 
     A number within 2^-10 of itself of a whole one, or for Round of a half, is taken as that, as
-    most of these have no code of their own: the result is wrong by 1 there, which is the error of
-    the formula.  It has the rounding of PAL16, too; from 2^11 on, where that is more than 1, it is
-    the number itself.
+    most of these have no code of their own, so that the result may be the next one there.  It has
+    the rounding of PAL16, too; from 2^11 on, where that is more than 1, it is the number itself.
     """
-    approximates(low, 1.0)
     return low.program.map(ROUNDINGS[node.op], *low.inputs(node))
 
 

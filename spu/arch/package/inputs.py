@@ -33,14 +33,12 @@ def of_program(program: Program, given: Mapping[str, NDArray]) -> Arrays:
 
     def fault(name: str, values: NDArray) -> str:
         shape = program.shape(program.inputs[name])
-        return (
-            ""
-            if values.shape == shape
-            else (
-                f"must have shape {shape}, not {values.shape}; where the model leaves sizes open, "
-                "spu compile --batch and --dim set them"
-            )
-        )
+        if values.shape == shape:
+            return ""
+        told = f"must have shape {shape}, not {values.shape}"
+        if values.ndim != len(shape):  # of which no size is to blame
+            return told
+        return f"{told}; where the model leaves sizes open, spu compile --batch and --dim set them"
 
     types = {name: program.tensors[i].dtype for name, i in program.inputs.items()}
     return _numbers(types, given, fault)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from verif.expected.formulas.registry import OWN, Formula, Given, formula
 
-#: How near to a whole number another counts as that, of itself.
-NEAR = 2.0**-10
+#: How near to a whole number another counts as that, of itself, and at most.
+NEAR, MOST_NEAR = 2.0**-10, 0.4999
 
 
 @formula("GlobalLpPool")
@@ -44,7 +44,7 @@ def _whole(op: str) -> Formula:
         """Of numbers as near to a whole one, or to a half, as ``front/operators/periods.py`` says,
         that one: PAL16 does not tell them apart."""
         near = np.rint(x) if op != "Round" else np.floor(x) + 0.5
-        x = np.where(np.abs(near - x) <= NEAR * np.abs(x), near, x)
+        x = np.where(np.abs(near - x) <= np.minimum(NEAR * np.abs(x), MOST_NEAR), near, x)
         return {"Floor": np.floor, "Ceil": np.ceil, "Round": np.rint}[op](x)
 
     return made
@@ -61,13 +61,17 @@ def softsign(version: int, given: Given, x: NDArray) -> NDArray:
 
 @formula("ReduceLogSumExp")
 def log_sum_exp(version: int, given: Given, x: NDArray, axes: NDArray | None = None) -> NDArray:
-    """The evaluator fails of no axes."""
+    """The evaluator fails of no axes, and overflows."""
     chosen = given.get("axes") if axes is None else axes
     if chosen is None or not len(chosen):
         if given.get("noop_with_empty_axes"):
             return x
         chosen = range(x.ndim)
-    return np.log(np.exp(x).sum(tuple(int(a) for a in chosen), keepdims=bool(given["keepdims"])))
+    along_all, keep = tuple(int(a) for a in chosen), bool(given["keepdims"])
+    most = x.max(along_all, keepdims=True, initial=-np.inf)
+    most = np.where(np.isfinite(most), most, 0.0)  # of these it is infinite or NaN all the same
+    total = np.log(np.exp(x - most).sum(along_all, keepdims=True)) + most
+    return total if keep else total.squeeze(along_all)
 
 
 @formula("LRN")

@@ -1,6 +1,7 @@
 """Packages that were made before: found for the same request, made anew for any other."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,36 @@ def test_what_was_not_used_for_longest_goes_and_nothing_else(tmp_path, place, mo
     assert {path.name for path in place.iterdir()} >= {keys[0], "mine", keys[1]}
     assert keys[2] not in {path.name for path in place.iterdir()}
     assert [path.name for path in (place / keys[1]).iterdir()] == ["notes.txt"]
+
+
+def test_what_a_process_left_unfinished_goes_once_it_is_old(tmp_path, place):
+    _write(tmp_path / "m.onnx")
+    _compile(tmp_path)
+    (entry,) = place.iterdir()
+    old, fresh, other = (f"{c * 64}.{c * 32}.new" for c in "ab-")
+    for name in (old, fresh, other):
+        shutil.copytree(entry, place / name)
+        for directory in (place / name, place / name / "programs"):
+            (directory / ".spu-0.new").write_bytes(b"half of a file")
+    for name in (old, other):
+        os.utime(place / name, (1, 1))
+    _compile(tmp_path, "--seed", 1)
+    left = {path.name for path in place.iterdir()}
+    assert left > {entry.name, fresh, other}
+    assert old not in left
+
+
+def test_an_entry_that_is_interrupted_leaves_nothing(tmp_path, place, monkeypatch):
+    _write(tmp_path / "m.onnx")
+    _compile(tmp_path, "--no-cache")
+
+    def interrupted(path, name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cache.keep("0" * 64, tmp_path / "out", cache.Told((), "", ""))
+    assert [*place.iterdir()] == []
 
 
 def test_compiles_side_by_side_leave_one_entry(tmp_path, place):

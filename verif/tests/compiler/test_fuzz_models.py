@@ -12,8 +12,9 @@ from compiler.front.operators import elementwise
 from spu.arch.package.expression import variable
 from spu.engine.meaning import Meaning
 from verif import fuzz_models
-from verif.fuzz_models import FAULTS, attempt, fuzz
+from verif.fuzz_models import FAULTS, attempt, fuzz, understood
 from verif.stimulus.model_mutants import Mutant, mutant
+from verif.tests.onnx_models import create
 
 
 def _tally(count):
@@ -73,6 +74,43 @@ def test_a_wrong_operation_is_seen(sum_of_two, monkeypatch, tmp_path):
     outcome = attempt(sum_of_two, tmp_path)
     assert outcome.kind == "WRONG"
     assert "means 0.5 and not 1.5" in outcome.detail
+
+
+X = np.float32([3.5, 37.25, -2.5])
+
+
+def _understood(nodes, **constants):
+    return understood(create(nodes, {"x": [3]}, constants), {"x": X})
+
+
+def test_a_large_result_that_is_wrong_is_seen(monkeypatch):
+    nodes = [("Exp", ["x"], ["e"], {}), ("Mul", ["e", "c"], ["y"], {})]
+    assert _understood(nodes, c=np.float32(2)).kind == "right"
+    monkeypatch.setitem(elementwise.BINARY, "Mul", variable(0))
+    outcome = _understood(nodes, c=np.float32(2))
+    assert outcome.kind == "WRONG"
+    assert "e+16 within" in outcome.detail
+
+
+@pytest.mark.parametrize(("op", "factor"), [("Floor", 1.001), ("Sin", 1.002)])
+def test_formulas_hide_no_wrong_operation(op, factor, monkeypatch):
+    """Floor has no error, and that of Sin is less."""
+    nodes = [(op, ["x"], ["f"], {}), ("Mul", ["f", "c"], ["y"], {})]
+    assert _understood(nodes, c=np.float32(1000)).kind == "right"
+    monkeypatch.setitem(elementwise.BINARY, "Mul", variable(0) * variable(1) * factor)
+    assert _understood(nodes, c=np.float32(1000)).kind == "WRONG"
+
+
+def test_what_rounding_alone_decides_is_no_fault():
+    """0.1 x 3 / 3 less 0.1 x is of the rounding of float64, and so is what is divided by it."""
+    nodes = [
+        ("Mul", ["x", "a"], ["t"], {}),
+        ("Mul", ["t", "b"], ["m"], {}),
+        ("Div", ["m", "b"], ["d"], {}),
+        ("Sub", ["d", "t"], ["s"], {}),
+        ("Div", ["x", "s"], ["y"], {}),
+    ]
+    assert _understood(nodes, a=np.float32(0.1), b=np.float32(3)).kind == "right"
 
 
 def test_a_moved_mask_that_is_not_told_is_seen(sum_of_two, monkeypatch, tmp_path):

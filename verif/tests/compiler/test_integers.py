@@ -310,7 +310,7 @@ def test_ids_of_any_integer_type_are_taken(embedding):
         (np.array([3.0, 1.0]), MASK, "ids must be int32, not float64"),
         (np.array([True, True]), MASK, "ids must be int32, not bool"),
         (np.array([3, 1 << 40]), MASK, "ids must be int32, which does not hold 1099511627776"),
-        (np.array([3]), MASK, "ids must have shape (2,), not (1,)"),
+        (np.array([3]), MASK, "ids must have shape (2,), not (1,); where"),
         (np.array([3, 1]), MASK.astype(int), "mask must be bool, not int64"),
     ],
 )

@@ -14,7 +14,7 @@ from compiler.explain import mapping as explain
 from compiler.explain.pictures import grid, schedule
 from compiler.front.schema import schema
 from compiler.front.tasks import Int, Pal, carried, task
-from compiler.ir.dataflow import from_json, to_json
+from compiler.ir.dataflow import EDGE_MEMBERS, GRAPH_MEMBERS, NODE_MEMBERS, from_json, to_json
 from compiler.map.loop import advice
 from compiler.map.loop.advice import changes, smallest_change
 from compiler.map.loop.mapper import grid_architecture, ii_with_registers, map_dataflow
@@ -66,6 +66,32 @@ def test_a_larger_grid_is_said_to_buy_what_its_bound_allows(tmp_path):
     assert result.exit_code == 0, result.output
     lines = explain.buys(explain.load(tmp_path / "out"))
     assert lines[2].startswith("4x4 tiles: an II of 2 at best")
+
+
+def test_members_of_a_graph_that_mean_nothing_are_told(tmp_path):
+    graph = dataflows.random_body(0, 4)
+    path = tmp_path / "g.json"
+    path.write_text(json.dumps(graph))
+    result = RUN.invoke(app, ["map", str(path), "--grid", "2x2"])
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    for edge in graph["edges"]:
+        edge["distence"] = 1
+    graph["nodes"][0]["latency"] = graph["author"] = 3
+    path.write_text(json.dumps(graph))
+    result = RUN.invoke(app, ["map", str(path), "--grid", "2x2"])
+    assert result.exit_code == 0, result.output
+    count = len(graph["edges"])
+    assert result.stderr == (
+        f"spu: note: {path}: members that mean nothing to spu map: author (1), latency of nodes "
+        f"(1), distence of edges ({count})\n"
+    )
+
+
+def test_the_schema_has_the_members_that_are_read():
+    found = schema()["properties"]
+    assert tuple(found) == GRAPH_MEMBERS
+    assert {*found["nodes"]["items"]["properties"]} == {*NODE_MEMBERS}
+    assert {*found["edges"]["items"]["properties"]} == {*EDGE_MEMBERS}
 
 
 def test_explain_refuses_what_is_no_mapping(tmp_path):

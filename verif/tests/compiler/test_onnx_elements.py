@@ -118,6 +118,23 @@ def test_nan_that_a_block_of_zeros_would_swallow_is_refused():
         assert (np.isnan(found) == (x < 0).any(axis=1, keepdims=True)).all()
 
 
+@pytest.mark.parametrize("exponents", [2.3, -1.7, [2, 3, -1, 0, 2.5, -0.5], None])
+def test_a_power_of_nan_is_no_number(exponents):
+    """The logarithm of -1 is NaN, and so is its power, but for that by 0."""
+    nodes = [("Log", ["x"], ["l"], {}), ("Pow", ["l", "e"], ["y"], {})]
+    given = {"x": np.array([-1.0, -1, -1, -1, -1, 4])}
+    if exponents is None:
+        exponents = given["e"] = np.array([2, 3, -1, 0, 2.5, 0.5])
+        model = create(nodes, {"x": [6], "e": [6]})
+    else:
+        model = create(nodes, {"x": [6]}, {"e": np.float32(exponents)})
+    with np.errstate(invalid="ignore"):
+        wanted = np.power(np.log(given["x"]), exponents)
+    compiled = compile_program(lower(model, "m"), CONFIGS["basic"])
+    for got in (results(model, **given), run(compiled, GoldenEngine(CONFIGS["basic"]), given)["y"]):
+        assert np.allclose(got, wanted, rtol=0.02, equal_nan=True)
+
+
 def test_integer_exponents_of_another_type_are_taken():
     model = of_node("Pow", 15, {"x": [8]}, {"e": np.array([2, 3, 1, 0, 2, 3, 1, 0])})
     assert np.allclose(results(model, x=BASES), np.power(BASES, [2, 3, 1, 0, 2, 3, 1, 0]))

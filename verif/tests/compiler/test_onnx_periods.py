@@ -31,9 +31,12 @@ def test_roundings_of_all_that_is_not_next_to_a_corner(op):
     x = np.concatenate([rng.uniform(-30, 30, 300), rng.uniform(-1, 1, 50), [0, 0.25, -0.25]])
     got, bounds, formula = array(op, x)
     wanted = ROUNDINGS[op](x)
-    assert formula == 1
-    assert (np.abs(got - wanted) <= bounds.error + formula).all()
+    assert formula == 0
     corner = np.abs(x) % 1 - 0.5 if op == "Round" else x - np.rint(x)
+    apart = np.abs(corner) > ex.NEAR * np.abs(x)
+    assert np.array_equal(bounds.value[apart], wanted[apart])
+    assert (np.abs(bounds.value - wanted) <= 1).all()
+    assert (np.abs(got - bounds.value) <= bounds.error).all()
     certain = (bounds.error < 0.5) & (np.abs(corner) > 2e-3 * np.abs(x))
     assert certain.sum() > 0.8 * len(x)
     assert np.allclose(got[certain], wanted[certain], rtol=2e-3)
@@ -45,6 +48,16 @@ def test_whole_numbers_and_halves_are_not_rounded_away(op):
     x = np.concatenate([np.arange(-40.0, 41), np.arange(-20.5, 21) if op == "Round" else []])
     got, _, _ = array(op, x)
     assert np.allclose(got, ROUNDINGS[op](x), rtol=2e-3)
+
+
+@pytest.mark.parametrize("op", ROUNDINGS)
+def test_no_whole_number_is_another_one(op):
+    """Though from 1024 on 2^-10 of a number is more than 1."""
+    x = np.concatenate([np.arange(0.0, 2100), np.arange(-2100.0, 0), [1364.3, 1364.7, -1500.4]])
+    _, bounds, _ = array(op, x)
+    wanted = ROUNDINGS[op](x)
+    assert np.array_equal(bounds.value[:-3], x[:-3])
+    assert (np.abs(bounds.value - wanted)[-3:] <= 1).all()
 
 
 def test_large_numbers_are_themselves():

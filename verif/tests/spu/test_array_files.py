@@ -122,6 +122,8 @@ def test_files_that_hold_no_array_are_refused(tmp_path):
         ("f.toml", f"{mixed}formats = ['PAL8T', 'PAL8T']", "formats: PAL8T is there twice"),
         ("g.toml", f"{mixed}formats = ['PAL8A']", "PAL8A has logs of 6 fraction bits"),
         ("h.toml", f"{mixed}formats = []", "formats must be 1 to 8 names of formats, not 0"),
+        ("j.toml", f"{mixed}formats = ['PAL4T', 'PAL4U']", "formats of 4 bits alone"),
+        ("k.toml", f"{mixed}formats = ['PAL6T']", "formats of 6 bits alone"),
         ("i.toml", f"{mixed}decoded_weights = 1", "decoded_weights must be true or false, not 1"),
     ):
         (tmp_path / name).write_text(text)

@@ -261,9 +261,16 @@ def test_what_is_wrong_is_a_line_and_nothing_is_written(more, rule, saved, monke
 
 
 def test_a_directory_that_is_no_package_is_named(tmp_path):
-    result = _spu("compare", tmp_path / "no", "--input", "x.npy")
-    assert result.exit_code == 2
-    assert "no report.json; spu compare takes what spu compile wrote" in result.stderr
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    for name, what in (
+        ("no", "no such directory"),
+        ("file", "is no directory"),
+        ("other", "no report.json"),
+    ):
+        result = _spu("compare", tmp_path / name, "--input", "x.npy")
+        assert result.exit_code == 2
+        assert f"{what}; spu compare takes what spu compile wrote" in result.stderr
 
 
 def test_outputs_are_compared_with_those_of_onnx_runtime(cnn, saved, monkeypatch):

@@ -22,6 +22,7 @@ from spu.arch.params import KINDS, Architecture
 from spu.rtl.address import AddressGenerator
 from spu.rtl.alu import Alu
 from spu.rtl.axi import AxiLiteSlave
+from spu.rtl.chip import ChipTop
 from spu.rtl.config_store import BankedMemory, BankedRegisters
 from spu.rtl.data_memory import DataMemory
 from spu.rtl.datapath import Datapath
@@ -30,8 +31,10 @@ from spu.rtl.host import HostRegisters
 from spu.rtl.loader import Loader
 from spu.rtl.matrix_unit import MatrixUnit
 from spu.rtl.memory.cutter import BurstCutter
+from spu.rtl.memory.engine import Engine
 from spu.rtl.memory.gather import IndexScaler
 from spu.rtl.memory.joiner import RunJoiner
+from spu.rtl.memory.merger import ReadMerger, WriteMerger
 from spu.rtl.memory.pattern import PatternGenerator
 from spu.rtl.memory.read_channel import ReadChannel
 from spu.rtl.memory.read_manager import ReadManager
@@ -340,16 +343,20 @@ def test_a_contract_names_every_port_parameter_and_property(described):
     members = "\n".join(parts["Members"])
     for make in described.configurations.values():
         for name in make().signature.members:
-            general = (
-                name if component is not HostRegisters and component is not Spu else _general(name)
-            )
+            general = _general(name) if component in NUMBERED else name
             assert re.search(rf"\b{general}\b", members), name
+
+
+#: Components with ports that differ by a number or a name.
+NUMBERED = (HostRegisters, Spu, ChipTop, Engine, ReadMerger, WriteMerger)
 
 
 def _general(name):
     """Name of a port as the contract has it, with a letter for a number or a name."""
     for pattern, letter in (
-        (r"^(s_axil_).*", "NAME"),
+        (r"^(s_axil_|m_axi_).*", "NAME"),
+        (r"^(i_)\d+$", "N"),
+        (r"^(to_|from_)\d+$", "C"),
         (r"^(event_).*", "NAME"),
         (r"^(trace_)\d+$", "I"),
         (r"^([sm]_axis_)\d+(?=_)", "C"),

@@ -217,7 +217,9 @@ def test_rows_of_several_files_follow_each_other(packages):
     assert (whole.samples, whole.runs, whole.filling) == (11, 4, 5)
     with pytest.raises(InputError, match="file 1: is cut into runs in another way than file 0"):
         _all(packages["apart"], {"x": x[:4]}, {"x": x[None, :4]})
-    with pytest.raises(InputError, match=r"file 1: x must have shape \(4, 6\), not \(4, 5\)"):
+    with pytest.raises(
+        InputError, match=r"file 1: x must have shape \(4, 6\), not \(4, 5\); where.*--dim set them"
+    ):
         _all(packages["apart"], {"x": x[:4]}, {"x": x[:4, :5]})
 
 

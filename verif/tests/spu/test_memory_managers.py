@@ -29,7 +29,7 @@ def _run(component, engine, bench, count, work, seed=1):
 
 @pytest.mark.parametrize("ids", ENGINES)
 def test_reads(ids, tmp_path):
-    _run(ReadManager, ENGINES[ids], "read_manager_bench", 5, tmp_path)
+    _run(ReadManager, ENGINES[ids], "read_manager_bench", 6, tmp_path)
 
 
 @pytest.mark.parametrize("ids", ENGINES)
