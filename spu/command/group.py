@@ -39,6 +39,7 @@ ORDER = (
     "asm",
     "rtl",
     "unit",
+    "perf",
     "sim",
 )
 #: What a wrong command line raises, of whichever click typer brings.
@@ -56,20 +57,22 @@ def _entries() -> dict[str, EntryPoint]:
 
 
 def _summary(entry: EntryPoint) -> str:
-    """First line of a command's docstring, read from its source."""
+    """First line of a command's docstring, read from its source; of a group's module."""
     found = util.find_spec(entry.module)
     tree = ast.parse(Path(str(found.origin)).read_text()) if found else ast.parse("")
+    said: Any = tree
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == entry.attr:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
+            said = node
+    return (ast.get_docstring(said) or "").partition("\n")[0]
 
 
 class Commands(typer.core.TyperGroup):
     """The commands, of which no error leaves more than a line, and each an exit code.
 
-    A command is an entry point ``spu.commands`` of an installed package: a function of typer.  Only
-    the one that runs is imported; help shows the first lines of the others' docstrings.
+    A command is an entry point ``spu.commands`` of an installed package: a function of typer, or a
+    ``Typer`` of several.  Only the one that runs is imported; help shows the first lines of the
+    others' docstrings.
     """
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -90,10 +93,12 @@ class Commands(typer.core.TyperGroup):
         entry = _entries().get(cmd_name)
         if entry is None:
             return None
-        made = typer.Typer(
-            add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-        )
-        made.command(cmd_name)(entry.load())
+        made = entry.load()
+        if not isinstance(made, typer.Typer):
+            made = typer.Typer(
+                add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+            )
+            made.command(cmd_name)(entry.load())
         return typer.main.get_command(made)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

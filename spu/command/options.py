@@ -66,6 +66,12 @@ def array(given: str) -> Architecture:
         raise BadInput(f"{path}: {error}") from None
     if arch.name in CONFIGS and arch != CONFIGS[arch.name]:
         raise BadInput(f"{path}: {arch.name!r} is the name of another array, one of spu's own")
+    # The reblock unit packs codes of one width as tightly as they are, the golden model does not.
+    if len(sizes := {f.n for f in arch.data_formats}) == 1 and (bits := sizes.pop()) < 8:
+        raise BadInput(
+            f"{path}: formats of {bits} bits alone, whose blocks the RTL packs in another way than "
+            "the golden model; add a format of another width"
+        )
     return arch
 
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from spu.arch.bitstream import Image
 from spu.arch.params import Architecture
@@ -37,6 +38,7 @@ class Engine(ABC):
     ``tiles``: elements above the top that each tile counted; ``nodes``: those of them that
     matter, by the label of the node of the model, see ``saturation`` and ``meaning``.
     ``counters``: of the last run, by the names of the register map, as far as it has any.
+    ``loads``: whether cycles are also those of loading.
     """
 
     arch: Architecture
@@ -45,6 +47,11 @@ class Engine(ABC):
     tiles: Counter[Tile] = field(default_factory=Counter)
     nodes: Counter[str] = field(default_factory=Counter)
     counters: dict[str, int] = field(default_factory=dict)
+    loads: ClassVar[bool] = False
+
+    def totals(self) -> dict[str, int]:
+        """What else was counted in all runs, by name."""
+        return {}
 
     @property
     def saturated(self) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.front.schema import schema
-from spu.arch import bitstream, config, memory, regmap, timing
+from spu.arch import bitstream, config, engine_map, memory, regmap, timing
 from spu.arch.context import CONTEXT, SINKS, Close, Op, Source, word_layout
 from spu.arch.packing import Layout
 from spu.arch.params import CONFIGS, KINDS
@@ -220,6 +220,16 @@ def _memory(engine: memory.MemoryEngine) -> list[str]:
         _layout(pattern["loops"][0]),
         "### Faults\n",
         _enum(memory.Fault),
+        "### Registers of a chip's memory engine\n",
+        "Beside those of the array, which lie below. What cannot be written is refused, as are "
+        "ring and limit while descriptors wait, and doorbells while a fault is kept.\n",
+        _table(
+            ("register", "address", ""),
+            (
+                (f"`{name}`", f"{at:#06x}", engine_map.REGISTERS[name])
+                for name, at in engine_map.engine_map().items()
+            ),
+        ),
     ]
 
 

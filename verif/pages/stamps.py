@@ -28,7 +28,7 @@ from rtl.liberty import neutral
 from spu.arch.files import replace_file
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("pal_units", "spu", "rtl", "compiler", "verif")
+PACKAGES = ("pal_units", "spu", "rtl", "compiler", "perf", "runtime", "verif")
 #: Modules that write files, start tools, keep machine code or name packages, and decide no figure.
 _OWN = (
     "verif.pages.stamps",

@@ -29,7 +29,8 @@ SECTIONS = {
         "pal_units/README.md",
     ),
     "Units": ("docs/units/",),
-    "Array": ("docs/array.md", "docs/reference.md", "docs/performance.md"),
+    "Array": ("docs/array.md", "docs/chip.md", "docs/reference.md", "docs/performance.md"),
+    "Performance": ("docs/perf.md", "docs/perf_spu.md", "docs/sizing.md"),
     "Components": ("docs/array/",),
     "Compiler": (
         "docs/compiler.md",
@@ -39,6 +40,7 @@ SECTIONS = {
         "docs/zoo.md",
         "docs/mapping.md",
     ),
+    "Runtime": ("docs/runtime.md",),
     "Library": (
         "docs/api/README.md",
         "docs/api/pal_units.md",

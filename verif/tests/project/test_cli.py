@@ -29,6 +29,12 @@ COMMANDS = (
     "map",
     "explain",
     "check",
+    "size",
+    "plan",
+    "plan-dags",
+    "perf",
+    "cluster",
+    "fleet",
 )
 
 

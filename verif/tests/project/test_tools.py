@@ -290,6 +290,20 @@ def test_either_all_files_change_or_none(write, full, tmp_path):
     assert sum(p.is_file() for p in tmp_path.rglob("*")) == 2
 
 
+def test_files_that_are_written_at_the_same_time_are_told_apart(tmp_path):
+    """As threads write: one file is begun and ended while another one is written."""
+    one, other = tmp_path / "one", tmp_path / "other"
+
+    def write(sink):
+        sink.write(b"1")
+        files.replace_file(other, lambda sink: sink.write(b"2"))
+        sink.write(b"1")
+
+    files.replace_file(one, write)
+    assert (one.read_bytes(), other.read_bytes()) == (b"11", b"2")
+    assert sorted(tmp_path.iterdir()) == [one, other]
+
+
 def test_links_are_followed_and_devices_stay(tmp_path):
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("old")

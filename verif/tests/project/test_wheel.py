@@ -63,16 +63,21 @@ def test_the_wheel_holds_every_package_and_no_test(wheel):
         "compiler",
         "pal_units",
         "palspu",
+        "perf",
         "rtl",
+        "runtime",
         "spu",
         "verif",
     }
     assert [n for n in names if "/tests/" in n or "/test_" in n] == []
+    assert {"perf/stacks.toml", "perf/machines/h100.toml"} <= set(names)
     assert {n.split("/")[0] for n in names if n.endswith("/py.typed")} >= {
         "compiler",
         "pal_units",
         "palspu",
+        "perf",
         "rtl",
+        "runtime",
         "spu",
     }
 

@@ -25,7 +25,7 @@ from rtl.synthesis import MAPPINGS, Netlist, UnmappedCells, speeds, synthesise
 from spu.command.main import app
 from verif.area import bars, measure, shapes
 from verif.area.families import FAMILIES, Family
-from verif.area.shapes import DOT16, Shape, parts
+from verif.area.shapes import MATRIX16, Shape, parts
 from verif.area.study import unit
 from verif.baselines.rtl.core import MatrixColumn
 from verif.pages.stamps import AREA
@@ -419,9 +419,9 @@ def test_rows_are_those_of_the_committed_results(name):
     committed = next(
         r
         for r in json.loads(AREA.path.with_name("area.json").read_text())["rows"]
-        if (r["format"], r["cut"], r["shape"]) == (name, "lean", DOT16.name)
+        if (r["format"], r["cut"], r["shape"]) == (name, "lean", MATRIX16.name)
     )
-    found = unit(FAMILIES[name].make(tuple(committed["setting"])), DOT16, "lean")
+    found = unit(FAMILIES[name].make(tuple(committed["setting"])), MATRIX16, "lean")
     assert found["unit"] == committed["unit"]
     assert found["ge"] == pytest.approx(committed["ge"], rel=0.02)
     assert found["fo4"] == pytest.approx(committed["fo4"], rel=0.02)
