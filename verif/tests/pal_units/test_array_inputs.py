@@ -331,23 +331,6 @@ def test_files_and_pickles_hold_codes(fmt, tmp_path):
     assert len(pickle.dumps(a)) < a.codes.nbytes + a.biases.nbytes + 1000
 
 
-def test_two_threads_write_the_same_file_one_after_the_other(tmp_path, monkeypatch):
-    """The second is begun and ended while the first is written."""
-    path, a, b = tmp_path / "a.pal", pal.encode(ONES, "PAL8T"), pal.encode(ONES, "PAL6T")
-    real, inner = np.savez, []
-
-    def savez(file, **parts):
-        if not inner:
-            inner.append(1)
-            b.save(path)
-        real(file, **parts)
-
-    monkeypatch.setattr(np, "savez", savez)
-    a.save(path)
-    assert _same(pal.load(path), a)
-    assert [*tmp_path.iterdir()] == [path]
-
-
 def test_numpy_does_not_store_decoded_values_but_computes_with_them(tmp_path):
     a = pal.encode(ONES, "PAL8T")
     for store in (
