@@ -4,6 +4,7 @@ A FIFO is that of ``spu.rtl.fifo``: a word that enters can leave a cycle later, 
 no word in the cycle in which one leaves.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -136,7 +137,7 @@ class Fifo:
         self.taken_at += cycles
 
 
-class _End:
+class _End(ABC):
     """The other end of a FIFO: a token bucket of one word.
 
     Each cycle brings ``pace.cycles.denominator`` credits, a word costs ``numerator``; a fraction of
@@ -171,14 +172,17 @@ class _End:
         """Be as many cycles later."""
         self.since += cycles
 
+    @abstractmethod
     def _possible(self, now: int) -> bool:
-        raise NotImplementedError
+        """Whether a word can move in this cycle."""
 
+    @abstractmethod
     def _move(self, now: int) -> None:
-        raise NotImplementedError
+        """Move a word."""
 
+    @abstractmethod
     def _wait(self, now: int) -> None:
-        raise NotImplementedError
+        """Be called when a word may move."""
 
 
 class Source(_End):
